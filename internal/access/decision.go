@@ -1,0 +1,94 @@
+package access
+
+import (
+	"fmt"
+	"time"
+)
+
+// Outcome is what is to happen to a request. The zero value denies.
+type Outcome uint8
+
+// The eight outcomes.
+const (
+	Deny Outcome = iota
+	Permit
+	Mask
+	RequireApproval
+	RateLimit
+	Quarantine
+	Revoke
+	Terminate
+)
+
+var outcomes = [...]string{"deny", "permit", "mask", "require_approval", "rate_limit", "quarantine", "revoke", "terminate"}
+
+// String returns the outcome's word in policies, evidence and the API.
+func (o Outcome) String() string {
+	if int(o) < len(outcomes) {
+		return outcomes[o]
+	}
+	return "deny"
+}
+
+// ParseOutcome is the inverse of String. Unknown words are an error and Deny.
+func ParseOutcome(s string) (Outcome, error) {
+	for i, w := range outcomes {
+		if w == s {
+			return Outcome(i), nil
+		}
+	}
+	return Deny, fmt.Errorf("unknown outcome %q", s)
+}
+
+// Class says what kind of denial it is, so that the reader knows whether
+// asking can help.
+type Class string
+
+// The classes of a denial (mcp.md 2.6).
+const (
+	ClassPolicy      Class = "policy"       // a forbid matched
+	ClassDefault     Class = "default"      // nothing permits
+	ClassPolicyError Class = "policy_error" // a policy could not be evaluated
+	ClassAgent       Class = "agent"        // the agent is unknown, suspended, expired or retired
+	ClassServer      Class = "server"       // the server is not sanctioned
+	ClassTool        Class = "tool"         // the tool's definition is not approved
+	ClassHidden      Class = "hidden"       // the target is to look as if it did not exist
+	ClassArguments   Class = "arguments"    // the arguments cannot be judged
+)
+
+// Decision is the answer to a Request. A denial is a value, not an error. The
+// zero value denies.
+type Decision struct {
+	ID      string // "dec_…", the request's
+	Outcome Outcome
+	// Would is what enforcing would have decided, where the mode is monitor and
+	// Outcome is Permit only because of it.
+	Would    Outcome
+	Monitor  bool // the daemon, or this scope, observes and does not enforce
+	Class    Class
+	Reason   string   // one sentence for the agent: what happened
+	Help     string   // one sentence for the agent: what would help
+	Permits  []string // ids of the policies that permitted
+	Forbids  []string // ids of the policies that forbade
+	Errors   []string // ids of the policies that could not be evaluated
+	Set      string   // digest of the policy set
+	Schema   string   // digest of the schema it was validated against
+	Facts    string   // digest of the facts judged
+	Tool     string   // digest of the approved definition, "" if not a tool
+	Tier     int      // of the tool
+	Duration time.Duration
+}
+
+// Allowed reports whether the request may be dispatched.
+func (d *Decision) Allowed() bool { return d.Outcome == Permit }
+
+// Response is what came back from the upstream: the final message, held by the
+// gate until its outcome is durable. Earlier messages of a stream have been
+// relayed by the transport under the intent.
+type Response struct {
+	Body    []byte // final protocol message, as received or as changed by the gate
+	Failed  bool   // the upstream answered with a protocol error
+	ToolErr bool   // the result says isError
+	Events  int    // earlier messages relayed
+	In, Out int    // bytes sent upstream, bytes received
+}

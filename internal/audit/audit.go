@@ -1,0 +1,145 @@
+// Package audit appends evidence to a tamper-evident log and proves what it
+// holds.
+//
+// The log is an RFC 6962 Merkle tree kept as a directory of files in C2SP
+// tlog-tiles form (docs/evidence.md). Append MUST NOT return before the leaf is
+// durable; a caller MUST NOT dispatch before it returned without error. Once a
+// write or a sync failed the log is dead: every later Append fails until the
+// process restarts and recovers from what is really on disk. The package knows
+// no database; the search index is package store's, derived from the log.
+package audit
+
+import (
+	"context"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Ref names a leaf of this log: its index and leaf hash.
+type Ref struct {
+	Index uint64
+	Hash  [32]byte
+}
+
+// Intent is written before a call is dispatched; Verdict, with the same
+// members, when it is refused (evidence.md 2.2). Both are made from the request
+// and its decision.
+type Intent struct {
+	Request  *access.Request
+	Decision *access.Decision
+	Cred     string // id of the credential to be leased
+	CredVer  int
+}
+
+// Status is how a dispatched call ended.
+type Status string
+
+// The statuses of an outcome.
+const (
+	StatusOK            Status = "ok"
+	StatusToolError     Status = "tool_error"
+	StatusProtocolError Status = "protocol_error"
+	StatusTimeout       Status = "timeout"
+	StatusCancelled     Status = "cancelled"
+	StatusRevoked       Status = "revoked"
+	StatusWithheld      Status = "withheld"
+	StatusLateResult    Status = "late_result"
+	StatusRefused       Status = "refused"
+	StatusUnknown       Status = "unknown"
+	StatusOrphaned      Status = "orphaned"
+)
+
+// Outcome is written after a call, before its result is released.
+type Outcome struct {
+	Request  *access.Request
+	Intent   Ref
+	Status   Status
+	Reached  string // yes, no, unknown: whether the upstream got it
+	Took     time.Duration
+	In, Out  int      // bytes received from and sent to the agent's side
+	Result   []byte   // for the commitment and the payload; never in clear
+	Findings []string // rule ids
+	Masks    []string
+	Unlocks  []Unlock
+}
+
+// Unlock records that a secret was opened: its version, never its value.
+type Unlock struct {
+	Cred    string
+	Version int
+	At      time.Time
+}
+
+// Admin is a change of configuration, manifest, state or key.
+type Admin struct {
+	ID     string // "chg_…"
+	Actor  string // user:… , system
+	Verb   string // apply, approve, suspend …
+	Kind   string // agent, server, tool, policy, credential, token …
+	Object string
+	Before string // digest of the object before, "" if it was not there
+	After  string // digest after, "" if it is gone
+	Reason string
+	Detail []byte // JSON, sealed as payload
+}
+
+// KeyStore keeps the wrapped evidence keys. They are deliberately not
+// rebuildable from the log: destroying one is how erasure works.
+type KeyStore interface {
+	// EvidenceKey returns the wrapped key for name, storing make()'s result if
+	// there is none. It is atomic: two callers get the same key.
+	EvidenceKey(ctx context.Context, name string, make func() ([]byte, error)) ([]byte, error)
+	// EvidenceKeys returns the wrapped keys that exist, by name.
+	EvidenceKeys(ctx context.Context) (map[string][]byte, error)
+}
+
+// Row is one index entry, derived from one durable leaf (evidence.md 9).
+type Row struct {
+	Origin   string    `json:"origin"`
+	Index    uint64    `json:"index"`
+	LeafID   string    `json:"leaf"`
+	Type     string    `json:"type"`
+	At       time.Time `json:"at"`
+	Decision string    `json:"decision,omitempty"` // "dec_…"
+	Outcome  string    `json:"outcome,omitempty"`  // word of access.Outcome
+	Would    string    `json:"would,omitempty"`
+	Status   string    `json:"status,omitempty"`
+	Agent    string    `json:"agent,omitempty"`
+	Subject  string    `json:"subject,omitempty"`
+	Session  string    `json:"session,omitempty"`
+	Task     string    `json:"task,omitempty"`
+	Server   string    `json:"server,omitempty"`
+	Method   string    `json:"method,omitempty"`
+	Tool     string    `json:"tool,omitempty"`
+	Policies []string  `json:"policies,omitempty"`
+	TraceID  string    `json:"trace,omitempty"`
+	Intent   int64     `json:"intent"` // index of the intent an outcome belongs to, -1 if none
+	Actor    string    `json:"actor,omitempty"`
+	Object   string    `json:"object,omitempty"`
+	Text     string    `json:"text,omitempty"` // what full-text search reads
+}
+
+// Query selects rows. Zero members do not restrict.
+type Query struct {
+	Types                                          []string
+	Agent, Subject, Session, Task, Server, Tool    string
+	Decision, Outcome, Status, Policy, Trace, Text string
+	Since, Until                                   time.Time
+	Before                                         uint64 // index below which to look, for paging; 0 = newest
+	After                                          uint64 // with Ascending: index above which to look
+	Ascending                                      bool
+	Limit                                          int // default 100, at most 1000
+}
+
+// Index keeps rows for search. It can be dropped and rebuilt from the log.
+type Index interface {
+	// PutRows stores rows and the watermark (the size of the log indexed so far)
+	// in one transaction. Rows already there are left as they are.
+	PutRows(ctx context.Context, origin string, rows []Row, watermark uint64) error
+	// Watermark returns how much of the log is indexed.
+	Watermark(ctx context.Context, origin string) (uint64, error)
+	Search(ctx context.Context, q Query) ([]Row, error)
+	// DropRows removes all rows and the watermark of origin.
+	DropRows(ctx context.Context, origin string) error
+}

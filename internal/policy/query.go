@@ -1,0 +1,74 @@
+package policy
+
+import (
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+)
+
+// Query is one question put to a Set: the request with the facts about it.
+type Query struct {
+	Agent     AgentFacts
+	Tool      ToolFacts
+	Server    ServerFacts
+	Action    string // "server/tool", see access.Request.Action
+	Method    string
+	Subject   access.Subject
+	Session   SessionFacts
+	Grant     *GrantFacts
+	Arguments rawjson.Value // becomes context.input
+	Unknown   bool          // arguments unknown: partial evaluation
+	Now       time.Time
+}
+
+// AgentFacts are the attributes of the principal.
+type AgentFacts struct {
+	ID, Owner, Class, Runtime, Model, Status string
+	Tier                                     int
+	Attested                                 bool
+	DataScopes                               []string
+}
+
+// ToolFacts are the attributes of the resource.
+type ToolFacts struct {
+	Server, Name, Digest string
+	Kind                 access.Kind
+	Classes              []string // action groups: read, write, destroy, egress
+	Tier                 int
+	Pinned               bool
+	Labels               []string
+}
+
+// ServerFacts are the attributes of the resource's parent.
+type ServerFacts struct {
+	ID, Owner, State string
+}
+
+// SessionFacts is context.session.
+type SessionFacts struct {
+	ID, Task  string
+	Depth     int
+	Bound     bool
+	StartedAt time.Time
+}
+
+// GrantFacts is context.grant.
+type GrantFacts struct {
+	ID        string
+	Remaining int64
+	ExpiresAt time.Time
+	Quorum    int
+	ArgsBound bool
+}
+
+// Verdict is what a Set answers. The zero value denies.
+type Verdict struct {
+	Outcome access.Outcome
+	Permits []string // ids of permits that matched
+	Forbids []string // ids of forbids that matched
+	Errors  []string // ids of policies whose evaluation erred
+	Advice  []string // @advice of the matching forbids, for the reader
+	// Maybe says, for unknown arguments, that some arguments would be permitted.
+	Maybe bool
+}

@@ -1,0 +1,164 @@
+// Package registry is the catalog of agents, servers and tools: what exists,
+// who owns it, its state and its pinned digests.
+//
+// The catalog is held as an immutable View; readers take the current one with
+// Registry.View and never lock. Changes are planned on a View, persisted by the
+// caller and then installed, so a reader sees a change whole or not at all.
+// Unknown states deny. The registry decides nothing about a call and never
+// contacts a server.
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// AgentState is where an agent is in its life.
+type AgentState string
+
+// The states of an agent. Expired is derived from Agent.Expires, never stored.
+const (
+	AgentActive      AgentState = "active"
+	AgentSuspended   AgentState = "suspended"
+	AgentQuarantined AgentState = "quarantined"
+	AgentRetired     AgentState = "retired"
+)
+
+// Agent is a governed non-human identity.
+type Agent struct {
+	ID         string            `json:"id"`
+	Owner      string            `json:"owner"` // team or person, accountable
+	Purpose    string            `json:"purpose"`
+	Runtime    string            `json:"runtime,omitempty"`
+	Model      string            `json:"model,omitempty"`
+	Class      string            `json:"class,omitempty"`
+	RiskTier   int               `json:"riskTier"` // 0 low … 3 critical
+	Expires    time.Time         `json:"expires"`  // end of that day, UTC
+	Tools      []string          `json:"tools,omitempty"`
+	DataScopes []string          `json:"dataScopes,omitempty"`
+	Keys       []json.RawMessage `json:"keys,omitempty"` // public JWKs, resolved at apply
+	State      AgentState        `json:"state"`
+	StateWhy   string            `json:"stateWhy,omitempty"`
+	Created    time.Time         `json:"created"`
+	Changed    time.Time         `json:"changed"`
+}
+
+// ServerState is where a server is in its life.
+type ServerState string
+
+// The states of a server. Only sanctioned and deprecated servers are callable.
+const (
+	ServerDiscovered  ServerState = "discovered"
+	ServerTriaged     ServerState = "triaged"
+	ServerSanctioned  ServerState = "sanctioned"
+	ServerDeprecated  ServerState = "deprecated"
+	ServerQuarantined ServerState = "quarantined"
+	ServerBlocked     ServerState = "blocked"
+	ServerRetired     ServerState = "retired"
+)
+
+// Server is an MCP server behind the gateway.
+type Server struct {
+	ID         string               `json:"id"`
+	Owner      string               `json:"owner"`
+	Transport  Transport            `json:"transport"`
+	Credential *CredentialRef       `json:"credential,omitempty"`
+	DataScopes []string             `json:"dataScopes,omitempty"`
+	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
+	State      ServerState          `json:"state"`
+	StateWhy   string               `json:"stateWhy,omitempty"`
+	Era        string               `json:"era,omitempty"` // newest revision the upstream was seen to speak
+	Created    time.Time            `json:"created"`
+	Changed    time.Time            `json:"changed"`
+}
+
+// Transport is how the server is reached: exactly one member is set.
+type Transport struct {
+	HTTP  *HTTP  `json:"http,omitempty"`
+	Stdio *Stdio `json:"stdio,omitempty"`
+}
+
+// HTTP is a streamable-HTTP upstream.
+type HTTP struct {
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers,omitempty"` // fixed, not secret
+}
+
+// Stdio is a process that speaks MCP on its standard input and output. It is
+// started only from an approved registry entry, without a shell.
+type Stdio struct {
+	Command string            `json:"command"`
+	Args    []string          `json:"args,omitempty"`
+	Env     map[string]string `json:"env,omitempty"` // not secret; the rest of the environment is built from nothing
+	Dir     string            `json:"dir,omitempty"`
+}
+
+// CredentialRef says which sealed secret is injected, where and in which form.
+type CredentialRef struct {
+	Ref    string `json:"ref"`
+	Header string `json:"header,omitempty"` // for HTTP
+	Env    string `json:"env,omitempty"`    // for stdio
+	Value  string `json:"value,omitempty"`  // template with {secret}; default "{secret}"
+}
+
+// ToolClass is the class and tier of a tool.
+type ToolClass struct {
+	Class string `json:"class"` // read, write, destroy; egress may follow after a comma
+	Tier  int    `json:"tier"`  // 0 … 3 (access.md "Words")
+}
+
+// ToolState says whether a definition may be called.
+type ToolState string
+
+// The states of a tool. Only approved tools are listed and callable.
+const (
+	ToolPending     ToolState = "pending"  // seen, never approved: hidden
+	ToolApproved    ToolState = "approved" // pinned, and the last listing matches
+	ToolChanged     ToolState = "changed"  // pinned, and the last listing differs
+	ToolAbsent      ToolState = "absent"   // pinned, and gone from the last listing
+	ToolQuarantined ToolState = "quarantined"
+	ToolBlocked     ToolState = "blocked"
+	ToolRetired     ToolState = "retired"
+)
+
+// Tool is one tool of a server with its pin. Kind is "tool" here; prompts and
+// resource lists are pinned as further definitions of the same table.
+type Tool struct {
+	Server     string          `json:"server"`
+	Name       string          `json:"name"`
+	State      ToolState       `json:"state"`
+	Class      ToolClass       `json:"class"`
+	Pinned     json.RawMessage `json:"pinned,omitempty"`     // approved definition, raw bytes as received
+	PinDigest  string          `json:"pinDigest,omitempty"`  // "sha256:…" of its canonical form
+	PinRaw     string          `json:"pinRaw,omitempty"`     // "sha256:…" of its raw bytes
+	Seen       json.RawMessage `json:"seen,omitempty"`       // last definition listed, raw bytes
+	SeenDigest string          `json:"seenDigest,omitempty"` // of its canonical form
+	ApprovedBy string          `json:"approvedBy,omitempty"`
+	ApprovedAt time.Time       `json:"approvedAt,omitzero"`
+	FirstSeen  time.Time       `json:"firstSeen"`
+	LastSeen   time.Time       `json:"lastSeen"`
+}
+
+// Team is a group of people who may own things.
+type Team struct {
+	ID      string   `json:"id"`
+	Members []string `json:"members,omitempty"`
+}
+
+// Content is everything the registry holds, as stored. Slices are sorted by id.
+type Content struct {
+	Generation uint64 // grows with every committed change of registry or policies
+	Agents     []Agent
+	Servers    []Server
+	Tools      []Tool
+	Teams      []Team
+}
+
+// Store reads what the registry keeps. Writes go through admin's one commit.
+type Store interface {
+	// LoadRegistry returns everything in one consistent read.
+	LoadRegistry(ctx context.Context) (Content, error)
+	// Generation returns the newest committed generation, cheaply.
+	Generation(ctx context.Context) (uint64, error)
+}
