@@ -66,6 +66,7 @@ type Server struct {
 	Credential *CredentialRef       `json:"credential,omitempty"`
 	DataScopes []string             `json:"dataScopes,omitempty"`
 	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
+	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
 	State      ServerState          `json:"state"`
 	StateWhy   string               `json:"stateWhy,omitempty"`
 	Era        string               `json:"era,omitempty"` // newest revision the upstream was seen to speak
