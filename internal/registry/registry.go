@@ -70,6 +70,9 @@ type Server struct {
 	State      ServerState          `json:"state"`
 	StateWhy   string               `json:"stateWhy,omitempty"`
 	Era        string               `json:"era,omitempty"` // newest revision the upstream was seen to speak
+	// Baseline says for each kind of definition when the first listing after
+	// sanction was taken. Only that listing approves what it holds.
+	Baseline map[Kind]time.Time `json:"baseline,omitempty"`
 	Created    time.Time            `json:"created"`
 	Changed    time.Time            `json:"changed"`
 }
@@ -123,11 +126,12 @@ const (
 	ToolRetired     ToolState = "retired"
 )
 
-// Tool is one tool of a server with its pin. Kind is "tool" here; prompts and
-// resource lists are pinned as further definitions of the same table.
+// Tool is one tool of a server with its pin. Prompts, resources, templates and
+// instructions are pinned as further definitions of the same table; NameOf says
+// how their Name is told from a tool's.
 type Tool struct {
 	Server     string          `json:"server"`
-	Name       string          `json:"name"`
+	Name       string          `json:"name"` // unique in the server, see NameOf
 	State      ToolState       `json:"state"`
 	Class      ToolClass       `json:"class"`
 	Pinned     json.RawMessage `json:"pinned,omitempty"`     // approved definition, raw bytes as received
@@ -138,7 +142,7 @@ type Tool struct {
 	ApprovedBy string          `json:"approvedBy,omitempty"`
 	ApprovedAt time.Time       `json:"approvedAt,omitzero"`
 	FirstSeen  time.Time       `json:"firstSeen"`
-	LastSeen   time.Time       `json:"lastSeen"`
+	LastSeen   time.Time       `json:"lastSeen"` // of the last listing that changed this row
 }
 
 // Team is a group of people who may own things.
