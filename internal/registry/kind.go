@@ -24,7 +24,7 @@ const (
 const (
 	MaxDefinitions = 10_000  // of one kind and server
 	MaxName        = 128     // bytes of the name of a tool or prompt
-	MaxURI         = 2048    // bytes of the URI of a resource or template
+	MaxURI         = 4096    // bytes of the URI of a resource or template
 	MaxDefinition  = 1 << 18 // bytes of one definition
 )
 

@@ -1,0 +1,269 @@
+package registry
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+)
+
+// Definition is one entry of a listing: the name the server gave it (the URI of
+// a resource, the URI template of a template, nothing for instructions) and its
+// bytes as received.
+type Definition struct {
+	Name string
+	Raw  []byte
+}
+
+// Listing is everything of one kind a server lists, over all pages.
+type Listing struct {
+	Kind        Kind // the empty value is KindTool
+	Definitions []Definition
+}
+
+// ChangeKind says what a listing means for one definition.
+type ChangeKind string
+
+// The kinds of change.
+const (
+	ChangeBaseline   ChangeKind = "baseline"   // approved by the first listing after sanction
+	ChangeNew        ChangeKind = "new"        // waits for approval
+	ChangeDrift      ChangeKind = "changed"    // differs from the pin, or from what was last seen
+	ChangeSpelling   ChangeKind = "spelling"   // same canonical form, other bytes: passes
+	ChangeRestored   ChangeKind = "restored"   // equals its pin again
+	ChangeAbsent     ChangeKind = "absent"     // not listed any more
+	ChangeReappeared ChangeKind = "reappeared" // listed although retired or blocked
+	ChangeRefused    ChangeKind = "refused"    // cannot be pinned: not kept, not offered
+)
+
+// Change is what a listing means for one definition.
+type Change struct {
+	Kind   ChangeKind `json:"kind"`
+	Server string     `json:"server"`
+	Name   string     `json:"name"` // as kept, see NameOf
+	State  ToolState  `json:"state,omitempty"`
+	Before string     `json:"before,omitempty"` // canonical digest
+	After  string     `json:"after,omitempty"`
+	Note   string     `json:"note,omitempty"`
+}
+
+// Observation is what a listing means: the rows it changes and why.
+type Observation struct {
+	Server  *Server // set if the listing became the server's baseline
+	Tools   []Tool  // changed rows, sorted by name
+	Changes []Change
+}
+
+// Observe says what a listing of a server means, changing nothing.
+//
+// The first listing of a kind after a server is sanctioned approves every
+// definition it holds. No later listing approves anything: what is new waits,
+// what differs from its pin is changed, what equals its pin again is approved as
+// before, what is missing is absent. A definition that cannot be judged (broken
+// JSON, impossible name, too large) is refused and counts as missing. A listing
+// with the same name twice, or with too many names, is refused whole.
+func Observe(v *View, server string, l Listing, now time.Time) (Observation, error) {
+	s, ok := v.Server(server)
+	if !ok {
+		return Observation{}, access.Errorf(access.CodeNotFound, "server %q is not registered", server)
+	}
+	if l.Kind == "" {
+		l.Kind = KindTool
+	}
+	if len(l.Definitions) > MaxDefinitions {
+		return Observation{}, access.Errorf(access.CodeTooLarge, "server %q lists %d definitions of kind %s, more than %d", server, len(l.Definitions), l.Kind, MaxDefinitions)
+	}
+	o := observer{server: s, kind: l.Kind, now: now, baseline: s.State == ServerSanctioned, old: map[string]Tool{}}
+	for name, t := range v.tools[server] {
+		if t.Kind() == l.Kind {
+			o.old[name] = t
+			o.baseline = o.baseline && t.PinDigest == ""
+		}
+	}
+	if _, taken := s.Baseline[l.Kind]; taken {
+		o.baseline = false
+	}
+	seen := make(map[string]bool, len(l.Definitions))
+	for _, d := range l.Definitions {
+		if seen[d.Name] {
+			return Observation{}, access.Errorf(access.CodeUpstream, "server %q lists the %s %q twice: which one is meant cannot be known", server, l.Kind, d.Name)
+		}
+		seen[d.Name] = true
+	}
+	o.listing(l.Definitions)
+	return o.result(), nil
+}
+
+type observer struct {
+	server   Server
+	kind     Kind
+	now      time.Time
+	baseline bool
+	old      map[string]Tool
+	rows     []Tool
+	changes  []Change
+}
+
+func (o *observer) listing(defs []Definition) {
+	listed := make(map[string]bool, len(defs))
+	for _, d := range defs {
+		name := NameOf(o.kind, d.Name)
+		def, err := check(o.kind, d)
+		if err != nil {
+			o.changes = append(o.changes, Change{Kind: ChangeRefused, Server: o.server.ID, Name: name, Note: err.Error()})
+			continue
+		}
+		listed[name] = true
+		o.definition(name, def)
+	}
+	for name, t := range o.old {
+		if listed[name] {
+			continue
+		}
+		switch t.State {
+		case ToolPending, ToolApproved, ToolChanged:
+			t.State = ToolAbsent
+			o.keep(t, ChangeAbsent, t.SeenDigest, "")
+		}
+	}
+}
+
+// check parses a definition and makes sure that it is called what it says.
+func check(kind Kind, d Definition) (rawjson.Value, error) {
+	if err := ValidName(kind, d.Name); err != nil {
+		return rawjson.Value{}, err
+	}
+	if len(d.Raw) > MaxDefinition {
+		return rawjson.Value{}, access.Errorf(access.CodeTooLarge, "the definition has %d bytes, more than %d", len(d.Raw), MaxDefinition)
+	}
+	def, err := parse(d.Raw)
+	if err != nil {
+		return rawjson.Value{}, err
+	}
+	member := map[Kind]string{KindTool: "name", KindPrompt: "name", KindResource: "uri", KindTemplate: "uriTemplate"}[kind]
+	switch {
+	case kind == KindInstructions && def.Kind() != rawjson.String:
+		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "instructions must be a string")
+	case kind != KindInstructions && (def.Kind() != rawjson.Object || !def.Get(member).Equals(d.Name)):
+		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "the definition must be an object whose %s is its name", member)
+	}
+	return def, nil
+}
+
+// definition judges one listed definition against its row.
+func (o *observer) definition(name string, def rawjson.Value) {
+	digest, raw := Digest(def)
+	t, known := o.old[name]
+	if !known {
+		t = Tool{Server: o.server.ID, Name: name, State: ToolPending, Class: ProposeClass(o.kind, def), FirstSeen: o.now}
+	}
+	before, wasRaw := t.SeenDigest, t.Seen
+	same := known && t.SeenDigest == digest
+	if !same || !bytes.Equal(t.Seen, def.Raw()) {
+		t.Seen, t.SeenDigest = slices.Clone(def.Raw()), digest
+	}
+	pinned := t.PinDigest != "" && t.PinDigest == digest
+	switch t.State {
+	case ToolPending, ToolAbsent, ToolApproved, ToolChanged:
+	default: // held by a person: only what was seen is kept
+		if !same {
+			o.keep(t, ChangeReappeared, before, digest)
+		}
+		return
+	}
+	switch {
+	case t.PinDigest == "" && o.baseline:
+		t.Class = ProposeClass(o.kind, def)
+		o.keep(pin(t, raw, o.by(), o.now), ChangeBaseline, before, digest)
+	case t.PinDigest == "" && (!known || t.State != ToolPending || !same):
+		t.State, t.Class = ToolPending, ProposeClass(o.kind, def)
+		o.keep(t, ChangeNew, before, digest)
+	case t.PinDigest == "":
+	case pinned && t.State != ToolApproved:
+		t.State = ToolApproved
+		o.keep(t, ChangeRestored, before, digest)
+	case pinned:
+		// A server may spell its list differently every time it is asked: only the
+		// first spelling other than the pinned one is kept.
+		if raw != t.PinRaw && (len(wasRaw) == 0 || bytes.Equal(wasRaw, t.Pinned)) {
+			o.keep(t, ChangeSpelling, before, digest)
+		}
+	case t.State != ToolChanged || !same:
+		t.State = ToolChanged
+		o.keep(t, ChangeDrift, t.PinDigest, digest)
+	}
+}
+
+// by names who approved the baseline: the person who sanctioned the server is in
+// the evidence of that change.
+func (o *observer) by() string { return "baseline" }
+
+func (o *observer) keep(t Tool, k ChangeKind, before, after string) {
+	t.LastSeen = o.now
+	o.rows = append(o.rows, t)
+	c := Change{Kind: k, Server: t.Server, Name: t.Name, State: t.State, Before: before, After: after}
+	if k == ChangeReappeared {
+		c.Note = fmt.Sprintf("listed by its server although %s", t.State)
+	}
+	o.changes = append(o.changes, c)
+}
+
+func (o *observer) result() Observation {
+	byName := func(a, b string) int {
+		switch {
+		case a < b:
+			return -1
+		case a > b:
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(o.rows, func(a, b Tool) int { return byName(a.Name, b.Name) })
+	slices.SortStableFunc(o.changes, func(a, b Change) int { return byName(a.Name, b.Name) })
+	out := Observation{Tools: o.rows, Changes: o.changes}
+	if _, taken := o.server.Baseline[o.kind]; !taken && o.server.State == ServerSanctioned {
+		s := o.server
+		s.Baseline = maps.Clone(s.Baseline)
+		if s.Baseline == nil {
+			s.Baseline = map[Kind]time.Time{}
+		}
+		s.Baseline[o.kind] = o.now
+		out.Server = &s
+	}
+	return out
+}
+
+// pin makes what was last seen the approved definition.
+func pin(t Tool, raw, by string, now time.Time) Tool {
+	t.State = ToolApproved
+	t.Pinned, t.PinDigest, t.PinRaw = t.Seen, t.SeenDigest, raw
+	t.ApprovedBy, t.ApprovedAt = by, now
+	return t
+}
+
+// Approve pins what was last seen and accepts its proposed class. Only a pending
+// or changed definition can be approved; anything else is a CodeConflict error
+// that names the state.
+func Approve(t Tool, by string, now time.Time) (Tool, error) {
+	what := fmt.Sprintf("%s %q of server %q", t.Kind(), t.Bare(), t.Server)
+	if t.State != ToolPending && t.State != ToolChanged {
+		return Tool{}, access.Errorf(access.CodeConflict, "%s is %s: only a pending or changed definition can be approved", what, word(t.State))
+	}
+	if len(t.Seen) == 0 {
+		return Tool{}, access.Errorf(access.CodeConflict, "%s has not been listed since: have its server listed first", what)
+	}
+	def, err := parse(t.Seen)
+	if err != nil {
+		return Tool{}, fmt.Errorf("approving %s: %w", what, err)
+	}
+	digest, raw := Digest(def)
+	if digest != t.SeenDigest {
+		return Tool{}, access.Errorf(access.CodeConflict, "the kept definition of %s does not have the digest it was seen with: have its server listed again", what)
+	}
+	t.Class = ProposeClass(t.Kind(), def)
+	return pin(t, raw, by, now), nil
+}
