@@ -73,8 +73,8 @@ type Server struct {
 	// Baseline says for each kind of definition when the first listing after
 	// sanction was taken. Only that listing approves what it holds.
 	Baseline map[Kind]time.Time `json:"baseline,omitempty"`
-	Created    time.Time            `json:"created"`
-	Changed    time.Time            `json:"changed"`
+	Created  time.Time          `json:"created"`
+	Changed  time.Time          `json:"changed"`
 }
 
 // Transport is how the server is reached: exactly one member is set.
