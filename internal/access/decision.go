@@ -82,13 +82,36 @@ type Decision struct {
 // Allowed reports whether the request may be dispatched.
 func (d *Decision) Allowed() bool { return d.Outcome == Permit }
 
+// Reach says whether the upstream received a request. The zero value is
+// unknown: it counts as used.
+type Reach uint8
+
+// The answers to "did the upstream get it".
+const (
+	ReachUnknown Reach = iota
+	ReachNo
+	ReachYes
+)
+
+// String returns the word used in evidence.
+func (r Reach) String() string {
+	switch r {
+	case ReachNo:
+		return "no"
+	case ReachYes:
+		return "yes"
+	default:
+		return "unknown"
+	}
+}
+
 // Response is what came back from the upstream: the final message, held by the
 // gate until its outcome is durable. Earlier messages of a stream have been
 // relayed by the transport under the intent.
 type Response struct {
 	Body    []byte // final protocol message, as received or as changed by the gate
+	Reached Reach  // set on errors too
 	Failed  bool   // the upstream answered with a protocol error
 	ToolErr bool   // the result says isError
 	Events  int    // earlier messages relayed
-	In, Out int    // bytes sent upstream, bytes received
 }

@@ -1,0 +1,249 @@
+// Package gate is the one path every request takes: the policy enforcement
+// point.
+//
+// A transport authenticates, parses and then calls Do with a continuation that
+// forwards. Do MUST NOT run the continuation before the decision permits and
+// its intent is durable, and MUST NOT return a result before its outcome is
+// durable; if either cannot be kept, nothing leaves and nothing is released
+// (evidence.md E1, E3, E6). A denial is a value; an error means that the gate
+// could not decide or could not keep the decision. Gate knows no protocol.
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/credential"
+	"rutile/internal/pdp"
+	"rutile/internal/registry"
+)
+
+// Evidence is what the gate needs of the log.
+type Evidence interface {
+	// Intent and Outcome return once the leaf is durable.
+	Intent(ctx context.Context, i audit.Intent) (audit.Ref, error)
+	Verdict(ctx context.Context, i audit.Intent) (audit.Ref, error)
+	Outcome(ctx context.Context, o audit.Outcome) (audit.Ref, error)
+	// Listed records through a bounded queue and waits when it is full.
+	Listed(ctx context.Context, i audit.Intent) error
+}
+
+// Leaser opens a credential for one request.
+type Leaser interface {
+	Lease(ctx context.Context, r credential.LeaseRequest) (*credential.Lease, error)
+}
+
+// States gives the state to decide on: one consistent generation.
+type States interface{ State() *pdp.State }
+
+// Meter observes decisions and calls. Implementations MUST NOT block.
+type Meter interface {
+	Decided(r *access.Request, d *access.Decision)
+	Done(r *access.Request, status audit.Status, took time.Duration)
+}
+
+// Dispatch is what the continuation may use. It is valid until it returns.
+type Dispatch struct {
+	Decision *access.Decision
+	Server   registry.Server
+	Lease    *credential.Lease // nil if the server needs no credential
+}
+
+// Scrub removes the leased secret from b, which it may return unchanged.
+func (d *Dispatch) Scrub(b []byte) []byte {
+	if d.Lease == nil {
+		return b
+	}
+	out, _ := d.Lease.Scrub(b)
+	return out
+}
+
+// Release closes the lease.
+func (d *Dispatch) Release() {
+	if d.Lease != nil {
+		d.Lease.Release()
+	}
+}
+
+// Forward sends the request and returns the final message. It relays earlier
+// messages of a stream itself. On error the Response still says whether the
+// upstream was reached.
+type Forward func(ctx context.Context, d *Dispatch) (access.Response, error)
+
+// Gate enforces decisions.
+type Gate struct {
+	states States
+	log    Evidence
+	leases Leaser
+	meter  Meter
+	now    func() time.Time
+}
+
+// New returns a Gate. Every dependency is required.
+func New(states States, log Evidence, leases Leaser, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || meter == nil || now == nil {
+		return nil, errors.New("gate: a dependency is missing")
+	}
+	return &Gate{states: states, log: log, leases: leases, meter: meter, now: now}, nil
+}
+
+// Do decides r and, if it is permitted, runs fwd under a durable intent.
+//
+// The Response is only meaningful if the Decision allows and err is nil. An
+// error of fwd is returned after its outcome is recorded.
+func (g *Gate) Do(ctx context.Context, r *access.Request, fwd Forward) (access.Response, access.Decision, error) {
+	state := g.states.State()
+	dec := pdp.Decide(state, r)
+	g.meter.Decided(r, &dec)
+	if !dec.Allowed() {
+		if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
+			return access.Response{}, access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
+		}
+		return access.Response{}, dec, nil
+	}
+	server, ok := state.View.Server(r.Server)
+	if !ok {
+		return access.Response{}, access.Decision{ID: r.ID}, access.Errorf(access.CodeInternal, "permitted a server that is not registered")
+	}
+	resp, err := g.dispatch(ctx, r, &dec, server, fwd)
+	return resp, dec, err
+}
+
+// dispatch runs fwd between a durable intent and a durable outcome.
+func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, error) {
+	intent := audit.Intent{Request: r, Decision: dec}
+	d := &Dispatch{Decision: dec, Server: server}
+	var unlocks []audit.Unlock
+	if c := server.Credential; c != nil {
+		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
+		if err != nil {
+			return access.Response{}, g.refuse(ctx, r, dec, fmt.Errorf("leasing credential %q: %w", c.Ref, err))
+		}
+		d.Lease = lease
+		defer d.Release()
+		intent.Cred, intent.CredVer = c.Ref, lease.Version()
+		unlocks = []audit.Unlock{{Cred: c.Ref, Version: lease.Version(), At: g.now()}}
+	}
+	ref, err := g.log.Intent(ctx, intent)
+	if err != nil {
+		return access.Response{}, evidenceError("recording the intent", err)
+	}
+	start := g.now()
+	resp, ferr := fwd(ctx, d)
+	resp.Body = d.Scrub(resp.Body)
+	took := g.now().Sub(start)
+	status := statusOf(ctx, resp, ferr)
+	out := audit.Outcome{
+		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
+		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Unlocks: unlocks,
+	}
+	g.meter.Done(r, status, took)
+	// The outcome is kept even when the caller has gone away.
+	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
+		return access.Response{}, evidenceError("recording the outcome", err)
+	}
+	return resp, ferr
+}
+
+// refuse records that a permitted call did not happen.
+func (g *Gate) refuse(ctx context.Context, r *access.Request, dec *access.Decision, cause error) error {
+	ref, err := g.log.Intent(ctx, audit.Intent{Request: r, Decision: dec})
+	if err == nil {
+		_, err = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{
+			Request: r, Intent: ref, Status: audit.StatusRefused, Reached: access.ReachNo.String(), In: r.BytesIn,
+		})
+	}
+	if err != nil {
+		return evidenceError("recording a refused call", err)
+	}
+	g.meter.Done(r, audit.StatusRefused, 0)
+	return cause
+}
+
+// Check decides r where nothing of an agent's call is dispatched for it: a
+// list, a handshake, a request of the server to the client. The decision is
+// recorded through the bounded queue; a denial durably.
+func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, error) {
+	dec := pdp.Decide(g.states.State(), r)
+	g.meter.Decided(r, &dec)
+	i := audit.Intent{Request: r, Decision: &dec}
+	if !dec.Allowed() {
+		if _, err := g.log.Verdict(ctx, i); err != nil {
+			return access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
+		}
+		return dec, nil
+	}
+	if err := g.log.Listed(ctx, i); err != nil {
+		return access.Decision{ID: r.ID}, evidenceError("recording a list", err)
+	}
+	return dec, nil
+}
+
+// Lease opens the server's credential for a request of the gateway itself that
+// Check permitted: a list or a handshake. It is nil if the server needs none.
+func (g *Gate) Lease(ctx context.Context, r *access.Request, dec *access.Decision) (*Dispatch, error) {
+	if !dec.Allowed() {
+		return nil, access.Errorf(access.CodeDenied, "no lease without a permit")
+	}
+	server, ok := g.states.State().View.Server(r.Server)
+	if !ok {
+		return nil, access.Errorf(access.CodeNotFound, "server %q is not registered", r.Server)
+	}
+	d := &Dispatch{Decision: dec, Server: server}
+	if server.Credential == nil {
+		return d, nil
+	}
+	lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
+	if err != nil {
+		return nil, fmt.Errorf("leasing credential %q: %w", server.Credential.Ref, err)
+	}
+	d.Lease = lease
+	return d, nil
+}
+
+// System opens what the gateway itself needs to look at a server that may be
+// called: to list its definitions. No agent is behind it.
+func (g *Gate) System(ctx context.Context, server string) (*Dispatch, error) {
+	view := g.states.State().View
+	if st := view.ServerStanding(server); !st.OK {
+		return nil, access.Errorf(access.CodeConflict, "server %q cannot be looked at: %s", server, st.Why)
+	}
+	r := &access.Request{ID: access.NewID(access.PrefixDecision), At: g.now(), Protocol: "mcp", Method: "tools/list", Server: server, Kind: access.KindServer}
+	return g.Lease(ctx, r, &access.Decision{ID: r.ID, Outcome: access.Permit})
+}
+
+// Visible reports whether r's target belongs in a list shown to its actor: some
+// call of it would not be plainly denied (access.md 2.4).
+func (g *Gate) Visible(r *access.Request) bool { return pdp.Visible(g.states.State(), r) }
+
+// State returns the state calls are decided on now.
+func (g *Gate) State() *pdp.State { return g.states.State() }
+
+func statusOf(ctx context.Context, resp access.Response, err error) audit.Status {
+	switch {
+	case err == nil && resp.Failed:
+		return audit.StatusProtocolError
+	case err == nil && resp.ToolErr:
+		return audit.StatusToolError
+	case err == nil:
+		return audit.StatusOK
+	case access.CodeOf(err) == access.CodeTimeout || errors.Is(err, context.DeadlineExceeded):
+		return audit.StatusTimeout
+	case ctx.Err() != nil || errors.Is(err, context.Canceled):
+		return audit.StatusCancelled
+	case resp.Reached == access.ReachNo:
+		return audit.StatusRefused
+	case access.CodeOf(err) == access.CodeUpstream:
+		return audit.StatusProtocolError
+	default:
+		return audit.StatusUnknown
+	}
+}
+
+func evidenceError(doing string, err error) error {
+	return &access.Error{Code: access.CodeEvidence, Msg: "evidence cannot be kept, so nothing was done; see the gateway's log", Err: fmt.Errorf("%s: %w", doing, err)}
+}

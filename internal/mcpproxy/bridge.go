@@ -1,0 +1,300 @@
+package mcpproxy
+
+import (
+	"bytes"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+)
+
+// outbound returns the bytes to send for the client's message: its own buffer
+// where nothing changes, else spliced and parsed again (mcp.md section 3). It
+// sets c.sent and c.minted: ids and tokens are unique in every conversation that
+// is not stateless.
+func (c *call) outbound() ([]byte, error) {
+	m := &c.in.msg
+	var edits []rawjson.Edit
+	c.sent, c.minted = m.idBytes(), nil
+	_, stateless := c.link.(httpModern)
+	if !stateless || unsafeID(m.id) {
+		c.sent = c.in.p.mint()
+		s, e := m.id.Span()
+		edits = append(edits, rawjson.Edit{Start: s, End: e, Text: c.sent})
+	}
+	token := m.meta.Get("progressToken")
+	if token.Exists() && !stateless {
+		c.minted = c.in.p.mint()
+	}
+	if meta, changed := c.metaFor(); changed {
+		edits = append(edits, setMeta(m, meta))
+	}
+	if len(edits) == 0 {
+		return m.buf, nil
+	}
+	sort.Slice(edits, func(i, j int) bool { return edits[i].Start < edits[j].Start })
+	body := rawjson.Splice(m.buf, edits...)
+	return body, c.sameJudged(body)
+}
+
+// setMeta returns the edit that gives the message this _meta.
+func setMeta(m *message, meta []byte) rawjson.Edit {
+	if m.params.Exists() {
+		return rawjson.SetMember(m.params, "_meta", meta)
+	}
+	params := append(append([]byte(`{"_meta":`), meta...), '}')
+	return rawjson.SetMember(m.root, "params", params)
+}
+
+// metaFor builds the _meta the upstream is to see, and whether it differs from
+// the client's.
+func (c *call) metaFor() ([]byte, bool) {
+	m := &c.in.msg
+	crossing := c.modern != c.peer.modern
+	denied := c.deniedKinds(m.meta.Get(metaCapabilities))
+	if !crossing && c.minted == nil && len(denied) == 0 {
+		return nil, false
+	}
+	out := []byte{'{'}
+	add := func(key string, raw []byte) {
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(rawjson.AppendString(out, key), ':'), raw...)
+	}
+	for k, v := range m.meta.Members() {
+		key, _ := k.Str()
+		switch {
+		case key == "progressToken" && c.minted != nil:
+			add(key, c.minted)
+		case key == metaCapabilities && !crossing:
+			add(key, without(v, denied))
+		case crossing && strings.HasPrefix(key, metaPrefix):
+		default:
+			add(key, v.Raw())
+		}
+	}
+	if crossing && c.peer.modern {
+		add(metaVersion, []byte(`"`+version2026+`"`))
+		add(metaCapabilities, []byte("{}"))
+		if c.sess != nil && len(c.sess.info) > 0 {
+			add(metaClientInfo, c.sess.info)
+		}
+		if c.sess != nil {
+			if level := c.sess.logLevel(); level != "" {
+				add(metaLogLevel, rawjson.AppendString(nil, level))
+			}
+		}
+	}
+	return append(out, '}'), true
+}
+
+// deniedKinds names the declared client capabilities policy does not carry:
+// a server must not be able to ask for what would be denied.
+func (c *call) deniedKinds(caps rawjson.Value) []string {
+	var denied []string
+	for _, kind := range []string{"sampling", "elicitation", "roots"} {
+		if caps.Get(kind).Exists() && !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
+			denied = append(denied, kind)
+		}
+	}
+	return denied
+}
+
+// without returns the raw object v without the named members.
+func without(v rawjson.Value, names []string) []byte {
+	if len(names) == 0 {
+		return v.Raw()
+	}
+	out := []byte{'{'}
+	for k, val := range v.Members() {
+		key, _ := k.Str()
+		drop := false
+		for _, n := range names {
+			drop = drop || n == key
+		}
+		if drop {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, k.Raw()...), ':'), val.Raw()...)
+	}
+	return append(out, '}')
+}
+
+// sameJudged parses the spliced bytes and compares what was judged.
+func (c *call) sameJudged(body []byte) error {
+	v, err := rawjson.Parse(body, rawjson.Limits{Bytes: 2 * c.in.p.cfg.MaxBody})
+	if err != nil {
+		return access.Errorf(access.CodeInternal, "parsing a spliced request: %w", err)
+	}
+	m, params := &c.in.msg, v.Get("params")
+	same := v.Get("method").Equals(m.name) && bytes.Equal(v.Get("id").Raw(), c.sent) && bytes.Equal(params.Get("arguments").Raw(), m.args.Raw())
+	if m.method.source != "" {
+		same = same && bytes.Equal(params.Get(m.method.source).Raw(), m.params.Get(m.method.source).Raw())
+	}
+	if !same {
+		return access.Errorf(access.CodeInternal, "a spliced request differs from the one judged")
+	}
+	return nil
+}
+
+// inbound returns the final message in the client's era with the client's id.
+func (c *call) inbound(rep *reply) ([]byte, error) {
+	var edits []rawjson.Edit
+	if !bytes.Equal(c.sent, c.ans.id) {
+		id := rep.root.Get("id")
+		if !id.Exists() {
+			edits = append(edits, rawjson.SetMember(rep.root, "id", c.ans.id))
+		} else {
+			s, e := id.Span()
+			edits = append(edits, rawjson.Edit{Start: s, End: e, Text: c.ans.id})
+		}
+	}
+	if rep.fault.Exists() {
+		e, err := c.fault(rep)
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, e...)
+	} else {
+		if c.in.msg.method.list != "" {
+			c.listed = c.filter(rep.result)
+		}
+		e, err := c.result(rep.result)
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, e...)
+	}
+	if len(edits) == 0 {
+		return rep.body, nil
+	}
+	sort.Slice(edits, func(i, j int) bool { return edits[i].Start < edits[j].Start })
+	return rawjson.Splice(rep.body, edits...), nil
+}
+
+// fault bridges an upstream's JSON-RPC error. Those that speak of the
+// conversation between it and the gateway are not the client's (mcp.md 2.3).
+func (c *call) fault(rep *reply) ([]rawjson.Edit, error) {
+	code := rep.fault.Get("code")
+	s, e := code.Span()
+	switch n := rep.code(); {
+	case n == codeVersion, n == codeHeaderMismatch:
+		c.in.p.forget(c.req.Server)
+		return nil, malformed("it refuses the protocol revision it had agreed to")
+	case n == codeCapability && c.modern:
+		return nil, &rpcError{status: http.StatusOK, code: codeDenied, msg: "the server needs a client capability that policy does not carry or the client did not declare"}
+	case n == codeURLElicitation && c.modern, n == codeCapability:
+		return nil, &rpcError{status: http.StatusOK, code: codeMethodNotFound, msg: "the server asks for input in a form that cannot be carried between these protocol revisions"}
+	case n == codeNotFoundLegacy && c.modern:
+		return []rawjson.Edit{{Start: s, End: e, Text: strconv.AppendInt(nil, codeInvalidParams, 10)}}, nil
+	case n == codeInvalidParams && !c.modern && c.peer.modern && c.in.msg.name == "resources/read" && rep.fault.Path("data", "uri").Exists():
+		return []rawjson.Edit{{Start: s, End: e, Text: strconv.AppendInt(nil, codeNotFoundLegacy, 10)}}, nil
+	}
+	return nil, nil
+}
+
+// result bridges a result's members between eras.
+func (c *call) result(r rawjson.Value) ([]rawjson.Edit, error) {
+	switch {
+	case c.modern && c.peer.modern:
+		return append(c.filtered(r), c.privately(r)...), c.checkResultType(r)
+	case c.modern:
+		return append(c.toModern(r), c.filtered(r)...), nil
+	case c.peer.modern:
+		return c.toLegacy(r)
+	default:
+		return c.filtered(r), nil
+	}
+}
+
+// checkResultType holds a modern result to what the request allows (mcp.md 1.3, 1.6).
+func (c *call) checkResultType(r rawjson.Value) error {
+	t := r.Get("resultType")
+	switch {
+	case !t.Exists(), t.Equals("complete"):
+		return nil
+	case t.Equals("input_required"):
+	default:
+		return malformed("its resultType is not one the request allows")
+	}
+	if s := c.in.msg.method.name; s != "tools/call" && s != "prompts/get" && s != "resources/read" {
+		return malformed("it asks for input where the method allows none")
+	}
+	caps := c.in.msg.meta.Get(metaCapabilities)
+	for _, ask := range r.Get("inputRequests").Members() {
+		method, _ := ask.Get("method").Str()
+		kind := askKind(method)
+		if kind == "" || !caps.Get(kind).Exists() || !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
+			return malformed("it asks for a kind of input the request did not declare")
+		}
+	}
+	return nil
+}
+
+// askKind is the client capability a server request needs.
+func askKind(method string) string {
+	switch method {
+	case "sampling/createMessage":
+		return "sampling"
+	case "elicitation/create":
+		return "elicitation"
+	case "roots/list":
+		return "roots"
+	default:
+		return ""
+	}
+}
+
+// toModern adds what 2026-07-28 requires to a legacy result.
+func (c *call) toModern(r rawjson.Value) []rawjson.Edit {
+	add := `"resultType":"complete"`
+	if c.in.msg.method.cached {
+		add += `,"ttlMs":0,"cacheScope":"private"`
+	}
+	start, _ := r.Span()
+	if r.Len() > 0 {
+		add += ","
+	}
+	return []rawjson.Edit{{Start: start + 1, End: start + 1, Text: []byte(add)}}
+}
+
+// toLegacy removes what only 2026-07-28 knows from a modern result.
+func (c *call) toLegacy(r rawjson.Value) ([]rawjson.Edit, error) {
+	if t := r.Get("resultType"); t.Exists() && !t.Equals("complete") {
+		return nil, malformed("it asks for input although no capability was declared")
+	}
+	out := []byte{'{'}
+	for k, v := range r.Members() {
+		if k.Equals("resultType") || k.Equals("ttlMs") || k.Equals("cacheScope") {
+			continue
+		}
+		raw := v.Raw()
+		if c.listed != nil && k.Equals(c.in.msg.method.list) {
+			raw = c.listed
+		}
+		if k.Equals("_meta") {
+			var reserved []string
+			for mk := range v.Members() {
+				if s, _ := mk.Str(); strings.HasPrefix(s, metaPrefix) {
+					reserved = append(reserved, s)
+				}
+			}
+			if raw = without(v, reserved); string(raw) == "{}" {
+				continue
+			}
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, k.Raw()...), ':'), raw...)
+	}
+	s, e := r.Span()
+	return []rawjson.Edit{{Start: s, End: e, Text: append(out, '}')}}, nil
+}

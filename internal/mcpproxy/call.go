@@ -1,0 +1,417 @@
+package mcpproxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+// call is one request of an agent on its way through the gate. It is the relay
+// of its own exchange.
+type call struct {
+	in     *inbound
+	ans    *answer
+	modern bool     // the client's era
+	sess   *session // the client's legacy session; nil if modern
+	req    *access.Request
+
+	peer   *peer
+	link   link
+	shape  *shape
+	d      *gate.Dispatch
+	minted []byte // progress token sent upstream, nil if the client's own
+	sent   []byte // request id sent upstream
+	timer  *time.Timer
+	cut    context.CancelCauseFunc
+	listed []byte // filtered list of a list result, nil if nothing is removed
+}
+
+// target fills in what the call is about; an error is the client's.
+func (c *call) target() *rpcError {
+	m := &c.in.msg
+	switch m.name {
+	case "tools/call", "prompts/get":
+		name, ok := m.params.Get("name").Str()
+		if !ok || name == "" || len([]rune(name)) > 128 || hasControl(name) {
+			return invalidParams("/params/name must be a string of 1 to 128 characters without control characters")
+		}
+		c.req.Target = name
+	case "resources/read", "resources/subscribe", "resources/unsubscribe":
+		uri, ok := m.params.Get("uri").Str()
+		if !ok || uri == "" || len(uri) > 4096 || hasControl(uri) {
+			return invalidParams("/params/uri must be a string of 1 to 4096 characters without control characters")
+		}
+		c.req.Target = uri
+	case "completion/complete":
+		return c.completes()
+	}
+	if a := m.args; a.Exists() && a.Kind() != rawjson.Object {
+		return invalidParams("/params/arguments must be an object")
+	}
+	if t := m.meta.Get("progressToken"); t.Exists() && badID(t) != "" {
+		return invalidParams("/params/_meta/progressToken must be a string or an integer")
+	}
+	if m.name != "tools/call" && m.name != "prompts/get" && m.name != "resources/read" {
+		if m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists() {
+			return invalidParams("inputResponses and requestState are not parameters of this method")
+		}
+	}
+	c.req.Arguments = m.args
+	if c.req.Kind == access.KindTool {
+		return c.tool()
+	}
+	return nil
+}
+
+// completes judges a completion as what it completes.
+func (c *call) completes() *rpcError {
+	ref := c.in.msg.params.Get("ref")
+	typ, _ := ref.Get("type").Str()
+	key := map[string]string{"ref/prompt": "name", "ref/resource": "uri"}[typ]
+	name, ok := ref.Get(key).Str()
+	if key == "" || !ok || name == "" || len(name) > 4096 || hasControl(name) {
+		return invalidParams("/params/ref must name a prompt or a resource")
+	}
+	c.req.Target = name
+	if key == "uri" {
+		c.req.Kind = access.KindResource
+	}
+	return nil
+}
+
+// tool applies what the definition says about the arguments (rules 10, 11, 26).
+// Whether the tool may be called at all is the gate's to decide.
+func (c *call) tool() *rpcError {
+	m := &c.in.msg
+	t, ok := c.in.p.gate.State().View.Tool(c.req.Server, c.req.Target)
+	if !ok {
+		return nil
+	}
+	c.shape = c.in.p.shapeOf(t)
+	if c.shape.invalid != "" {
+		return invalidParams("Unknown tool")
+	}
+	if _, name, ok := m.args.FoldsTo(c.shape.props...); ok {
+		return invalidParams("an argument is written in another case than the declared " + strconv.Quote(name))
+	}
+	if p := m.args.FoldDuplicate(true); p != "" && !c.shape.declaresBoth(m.args) {
+		return invalidParams("two arguments differ only in case")
+	}
+	if c.modern {
+		return checkParamHeaders(c.in.r.Header, c.shape, m.args)
+	}
+	return nil
+}
+
+// declaresBoth reports whether every top-level argument is itself declared, so
+// that keys differing in case are both meant, and nothing folds below.
+func (sh *shape) declaresBoth(args rawjson.Value) bool {
+	for k, v := range args.Members() {
+		declared := false
+		for _, p := range sh.props {
+			declared = declared || k.Equals(p)
+		}
+		if !declared || v.FoldDuplicate(true) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+func hasControl(s string) bool {
+	for _, r := range s {
+		if r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return true
+		}
+	}
+	return false
+}
+
+// gated runs a request that reaches the upstream under an intent.
+func (c *call) gated() {
+	if err := c.target(); err != nil {
+		c.ans.fail(err)
+		return
+	}
+	ctx, done := c.context()
+	defer done()
+	var rep *reply
+	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
+		var resp access.Response
+		var err error
+		rep, resp, err = c.forward(ctx, d)
+		return resp, err
+	})
+	switch {
+	case errors.Is(err, errClientCancelled):
+		c.ans.abandon()
+	case err != nil:
+		c.ans.fail(c.failure(err))
+	case !dec.Allowed():
+		c.deny(&dec)
+	default:
+		// The client may have gone; its outcome is recorded.
+		_ = c.ans.final(replyStatus(rep, c.modern && c.peer.modern), resp.Body)
+	}
+}
+
+// replyStatus keeps a modern upstream's status of an error; everything else is
+// 200, as JSON-RPC answers are.
+func replyStatus(rep *reply, modern bool) int {
+	if rep != nil && modern && rep.fault.Exists() && (rep.status == http.StatusBadRequest || rep.status == http.StatusNotFound) {
+		return rep.status
+	}
+	return http.StatusOK
+}
+
+// context returns the context of the call: a modern client that closes the
+// stream cancels it, a legacy client's disconnect does not (mcp.md 1.6). Every
+// call ends after a silence of CallTimeout, or CallMax at the latest.
+func (c *call) context() (context.Context, func()) {
+	parent := c.in.r.Context()
+	if !c.modern {
+		parent = context.WithoutCancel(parent)
+	}
+	ctx, cut := context.WithCancelCause(parent)
+	c.cut = cut
+	timeout := access.Errorf(access.CodeTimeout, "the upstream did not answer in time")
+	c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() { cut(timeout) })
+	last := time.AfterFunc(c.in.p.cfg.CallMax, func() { cut(timeout) })
+	return ctx, func() {
+		c.timer.Stop()
+		last.Stop()
+		cut(context.Canceled)
+	}
+}
+
+// forward is the gate's continuation.
+func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Response, error) {
+	c.d = d
+	no := access.Response{Reached: access.ReachNo}
+	t, err := c.in.p.target(d.Server)
+	if err != nil {
+		return nil, no, err
+	}
+	for attempt := 0; ; attempt++ {
+		rep, reach, err := c.once(ctx, t, d)
+		resp := access.Response{Reached: reach}
+		if err != nil {
+			if errors.Is(err, errSessionEnded) && c.sess == nil && attempt == 0 {
+				continue // the upstream says it did not take the request
+			}
+			return nil, resp, err
+		}
+		body, err := c.inbound(rep)
+		if err != nil {
+			return nil, resp, err
+		}
+		resp.Body = body
+		resp.Failed = rep.fault.Exists()
+		if v, ok := rep.result.Get("isError").Bool(); ok && v {
+			resp.ToolErr = true
+		}
+		resp.Events = c.ans.events
+		return rep, resp, nil
+	}
+}
+
+// once sends the request over the conversation it belongs to.
+func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
+	if c.sess != nil && c.sess.link != nil {
+		c.link, c.peer = c.sess.link, c.sess.peer
+	} else {
+		l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+		if err != nil {
+			return nil, access.ReachNo, err
+		}
+		bad := false
+		defer func() { release(bad) }()
+		c.link, c.peer = l, pr
+		rep, reach, err := c.send(ctx, d)
+		bad = brokenLink(err)
+		return rep, reach, err
+	}
+	return c.send(ctx, d)
+}
+
+// brokenLink reports whether err means that the conversation is over.
+func brokenLink(err error) bool {
+	return errors.Is(err, errSessionEnded) || errors.Is(err, errProcessEnded)
+}
+
+func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach, error) {
+	if !c.peer.offers(c.in.msg.method.needs) {
+		return nil, access.ReachNo, methodNotFound(c.modern)
+	}
+	body, err := c.outbound()
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
+	x := &exchange{
+		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, shape: c.shape, d: d, relay: c,
+		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
+	}
+	if x.token = c.minted; x.token == nil {
+		x.token = c.in.msg.meta.Get("progressToken").Raw()
+	}
+	if c.modern && c.shape != nil {
+		x.extra = c.in.unknownParams(c.shape)
+	}
+	if c.sess != nil {
+		if !c.sess.began(c) {
+			return nil, access.ReachNo, badRequest(codeInvalidRequest, "this id is already in flight in the session")
+		}
+		defer c.sess.ended(c)
+	}
+	return c.link.call(ctx, x)
+}
+
+// failure turns an error into what the client is told.
+func (c *call) failure(err error) *rpcError {
+	var re *rpcError
+	if errors.As(err, &re) {
+		return re
+	}
+	var ae *access.Error
+	if !errors.As(err, &ae) {
+		if errors.Is(err, context.Canceled) {
+			return &rpcError{status: http.StatusOK, code: codeInternal, msg: "the request was cancelled"}
+		}
+		c.in.p.log.Error("serving a call", "decision", c.req.ID, "server", c.req.Server, "error", err)
+		return &rpcError{status: http.StatusOK, code: codeInternal, msg: "internal error (ref " + c.req.ID + ")"}
+	}
+	c.in.p.log.Warn("a call did not complete", "decision", c.req.ID, "server", c.req.Server, "code", string(ae.Code), "error", err, "cause", ae.Err)
+	return rpcFailure(ae, c.req.ID)
+}
+
+// rpcFailure is the one table from error codes to JSON-RPC.
+func rpcFailure(e *access.Error, ref string) *rpcError {
+	switch e.Code {
+	case access.CodeInvalid, access.CodeUsage, access.CodeNotFound, access.CodeConflict:
+		return invalidParams(e.Msg)
+	case access.CodeTimeout:
+		return upstreamError("upstream_timeout", e.Msg)
+	case access.CodeUpstream:
+		return upstreamError("upstream_malformed", e.Msg)
+	case access.CodeUnavailable:
+		return upstreamError("upstream_unavailable", e.Msg)
+	case access.CodeEvidence:
+		return upstreamError("evidence_unavailable", e.Msg)
+	case access.CodeDenied, access.CodeUnauthenticated:
+		return &rpcError{status: http.StatusOK, code: codeDenied, msg: e.Msg}
+	case access.CodeTooLarge:
+		return &rpcError{status: http.StatusRequestEntityTooLarge, code: codeInvalidRequest, msg: e.Msg}
+	case access.CodeUnsupported:
+		return &rpcError{status: http.StatusOK, code: codeMethodNotFound, msg: e.Msg}
+	default:
+		return &rpcError{status: http.StatusOK, code: codeInternal, msg: "internal error (ref " + ref + ")"}
+	}
+}
+
+// begin, note, ask and retry make the call the relay of its exchange.
+
+func (c *call) begin(sse bool) error { return c.ans.begin(sse) }
+
+func (c *call) retry(ms string) error {
+	if c.modern {
+		return nil // 2026-07-28 has no resumption to time
+	}
+	return c.ans.retry(ms)
+}
+
+// note relays a notification that belongs to this request and drops any other.
+func (c *call) note(msg []byte, v rawjson.Value) error {
+	name, _ := v.Get("method").Str()
+	c.timer.Reset(c.in.p.cfg.CallTimeout) // progress extends the wait, never past CallMax
+	params := v.Get("params")
+	switch name {
+	case "notifications/progress":
+		token := c.in.msg.meta.Get("progressToken")
+		if !token.Exists() {
+			return nil
+		}
+		if c.minted != nil {
+			s, e := params.Get("progressToken").Span()
+			msg = rawjson.Splice(msg, rawjson.Edit{Start: s, End: e, Text: token.Raw()})
+		}
+	case "notifications/message":
+		if c.modern && !wanted(c.in.msg.meta.Get(metaLogLevel), params.Get("level")) {
+			return nil
+		}
+	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
+		c.in.p.relearn(c.req.Server)
+		if c.modern {
+			return nil
+		}
+	case "notifications/elicitation/complete", "notifications/resources/updated", "notifications/tasks/status":
+		if c.modern {
+			return nil
+		}
+	case "notifications/cancelled":
+		return nil // legacy servers cancel only their own requests
+	default:
+		if c.modern {
+			return nil
+		}
+	}
+	return c.ans.event(c.d.Scrub(msg))
+}
+
+var levels = []string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
+
+// wanted reports whether a log message reaches the level a request opted in to.
+func wanted(opted, level rawjson.Value) bool {
+	least, got := -1, -1
+	for i, l := range levels {
+		if opted.Equals(l) {
+			least = i
+		}
+		if level.Equals(l) {
+			got = i
+		}
+	}
+	return least >= 0 && got >= least
+}
+
+// ask answers a request of the server: a legacy session relays it to the client
+// if policy permits, anything else is refused.
+func (c *call) ask(msg []byte, v rawjson.Value) {
+	if c.sess != nil && c.sess.link != nil {
+		c.sess.relayAsk(c, c.ans, msg, v)
+		return
+	}
+	refuseAsk(c.link, c.d, v)
+}
+
+// refuseAsk answers a server's ping and refuses anything else. It sends beside
+// the stream that is being read.
+func refuseAsk(l link, d *gate.Dispatch, v rawjson.Value) {
+	id := append([]byte(nil), v.Get("id").Raw()...)
+	var body []byte
+	if v.Get("method").Equals("ping") {
+		body = appendResult(nil, id, []byte("{}"))
+	} else {
+		body = appendError(nil, id, &rpcError{code: codeMethodNotFound, msg: "the client did not declare this capability"})
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		// The server's own request times out if this is lost.
+		_ = l.send(ctx, d, body)
+	}()
+}
+
+// entryRequest is the request that asks whether one entry of a list is shown.
+func (c *call) entryRequest(kind access.Kind, name string) *access.Request {
+	r := *c.req
+	r.Kind, r.Target, r.Unknown, r.Arguments = kind, name, true, rawjson.Value{}
+	return &r
+}
+
+var _ relay = (*call)(nil)

@@ -1,0 +1,96 @@
+package mcpproxy
+
+import (
+	"net/http"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+)
+
+// deny answers a decision that is not permit in the form of mcp.md 2.6: a tool
+// error the model can read for tool calls, a protocol error elsewhere, and for
+// what is hidden the same bytes as for what does not exist.
+func (c *call) deny(d *access.Decision) {
+	if d.Class == access.ClassHidden {
+		c.ans.fail(unknownTarget(c.req))
+		return
+	}
+	text := denialText(d)
+	if c.req.Kind != access.KindTool {
+		c.ans.fail(&rpcError{status: http.StatusOK, code: denialCode(d.Outcome), msg: text, data: denialData(d)})
+		return
+	}
+	result := []byte(`{`)
+	if c.modern {
+		result = append(result, `"resultType":"complete",`...)
+	}
+	result = rawjson.AppendString(append(result, `"content":[{"type":"text","text":`...), text)
+	result = append(result, `}],"isError":true,"_meta":{"`+metaDenial+`":`...)
+	result = append(append(result, denialData(d)...), "}}"...)
+	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, result))
+}
+
+func unknownTarget(r *access.Request) *rpcError {
+	switch r.Kind {
+	case access.KindTool:
+		return invalidParams("Unknown tool")
+	case access.KindPrompt:
+		return invalidParams("Unknown prompt")
+	case access.KindResource:
+		return invalidParams("Resource not found")
+	default:
+		return invalidParams("Unknown server")
+	}
+}
+
+func denialCode(o access.Outcome) int {
+	switch o {
+	case access.RequireApproval:
+		return codeApproval
+	case access.RateLimit:
+		return codeRateLimit
+	case access.Quarantine:
+		return codeQuarantine
+	case access.Revoke, access.Terminate:
+		return codeRevoked
+	default:
+		return codeDenied
+	}
+}
+
+// denialText is the sentence for the agent: what happened, why, what would
+// help, and the id to quote.
+func denialText(d *access.Decision) string {
+	var b strings.Builder
+	b.WriteString("Denied by the gateway")
+	if d.Reason != "" {
+		b.WriteString(": " + strings.TrimSuffix(d.Reason, "."))
+	}
+	b.WriteString(".")
+	if d.Help != "" {
+		b.WriteString(" " + strings.TrimSuffix(d.Help, ".") + ".")
+	}
+	b.WriteString(" Decision " + d.ID + ".")
+	return b.String()
+}
+
+// denialData is the machine-readable form: ids and classes, never thresholds or
+// policy text.
+func denialData(d *access.Decision) []byte {
+	b := rawjson.AppendString([]byte(`{"decision":`), d.ID)
+	b = rawjson.AppendString(append(b, `,"outcome":`...), d.Outcome.String())
+	b = rawjson.AppendString(append(b, `,"class":`...), string(d.Class))
+	b = rawjson.AppendString(append(b, `,"reason":`...), d.Reason)
+	if d.Help != "" {
+		b = rawjson.AppendString(append(b, `,"help":`...), d.Help)
+	}
+	b = append(b, `,"policies":[`...)
+	for i, id := range append(append([]string(nil), d.Forbids...), d.Errors...) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(b, id)
+	}
+	return append(b, "]}"...)
+}

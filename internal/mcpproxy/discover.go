@@ -1,0 +1,71 @@
+package mcpproxy
+
+import (
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+// discover answers server/discover: our versions, what the upstream offers and
+// the gateway carries, private to this principal.
+func (c *call) discover() {
+	c.observed(func(d *gate.Dispatch) error {
+		ctx, done := c.context()
+		defer done()
+		t, err := c.in.p.target(d.Server)
+		if err != nil {
+			return err
+		}
+		_, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+		if err != nil {
+			return err
+		}
+		release(false)
+		result := []byte(`{"resultType":"complete","supportedVersions":[`)
+		for i, v := range served() {
+			if i > 0 {
+				result = append(result, ',')
+			}
+			result = rawjson.AppendString(result, v)
+		}
+		result = append(append(result, `],"capabilities":`...), carried(pr, true)...)
+		if pr.instructions != nil {
+			result = append(append(result, `,"instructions":`...), d.Scrub(pr.instructions)...)
+		}
+		result = append(result, `,"ttlMs":0,"cacheScope":"private"`...)
+		if pr.info != nil {
+			result = append(append(append(result, `,"_meta":{"`+metaServerInfo+`":`...), d.Scrub(pr.info)...), '}')
+		}
+		_ = c.ans.final(200, appendResult(nil, c.ans.id, append(result, '}'))) // the client may have gone
+		return nil
+	})
+}
+
+// carried is the upstream's capabilities as the gateway carries them to a
+// client of the given era: what would not work is not advertised.
+func carried(pr *peer, modern bool) []byte {
+	drop := []string{"tasks", "extensions"}
+	if modern != pr.modern {
+		drop = append(drop, "experimental", "logging")
+	}
+	out := []byte{'{'}
+	for k, v := range pr.capabilities.Members() {
+		key, _ := k.Str()
+		skip := false
+		for _, n := range drop {
+			skip = skip || n == key
+		}
+		if skip {
+			continue
+		}
+		raw := v.Raw()
+		if modern != pr.modern && v.Kind() == rawjson.Object {
+			// Change notifications are not carried across revisions.
+			raw = without(v, []string{"listChanged", "subscribe"})
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, k.Raw()...), ':'), raw...)
+	}
+	return append(out, '}')
+}

@@ -1,0 +1,179 @@
+package mcpproxy
+
+import (
+	"context"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+	"rutile/internal/registry"
+)
+
+// Bounds of one listing.
+const (
+	maxPages      = 200
+	maxListed     = 10_000
+	learnTimeout  = 2 * time.Minute
+	learnInterval = time.Second
+)
+
+// learning is one running or finished look at a server's list.
+type learning struct {
+	done chan struct{}
+	err  error
+	at   time.Time
+}
+
+// Learn lists what a server offers and tells the catalog. Concurrent calls for
+// one server share one look.
+func (p *Proxy) Learn(ctx context.Context, server string) error {
+	l := p.startLearning(server)
+	select {
+	case <-l.done:
+		return l.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// relearn looks again in the background, at most once per learnInterval.
+func (p *Proxy) relearn(server string) {
+	p.mu.Lock()
+	l := p.learning[server]
+	recent := l != nil && time.Since(l.at) < learnInterval
+	p.mu.Unlock()
+	if !recent {
+		p.startLearning(server)
+		return
+	}
+	p.work.Go(func() {
+		select {
+		case <-p.stop:
+		case <-time.After(learnInterval):
+			p.startLearning(server)
+		}
+	})
+}
+
+func (p *Proxy) startLearning(server string) *learning {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.learning[server]; l != nil {
+		select {
+		case <-l.done:
+		default:
+			return l
+		}
+	}
+	l := &learning{done: make(chan struct{}), at: time.Now()}
+	if p.closed {
+		l.err = access.Errorf(access.CodeUnavailable, "the gateway is stopping")
+		close(l.done)
+		return l
+	}
+	p.learning[server] = l
+	p.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), learnTimeout)
+		defer cancel()
+		stop := context.AfterFunc(ctx, func() {})
+		defer stop()
+		go func() {
+			select {
+			case <-p.stop:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		l.err = p.learn(ctx, server)
+		if l.err != nil {
+			p.log.Warn("a server's tools could not be listed", "server", server, "error", l.err)
+		}
+		close(l.done)
+	})
+	return l
+}
+
+// learn lists a server's tools over all pages.
+func (p *Proxy) learn(ctx context.Context, server string) error {
+	d, err := p.gate.System(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer d.Release()
+	t, err := p.target(d.Server)
+	if err != nil {
+		return err
+	}
+	l, pr, release, err := t.acquire(ctx, access.Principal{}, d)
+	if err != nil {
+		return err
+	}
+	bad := false
+	defer func() { release(bad) }()
+	var defs []registry.Definition
+	if pr.offers("tools") {
+		if defs, err = p.listAll(ctx, l, pr, &exchange{method: methods["tools/list"], d: d, relay: noRelay{}}); err != nil {
+			bad = brokenLink(err)
+			return err
+		}
+	}
+	return p.catalog.Observe(ctx, server, registry.Listing{Kind: registry.KindTool, Definitions: defs})
+}
+
+func (p *Proxy) listAll(ctx context.Context, l link, pr *peer, x *exchange) ([]registry.Definition, error) {
+	var defs []registry.Definition
+	var cursor []byte
+	x.limits = rawjson.Limits{Bytes: p.cfg.MaxResult}
+	for range maxPages {
+		x.id = p.mint()
+		x.body = listRequest(x.method.name, x.id, cursor, pr.modern)
+		rep, _, err := l.call(ctx, x)
+		if err != nil {
+			return nil, err
+		}
+		if rep.fault.Exists() {
+			return nil, malformed("it answers " + x.method.name + " with an error")
+		}
+		items := rep.result.Get(x.method.list)
+		if items.Kind() != rawjson.Array {
+			return nil, malformed("its " + x.method.name + " result has no list")
+		}
+		for item := range items.Items() {
+			name, _ := item.Get("name").Str()
+			if len(defs) >= maxListed {
+				return nil, malformed("it lists too many definitions")
+			}
+			defs = append(defs, registry.Definition{Name: name, Raw: append([]byte(nil), x.d.Scrub(item.Raw())...)})
+		}
+		next := rep.result.Get("nextCursor")
+		if next.Kind() != rawjson.String {
+			return defs, nil
+		}
+		cursor = append([]byte(nil), next.Raw()...)
+	}
+	return nil, malformed("its list never ends")
+}
+
+func listRequest(method string, id, cursor []byte, modern bool) []byte {
+	b := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"`+method+`","params":{`...)
+	if modern {
+		b = append(append(b, `"_meta":`...), ourMeta...)
+	}
+	if cursor != nil {
+		if modern {
+			b = append(b, ',')
+		}
+		b = append(append(b, `"cursor":`...), cursor...)
+	}
+	return append(b, "}}"...)
+}
+
+// forget makes the next request to a server find out again what it speaks.
+func (p *Proxy) forget(server string) {
+	p.mu.Lock()
+	t := p.targets[server]
+	p.mu.Unlock()
+	if t != nil {
+		t.forget()
+	}
+}

@@ -1,0 +1,394 @@
+package mcpproxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+// errClientCancelled says that the client sent notifications/cancelled.
+var errClientCancelled = errors.New("the client cancelled the request")
+
+// legacy serves one message of a session-based revision.
+func (in *inbound) legacy(ans *answer) {
+	m := &in.msg
+	id := in.r.Header[headerSession]
+	if len(id) == 0 {
+		if m.kind == isRequest && m.name == "initialize" {
+			c := &call{in: in, ans: ans, req: in.request("")}
+			c.initialize()
+			return
+		}
+		ans.fail(badRequest(codeInvalidRequest, "a session id is required; initialize first"))
+		return
+	}
+	s := in.session()
+	if s == nil {
+		ans.fail(&rpcError{status: http.StatusNotFound, code: codeInvalidRequest, msg: "this session has ended; initialize again"})
+		return
+	}
+	if err := in.sessionVersion(s); err != nil {
+		ans.fail(err)
+		return
+	}
+	switch m.kind {
+	case isResponse:
+		in.response(s, ans)
+	case isNotification:
+		in.notification(s)
+		in.w.WriteHeader(http.StatusAccepted)
+	default:
+		in.sessionRequest(s, ans)
+	}
+}
+
+// session returns the live session the request names, nil if there is none.
+func (in *inbound) session() *session {
+	id := in.r.Header[headerSession]
+	if len(id) != 1 || !in.known {
+		return nil
+	}
+	return in.p.session(id[0], in.who.Principal(), in.server.ID)
+}
+
+// sessionVersion applies rule 35.
+func (in *inbound) sessionVersion(s *session) *rpcError {
+	v, present, err := oneHeader(in.r.Header, headerVersion)
+	if err != nil {
+		return badRequest(codeInvalidRequest, err.msg)
+	}
+	if present && v != s.version {
+		return badRequest(codeInvalidRequest, "the header MCP-Protocol-Version differs from the version of the session")
+	}
+	return nil
+}
+
+func (in *inbound) response(s *session, ans *answer) {
+	matched, err := s.respond(in.r.Context(), &in.msg)
+	switch {
+	case !matched:
+		ans.fail(badMessage(codeInvalidRequest, "no request waits for this response"))
+	case err != nil:
+		in.p.log.Warn("a client's answer could not be delivered", "server", s.server, "error", err)
+		ans.fail(upstreamError("upstream_unavailable", "the answer could not be delivered"))
+	default:
+		in.w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+// notification takes a client's notification; what the upstream needs of it is
+// sent on.
+func (in *inbound) notification(s *session) {
+	m := &in.msg
+	switch m.name {
+	case "notifications/cancelled":
+		s.cancel(m.params.Get("requestId"))
+	case "notifications/roots/list_changed", "notifications/progress":
+		if s.link == nil {
+			return
+		}
+		c := &call{in: in, req: in.request(s.version), sess: s}
+		if m.name == "notifications/roots/list_changed" && !in.p.gate.Visible(c.entryRequest(access.KindAsk, "roots")) {
+			return
+		}
+		d, err := in.p.gate.System(in.r.Context(), s.server)
+		if err != nil {
+			return
+		}
+		defer d.Release()
+		if err := s.link.send(in.r.Context(), d, m.buf); err != nil {
+			in.p.log.Warn("a client's notification could not be delivered", "server", s.server, "method", m.name, "error", err)
+		}
+	}
+}
+
+// sessionRequest serves a request inside a session.
+func (in *inbound) sessionRequest(s *session, ans *answer) {
+	m := &in.msg
+	if m.method == nil || !m.method.legacy || m.method.notify {
+		ans.fail(methodNotFound(false))
+		return
+	}
+	c := &call{in: in, ans: ans, sess: s, req: in.request(s.version)}
+	switch {
+	case m.name == "initialize":
+		ans.fail(badRequest(codeInvalidRequest, "the session is initialized already"))
+	case m.name == "ping":
+		_ = ans.final(http.StatusOK, appendResult(nil, ans.id, []byte("{}")))
+	case m.name == "logging/setLevel":
+		c.setLevel()
+	case m.method.list != "":
+		c.list()
+	case m.name == "resources/unsubscribe":
+		c.plain()
+	default:
+		c.gated()
+	}
+}
+
+// plain carries a request about the server itself unchanged.
+func (c *call) plain() {
+	if err := c.target(); err != nil {
+		c.ans.fail(err)
+		return
+	}
+	c.req.Target = ""
+	c.observed(func(d *gate.Dispatch) error {
+		ctx, done := c.context()
+		defer done()
+		_, resp, err := c.forward(ctx, d)
+		if err != nil {
+			return err
+		}
+		return c.ans.final(http.StatusOK, d.Scrub(resp.Body))
+	})
+}
+
+// setLevel keeps the level of the session and, where the upstream has one too,
+// carries it there.
+func (c *call) setLevel() {
+	level, ok := c.in.msg.params.Get("level").Str()
+	known := false
+	for _, l := range levels {
+		known = known || l == level
+	}
+	if !ok || !known {
+		c.ans.fail(invalidParams("/params/level must be one of the eight log levels"))
+		return
+	}
+	c.sess.mu.Lock()
+	c.sess.level = level
+	c.sess.mu.Unlock()
+	if c.sess.link == nil {
+		_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, []byte("{}")))
+		return
+	}
+	c.plain()
+}
+
+// initialize opens a session: the handshake with a legacy upstream is made with
+// the client's own parameters, less what policy does not carry.
+func (c *call) initialize() {
+	params := c.in.msg.params
+	requested, ok := params.Get("protocolVersion").Str()
+	if !ok || params.Get("capabilities").Kind() != rawjson.Object || params.Get("clientInfo").Kind() != rawjson.Object {
+		c.ans.fail(invalidParams("/params must have protocolVersion (a string), capabilities and clientInfo (objects)"))
+		return
+	}
+	if !legacyVersion(requested) {
+		requested = version2511
+	}
+	c.req.Version = requested
+	c.observed(func(d *gate.Dispatch) error {
+		ctx, done := c.context()
+		defer done()
+		s, result, err := c.open(ctx, d, requested)
+		if err != nil {
+			return err
+		}
+		if err := c.in.p.keep(s); err != nil {
+			c.in.p.work.Go(s.end)
+			return err
+		}
+		c.in.w.Header()[headerSession] = []string{s.id}
+		_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, d.Scrub(result)))
+		return nil
+	})
+}
+
+// open makes the session and the initialize result for the client.
+func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*session, []byte, error) {
+	t, err := c.in.p.target(d.Server)
+	if err != nil {
+		return nil, nil, err
+	}
+	params := c.in.msg.params
+	caps := without(params.Get("capabilities"), append(c.deniedKinds(params.Get("capabilities")), "tasks"))
+	kept, err := rawjson.Parse(caps, rawjson.Limits{})
+	if err != nil {
+		return nil, nil, access.Errorf(access.CodeInternal, "parsing the capabilities kept: %w", err)
+	}
+	s := &session{
+		p: c.in.p, id: newSessionID(), principal: c.req.Who.Principal(), server: d.Server.ID, version: requested, caps: kept,
+		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(),
+		inflight: map[string]*call{}, asked: map[string]*asked{},
+	}
+	if t.http != nil {
+		if s.peer, err = t.peer(ctx, d); err != nil {
+			return nil, nil, err
+		}
+		if s.peer.modern {
+			return s, s.result(), nil
+		}
+	}
+	init := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
+	init = append(append(init, `,"capabilities":`...), caps...)
+	init = append(append(append(init, `,"clientInfo":`...), s.info...), '}')
+	l, pr, _, err := t.open(ctx, d, init)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.peer = pr
+	if pr.modern {
+		s.link = nil
+		l.close(ctx)
+		return s, s.result(), nil
+	}
+	s.link = l
+	if legacyVersion(pr.version) {
+		s.version = pr.version
+	} else {
+		s.version = version2503
+	}
+	return s, s.result(), nil
+}
+
+// result is the initialize result for the client.
+func (s *session) result() []byte {
+	b := rawjson.AppendString([]byte(`{"protocolVersion":`), s.version)
+	b = append(append(b, `,"capabilities":`...), carried(s.peer, false)...)
+	info := s.peer.info
+	if info == nil {
+		info = []byte(`{"name":` + string(rawjson.AppendString(nil, s.server)) + `,"version":"unknown"}`)
+	}
+	b = append(append(b, `,"serverInfo":`...), info...)
+	if s.peer.instructions != nil {
+		b = append(append(b, `,"instructions":`...), s.peer.instructions...)
+	}
+	return append(b, '}')
+}
+
+// get serves the stream of a session for messages that belong to no request.
+func (in *inbound) get() {
+	if len(in.r.Header[headerSession]) == 0 {
+		in.w.Header().Set("Allow", "POST")
+		in.w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	s := in.session()
+	if s == nil {
+		http.Error(in.w, "this session has ended; initialize again", http.StatusNotFound)
+		return
+	}
+	if err := in.sessionVersion(s); err != nil {
+		http.Error(in.w, err.msg, http.StatusBadRequest)
+		return
+	}
+	if !accepts(in.r.Header["Accept"], "text/event-stream") {
+		http.Error(in.w, "the Accept header must list text/event-stream", http.StatusNotAcceptable)
+		return
+	}
+	release, ok := in.p.hold(s.principal)
+	if !ok {
+		http.Error(in.w, "too many streams are open", http.StatusTooManyRequests)
+		return
+	}
+	defer release()
+	in.serveStream(s)
+}
+
+func (in *inbound) serveStream(s *session) {
+	ans := &answer{w: in.w}
+	s.mu.Lock()
+	if s.streamed != nil {
+		s.mu.Unlock()
+		http.Error(in.w, "the session has a stream open already", http.StatusConflict)
+		return
+	}
+	s.streamed = ans
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.streamed, s.used = nil, time.Now()
+		s.mu.Unlock()
+		ans.close()
+	}()
+	if err := ans.begin(true); err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(in.r.Context())
+	defer cancel()
+	if h, ok := s.link.(*httpLegacy); ok {
+		p := in.p
+		p.work.Go(func() { p.follow(ctx, s, h, ans) })
+	}
+	beat := time.NewTicker(25 * time.Second)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-in.p.stop:
+			return
+		case <-beat.C:
+			if ans.comment() != nil || !s.live() {
+				return
+			}
+		}
+	}
+}
+
+// live reports whether the session still stands; a revoked one does not.
+func (s *session) live() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.ended_
+}
+
+// follow relays the upstream session's own stream. Without one, which a server
+// may refuse, the client's stream stays silent.
+func (p *Proxy) follow(ctx context.Context, s *session, h *httpLegacy, ans *answer) {
+	d, err := p.gate.System(ctx, s.server)
+	if err != nil {
+		return
+	}
+	defer d.Release()
+	if err := h.stream(ctx, d, &sessionRelay{s: s, d: d, ans: ans}); err != nil && ctx.Err() == nil {
+		p.log.Debug("an upstream's stream ended", "server", s.server, "error", err)
+	}
+}
+
+// sessionRelay relays messages that belong to no request of the client.
+type sessionRelay struct {
+	s   *session
+	d   *gate.Dispatch
+	ans *answer
+}
+
+func (r *sessionRelay) begin(bool) error   { return nil }
+func (r *sessionRelay) retry(string) error { return nil }
+
+// ask refuses: outside a client's request a server may only ping (SEP-2260).
+func (r *sessionRelay) ask(_ []byte, v rawjson.Value) { refuseAsk(r.s.link, r.d, v) }
+
+func (r *sessionRelay) note(msg []byte, v rawjson.Value) error {
+	switch name, _ := v.Get("method").Str(); name {
+	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
+		r.s.p.relearn(r.s.server)
+	case "notifications/message", "notifications/resources/updated", "notifications/elicitation/complete":
+	default:
+		return nil
+	}
+	return r.ans.event(r.d.Scrub(msg))
+}
+
+// delete ends a session.
+func (in *inbound) delete() {
+	if len(in.r.Header[headerSession]) == 0 {
+		in.w.Header().Set("Allow", "POST")
+		in.w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	s := in.session()
+	if s == nil {
+		http.Error(in.w, "this session has ended", http.StatusNotFound)
+		return
+	}
+	in.p.drop(s)
+	in.w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,268 @@
+package mcpproxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/identity"
+	"rutile/internal/rawjson"
+	"rutile/internal/registry"
+)
+
+// inbound is one HTTP request of an agent, checked as far as HTTP goes.
+type inbound struct {
+	p        *Proxy
+	w        http.ResponseWriter
+	r        *http.Request
+	server   registry.Server
+	known    bool // the server is registered
+	who      access.Identity
+	msg      message
+	buf      []byte
+	received time.Time
+}
+
+var inboundPool = sync.Pool{New: func() any { return &inbound{buf: make([]byte, 0, 8<<10)} }}
+
+const (
+	maxHeaderBytes = 8 << 10
+	maxHeaders     = 64
+)
+
+// ServeHTTP serves /mcp/{server}. The order of the checks is mcp.md section 3,
+// rules 1 to 6.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.hosts[r.Host] {
+		http.Error(w, "this host name is not served here", http.StatusForbidden)
+		return
+	}
+	if o := r.Header["Origin"]; len(o) > 1 || (len(o) == 1 && !p.origins[o[0]]) {
+		http.Error(w, "this origin is not allowed", http.StatusForbidden)
+		return
+	}
+	id, ok := strings.CutPrefix(r.URL.Path, "/mcp/")
+	if !ok || !access.ValidID(id) {
+		http.Error(w, "no such endpoint; agents use /mcp/{server}", http.StatusNotFound)
+		return
+	}
+	in := inboundPool.Get().(*inbound)
+	defer func() {
+		buf, doc := in.buf, in.msg.doc
+		if cap(buf) > 256<<10 {
+			buf = nil
+		}
+		*in = inbound{buf: buf[:0]}
+		in.msg.doc = doc
+		inboundPool.Put(in)
+	}()
+	in.p, in.w, in.r, in.received = p, w, r, time.Now()
+	if !in.authenticate(id) {
+		return
+	}
+	in.server, in.known = p.gate.State().View.Server(id)
+	switch r.Method {
+	case http.MethodPost:
+		in.post()
+	case http.MethodGet:
+		in.get()
+	case http.MethodDelete:
+		in.delete()
+	default:
+		w.Header().Set("Allow", "POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// authenticate answers 400 or 401 itself and reports whether to go on.
+func (in *inbound) authenticate(server string) bool {
+	if in.r.URL.RawQuery != "" && in.r.URL.Query().Has("access_token") {
+		http.Error(in.w, "a token in the query string is not accepted (RFC 6750, OAuth 2.1); use the Authorization header", http.StatusBadRequest)
+		return false
+	}
+	resource := in.p.cfg.URL + "/mcp/" + server
+	bearer, err := bearerToken(in.r.Header["Authorization"])
+	if err == nil {
+		in.who, err = in.p.verifier.Verify(in.r.Context(), bearer, resource)
+	}
+	if err == nil {
+		return true
+	}
+	status, challenge := identity.Challenge(err, in.p.cfg.URL+"/.well-known/oauth-protected-resource/mcp/"+server, "mcp")
+	if challenge != "" {
+		in.w.Header().Set("WWW-Authenticate", challenge)
+	}
+	if status >= 500 {
+		in.p.log.Error("verifying a token", "error", err)
+	}
+	http.Error(in.w, http.StatusText(status)+": "+publicText(err), status)
+	return false
+}
+
+// bearerToken returns the token of exactly one Authorization header.
+func bearerToken(h []string) (string, error) {
+	if len(h) == 0 {
+		return "", identity.ErrNoToken
+	}
+	if len(h) > 1 {
+		return "", identity.ErrMalformed
+	}
+	scheme, token, ok := strings.Cut(h[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsAny(token, " ,\t") {
+		return "", identity.ErrMalformed
+	}
+	return token, nil
+}
+
+// publicText is what of an error a caller may read.
+func publicText(err error) string {
+	var e *access.Error
+	if errors.As(err, &e) && e.Code != access.CodeInternal {
+		return e.Msg
+	}
+	return "the request could not be authenticated"
+}
+
+// post reads one message and hands it to its era.
+func (in *inbound) post() {
+	if status, msg := in.checkHeaders(); status != 0 {
+		http.Error(in.w, msg, status)
+		return
+	}
+	if err := in.readBody(); err != nil {
+		in.fail(err)
+		return
+	}
+	if err := in.msg.parse(in.buf, rawjson.Limits{Bytes: in.p.cfg.MaxBody}); err != nil {
+		if in.batch() {
+			return
+		}
+		in.fail(err)
+		return
+	}
+	in.dispatch(in.w)
+}
+
+// dispatch chooses the client's era (mcp.md 2.1).
+func (in *inbound) dispatch(w http.ResponseWriter) {
+	ans := &answer{w: w, id: in.msg.idBytes()}
+	version, present, err := oneHeader(in.r.Header, headerVersion)
+	switch {
+	case err != nil:
+		ans.fail(err)
+	case in.msg.meta.Get(metaVersion).Exists(), present && !legacyVersion(version) && version != "2024-11-05":
+		in.modern(ans)
+	default:
+		in.legacy(ans)
+	}
+}
+
+// checkHeaders applies rules 3 to 5 to the headers.
+func (in *inbound) checkHeaders() (status int, msg string) {
+	h := in.r.Header
+	if ct := h["Content-Type"]; len(ct) != 1 || !jsonContent(ct[0]) {
+		return http.StatusUnsupportedMediaType, "the Content-Type must be application/json"
+	}
+	if len(h["Content-Encoding"]) > 0 {
+		return http.StatusUnsupportedMediaType, "a Content-Encoding is not accepted"
+	}
+	if !accepts(h["Accept"], "application/json") || !accepts(h["Accept"], "text/event-stream") {
+		return http.StatusNotAcceptable, "the Accept header must list application/json and text/event-stream"
+	}
+	n := 0
+	for k, vs := range h {
+		if !strings.HasPrefix(k, "Mcp-") {
+			continue
+		}
+		for _, v := range vs {
+			if n++; n > maxHeaders || len(v) > maxHeaderBytes {
+				return http.StatusRequestHeaderFieldsTooLarge, "too many or too long Mcp headers"
+			}
+		}
+	}
+	return 0, ""
+}
+
+func jsonContent(ct string) bool {
+	if ct == "application/json" {
+		return true
+	}
+	mt, rest, _ := strings.Cut(ct, ";")
+	if !strings.EqualFold(strings.TrimSpace(mt), "application/json") {
+		return false
+	}
+	rest = strings.ToLower(strings.ReplaceAll(strings.TrimSpace(rest), `"`, ""))
+	return rest == "" || rest == "charset=utf-8"
+}
+
+// accepts reports whether an Accept header lists a media type; */* counts.
+func accepts(h []string, want string) bool {
+	for _, line := range h {
+		for part := range strings.SplitSeq(line, ",") {
+			mt, _, _ := strings.Cut(part, ";")
+			mt = strings.TrimSpace(mt)
+			if strings.EqualFold(mt, want) || mt == "*/*" || strings.EqualFold(mt, want[:strings.IndexByte(want, '/')]+"/*") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// readBody buffers the whole body before any upstream is dialled (mcp.md 7.5).
+func (in *inbound) readBody() *rpcError {
+	tooLarge := &rpcError{status: http.StatusRequestEntityTooLarge, code: codeInvalidRequest, noID: true,
+		msg: fmt.Sprintf("the body is over %d bytes", in.p.cfg.MaxBody)}
+	if in.r.ContentLength > int64(in.p.cfg.MaxBody) {
+		return tooLarge
+	}
+	if n := int(in.r.ContentLength); n >= cap(in.buf) {
+		in.buf = make([]byte, 0, n+1)
+	}
+	for {
+		n, err := in.r.Body.Read(in.buf[len(in.buf):cap(in.buf)])
+		in.buf = in.buf[:len(in.buf)+n]
+		switch {
+		case len(in.buf) > in.p.cfg.MaxBody:
+			return tooLarge
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return badMessage(codeParse, "the body could not be read")
+		case len(in.buf) == cap(in.buf):
+			in.buf = append(in.buf, 0)[:len(in.buf)]
+		}
+	}
+}
+
+func (in *inbound) fail(e *rpcError) {
+	(&answer{w: in.w, id: in.msg.idBytes()}).fail(e)
+}
+
+// request builds the access.Request of the parsed message.
+func (in *inbound) request(version string) *access.Request {
+	h := in.r.Header
+	req := &access.Request{
+		ID: access.NewID(access.PrefixDecision), At: in.received, Who: in.who, Protocol: "mcp", Version: version,
+		Method: in.msg.name, Server: in.server.ID, Kind: access.KindServer, RPC: string(in.msg.idBytes()), BytesIn: len(in.msg.buf),
+	}
+	if !in.known {
+		req.Server = strings.TrimPrefix(in.r.URL.Path, "/mcp/")
+	}
+	if in.msg.method != nil && in.msg.method.kind != "" {
+		req.Kind = in.msg.method.kind
+	}
+	if v, _ := in.msg.meta.Get("traceparent").Str(); v != "" {
+		req.Trace.Parent = v
+		req.Trace.State, _ = in.msg.meta.Get("tracestate").Str()
+	} else if tp := h["Traceparent"]; len(tp) == 1 {
+		req.Trace.Parent = tp[0]
+	}
+	req.Client, _ = netAddr(in.r.RemoteAddr)
+	return req
+}

@@ -1,0 +1,234 @@
+// Package mcpproxy speaks MCP to agents and to upstream servers.
+//
+// It is byte-level: a message is parsed once by our strict parser, and the
+// bytes judged are the bytes forwarded, or bytes spliced into their recorded
+// spans and parsed again. Both eras are served on both faces: the stateless
+// 2026-07-28 revision and the session-based ones before it. Every request goes
+// through package gate; nothing is sent to a server before the gate's
+// continuation runs. An agent's credential never travels upstream, and nothing
+// of an upstream's headers, challenges or error texts travels back.
+package mcpproxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/registry"
+)
+
+// Config says how the proxy listens and what it bounds. The zero value of each
+// bound is its default.
+type Config struct {
+	URL         string        // public base address agents use, without a trailing slash
+	Hosts       []string      // accepted Host headers; any other is refused (DNS rebinding)
+	Origins     []string      // accepted Origin headers besides the hosts' own
+	MaxBody     int           // bytes of a request, default 4 MiB
+	MaxResult   int           // bytes of an upstream message, default 32 MiB
+	CallTimeout time.Duration // silence of an upstream before a call ends, default 60 s
+	CallMax     time.Duration // the longest a call may run, default 10 min
+	Sessions    int           // legacy sessions in all, default 10 000
+	PerAgent    int           // legacy sessions, long streams and processes of one principal, default 64
+	Idle        time.Duration // an unused session or upstream conversation ends, default 30 min
+	Egress      Egress
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	dur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.MaxBody, 4<<20)
+	def(&c.MaxResult, 32<<20)
+	def(&c.Sessions, 10_000)
+	def(&c.PerAgent, 64)
+	dur(&c.CallTimeout, time.Minute)
+	dur(&c.CallMax, 10*time.Minute)
+	dur(&c.Idle, 30*time.Minute)
+	return c
+}
+
+// Verifier authenticates a bearer token for exactly one resource.
+type Verifier interface {
+	Verify(ctx context.Context, bearer, resource string) (access.Identity, error)
+}
+
+// Catalog learns what servers list. Observe MUST have taken effect on new
+// decisions when it returns.
+type Catalog interface {
+	Observe(ctx context.Context, server string, l registry.Listing) error
+}
+
+// Proxy serves /mcp/{server}.
+type Proxy struct {
+	cfg      Config
+	gate     *gate.Gate
+	verifier Verifier
+	catalog  Catalog
+	log      *slog.Logger
+
+	hosts     map[string]bool
+	origins   map[string]bool
+	transport *http.Transport
+	ids       atomic.Int64
+	shapes    sync.Map // definition digest → *shape
+
+	mu       sync.Mutex
+	targets  map[string]*target
+	sessions map[string]*session
+	streams  map[access.Principal]int
+	learning map[string]*learning
+	closed   bool
+	stop     chan struct{}
+	work     sync.WaitGroup
+}
+
+// New returns a Proxy. Every dependency is required. Close must be called.
+func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, log *slog.Logger) (*Proxy, error) {
+	if g == nil || v == nil || c == nil || log == nil {
+		return nil, errors.New("mcpproxy: a dependency is missing")
+	}
+	if cfg.URL == "" || len(cfg.Hosts) == 0 {
+		return nil, errors.New("mcpproxy: the public address and the accepted hosts are required")
+	}
+	p := &Proxy{
+		cfg: cfg.withDefaults(), gate: g, verifier: v, catalog: c, log: log,
+		hosts: map[string]bool{}, origins: map[string]bool{}, transport: newTransport(cfg.Egress),
+		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{},
+		learning: map[string]*learning{},
+		stop:     make(chan struct{}),
+	}
+	for _, h := range cfg.Hosts {
+		p.hosts[h] = true
+		p.origins["http://"+h], p.origins["https://"+h] = true, true
+	}
+	for _, o := range cfg.Origins {
+		p.origins[o] = true
+	}
+	p.work.Go(p.reap)
+	return p, nil
+}
+
+// mint returns a JSON-RPC id or progress token no other request of this process
+// has.
+func (p *Proxy) mint() []byte { return strconv.AppendInt(nil, p.ids.Add(1), 10) }
+
+// target returns how server is reached now. A changed manifest makes a new
+// target; conversations under the old one end.
+func (p *Proxy) target(server registry.Server) (*target, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, access.Errorf(access.CodeUnavailable, "the gateway is stopping")
+	}
+	if t := p.targets[server.ID]; t != nil {
+		if t.same(server) {
+			return t, nil
+		}
+		delete(p.targets, server.ID)
+		p.work.Go(t.close)
+	}
+	t, err := newTarget(p, server)
+	if err != nil {
+		return nil, err
+	}
+	p.targets[server.ID] = t
+	return t, nil
+}
+
+// shapeOf returns what is to be known of an approved definition.
+func (p *Proxy) shapeOf(tool registry.Tool) *shape {
+	definition, digest := tool.Pinned, tool.PinDigest
+	if tool.SeenDigest != "" && (len(definition) == 0 || tool.State == registry.ToolChanged) {
+		definition, digest = tool.Seen, tool.SeenDigest
+	}
+	if sh, ok := p.shapes.Load(digest); ok {
+		return sh.(*shape)
+	}
+	sh := newShape(definition)
+	p.shapes.Store(digest, sh)
+	return sh
+}
+
+// hold counts a long stream of a principal; release must be called if ok.
+func (p *Proxy) hold(who access.Principal) (release func(), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.streams[who] >= p.cfg.PerAgent {
+		return nil, false
+	}
+	p.streams[who]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.streams[who]--; p.streams[who] <= 0 {
+			delete(p.streams, who)
+		}
+	}, true
+}
+
+// reap ends what has not been used for long.
+func (p *Proxy) reap() {
+	tick := time.NewTicker(min(p.cfg.Idle/4, 30*time.Second) + time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case now := <-tick.C:
+			p.reapSessions(now)
+			p.mu.Lock()
+			targets := make([]*target, 0, len(p.targets))
+			for _, t := range p.targets {
+				targets = append(targets, t)
+			}
+			p.mu.Unlock()
+			for _, t := range targets {
+				t.reap(now)
+			}
+		}
+	}
+}
+
+// Close ends every session and upstream conversation and waits for them, at
+// most until ctx ends.
+func (p *Proxy) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	close(p.stop)
+	sessions, targets := p.sessions, p.targets
+	p.sessions, p.targets = map[string]*session{}, map[string]*target{}
+	p.mu.Unlock()
+	for _, s := range sessions {
+		p.work.Go(s.end)
+	}
+	for _, t := range targets {
+		p.work.Go(t.close)
+	}
+	done := make(chan struct{})
+	go func() { p.work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	p.transport.CloseIdleConnections()
+	return nil
+}

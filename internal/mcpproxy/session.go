@@ -1,0 +1,250 @@
+package mcpproxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"strconv"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+// session is one legacy session of a client. Its id names it and proves
+// nothing: every request is authenticated anew and must come from the same
+// principal.
+type session struct {
+	p         *Proxy
+	id        string
+	principal access.Principal
+	server    string
+	version   string
+	caps      rawjson.Value // the client's capabilities that policy carries
+	info      []byte        // raw clientInfo
+	target    *target
+	link      link // the upstream session of its own; nil if the upstream is modern
+	peer      *peer
+
+	mu       sync.Mutex
+	used     time.Time
+	level    string
+	inflight map[string]*call  // by idKey
+	asked    map[string]*asked // by our id
+	streamed *answer           // the open GET stream, nil if none
+	ended_   bool
+}
+
+// asked is a server's request that waits for the client's answer.
+type asked struct {
+	upstream []byte // the server's raw id
+	d        *gate.Dispatch
+	link     link
+}
+
+// maxAsked bounds server requests waiting in one session.
+const maxAsked = 64
+
+func newSessionID() string {
+	var b [24]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// idKey makes JSON-RPC ids comparable: type and value.
+func idKey(id rawjson.Value) string {
+	if s, ok := id.Str(); ok {
+		return "s" + s
+	}
+	return "n" + string(id.Raw())
+}
+
+// keep stores a new session within the bounds.
+func (p *Proxy) keep(s *session) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return access.Errorf(access.CodeUnavailable, "the gateway is stopping")
+	}
+	own := 0
+	for _, o := range p.sessions {
+		if o.principal == s.principal {
+			own++
+		}
+	}
+	if len(p.sessions) >= p.cfg.Sessions || own >= p.cfg.PerAgent {
+		return access.Errorf(access.CodeUnavailable, "too many sessions are open; end one or try again later")
+	}
+	p.sessions[s.id] = s
+	return nil
+}
+
+// session returns the live session of this principal and server, nil for any
+// other id: somebody else's session looks like none (mcp.md rule 34).
+func (p *Proxy) session(id string, who access.Principal, server string) *session {
+	p.mu.Lock()
+	s := p.sessions[id]
+	p.mu.Unlock()
+	if s == nil || s.principal != who || s.server != server {
+		return nil
+	}
+	s.mu.Lock()
+	s.used = time.Now()
+	s.mu.Unlock()
+	return s
+}
+
+// drop forgets the session and ends it in the background.
+func (p *Proxy) drop(s *session) {
+	p.mu.Lock()
+	if p.sessions[s.id] == s {
+		delete(p.sessions, s.id)
+	}
+	closed := p.closed
+	p.mu.Unlock()
+	if !closed {
+		p.work.Go(s.end)
+	}
+}
+
+func (p *Proxy) reapSessions(now time.Time) {
+	p.mu.Lock()
+	var idle []*session
+	for _, s := range p.sessions {
+		s.mu.Lock()
+		if len(s.inflight) == 0 && s.streamed == nil && now.Sub(s.used) > p.cfg.Idle {
+			idle = append(idle, s)
+		}
+		s.mu.Unlock()
+	}
+	p.mu.Unlock()
+	for _, s := range idle {
+		p.drop(s)
+	}
+}
+
+// end cancels what runs in the session and ends its upstream session.
+func (s *session) end() {
+	s.mu.Lock()
+	if s.ended_ {
+		s.mu.Unlock()
+		return
+	}
+	s.ended_ = true
+	for _, c := range s.inflight {
+		c.cut(context.Canceled)
+	}
+	s.mu.Unlock()
+	if s.link != nil {
+		s.link.close(context.Background())
+	}
+}
+
+// began registers a call; false means that its id is in flight already or the
+// session has ended.
+func (s *session) began(c *call) bool {
+	key := idKey(c.in.msg.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, dup := s.inflight[key]; dup || s.ended_ {
+		return false
+	}
+	s.inflight[key] = c
+	return true
+}
+
+func (s *session) ended(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.inflight, idKey(c.in.msg.id))
+	for k, a := range s.asked {
+		if a.d == c.d {
+			delete(s.asked, k)
+		}
+	}
+}
+
+// cancel ends the call a client no longer wants.
+func (s *session) cancel(id rawjson.Value) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.inflight[idKey(id)]; c != nil {
+		c.cut(errClientCancelled)
+	}
+}
+
+func (s *session) logLevel() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.level
+}
+
+// relayAsk relays a server's request to the client of this session if the
+// client declared the kind and policy permits it.
+func (s *session) relayAsk(c *call, to *answer, msg []byte, v rawjson.Value) {
+	method, _ := v.Get("method").Str()
+	kind := askKind(method)
+	if kind == "" || !s.caps.Get(kind).Exists() || to.collect {
+		refuseAsk(s.link, c.d, v)
+		return
+	}
+	r := c.entryRequest(access.KindAsk, kind)
+	r.ID, r.Method, r.Unknown, r.Arguments = access.NewID(access.PrefixDecision), method, false, v.Get("params")
+	dec, err := s.p.gate.Check(c.in.r.Context(), r)
+	if err != nil || !dec.Allowed() {
+		s.decline(c, kind, v)
+		return
+	}
+	id := s.p.mint()
+	s.mu.Lock()
+	full := len(s.asked) >= maxAsked
+	if !full {
+		s.asked[string(id)] = &asked{upstream: append([]byte(nil), v.Get("id").Raw()...), d: c.d, link: s.link}
+	}
+	s.mu.Unlock()
+	if full {
+		s.decline(c, kind, v)
+		return
+	}
+	start, end := v.Get("id").Span()
+	// The client may have gone; the server's request then times out.
+	_ = to.event(c.d.Scrub(rawjson.Splice(msg, rawjson.Edit{Start: start, End: end, Text: id})))
+}
+
+// decline answers a server's request in the client's stead (mcp.md 2.4 step 4).
+func (s *session) decline(c *call, kind string, v rawjson.Value) {
+	id := append([]byte(nil), v.Get("id").Raw()...)
+	body := appendError(nil, id, &rpcError{code: codeMethodNotFound, msg: "policy does not permit this request"})
+	switch kind {
+	case "elicitation":
+		body = appendResult(nil, id, []byte(`{"action":"decline"}`))
+	case "sampling":
+		body = appendError(nil, id, &rpcError{code: -1, msg: "policy does not permit sampling"})
+	}
+	d, l := c.d, s.link
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = l.send(ctx, d, body) // the server's own request times out if this is lost
+	}()
+}
+
+// respond carries the client's answer to the server that asked; false means
+// that nothing waits for it.
+func (s *session) respond(ctx context.Context, m *message) (bool, error) {
+	key := string(m.id.Raw())
+	if _, err := strconv.ParseInt(key, 10, 64); err != nil {
+		return false, nil
+	}
+	s.mu.Lock()
+	a := s.asked[key]
+	delete(s.asked, key)
+	s.mu.Unlock()
+	if a == nil {
+		return false, nil
+	}
+	start, end := m.id.Span()
+	return true, a.link.send(ctx, a.d, rawjson.Splice(m.buf, rawjson.Edit{Start: start, End: end, Text: a.upstream}))
+}

@@ -1,0 +1,171 @@
+package mcpproxy
+
+import (
+	"context"
+	"net/http"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+// link is one conversation with an upstream. The modern HTTP link is stateless
+// and shared; legacy and stdio links belong to one principal, or to one of its
+// sessions.
+type link interface {
+	// call sends x, relays what comes before the final message and returns the
+	// final message. The reach is meaningful on errors too.
+	call(ctx context.Context, x *exchange) (*reply, access.Reach, error)
+	// send delivers a notification or a response.
+	send(ctx context.Context, d *gate.Dispatch, msg []byte) error
+	// close ends the conversation; calls in flight fail.
+	close(ctx context.Context)
+}
+
+// exchange is one request on its way to an upstream.
+type exchange struct {
+	method *method
+	body   []byte
+	id     []byte // raw id in body
+	token  []byte // raw progress token in body, nil if none
+	params rawjson.Value
+	shape  *shape         // of the tool called, for Mcp-Param headers; may be nil
+	extra  []string       // name, value pairs of unrecognised Mcp-Param headers
+	d      *gate.Dispatch // credential and scrubber
+	relay  relay          // where earlier messages go; never nil
+	limits rawjson.Limits
+}
+
+// relay takes what an upstream sends before the final message. An error ends
+// the call.
+type relay interface {
+	// begin tells the representation as soon as the upstream's headers are in.
+	begin(sse bool) error
+	// note takes a notification.
+	note(msg []byte, v rawjson.Value) error
+	// ask takes a request of the server; answering it must not block the stream.
+	ask(msg []byte, v rawjson.Value)
+	// retry takes an SSE reconnection time in milliseconds.
+	retry(ms string) error
+}
+
+// reply is the final message of an exchange, parsed once.
+type reply struct {
+	body   []byte
+	doc    rawjson.Doc
+	root   rawjson.Value
+	result rawjson.Value // Missing if the upstream answered with an error
+	fault  rawjson.Value // the error object
+	status int           // HTTP status, 200 on stdio
+}
+
+// read parses body as the response to id (rules 17 and 37).
+func (r *reply) read(body, id []byte, lim rawjson.Limits) (matched bool, err error) {
+	r.body = body
+	if err := r.doc.Parse(body, lim); err != nil {
+		return false, malformed("its answer is not acceptable JSON: " + err.Error())
+	}
+	r.root = r.doc.Root()
+	return r.match(id)
+}
+
+func (r *reply) match(id []byte) (bool, error) {
+	if err := checkUpstream(r.root); err != nil {
+		return false, err
+	}
+	r.result, r.fault = r.root.Get("result"), r.root.Get("error")
+	if r.root.Get("method").Exists() || r.result.Exists() == r.fault.Exists() {
+		return false, nil
+	}
+	got := r.root.Get("id")
+	if !got.Exists() || got.Kind() == rawjson.Null {
+		// An error about a request whose id could not be read.
+		return r.fault.Exists(), nil
+	}
+	want, err := rawjson.Parse(id, rawjson.Limits{})
+	if err != nil {
+		return false, err
+	}
+	if !sameID(got, want) {
+		return false, nil
+	}
+	if r.fault.Exists() {
+		if _, ok := r.fault.Get("code").Int64(); !ok || r.fault.Get("message").Kind() != rawjson.String {
+			return false, malformed("its error has no code or message")
+		}
+	} else if r.result.Kind() != rawjson.Object {
+		return false, malformed("its result is not an object")
+	}
+	return true, nil
+}
+
+// code returns the JSON-RPC error code of the reply, 0 if it is a result.
+func (r *reply) code() int64 {
+	n, _ := r.fault.Get("code").Int64()
+	return n
+}
+
+// checkUpstream holds a message of an upstream to rules 10 to 12.
+func checkUpstream(root rawjson.Value) error {
+	if root.Kind() != rawjson.Object || !root.Get("jsonrpc").Equals("2.0") {
+		return malformed("a message is not a JSON-RPC 2.0 object")
+	}
+	if root.FoldDuplicate(false) != "" {
+		return malformed("two members of a message differ only in case")
+	}
+	if _, _, ok := root.FoldsTo(envelopeMembers...); ok {
+		return malformed("a member of a message is written in another case")
+	}
+	return nil
+}
+
+func malformed(what string) error {
+	return access.Errorf(access.CodeUpstream, "the upstream broke the protocol: %s", what)
+}
+
+// dead is an upstream session that has ended (404).
+var errSessionEnded = access.Errorf(access.CodeUnavailable, "the upstream ended its session; initialize again")
+
+// noRelay drops everything: for requests of the gateway itself. A server that
+// asks something of it is refused by the link.
+type noRelay struct{}
+
+func (noRelay) begin(bool) error                 { return nil }
+func (noRelay) note([]byte, rawjson.Value) error { return nil }
+func (noRelay) ask([]byte, rawjson.Value)        {}
+func (noRelay) retry(string) error               { return nil }
+
+// route gives a parsed message of an upstream that is not the final one to the
+// relay; other answers than the awaited one are dropped (rule 17).
+func route(rl relay, body []byte, root rawjson.Value) error {
+	method := root.Get("method")
+	if !method.Exists() {
+		return nil
+	}
+	if method.Kind() != rawjson.String {
+		return malformed("a method is not a string")
+	}
+	if id := root.Get("id"); id.Exists() {
+		if badID(id) != "" {
+			return malformed("a request has an invalid id")
+		}
+		rl.ask(body, root)
+		return nil
+	}
+	return rl.note(body, root)
+}
+
+// statusError turns an HTTP status of an upstream into an error that shows
+// nothing of its headers, challenge or body.
+func statusError(status int) error {
+	switch {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return access.Errorf(access.CodeUnavailable, "the upstream refuses the gateway's credential (HTTP %d); the server's owner must renew it with: rutile credential rotate", status)
+	case status >= 300 && status < 400:
+		return access.Errorf(access.CodeUpstream, "the upstream redirects (HTTP %d); redirects are not followed, put the final address in the manifest", status)
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return access.Errorf(access.CodeUnavailable, "the upstream is busy (HTTP %d); try again later", status)
+	default:
+		return access.Errorf(access.CodeUpstream, "the upstream answered HTTP %d", status)
+	}
+}

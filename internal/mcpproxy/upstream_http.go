@@ -1,0 +1,443 @@
+package mcpproxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+	"rutile/internal/registry"
+)
+
+// httpTarget is a streamable-HTTP upstream. Requests carry only headers built
+// here: nothing of the agent's own request travels on.
+type httpTarget struct {
+	url    *url.URL
+	host   string
+	fixed  map[string]string
+	client *http.Client
+	max    int // bytes of one message
+}
+
+func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget, error) {
+	u, err := url.Parse(h.URL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, access.Errorf(access.CodeInvalid, "the server's url is not an http or https address")
+	}
+	return &httpTarget{
+		url: u, host: u.Host, fixed: h.Headers, max: max,
+		client: &http.Client{
+			Transport:     rt,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// origin is scheme://host:port, what a credential is bound to.
+func (t *httpTarget) origin() string { return t.url.Scheme + "://" + t.host }
+
+var acceptBoth = []string{"application/json, text/event-stream"}
+
+// request builds a request with our headers, the manifest's fixed ones and the
+// leased credential, revealed here and nowhere earlier.
+func (t *httpTarget) request(ctx context.Context, httpMethod string, body []byte, d *gate.Dispatch) (*http.Request, error) {
+	r := &http.Request{
+		Method: httpMethod, URL: t.url, Host: t.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Accept": acceptBoth, "User-Agent": userAgent},
+	}
+	if body != nil {
+		r.Header["Content-Type"] = jsonType
+		r.ContentLength = int64(len(body))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	for k, v := range t.fixed {
+		r.Header.Set(k, v)
+	}
+	if d != nil && d.Lease != nil {
+		name, value, err := d.Lease.Header()
+		if err != nil {
+			return nil, fmt.Errorf("opening the credential: %w", err)
+		}
+		r.Header[http.CanonicalHeaderKey(name)] = []string{value}
+	}
+	return r.WithContext(ctx), nil
+}
+
+var userAgent = []string{"rutile"}
+
+// do sends r; the reach says whether the upstream can have seen it.
+func (t *httpTarget) do(r *http.Request) (*http.Response, access.Reach, error) {
+	resp, err := t.client.Do(r)
+	if err == nil {
+		return resp, access.ReachYes, nil
+	}
+	ctx := r.Context()
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, access.ReachUnknown, cause
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errForbiddenAddress) {
+		return nil, access.ReachNo, &access.Error{Code: access.CodeUnavailable, Msg: "the upstream cannot be reached", Err: err}
+	}
+	return nil, access.ReachUnknown, &access.Error{Code: access.CodeUnavailable, Msg: "the connection to the upstream broke", Err: err}
+}
+
+// httpModern is the stateless link of the 2026-07-28 revision.
+type httpModern struct{ t *httpTarget }
+
+func (l httpModern) close(context.Context) {}
+
+func (l httpModern) send(context.Context, *gate.Dispatch, []byte) error {
+	// 2026-07-28 has no client notification over HTTP but cancellation, which is
+	// the end of the connection, and clients never send responses.
+	return nil
+}
+
+func (l httpModern) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
+	r, err := l.t.request(ctx, http.MethodPost, x.body, x.d)
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
+	h := r.Header
+	h[headerVersion] = modernVersionHeader
+	h[headerMethod] = []string{x.method.name}
+	if x.method.source != "" {
+		name, _ := x.params.Get(x.method.source).Str()
+		h[headerName] = []string{encodeHeader(name)}
+	}
+	for i := 0; i+1 < len(x.extra); i += 2 {
+		h[x.extra[i]] = []string{x.extra[i+1]}
+	}
+	if x.shape != nil {
+		setParamHeaders(func(k, v string) { h[k] = []string{v} }, x.shape, x.params.Get("arguments"))
+	}
+	return l.t.exchange(r, x, func(*http.Response) error { return nil }, nil)
+}
+
+var modernVersionHeader = []string{version2026}
+
+// httpLegacy is one session with a legacy upstream.
+type httpLegacy struct {
+	t       *httpTarget
+	session string
+	version string
+}
+
+func (l *httpLegacy) headers(h http.Header) {
+	if l.session != "" {
+		h[headerSession] = []string{l.session}
+	}
+	if l.version != "" {
+		h[headerVersion] = []string{l.version}
+	}
+}
+
+func (l *httpLegacy) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
+	r, err := l.t.request(ctx, http.MethodPost, x.body, x.d)
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
+	l.headers(r.Header)
+	opened := func(resp *http.Response) error {
+		if x.method.name != "initialize" {
+			return nil
+		}
+		id := resp.Header.Get(headerSession)
+		if len(id) > 1024 || (id != "" && !visibleASCII(id)) {
+			return malformed("its session id is not visible ASCII")
+		}
+		l.session = id
+		return nil
+	}
+	rep, reach, err := l.t.exchange(r, x, opened, l)
+	if err != nil && ctx.Err() != nil && x.method.name != "initialize" {
+		// Closing the connection does not cancel in these revisions.
+		go func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_ = l.send(ctx, x.d, cancelled(x.id)) // a courtesy: the call is over for us either way
+		}()
+	}
+	return rep, reach, err
+}
+
+// cancelled is the notification that ends a request.
+func cancelled(id []byte) []byte {
+	return append(append([]byte(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":`), id...), `,"reason":"the client gave up"}}`...)
+}
+
+func (l *httpLegacy) send(ctx context.Context, d *gate.Dispatch, msg []byte) error {
+	r, err := l.t.request(ctx, http.MethodPost, msg, d)
+	if err != nil {
+		return err
+	}
+	l.headers(r.Header)
+	resp, _, err := l.t.do(r)
+	if err != nil {
+		return err
+	}
+	defer drain(resp.Body)
+	if resp.StatusCode == http.StatusNotFound && l.session != "" {
+		return errSessionEnded
+	}
+	if resp.StatusCode/100 != 2 {
+		return statusError(resp.StatusCode)
+	}
+	return nil
+}
+
+// stream opens the session's GET stream and relays it until it ends.
+func (l *httpLegacy) stream(ctx context.Context, d *gate.Dispatch, rl relay) error {
+	r, err := l.t.request(ctx, http.MethodGet, nil, d)
+	if err != nil {
+		return err
+	}
+	r.Header["Accept"] = []string{"text/event-stream"}
+	l.headers(r.Header)
+	resp, _, err := l.t.do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || mediaType(resp) != "text/event-stream" {
+		return statusError(resp.StatusCode)
+	}
+	if err := rl.begin(true); err != nil {
+		return err
+	}
+	events := newSSEReader(resp.Body, l.t.max)
+	var doc rawjson.Doc
+	for {
+		ev, err := events.next()
+		if err != nil {
+			return err
+		}
+		if len(ev.data) == 0 {
+			continue
+		}
+		if err := doc.Parse(ev.data, rawjson.Limits{Bytes: l.t.max}); err != nil {
+			return malformed("an event is not acceptable JSON")
+		}
+		if err := checkUpstream(doc.Root()); err != nil {
+			return err
+		}
+		if err := route(rl, ev.data, doc.Root()); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *httpLegacy) close(ctx context.Context) {
+	if l.session == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	r, err := l.t.request(ctx, http.MethodDelete, nil, nil)
+	if err != nil {
+		return
+	}
+	l.headers(r.Header)
+	// Ending an upstream session is a courtesy; it also ends by itself.
+	if resp, _, err := l.t.do(r); err == nil {
+		drain(resp.Body)
+	}
+}
+
+// exchange sends r and reads its answer. legacy is the session, nil on modern
+// links: it can be resumed, and it takes the answers to server requests.
+func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Response) error, legacy *httpLegacy) (*reply, access.Reach, error) {
+	resp, reach, err := t.do(r)
+	if err != nil {
+		return nil, reach, err
+	}
+	defer resp.Body.Close()
+	if err := opened(resp); err != nil {
+		return nil, reach, err
+	}
+	switch kind := mediaType(resp); {
+	case resp.StatusCode == http.StatusNotFound && legacy != nil && legacy.session != "":
+		drain(resp.Body)
+		return nil, access.ReachNo, errSessionEnded
+	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
+		drain(resp.Body)
+		return nil, reach, statusError(resp.StatusCode)
+	case kind == "application/json" && (resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4):
+		rep, err := t.object(resp, x)
+		return rep, reach, err
+	case resp.StatusCode == http.StatusOK && kind == "text/event-stream":
+		rep, err := t.events(r.Context(), resp, x, legacy)
+		return rep, reach, err
+	case resp.StatusCode/100 != 2:
+		drain(resp.Body)
+		return nil, reach, statusError(resp.StatusCode)
+	default:
+		drain(resp.Body)
+		return nil, reach, malformed("its answer is neither JSON nor an event stream")
+	}
+}
+
+// object reads a JSON answer.
+func (t *httpTarget) object(resp *http.Response, x *exchange) (*reply, error) {
+	body, err := readBody(resp.Body, resp.ContentLength, t.max)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{status: resp.StatusCode}
+	ok, err := rep.read(body, x.id, rawjson.Limits{Bytes: t.max})
+	if resp.StatusCode/100 != 2 && (err != nil || !ok || !rep.fault.Exists()) {
+		return nil, statusError(resp.StatusCode)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, malformed("it answered with an id that was not sent")
+	}
+	return rep, x.relay.begin(false)
+}
+
+// events reads a stream until the final message. A stream of a legacy server
+// that ends after an event id is resumed once it is due (SEP-1699).
+func (t *httpTarget) events(ctx context.Context, resp *http.Response, x *exchange, legacy *httpLegacy) (*reply, error) {
+	if err := x.relay.begin(true); err != nil {
+		return nil, err
+	}
+	body, wait, lastID := resp.Body, time.Second, ""
+	for attempt := 0; ; attempt++ {
+		rep, err := t.readEvents(body, x, &wait, &lastID)
+		body.Close()
+		if rep != nil || (err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF)) {
+			return rep, err
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		if legacy == nil || lastID == "" || attempt >= 100 {
+			return nil, malformed("its stream ended without a response")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+		if body, err = t.resume(ctx, legacy, lastID, x.d); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration, lastID *string) (*reply, error) {
+	events := newSSEReader(body, t.max)
+	for {
+		ev, err := events.next()
+		if errors.Is(err, errEventTooLarge) {
+			return nil, malformed(err.Error())
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ev.hasID && len(ev.id) <= 1024 {
+			*lastID = ev.id
+		}
+		if ev.retry != "" {
+			if d, err := time.ParseDuration(ev.retry + "ms"); err == nil && d <= time.Minute {
+				*wait = d
+			}
+			if err := x.relay.retry(ev.retry); err != nil {
+				return nil, err
+			}
+		}
+		if len(ev.data) == 0 || (ev.name != "" && ev.name != "message") {
+			continue
+		}
+		rep := &reply{status: http.StatusOK}
+		matched, err := rep.read(bytes.Clone(ev.data), x.id, rawjson.Limits{Bytes: t.max})
+		if err != nil {
+			return nil, err
+		}
+		if matched {
+			return rep, nil
+		}
+		if err := route(x.relay, rep.body, rep.root); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (t *httpTarget) resume(ctx context.Context, l *httpLegacy, lastID string, d *gate.Dispatch) (io.ReadCloser, error) {
+	r, err := t.request(ctx, http.MethodGet, nil, d)
+	if err != nil {
+		return nil, err
+	}
+	r.Header["Accept"] = []string{"text/event-stream"}
+	r.Header[headerLastID] = []string{lastID}
+	l.headers(r.Header)
+	resp, _, err := t.do(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK || mediaType(resp) != "text/event-stream" {
+		drain(resp.Body)
+		return nil, malformed("its stream ended without a response and could not be resumed")
+	}
+	return resp.Body, nil
+}
+
+// readBody reads a body of at most max bytes into one buffer.
+func readBody(r io.Reader, length int64, max int) ([]byte, error) {
+	if length > int64(max) {
+		return nil, malformed(fmt.Sprintf("its answer is over %d bytes", max))
+	}
+	size := int(length)
+	if length < 0 {
+		size = 4 << 10
+	}
+	buf := make([]byte, 0, size+1)
+	for {
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > max:
+			return nil, malformed(fmt.Sprintf("its answer is over %d bytes", max))
+		case errors.Is(err, io.EOF):
+			return buf, nil
+		case err != nil:
+			return nil, &access.Error{Code: access.CodeUnavailable, Msg: "the upstream's answer broke off", Err: err}
+		case len(buf) == cap(buf):
+			buf = append(buf, 0)[:len(buf)]
+		}
+	}
+}
+
+func mediaType(resp *http.Response) string {
+	ct := resp.Header.Get("Content-Type")
+	if ct == "application/json" || ct == "text/event-stream" {
+		return ct
+	}
+	if strings.IndexByte(ct, ';') < 0 {
+		return strings.ToLower(strings.TrimSpace(ct))
+	}
+	mt, _, err := mime.ParseMediaType(ct)
+	if err != nil {
+		return ""
+	}
+	return mt
+}
+
+// drain reads the rest of a short body so that the connection can be reused.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10)
+	body.Close()
+}

@@ -1,0 +1,288 @@
+package mcpproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+var errProcessEnded = access.Errorf(access.CodeUnavailable, "the server's process ended; it is started again at the next call")
+
+// stdioLink is one process and everything that runs over its two pipes. Ids and
+// progress tokens are unique in it because the gateway minted them.
+type stdioLink struct {
+	p      *Proxy
+	proc   *stdioProcess
+	server string
+	max    int
+	asks   bool // a session's own process: server requests may be relayed
+
+	mu      sync.Mutex
+	pending map[string]*stdioCall // by raw id
+	d       *gate.Dispatch        // of the newest call, for answers to the server
+}
+
+// stdioCall is a request in flight. Its relay is used by the reading goroutine
+// only while mu is held and over is false: when the call returns, what it
+// belonged to is gone.
+type stdioCall struct {
+	x    *exchange
+	done chan stdioReply // buffered
+
+	mu   sync.Mutex
+	over bool
+}
+
+// relay hands a message to the call's relay unless the call is over.
+func (c *stdioCall) relay(line []byte, v rawjson.Value) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return nil
+	}
+	return route(c.x.relay, line, v)
+}
+
+func (c *stdioCall) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+}
+
+type stdioReply struct {
+	rep *reply
+	err error
+}
+
+// openStdio starts a process and finds out what it speaks (mcp.md 2.2).
+func (t *target) openStdio(ctx context.Context, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
+	if err := t.mayStart(); err != nil {
+		return nil, nil, nil, err
+	}
+	l, err := t.start(ctx, d, init != nil)
+	if err != nil {
+		t.started(false)
+		return nil, nil, nil, &access.Error{Code: access.CodeUnavailable, Msg: fmt.Sprintf("the process of server %q cannot be started", t.server.ID), Err: err}
+	}
+	pr, rep, err := t.handshake(ctx, l, d, init)
+	if err != nil {
+		l.close(context.WithoutCancel(ctx))
+		t.started(false)
+		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
+	}
+	t.started(true)
+	t.learned(pr)
+	return l, pr, rep, nil
+}
+
+// probeTime is how long a process may take to answer server/discover before it
+// is taken for one that only knows initialize.
+const probeTime = 20 * time.Second
+
+func (t *target) handshake(ctx context.Context, l *stdioLink, d *gate.Dispatch, init []byte) (*peer, *reply, error) {
+	if known := t.current(); known == nil || known.modern {
+		pctx, cancel := context.WithTimeout(ctx, probeTime)
+		pr, err := t.discover(pctx, l, d)
+		cancel()
+		if err == nil {
+			return pr, nil, nil
+		}
+		if errors.Is(err, errProcessEnded) || ctx.Err() != nil {
+			return nil, nil, err
+		}
+	}
+	pr, rep, err := t.initialize(ctx, l, d, init)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pr, rep, l.send(ctx, d, []byte(initialized))
+}
+
+// mayStart refuses while a process that failed to start is in its backoff.
+func (t *target) mayStart() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if wait := time.Until(t.retryAt); wait > 0 {
+		return access.Errorf(access.CodeUnavailable, "the process of server %q failed to start %d times; the next try is in %s", t.server.ID, t.failed, wait.Round(time.Second))
+	}
+	return nil
+}
+
+func (t *target) started(ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ok {
+		t.failed, t.retryAt = 0, time.Time{}
+		return
+	}
+	t.failed++
+	t.retryAt = time.Now().Add(min(time.Second<<min(t.failed-1, 6), time.Minute))
+}
+
+// start runs the command of the manifest: the only place a process comes from.
+func (t *target) start(ctx context.Context, d *gate.Dispatch, asks bool) (*stdioLink, error) {
+	s := t.server.Transport.Stdio
+	cfg := stdioConfig{
+		Command: s.Command, Args: s.Args, Env: s.Env, Dir: s.Dir, MaxLine: t.p.cfg.MaxResult,
+		Log: t.p.log.With("server", t.server.ID), Scrub: d.Scrub,
+	}
+	if lease := d.Lease; lease != nil {
+		cfg.Secret = lease.Env
+		scrub, release := lease.Scrubber()
+		cfg.Scrub = scrub
+		defer release()
+	}
+	t.p.log.Info("starting a server's process", "server", t.server.ID, "command", s.Command)
+	proc, err := startStdio(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, asks: asks, pending: map[string]*stdioCall{}}
+	t.p.work.Go(l.read)
+	return l, nil
+}
+
+func (l *stdioLink) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := l.proc.Close(ctx); err != nil {
+		l.p.log.Debug("a server's process ended", "server", l.server, "error", err)
+	}
+}
+
+func (l *stdioLink) send(ctx context.Context, _ *gate.Dispatch, msg []byte) error {
+	if err := l.proc.Send(ctx, msg); err != nil {
+		return fmt.Errorf("%w: %w", errProcessEnded, err)
+	}
+	return nil
+}
+
+func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
+	c := &stdioCall{x: x, done: make(chan stdioReply, 1)}
+	key := string(x.id)
+	l.mu.Lock()
+	l.pending[key], l.d = c, x.d
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		delete(l.pending, key)
+		l.mu.Unlock()
+		c.end()
+	}()
+	if err := l.proc.Send(ctx, x.body); err != nil {
+		if ctx.Err() != nil {
+			return nil, access.ReachUnknown, context.Cause(ctx)
+		}
+		return nil, access.ReachUnknown, errProcessEnded
+	}
+	select {
+	case r := <-c.done:
+		if r.err != nil {
+			return nil, access.ReachYes, r.err
+		}
+		return r.rep, access.ReachYes, x.relay.begin(false)
+	case <-l.proc.Done():
+		select {
+		case r := <-c.done: // it answered and then ended
+			if r.err == nil {
+				return r.rep, access.ReachYes, x.relay.begin(false)
+			}
+		default:
+		}
+		l.p.log.Warn("a server's process ended with a call in flight", "server", l.server, "error", l.proc.Err())
+		return nil, access.ReachUnknown, errProcessEnded
+	case <-ctx.Done():
+		if x.method.name != "initialize" {
+			sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = l.proc.Send(sctx, cancelled(x.id)) // a courtesy: the call is over for us either way
+		}
+		return nil, access.ReachUnknown, context.Cause(ctx)
+	}
+}
+
+// read hands every message of the process to what it belongs to.
+func (l *stdioLink) read() {
+	for line := range l.proc.Messages() {
+		rep := &reply{status: http.StatusOK}
+		rep.body = line
+		if err := rep.doc.Parse(line, rawjson.Limits{Bytes: l.max}); err != nil {
+			l.p.log.Warn("dropped a message of a server's process", "server", l.server, "error", err)
+			continue
+		}
+		rep.root = rep.doc.Root()
+		if err := checkUpstream(rep.root); err != nil {
+			l.p.log.Warn("dropped a message of a server's process", "server", l.server, "error", err)
+			continue
+		}
+		if rep.root.Get("method").Exists() {
+			l.message(line, rep.root)
+			continue
+		}
+		l.answer(rep)
+	}
+}
+
+func (l *stdioLink) answer(rep *reply) {
+	id := rep.root.Get("id")
+	l.mu.Lock()
+	c := l.pending[string(id.Raw())]
+	l.mu.Unlock()
+	if c == nil {
+		l.p.log.Debug("dropped an answer nobody waits for", "server", l.server)
+		return
+	}
+	matched, err := rep.match(c.x.id)
+	if err == nil && !matched {
+		err = malformed("it answered with neither a result nor an error")
+	}
+	select {
+	case c.done <- stdioReply{rep, err}:
+	default: // answered twice: the first counts
+	}
+}
+
+// message attributes a notification or request: by its progress token, else to
+// the one call in flight. What belongs to nobody is dropped or refused.
+func (l *stdioLink) message(line []byte, v rawjson.Value) {
+	method, _ := v.Get("method").Str()
+	var owner *stdioCall
+	l.mu.Lock()
+	if len(l.pending) == 1 {
+		for _, c := range l.pending {
+			owner = c
+		}
+	}
+	if method == "notifications/progress" {
+		owner = l.byToken(v.Path("params", "progressToken"))
+	}
+	d := l.d
+	l.mu.Unlock()
+	switch {
+	case v.Get("id").Exists() && (owner == nil || !l.asks):
+		refuseAsk(l, d, v)
+	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
+		l.p.relearn(l.server)
+	case owner != nil:
+		if err := owner.relay(line, v); err != nil {
+			l.p.log.Debug("dropped a message of a server's process", "server", l.server, "error", err)
+		}
+	}
+}
+
+// byToken finds the call that sent a progress token; l.mu is held.
+func (l *stdioLink) byToken(token rawjson.Value) *stdioCall {
+	for _, c := range l.pending {
+		if len(c.x.token) > 0 && string(c.x.token) == string(token.Raw()) {
+			return c
+		}
+	}
+	return nil
+}

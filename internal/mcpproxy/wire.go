@@ -1,0 +1,154 @@
+package mcpproxy
+
+import (
+	"net/http"
+	"strconv"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+)
+
+// The protocol revisions (mcp.md 1.1).
+const (
+	version2026 = "2026-07-28"
+	version2511 = "2025-11-25"
+	version2506 = "2025-06-18"
+	version2503 = "2025-03-26"
+)
+
+// served lists what the gateway speaks to clients, newest first; both
+// server/discover and -32022 are made from it.
+func served() []string { return []string{version2026, version2511, version2506, version2503} }
+
+func legacyVersion(v string) bool {
+	return v == version2511 || v == version2506 || v == version2503
+}
+
+// Keys of _meta (mcp.md 1.2).
+const (
+	metaPrefix       = "io.modelcontextprotocol/"
+	metaVersion      = metaPrefix + "protocolVersion"
+	metaCapabilities = metaPrefix + "clientCapabilities"
+	metaClientInfo   = metaPrefix + "clientInfo"
+	metaLogLevel     = metaPrefix + "logLevel"
+	metaServerInfo   = metaPrefix + "serverInfo"
+	metaSubscription = metaPrefix + "subscriptionId"
+	metaDenial       = "io.rutile/denial"
+)
+
+// JSON-RPC error codes: JSON-RPC 2.0, MCP 2026-07-28, and our own, which lie
+// outside -32768…-32000 (mcp.md 1.4, 2.6).
+const (
+	codeParse          = -32700
+	codeInvalidRequest = -32600
+	codeMethodNotFound = -32601
+	codeInvalidParams  = -32602
+	codeInternal       = -32603
+	codeNotFoundLegacy = -32002
+	codeHeaderMismatch = -32020
+	codeCapability     = -32021
+	codeVersion        = -32022
+	codeURLElicitation = -32042
+	codeDenied         = 4030
+	codeApproval       = 4031
+	codeRateLimit      = 4290
+	codeQuarantine     = 4230
+	codeRevoked        = 4010
+)
+
+// method is what the proxy knows of one protocol method.
+type method struct {
+	name   string
+	modern bool   // exists in 2026-07-28
+	legacy bool   // exists in 2025-11-25 and before
+	source string // params member mirrored as Mcp-Name: "name" or "uri"
+	kind   access.Kind
+	list   string // result member of a list, "" if not a list
+	notify bool
+	cached bool // carries ttlMs and cacheScope in 2026-07-28
+	needs  string
+}
+
+// methods is the closed list of what agents may send; anything else is
+// answered -32601.
+var methods = func() map[string]*method {
+	m := map[string]*method{}
+	for _, x := range []method{
+		{name: "server/discover", modern: true, kind: access.KindServer, cached: true},
+		{name: "tools/list", modern: true, legacy: true, kind: access.KindServer, list: "tools", cached: true, needs: "tools"},
+		{name: "tools/call", modern: true, legacy: true, kind: access.KindTool, source: "name", needs: "tools"},
+		{name: "prompts/list", modern: true, legacy: true, kind: access.KindServer, list: "prompts", cached: true, needs: "prompts"},
+		{name: "prompts/get", modern: true, legacy: true, kind: access.KindPrompt, source: "name", needs: "prompts"},
+		{name: "resources/list", modern: true, legacy: true, kind: access.KindServer, list: "resources", cached: true, needs: "resources"},
+		{name: "resources/templates/list", modern: true, legacy: true, kind: access.KindServer, list: "resourceTemplates", cached: true, needs: "resources"},
+		{name: "resources/read", modern: true, legacy: true, kind: access.KindResource, source: "uri", cached: true, needs: "resources"},
+		{name: "completion/complete", modern: true, legacy: true, kind: access.KindPrompt, needs: "completions"},
+		{name: "subscriptions/listen", modern: true, kind: access.KindServer},
+		{name: "initialize", legacy: true, kind: access.KindServer},
+		{name: "ping", legacy: true, kind: access.KindServer},
+		{name: "logging/setLevel", legacy: true, kind: access.KindServer, needs: "logging"},
+		{name: "resources/subscribe", legacy: true, kind: access.KindResource, source: "uri", needs: "resources"},
+		{name: "resources/unsubscribe", legacy: true, kind: access.KindServer, source: "uri", needs: "resources"},
+		{name: "notifications/cancelled", modern: true, legacy: true, notify: true},
+		{name: "notifications/initialized", legacy: true, notify: true},
+		{name: "notifications/progress", legacy: true, notify: true},
+		{name: "notifications/roots/list_changed", legacy: true, notify: true},
+	} {
+		m[x.name] = &x
+	}
+	return m
+}()
+
+// rpcError is a protocol error to be answered: an HTTP status and a JSON-RPC
+// error object. msg names a rule and a place, never request content.
+type rpcError struct {
+	status int
+	code   int
+	msg    string
+	data   []byte // JSON, optional
+	noID   bool   // the id is not to be echoed, because it could not be trusted
+}
+
+func (e *rpcError) Error() string { return e.msg }
+
+func badRequest(code int, msg string) *rpcError {
+	return &rpcError{status: http.StatusBadRequest, code: code, msg: msg}
+}
+
+// badMessage is an invalid request whose id must not be echoed.
+func badMessage(code int, msg string) *rpcError {
+	return &rpcError{status: http.StatusBadRequest, code: code, msg: msg, noID: true}
+}
+
+func invalidParams(msg string) *rpcError {
+	return &rpcError{status: http.StatusOK, code: codeInvalidParams, msg: msg}
+}
+
+// upstreamError is the answer for a fault of the upstream: never its own text.
+func upstreamError(kind, msg string) *rpcError {
+	data := append(rawjson.AppendString([]byte(`{"kind":`), kind), '}')
+	return &rpcError{status: http.StatusOK, code: codeInternal, msg: msg, data: data}
+}
+
+// appendError appends the JSON-RPC error response. An unknown id is left out
+// where the revision allows that (MCP), as JSON-RPC's null is not an MCP id.
+func appendError(dst, id []byte, e *rpcError) []byte {
+	dst = append(dst, `{"jsonrpc":"2.0",`...)
+	if id != nil && !e.noID {
+		dst = append(append(append(dst, `"id":`...), id...), ',')
+	}
+	dst = append(dst, `"error":{"code":`...)
+	dst = strconv.AppendInt(dst, int64(e.code), 10)
+	dst = rawjson.AppendString(append(dst, `,"message":`...), e.msg)
+	if e.data != nil {
+		dst = append(append(dst, `,"data":`...), e.data...)
+	}
+	return append(dst, "}}"...)
+}
+
+// appendResult appends a JSON-RPC result response around result.
+func appendResult(dst, id, result []byte) []byte {
+	dst = append(append(dst, `{"jsonrpc":"2.0","id":`...), id...)
+	dst = append(append(dst, `,"result":`...), result...)
+	return append(dst, '}')
+}
