@@ -41,25 +41,29 @@ type agentClaim struct {
 	ID string `json:"id"`
 }
 
-// BearerToken returns the token of a request's Authorization header values. No
-// header, or another scheme, is ProblemMissing; two headers or an unreadable
-// one are ProblemMalformed. Tokens are read from nowhere else.
+// What BearerToken answers. Both are *BearerError.
+var (
+	ErrNoToken   error = &BearerError{Problem: ProblemMissing, Msg: "no access token was sent; send one in the header \"Authorization: Bearer TOKEN\""}
+	ErrMalformed error = &BearerError{Problem: ProblemMalformed, Msg: "the Authorization header cannot be read; send exactly one \"Authorization: Bearer TOKEN\""}
+)
+
+// BearerToken returns the token of a request's Authorization header values: no
+// header, or one of another scheme, is ErrNoToken; several headers or an
+// unreadable one are ErrMalformed. Tokens MUST be read from nowhere else.
 func BearerToken(authorization []string) (string, error) {
-	const next = "send one header \"Authorization: Bearer TOKEN\""
 	switch len(authorization) {
 	case 0:
-		return "", &BearerError{Problem: ProblemMissing, Msg: "no access token; " + next}
+		return "", ErrNoToken
 	case 1:
 	default:
-		return "", &BearerError{Problem: ProblemMalformed, Msg: "more than one Authorization header; " + next}
+		return "", ErrMalformed
 	}
-	scheme, token, ok := strings.Cut(authorization[0], " ")
+	scheme, token, _ := strings.Cut(authorization[0], " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", &BearerError{Problem: ProblemMissing, Msg: "the Authorization header is not of the Bearer scheme; " + next}
+		return "", ErrNoToken
 	}
-	token = strings.Trim(token, " ")
-	if !ok || token == "" || len(token) > maxToken || !token68(token) {
-		return "", &BearerError{Problem: ProblemMalformed, Msg: "the Authorization header cannot be read; " + next}
+	if token = strings.Trim(token, " "); len(token) > maxToken || !token68(token) {
+		return "", ErrMalformed
 	}
 	return token, nil
 }
@@ -87,7 +91,7 @@ func token68(s string) bool {
 // a change of agents or Invalidate makes everything be checked again.
 func (a *Authority) Verify(ctx context.Context, bearer, resource string) (access.Identity, error) {
 	if bearer == "" {
-		return access.Identity{}, &BearerError{Problem: ProblemMissing, Msg: "no access token; request one at " + a.TokenEndpoint()}
+		return access.Identity{}, ErrNoToken
 	}
 	if len(bearer) > maxToken {
 		return access.Identity{}, invalidToken("the access token is longer than 8 KiB; request one at "+a.TokenEndpoint(), nil)

@@ -129,11 +129,12 @@ func quotable(s string) string {
 	}, s)
 }
 
-// reason returns the sentence of a refusal that may be shown.
+// reason returns the sentence of a refusal that may be shown, in the characters
+// RFC 6749 and RFC 6750 allow for a description.
 func reason(refused error) string {
 	var e *access.Error
 	if errors.As(refused, &e) {
-		return e.Msg
+		return quotable(e.Msg)
 	}
 	return "the agent may not authenticate now; ask its owner"
 }
