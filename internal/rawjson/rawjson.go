@@ -5,11 +5,16 @@
 // into them, so nothing is copied and whatever is judged is what is forwarded.
 // Parse MUST reject what lenient parsers disagree about: invalid UTF-8, a byte
 // order mark, lone surrogate escapes, trailing data, and two keys of one object
-// that are equal after unescaping (mcp.md section 3, rules 6, 7 and 9). It does
-// not decide what a member means: that is the caller's.
+// that are equal after unescaping (mcp.md section 3, rules 6, 7 and 9). Its
+// time MUST stay linear in the document, whatever the document. It does not
+// decide what a member means: that is the caller's.
+//
+// The caller's side: the source MUST NOT change while a Doc holds it, and a
+// Value MUST NOT be used after the next Parse of its Doc. Between two parses
+// the values of a Doc may be read by several goroutines at once.
 package rawjson
 
-import "iter"
+import "strconv"
 
 // Kind is the type of a value. The zero value is Missing.
 type Kind uint8
@@ -30,7 +35,29 @@ const (
 type Limits struct {
 	Depth   int // nesting, default 64
 	Members int // members of one object, default 10 000
-	Bytes   int // of the whole document, default 4 MiB
+	Bytes   int // of the whole document, default 4 MiB, at most 1 GiB
+}
+
+const (
+	defaultDepth   = 64
+	defaultMembers = 10_000
+	defaultBytes   = 4 << 20
+	// Spans and tape indices are 32 bits wide.
+	maxBytes = 1 << 30
+)
+
+func (l Limits) withDefaults() Limits {
+	if l.Depth <= 0 {
+		l.Depth = defaultDepth
+	}
+	if l.Members <= 0 {
+		l.Members = defaultMembers
+	}
+	if l.Bytes <= 0 {
+		l.Bytes = defaultBytes
+	}
+	l.Bytes = min(l.Bytes, maxBytes)
+	return l
 }
 
 // Rule names which rule of strict parsing was broken.
@@ -46,116 +73,139 @@ const (
 	RuleTooLarge  Rule = "too_large" // over Limits.Bytes
 )
 
+func (r Rule) text() string {
+	switch r {
+	case RuleSyntax:
+		return "invalid JSON"
+	case RuleEncoding:
+		return "invalid encoding"
+	case RuleDepth:
+		return "nested too deep"
+	case RuleMembers:
+		return "too many members"
+	case RuleDuplicate:
+		return "duplicate key"
+	case RuleTooLarge:
+		return "document too large"
+	default:
+		return string(r)
+	}
+}
+
 // Error says which rule was broken and where. It never holds document content
 // other than the JSON pointer of the place.
 type Error struct {
-	Rule    Rule
-	Pointer string // RFC 6901
-	Offset  int    // byte offset
+	Rule Rule
+	// Pointer is the RFC 6901 pointer of the value, or of the object for a rule
+	// about its keys. A segment longer than 64 bytes is cut and ends in "…".
+	Pointer string
+	Offset  int // byte offset
 }
 
-// Error returns "rule at pointer (byte n)".
-func (e *Error) Error() string { return string(e.Rule) }
+// Error returns "rule at pointer (byte n)"; a pointer that is not printable is
+// quoted, so that a key cannot write control characters into a log.
+func (e *Error) Error() string {
+	dst := make([]byte, 0, 64)
+	dst = append(dst, e.Rule.text()...)
+	if e.Pointer != "" {
+		dst = append(dst, " at "...)
+		if printable(e.Pointer) {
+			dst = append(dst, e.Pointer...)
+		} else {
+			dst = strconv.AppendQuote(dst, e.Pointer)
+		}
+	}
+	dst = append(dst, " (byte "...)
+	dst = strconv.AppendInt(dst, int64(e.Offset), 10)
+	return string(append(dst, ')'))
+}
 
-// Doc is a parsed document. It may be reused: Parse resets it. A Value is valid
-// until the next Parse of its Doc.
-type Doc struct{}
+func printable(s string) bool {
+	for _, r := range s {
+		if !strconv.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// Doc is a parsed document. It may be reused: Parse resets it and keeps its
+// buffers, so that parsing documents of a usual size allocates nothing.
+type Doc struct {
+	src  []byte
+	tape []node // empty unless the last Parse succeeded
+	keys keyTable
+}
+
+// node is one value, or one key, on the tape: a container is followed by what
+// it contains, a key by its value. The kind is not stored, because the first
+// byte of the span tells it.
+type node struct {
+	start, end int32
+	// next is the index of the first node after the value and all it contains.
+	// In a container that is still open it is the index of the container around it.
+	next int32
+	// n counts the members or items of a container; in a string it is 1 if the
+	// string holds escapes; otherwise 0.
+	n int32
+}
+
+// keepNodes is how much tape a Doc keeps over Reset.
+const keepNodes = 1 << 14
 
 // Parse parses src, which the Doc keeps until the next Parse; src must not be
-// changed meanwhile. Zero lim means the defaults. The error is always *Error.
-func (d *Doc) Parse(src []byte, lim Limits) error { panic("rawjson: under construction") }
+// changed meanwhile. Zero lim means the defaults. The error is always *Error;
+// after it the root is Missing.
+func (d *Doc) Parse(src []byte, lim Limits) error {
+	lim = lim.withDefaults()
+	d.src = src
+	if len(src) > lim.Bytes {
+		d.tape = d.tape[:0]
+		return &Error{Rule: RuleTooLarge, Offset: lim.Bytes}
+	}
+	if d.tape == nil {
+		d.tape = make([]node, 0, 16+len(src)/12)
+	}
+	p := parser{src: src, tape: d.tape[:0], keys: &d.keys, open: -1, lim: lim}
+	err := p.run()
+	d.tape = p.tape
+	if err != nil {
+		d.tape = d.tape[:0]
+		return err
+	}
+	return nil
+}
+
+// Reset forgets the document and gives back buffers that a large one has grown,
+// so that a pooled Doc pins neither.
+func (d *Doc) Reset() {
+	d.src = nil
+	d.tape = d.tape[:0]
+	if cap(d.tape) > keepNodes {
+		d.tape = nil
+	}
+	d.keys.release()
+}
 
 // Parse parses src into a new Doc and returns its root.
-func Parse(src []byte, lim Limits) (Value, error) { panic("rawjson: under construction") }
-
-// Root returns the document's value.
-func (d *Doc) Root() Value { panic("rawjson: under construction") }
-
-// Value is a view of one value of a Doc. The zero Value is Missing; every
-// method is safe on it.
-type Value struct {
-	doc  *Doc
-	node int32
+func Parse(src []byte, lim Limits) (Value, error) {
+	d := new(Doc)
+	if err := d.Parse(src, lim); err != nil {
+		return Value{}, err
+	}
+	return d.Root(), nil
 }
 
-// Kind returns the value's type.
-func (v Value) Kind() Kind { panic("rawjson: under construction") }
-
-// Exists reports whether the value is not Missing.
-func (v Value) Exists() bool { panic("rawjson: under construction") }
-
-// Raw returns the value's bytes as they stand in the source, nil if Missing.
-func (v Value) Raw() []byte { panic("rawjson: under construction") }
-
-// Span returns the half-open byte range of the value in the source.
-func (v Value) Span() (start, end int) { panic("rawjson: under construction") }
-
-// Get returns the member with exactly this key (after unescaping), or Missing.
-func (v Value) Get(key string) Value { panic("rawjson: under construction") }
-
-// Path follows keys from v.
-func (v Value) Path(keys ...string) Value { panic("rawjson: under construction") }
-
-// Len returns the number of members or items, 0 for anything else.
-func (v Value) Len() int { panic("rawjson: under construction") }
-
-// Members yields the members of an object in source order: the key as a String
-// value and the value.
-func (v Value) Members() iter.Seq2[Value, Value] { panic("rawjson: under construction") }
-
-// Items yields the items of an array in order.
-func (v Value) Items() iter.Seq[Value] { panic("rawjson: under construction") }
-
-// Str returns the unescaped string and true, or "" and false if v is not a
-// String. It allocates.
-func (v Value) Str() (string, bool) { panic("rawjson: under construction") }
-
-// Equals reports whether v is a String equal to s after unescaping, without
-// allocating.
-func (v Value) Equals(s string) bool { panic("rawjson: under construction") }
-
-// Bool returns the boolean and whether v is one.
-func (v Value) Bool() (val, ok bool) { panic("rawjson: under construction") }
-
-// Int64 returns the exact integer value of a Number written without fraction or
-// exponent that fits int64.
-func (v Value) Int64() (int64, bool) { panic("rawjson: under construction") }
-
-// FoldDuplicate returns the pointer of the first key in the object v that
-// equals another key of the same object under strings.EqualFold, or "" (rule
-// 10). deep also looks into nested objects.
-func (v Value) FoldDuplicate(deep bool) string { panic("rawjson: under construction") }
-
-// FoldsTo returns the key of the object v, unescaped, that is not equal to but
-// case-folds to one of names, and that name (rule 11); ok is false if none does.
-func (v Value) FoldsTo(names ...string) (key, name string, ok bool) {
-	panic("rawjson: under construction")
+// Validate returns the *Error that Parse with the default limits would return.
+func Validate(src []byte) error {
+	var d Doc
+	return d.Parse(src, Limits{})
 }
 
-// AppendCanonical appends the canonical form of v: RFC 8785 except that a
-// number keeps its exact decimal value (shortest form without superfluous
-// zeros; numbers RFC 8785 would round are written in full), so that two values
-// have the same form only if every exact reader sees the same value.
-func AppendCanonical(dst []byte, v Value) []byte { panic("rawjson: under construction") }
-
-// Edit replaces the bytes [Start, End) of a source.
-type Edit struct {
-	Start, End int
-	Text       []byte
+// Root returns the document's value, Missing unless the last Parse succeeded.
+func (d *Doc) Root() Value {
+	if len(d.tape) == 0 {
+		return Value{}
+	}
+	return Value{doc: d}
 }
-
-// Splice returns a copy of src with the edits applied. Edits must be sorted and
-// must not overlap; it panics if they are not, because the caller made them.
-func Splice(src []byte, edits ...Edit) []byte { panic("rawjson: under construction") }
-
-// SetMember returns the edit that sets key of the object v to raw, replacing
-// the value in place or inserting the member at the end.
-func SetMember(v Value, key string, raw []byte) Edit { panic("rawjson: under construction") }
-
-// DeleteMember returns the edit that removes key from the object v together
-// with one comma, and whether it was there.
-func DeleteMember(v Value, key string) (Edit, bool) { panic("rawjson: under construction") }
-
-// AppendString appends s as a JSON string: minimal escaping, invalid UTF-8
-// replaced by U+FFFD.
-func AppendString(dst []byte, s string) []byte { panic("rawjson: under construction") }
