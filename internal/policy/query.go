@@ -13,6 +13,7 @@ type Query struct {
 	Tool      ToolFacts
 	Server    ServerFacts
 	Action    string // "server/tool", see access.Request.Action
+	Target    string // as in access.Request; the URI of a resource
 	Method    string
 	Subject   access.Subject
 	Session   SessionFacts

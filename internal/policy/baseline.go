@@ -1,0 +1,18 @@
+package policy
+
+// baselineText is in every set and cannot be left out (access.md 2.4).
+// baseline.discover lets an agent in good standing ask a server what it offers;
+// what the answer shows is decided for each entry on its own.
+const baselineText = `@id("baseline.attested")
+@advice("The agent must be attested and active, and the definition must be the approved one.")
+forbid (principal is Mcp::Agent, action in Mcp::Action::"call", resource)
+unless { resource.pinned && principal.attested && principal.status == "active" };
+
+@id("baseline.discover")
+permit (principal is Mcp::Agent, action in Mcp::Action::"discover", resource)
+when { principal.attested && principal.status == "active" };
+`
+
+func baseline() Policy {
+	return Policy{ID: LayerBaseline, Layer: LayerBaseline, Cedar: baselineText}
+}

@@ -1,0 +1,45 @@
+package policy
+
+import (
+	"encoding/json"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Catalog is what a Set is compiled against: the approved part of the registry.
+type Catalog struct {
+	Servers    []ServerInfo
+	Agents     []AgentInfo // only for warnings; nil means that agents are not known
+	Tools      []ToolInfo
+	AllowLists []AllowList
+}
+
+// ServerInfo names a server.
+type ServerInfo struct{ ID string }
+
+// AgentInfo names an agent and its class.
+type AgentInfo struct{ ID, Class string }
+
+// ToolInfo is one approved definition of a server: a tool or a prompt.
+type ToolInfo struct {
+	Server, Name string
+	Kind         access.Kind     // "" means a tool
+	Classes      []string        // read, write, destroy, egress
+	InputSchema  json.RawMessage // JSON Schema of a tool's arguments
+}
+
+func (t ToolInfo) action() string {
+	r := access.Request{Server: t.Server, Kind: t.Kind, Target: t.Name}
+	if r.Kind == "" {
+		r.Kind = access.KindTool
+	}
+	return r.Action()
+}
+
+// AllowList is the standing right of one agent: the tools of its manifest.
+type AllowList struct {
+	Agent    string
+	Expires  time.Time // becomes context.grant.expiresAt
+	Patterns []string  // "server/name" with "*", see ParsePattern
+}

@@ -1,0 +1,320 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/ast"
+	"github.com/cedar-policy/cedar-go/types"
+
+	"rutile/internal/access"
+)
+
+// Layers of a set, in the order they are listed.
+const (
+	LayerBaseline     = "baseline"
+	LayerOrganisation = "organisation"
+	LayerTeam         = "team"
+	LayerGenerated    = "generated"
+)
+
+// Set is a compiled, immutable policy set. It is safe for concurrent use.
+type Set struct {
+	statements []*statement
+	index      index
+	inputs     map[string]*typ // action → type of its input, where it has one
+	schema     string
+	digest     string
+}
+
+// statement is one Cedar policy.
+type statement struct {
+	id     string
+	source *Policy
+	piece  piece
+	permit bool
+	full   *cedar.Policy // as written
+	body   *cedar.Policy // conditions only, see bodyOf
+	scope  scope
+	reads  reads
+	advice string
+	list   *AllowList // the allow-list it was compiled from
+}
+
+func (s *statement) file() string { return s.source.File }
+
+// line returns the line of the statement in its file, or in its text.
+func (s *statement) line() int { return place(s.source, s.piece.line) }
+
+func place(p *Policy, line int) int { return line + max(p.Line, 1) - 1 }
+
+// Compile returns the set of the baseline, policies and the allow-lists of c,
+// or an access.Error of CodeInvalid whose cause is Problems: every mistake of
+// every policy with its place.
+func Compile(policies []Policy, c Catalog) (*Set, error) {
+	set, report := build(policies, &c)
+	if len(report.Errors) > 0 {
+		return nil, &access.Error{Code: access.CodeInvalid, Msg: report.Errors.Error(), Err: report.Errors}
+	}
+	return set, nil
+}
+
+// Check reports everything that is wrong with policies, and what is suspicious
+// about them, without compiling a set to use.
+func Check(policies []Policy, c Catalog) Report {
+	_, report := build(policies, &c)
+	return report
+}
+
+// builder collects statements and problems.
+type builder struct {
+	catalog *Catalog
+	report  Report
+	set     *Set
+	ids     map[string]*statement
+}
+
+func build(policies []Policy, c *Catalog) (*Set, Report) {
+	b := &builder{catalog: c, set: &Set{}, ids: make(map[string]*statement)}
+	base := baseline()
+	b.add(&base, true)
+	sorted := slices.Clone(policies)
+	slices.SortStableFunc(sorted, func(x, y Policy) int { return strings.Compare(x.ID, y.ID) })
+	for i := range sorted {
+		b.add(&sorted[i], false)
+	}
+	lists := slices.Clone(c.AllowLists)
+	slices.SortStableFunc(lists, func(x, y AllowList) int { return strings.Compare(x.Agent, y.Agent) })
+	for i := range lists {
+		b.allow(&lists[i])
+	}
+	b.validate()
+	b.report.Statements = len(b.set.statements)
+	b.report.Errors.sort()
+	b.report.Warnings.sort()
+	b.set.index = newIndex(b.set.statements)
+	b.set.digest = digest(b.set.statements)
+	return b.set, b.report
+}
+
+// problem records a mistake at a place of a policy's own text.
+func (b *builder) problem(sev Severity, p *Policy, line, col int, format string, args ...any) {
+	x := Problem{
+		Severity: sev, Policy: p.ID, File: p.File, Line: place(p, line), Column: col,
+		Source: lineOf(p.Cedar, line), Message: fmt.Sprintf(format, args...),
+	}
+	if sev == SeverityError {
+		b.report.Errors = append(b.report.Errors, x)
+	} else {
+		b.report.Warnings = append(b.report.Warnings, x)
+	}
+}
+
+// add parses one Policy and keeps its statements.
+func (b *builder) add(p *Policy, builtin bool) {
+	if len(p.Cedar) > maxText {
+		b.problem(SeverityError, p, 1, 1, "the text has %d bytes, more than %d; split it", len(p.Cedar), maxText)
+		return
+	}
+	pieces := split(p.Cedar)
+	if len(pieces) == 0 {
+		b.problem(SeverityError, p, 1, 1, "there is no policy in it")
+	}
+	for i, piece := range pieces {
+		pol, line, col, err := piece.parse()
+		if err != nil {
+			b.problem(SeverityError, p, line, col, "%v", err)
+			continue
+		}
+		s := &statement{source: p, piece: piece, full: pol, id: p.ID}
+		if len(pieces) > 1 {
+			s.id = fmt.Sprintf("%s.%d", p.ID, i+1)
+		}
+		if b.annotations(s, builtin) {
+			b.keep(s)
+		}
+	}
+}
+
+// keep completes a statement and adds it to the set.
+func (b *builder) keep(s *statement) {
+	if other, dup := b.ids[s.id]; dup {
+		b.problem(SeverityError, s.source, s.piece.line, s.piece.col,
+			"the id %q is taken by %s:%d; give one of them another @id", s.id, cmpOr(other.file(), "policy "+other.source.ID), other.line())
+		return
+	}
+	b.ids[s.id] = s
+	s.permit = s.full.Effect() == cedar.Permit
+	s.scope = scopeOf(s.full.AST())
+	s.body = bodyOf(s.full.AST())
+	s.reads = analyse(s.full.AST())
+	b.set.statements = append(b.set.statements, s)
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+var statementID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// annotations reads the closed list of annotations (access.md 2.5) and reports
+// whether the statement may stand.
+func (b *builder) annotations(s *statement, builtin bool) bool {
+	before := len(b.report.Errors)
+	wrong := func(key, format string, args ...any) {
+		line, col := s.piece.find(key)
+		b.problem(SeverityError, s.source, line, col, format, args...)
+	}
+	notes := s.full.Annotations()
+	keys := make([]string, 0, len(notes))
+	for k := range notes {
+		keys = append(keys, string(k))
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		value := string(notes[types.AnnotationKey(key)])
+		switch key {
+		case "id":
+			if !statementID.MatchString(value) {
+				wrong(key, "@id(%q) must be letters, digits, '.', '_' and '-', at most 128", value)
+			}
+			s.id = value
+		case "advice":
+			s.advice = value
+		case "owner", "doc":
+		case "outcome":
+			if msg := outcomeProblem(value, s.full.Effect() == cedar.Permit); msg != "" {
+				wrong(key, "%s", msg)
+			}
+		case "approve", "mask", "fact", "target", "mode":
+			wrong(key, "@%s is not supported by this version", key)
+		default:
+			wrong(key, "unknown annotation @%s; known are id, advice, owner, doc, outcome, approve, mask, fact, target, mode", key)
+		}
+	}
+	if !builtin && (strings.HasPrefix(s.id, "baseline.") || strings.HasPrefix(s.id, "allow.")) {
+		wrong("id", "the id %q is reserved: baseline.… and allow.… are Rutile's own", s.id)
+	}
+	return len(b.report.Errors) == before
+}
+
+func outcomeProblem(value string, permit bool) string {
+	o, err := access.ParseOutcome(value)
+	switch {
+	case err != nil || o == access.Permit:
+		return fmt.Sprintf("unknown @outcome(%q)", value)
+	case permit:
+		return "a permit cannot have @outcome: an outcome other than permit is a forbid with an annotation"
+	case o != access.Deny:
+		return fmt.Sprintf("@outcome(%q) is not supported by this version", value)
+	}
+	return ""
+}
+
+// allow compiles one allow-list to one permit per server. It is built as a
+// syntax tree, so no id or name in it can be read as Cedar.
+func (b *builder) allow(l *AllowList) {
+	src := &Policy{ID: "allow." + l.Agent, Layer: LayerGenerated}
+	if !access.ValidID(l.Agent) {
+		b.problem(SeverityError, src, 1, 1, "%q cannot be the id of an agent", l.Agent)
+		return
+	}
+	actions, errs := expand(*l, b.catalog)
+	for _, err := range errs {
+		b.problem(SeverityError, src, 1, 1, "tools of agent %s: %v", l.Agent, err)
+	}
+	servers := make([]string, 0, len(actions))
+	for s := range actions {
+		servers = append(servers, s)
+	}
+	slices.Sort(servers)
+	for _, server := range servers {
+		uids := make([]types.EntityUID, len(actions[server]))
+		for i, a := range actions[server] {
+			uids[i] = uid(typeAction, a)
+		}
+		id := src.ID + "." + server
+		tree := ast.Annotation("id", types.String(id)).Permit().
+			PrincipalEq(uid(typeAgent, l.Agent)).ActionInSet(uids...).ResourceIn(uid(typeServer, server))
+		pol := cedar.NewPolicyFromAST(tree)
+		text := *src
+		text.Cedar = string(pol.MarshalCedar())
+		b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, list: l})
+	}
+}
+
+// digest returns "sha256:…" over every statement with its id and, for
+// allow-lists, its end.
+func digest(statements []*statement) string {
+	h := sha256.New()
+	var n [8]byte
+	put := func(s string) {
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	for _, s := range statements {
+		put(s.id)
+		put(string(s.full.MarshalCedar()))
+		if s.list != nil {
+			put(s.list.Expires.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// Digest identifies the statements of the set: "sha256:…". Two sets that decide
+// alike for the same schema have the same digest if their texts are the same.
+func (s *Set) Digest() string { return s.digest }
+
+// Schema identifies the types the set was validated against: "sha256:…".
+func (s *Set) Schema() string { return s.schema }
+
+// Statement is one Cedar policy of a Set, for people.
+type Statement struct {
+	ID     string `json:"id"`
+	Policy string `json:"policy"` // the Policy it came from
+	Layer  string `json:"layer"`
+	Effect string `json:"effect"` // permit or forbid
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line"`
+	Cedar  string `json:"cedar"`
+}
+
+// Policies returns every statement of the set in the order of evaluation.
+func (s *Set) Policies() []Statement {
+	out := make([]Statement, len(s.statements))
+	for i, st := range s.statements {
+		out[i] = st.describe()
+	}
+	return out
+}
+
+func (s *statement) describe() Statement {
+	effect := "forbid"
+	if s.permit {
+		effect = "permit"
+	}
+	return Statement{ID: s.id, Policy: s.source.ID, Layer: cmpOr(s.source.Layer, LayerOrganisation), Effect: effect,
+		File: s.file(), Line: s.line(), Cedar: s.piece.text}
+}
+
+// ProblemsOf returns the problems err carries, nil if it carries none.
+func ProblemsOf(err error) Problems {
+	var p Problems
+	if errors.As(err, &p) {
+		return p
+	}
+	return nil
+}

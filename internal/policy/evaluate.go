@@ -1,0 +1,267 @@
+package policy
+
+import (
+	"iter"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+
+	"rutile/internal/access"
+)
+
+// StandingGrant is context.grant.id of a call that an allow-list covers.
+const StandingGrant = "standing"
+
+// Evaluate answers q. It is pure and total: whatever q holds, the answer is
+// Permit only if a permit matched, no forbid matched and every policy whose
+// scope matches could be evaluated.
+func (s *Set) Evaluate(q *Query) Verdict {
+	e := newEvaluation(s, q)
+	return e.judge(s.index.find(s.statements, &e.action, &e.principal, &e.resource, e.found[:0]))
+}
+
+// evaluation is one question being answered. It is the entity store Cedar asks.
+type evaluation struct {
+	set                         *Set
+	q                           *Query
+	action, principal, resource family
+	grant                       *GrantFacts
+	bits                        readBits
+	built                       [4]*types.Entity // principal, resource, server, action
+	request                     types.Request
+
+	found   [16]int32 // buffers
+	parents [3][8]types.EntityUID
+}
+
+func newEvaluation(s *Set, q *Query) *evaluation {
+	e := &evaluation{set: s, q: q, grant: q.Grant}
+	e.principal = family{uid(typeAgent, q.Agent.ID), e.parents[0][:0]}
+	if q.Agent.Class != "" {
+		e.principal.add(uid(typeAgentClass, q.Agent.Class))
+	}
+	e.action = family{uid(typeAction, q.Action), e.parents[1][:0]}
+	e.resource = family{uid(typeTool, q.Action), e.parents[2][:0]}
+	e.resource.add(uid(typeServer, q.Server.ID))
+	switch q.Tool.Kind {
+	case access.KindServer:
+		e.action.add(uid(typeAction, groupDiscover))
+	case access.KindAsk:
+		e.action.add(uid(typeAction, groupCall))
+	default:
+		for _, g := range ancestorGroups(q.Tool.Classes) {
+			e.action.add(uid(typeAction, g))
+		}
+		for _, c := range q.Tool.Classes {
+			e.resource.add(uid(typeToolClass, c))
+		}
+	}
+	if q.Tool.Kind == access.KindPrompt {
+		e.action.add(uid(typeAction, promptGroup(q.Server.ID)))
+	}
+	return e
+}
+
+// judge evaluates the statements whose scope matches.
+func (e *evaluation) judge(found []int32) Verdict {
+	var trees []*tree
+	var permits, forbids, open list
+	for _, i := range found {
+		st := e.set.statements[i]
+		e.bits |= st.reads.bits
+		if st.list != nil && e.grant == nil {
+			e.grant = &GrantFacts{ID: StandingGrant, Remaining: math.MaxInt64, ExpiresAt: st.list.Expires}
+		}
+		switch {
+		case st.reads.input != nil && e.q.unknown():
+			open = append(open, st)
+			continue
+		case st.reads.input != nil:
+			trees = append(trees, st.reads.input)
+		}
+		if st.permit {
+			permits = append(permits, st)
+		} else {
+			forbids = append(forbids, st)
+		}
+	}
+	var v Verdict
+	e.request = types.Request{Principal: e.principal.self, Action: e.action.self, Resource: e.resource.self}
+	input, ok := types.Record{}, true
+	if trees != nil {
+		input, ok = e.input(trees...)
+	}
+	if ok {
+		e.request.Context = e.context(input)
+		e.authorize(permits, &v)
+		e.authorize(forbids, &v)
+	} else {
+		e.apart(permits, &v)
+		e.apart(forbids, &v)
+	}
+	maybe := e.partial(open, &v)
+	v.settle(maybe)
+	return v
+}
+
+// settle turns what matched into the outcome: default deny, forbid wins, and an
+// error denies.
+func (v *Verdict) settle(maybe maybeOf) {
+	slices.Sort(v.Permits)
+	slices.Sort(v.Forbids)
+	slices.Sort(v.Errors)
+	v.Outcome = access.Deny
+	switch {
+	case len(v.Errors) > 0 || len(v.Forbids) > 0:
+	case len(v.Permits) > 0 && !maybe.forbid:
+		v.Outcome = access.Permit
+	case len(v.Permits) > 0 || maybe.permit:
+		v.Maybe = true
+	}
+}
+
+// authorize lets Cedar evaluate statements of one effect.
+func (e *evaluation) authorize(l list, v *Verdict) {
+	if len(l) == 0 {
+		return
+	}
+	_, diag := cedar.Authorize(l, e, e.request)
+	for _, r := range diag.Reasons {
+		id := string(r.PolicyID)
+		if l[0].permit {
+			v.Permits = append(v.Permits, id)
+			continue
+		}
+		v.Forbids = append(v.Forbids, id)
+		if i := slices.IndexFunc(l, func(s *statement) bool { return s.id == id }); l[i].advice != "" {
+			v.Advice = append(v.Advice, l[i].advice)
+		}
+	}
+	for _, r := range diag.Errors {
+		v.Errors = append(v.Errors, string(r.PolicyID))
+	}
+}
+
+// apart evaluates each statement with only the arguments it reads itself, where
+// some statement reads an argument that has no exact Cedar value: that one errs
+// and the others are not concerned.
+func (e *evaluation) apart(l list, v *Verdict) {
+	for i, st := range l {
+		input, ok := types.Record{}, true
+		if st.reads.input != nil {
+			input, ok = e.input(st.reads.input)
+		}
+		if !ok {
+			v.Errors = append(v.Errors, st.id)
+			continue
+		}
+		e.request.Context = e.context(input)
+		e.authorize(l[i:i+1], v)
+	}
+}
+
+// maybeOf says whether statements that read unknown arguments may match.
+type maybeOf struct{ permit, forbid bool }
+
+// partial evaluates statements whose arguments are unknown as far as that goes.
+func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
+	if len(open) == 0 {
+		return m
+	}
+	r := e.request
+	r.Context = e.context(unknownValue("input"))
+	for _, st := range open {
+		t := isOpen
+		if st.reads.bits&readBareContext == 0 {
+			t = partialEval(st.body.AST(), e, &r)
+		}
+		switch {
+		case t == isError:
+			v.Errors = append(v.Errors, st.id)
+		case t == isTrue && st.permit:
+			v.Permits = append(v.Permits, st.id)
+		case t == isTrue:
+			v.Forbids = append(v.Forbids, st.id)
+		case t == isOpen && st.permit:
+			m.permit = true
+		case t == isOpen:
+			m.forbid = true
+		}
+	}
+	return m
+}
+
+// list is a cedar.PolicyIterator over statements.
+type list []*statement
+
+// All yields the statements without their scopes.
+func (l list) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for _, st := range l {
+			if !yield(cedar.PolicyID(st.id), st.body) {
+				return
+			}
+		}
+	}
+}
+
+// context builds the parts of context that some candidate reads.
+func (e *evaluation) context(input types.Value) types.Record {
+	if e.bits&(readSession|readSubject|readGrant|readNow|readInput) == 0 {
+		return types.Record{}
+	}
+	m := make(types.RecordMap, 5)
+	q := e.q
+	if e.bits&readInput != 0 {
+		m["input"] = input
+	}
+	if e.bits&readSession != 0 {
+		m["session"] = types.NewRecord(types.RecordMap{
+			"id": types.String(q.Session.ID), "task": types.String(q.Session.Task), "depth": types.Long(q.Session.Depth),
+			"bound": types.Boolean(q.Session.Bound), "startedAt": types.NewDatetime(q.Session.StartedAt),
+		})
+	}
+	if e.bits&readSubject != 0 && !q.Subject.Autonomous() {
+		m["subject"] = uid(typeHuman, humanID(q.Subject))
+	}
+	if g := e.grant; e.bits&readGrant != 0 && g != nil {
+		m["grant"] = types.NewRecord(types.RecordMap{
+			"id": types.String(g.ID), "remaining": types.Long(g.Remaining), "expiresAt": types.NewDatetime(g.ExpiresAt),
+			"quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound),
+		})
+	}
+	if e.bits&readNow != 0 {
+		m["now"] = types.NewDatetime(q.Now)
+	}
+	return types.NewRecord(m)
+}
+
+// resourceInput is context.input of a resource: its URI and the scheme of it.
+func resourceInput(target string) types.Record {
+	scheme, _, ok := strings.Cut(target, ":")
+	if !ok {
+		scheme = ""
+	}
+	return types.NewRecord(types.RecordMap{"uri": types.String(target), "uri_scheme": types.String(strings.ToLower(scheme))})
+}
+
+// unknown reports whether the arguments are not known yet. The argument of a
+// resource is its URI, which a list knows unless it is a template.
+func (q *Query) unknown() bool {
+	return q.Unknown && (q.Tool.Kind != access.KindResource || strings.Contains(q.Target, "{"))
+}
+
+// input is context.input with the members the trees name.
+func (e *evaluation) input(trees ...*tree) (types.Record, bool) {
+	switch {
+	case e.q.Tool.Kind == access.KindResource:
+		return resourceInput(e.q.Target), true
+	case e.q.Tool.Kind == access.KindTool:
+		return inputOf(e.q.Arguments, e.set.inputs[e.q.Action], trees...)
+	default:
+		return inputOf(e.q.Arguments, nil, trees...)
+	}
+}

@@ -1,0 +1,182 @@
+package policy
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/cedar-policy/cedar-go/types"
+
+	"rutile/internal/rawjson"
+)
+
+// Bounds of what is converted for one policy set and call. What exceeds them
+// cannot be judged, and a policy that reads it errs.
+const (
+	maxInputNodes = 4096
+	maxInputDepth = 32
+)
+
+// converter turns arguments into a Cedar value: only what some tree names, and
+// a number as its type says where the tool's schema gives one.
+type converter struct {
+	nodes int
+	bad   bool // something that is read has no exact Cedar value
+}
+
+// inputOf returns context.input with the members the trees name. ok is false if
+// one of them has no exact Cedar value.
+func inputOf(v rawjson.Value, shape *typ, trees ...*tree) (in types.Record, ok bool) {
+	c := converter{}
+	if k := v.Kind(); k != rawjson.Object && k != rawjson.Missing && k != rawjson.Null {
+		return types.Record{}, false
+	}
+	in = c.object(v, shape, trees, 0)
+	return in, !c.bad
+}
+
+func (c *converter) object(v rawjson.Value, shape *typ, trees []*tree, depth int) types.Record {
+	m := make(types.RecordMap)
+	for _, t := range trees {
+		if t.all {
+			for k, val := range v.Members() {
+				key, _ := k.Str()
+				c.member(m, key, val, shape, trees, depth)
+			}
+			return types.NewRecord(m)
+		}
+	}
+	for _, t := range trees {
+		for key := range t.kids {
+			if _, done := m[types.String(key)]; !done {
+				c.member(m, key, v.Get(key), shape, trees, depth)
+			}
+		}
+	}
+	return types.NewRecord(m)
+}
+
+// member converts one member; null and missing are absent.
+func (c *converter) member(m types.RecordMap, key string, v rawjson.Value, shape *typ, trees []*tree, depth int) {
+	if !v.Exists() || v.Kind() == rawjson.Null || c.bad {
+		return
+	}
+	below := make([]*tree, 0, len(trees))
+	for _, t := range trees {
+		if t.all {
+			below = append(below, t)
+		} else if k := t.kids[key]; k != nil {
+			below = append(below, k)
+		}
+	}
+	var s *typ
+	if shape != nil && shape.kind == kindRecord {
+		s = shape.members[key].typ
+	}
+	if val := c.value(v, s, below, depth+1); val != nil {
+		m[types.String(key)] = val
+	}
+}
+
+// value converts v, or notes that it cannot and returns nil.
+func (c *converter) value(v rawjson.Value, shape *typ, trees []*tree, depth int) types.Value {
+	c.nodes++
+	if c.bad || c.nodes > maxInputNodes || depth > maxInputDepth {
+		c.bad = true
+		return nil
+	}
+	switch v.Kind() {
+	case rawjson.String:
+		s, _ := v.Str()
+		return types.String(s)
+	case rawjson.True:
+		return types.True
+	case rawjson.False:
+		return types.False
+	case rawjson.Number:
+		return c.number(v, shape)
+	case rawjson.Object:
+		return c.object(v, shape, trees, depth)
+	case rawjson.Array:
+		return c.array(v, shape, depth)
+	default:
+		c.bad = true
+		return nil
+	}
+}
+
+func (c *converter) array(v rawjson.Value, shape *typ, depth int) types.Value {
+	var elem *typ
+	if shape != nil && shape.kind == kindSet {
+		elem = shape.elem
+	}
+	whole := []*tree{{all: true}}
+	var items []types.Value
+	for item := range v.Items() {
+		if item.Kind() == rawjson.Null {
+			continue
+		}
+		val := c.value(item, elem, whole, depth+1)
+		if val == nil {
+			return nil
+		}
+		items = append(items, val)
+	}
+	return types.NewSet(items...)
+}
+
+// number converts a number: to decimal where the schema says number, to Long
+// where it says integer or the number is written as one, else to decimal.
+func (c *converter) number(v rawjson.Value, shape *typ) types.Value {
+	want := kindOf(0)
+	if shape != nil {
+		want = shape.kind
+	}
+	if i, ok := v.Int64(); ok && want != kindDecimal {
+		return types.Long(i)
+	}
+	scaled, ok := scale4(v.Raw())
+	if !ok {
+		c.bad = true
+		return nil
+	}
+	if want == kindLong && scaled%10_000 == 0 {
+		return types.Long(scaled / 10_000)
+	}
+	d, err := types.NewDecimal(scaled, -4)
+	if err != nil {
+		c.bad = true
+		return nil
+	}
+	return d
+}
+
+// scale4 returns the JSON number times 10⁴ if that is an exact int64.
+func scale4(raw []byte) (int64, bool) {
+	mantissa, exp := raw, 0
+	if i := bytes.IndexAny(raw, "eE"); i >= 0 {
+		n, err := strconv.Atoi(string(raw[i+1:]))
+		if err != nil || n > 1000 || n < -1000 {
+			return 0, false
+		}
+		mantissa, exp = raw[:i], n
+	}
+	sign := ""
+	if len(mantissa) > 0 && mantissa[0] == '-' {
+		sign, mantissa = "-", mantissa[1:]
+	}
+	whole, frac, _ := bytes.Cut(mantissa, []byte("."))
+	digits := append(append(make([]byte, 0, len(mantissa)+4), whole...), frac...)
+	exp += 4 - len(frac)
+	for exp < 0 && len(digits) > 0 && digits[len(digits)-1] == '0' {
+		digits, exp = digits[:len(digits)-1], exp+1
+	}
+	digits = bytes.TrimLeft(digits, "0")
+	if len(digits) == 0 {
+		return 0, true
+	}
+	if exp < 0 || len(digits)+exp > 19 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(sign+string(digits)+"0000000000000000000"[:exp], 10, 64)
+	return n, err == nil
+}
