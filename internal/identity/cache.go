@@ -70,15 +70,3 @@ func (c *cache) put(sum *digest, v *verified) {
 	}
 	s.entries[*sum] = v
 }
-
-// len returns how many tokens are remembered.
-func (c *cache) len() int {
-	n := 0
-	for i := range c.shard {
-		s := &c.shard[i]
-		s.RLock()
-		n += len(s.entries)
-		s.RUnlock()
-	}
-	return n
-}
