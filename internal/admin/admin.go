@@ -4,12 +4,26 @@
 // A change is planned against the current state, validated whole, recorded as
 // evidence, committed in one transaction and then installed; it happens
 // entirely or not at all. The command line, the API and the console all come
-// through here.
+// through here. An Admin holds the state calls are decided on as one pointer:
+// Current is never half of a change. Package admin reads no files but in
+// ParseFiles, which the command line calls, and never holds a secret longer
+// than it takes to hand it to the vault.
 package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"rutile/internal/access"
+	"rutile/internal/audit"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -40,3 +54,149 @@ type Store interface {
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
 }
+
+// Evidence is what admin needs of the log. Admin MUST NOT return before the
+// leaf is durable.
+type Evidence interface {
+	Admin(ctx context.Context, a audit.Admin) (audit.Ref, error)
+}
+
+// Mode says when calls are observed instead of enforced.
+type Mode string
+
+// The modes. The zero value enforces.
+const (
+	ModeEnforce Mode = "enforce"
+	ModeMonitor Mode = "monitor"
+	// ModeBare monitors until an Agent, Server or Policy stands in the store: a
+	// gateway started with no configuration.
+	ModeBare Mode = "bare"
+)
+
+func (m Mode) monitors(v *registry.View, policies []policy.Policy) bool {
+	switch m {
+	case ModeMonitor:
+		return true
+	case ModeBare:
+		return len(v.Agents()) == 0 && len(v.Servers()) == 0 && len(policies) == 0
+	default:
+		return false
+	}
+}
+
+// Config configures an Admin. The zero value enforces.
+type Config struct {
+	// Node names this process among those that share the store.
+	Node string
+	Mode Mode
+}
+
+// Deps are the parts an Admin stands on. All are required.
+type Deps struct {
+	Store     Store
+	Registry  registry.Store
+	Evidence  Evidence
+	Vault     Vault
+	Authority Authority
+	Now       func() time.Time
+}
+
+// Current is the state calls are decided on: one generation, never half of a
+// change.
+type Current struct {
+	View     *registry.View
+	Set      *policy.Set
+	Policies []policy.Policy // sorted by id
+	Monitor  bool            // observe, do not enforce
+}
+
+// Admin makes changes. It is safe for concurrent use.
+type Admin struct {
+	cfg       Config
+	store     Store
+	registry  registry.Store
+	evidence  Evidence
+	vault     Vault
+	authority Authority
+	clock     func() time.Time
+
+	current atomic.Pointer[Current]
+
+	mu        sync.Mutex // serialises writers
+	unsettled bool       // a change may be recorded and not committed
+}
+
+// New loads the state and settles a change that a crash interrupted.
+func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
+	if d.Store == nil || d.Registry == nil || d.Evidence == nil || d.Vault == nil || d.Authority == nil || d.Now == nil {
+		return nil, errors.New("admin: a dependency is missing")
+	}
+	switch cfg.Mode {
+	case "", ModeEnforce, ModeMonitor, ModeBare:
+	default:
+		return nil, access.Errorf(access.CodeInvalid, "mode %q is unknown: use enforce or monitor", string(cfg.Mode))
+	}
+	a := &Admin{cfg: cfg, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, unsettled: true}
+	if err := a.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("loading the state: %w", err)
+	}
+	if err := a.settle(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Current returns the state to decide on. It MUST NOT be changed.
+func (a *Admin) Current() *Current { return a.current.Load() }
+
+// Refresh installs what another node committed. On error the state stands as it
+// was; the caller decides how long it may still be used.
+func (a *Admin) Refresh(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refresh(ctx)
+}
+
+// now is the time changes carry: what every store keeps exactly.
+func (a *Admin) now() time.Time { return a.clock().UTC().Truncate(time.Millisecond) }
+
+// Actor is who asks for a change: never an agent.
+type Actor struct {
+	Kind string // user, local, system
+	ID   string // name, or uid of a local user; "" for system
+}
+
+const system = "system"
+
+// System is the actor of what the gateway does by itself.
+func System() Actor { return Actor{Kind: system} }
+
+// String returns "user:NAME", "local:UID" or "system".
+func (a Actor) String() string {
+	if a.Kind == system {
+		return system
+	}
+	return a.Kind + ":" + a.ID
+}
+
+func (a Actor) valid() error {
+	switch {
+	case a.Kind == system && a.ID == "":
+	case (a.Kind == "user" || a.Kind == "local") && a.ID != "" && len(a.ID) <= 256 && !strings.ContainsFunc(a.ID, hidden):
+	default:
+		return access.Errorf(access.CodeUnauthenticated, "nobody is known to ask for this change: sign in")
+	}
+	return nil
+}
+
+// digest returns "sha256:…" over the JSON of v.
+func digest(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "" // only for values with members no JSON can hold: none of ours
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func compare(a, b string) int { return strings.Compare(a, b) }

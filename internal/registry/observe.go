@@ -154,6 +154,17 @@ func check(kind Kind, d Definition) (rawjson.Value, error) {
 	return def, nil
 }
 
+// CheckDefinition returns the digests of a definition that could be pinned, or
+// says why it cannot.
+func CheckDefinition(kind Kind, d Definition) (canonical, raw string, err error) {
+	def, err := check(kind, d)
+	if err != nil {
+		return "", "", err
+	}
+	canonical, raw = Digest(def)
+	return canonical, raw, nil
+}
+
 // definition judges one listed definition against its row.
 func (o *observer) definition(name string, def rawjson.Value) {
 	digest, raw := Digest(def)

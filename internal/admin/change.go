@@ -1,0 +1,463 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/policy"
+	"rutile/internal/registry"
+)
+
+// attempts bounds how often a change is planned anew because another node
+// committed first.
+const attempts = 5
+
+// commitTime bounds a commit once its evidence is durable; the caller going
+// away does not end it.
+const commitTime = 30 * time.Second
+
+// draft is a planned change: what to commit and what to record.
+type draft struct {
+	changes Changes
+	records []record
+	next    *Current // the state after it, where planning made it already
+}
+
+// record is one object of a change, as evidence keeps it.
+type record struct {
+	verb, kind, object, reason string
+	before, after              string // digests
+	detail                     any    // no secrets: manifests and listings only
+}
+
+func newDraft() *draft {
+	return &draft{changes: Changes{
+		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
+		Teams: map[string]*registry.Team{}, Policies: map[string]*policy.Policy{},
+	}}
+}
+
+func (d *draft) empty() bool {
+	c := d.changes
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Policies) == 0
+}
+
+// change is the one way anything is changed: plan on the current state,
+// validate the whole state after it, make the evidence durable, commit, install.
+// A plan that changes nothing records nothing.
+func (a *Admin) change(ctx context.Context, actor Actor, plan func(*Current) (*draft, error)) error {
+	if err := actor.valid(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.settle(ctx); err != nil {
+		return err
+	}
+	for range attempts {
+		if err := a.refresh(ctx); err != nil {
+			return err
+		}
+		cur := a.current.Load()
+		d, err := plan(cur)
+		if err != nil {
+			return err
+		}
+		if d.empty() {
+			return nil
+		}
+		err = a.execute(ctx, actor, cur, d)
+		if access.CodeOf(err) != access.CodeConflict {
+			return err
+		}
+	}
+	return access.Errorf(access.CodeConflict, "other changes kept coming first: try again")
+}
+
+// execute validates, records, commits and installs one draft.
+func (a *Admin) execute(ctx context.Context, actor Actor, cur *Current, d *draft) error {
+	next := d.next
+	if next == nil {
+		var err error
+		if next, err = a.after(cur, d); err != nil {
+			return err
+		}
+	}
+	d.changes.Base = cur.View.Generation()
+	p := pending{ID: access.NewID(access.PrefixChange), Base: d.changes.Base}
+	for i := range d.records {
+		r := &d.records[i]
+		r.before, r.after = digestIn(cur, r.kind, r.object), digestIn(next, r.kind, r.object)
+		p.Objects = append(p.Objects, changed{r.kind, r.object, r.after})
+	}
+	if err := a.remember(ctx, p); err != nil {
+		return err
+	}
+	// From here on the caller going away changes nothing: what is recorded is
+	// committed, or recorded as not committed.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+	defer cancel()
+	if err := a.record(ctx, p.ID, actor, d.records); err != nil {
+		// Leaves before the one that failed may stand. If this fails too the note
+		// stays and settle says it later.
+		if verr := a.void(ctx, p, "its evidence could not be kept"); verr != nil {
+			return errors.Join(err, verr)
+		}
+		return err
+	}
+	gen, err := a.store.Commit(ctx, d.changes)
+	if access.CodeOf(err) == access.CodeConflict {
+		if verr := a.void(ctx, p, "another change was committed first"); verr != nil {
+			return verr
+		}
+		return err
+	}
+	if err != nil {
+		return a.doubt(ctx, p, err)
+	}
+	view, err := registry.NewView(withGeneration(next.View.Content(), gen))
+	if err != nil {
+		return err
+	}
+	a.current.Store(&Current{View: view, Set: next.Set, Policies: next.Policies, Monitor: next.Monitor})
+	a.forget(ctx)
+	return nil
+}
+
+// doubt finds out whether a commit that returned an error took effect.
+func (a *Admin) doubt(ctx context.Context, p pending, cause error) error {
+	cur, err := a.load(ctx)
+	if err != nil {
+		// Nobody knows now; settle finds out before the next change.
+		return &access.Error{Code: access.CodeUnavailable, Msg: "the store did not answer: whether the change took effect is found out before the next one", Err: errors.Join(cause, err)}
+	}
+	if p.applied(cur) {
+		a.current.Store(cur)
+		a.forget(ctx)
+		return nil
+	}
+	if err := a.void(ctx, p, "the store refused it"); err != nil {
+		return err
+	}
+	return fmt.Errorf("committing a change: %w", cause)
+}
+
+// record makes the evidence of a change durable, one leaf an object.
+func (a *Admin) record(ctx context.Context, id string, actor Actor, records []record) error {
+	for _, r := range records {
+		detail, err := json.Marshal(r.detail)
+		if err != nil {
+			return fmt.Errorf("recording a change: %w", err)
+		}
+		leaf := audit.Admin{ID: id, Actor: actor.String(), Verb: r.verb, Kind: r.kind, Object: r.object, Before: r.before, After: r.after, Reason: r.reason, Detail: detail}
+		if _, err := a.evidence.Admin(ctx, leaf); err != nil {
+			return &access.Error{Code: access.CodeEvidence, Msg: "evidence cannot be kept, so nothing was changed; see the gateway's log", Err: fmt.Errorf("recording a change: %w", err)}
+		}
+	}
+	return nil
+}
+
+// void records that a change whose evidence may stand did not take effect.
+func (a *Admin) void(ctx context.Context, p pending, why string) error {
+	leaf := audit.Admin{ID: p.ID, Actor: system, Verb: "void", Kind: "change", Object: p.ID, Reason: why + ": it did not take effect"}
+	if _, err := a.evidence.Admin(ctx, leaf); err != nil {
+		// The note about the pending change stays, so the next start tries again.
+		return &access.Error{Code: access.CodeEvidence, Msg: "evidence cannot be kept; see the gateway's log", Err: fmt.Errorf("recording that a change did not take effect: %w", err)}
+	}
+	a.forget(ctx)
+	return nil
+}
+
+// pending is the note about a change between its evidence and its commit. It is
+// what tells a restart whether the evidence came true.
+type pending struct {
+	ID      string    `json:"id"`
+	Base    uint64    `json:"base"`
+	Objects []changed `json:"objects"`
+}
+
+// changed is one object of a pending change and its digest after it.
+type changed struct{ Kind, ID, After string }
+
+// applied reports whether cur holds what the change was to make.
+func (p pending) applied(cur *Current) bool {
+	if cur.View.Generation() <= p.Base {
+		return false
+	}
+	for _, o := range p.Objects {
+		if digestIn(cur, o.Kind, o.ID) != o.After {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *Admin) pendingKey() string { return "admin.pending." + a.cfg.Node }
+
+func (a *Admin) remember(ctx context.Context, p pending) error {
+	note, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("noting a change: %w", err)
+	}
+	if err := a.store.SetMeta(ctx, a.pendingKey(), string(note)); err != nil {
+		return fmt.Errorf("noting a change: %w", err)
+	}
+	a.unsettled = true
+	return nil
+}
+
+// forget removes the note. Where that fails the note is settled later, to the
+// same result.
+func (a *Admin) forget(ctx context.Context) {
+	a.unsettled = a.store.SetMeta(ctx, a.pendingKey(), "") != nil
+}
+
+// settle deals with a change that was interrupted between its evidence and its
+// commit, by a crash or by a store that went away.
+func (a *Admin) settle(ctx context.Context) error {
+	if !a.unsettled {
+		return nil
+	}
+	note, ok, err := a.store.Meta(ctx, a.pendingKey())
+	if err != nil {
+		return fmt.Errorf("reading the note about an interrupted change: %w", err)
+	}
+	if !ok || note == "" {
+		a.unsettled = false
+		return nil
+	}
+	var p pending
+	if err := json.Unmarshal([]byte(note), &p); err != nil {
+		return fmt.Errorf("reading the note about an interrupted change: %w", err)
+	}
+	cur, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	if p.applied(cur) {
+		a.forget(ctx)
+		return nil
+	}
+	return a.void(ctx, p, "it was interrupted before it was committed")
+}
+
+// after returns the state the draft leads to, validated whole.
+func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
+	c := cur.View.Content()
+	agents := merge(c.Agents, func(x registry.Agent) string { return x.ID }, d.changes.Agents)
+	servers := merge(c.Servers, func(x registry.Server) string { return x.ID }, d.changes.Servers)
+	teams := merge(c.Teams, func(x registry.Team) string { return x.ID }, d.changes.Teams)
+	tools := merge(c.Tools, func(x registry.Tool) ToolKey { return ToolKey{x.Server, x.Name} }, d.changes.Tools)
+	policies := merge(cur.Policies, func(x policy.Policy) string { return x.ID }, d.changes.Policies)
+	return a.build(registry.Content{Generation: c.Generation, Agents: agents, Servers: servers, Tools: tools, Teams: teams}, policies)
+}
+
+func merge[K comparable, T any](old []T, key func(T) K, changes map[K]*T) []T {
+	if len(changes) == 0 {
+		return old
+	}
+	all := make(map[K]T, len(old)+len(changes))
+	order := make([]K, 0, len(old)+len(changes))
+	for _, x := range old {
+		all[key(x)] = x
+		order = append(order, key(x))
+	}
+	for k, x := range changes {
+		if _, known := all[k]; !known {
+			order = append(order, k)
+		}
+		if x == nil {
+			delete(all, k)
+		} else {
+			all[k] = *x
+		}
+	}
+	out := make([]T, 0, len(all))
+	for _, k := range order {
+		if x, ok := all[k]; ok {
+			out = append(out, x)
+			delete(all, k)
+		}
+	}
+	return out
+}
+
+func withGeneration(c registry.Content, g uint64) registry.Content { c.Generation = g; return c }
+
+// refresh loads what another node committed.
+func (a *Admin) refresh(ctx context.Context) error {
+	gen, err := a.registry.Generation(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the generation: %w", err)
+	}
+	if cur := a.current.Load(); cur != nil && cur.View.Generation() == gen {
+		return nil
+	}
+	cur, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	a.current.Store(cur)
+	return nil
+}
+
+// load reads one consistent generation and compiles it.
+func (a *Admin) load(ctx context.Context) (*Current, error) {
+	for range attempts {
+		content, err := a.registry.LoadRegistry(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("loading the registry: %w", err)
+		}
+		policies, err := a.store.LoadPolicies(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("loading the policies: %w", err)
+		}
+		gen, err := a.registry.Generation(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the generation: %w", err)
+		}
+		if gen == content.Generation {
+			return a.build(content, policies)
+		}
+	}
+	return nil, access.Errorf(access.CodeUnavailable, "the registry keeps changing while it is read: try again")
+}
+
+// build indexes and compiles a state.
+func (a *Admin) build(c registry.Content, policies []policy.Policy) (*Current, error) {
+	view, err := registry.NewView(c)
+	if err != nil {
+		return nil, err
+	}
+	policies = slices.SortedFunc(slices.Values(policies), func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
+	set, err := policy.Compile(policies, catalog(view))
+	if err != nil {
+		return nil, compileError(err)
+	}
+	return &Current{View: view, Set: set, Policies: policies, Monitor: a.cfg.Mode.monitors(view, policies)}, nil
+}
+
+// compileError turns what policy found into problems with their place.
+func compileError(err error) error {
+	var found policy.Problems
+	if !errors.As(err, &found) {
+		return fmt.Errorf("compiling the policies: %w", err)
+	}
+	var ps Problems
+	for _, p := range found {
+		if p.Severity == policy.SeverityWarning {
+			continue
+		}
+		file := p.File
+		if file == "" {
+			file = "policy " + p.Policy
+		}
+		msg := p.Message
+		if p.Source != "" {
+			msg += "\n    " + p.Source
+		}
+		ps = append(ps, Problem{File: file, Line: p.Line, Column: p.Column, Field: "cedar", Msg: msg})
+	}
+	return ps.err()
+}
+
+// catalog is what policies are compiled against: every definition that was ever
+// approved, whatever its state now, so that a tool that drifts or goes away
+// changes no policy; and what an observing server lets pass.
+func catalog(v *registry.View) policy.Catalog {
+	c := policy.Catalog{Agents: []policy.AgentInfo{}}
+	for _, s := range v.Servers() {
+		c.Servers = append(c.Servers, policy.ServerInfo{ID: s.ID})
+		for _, t := range v.Tools(s.ID) {
+			kind, ok := map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt}[t.Kind()]
+			def := t.Pinned
+			if s.Pinning == registry.PinningObserve && t.SeenDigest != t.PinDigest {
+				def = t.Seen
+			}
+			if !ok || len(def) == 0 {
+				continue
+			}
+			class := v.Class(t)
+			words, err := class.Words()
+			if err != nil {
+				words = []string{class.Class} // policy counts an unknown class as every class
+			}
+			c.Tools = append(c.Tools, policy.ToolInfo{Server: s.ID, Name: t.Bare(), Kind: kind, Classes: words, InputSchema: inputSchema(def)})
+		}
+	}
+	for _, a := range v.Agents() {
+		c.Agents = append(c.Agents, policy.AgentInfo{ID: a.ID, Class: a.Class})
+		if len(a.Tools) > 0 && a.State != registry.AgentRetired {
+			c.AllowLists = append(c.AllowLists, policy.AllowList{Agent: a.ID, Expires: a.Expires, Patterns: a.Tools})
+		}
+	}
+	return c
+}
+
+// inputSchema returns the schema member of a definition, nil if it has none.
+func inputSchema(def json.RawMessage) json.RawMessage {
+	var d struct {
+		InputSchema json.RawMessage `json:"inputSchema"`
+	}
+	if json.Unmarshal(def, &d) != nil {
+		return nil
+	}
+	return d.InputSchema
+}
+
+// digestIn returns the digest of an object of a state, "" if it is not there.
+// It leaves out what changes by itself: when a row was made, changed or seen.
+func digestIn(cur *Current, kind, id string) string {
+	switch kind {
+	case kindAgent:
+		if a, ok := cur.View.Agent(id); ok {
+			a.Created, a.Changed = time.Time{}, time.Time{}
+			return digest(a)
+		}
+	case kindServer:
+		if s, ok := cur.View.Server(id); ok {
+			s.Created, s.Changed = time.Time{}, time.Time{}
+			tools := slices.Clone(cur.View.Tools(id))
+			for i := range tools {
+				tools[i] = bareTool(tools[i])
+			}
+			return digest(struct {
+				Server registry.Server
+				Tools  []registry.Tool
+			}{s, tools})
+		}
+	case kindTool:
+		for _, t := range cur.View.Tools(serverOf(id)) {
+			if toolObject(t) == id {
+				return digest(bareTool(t))
+			}
+		}
+	case kindPolicy:
+		for _, p := range cur.Policies {
+			if p.ID == id {
+				return digest([]string{p.ID, p.Layer, p.Cedar})
+			}
+		}
+	case kindTeam:
+		if t, ok := cur.View.Team(id); ok {
+			return digest(t)
+		}
+	}
+	return ""
+}
+
+// bareTool leaves out the bytes, which the digests stand for, and the times.
+func bareTool(t registry.Tool) registry.Tool {
+	t.Pinned, t.Seen, t.FirstSeen, t.LastSeen = nil, nil, time.Time{}, time.Time{}
+	return t
+}
+
+// keysOf returns the sorted keys of a map.
+func keysOf[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,196 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/credential"
+	"rutile/internal/identity"
+	"rutile/internal/registry"
+)
+
+// Vault is what admin needs of the credential vault. Values go in and never
+// come out here.
+type Vault interface {
+	// Set seals value as the first version of s; CodeConflict if s.ID exists.
+	Set(ctx context.Context, s credential.Secret, value []byte) (credential.Secret, error)
+	// Rotate seals value as the next version of an existing secret.
+	Rotate(ctx context.Context, id string, value []byte) (credential.Secret, error)
+	// Remove deletes a secret; ok is false if there was none.
+	Remove(ctx context.Context, id string) (ok bool, err error)
+	// List returns the stored secrets without their values.
+	List(ctx context.Context) ([]credential.Secret, error)
+}
+
+// Authority issues tokens.
+type Authority interface {
+	// DevelopmentToken issues a token for one audience to an agent, on the word
+	// of an operator.
+	DevelopmentToken(ctx context.Context, r TokenRequest) (identity.Token, error)
+}
+
+// TokenRequest asks for a development token.
+type TokenRequest struct {
+	Agent   string        `json:"agent"`
+	Server  string        `json:"server,omitempty"` // id, or "*" for the aggregate
+	A2A     string        `json:"a2a,omitempty"`    // instead of Server
+	Subject string        `json:"subject,omitempty"`
+	Task    string        `json:"task,omitempty"`
+	TTL     time.Duration `json:"ttl,omitempty"` // default 5 min
+}
+
+// The lifetimes of a development token.
+const (
+	defaultTTL = 5 * time.Minute
+	maxTTL     = time.Hour
+)
+
+// IssueDevelopmentToken issues a token on the word of the actor. It is recorded
+// before it is issued: no token exists without evidence.
+func (a *Admin) IssueDevelopmentToken(ctx context.Context, actor Actor, r TokenRequest) (identity.Token, error) {
+	if err := actor.valid(); err != nil {
+		return identity.Token{}, err
+	}
+	if r.TTL == 0 {
+		r.TTL = defaultTTL
+	}
+	if err := a.checkToken(r); err != nil {
+		return identity.Token{}, err
+	}
+	detail := map[string]any{"server": r.Server, "a2a": r.A2A, "subject": r.Subject, "task": r.Task, "seconds": int(r.TTL.Seconds())}
+	if err := a.note(ctx, actor, record{verb: "issue", kind: "Token", object: r.Agent, detail: detail}); err != nil {
+		return identity.Token{}, err
+	}
+	token, err := a.authority.DevelopmentToken(ctx, r)
+	if err != nil {
+		return identity.Token{}, fmt.Errorf("issuing a development token: %w", err)
+	}
+	return token, nil
+}
+
+func (a *Admin) checkToken(r TokenRequest) error {
+	view := a.current.Load().View
+	agent, ok := view.Agent(r.Agent)
+	if !ok {
+		return access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(r.Agent))
+	}
+	if err := registry.Usable(agent, a.now()); err != nil {
+		return err
+	}
+	switch {
+	case (r.Server == "") == (r.A2A == ""):
+		return access.Errorf(access.CodeInvalid, "name what the token is for: --server SERVER, --server '*' for all, or --a2a AGENT")
+	case r.TTL < time.Second || r.TTL > maxTTL:
+		return access.Errorf(access.CodeInvalid, "a development token lives between 1s and %s", maxTTL)
+	case len(r.Subject) > 256 || len(r.Task) > 256 || hasHidden(r.Subject) || hasHidden(r.Task):
+		return access.Errorf(access.CodeInvalid, "subject and task must be one line of at most 256 characters")
+	}
+	if _, ok := view.Server(r.Server); r.Server != "" && r.Server != "*" && !ok {
+		return access.Errorf(access.CodeNotFound, "server %q is not registered: see rutile server list", clip(r.Server))
+	}
+	if _, ok := view.Agent(r.A2A); r.A2A != "" && !ok {
+		return access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(r.A2A))
+	}
+	return nil
+}
+
+func hasHidden(s string) bool { _, bad := unseen(s); return bad }
+
+// SetCredential stores a new upstream credential. The value goes to the vault
+// and nowhere else.
+func (a *Admin) SetCredential(ctx context.Context, actor Actor, s credential.Secret, value []byte) (credential.Secret, error) {
+	if !access.ValidID(s.ID) {
+		return credential.Secret{}, access.Errorf(access.CodeInvalid, "%q cannot be the name of a credential: use at most 63 lower-case letters, digits and -", clip(s.ID))
+	}
+	for _, server := range s.Servers {
+		if !access.ValidID(server) {
+			return credential.Secret{}, access.Errorf(access.CodeInvalid, "%q cannot be the id of a server", clip(server))
+		}
+	}
+	if _, err := a.secret(ctx, s.ID); access.CodeOf(err) != access.CodeNotFound {
+		if err == nil {
+			err = access.Errorf(access.CodeConflict, "credential %q is there already: use rutile credential rotate %s", s.ID, s.ID)
+		}
+		return credential.Secret{}, err
+	}
+	return a.sealing(ctx, actor, "set", s, func() (credential.Secret, error) { return a.vault.Set(ctx, s, value) })
+}
+
+// RotateCredential replaces the value of a credential. Calls in flight keep the
+// version they leased.
+func (a *Admin) RotateCredential(ctx context.Context, actor Actor, id string, value []byte) (credential.Secret, error) {
+	s, err := a.secret(ctx, id)
+	if err != nil {
+		return credential.Secret{}, err
+	}
+	return a.sealing(ctx, actor, "rotate", s, func() (credential.Secret, error) { return a.vault.Rotate(ctx, id, value) })
+}
+
+// RemoveCredential deletes a credential. Servers that name it can not be called
+// until it is set again.
+func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) error {
+	s, err := a.secret(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, err = a.sealing(ctx, actor, "remove", s, func() (credential.Secret, error) {
+		_, err := a.vault.Remove(ctx, id)
+		return credential.Secret{}, err
+	})
+	return err
+}
+
+// ListCredentials returns the stored credentials without their values, sorted.
+func (a *Admin) ListCredentials(ctx context.Context) ([]credential.Secret, error) {
+	list, err := a.vault.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing credentials: %w", err)
+	}
+	slices.SortFunc(list, func(x, y credential.Secret) int { return compare(x.ID, y.ID) })
+	return list, nil
+}
+
+func (a *Admin) secret(ctx context.Context, id string) (credential.Secret, error) {
+	list, err := a.vault.List(ctx)
+	if err != nil {
+		return credential.Secret{}, fmt.Errorf("listing credentials: %w", err)
+	}
+	for _, s := range list {
+		if s.ID == id {
+			return s, nil
+		}
+	}
+	return credential.Secret{}, access.Errorf(access.CodeNotFound, "credential %q is not stored: use rutile credential set %s", clip(id), clip(id))
+}
+
+// sealing records a change of the vault, makes it, and records if it failed.
+func (a *Admin) sealing(ctx context.Context, actor Actor, verb string, s credential.Secret, do func() (credential.Secret, error)) (credential.Secret, error) {
+	if err := actor.valid(); err != nil {
+		return credential.Secret{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	detail := map[string]any{"version": s.Version, "servers": s.Servers, "origins": s.Origins, "maxTier": s.MaxTier}
+	r := record{verb: verb, kind: "Credential", object: s.ID, detail: detail}
+	if err := a.note(ctx, actor, r); err != nil {
+		return credential.Secret{}, err
+	}
+	out, err := do()
+	if err != nil {
+		leaf := audit.Admin{ID: access.NewID(access.PrefixChange), Actor: actor.String(), Verb: "void", Kind: "Credential", Object: s.ID, Reason: verb + " did not take effect"}
+		if _, lerr := a.evidence.Admin(context.WithoutCancel(ctx), leaf); lerr != nil {
+			return credential.Secret{}, &access.Error{Code: access.CodeEvidence, Msg: "evidence cannot be kept; see the gateway's log", Err: lerr}
+		}
+		return credential.Secret{}, fmt.Errorf("%s of credential %q: %w", verb, s.ID, err)
+	}
+	return out, nil
+}
+
+// note records one leaf that changes nothing in the registry.
+func (a *Admin) note(ctx context.Context, actor Actor, r record) error {
+	return a.record(ctx, access.NewID(access.PrefixChange), actor, []record{r})
+}
