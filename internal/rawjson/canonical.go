@@ -10,7 +10,8 @@ import (
 // except that a number keeps its exact decimal value (shortest form without
 // superfluous zeros; numbers RFC 8785 would round are written in full), so that
 // two values have the same form only if every exact reader sees the same value.
-// The form is never more than 20 bytes per number longer than v.
+// The form of a number is never more than 21 bytes longer than the number,
+// whatever its exponent.
 func AppendCanonical(dst []byte, v Value) []byte {
 	if v.doc == nil {
 		return dst
@@ -144,7 +145,10 @@ func appendNumber(dst, raw []byte) []byte {
 	if len(exponent) > 18 {
 		return appendHuge(appendMantissa(dst, digits), exponent, minus, int64(point)-1)
 	}
-	exp, _ := strconv.ParseInt(string(exponent), 10, 64) // "" is 0
+	exp := int64(0)
+	for _, c := range exponent {
+		exp = exp*10 + int64(c-'0')
+	}
 	if minus {
 		exp = -exp
 	}
@@ -196,8 +200,8 @@ func appendHuge(dst, exponent []byte, minus bool, delta int64) []byte {
 		delta = (delta - digit) / 10
 	}
 	dst = append(dst, 'e', sign)
-	if delta > 0 {
-		dst = strconv.AppendInt(dst, delta, 10)
+	if delta > 0 { // a carry
+		return append(strconv.AppendInt(dst, delta, 10), sum...)
 	}
 	return append(dst, bytes.TrimLeft(sum, "0")...)
 }
