@@ -1,0 +1,79 @@
+package pdp
+
+import (
+	"strconv"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/policy"
+)
+
+// explain says in words why policy denies and what would help. It names rules
+// and what was asked, never a threshold, a condition or an argument's value.
+func explain(f *Facts, r *access.Request, v *policy.Verdict) (class access.Class, reason, help string) {
+	what := "agent " + quote(r.Who.Actor.Agent) + " to " + doing(r)
+	owner := "ask " + f.owner + ", the agent's owner, "
+	switch {
+	case len(v.Forbids) > 0:
+		help = strings.Join(v.Advice, " ")
+		if help == "" {
+			help = owner + "whether the rule is meant for this; calling again as it is will not help"
+		}
+		return access.ClassPolicy, rules(v.Forbids, "forbids ", "forbid ") + what, help
+	case len(v.Errors) > 0:
+		return access.ClassPolicyError, rules(v.Errors, "cannot", "cannot") + " be evaluated for this request, so it is denied",
+			"give every argument the rule needs in the form the tool's schema asks for; if that is so already, " + owner + "to correct the rule"
+	case v.Maybe:
+		return access.ClassDefault, "whether a rule permits " + what + " depends on the arguments", "ask with the arguments"
+	default:
+		help = owner + "to add " + quote(r.Action()) + " to its tools or to have a policy permit it"
+		if r.Kind == access.KindAsk {
+			help = owner + "to have a policy permit it"
+		}
+		return access.ClassDefault, "no rule permits " + what, help
+	}
+}
+
+func doing(r *access.Request) string {
+	switch r.Kind {
+	case access.KindTool:
+		return "call tool " + quote(r.Target) + " of server " + quote(r.Server)
+	case access.KindPrompt:
+		return "get prompt " + quote(r.Target) + " of server " + quote(r.Server)
+	case access.KindResource:
+		return "read this resource of server " + quote(r.Server)
+	case access.KindAsk:
+		return "answer the request " + quote(r.Target) + " of server " + quote(r.Server)
+	default:
+		return "use " + quote(r.Method) + " of server " + quote(r.Server)
+	}
+}
+
+// rules names rules with the verb that fits their number.
+func rules(ids []string, one, many string) string {
+	const shown = 5
+	q := make([]string, 0, shown)
+	for i, id := range ids {
+		if i == shown {
+			break
+		}
+		q = append(q, quote(id))
+	}
+	switch n := len(ids); {
+	case n == 1:
+		return "rule " + q[0] + " " + one
+	case n <= shown:
+		return "rules " + strings.Join(q[:n-1], ", ") + " and " + q[n-1] + " " + many
+	default:
+		return "rules " + strings.Join(q, ", ") + " and " + strconv.Itoa(n-shown) + " more " + many
+	}
+}
+
+// quote quotes s for a sentence and shortens what nobody would read.
+func quote(s string) string {
+	const limit = 128
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return strconv.Quote(s)
+}
