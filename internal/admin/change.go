@@ -370,18 +370,15 @@ func compileError(err error) error {
 
 // catalog is what policies are compiled against: every definition that was ever
 // approved, whatever its state now, so that a tool that drifts or goes away
-// changes no policy; and what an observing server lets pass.
+// changes no policy; and what an observing server lets pass, whose arguments
+// stay untyped because nobody approved their schema.
 func catalog(v *registry.View) policy.Catalog {
 	c := policy.Catalog{Agents: []policy.AgentInfo{}}
 	for _, s := range v.Servers() {
 		c.Servers = append(c.Servers, policy.ServerInfo{ID: s.ID})
 		for _, t := range v.Tools(s.ID) {
 			kind, ok := map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt}[t.Kind()]
-			def := t.Pinned
-			if s.Pinning == registry.PinningObserve && t.SeenDigest != t.PinDigest {
-				def = t.Seen
-			}
-			if !ok || len(def) == 0 {
+			if !ok || t.PinDigest == "" && s.Pinning != registry.PinningObserve {
 				continue
 			}
 			class := v.Class(t)
@@ -389,7 +386,7 @@ func catalog(v *registry.View) policy.Catalog {
 			if err != nil {
 				words = []string{class.Class} // policy counts an unknown class as every class
 			}
-			c.Tools = append(c.Tools, policy.ToolInfo{Server: s.ID, Name: t.Bare(), Kind: kind, Classes: words, InputSchema: inputSchema(def)})
+			c.Tools = append(c.Tools, policy.ToolInfo{Server: s.ID, Name: t.Bare(), Kind: kind, Classes: words, InputSchema: inputSchema(t.Pinned)})
 		}
 	}
 	for _, a := range v.Agents() {

@@ -44,20 +44,32 @@ func (a *Admin) Observe(ctx context.Context, server string, l registry.Listing) 
 		if err != nil {
 			return nil, err
 		}
-		d := newDraft()
-		for i := range seen.Tools {
-			d.changes.Tools[ToolKey{server, seen.Tools[i].Name}] = &seen.Tools[i]
+		d := observed(server, seen)
+		if d.next, err = a.after(cur, d); ProblemsOf(err) != nil {
+			// A policy does not fit what the server turns out to offer. What is seen
+			// is kept, and a person approves it once the policy is right.
+			seen = seen.Hold("a policy does not fit it: " + clip(ProblemsOf(err)[0].String()))
+			d = observed(server, seen)
+			d.next, err = a.after(cur, d)
 		}
-		if seen.Server != nil {
-			d.changes.Servers[server] = seen.Server
-		}
-		d.records = []record{{verb: "observe", kind: kindServer, object: server, detail: seen.Changes}}
-		return d, nil
+		return d, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return seen.Changes, nil
+}
+
+func observed(server string, seen registry.Observation) *draft {
+	d := newDraft()
+	for i := range seen.Tools {
+		d.changes.Tools[ToolKey{server, seen.Tools[i].Name}] = &seen.Tools[i]
+	}
+	if seen.Server != nil {
+		d.changes.Servers[server] = seen.Server
+	}
+	d.records = []record{{verb: "observe", kind: kindServer, object: server, detail: seen.Changes}}
+	return d
 }
 
 // Approval says what exactly is approved.

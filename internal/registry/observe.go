@@ -58,6 +58,26 @@ type Observation struct {
 	Changes []Change
 }
 
+// Hold returns the observation with nothing approved: what the first listing
+// would have approved waits for a person instead, for the reason in note.
+func (o Observation) Hold(note string) Observation {
+	out := Observation{Server: o.Server, Tools: slices.Clone(o.Tools), Changes: slices.Clone(o.Changes)}
+	waits := map[string]bool{}
+	for i, c := range out.Changes {
+		if c.Kind == ChangeBaseline {
+			waits[c.Name] = true
+			out.Changes[i].Kind, out.Changes[i].State, out.Changes[i].Note = ChangeNew, ToolPending, note
+		}
+	}
+	for i, t := range out.Tools {
+		if waits[t.Name] {
+			t.State, t.Pinned, t.PinDigest, t.PinRaw, t.ApprovedBy, t.ApprovedAt = ToolPending, nil, "", "", "", time.Time{}
+			out.Tools[i] = t
+		}
+	}
+	return out
+}
+
 // Observe says what a listing of a server means, changing nothing.
 //
 // The first listing of a kind after a server is sanctioned approves every
