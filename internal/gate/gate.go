@@ -40,10 +40,17 @@ type Leaser interface {
 // States gives the state to decide on: one consistent generation.
 type States interface{ State() *pdp.State }
 
-// Meter observes decisions and calls. Implementations MUST NOT block.
+// Meter observes requests: counts, durations, spans. Implementations MUST NOT
+// block and MUST NOT change what is decided.
 type Meter interface {
-	Decided(r *access.Request, d *access.Decision)
-	Done(r *access.Request, status audit.Status, took time.Duration)
+	// Start begins the observation of a request.
+	Start(ctx context.Context, r *access.Request) context.Context
+	// Forward begins the observation of what is sent upstream.
+	Forward(ctx context.Context, r *access.Request) context.Context
+	// Forwarded ends what Forward began.
+	Forwarded(ctx context.Context, r *access.Request, status audit.Status, took time.Duration)
+	// End ends what Start began. status is "" where nothing was dispatched.
+	End(ctx context.Context, r *access.Request, d *access.Decision, status audit.Status, err error)
 }
 
 // Dispatch is what the continuation may use. It is valid until it returns.
@@ -96,32 +103,38 @@ func New(states States, log Evidence, leases Leaser, meter Meter, now func() tim
 // The Response is only meaningful if the Decision allows and err is nil. An
 // error of fwd is returned after its outcome is recorded.
 func (g *Gate) Do(ctx context.Context, r *access.Request, fwd Forward) (access.Response, access.Decision, error) {
-	state := g.states.State()
-	dec := pdp.Decide(state, r)
-	g.meter.Decided(r, &dec)
-	if !dec.Allowed() {
-		if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
-			return access.Response{}, access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
-		}
-		return access.Response{}, dec, nil
-	}
-	server, ok := state.View.Server(r.Server)
-	if !ok {
-		return access.Response{}, access.Decision{ID: r.ID}, access.Errorf(access.CodeInternal, "permitted a server that is not registered")
-	}
-	resp, err := g.dispatch(ctx, r, &dec, server, fwd)
+	ctx = g.meter.Start(ctx, r)
+	resp, dec, status, err := g.do(ctx, r, fwd)
+	g.meter.End(ctx, r, &dec, status, err)
 	return resp, dec, err
 }
 
+func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.Response, access.Decision, audit.Status, error) {
+	state := g.states.State()
+	dec := pdp.Decide(state, r)
+	if !dec.Allowed() {
+		if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
+			return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
+		}
+		return access.Response{}, dec, "", nil
+	}
+	server, ok := state.View.Server(r.Server)
+	if !ok {
+		return access.Response{}, access.Decision{ID: r.ID}, "", access.Errorf(access.CodeInternal, "permitted a server that is not registered")
+	}
+	resp, status, err := g.dispatch(ctx, r, &dec, server, fwd)
+	return resp, dec, status, err
+}
+
 // dispatch runs fwd between a durable intent and a durable outcome.
-func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, error) {
+func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec}
 	d := &Dispatch{Decision: dec, Server: server}
 	var unlocks []audit.Unlock
 	if c := server.Credential; c != nil {
 		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
 		if err != nil {
-			return access.Response{}, g.refuse(ctx, r, dec, fmt.Errorf("leasing credential %q: %w", c.Ref, err))
+			return access.Response{}, audit.StatusRefused, g.refuse(ctx, r, dec, fmt.Errorf("leasing credential %q: %w", c.Ref, err))
 		}
 		d.Lease = lease
 		defer d.Release()
@@ -130,10 +143,11 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	}
 	ref, err := g.log.Intent(ctx, intent)
 	if err != nil {
-		return access.Response{}, evidenceError("recording the intent", err)
+		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
 	start := g.now()
-	resp, ferr := fwd(ctx, d)
+	fctx := g.meter.Forward(ctx, r)
+	resp, ferr := fwd(fctx, d)
 	resp.Body = d.Scrub(resp.Body)
 	took := g.now().Sub(start)
 	status := statusOf(ctx, resp, ferr)
@@ -141,12 +155,12 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
 		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Unlocks: unlocks,
 	}
-	g.meter.Done(r, status, took)
+	g.meter.Forwarded(fctx, r, status, took)
 	// The outcome is kept even when the caller has gone away.
 	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
-		return access.Response{}, evidenceError("recording the outcome", err)
+		return access.Response{}, status, evidenceError("recording the outcome", err)
 	}
-	return resp, ferr
+	return resp, status, ferr
 }
 
 // refuse records that a permitted call did not happen.
@@ -160,7 +174,6 @@ func (g *Gate) refuse(ctx context.Context, r *access.Request, dec *access.Decisi
 	if err != nil {
 		return evidenceError("recording a refused call", err)
 	}
-	g.meter.Done(r, audit.StatusRefused, 0)
 	return cause
 }
 
@@ -168,8 +181,14 @@ func (g *Gate) refuse(ctx context.Context, r *access.Request, dec *access.Decisi
 // list, a handshake, a request of the server to the client. The decision is
 // recorded through the bounded queue; a denial durably.
 func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, error) {
+	ctx = g.meter.Start(ctx, r)
+	dec, err := g.check(ctx, r)
+	g.meter.End(ctx, r, &dec, "", err)
+	return dec, err
+}
+
+func (g *Gate) check(ctx context.Context, r *access.Request) (access.Decision, error) {
 	dec := pdp.Decide(g.states.State(), r)
-	g.meter.Decided(r, &dec)
 	i := audit.Intent{Request: r, Decision: &dec}
 	if !dec.Allowed() {
 		if _, err := g.log.Verdict(ctx, i); err != nil {

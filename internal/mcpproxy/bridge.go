@@ -2,6 +2,7 @@ package mcpproxy
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"sort"
 	"strconv"
@@ -145,7 +146,7 @@ func (c *call) sameJudged(body []byte) error {
 }
 
 // inbound returns the final message in the client's era with the client's id.
-func (c *call) inbound(rep *reply) ([]byte, error) {
+func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
 	var edits []rawjson.Edit
 	if !bytes.Equal(c.sent, c.ans.id) {
 		id := rep.root.Get("id")
@@ -164,7 +165,7 @@ func (c *call) inbound(rep *reply) ([]byte, error) {
 		edits = append(edits, e...)
 	} else {
 		if c.in.msg.method.list != "" {
-			c.listed = c.filter(rep.result)
+			c.listed = c.filter(ctx, rep.result)
 		}
 		e, err := c.result(rep.result)
 		if err != nil {

@@ -207,7 +207,7 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 			}
 			return nil, resp, err
 		}
-		body, err := c.inbound(rep)
+		body, err := c.inbound(ctx, rep)
 		if err != nil {
 			return nil, resp, err
 		}

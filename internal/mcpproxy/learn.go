@@ -2,6 +2,7 @@ package mcpproxy
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"rutile/internal/access"
@@ -14,7 +15,7 @@ const (
 	maxPages      = 200
 	maxListed     = 10_000
 	learnTimeout  = 2 * time.Minute
-	learnInterval = time.Second
+	learnInterval = 250 * time.Millisecond
 )
 
 // learning is one running or finished look at a server's list.
@@ -34,6 +35,26 @@ func (p *Proxy) Learn(ctx context.Context, server string) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// lookAgain looks at a server's lists now, unless it has just been done. It
+// reports whether it did.
+func (p *Proxy) lookAgain(ctx context.Context, server string) bool {
+	p.mu.Lock()
+	l := p.learning[server]
+	recent := l != nil && time.Since(l.at) < learnInterval
+	p.mu.Unlock()
+	if recent {
+		select {
+		case <-l.done:
+			p.relearn(server)
+			return false
+		default:
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return p.Learn(ctx, server) == nil
 }
 
 // relearn looks again in the background, at most once per learnInterval.
@@ -75,8 +96,6 @@ func (p *Proxy) startLearning(server string) *learning {
 	p.work.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), learnTimeout)
 		defer cancel()
-		stop := context.AfterFunc(ctx, func() {})
-		defer stop()
 		go func() {
 			select {
 			case <-p.stop:
@@ -110,15 +129,33 @@ func (p *Proxy) learn(ctx context.Context, server string) error {
 	}
 	bad := false
 	defer func() { release(bad) }()
-	var defs []registry.Definition
-	if pr.offers("tools") {
-		if defs, err = p.listAll(ctx, l, pr, &exchange{method: methods["tools/list"], d: d, relay: noRelay{}}); err != nil {
+	for _, name := range []string{"tools/list", "prompts/list", "resources/list", "resources/templates/list"} {
+		m := methods[name]
+		if !pr.offers(m.needs) {
+			if m.list == "tools" {
+				if err := p.catalog.Observe(ctx, server, registry.Listing{Kind: registry.KindTool}); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		defs, err := p.listAll(ctx, l, pr, &exchange{method: m, d: d, relay: noRelay{}})
+		if errors.Is(err, errNoSuchList) {
+			continue // some servers offer resources and know no templates
+		}
+		if err != nil {
 			bad = brokenLink(err)
 			return err
 		}
+		if err := p.catalog.Observe(ctx, server, registry.Listing{Kind: listKinds[m.list].kind, Definitions: defs}); err != nil {
+			return err
+		}
 	}
-	return p.catalog.Observe(ctx, server, registry.Listing{Kind: registry.KindTool, Definitions: defs})
+	return nil
 }
+
+// errNoSuchList says that the server does not know the method.
+var errNoSuchList = errors.New("the server does not know this list")
 
 func (p *Proxy) listAll(ctx context.Context, l link, pr *peer, x *exchange) ([]registry.Definition, error) {
 	var defs []registry.Definition
@@ -131,6 +168,9 @@ func (p *Proxy) listAll(ctx context.Context, l link, pr *peer, x *exchange) ([]r
 		if err != nil {
 			return nil, err
 		}
+		if rep.code() == codeMethodNotFound {
+			return nil, errNoSuchList
+		}
 		if rep.fault.Exists() {
 			return nil, malformed("it answers " + x.method.name + " with an error")
 		}
@@ -139,7 +179,7 @@ func (p *Proxy) listAll(ctx context.Context, l link, pr *peer, x *exchange) ([]r
 			return nil, malformed("its " + x.method.name + " result has no list")
 		}
 		for item := range items.Items() {
-			name, _ := item.Get("name").Str()
+			name, _ := item.Get(listKinds[x.method.list].key).Str()
 			if len(defs) >= maxListed {
 				return nil, malformed("it lists too many definitions")
 			}

@@ -323,7 +323,7 @@ func (in *inbound) serveStream(s *session) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-in.p.stop:
+		case <-in.p.draining:
 			return
 		case <-beat.C:
 			if ans.comment() != nil || !s.live() {

@@ -2,6 +2,7 @@ package mcpproxy
 
 import (
 	"bytes"
+	"context"
 	"strconv"
 
 	"rutile/internal/access"
@@ -53,15 +54,37 @@ func (c *call) observed(do func(*gate.Dispatch) error) {
 	}
 }
 
+// listKinds says which kind of definition each list holds and which member
+// names it.
+var listKinds = map[string]struct {
+	kind   registry.Kind
+	access access.Kind
+	key    string
+}{
+	"tools":             {registry.KindTool, access.KindTool, "name"},
+	"prompts":           {registry.KindPrompt, access.KindPrompt, "name"},
+	"resources":         {registry.KindResource, access.KindResource, "uri"},
+	"resourceTemplates": {registry.KindTemplate, access.KindResource, "uriTemplate"},
+}
+
 // filter returns the list member without what must not be shown, nil if
-// everything may be.
-func (c *call) filter(result rawjson.Value) []byte {
-	method := c.in.msg.method
-	items := result.Get(method.list)
-	out, removed, drift := []byte{'['}, false, false
+// everything may be. If the list holds what the registry has not seen, the
+// registry looks first, so that no decision rests on an older list.
+func (c *call) filter(ctx context.Context, result rawjson.Value) []byte {
+	out, news := c.shown(result)
+	if news && c.in.p.lookAgain(ctx, c.req.Server) {
+		out, _ = c.shown(result)
+	}
+	return out
+}
+
+func (c *call) shown(result rawjson.Value) (out []byte, news bool) {
+	items := result.Get(c.in.msg.method.list)
+	out = []byte{'['}
+	removed := false
 	for item := range items.Items() {
-		show, changed := c.shows(method.list, item)
-		drift = drift || changed
+		show, changed := c.shows(item)
+		news = news || changed
 		if !show {
 			removed = true
 			continue
@@ -71,59 +94,41 @@ func (c *call) filter(result rawjson.Value) []byte {
 		}
 		out = append(out, item.Raw()...)
 	}
-	if drift {
-		c.in.p.relearn(c.req.Server)
-	}
 	if !removed {
-		return nil
+		return nil, news
 	}
-	return append(out, ']')
+	return append(out, ']'), news
 }
 
-// shows reports whether one entry may be shown, and whether it differs from
-// what the registry has seen.
-func (c *call) shows(list string, item rawjson.Value) (show, changed bool) {
-	switch list {
-	case "tools":
-		return c.showsTool(item)
-	case "prompts":
-		name, ok := item.Get("name").Str()
-		return ok && c.in.p.gate.Visible(c.entryRequest(access.KindPrompt, name)), false
-	default:
-		key := "uri"
-		if list == "resourceTemplates" {
-			key = "uriTemplate"
-		}
-		uri, ok := item.Get(key).Str()
-		return ok && c.in.p.gate.Visible(c.entryRequest(access.KindResource, uri)), false
-	}
-}
-
-func (c *call) showsTool(item rawjson.Value) (show, changed bool) {
-	name, ok := item.Get("name").Str()
+// shows reports whether one entry may be shown, and whether it is new to the
+// registry. What is shown is exactly the approved definition.
+func (c *call) shows(item rawjson.Value) (show, news bool) {
+	k := listKinds[c.in.msg.method.list]
+	name, ok := item.Get(k.key).Str()
 	if !ok {
 		return false, false
 	}
-	t, ok := c.in.p.gate.State().View.Tool(c.req.Server, name)
+	view := c.in.p.gate.State().View
+	t, ok := view.Tool(c.req.Server, registry.NameOf(k.kind, name))
 	if !ok {
 		return false, true
 	}
-	if !bytes.Equal(t.Pinned, item.Raw()) && !bytes.Equal(t.Seen, item.Raw()) {
-		digest, _ := registry.Digest(item)
-		if digest != t.SeenDigest && digest != t.PinDigest {
-			changed = true
-		}
-		if digest != t.PinDigest && c.in.server.Pinning != registry.PinningObserve {
-			return false, changed
-		}
-	} else if !bytes.Equal(t.Pinned, item.Raw()) && t.SeenDigest != t.PinDigest && c.in.server.Pinning != registry.PinningObserve {
-		return false, false
+	observe := c.in.server.Pinning == registry.PinningObserve
+	digest := t.PinDigest
+	if !bytes.Equal(t.Pinned, item.Raw()) {
+		digest, _ = registry.Digest(item)
+		news = digest != t.SeenDigest
 	}
-	if c.in.p.shapeOf(t).invalid != "" {
-		c.in.p.log.Warn("a tool is left out of the list", "server", c.req.Server, "tool", name, "why", c.in.p.shapeOf(t).invalid)
-		return false, changed
+	if !observe && (digest != t.PinDigest || t.PinDigest == "") {
+		return false, news
 	}
-	return c.in.p.gate.Visible(c.entryRequest(access.KindTool, name)), changed
+	if k.kind == registry.KindTool {
+		if sh := c.in.p.shapeOf(t); sh.invalid != "" {
+			c.in.p.log.Warn("a tool is left out of the list", "server", c.req.Server, "tool", name, "why", sh.invalid)
+			return false, news
+		}
+	}
+	return c.in.p.gate.Visible(c.entryRequest(k.access, name)), news
 }
 
 // filtered is the edit that puts the filtered list in place.

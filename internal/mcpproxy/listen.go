@@ -86,7 +86,7 @@ func (in *inbound) authenticate(server string) bool {
 		return false
 	}
 	resource := in.p.cfg.URL + "/mcp/" + server
-	bearer, err := bearerToken(in.r.Header["Authorization"])
+	bearer, err := identity.BearerToken(in.r.Header["Authorization"])
 	if err == nil {
 		in.who, err = in.p.verifier.Verify(in.r.Context(), bearer, resource)
 	}
@@ -104,25 +104,14 @@ func (in *inbound) authenticate(server string) bool {
 	return false
 }
 
-// bearerToken returns the token of exactly one Authorization header.
-func bearerToken(h []string) (string, error) {
-	if len(h) == 0 {
-		return "", identity.ErrNoToken
-	}
-	if len(h) > 1 {
-		return "", identity.ErrMalformed
-	}
-	scheme, token, ok := strings.Cut(h[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsAny(token, " ,\t") {
-		return "", identity.ErrMalformed
-	}
-	return token, nil
-}
-
 // publicText is what of an error a caller may read.
 func publicText(err error) string {
 	var e *access.Error
-	if errors.As(err, &e) && e.Code != access.CodeInternal {
+	var b *identity.BearerError
+	switch {
+	case errors.As(err, &b):
+		return b.Msg
+	case errors.As(err, &e) && e.Code != access.CodeInternal:
 		return e.Msg
 	}
 	return "the request could not be authenticated"
@@ -224,6 +213,11 @@ func (in *inbound) readBody() *rpcError {
 	if n := int(in.r.ContentLength); n >= cap(in.buf) {
 		in.buf = make([]byte, 0, n+1)
 	}
+	// A client that sends slowly must not hold a connection for ever; what
+	// follows the body has other bounds.
+	rc := http.NewResponseController(in.w)
+	_ = rc.SetReadDeadline(in.received.Add(in.p.cfg.BodyTimeout))
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	for {
 		n, err := in.r.Body.Read(in.buf[len(in.buf):cap(in.buf)])
 		in.buf = in.buf[:len(in.buf)+n]

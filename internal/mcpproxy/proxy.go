@@ -32,6 +32,7 @@ type Config struct {
 	Origins     []string      // accepted Origin headers besides the hosts' own
 	MaxBody     int           // bytes of a request, default 4 MiB
 	MaxResult   int           // bytes of an upstream message, default 32 MiB
+	BodyTimeout time.Duration // to send a whole request, default 60 s
 	CallTimeout time.Duration // silence of an upstream before a call ends, default 60 s
 	CallMax     time.Duration // the longest a call may run, default 10 min
 	Sessions    int           // legacy sessions in all, default 10 000
@@ -55,6 +56,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxResult, 32<<20)
 	def(&c.Sessions, 10_000)
 	def(&c.PerAgent, 64)
+	dur(&c.BodyTimeout, time.Minute)
 	dur(&c.CallTimeout, time.Minute)
 	dur(&c.CallMax, 10*time.Minute)
 	dur(&c.Idle, 30*time.Minute)
@@ -93,6 +95,7 @@ type Proxy struct {
 	learning map[string]*learning
 	closed   bool
 	stop     chan struct{}
+	draining chan struct{}
 	work     sync.WaitGroup
 }
 
@@ -200,6 +203,18 @@ func (p *Proxy) reap() {
 				t.reap(now)
 			}
 		}
+	}
+}
+
+// Drain ends the streams that would otherwise never end, so that the listener
+// can stop; calls in flight run on.
+func (p *Proxy) Drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.draining:
+	default:
+		close(p.draining)
 	}
 }
 

@@ -248,3 +248,10 @@ func (s *session) respond(ctx context.Context, m *message) (bool, error) {
 	start, end := m.id.Span()
 	return true, a.link.send(ctx, a.d, rawjson.Splice(m.buf, rawjson.Edit{Start: start, End: end, Text: a.upstream}))
 }
+
+// Sessions returns how many legacy sessions are open.
+func (p *Proxy) Sessions() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.sessions)
+}

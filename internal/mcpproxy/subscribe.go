@@ -35,8 +35,14 @@ func (c *call) listen() {
 			}
 		})
 		defer c.timer.Stop()
-		stop := context.AfterFunc(ctx, func() {})
-		defer stop()
+		draining := c.in.p.draining
+		go func() {
+			select {
+			case <-draining:
+				cut(access.Errorf(access.CodeUnavailable, "the gateway is stopping"))
+			case <-ctx.Done():
+			}
+		}()
 		return c.subscribe(ctx, d)
 	})
 }
@@ -70,7 +76,7 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if err != nil {
 		return err
 	}
-	final, err := c.inbound(rep)
+	final, err := c.inbound(ctx, rep)
 	if err != nil {
 		return err
 	}

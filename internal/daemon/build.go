@@ -1,0 +1,187 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/gate"
+	"rutile/internal/identity"
+	"rutile/internal/mcpproxy"
+	"rutile/internal/oauth"
+	"rutile/internal/pdp"
+	"rutile/internal/registry"
+)
+
+// build makes the parts that hold no state of their own and starts serving.
+func (d *Daemon) build(ctx context.Context, opt Options) error {
+	var certs *certificates
+	var err error
+	secure := d.Config.TLS.Cert != ""
+	if secure {
+		if certs, err = loadCertificates(d.Config.TLS, d.log); err != nil {
+			return err
+		}
+	}
+	if d.lis, err = listen(d.Config, certs); err != nil {
+		return err
+	}
+	d.AgentsURL, d.OperatorsURL = address(d.lis.agents, secure), address(d.lis.operators, secure)
+	if d.Config.URLs.Agents != "" {
+		d.AgentsURL = d.Config.URLs.Agents
+	}
+	states := &states{}
+	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
+		return err
+	}
+	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
+		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: d.vault, Authority: tokens{d.authority, d.AgentsURL}, Now: time.Now,
+	}); err != nil {
+		return err
+	}
+	states.admin.Store(d.Admin)
+	if d.gate, err = gate.New(states, d.Evidence, d.vault, d.telemetry, time.Now); err != nil {
+		return err
+	}
+	d.Proxy, err = mcpproxy.New(mcpproxy.Config{
+		URL: d.AgentsURL, Hosts: hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), Egress: d.egress(),
+	}, d.gate, d.authority, catalog{d.Admin}, d.log)
+	if err != nil {
+		return err
+	}
+	authz, err := oauth.New(oauth.Config{Log: d.log}, d.authority, resources{states, d.AgentsURL})
+	if err != nil {
+		return err
+	}
+	return d.serve(opt, authz)
+}
+
+func (d *Daemon) serve(opt Options, authz http.Handler) error {
+	mux := http.NewServeMux()
+	mux.Handle("/mcp/", d.Proxy)
+	for _, p := range []string{"/oauth/", "/.well-known/"} {
+		mux.Handle(p, slowBody(authz))
+	}
+	var agentsHandler http.Handler = mux
+	if opt.Agents != nil {
+		agentsHandler = opt.Agents(mux)
+	}
+	local, remote, err := d.operators()
+	if err != nil {
+		return err
+	}
+	d.metrics()
+	d.lis.serve(d.lis.agents, "agents", agentsHandler, d.log, nil)
+	d.lis.serve(d.lis.operators, "operators", slowBody(remote), d.log, nil)
+	d.lis.serve(d.lis.socket, "socket", slowBody(local), d.log, nil)
+	return nil
+}
+
+// mode says whether policy enforces (contract.md, "Mode").
+func (d *Daemon) mode() admin.Mode {
+	switch {
+	case d.Config.Mode == "monitor":
+		return admin.ModeMonitor
+	case d.Config.Mode == "enforce" || d.Config.file != "":
+		return admin.ModeEnforce
+	default:
+		return admin.ModeBare
+	}
+}
+
+// egress lets upstreams live on loopback only behind a loopback listener, or
+// where a range of the configuration says so.
+func (d *Daemon) egress() mcpproxy.Egress {
+	e := mcpproxy.Egress{Loopback: loopback(d.lis.agents.Addr().String())}
+	for _, r := range d.Config.Egress.Allow {
+		if p, err := netip.ParsePrefix(r); err == nil { // checked when the configuration was read
+			e.Allow = append(e.Allow, p.Masked())
+		}
+	}
+	return e
+}
+
+// states gives the gate the state admin holds, as the decision point reads it.
+type states struct {
+	admin atomic.Pointer[admin.Admin]
+	last  atomic.Pointer[converted]
+}
+
+type converted struct {
+	from  *admin.Current
+	state *pdp.State
+}
+
+// State returns the state of one generation.
+func (s *states) State() *pdp.State {
+	cur := s.admin.Load().Current()
+	if c := s.last.Load(); c != nil && c.from == cur {
+		return c.state
+	}
+	c := &converted{from: cur, state: &pdp.State{View: cur.View, Set: cur.Set, Monitor: cur.Monitor}}
+	s.last.Store(c)
+	return c.state
+}
+
+// agents tells identity which agents may authenticate.
+type agents struct{ *states }
+
+// AgentKeys returns the agent's public keys, or why it may not authenticate.
+func (a agents) AgentKeys(id string) ([]json.RawMessage, error) {
+	ag, ok := a.State().View.Agent(id)
+	if !ok {
+		return nil, access.Errorf(access.CodeNotFound, "agent %q is not registered; apply a manifest for it", id)
+	}
+	return ag.Keys, registry.Usable(ag, time.Now())
+}
+
+// Generation changes whenever what AgentKeys says may have changed.
+func (a agents) Generation() uint64 { return a.State().View.Generation() }
+
+// resources tells which resource identifiers exist (RFC 8707).
+type resources struct {
+	*states
+	base string
+}
+
+// Known reports whether uri is a server's resource identifier.
+func (r resources) Known(uri string) bool {
+	id, ok := strings.CutPrefix(uri, r.base+"/mcp/")
+	if !ok {
+		return false
+	}
+	s, ok := r.State().View.Server(id)
+	return ok && s.State != registry.ServerBlocked && s.State != registry.ServerRetired
+}
+
+// tokens issues development tokens for admin.
+type tokens struct {
+	authority *identity.Authority
+	base      string
+}
+
+// DevelopmentToken issues a token for the server's resource.
+func (t tokens) DevelopmentToken(ctx context.Context, r admin.TokenRequest) (identity.Token, error) {
+	switch {
+	case r.A2A != "":
+		return identity.Token{}, access.Errorf(access.CodeUnsupported, "A2A endpoints are not served by this version; use --server")
+	case r.Server == "*":
+		return identity.Token{}, access.Errorf(access.CodeUnsupported, "the aggregate endpoint /mcp is not served by this version; name one server")
+	}
+	return t.authority.Development(ctx, r.Agent, t.base+"/mcp/"+r.Server, r.Subject, r.Task, r.TTL)
+}
+
+// catalog hands admin what servers list.
+type catalog struct{ admin *admin.Admin }
+
+// Observe records a listing; new decisions see it when Observe returns.
+func (c catalog) Observe(ctx context.Context, server string, l registry.Listing) error {
+	_, err := c.admin.Observe(ctx, server, l)
+	return err
+}

@@ -1,0 +1,272 @@
+// Package daemon reads the configuration, builds every part, runs and stops
+// them.
+//
+// It is the only place that knows how parts fit together; it decides nothing
+// about a request. A Daemon starts whole or not at all: every file, lock,
+// address and log is opened and checked before the first listener serves, and
+// what is open is closed again in reverse order. Stopping lets calls in flight
+// finish within a bound, then cancels them, then closes the evidence.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/audit"
+	"rutile/internal/credential"
+	"rutile/internal/gate"
+	"rutile/internal/identity"
+	"rutile/internal/mcpproxy"
+	"rutile/internal/store"
+)
+
+// StopTimeout bounds how long calls in flight may run on after a stop.
+const StopTimeout = 10 * time.Second
+
+// Daemon is a running gateway. Its parts are exported for the assembly above it
+// (the command line, the demonstration, tests), which must not change them.
+type Daemon struct {
+	Config       Config
+	AgentsURL    string // base address agents use
+	OperatorsURL string
+	Admin        *admin.Admin
+	Evidence     *audit.Log
+	Proxy        *mcpproxy.Proxy
+
+	log       *slog.Logger
+	version   string
+	store     *store.Store
+	vault     *credential.Vault
+	authority *identity.Authority
+	telemetry *telemetry
+	gate      *gate.Gate
+	lis       *listeners
+	closers   []closer
+	work      sync.WaitGroup
+	stop      context.CancelFunc
+	stopOnce  sync.Once
+	stopErr   error
+	ready     chan struct{}
+}
+
+type closer struct {
+	what  string
+	close func(context.Context) error
+}
+
+// Options are what a process gives the daemon besides its configuration.
+type Options struct {
+	Version string
+	Log     io.Writer // where logs go; default os.Stderr
+	// Agents wraps the agents' handler. Tests use it to stand in for a client
+	// that cannot send a token itself; there is no unauthenticated mode.
+	Agents func(http.Handler) http.Handler
+}
+
+// New builds a daemon, opens its listeners and serves. Close must be called.
+func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
+	cfg, err = cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if opt.Log == nil {
+		opt.Log = os.Stderr
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	d := &Daemon{Config: cfg, version: opt.Version, log: newLogger(cfg.Log, opt.Log), stop: stop, ready: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			_ = d.Close(context.WithoutCancel(ctx)) // the error of the start is the one to report
+		}
+	}()
+	if err := d.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.build(ctx, opt); err != nil {
+		return nil, err
+	}
+	d.work.Go(func() { d.background(run) })
+	close(d.ready)
+	return d, nil
+}
+
+func (d *Daemon) closing(what string, f func(context.Context) error) {
+	d.closers = append(d.closers, closer{what, f})
+}
+
+// open opens what holds state: data directory, store, vault, evidence.
+func (d *Daemon) open(ctx context.Context) error {
+	if err := dataDir(d.Config.Data); err != nil {
+		return err
+	}
+	var err error
+	if d.store, err = store.Open(ctx, store.Config{DSN: d.Config.Store, Dir: d.Config.Data, Log: d.log}); err != nil {
+		return err
+	}
+	d.closing("store", func(context.Context) error { return d.store.Close() })
+	if d.vault, err = credential.New(ctx, credential.Config{Tenant: tenant, Dir: d.Config.Data}, d.store); err != nil {
+		return err
+	}
+	if d.telemetry, err = newTelemetry(ctx, d.Config.Telemetry, d.version); err != nil {
+		return err
+	}
+	d.closing("telemetry", d.telemetry.close)
+	node, err := nodeID(ctx, d.store)
+	if err != nil {
+		return err
+	}
+	d.Evidence, err = audit.Open(ctx, audit.Config{
+		Dir: filepath.Join(d.Config.Data, "evidence"), Node: node, Tenant: tenant, Payloads: true,
+		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + node + "/1",
+		Durability: d.Config.Evidence.Durability, Log: d.log,
+	}, d.store, d.vault, d.store)
+	if err != nil {
+		return err
+	}
+	d.closing("evidence", d.Evidence.Close)
+	return nil
+}
+
+// tenant is the only tenant of this version.
+const tenant = "default"
+
+// nodeID names this installation in the evidence; it is made once.
+func nodeID(ctx context.Context, s *store.Store) (string, error) {
+	const key = "node"
+	id, ok, err := s.Meta(ctx, key)
+	if err != nil {
+		return "", fmt.Errorf("reading the node id: %w", err)
+	}
+	if ok && id != "" {
+		return id, nil
+	}
+	id = "n" + access.NewID("")[20:]
+	if err := s.SetMeta(ctx, key, id); err != nil {
+		return "", fmt.Errorf("keeping the node id: %w", err)
+	}
+	return id, nil
+}
+
+func dataDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return access.Errorf(access.CodeUnavailable, "the data directory %s cannot be made: %v", dir, pathReason(err))
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return access.Errorf(access.CodeUnavailable, "the data directory %s cannot be read: %v", dir, pathReason(err))
+	}
+	if !fi.IsDir() {
+		return access.Errorf(access.CodeInvalid, "%s is not a directory", dir)
+	}
+	if fi.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return access.Errorf(access.CodeInvalid, "the data directory %s is open to others and cannot be protected: %v", dir, pathReason(err))
+		}
+	}
+	return nil
+}
+
+// background keeps the state fresh: what servers list, what other nodes
+// committed.
+func (d *Daemon) background(ctx context.Context) {
+	d.learnAll(ctx)
+	refresh, relearn := time.NewTicker(time.Second), time.NewTicker(10*time.Minute)
+	defer refresh.Stop()
+	defer relearn.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-refresh.C:
+			if d.store.Dialect() == "sqlite" {
+				continue // one daemon per file
+			}
+			if err := d.Admin.Refresh(ctx); err != nil && ctx.Err() == nil {
+				d.log.Error("reading what other nodes changed", "error", err)
+			}
+		case <-relearn.C:
+			d.learnAll(ctx)
+		}
+	}
+}
+
+// learnAll looks at every server that may be called.
+func (d *Daemon) learnAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 8)
+	view := d.Admin.Current().View
+	for _, s := range view.Servers() {
+		if !view.ServerStanding(s.ID).OK {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			_ = d.Proxy.Learn(ctx, s.ID) // logged there; the server is tried again later
+		})
+	}
+	wg.Wait()
+}
+
+// Wait returns when a listener fails or ctx ends.
+func (d *Daemon) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-d.lis.done:
+		return err
+	}
+}
+
+// Close stops the daemon: new requests are refused, calls in flight may finish
+// within StopTimeout, then they are cancelled and the evidence is closed.
+func (d *Daemon) Close(ctx context.Context) error {
+	d.stopOnce.Do(func() { d.stopErr = d.close(ctx) })
+	return d.stopErr
+}
+
+func (d *Daemon) close(ctx context.Context) error {
+	d.stop()
+	var errs []error
+	if d.lis != nil {
+		bound, cancel := context.WithTimeout(ctx, StopTimeout)
+		if d.Proxy != nil {
+			d.Proxy.Drain()
+		}
+		d.lis.shutdown(bound)
+		cancel()
+		d.lis.close()
+	}
+	d.work.Wait()
+	if d.Proxy != nil {
+		bound, cancel := context.WithTimeout(ctx, StopTimeout)
+		if err := d.Proxy.Close(bound); err != nil {
+			errs = append(errs, fmt.Errorf("ending upstream conversations: %w", err))
+		}
+		cancel()
+	}
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		if err := d.closers[i].close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("closing the %s: %w", d.closers[i].what, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func newLogger(cfg Log, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.level()}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,79 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// operators builds the operators' handlers: the API over the unix socket and
+// over TCP, with health and metrics beside it.
+func (d *Daemon) operators() (local, remote http.Handler, err error) {
+	local, remote, err = d.api()
+	if err != nil {
+		return nil, nil, err
+	}
+	mount := func(api http.Handler) http.Handler {
+		mux := http.NewServeMux()
+		mux.Handle("/api/v1/", api)
+		mux.HandleFunc("GET /healthz", d.healthz)
+		mux.HandleFunc("GET /readyz", d.readyz)
+		mux.Handle("GET /metrics", d.telemetry.handler())
+		return mux
+	}
+	return mount(local), mount(remote), nil
+}
+
+// healthz says that the process answers.
+func (d *Daemon) healthz(w http.ResponseWriter, _ *http.Request) {
+	writeStatus(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz says whether calls can be served: the store answers and evidence can
+// be kept. It names the part that is not ready, not why.
+func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
+	parts := map[string]string{"status": "ok", "store": "ok", "evidence": "ok"}
+	status := http.StatusOK
+	fail := func(part string, err error) {
+		d.log.Warn("not ready", "part", part, "error", err)
+		parts[part], parts["status"] = "failing", "unavailable"
+		status = http.StatusServiceUnavailable
+	}
+	select {
+	case <-d.ready:
+	default:
+		parts["status"], status = "starting", http.StatusServiceUnavailable
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := d.store.Ping(ctx); err != nil {
+		fail("store", err)
+	}
+	if err := d.Evidence.Healthy(); err != nil {
+		fail("evidence", err)
+	}
+	writeStatus(w, status, parts)
+}
+
+func writeStatus(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the prober may have gone
+}
+
+// metrics publishes what is read at scrape time.
+func (d *Daemon) metrics() {
+	d.telemetry.gauge("rutile_evidence_size", "Leaves in the evidence log.", func() float64 {
+		size, _ := d.Evidence.Head()
+		return float64(size)
+	})
+	d.telemetry.gauge("rutile_evidence_healthy", "1 while evidence can be kept.", func() float64 {
+		if d.Evidence.Healthy() != nil {
+			return 0
+		}
+		return 1
+	})
+	d.telemetry.gauge("rutile_mcp_sessions", "Open legacy MCP sessions.", func() float64 { return float64(d.Proxy.Sessions()) })
+}

@@ -1,0 +1,224 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Bounds of the listeners. Reading a header or an idle connection is bounded;
+// a body and a stream are bounded by their handlers.
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 60 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+	maxConns      = 20_000
+)
+
+// listeners are the daemon's three doors.
+type listeners struct {
+	agents, operators, socket net.Listener
+	servers                   []*http.Server
+	done                      chan error
+	n                         int
+}
+
+// listen opens the addresses before anything is served, so that a port in use
+// is an error of the start.
+func listen(cfg Config, certs *certificates) (*listeners, error) {
+	l := &listeners{done: make(chan error, 3)}
+	var err error
+	if l.agents, err = listenTCP("listen.agents", cfg.Listen.Agents); err != nil {
+		return nil, err
+	}
+	if l.operators, err = listenTCP("listen.operators", cfg.Listen.Operators); err != nil {
+		l.close()
+		return nil, err
+	}
+	if l.socket, err = listenUnix(filepath.Join(cfg.Data, SocketName)); err != nil {
+		l.close()
+		return nil, err
+	}
+	if certs != nil {
+		l.agents = tls.NewListener(l.agents, certs.config(true))
+		l.operators = tls.NewListener(l.operators, certs.config(false))
+	}
+	return l, nil
+}
+
+// SocketName is the name of the unix socket in the data directory.
+const SocketName = "rutile.sock"
+
+func listenTCP(key, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, access.Errorf(access.CodeUnavailable, "%s: cannot listen on %s: %v; stop what uses it or choose another port", key, addr, opReason(err))
+	}
+	return &limited{Listener: ln, slots: make(chan struct{}, maxConns)}, nil
+}
+
+// listenUnix opens the socket, owner only. A socket left by a daemon that died
+// is removed: the store's lock says that no other daemon runs here.
+func listenUnix(path string) (net.Listener, error) {
+	if len(path) > 100 {
+		return nil, access.Errorf(access.CodeInvalid, "the path %s is too long for a unix socket; choose a shorter data directory", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, access.Errorf(access.CodeUnavailable, "the old socket %s cannot be removed: %v", path, pathReason(err))
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, access.Errorf(access.CodeUnavailable, "cannot listen on %s: %v", path, opReason(err))
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("protecting the socket: %w", err)
+	}
+	return ln, nil
+}
+
+func opReason(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+func (l *listeners) close() {
+	for _, ln := range []net.Listener{l.agents, l.operators, l.socket} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+}
+
+// serve starts a server for ln.
+func (l *listeners) serve(ln net.Listener, name string, h http.Handler, log *slog.Logger, ctx func(context.Context, net.Conn) context.Context) {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ConnContext: ctx, ErrorLog: slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
+	}
+	l.servers = append(l.servers, s)
+	l.n++
+	go func() {
+		err := s.Serve(ln)
+		if !errors.Is(err, http.ErrServerClosed) {
+			err = fmt.Errorf("serving %s: %w", name, err)
+		} else {
+			err = nil
+		}
+		l.done <- err
+	}()
+}
+
+// shutdown lets requests in flight finish until ctx ends and then cuts them.
+func (l *listeners) shutdown(ctx context.Context) {
+	for _, s := range l.servers {
+		if err := s.Shutdown(ctx); err != nil {
+			s.Close()
+		}
+	}
+}
+
+// slowBody bounds how long a client may take to send its body.
+func slowBody(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			rc := http.NewResponseController(w)
+			_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+			r.Body = &timed{ReadCloser: r.Body, rc: rc}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// address is the base URL of a listener as clients on this machine reach it.
+func address(ln net.Listener, secure bool) string {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	host, port, _ := net.SplitHostPort(ln.Addr().String())
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// hostsOf are the Host headers a listener answers to.
+func hostsOf(ln net.Listener, configured string, public string) []string {
+	host, port, _ := net.SplitHostPort(ln.Addr().String())
+	add := map[string]bool{net.JoinHostPort(host, port): true}
+	if h, _, err := net.SplitHostPort(configured); err == nil && h != "" {
+		add[net.JoinHostPort(h, port)] = true
+	}
+	if loopback(ln.Addr().String()) || net.ParseIP(host).IsUnspecified() {
+		for _, h := range []string{"127.0.0.1", "localhost", "::1"} {
+			add[net.JoinHostPort(h, port)] = true
+		}
+	}
+	if _, rest, ok := strings.Cut(public, "://"); ok {
+		h, _, _ := strings.Cut(rest, "/")
+		add[h] = true
+	}
+	out := make([]string, 0, len(add))
+	for h := range add {
+		out = append(out, h)
+	}
+	return out
+}
+
+// timed lifts the read deadline once the body is read, so that it does not end
+// a long answer on the same connection.
+type timed struct {
+	io.ReadCloser
+	rc *http.ResponseController
+}
+
+func (t *timed) Read(b []byte) (int, error) {
+	n, err := t.ReadCloser.Read(b)
+	if err != nil {
+		_ = t.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// limited bounds open connections: further ones wait in the kernel's queue.
+type limited struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	l.slots <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &counted{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+type counted struct {
+	net.Conn
+	free func()
+}
+
+func (c *counted) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}

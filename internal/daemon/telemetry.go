@@ -1,0 +1,254 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/gate"
+)
+
+// telemetry measures requests with the names of the MCP semantic conventions
+// (evidence.md 11) and, where a receiver is configured, traces them. Argument
+// and result content is never recorded.
+type telemetry struct {
+	registry *prometheus.Registry
+	meters   *sdkmetric.MeterProvider
+	traces   *sdktrace.TracerProvider // nil without a receiver
+	tracer   trace.Tracer
+
+	server   metric.Float64Histogram
+	client   metric.Float64Histogram
+	decision metric.Float64Histogram
+	outcomes metric.Int64Counter
+	sets     sync.Map // setKey → metric.MeasurementOption
+	count    int
+	mu       sync.Mutex
+}
+
+// durationBounds are the conventions' bucket bounds in seconds.
+var durationBounds = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300}
+
+func newTelemetry(ctx context.Context, cfg Telemetry, version string) (*telemetry, error) {
+	t := &telemetry{registry: prometheus.NewRegistry()}
+	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exporter, err := otelprom.New(otelprom.WithRegisterer(t.registry), otelprom.WithoutScopeInfo())
+	if err != nil {
+		return nil, fmt.Errorf("building the metrics exporter: %w", err)
+	}
+	res := resource.NewSchemaless(attribute.String("service.name", "rutile"), attribute.String("service.version", version))
+	t.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res))
+	m := t.meters.Meter("rutile")
+	histogram := func(name, what string, bounds []float64) metric.Float64Histogram {
+		h, herr := m.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(what), metric.WithExplicitBucketBoundaries(bounds...))
+		if herr != nil && err == nil {
+			err = herr
+		}
+		return h
+	}
+	t.server = histogram("mcp.server.operation.duration", "Duration of requests agents made.", durationBounds)
+	t.client = histogram("mcp.client.operation.duration", "Duration of requests sent to upstream servers.", durationBounds)
+	t.decision = histogram("rutile.decision.duration", "Duration of decisions.", []float64{1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2})
+	if err != nil {
+		return nil, fmt.Errorf("building the metrics: %w", err)
+	}
+	if t.outcomes, err = m.Int64Counter("rutile.decisions", metric.WithDescription("Decisions by outcome.")); err != nil {
+		return nil, fmt.Errorf("building the metrics: %w", err)
+	}
+	if cfg.OTLP == "" {
+		return t, nil
+	}
+	exp, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(strings.TrimSuffix(cfg.OTLP, "/")+"/v1/traces"))
+	if err != nil {
+		return nil, fmt.Errorf("building the trace exporter: %w", err)
+	}
+	t.traces = sdktrace.NewTracerProvider(sdktrace.WithBatcher(exp), sdktrace.WithResource(res))
+	t.tracer = t.traces.Tracer("rutile")
+	return t, nil
+}
+
+// gauge publishes a value that is read when metrics are scraped.
+func (t *telemetry) gauge(name, what string, read func() float64) {
+	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: what}, read))
+}
+
+func (t *telemetry) handler() http.Handler {
+	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{})
+}
+
+func (t *telemetry) close(ctx context.Context) error {
+	if t.traces != nil {
+		if err := t.traces.Shutdown(ctx); err != nil {
+			return fmt.Errorf("flushing traces: %w", err)
+		}
+	}
+	return t.meters.Shutdown(ctx)
+}
+
+// setKey is what distinguishes one series from another. Names an agent made up
+// are not in it: a tool is named only once it was permitted.
+type setKey struct{ method, version, target, outcome, failure string }
+
+// maxSeries bounds the series of one daemon.
+const maxSeries = 10_000
+
+func (t *telemetry) set(k setKey, kind access.Kind) metric.MeasurementOption {
+	if o, ok := t.sets.Load(k); ok {
+		return o.(metric.MeasurementOption)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count >= maxSeries {
+		k.target = ""
+		if o, ok := t.sets.Load(k); ok {
+			return o.(metric.MeasurementOption)
+		}
+	}
+	kv := []attribute.KeyValue{attribute.String("mcp.method.name", k.method)}
+	add := func(name, v string) {
+		if v != "" {
+			kv = append(kv, attribute.String(name, v))
+		}
+	}
+	add("mcp.protocol.version", k.version)
+	add("rutile.decision", k.outcome)
+	add("error.type", k.failure)
+	switch kind {
+	case access.KindTool:
+		add("gen_ai.tool.name", k.target)
+		add("gen_ai.operation.name", "execute_tool")
+	case access.KindPrompt:
+		add("gen_ai.prompt.name", k.target)
+	}
+	o := metric.WithAttributeSet(attribute.NewSet(kv...))
+	t.sets.Store(k, o)
+	t.count++
+	return o
+}
+
+// Start begins the server span, where there is a tracer.
+func (t *telemetry) Start(ctx context.Context, r *access.Request) context.Context {
+	if t.tracer == nil {
+		return ctx
+	}
+	carrier := propagation.MapCarrier{"traceparent": r.Trace.Parent, "tracestate": r.Trace.State}
+	ctx = propagation.TraceContext{}.Extract(ctx, carrier)
+	ctx, _ = t.tracer.Start(ctx, spanName(r), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(r.At), trace.WithAttributes(spanAttributes(r)...))
+	if r.Client.IsValid() {
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String("client.address", r.Client.Addr().String()), attribute.Int("client.port", int(r.Client.Port())))
+	}
+	return ctx
+}
+
+// Forward begins the client span.
+func (t *telemetry) Forward(ctx context.Context, r *access.Request) context.Context {
+	if t.tracer == nil {
+		return ctx
+	}
+	ctx, _ = t.tracer.Start(ctx, spanName(r), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(append(spanAttributes(r), attribute.String("server.address", r.Server))...))
+	return ctx
+}
+
+// Forwarded ends the client span and records its duration.
+func (t *telemetry) Forwarded(ctx context.Context, r *access.Request, status audit.Status, took time.Duration) {
+	k := setKey{method: r.Method, version: r.Version, target: metricTarget(r)}
+	if status != audit.StatusOK {
+		k.failure = string(status)
+	}
+	t.client.Record(ctx, took.Seconds(), t.set(k, r.Kind))
+	if t.tracer != nil {
+		endSpan(trace.SpanFromContext(ctx), string(status), status == audit.StatusOK)
+	}
+}
+
+// End records the decision and ends the server span.
+func (t *telemetry) End(ctx context.Context, r *access.Request, d *access.Decision, status audit.Status, err error) {
+	k := setKey{method: r.Method, version: r.Version, outcome: d.Outcome.String()}
+	if d.Allowed() {
+		k.target = metricTarget(r)
+	}
+	switch {
+	case err != nil:
+		k.failure = string(access.CodeOf(err))
+	case status != "" && status != audit.StatusOK:
+		k.failure = string(status)
+	}
+	o := t.set(k, r.Kind)
+	t.server.Record(ctx, time.Since(r.At).Seconds(), o)
+	t.decision.Record(ctx, d.Duration.Seconds())
+	t.outcomes.Add(ctx, 1, t.set(setKey{method: r.Method, outcome: k.outcome}, ""))
+	if t.tracer == nil {
+		return
+	}
+	span := trace.SpanFromContext(ctx)
+	span.SetAttributes(attribute.String("rutile.decision", d.Outcome.String()), attribute.String("rutile.decision.id", d.ID))
+	if ids := append(append([]string(nil), d.Permits...), d.Forbids...); len(ids) > 0 {
+		span.SetAttributes(attribute.StringSlice("rutile.policy.ids", ids))
+	}
+	endSpan(span, k.failure, k.failure == "" && d.Allowed())
+}
+
+func endSpan(span trace.Span, failure string, ok bool) {
+	if !ok {
+		if failure == "" {
+			failure = "denied"
+		}
+		span.SetAttributes(attribute.String("error.type", failure))
+		span.SetStatus(codes.Error, failure)
+	}
+	span.End()
+}
+
+// metricTarget is the name of a tool or prompt. Resource URIs are unbounded and
+// may hold personal data, so they are never a label.
+func metricTarget(r *access.Request) string {
+	if r.Kind == access.KindTool || r.Kind == access.KindPrompt {
+		return r.Server + "/" + r.Target
+	}
+	return ""
+}
+
+func spanName(r *access.Request) string {
+	if t := metricTarget(r); t != "" {
+		return r.Method + " " + r.Target
+	}
+	return r.Method
+}
+
+func spanAttributes(r *access.Request) []attribute.KeyValue {
+	kv := []attribute.KeyValue{
+		attribute.String("mcp.method.name", r.Method), attribute.String("mcp.protocol.version", r.Version),
+		attribute.String("network.transport", "tcp"), attribute.String("network.protocol.name", "http"),
+	}
+	if r.RPC != "" {
+		kv = append(kv, attribute.String("jsonrpc.request.id", r.RPC))
+	}
+	switch r.Kind {
+	case access.KindTool:
+		kv = append(kv, attribute.String("gen_ai.tool.name", r.Target), attribute.String("gen_ai.operation.name", "execute_tool"))
+	case access.KindPrompt:
+		kv = append(kv, attribute.String("gen_ai.prompt.name", r.Target))
+	}
+	return kv
+}
+
+var _ gate.Meter = (*telemetry)(nil)
