@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"rutile/internal/access"
-	"rutile/internal/audit"
 	"rutile/internal/credential"
 	"rutile/internal/identity"
 	"rutile/internal/registry"
@@ -67,9 +66,18 @@ func (a *Admin) IssueDevelopmentToken(ctx context.Context, actor Actor, r TokenR
 	}
 	token, err := a.authority.DevelopmentToken(ctx, r)
 	if err != nil {
+		if verr := a.undone(ctx, actor, "Token", r.Agent, "issue"); verr != nil {
+			return identity.Token{}, verr
+		}
 		return identity.Token{}, fmt.Errorf("issuing a development token: %w", err)
 	}
 	return token, nil
+}
+
+// undone records that what was just recorded did not take effect.
+func (a *Admin) undone(ctx context.Context, actor Actor, kind, object, verb string) error {
+	r := record{verb: "void", kind: kind, object: object, reason: verb + " did not take effect"}
+	return a.note(context.WithoutCancel(ctx), actor, r)
 }
 
 func (a *Admin) checkToken(r TokenRequest) error {
@@ -181,9 +189,8 @@ func (a *Admin) sealing(ctx context.Context, actor Actor, verb string, s credent
 	}
 	out, err := do()
 	if err != nil {
-		leaf := audit.Admin{ID: access.NewID(access.PrefixChange), Actor: actor.String(), Verb: "void", Kind: "Credential", Object: s.ID, Reason: verb + " did not take effect"}
-		if _, lerr := a.evidence.Admin(context.WithoutCancel(ctx), leaf); lerr != nil {
-			return credential.Secret{}, &access.Error{Code: access.CodeEvidence, Msg: "evidence cannot be kept; see the gateway's log", Err: lerr}
+		if verr := a.undone(ctx, actor, "Credential", s.ID, verb); verr != nil {
+			return credential.Secret{}, verr
 		}
 		return credential.Secret{}, fmt.Errorf("%s of credential %q: %w", verb, s.ID, err)
 	}

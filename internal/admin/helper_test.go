@@ -1,0 +1,324 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/audit"
+	"rutile/internal/credential"
+	"rutile/internal/identity"
+	"rutile/internal/policy"
+	"rutile/internal/registry"
+)
+
+var (
+	day = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	ann = admin.Actor{Kind: "user", ID: "ann"}
+)
+
+// memory is a Store and a registry.Store in memory, with faults on demand.
+type memory struct {
+	mu       sync.Mutex
+	gen      uint64
+	agents   map[string]registry.Agent
+	servers  map[string]registry.Server
+	tools    map[admin.ToolKey]registry.Tool
+	teams    map[string]registry.Team
+	policies map[string]policy.Policy
+	meta     map[string]string
+	commits  int
+
+	beforeCommit func() error // an error refuses the commit
+	afterCommit  error        // returned although the commit took effect
+	down         bool         // nothing answers
+}
+
+var errDown = errors.New("the store is down")
+
+func newMemory() *memory {
+	return &memory{
+		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
+		teams: map[string]registry.Team{}, policies: map[string]policy.Policy{}, meta: map[string]string{},
+	}
+}
+
+func (m *memory) LoadRegistry(context.Context) (registry.Content, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return registry.Content{}, errDown
+	}
+	return through(registry.Content{
+		Generation: m.gen, Agents: values(m.agents), Servers: values(m.servers), Tools: values(m.tools), Teams: values(m.teams),
+	}), nil
+}
+
+// through makes what is loaded share nothing with what was committed, and be
+// what a store that keeps JSON returns.
+func through[T any](v T) T {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	var out T
+	if err := json.Unmarshal(b, &out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func values[K comparable, V any](m map[K]V) []V { return slices.Collect(maps.Values(m)) }
+
+func (m *memory) Generation(context.Context) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return 0, errDown
+	}
+	return m.gen, nil
+}
+
+func (m *memory) LoadPolicies(context.Context) ([]policy.Policy, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return nil, errDown
+	}
+	return values(m.policies), nil
+}
+
+func (m *memory) Meta(_ context.Context, key string) (string, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.meta[key]
+	return v, ok, nil
+}
+
+func (m *memory) SetMeta(_ context.Context, key, value string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return errDown
+	}
+	m.meta[key] = value
+	return nil
+}
+
+func (m *memory) Commit(_ context.Context, c admin.Changes) (uint64, error) {
+	if m.beforeCommit != nil {
+		if err := m.beforeCommit(); err != nil {
+			return 0, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.Base != m.gen {
+		return 0, access.Errorf(access.CodeConflict, "the registry is at generation %d, not %d", m.gen, c.Base)
+	}
+	put(m.agents, c.Agents)
+	put(m.servers, c.Servers)
+	put(m.tools, c.Tools)
+	put(m.teams, c.Teams)
+	put(m.policies, c.Policies)
+	m.gen++
+	m.commits++
+	return m.gen, m.afterCommit
+}
+
+func put[K comparable, V any](into map[K]V, changes map[K]*V) {
+	for k, v := range changes {
+		if v == nil {
+			delete(into, k)
+		} else {
+			into[k] = *v
+		}
+	}
+}
+
+// evidence collects admin leaves.
+type evidence struct {
+	mu     sync.Mutex
+	leaves []audit.Admin
+	fail   func(audit.Admin) error
+}
+
+func (e *evidence) Admin(_ context.Context, a audit.Admin) (audit.Ref, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.fail != nil {
+		if err := e.fail(a); err != nil {
+			return audit.Ref{}, err
+		}
+	}
+	e.leaves = append(e.leaves, a)
+	return audit.Ref{Index: uint64(len(e.leaves) - 1)}, nil
+}
+
+// said returns "verb kind object" of every leaf.
+func (e *evidence) said() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]string, len(e.leaves))
+	for i, l := range e.leaves {
+		out[i] = l.Verb + " " + l.Kind + " " + l.Object
+		if l.Verb == "void" && l.Kind == "change" {
+			out[i] = "void"
+		}
+	}
+	return out
+}
+
+// vault is a Vault that keeps values in clear.
+type vault struct {
+	values map[string]string
+	list   map[string]credential.Secret
+	err    error
+}
+
+func (v *vault) Set(_ context.Context, s credential.Secret, value []byte) (credential.Secret, error) {
+	if v.err != nil {
+		return credential.Secret{}, v.err
+	}
+	s.Version = 1
+	v.values[s.ID], v.list[s.ID] = string(value), s
+	return s, nil
+}
+
+func (v *vault) Rotate(_ context.Context, id string, value []byte) (credential.Secret, error) {
+	if v.err != nil {
+		return credential.Secret{}, v.err
+	}
+	s := v.list[id]
+	s.Version++
+	v.values[id], v.list[id] = string(value), s
+	return s, nil
+}
+
+func (v *vault) Remove(_ context.Context, id string) (bool, error) {
+	_, ok := v.list[id]
+	delete(v.list, id)
+	return ok, v.err
+}
+
+func (v *vault) List(context.Context) ([]credential.Secret, error) { return values(v.list), nil }
+
+// authority issues tokens that say what was asked.
+type authority struct {
+	issued []admin.TokenRequest
+	err    error
+}
+
+func (a *authority) DevelopmentToken(_ context.Context, r admin.TokenRequest) (identity.Token, error) {
+	if a.err != nil {
+		return identity.Token{}, a.err
+	}
+	a.issued = append(a.issued, r)
+	return identity.Token{ID: "tok"}, nil
+}
+
+// office is an Admin with everything around it.
+type office struct {
+	*admin.Admin
+	t         *testing.T
+	store     *memory
+	evidence  *evidence
+	vault     *vault
+	authority *authority
+}
+
+func open(t *testing.T) *office {
+	t.Helper()
+	return reopen(t, newMemory(), &evidence{}, admin.ModeEnforce)
+}
+
+func reopen(t *testing.T, m *memory, e *evidence, mode admin.Mode) *office {
+	t.Helper()
+	o := &office{t: t, store: m, evidence: e, vault: &vault{values: map[string]string{}, list: map[string]credential.Secret{}}, authority: &authority{}}
+	a, err := admin.New(t.Context(), admin.Config{Node: "n1", Mode: mode}, o.deps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Admin = a
+	return o
+}
+
+func (o *office) deps() admin.Deps {
+	return admin.Deps{Store: o.store, Registry: o.store, Evidence: o.evidence, Vault: o.vault, Authority: o.authority, Now: func() time.Time { return day }}
+}
+
+func doc(text string) []admin.Document { return []admin.Document{{File: "m.yaml", Text: text}} }
+
+// apply applies text and fails the test if it is refused.
+func (o *office) apply(text string) admin.Plan {
+	o.t.Helper()
+	p, err := o.Apply(o.t.Context(), ann, doc(text), false)
+	if err != nil {
+		o.t.Fatalf("applying: %v", err)
+	}
+	return p
+}
+
+// listing observes tools of a server given as name and description.
+func (o *office) listing(server string, pairs ...string) []registry.Change {
+	o.t.Helper()
+	c, err := o.Observe(o.t.Context(), server, listing(pairs...))
+	if err != nil {
+		o.t.Fatalf("observing: %v", err)
+	}
+	return c
+}
+
+func listing(pairs ...string) registry.Listing {
+	var l registry.Listing
+	for i := 0; i < len(pairs); i += 2 {
+		b, err := json.Marshal(map[string]any{"name": pairs[i], "description": pairs[i+1], "inputSchema": map[string]any{"type": "object", "properties": map[string]any{"tag": map[string]any{"type": "string"}}}})
+		if err != nil {
+			panic(err)
+		}
+		l.Definitions = append(l.Definitions, registry.Definition{Name: pairs[i], Raw: b})
+	}
+	return l
+}
+
+func (o *office) state(server, tool string) registry.ToolState {
+	t, _ := o.Current().View.Tool(server, tool)
+	return t.State
+}
+
+func equal[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
+
+func hasCode(t *testing.T, what string, err error, code access.Code, words ...string) {
+	t.Helper()
+	if access.CodeOf(err) != code {
+		t.Errorf("%s: code %q, want %q: %v", what, access.CodeOf(err), code, err)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%s: %q is not in: %v", what, w, err)
+		}
+	}
+}
+
+const filesServer = `kind: Server
+id: files
+owner: team-platform
+transport: {stdio: {command: npx, args: ["-y", "@modelcontextprotocol/server-filesystem@1.2.3", "/srv/docs"]}}
+state: sanctioned
+`
