@@ -43,6 +43,7 @@ type statement struct {
 	permit bool
 	full   *cedar.Policy // as written
 	body   *cedar.Policy // conditions only, see bodyOf
+	bare   bool          // there are no conditions
 	scope  scope
 	reads  reads
 	advice string
@@ -60,30 +61,44 @@ func place(p *Policy, line int) int { return line + max(p.Line, 1) - 1 }
 // or an access.Error of CodeInvalid whose cause is Problems: every mistake of
 // every policy with its place.
 func Compile(policies []Policy, c Catalog) (*Set, error) {
-	set, report := build(policies, &c)
+	set, report := build(policies, &c, SeverityError)
 	if len(report.Errors) > 0 {
 		return nil, &access.Error{Code: access.CodeInvalid, Msg: report.Errors.Error(), Err: report.Errors}
 	}
 	return set, nil
 }
 
+// Load compiles policies that an earlier Compile accepted against a catalog that
+// has changed since: a tool was listed for the first time, or its approved
+// schema is another. What no longer fits the types is a warning in the report
+// and stays in the set, where a read of a missing member errs and so denies. A
+// server's listing can thus make a policy stricter, never stop the gateway.
+func Load(policies []Policy, c Catalog) (*Set, Report, error) {
+	set, report := build(policies, &c, SeverityWarning)
+	if len(report.Errors) > 0 {
+		return nil, report, &access.Error{Code: access.CodeInvalid, Msg: report.Errors.Error(), Err: report.Errors}
+	}
+	return set, report, nil
+}
+
 // Check reports everything that is wrong with policies, and what is suspicious
 // about them, without compiling a set to use.
 func Check(policies []Policy, c Catalog) Report {
-	_, report := build(policies, &c)
+	_, report := build(policies, &c, SeverityError)
 	return report
 }
 
 // builder collects statements and problems.
 type builder struct {
 	catalog *Catalog
+	types   Severity // of a mistake in types
 	report  Report
 	set     *Set
 	ids     map[string]*statement
 }
 
-func build(policies []Policy, c *Catalog) (*Set, Report) {
-	b := &builder{catalog: c, set: &Set{}, ids: make(map[string]*statement)}
+func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
+	b := &builder{catalog: c, types: onTypes, set: &Set{}, ids: make(map[string]*statement)}
 	base := baseline()
 	b.add(&base, true)
 	sorted := slices.Clone(policies)
@@ -156,6 +171,7 @@ func (b *builder) keep(s *statement) {
 	s.scope = scopeOf(s.full.AST())
 	s.body = bodyOf(s.full.AST())
 	s.reads = analyse(s.full.AST())
+	s.bare = len(s.full.AST().Conditions) == 0
 	b.set.statements = append(b.set.statements, s)
 }
 
@@ -266,7 +282,7 @@ func digest(statements []*statement) string {
 	}
 	for _, s := range statements {
 		put(s.id)
-		put(string(s.full.MarshalCedar()))
+		put(s.piece.text)
 		if s.list != nil {
 			put(s.list.Expires.UTC().Format(time.RFC3339Nano))
 		}
@@ -274,8 +290,8 @@ func digest(statements []*statement) string {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
-// Digest identifies the statements of the set: "sha256:…". Two sets that decide
-// alike for the same schema have the same digest if their texts are the same.
+// Digest identifies the statements of the set: "sha256:…". Sets with the
+// same texts and allow-lists have the same digest.
 func (s *Set) Digest() string { return s.digest }
 
 // Schema identifies the types the set was validated against: "sha256:…".

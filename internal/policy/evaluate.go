@@ -52,9 +52,7 @@ func newEvaluation(s *Set, q *Query) *evaluation {
 	case access.KindAsk:
 		e.action.add(uid(typeAction, groupCall))
 	default:
-		for _, g := range ancestorGroups(q.Tool.Classes) {
-			e.action.add(uid(typeAction, g))
-		}
+		groupsOf(&e.action, q.Tool.Classes)
 		for _, c := range q.Tool.Classes {
 			e.resource.add(uid(typeToolClass, c))
 		}
@@ -69,6 +67,7 @@ func newEvaluation(s *Set, q *Query) *evaluation {
 func (e *evaluation) judge(found []int32) Verdict {
 	var trees []*tree
 	var permits, forbids, open list
+	var v Verdict
 	for _, i := range found {
 		st := e.set.statements[i]
 		e.bits |= st.reads.bits
@@ -76,6 +75,9 @@ func (e *evaluation) judge(found []int32) Verdict {
 			e.grant = &GrantFacts{ID: StandingGrant, Remaining: math.MaxInt64, ExpiresAt: st.list.Expires}
 		}
 		switch {
+		case st.bare: // its scope matched, and there is nothing else in it
+			v.matched(st)
+			continue
 		case st.reads.input != nil && e.q.unknown():
 			open = append(open, st)
 			continue
@@ -88,7 +90,6 @@ func (e *evaluation) judge(found []int32) Verdict {
 			forbids = append(forbids, st)
 		}
 	}
-	var v Verdict
 	e.request = types.Request{Principal: e.principal.self, Action: e.action.self, Resource: e.resource.self}
 	input, ok := types.Record{}, true
 	if trees != nil {
@@ -107,6 +108,18 @@ func (e *evaluation) judge(found []int32) Verdict {
 	return v
 }
 
+// matched notes a statement that matched.
+func (v *Verdict) matched(st *statement) {
+	if st.permit {
+		v.Permits = append(v.Permits, st.id)
+		return
+	}
+	v.Forbids = append(v.Forbids, st.id)
+	if st.advice != "" {
+		v.Advice = append(v.Advice, st.advice)
+	}
+}
+
 // settle turns what matched into the outcome: default deny, forbid wins, and an
 // error denies.
 func (v *Verdict) settle(maybe maybeOf) {
@@ -116,7 +129,7 @@ func (v *Verdict) settle(maybe maybeOf) {
 	v.Outcome = access.Deny
 	switch {
 	case len(v.Errors) > 0 || len(v.Forbids) > 0:
-	case len(v.Permits) > 0 && !maybe.forbid:
+	case len(v.Permits) > 0 && !maybe.deny:
 		v.Outcome = access.Permit
 	case len(v.Permits) > 0 || maybe.permit:
 		v.Maybe = true
@@ -130,14 +143,10 @@ func (e *evaluation) authorize(l list, v *Verdict) {
 	}
 	_, diag := cedar.Authorize(l, e, e.request)
 	for _, r := range diag.Reasons {
-		id := string(r.PolicyID)
-		if l[0].permit {
-			v.Permits = append(v.Permits, id)
-			continue
-		}
-		v.Forbids = append(v.Forbids, id)
-		if i := slices.IndexFunc(l, func(s *statement) bool { return s.id == id }); l[i].advice != "" {
-			v.Advice = append(v.Advice, l[i].advice)
+		for _, st := range l {
+			if st.id == string(r.PolicyID) {
+				v.matched(st)
+			}
 		}
 	}
 	for _, r := range diag.Errors {
@@ -163,8 +172,8 @@ func (e *evaluation) apart(l list, v *Verdict) {
 	}
 }
 
-// maybeOf says whether statements that read unknown arguments may match.
-type maybeOf struct{ permit, forbid bool }
+// maybeOf says what statements that read unknown arguments may come to.
+type maybeOf struct{ permit, deny bool }
 
 // partial evaluates statements whose arguments are unknown as far as that goes.
 func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
@@ -181,14 +190,11 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 		switch {
 		case t == isError:
 			v.Errors = append(v.Errors, st.id)
-		case t == isTrue && st.permit:
-			v.Permits = append(v.Permits, st.id)
 		case t == isTrue:
-			v.Forbids = append(v.Forbids, st.id)
-		case t == isOpen && st.permit:
-			m.permit = true
+			v.matched(st)
 		case t == isOpen:
-			m.forbid = true
+			m.deny = true // a forbid may match, and either may err
+			m.permit = m.permit || st.permit
 		}
 	}
 	return m

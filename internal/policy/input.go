@@ -180,3 +180,23 @@ func scale4(raw []byte) (int64, bool) {
 	n, err := strconv.ParseInt(sign+string(digits)+"0000000000000000000"[:exp], 10, 64)
 	return n, err == nil
 }
+
+// kindName names the JSON type of v for people, "" if it is missing.
+func kindName(v rawjson.Value) string {
+	switch v.Kind() {
+	case rawjson.String:
+		return "string"
+	case rawjson.True, rawjson.False:
+		return "boolean"
+	case rawjson.Number:
+		return "number"
+	case rawjson.Array:
+		return "array"
+	case rawjson.Object:
+		return "object"
+	case rawjson.Null:
+		return "null"
+	default:
+		return ""
+	}
+}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -37,31 +36,25 @@ func uid(t types.EntityType, id string) types.EntityUID {
 	return types.EntityUID{Type: t, ID: types.String(id)}
 }
 
-// ancestorGroups returns every group an action of these classes is in, direct
-// or not. An unknown class counts as every class that forbids look at, because
-// a forbid on writes must not miss what nobody understood.
-func ancestorGroups(classes []string) []string {
-	out := []string{groupCall}
-	add := func(g string) {
-		if !slices.Contains(out, g) {
-			out = append(out, g)
-		}
-	}
+// groupsOf adds every group an action of these classes is in, direct or not. An
+// unknown class counts as every class that forbids look at, because a forbid on
+// writes must not miss what nobody understood.
+func groupsOf(f *family, classes []string) {
+	f.add(uid(typeAction, groupCall))
 	for _, c := range classes {
 		switch c {
 		case groupCall:
 		case groupRead, groupWrite, groupEgress:
-			add(c)
+			f.add(uid(typeAction, c))
 		case groupDestroy:
-			add(groupWrite)
-			add(groupDestroy)
+			f.add(uid(typeAction, groupWrite))
+			f.add(uid(typeAction, groupDestroy))
 		default:
-			add(groupWrite)
-			add(groupDestroy)
-			add(groupEgress)
+			f.add(uid(typeAction, groupWrite))
+			f.add(uid(typeAction, groupDestroy))
+			f.add(uid(typeAction, groupEgress))
 		}
 	}
-	return out
 }
 
 // promptGroup is the action every prompt of a server is in, so that "all

@@ -70,11 +70,12 @@ type Report struct {
 	Statements int      `json:"statements"` // Cedar policies read
 	Errors     Problems `json:"errors,omitempty"`
 	Warnings   Problems `json:"warnings,omitempty"`
+	Tests      []Result `json:"tests,omitempty"`
 	Untyped    []string `json:"untyped,omitempty"` // actions whose input is evaluated but not validated, and why
 
 }
 
-// OK reports whether nothing refuses activation.
+// OK reports whether nothing refuses activation and no test failed.
 func (r *Report) OK() bool {
-	return len(r.Errors) == 0
+	return len(r.Errors) == 0 && !slices.ContainsFunc(r.Tests, func(t Result) bool { return !t.OK })
 }

@@ -59,9 +59,7 @@ func (v *validator) tool(t ToolInfo) {
 		return
 	}
 	tt.family.self = uid(typeAction, tt.action)
-	for _, g := range ancestorGroups(t.Classes) {
-		tt.family.add(uid(typeAction, g))
-	}
+	groupsOf(&tt.family, t.Classes)
 	if t.Kind == access.KindPrompt {
 		tt.family.add(uid(typeAction, promptGroup(t.Server)))
 	} else {
@@ -91,7 +89,7 @@ func (v *validator) statement(s *statement) {
 	if len(untyped) > 0 {
 		sc := schema{entities: v.entities, actions: untyped}
 		for _, msg := range sc.check(withoutInput(s.full.AST())) {
-			v.mistake(s, SeverityError, msg)
+			v.mistake(s, v.types, msg)
 		}
 	}
 }
@@ -126,7 +124,7 @@ func (v *validator) check(s *statement, sc *schema, input bool) {
 		mistakes = rest
 	}
 	for _, msg := range mistakes {
-		v.mistake(s, SeverityError, msg)
+		v.mistake(s, v.types, msg)
 	}
 }
 
