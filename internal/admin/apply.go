@@ -370,9 +370,9 @@ func pinState(old, pin registry.Tool, digest string) registry.ToolState {
 		return old.State
 	case held(pin.State):
 		return pin.State
-	case old.State == registry.ToolAbsent:
-		return old.State
-	case old.SeenDigest == "" || old.SeenDigest == digest:
+	case old.State == registry.ToolAbsent || old.PinDigest == digest:
+		return old.State // the same pin says nothing new about what is listed
+	case old.SeenDigest == digest:
 		return registry.ToolApproved
 	default:
 		return registry.ToolChanged
