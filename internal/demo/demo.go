@@ -173,7 +173,7 @@ owner: demo-team
 purpose: show what a governed agent may do
 riskTier: 1
 tools: ["notes/read_note", "tickets/create_ticket", "files/read_text_file"]
-keys: [%s]
+keys: [{jwk: '%s'}]
 ---
 kind: Server
 id: notes

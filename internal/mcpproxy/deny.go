@@ -62,17 +62,14 @@ func denialCode(o access.Outcome) int {
 // denialText is the sentence for the agent: what happened, why, what would
 // help, and the id to quote.
 func denialText(d *access.Decision) string {
-	var b strings.Builder
-	b.WriteString("Denied by the gateway")
+	text := "Denied by the gateway."
 	if d.Reason != "" {
-		b.WriteString(": " + strings.TrimSuffix(d.Reason, "."))
+		text = "Denied by the gateway: " + strings.TrimSuffix(d.Reason, ".") + "."
 	}
-	b.WriteString(".")
-	if d.Help != "" {
-		b.WriteString(" " + strings.TrimSuffix(d.Help, ".") + ".")
+	if help := strings.TrimSuffix(d.Help, "."); help != "" {
+		text += " " + strings.ToUpper(help[:1]) + help[1:] + "."
 	}
-	b.WriteString(" Decision " + d.ID + ".")
-	return b.String()
+	return text + " Decision " + d.ID + "."
 }
 
 // denialData is the machine-readable form: ids and classes, never thresholds or

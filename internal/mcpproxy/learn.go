@@ -37,19 +37,19 @@ func (p *Proxy) Learn(ctx context.Context, server string) error {
 	}
 }
 
-// lookAgain looks at a server's lists now, unless it has just been done. It
-// reports whether it did.
+// lookAgain looks at a server's lists after something in them turned out to be
+// new, at most once per learnInterval. It reports whether it could.
 func (p *Proxy) lookAgain(ctx context.Context, server string) bool {
 	p.mu.Lock()
 	l := p.learning[server]
 	recent := l != nil && time.Since(l.at) < learnInterval
 	p.mu.Unlock()
 	if recent {
+		// A look just now may have come before the change: the next one counts.
 		select {
-		case <-l.done:
-			p.relearn(server)
+		case <-ctx.Done():
 			return false
-		default:
+		case <-time.After(learnInterval - time.Since(l.at)):
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

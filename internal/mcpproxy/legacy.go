@@ -218,25 +218,14 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(),
 		inflight: map[string]*call{}, asked: map[string]*asked{},
 	}
-	if t.http != nil {
-		if s.peer, err = t.peer(ctx, d); err != nil {
-			return nil, nil, err
-		}
-		if s.peer.modern {
-			return s, s.result(), nil
-		}
-	}
 	init := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
 	init = append(append(init, `,"capabilities":`...), caps...)
 	init = append(append(append(init, `,"clientInfo":`...), s.info...), '}')
-	l, pr, _, err := t.open(ctx, d, init)
+	l, pr, err := t.openLegacy(ctx, d, init)
 	if err != nil {
 		return nil, nil, err
 	}
-	s.peer = pr
-	if pr.modern {
-		s.link = nil
-		l.close(ctx)
+	if s.peer = pr; l == nil {
 		return s, s.result(), nil
 	}
 	s.link = l

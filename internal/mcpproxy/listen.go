@@ -85,7 +85,7 @@ func (in *inbound) authenticate(server string) bool {
 		http.Error(in.w, "a token in the query string is not accepted (RFC 6750, OAuth 2.1); use the Authorization header", http.StatusBadRequest)
 		return false
 	}
-	resource := in.p.cfg.URL + "/mcp/" + server
+	resource := identity.Resource(in.p.cfg.URL, server)
 	bearer, err := identity.BearerToken(in.r.Header["Authorization"])
 	if err == nil {
 		in.who, err = in.p.verifier.Verify(in.r.Context(), bearer, resource)
@@ -93,7 +93,19 @@ func (in *inbound) authenticate(server string) bool {
 	if err == nil {
 		return true
 	}
-	status, challenge := identity.Challenge(err, in.p.cfg.URL+"/.well-known/oauth-protected-resource/mcp/"+server, "mcp")
+	var b *identity.BearerError
+	if errors.As(err, &b) && b.Agent != "" {
+		r := &access.Request{
+			ID: access.NewID(access.PrefixDecision), At: in.received, Who: access.Identity{Actor: access.Actor{Agent: b.Agent}},
+			Protocol: "mcp", Method: "authenticate", Server: server, Kind: access.KindServer,
+		}
+		r.Client, _ = netAddr(in.r.RemoteAddr)
+		if gerr := in.p.gate.Refuse(in.r.Context(), r, b.Msg); gerr != nil {
+			in.p.log.Error("recording a refused token", "error", gerr)
+			err = gerr
+		}
+	}
+	status, challenge := identity.Challenge(err, identity.ResourceMetadataURL(resource), identity.Scope)
 	if challenge != "" {
 		in.w.Header().Set("WWW-Authenticate", challenge)
 	}

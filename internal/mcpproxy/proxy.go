@@ -113,6 +113,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, log *slog.Logger) (*Pr
 		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{},
 		learning: map[string]*learning{},
 		stop:     make(chan struct{}),
+		draining: make(chan struct{}),
 	}
 	for _, h := range cfg.Hosts {
 		p.hosts[h] = true

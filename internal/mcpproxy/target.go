@@ -36,13 +36,14 @@ type target struct {
 	server registry.Server
 	http   *httpTarget // nil for stdio
 
-	probing chan struct{} // one prober at a time
-	mu      sync.Mutex
-	known   *peer
-	pool    map[access.Principal]*pooled
-	closed  bool
-	failed  int // starts of a process that ended at once, for the backoff
-	retryAt time.Time
+	probing    chan struct{} // one prober at a time
+	mu         sync.Mutex
+	known      *peer
+	modernOnly bool // it refused initialize
+	pool       map[access.Principal]*pooled
+	closed     bool
+	failed     int // starts of a process that ended at once, for the backoff
+	retryAt    time.Time
 }
 
 // pooled is a conversation kept for one principal's stateless requests.
@@ -187,8 +188,22 @@ func (t *target) learned(pr *peer) {
 	t.known = pr
 }
 
+// learnedLegacy keeps what a legacy handshake told, unless the server is known
+// to speak the modern revision too.
+func (t *target) learnedLegacy(pr *peer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known == nil {
+		t.known = pr
+	}
+}
+
 // forget makes the next request probe again.
-func (t *target) forget() { t.learned(nil) }
+func (t *target) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known, t.modernOnly = nil, false
+}
 
 // errLegacyPeer says that the upstream does not speak 2026-07-28.
 var errLegacyPeer = errors.New("the upstream speaks a session-based revision")
@@ -266,10 +281,43 @@ func (t *target) open(ctx context.Context, d *gate.Dispatch, init []byte) (link,
 			l.close(context.WithoutCancel(ctx))
 			return nil, nil, nil, err
 		}
-		t.learned(pr)
+		t.learnedLegacy(pr)
 		return l, pr, rep, nil
 	}
 	return t.openStdio(ctx, d, init)
+}
+
+// openLegacy opens a conversation of its own for a legacy client. A server that
+// speaks both eras is spoken to in the client's; the link is nil if it only
+// speaks the modern one.
+func (t *target) openLegacy(ctx context.Context, d *gate.Dispatch, init []byte) (link, *peer, error) {
+	t.mu.Lock()
+	known, only := t.known, t.modernOnly
+	t.mu.Unlock()
+	if only && known != nil {
+		return nil, known, nil
+	}
+	l, pr, _, err := t.open(ctx, d, init)
+	if err == nil && !pr.modern {
+		return l, pr, nil
+	}
+	if err == nil {
+		l.close(context.WithoutCancel(ctx)) // a process that turned out to be modern
+	} else {
+		if access.CodeOf(err) != access.CodeUpstream || t.http == nil {
+			return nil, nil, err
+		}
+		if pr, err = t.peer(ctx, d); err != nil {
+			return nil, nil, err
+		}
+		if !pr.modern {
+			return nil, nil, malformed("it refuses to initialize")
+		}
+	}
+	t.mu.Lock()
+	t.modernOnly = true
+	t.mu.Unlock()
+	return nil, pr, nil
 }
 
 const initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}`

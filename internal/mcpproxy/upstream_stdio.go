@@ -23,10 +23,10 @@ type stdioLink struct {
 	server string
 	max    int
 	asks   bool // a session's own process: server requests may be relayed
+	d      *gate.Dispatch
 
 	mu      sync.Mutex
 	pending map[string]*stdioCall // by raw id
-	d       *gate.Dispatch        // of the newest call, for answers to the server
 }
 
 // stdioCall is a request in flight. Its relay is used by the reading goroutine
@@ -66,7 +66,7 @@ func (t *target) openStdio(ctx context.Context, d *gate.Dispatch, init []byte) (
 	if err := t.mayStart(); err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := t.start(ctx, d, init != nil)
+	l, err := t.start(ctx, init != nil)
 	if err != nil {
 		t.started(false)
 		return nil, nil, nil, &access.Error{Code: access.CodeUnavailable, Msg: fmt.Sprintf("the process of server %q cannot be started", t.server.ID), Err: err}
@@ -78,7 +78,11 @@ func (t *target) openStdio(ctx context.Context, d *gate.Dispatch, init []byte) (
 		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
 	}
 	t.started(true)
-	t.learned(pr)
+	if pr.modern {
+		t.learned(pr)
+	} else {
+		t.learnedLegacy(pr)
+	}
 	return l, pr, rep, nil
 }
 
@@ -87,6 +91,15 @@ func (t *target) openStdio(ctx context.Context, d *gate.Dispatch, init []byte) (
 const probeTime = 20 * time.Second
 
 func (t *target) handshake(ctx context.Context, l *stdioLink, d *gate.Dispatch, init []byte) (*peer, *reply, error) {
+	if init != nil && !t.isModernOnly() {
+		pr, rep, err := t.initialize(ctx, l, d, init)
+		if err == nil {
+			return pr, rep, l.send(ctx, d, []byte(initialized))
+		}
+		if access.CodeOf(err) != access.CodeUpstream {
+			return nil, nil, err
+		}
+	}
 	if known := t.current(); known == nil || known.modern {
 		pctx, cancel := context.WithTimeout(ctx, probeTime)
 		pr, err := t.discover(pctx, l, d)
@@ -103,6 +116,12 @@ func (t *target) handshake(ctx context.Context, l *stdioLink, d *gate.Dispatch, 
 		return nil, nil, err
 	}
 	return pr, rep, l.send(ctx, d, []byte(initialized))
+}
+
+func (t *target) isModernOnly() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.modernOnly
 }
 
 // mayStart refuses while a process that failed to start is in its backoff.
@@ -127,25 +146,32 @@ func (t *target) started(ok bool) {
 }
 
 // start runs the command of the manifest: the only place a process comes from.
-func (t *target) start(ctx context.Context, d *gate.Dispatch, asks bool) (*stdioLink, error) {
+func (t *target) start(ctx context.Context, asks bool) (*stdioLink, error) {
+	// The process holds its credential as long as it lives, so the lease is its
+	// own and not the call's.
+	own, err := t.p.gate.System(ctx, t.server.ID)
+	if err != nil {
+		return nil, err
+	}
 	s := t.server.Transport.Stdio
 	cfg := stdioConfig{
 		Command: s.Command, Args: s.Args, Env: s.Env, Dir: s.Dir, MaxLine: t.p.cfg.MaxResult,
-		Log: t.p.log.With("server", t.server.ID), Scrub: d.Scrub,
+		Log: t.p.log.With("server", t.server.ID), Scrub: own.Scrub,
 	}
-	if lease := d.Lease; lease != nil {
-		cfg.Secret = lease.Env
-		scrub, release := lease.Scrubber()
-		cfg.Scrub = scrub
-		defer release()
+	if own.Lease != nil {
+		cfg.Secret = own.Lease.Env
 	}
 	t.p.log.Info("starting a server's process", "server", t.server.ID, "command", s.Command)
 	proc, err := startStdio(ctx, cfg)
 	if err != nil {
+		own.Release()
 		return nil, err
 	}
-	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, asks: asks, pending: map[string]*stdioCall{}}
-	t.p.work.Go(l.read)
+	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, asks: asks, d: own, pending: map[string]*stdioCall{}}
+	t.p.work.Go(func() {
+		defer own.Release()
+		l.read()
+	})
 	return l, nil
 }
 
@@ -168,7 +194,7 @@ func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach
 	c := &stdioCall{x: x, done: make(chan stdioReply, 1)}
 	key := string(x.id)
 	l.mu.Lock()
-	l.pending[key], l.d = c, x.d
+	l.pending[key] = c
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
@@ -263,11 +289,10 @@ func (l *stdioLink) message(line []byte, v rawjson.Value) {
 	if method == "notifications/progress" {
 		owner = l.byToken(v.Path("params", "progressToken"))
 	}
-	d := l.d
 	l.mu.Unlock()
 	switch {
 	case v.Get("id").Exists() && (owner == nil || !l.asks):
-		refuseAsk(l, d, v)
+		refuseAsk(l, l.d, v)
 	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
 		l.p.relearn(l.server)
 	case owner != nil:
