@@ -192,9 +192,11 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 			v.Errors = append(v.Errors, st.id)
 		case t == isTrue:
 			v.matched(st)
-		case t == isOpen:
-			m.deny = true // a forbid may match, and either may err
-			m.permit = m.permit || st.permit
+		default:
+			// A forbid may match, and whatever reads an argument may err before
+			// it comes to a condition that is false.
+			m.deny = true
+			m.permit = m.permit || st.permit && t == isOpen
 		}
 	}
 	return m

@@ -85,3 +85,5 @@ func BenchmarkEvaluate(b *testing.B) {
 		})
 	}
 }
+
+func rawParse(s string) (rawjson.Value, error) { return rawjson.Parse([]byte(s), rawjson.Limits{}) }

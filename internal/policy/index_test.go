@@ -149,7 +149,7 @@ func TestListingIsSound(t *testing.T) {
 				t.Fatalf("seed %d round %d: a permitted call is hidden: %+v\nlist %+v\ncall %+v", seed, round, q, l, call)
 			}
 			if l.Outcome == access.Permit && call.Outcome != access.Permit {
-				t.Fatalf("seed %d round %d: every call is said to be permitted, this one is not: %+v\nlist %+v\ncall %+v", seed, round, q, l, call)
+				t.Fatalf("seed %d round %d: every call is said to be permitted, this one is not: %+v\nlist %+v\ncall %+v\n%v", seed, round, q, l, call, ps)
 			}
 			if shown {
 				listed++

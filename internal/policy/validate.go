@@ -312,6 +312,8 @@ func explainMistake(msg string) string {
 		return msg + "; where it is missing the policy errs and the call is denied: guard it with \"has\""
 	case strings.Contains(msg, `Action::"`+actionNone+`" not found`):
 		return msg + "; not every action of the scope has it: name the action, or guard it with \"has\""
+	case strings.HasPrefix(msg, "unable to find an applicable action"):
+		return msg + "; principal is an Mcp::Agent, resource an Mcp::Tool, and an action group needs \"in\", not \"==\""
 	case strings.HasPrefix(msg, "unrecognized entity type"):
 		return msg + "; known are Mcp::Agent, Mcp::AgentClass, Mcp::Human, Mcp::Group, Mcp::Server, Mcp::Tool, Mcp::ToolClass and Mcp::Action"
 	}
