@@ -189,7 +189,9 @@ func TestInvalidFileChangesNothingAtAllAndSaysEverything(t *testing.T) {
 func TestManifestsThatAreRefused(t *testing.T) {
 	agent := func(s string) string { return "kind: Agent\nid: a\nowner: t\n" + s }
 	http := func(s string) string { return "kind: Server\nid: s\nowner: t\ntransport:\n  http:\n" + s }
-	stdio := func(s string) string { return "kind: Server\nid: s\nowner: t\ntransport:\n  stdio:\n    command: x\n" + s }
+	stdio := func(s string) string {
+		return "kind: Server\nid: s\nowner: t\ntransport:\n  stdio:\n    command: x\n" + s
+	}
 	good := http("    url: https://h/mcp\n")
 	for name, c := range map[string]struct{ text, want string }{
 		"no kind":                    {"id: a\n", "m.yaml:1:1: kind: is required"},
@@ -419,19 +421,19 @@ func TestKeysAreReadBesideTheManifest(t *testing.T) {
 		t.Fatalf("%s: %v", a.Keys, err)
 	}
 	for keys, want := range map[string]string{
-		"{file: private.jwk}":                                 "is a PRIVATE key. It does not belong here",
-		"{file: private.pem}":                                 "is a PRIVATE key",
-		"{file: shared.jwk}":                                  "is a PRIVATE key",
-		"{file: twice.jwk}":                                   "is neither a JWK nor a PEM public key",
-		"{file: junk.jwk}":                                    "is neither a JWK nor a PEM public key",
-		"{file: cert.pem}":                                    `is a PEM "CERTIFICATE", not a public key`,
-		"{file: none.jwk}":                                    `agent.yaml:4:15: keys[0].file: the key file "none.jwk" cannot be read`,
-		"{file: keys}":                                        "cannot be read",
-		"{file: /dev/zero}":                                   "cannot be read",
-		"{file: keys/a.jwk}, {file: ./keys/a.jwk}":            "the same key is there twice",
-		"{}":                                                  "exactly one of file",
-		"{file: a, jwk: b}":                                   "exactly one of file",
-		"{jwk: '" + private + "'}":                            "is a PRIVATE key",
+		"{file: private.jwk}":                      "is a PRIVATE key. It does not belong here",
+		"{file: private.pem}":                      "is a PRIVATE key",
+		"{file: shared.jwk}":                       "is a PRIVATE key",
+		"{file: twice.jwk}":                        "is neither a JWK nor a PEM public key",
+		"{file: junk.jwk}":                         "is neither a JWK nor a PEM public key",
+		"{file: cert.pem}":                         `is a PEM "CERTIFICATE", not a public key`,
+		"{file: none.jwk}":                         `agent.yaml:4:15: keys[0].file: the key file "none.jwk" cannot be read`,
+		"{file: keys}":                             "cannot be read",
+		"{file: /dev/zero}":                        "cannot be read",
+		"{file: keys/a.jwk}, {file: ./keys/a.jwk}": "the same key is there twice",
+		"{}":                       "exactly one of file",
+		"{file: a, jwk: b}":        "exactly one of file",
+		"{jwk: '" + private + "'}": "is a PRIVATE key",
 		strings.Repeat("{file: b.pem}, ", 16) + "{file: x.y}": "a list of at most 16 keys",
 	} {
 		_, err := agent(keys)
@@ -564,4 +566,17 @@ id: h
 owner: t
 transport: {http: {url: "https://h/mcp?profile=production&page=keyboards", headers: {X-Tenant: production-eu}}}
 `)
+}
+
+func TestHostileYAMLTakesLinearTime(t *testing.T) {
+	o := open(t)
+	for _, p := range []string{"- ", "? ", "{", "[", "a: ", "[a,", "{a: ", "!", "'", "\"", "#\n", "a\n", "- a\n", "a: b\n", "\n", "&a ", "*a ", "{a}: ", "\t", "- |\n", "---\n", "%", "a, ", "{},"} {
+		start := time.Now()
+		if _, err := o.Apply(t.Context(), ann, doc("kind: Team\nx: "+strings.Repeat(p, (1<<18)/len(p))), false); err == nil {
+			t.Errorf("%q is accepted", p)
+		}
+		if d := time.Since(start); d > 10*time.Second {
+			t.Errorf("256 KiB of %q took %v", p, d)
+		}
+	}
 }
