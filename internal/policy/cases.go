@@ -292,7 +292,9 @@ func (p *prepared) extend(c Catalog) Catalog {
 	if !slices.ContainsFunc(c.Servers, func(s ServerInfo) bool { return s.ID == p.When.Server }) {
 		c.Servers = append(slices.Clip(c.Servers), ServerInfo{ID: p.When.Server})
 	}
-	known := func(t ToolInfo) bool { return t.Server == p.When.Server && t.Name == p.When.Tool && t.Kind != access.KindPrompt }
+	known := func(t ToolInfo) bool {
+		return t.Server == p.When.Server && t.Name == p.When.Tool && t.Kind != access.KindPrompt
+	}
 	if p.When.Tool == "" || slices.ContainsFunc(c.Tools, known) {
 		return c
 	}

@@ -142,7 +142,48 @@ func partialEval(p *ast.Policy, entities types.EntityGetter, r *types.Request) t
 			return isError
 		}
 	}
+	always := true
+	for _, c := range rest.Conditions {
+		body := c.Body
+		if c.Condition == xast.ConditionUnless {
+			body = xast.NodeTypeNot{UnaryNode: xast.UnaryNode{Arg: body}}
+		}
+		if never(body, true) {
+			return isFalse // it is false or errs, so it does not match
+		}
+		always = always && never(body, false)
+	}
+	if always && rest.Effect == xast.EffectForbid {
+		return isTrue // it matches or errs, and either denies
+	}
 	return isOpen
+}
+
+// never reports whether what is left of a condition cannot come to be want: it
+// is the other value or an error, whatever is not known.
+func never(n xast.IsNode, want bool) bool {
+	switch t := n.(type) {
+	case xast.NodeValue:
+		return t.Value != types.Boolean(want)
+	case xast.NodeTypeExtensionCall:
+		_, bad := eval.ToPartialError(t)
+		return bad
+	case xast.NodeTypeNot:
+		return never(t.Arg, !want)
+	case xast.NodeTypeAnd:
+		if want {
+			return never(t.Left, true) || never(t.Right, true)
+		}
+		return never(t.Left, false) && never(t.Right, false)
+	case xast.NodeTypeOr:
+		if want {
+			return never(t.Left, true) && never(t.Right, true)
+		}
+		return never(t.Left, false) || never(t.Right, false)
+	case xast.NodeTypeIfThenElse:
+		return never(t.Then, want) && never(t.Else, want)
+	}
+	return false
 }
 
 // kindOf is the type of one value in the generated schema.
@@ -264,6 +305,10 @@ func (s *schema) check(p *ast.Policy) []string {
 		if !slices.Contains(out, msg) {
 			out = append(out, msg)
 		}
+	}
+	unknown := func(m string) bool { return strings.HasPrefix(m, "unrecognized") }
+	if slices.ContainsFunc(out, unknown) { // then nothing applies either, which says nothing new
+		out = slices.DeleteFunc(out, func(m string) bool { return strings.HasPrefix(m, "unable to find an applicable action") })
 	}
 	return out
 }

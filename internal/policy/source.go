@@ -120,10 +120,34 @@ func (p piece) parse() (pol *cedar.Policy, line, col int, err error) {
 	if m := position.FindStringSubmatch(msg); m != nil {
 		l, _ := strconv.Atoi(m[1])
 		c, _ := strconv.Atoi(m[2])
+		msg = strings.TrimPrefix(position.ReplaceAllString(msg, ""), "parse error at ")
+		if m := expected.FindStringSubmatch(msg); m != nil {
+			l, c = before(p.text, l, c, m[1])
+			msg = fmt.Sprintf("expected %q, found %q", m[2], m[1])
+			if m[1] == "" {
+				msg = fmt.Sprintf("expected %q, found the end", m[2])
+			}
+		}
 		line, col = p.at(l, c)
-		msg = position.ReplaceAllString(msg, "")
 	}
-	return nil, line, col, fmt.Errorf("not Cedar: %s", strings.TrimPrefix(msg, "parse error at "))
+	return nil, line, col, fmt.Errorf("not Cedar: %s", msg)
+}
+
+var expected = regexp.MustCompile(`^".*": exact got (.*) want (.*)$`)
+
+// before returns the place of the last token before line and col in text: the
+// parser names the place of the token after the one it means.
+func before(text string, line, col int, token string) (int, int) {
+	lines := strings.SplitAfter(text, "\n")
+	if token == "" || line < 1 || line > len(lines) {
+		return line, col
+	}
+	head := strings.Join(lines[:line-1], "") + string([]rune(lines[line-1])[:min(max(col, 1)-1, utf8.RuneCountInString(lines[line-1]))])
+	i := strings.LastIndex(head, token)
+	if i < 0 {
+		return line, col
+	}
+	return strings.Count(head[:i], "\n") + 1, utf8.RuneCountInString(head[strings.LastIndexByte(head[:i], '\n')+1:i]) + 1
 }
 
 // at turns a place in the piece into one in the Policy's text.

@@ -179,6 +179,11 @@ func (v *validator) actions(s *statement) (typed schema, untyped map[string]acti
 			typed.actions[name] = actionDef{parents: def.parents} // named, but nothing to check here
 		}
 	}
+	for name, def := range typed.actions {
+		if _, ok := untyped[name]; untyped != nil && !ok {
+			untyped[name] = actionDef{parents: def.parents} // checked with the others
+		}
+	}
 	for _, def := range typed.actions {
 		v.parents(typed.actions, def)
 	}
