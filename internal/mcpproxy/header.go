@@ -90,7 +90,7 @@ func checkMirror(h http.Header, m *message) *rpcError {
 	case v != m.name:
 		return mismatch("the header Mcp-Method differs from /method")
 	}
-	if m.method == nil || m.method.source == "" {
+	if m.method == nil || m.method.source == "" || !m.method.modern {
 		return nil
 	}
 	v, present, err = oneHeader(h, headerName)

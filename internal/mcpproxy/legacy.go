@@ -56,14 +56,16 @@ func (in *inbound) session() *session {
 	return in.p.session(id[0], in.who.Principal(), in.server.ID)
 }
 
-// sessionVersion applies rule 35.
+// sessionVersion applies rule 35 as the specification has it: an unsupported
+// version is refused. A served revision other than the negotiated one is let
+// pass, because clients send it; the session stays what it is.
 func (in *inbound) sessionVersion(s *session) *rpcError {
 	v, present, err := oneHeader(in.r.Header, headerVersion)
 	if err != nil {
 		return badRequest(codeInvalidRequest, err.msg)
 	}
-	if present && v != s.version {
-		return badRequest(codeInvalidRequest, "the header MCP-Protocol-Version differs from the version of the session")
+	if present && v != s.version && !legacyVersion(v) {
+		return badRequest(codeInvalidRequest, "the header MCP-Protocol-Version names a version that is not served")
 	}
 	return nil
 }

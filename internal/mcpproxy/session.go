@@ -61,24 +61,44 @@ func idKey(id rawjson.Value) string {
 	return "n" + string(id.Raw())
 }
 
-// keep stores a new session within the bounds.
+// keep stores a new session. At the bound of a principal its least recently
+// used idle session ends: a client may always initialize again, and many never
+// end what they opened.
 func (p *Proxy) keep(s *session) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.closed {
+		p.mu.Unlock()
 		return access.Errorf(access.CodeUnavailable, "the gateway is stopping")
 	}
-	own := 0
+	own, oldest := 0, (*session)(nil)
+	var since time.Time
 	for _, o := range p.sessions {
-		if o.principal == s.principal {
-			own++
+		if o.principal != s.principal {
+			continue
+		}
+		own++
+		if used, idle := o.idle(); idle && (oldest == nil || used.Before(since)) {
+			oldest, since = o, used
 		}
 	}
-	if len(p.sessions) >= p.cfg.Sessions || own >= p.cfg.PerAgent {
+	full := own >= p.cfg.PerAgent || len(p.sessions) >= p.cfg.Sessions
+	if full && oldest == nil {
+		p.mu.Unlock()
 		return access.Errorf(access.CodeUnavailable, "too many sessions are open; end one or try again later")
 	}
 	p.sessions[s.id] = s
+	p.mu.Unlock()
+	if full {
+		p.drop(oldest)
+	}
 	return nil
+}
+
+// idle reports when the session was last used and whether nothing runs in it.
+func (s *session) idle() (used time.Time, idle bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used, len(s.inflight) == 0 && s.streamed == nil
 }
 
 // session returns the live session of this principal and server, nil for any
@@ -113,11 +133,9 @@ func (p *Proxy) reapSessions(now time.Time) {
 	p.mu.Lock()
 	var idle []*session
 	for _, s := range p.sessions {
-		s.mu.Lock()
-		if len(s.inflight) == 0 && s.streamed == nil && now.Sub(s.used) > p.cfg.Idle {
+		if used, free := s.idle(); free && now.Sub(used) > p.cfg.Idle {
 			idle = append(idle, s)
 		}
-		s.mu.Unlock()
 	}
 	p.mu.Unlock()
 	for _, s := range idle {
