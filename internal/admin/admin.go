@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,6 +109,14 @@ type Current struct {
 	Set      *policy.Set
 	Policies []policy.Policy // sorted by id
 	Monitor  bool            // observe, do not enforce
+}
+
+func (c *Current) policy(id string) (policy.Policy, bool) {
+	i, ok := slices.BinarySearchFunc(c.Policies, id, func(p policy.Policy, id string) int { return compare(p.ID, id) })
+	if !ok {
+		return policy.Policy{}, false
+	}
+	return c.Policies[i], true
 }
 
 // Admin makes changes. It is safe for concurrent use.

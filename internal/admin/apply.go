@@ -35,7 +35,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 	}
 	var plan Plan
 	planning := func(cur *Current) (*draft, error) {
-		p := &planner{cur: cur, now: a.now(), secrets: known, draft: newDraft()}
+		p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft()}
 		p.all(manifests)
 		if err := p.problems.err(); err != nil {
 			return nil, err
@@ -77,6 +77,7 @@ func (a *Admin) Diff(ctx context.Context, docs []Document) (Plan, error) {
 type planner struct {
 	cur      *Current
 	now      time.Time
+	by       string // who applies
 	secrets  map[string]bool
 	draft    *draft
 	items    []Item
@@ -165,9 +166,9 @@ func defaultLife(tier int) int {
 func (p *planner) agent(m *manifest, it *Item) {
 	old, exists := p.cur.View.Agent(m.id)
 	next := *m.agent
-	next.Created, next.Changed, next.State, next.StateWhy = p.now, p.now, registry.AgentActive, ""
+	next.Created, next.Changed, next.State, next.StateBy = p.now, p.now, registry.AgentActive, p.by
 	if exists {
-		next.Created, next.State, next.StateWhy = old.Created, old.State, old.StateWhy
+		next.Created, next.State, next.StateWhy, next.StateBy = old.Created, old.State, old.StateWhy, old.StateBy
 	}
 	if !m.expires {
 		day := time.Date(p.now.Year(), p.now.Month(), p.now.Day(), 0, 0, 0, 0, time.UTC)
@@ -192,7 +193,7 @@ func (p *planner) agent(m *manifest, it *Item) {
 		case verb == "":
 			it.note("is %s and stays so: it cannot become %s", old.State, want)
 		default:
-			changed, err := registry.ChangeAgent(next, verb, m.why, p.now)
+			changed, err := registry.ChangeAgent(next, verb, p.by, m.why, p.now)
 			if err != nil {
 				p.fail(m, "state", "%s", err)
 				return
@@ -225,9 +226,10 @@ func (p *planner) owner(owner string, it *Item) {
 func (p *planner) server(m *manifest, it *Item) {
 	old, exists := p.cur.View.Server(m.id)
 	next := *m.server
-	next.Created, next.Changed, next.State = p.now, p.now, registry.ServerTriaged
+	next.Created, next.Changed, next.State, next.StateBy = p.now, p.now, registry.ServerTriaged, p.by
 	if exists {
-		next.Created, next.State, next.StateWhy, next.Era, next.Baseline = old.Created, old.State, old.StateWhy, old.Era, old.Baseline
+		next.Created, next.State, next.StateWhy, next.StateBy = old.Created, old.State, old.StateWhy, old.StateBy
+		next.Era, next.Baseline = old.Era, old.Baseline
 	}
 	if want := registry.ServerState(m.state); !exists && want != "" {
 		next.State, next.StateWhy = want, m.why
@@ -283,7 +285,7 @@ func (p *planner) serverState(m *manifest, it *Item, s registry.Server, want reg
 		return s, false
 	}
 	for _, v := range steps {
-		next, err := registry.ChangeServer(s, v, m.why, p.now)
+		next, err := registry.ChangeServer(s, v, p.by, m.why, p.now)
 		if err != nil {
 			p.fail(m, "state", "%s", err)
 			return s, false
@@ -337,9 +339,10 @@ func (p *planner) pins(m *manifest, it *Item) {
 			next = old
 			if pin.PinDigest != "" && pin.PinDigest != old.PinDigest {
 				next.Pinned, next.PinDigest, next.PinRaw = pin.Pinned, pin.PinDigest, pin.PinRaw
-				next.ApprovedBy, next.ApprovedAt, next.Class = pin.ApprovedBy, pin.ApprovedAt, pin.Class
-			} else if pin.PinDigest != "" {
-				next.Class = pin.Class
+				next.ApprovedBy, next.ApprovedAt = pin.ApprovedBy, pin.ApprovedAt
+			}
+			if pin.PinDigest != "" {
+				next.Class, next.ClassBy = pin.Class, pin.ClassBy
 			}
 			next.State = pinState(old, pin, next.PinDigest)
 			if next.State != pin.State && held(next.State) {
@@ -380,13 +383,7 @@ func pinState(old, pin registry.Tool, digest string) registry.ToolState {
 }
 
 func (p *planner) policy(m *manifest, it *Item) {
-	var old policy.Policy
-	exists := false
-	for _, o := range p.cur.Policies {
-		if o.ID == m.id {
-			old, exists = o, true
-		}
-	}
+	old, exists := p.cur.policy(m.id)
 	next := *m.policy
 	next.Created, next.Changed = p.now, p.now
 	shown := func(x policy.Policy) map[string]string { return map[string]string{"cedar": x.Cedar, "layer": x.Layer} }

@@ -23,6 +23,9 @@ const attempts = 5
 // away does not end it.
 const commitTime = 30 * time.Second
 
+// leafTime is what each further leaf of a change adds to it.
+const leafTime = 50 * time.Millisecond
+
 // draft is a planned change: what to commit and what to record.
 type draft struct {
 	changes Changes
@@ -102,7 +105,7 @@ func (a *Admin) execute(ctx context.Context, actor Actor, cur *Current, d *draft
 	}
 	// From here on the caller going away changes nothing: what is recorded is
 	// committed, or recorded as not committed.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime+time.Duration(len(d.records))*leafTime)
 	defer cancel()
 	if err := a.record(ctx, p.ID, actor, d.records); err != nil {
 		// Leaves before the one that failed may stand. If this fails too the note
@@ -410,17 +413,18 @@ func inputSchema(def json.RawMessage) json.RawMessage {
 }
 
 // digestIn returns the digest of an object of a state, "" if it is not there.
-// It leaves out what changes by itself: when a row was made, changed or seen.
+// It leaves out what is about a row and not in it: when it was made, changed or
+// seen, and by whom, which evidence says itself.
 func digestIn(cur *Current, kind, id string) string {
 	switch kind {
 	case kindAgent:
 		if a, ok := cur.View.Agent(id); ok {
-			a.Created, a.Changed = time.Time{}, time.Time{}
+			a.Created, a.Changed, a.StateBy = time.Time{}, time.Time{}, ""
 			return digest(a)
 		}
 	case kindServer:
 		if s, ok := cur.View.Server(id); ok {
-			s.Created, s.Changed = time.Time{}, time.Time{}
+			s.Created, s.Changed, s.StateBy = time.Time{}, time.Time{}, ""
 			tools := slices.Clone(cur.View.Tools(id))
 			for i := range tools {
 				tools[i] = bareTool(tools[i])
@@ -437,10 +441,8 @@ func digestIn(cur *Current, kind, id string) string {
 			}
 		}
 	case kindPolicy:
-		for _, p := range cur.Policies {
-			if p.ID == id {
-				return digest([]string{p.ID, p.Layer, p.Cedar})
-			}
+		if p, ok := cur.policy(id); ok {
+			return digest([]string{p.ID, p.Layer, p.Cedar})
 		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {

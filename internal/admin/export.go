@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"regexp"
@@ -17,7 +18,10 @@ import (
 // Export writes the present state as manifests, pins included: what Apply
 // reads. Applying it to an empty store and exporting again gives the same bytes.
 // Definitions that wait for approval are not in it; they are no decision.
-func (a *Admin) Export() []byte {
+func (a *Admin) Export(ctx context.Context) ([]byte, error) {
+	if err := a.Refresh(ctx); err != nil {
+		return nil, err
+	}
 	cur := a.current.Load()
 	e := &emitter{}
 	for _, t := range cur.View.Teams() {
@@ -33,7 +37,7 @@ func (a *Admin) Export() []byte {
 	for _, p := range cur.Policies {
 		e.policy(p)
 	}
-	return []byte(e.String())
+	return []byte(e.String()), nil
 }
 
 func (e *emitter) agent(a registry.Agent) {
@@ -115,6 +119,7 @@ func (e *emitter) pins(tools []registry.Tool) {
 			continue
 		}
 		e.class(2, "class", t.Class)
+		e.text(2, "classBy", t.ClassBy)
 		e.text(2, "approvedBy", t.ApprovedBy)
 		if !t.ApprovedAt.IsZero() {
 			e.text(2, "approvedAt", t.ApprovedAt.UTC().Format(time.RFC3339Nano))

@@ -84,12 +84,12 @@ func randomState(t *testing.T, r *rand.Rand) *office {
 func TestExportAppliedToAnEmptyStoreExportsTheSameBytes(t *testing.T) {
 	for seed := range uint64(60) {
 		a := randomState(t, rand.New(rand.NewPCG(seed, 1)))
-		text := string(a.Export())
+		text := a.export()
 		b := open(t)
 		if _, err := b.Apply(t.Context(), ann, doc(text), false); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
 		}
-		equal(t, fmt.Sprintf("seed %d", seed), string(b.Export()), text)
+		equal(t, fmt.Sprintf("seed %d", seed), b.export(), text)
 		// The same right as before: nothing callable that was not, and what is
 		// callable is what was approved.
 		for _, s := range a.Current().View.Servers() {
@@ -115,7 +115,7 @@ func TestImportedPinsHoldAgainstTheNextListing(t *testing.T) {
 	a.apply(filesServer)
 	a.listing("files", "a", "good", "b", "good")
 	b := open(t)
-	b.apply(string(a.Export()))
+	b.apply(a.export())
 	changes := b.listing("files", "a", "good", "b", "evil", "c", "new")
 	got := map[string]registry.ChangeKind{}
 	for _, c := range changes {
@@ -129,7 +129,7 @@ func TestPinChangedInTheFileIsRefused(t *testing.T) {
 	a := open(t)
 	a.apply(filesServer)
 	a.listing("files", "a", "good")
-	text := string(a.Export())
+	text := a.export()
 	for _, forged := range []string{strings.Replace(text, "good", "evil", 1), strings.Replace(text, "sha256:", "sha256:0", 1)} {
 		b := open(t)
 		_, err := b.Apply(t.Context(), ann, doc(forged), false)
@@ -142,7 +142,7 @@ func TestImportDoesNotLiftAHeldTool(t *testing.T) {
 	o := open(t)
 	o.apply(filesServer)
 	o.listing("files", "a", "good")
-	text := string(o.Export())
+	text := o.export()
 	if _, err := o.ChangeTool(t.Context(), ann, "files", "a", registry.VerbBlock, "bad"); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestImportRestoresAnOlderPinAndDriftShows(t *testing.T) {
 	o := open(t)
 	o.apply(filesServer)
 	o.listing("files", "a", "one")
-	text := string(o.Export())
+	text := o.export()
 	o.listing("files", "a", "two")
 	if _, err := o.ApproveTool(t.Context(), ann, "files", "a", admin.Approval{}); err != nil {
 		t.Fatal(err)
@@ -186,11 +186,11 @@ func FuzzParseManifest(f *testing.F) {
 			}
 			return
 		}
-		out := string(o.Export())
+		out := o.export()
 		b := open(t)
 		if _, err := b.Apply(t.Context(), ann, doc(out), false); err != nil {
 			t.Fatalf("the export is refused: %v\n%s", err, out)
 		}
-		equal(t, "export", string(b.Export()), out)
+		equal(t, "export", b.export(), out)
 	})
 }

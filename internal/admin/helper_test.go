@@ -269,6 +269,15 @@ func (o *office) apply(text string) admin.Plan {
 	return p
 }
 
+func (o *office) export() string {
+	o.t.Helper()
+	b, err := o.Export(o.t.Context())
+	if err != nil {
+		o.t.Fatalf("exporting: %v", err)
+	}
+	return string(b)
+}
+
 // listing observes tools of a server given as name and description.
 func (o *office) listing(server string, pairs ...string) []registry.Change {
 	o.t.Helper()

@@ -30,7 +30,7 @@ func (a *Admin) ChangeAgent(ctx context.Context, actor Actor, id string, verb re
 		if !ok {
 			return nil, access.Errorf(access.CodeNotFound, "agent %q is not registered", clip(id))
 		}
-		next, err := registry.ChangeAgent(old, verb, why, a.now())
+		next, err := registry.ChangeAgent(old, verb, actor.String(), why, a.now())
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +55,7 @@ func (a *Admin) ChangeServer(ctx context.Context, actor Actor, id string, verb r
 		if !ok {
 			return nil, access.Errorf(access.CodeNotFound, "server %q is not registered", clip(id))
 		}
-		next, err := registry.ChangeServer(old, verb, why, a.now())
+		next, err := registry.ChangeServer(old, verb, actor.String(), why, a.now())
 		if err != nil {
 			return nil, err
 		}
@@ -96,7 +96,7 @@ func (a *Admin) CreateAgent(ctx context.Context, actor Actor, spec AgentSpec) (r
 		if old, exists := cur.View.Agent(spec.ID); exists {
 			return nil, access.Errorf(access.CodeConflict, "agent %q is there already and is %s: change it with rutile apply", spec.ID, old.State)
 		}
-		p := &planner{cur: cur, now: a.now(), draft: newDraft()}
+		p := &planner{cur: cur, now: a.now(), by: actor.String(), draft: newDraft()}
 		p.all(manifests)
 		if err := p.problems.err(); err != nil {
 			return nil, err

@@ -298,7 +298,7 @@ func (o object) pins(server string) []registry.Tool {
 			o.d.fail(c, path, "more pins than a server can have")
 			break
 		}
-		p := o.d.object(c, path, "kind", "name", "state", "digest", "definition", "class", "approvedBy", "approvedAt")
+		p := o.d.object(c, path, "kind", "name", "state", "digest", "definition", "class", "classBy", "approvedBy", "approvedAt")
 		t, ok := p.pin(server)
 		if ok && seen[t.Name] {
 			p.fail("name", "%s %q is pinned twice: remove one", t.Kind(), clip(t.Bare()))
@@ -328,7 +328,7 @@ func (o object) pin(server string) (registry.Tool, bool) {
 			o.fail("name", "%s", err)
 		}
 	}
-	t := registry.Tool{Server: server, Name: registry.NameOf(kind, bare), ApprovedBy: o.text("approvedBy"), ApprovedAt: o.time("approvedAt")}
+	t := registry.Tool{Server: server, Name: registry.NameOf(kind, bare), ClassBy: o.text("classBy"), ApprovedBy: o.text("approvedBy"), ApprovedAt: o.time("approvedAt")}
 	t.State = registry.ToolState(o.choice("state", string(registry.ToolApproved), string(registry.ToolChanged), string(registry.ToolAbsent),
 		string(registry.ToolQuarantined), string(registry.ToolBlocked), string(registry.ToolRetired)))
 	if t.State == "" {

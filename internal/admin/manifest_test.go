@@ -107,7 +107,7 @@ func TestExampleOfTheDocumentationApplies(t *testing.T) {
 	equal(t, "agent", a, registry.Agent{
 		ID: "release-bot", Owner: "team-platform", Purpose: "cut and announce releases", Runtime: "claude-code", Model: "any", RiskTier: 2,
 		Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC), Tools: []string{"files/*", "github/create_release", "github/list_*"}, DataScopes: []string{"source:code"},
-		State: registry.AgentActive, Created: day, Changed: day,
+		State: registry.AgentActive, StateBy: "user:ann", Created: day, Changed: day,
 	})
 	g, _ := o.Current().View.Server("github")
 	equal(t, "a server without state starts triaged", g.State, registry.ServerTriaged)
@@ -344,7 +344,7 @@ func TestWindowsFilesMeanTheSame(t *testing.T) {
 	text := filesServer + "---\nkind: Policy\nid: p\ncedar: |\n  // one\n  forbid (principal, action, resource)\n  when { false };\n"
 	unix.apply(text)
 	windows.apply("\ufeff" + strings.ReplaceAll(text, "\n", "\r\n"))
-	equal(t, "export", string(windows.Export()), string(unix.Export()))
+	equal(t, "export", windows.export(), unix.export())
 }
 
 func TestEmptyDocumentsAreSkipped(t *testing.T) {

@@ -3,7 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"maps"
+	"strconv"
 	"strings"
 
 	"rutile/internal/access"
@@ -77,8 +77,8 @@ type Approval struct {
 	// Digest is the canonical digest that was reviewed. Where it is given and is
 	// not what was last seen, nothing is approved: the definition changed again.
 	Digest string `json:"digest,omitempty"`
-	// Class is what the person says the tool is; nil accepts the proposal. It is
-	// kept in the server's classes under the exact name.
+	// Class is what the person says the tool is; it stays through later approvals.
+	// Nil accepts the proposal, or keeps what a person said before.
 	Class  *registry.ToolClass `json:"class,omitempty"`
 	Reason string              `json:"reason,omitempty"`
 }
@@ -108,21 +108,13 @@ func (a *Admin) ApproveTool(ctx context.Context, actor Actor, server, name strin
 		}
 		d := newDraft()
 		if ap.Class != nil {
-			s, _ := cur.View.Server(server)
-			s.Classes = maps.Clone(s.Classes)
-			if s.Classes == nil {
-				s.Classes = map[string]registry.ToolClass{}
-			}
-			s.Classes[name], s.Changed = *ap.Class, a.now()
-			next.Class = *ap.Class
-			d.changes.Servers[server] = &s
-			d.records = append(d.records, record{verb: "classify", kind: kindServer, object: server, reason: ap.Reason, detail: map[string]registry.ToolClass{name: *ap.Class}})
+			next.Class, next.ClassBy = *ap.Class, actor.String()
 		}
 		out = next
 		d.changes.Tools[ToolKey{server, name}] = &next
-		d.records = append(d.records, record{verb: "approve", kind: kindTool, object: toolObject(next), reason: ap.Reason, detail: map[string]any{
+		d.records = []record{{verb: "approve", kind: kindTool, object: toolObject(next), reason: ap.Reason, detail: map[string]any{
 			"before": old.PinDigest, "after": next.PinDigest, "class": next.Class,
-		}})
+		}}}
 		return d, nil
 	})
 	return out, err
@@ -155,7 +147,7 @@ func (a *Admin) ChangeTool(ctx context.Context, actor Actor, server, name string
 
 // pinFields is what a plan compares and shows of a pin.
 func pinFields(t registry.Tool) []string {
-	return []string{string(t.State), t.PinDigest, t.Class.Class, string(rune('0' + t.Class.Tier))}
+	return []string{string(t.State), t.PinDigest, t.Class.Class, strconv.Itoa(t.Class.Tier), t.ClassBy}
 }
 
 func quote(s []string) json.RawMessage {

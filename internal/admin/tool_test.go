@@ -67,6 +67,17 @@ func TestObservedWithoutEvidenceIsNotApproved(t *testing.T) {
 	}
 }
 
+func TestBaselineIsApprovedByWhoSanctionedTheServer(t *testing.T) {
+	o := open(t)
+	o.apply(strings.Replace(filesServer, "state: sanctioned\n", "", 1))
+	if _, err := o.ChangeServer(t.Context(), admin.Actor{Kind: "user", ID: "bob"}, "files", registry.VerbApprove, "looked at it"); err != nil {
+		t.Fatal(err)
+	}
+	o.listing("files", "a", "x")
+	tool, _ := o.Current().View.Tool("files", "a")
+	equal(t, "approved by", tool.ApprovedBy, "user:bob")
+}
+
 func TestUnknownServerIsNotObserved(t *testing.T) {
 	_, err := open(t).Observe(t.Context(), "ghost", listing("a", "x"))
 	hasCode(t, "observe", err, access.CodeNotFound)
@@ -137,6 +148,11 @@ func TestClassSetAtApprovalSurvivesDrift(t *testing.T) {
 	}
 	tool, _ := o.Current().View.Tool("files", "a")
 	equal(t, "class", o.Current().View.Class(tool), registry.ToolClass{Class: "destroy", Tier: 3})
+	equal(t, "by", tool.ClassBy, "user:ann")
+	gen := o.store.gen
+	if p := o.apply(filesServer); p.Changes() || o.store.gen != gen {
+		t.Error("applying the manifest again takes the class back")
+	}
 	_, err := o.ApproveTool(t.Context(), ann, "files", "a", admin.Approval{Class: &registry.ToolClass{Class: "root", Tier: 3}})
 	hasCode(t, "unknown class", err, access.CodeInvalid)
 }
@@ -270,8 +286,8 @@ func TestCreateAgentMeansTheSameAsAManifest(t *testing.T) {
 	equal(t, "keys", len(a.Keys), 1)
 	equal(t, "leaf", o.evidence.said(), []string{"create Agent bot"})
 	other := open(t)
-	other.apply(string(o.Export()))
-	equal(t, "export", string(other.Export()), string(o.Export()))
+	other.apply(o.export())
+	equal(t, "export", other.export(), o.export())
 	_, err = o.CreateAgent(t.Context(), ann, spec)
 	hasCode(t, "again", err, access.CodeConflict, "is there already")
 	_, err = o.CreateAgent(t.Context(), ann, admin.AgentSpec{ID: "x", Owner: "t", Purpose: "a\nstate: retired"})

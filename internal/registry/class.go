@@ -38,14 +38,18 @@ func (c ToolClass) Words() ([]string, error) {
 	return []string{class}, nil
 }
 
-// Class returns the class and tier of t that count: what a person set for its
-// name in the server's classes, else what was accepted at approval. A definition
-// that is not the approved one gets a tier one higher unless a person set it,
-// and a read of a server with data scopes is a read of labelled data.
+// Class returns the class and tier of t that count: what the server's manifest
+// says for its name, else what a person set at approval, else the proposal that
+// was accepted. A proposal for a definition that is not the approved one gets a
+// tier one higher, and a proposed read of a server with data scopes is a read of
+// labelled data.
 func (v *View) Class(t Tool) ToolClass {
 	s := v.servers[t.Server]
 	if c, ok := s.ClassOf(t.Name); ok {
 		return c
+	}
+	if t.ClassBy != "" {
+		return t.Class
 	}
 	c := t.Class
 	if c.Tier == 0 && len(s.DataScopes) > 0 {

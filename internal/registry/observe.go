@@ -208,11 +208,11 @@ func (o *observer) definition(name string, def rawjson.Value) {
 	}
 	switch {
 	case t.PinDigest == "" && o.baseline:
-		t.Class = ProposeClass(o.kind, def)
+		t = classify(t, def)
 		o.keep(pin(t, raw, o.by(), o.now), ChangeBaseline, before, digest)
 	case t.PinDigest == "" && (!known || t.State != ToolPending || !same):
-		t.State, t.Class = ToolPending, ProposeClass(o.kind, def)
-		o.keep(t, ChangeNew, before, digest)
+		t.State = ToolPending
+		o.keep(classify(t, def), ChangeNew, before, digest)
 	case t.PinDigest == "":
 	case pinned && t.State != ToolApproved:
 		t.State = ToolApproved
@@ -229,9 +229,14 @@ func (o *observer) definition(name string, def rawjson.Value) {
 	}
 }
 
-// by names who approved the baseline: the person who sanctioned the server is in
-// the evidence of that change.
-func (o *observer) by() string { return "baseline" }
+// by names who approved the baseline: who sanctioned the server, where that is
+// known.
+func (o *observer) by() string {
+	if o.server.StateBy == "" {
+		return "baseline"
+	}
+	return o.server.StateBy
+}
 
 func (o *observer) keep(t Tool, k ChangeKind, before, after string) {
 	t.LastSeen = o.now
@@ -268,6 +273,14 @@ func (o *observer) result() Observation {
 	return out
 }
 
+// classify proposes the class of t, unless a person set it.
+func classify(t Tool, def rawjson.Value) Tool {
+	if t.ClassBy == "" {
+		t.Class = ProposeClass(t.Kind(), def)
+	}
+	return t
+}
+
 // pin makes what was last seen the approved definition.
 func pin(t Tool, raw, by string, now time.Time) Tool {
 	t.State = ToolApproved
@@ -276,7 +289,8 @@ func pin(t Tool, raw, by string, now time.Time) Tool {
 	return t
 }
 
-// Approve pins what was last seen and accepts its proposed class. Only a pending
+// Approve pins what was last seen and accepts its proposed class, unless a
+// person set one before: that stays. Only a pending
 // or changed definition can be approved; anything else is a CodeConflict error
 // that names the state.
 func Approve(t Tool, by string, now time.Time) (Tool, error) {
@@ -295,6 +309,6 @@ func Approve(t Tool, by string, now time.Time) (Tool, error) {
 	if digest != t.SeenDigest {
 		return Tool{}, access.Errorf(access.CodeConflict, "the kept definition of %s does not have the digest it was seen with: have its server listed again", what)
 	}
-	t.Class = ProposeClass(t.Kind(), def)
+	t = classify(t, def)
 	return pin(t, raw, by, now), nil
 }

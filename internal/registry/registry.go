@@ -40,6 +40,7 @@ type Agent struct {
 	Keys       []json.RawMessage `json:"keys,omitempty"` // public JWKs, resolved at apply
 	State      AgentState        `json:"state"`
 	StateWhy   string            `json:"stateWhy,omitempty"`
+	StateBy    string            `json:"stateBy,omitempty"` // who put it in its state
 	Created    time.Time         `json:"created"`
 	Changed    time.Time         `json:"changed"`
 }
@@ -69,7 +70,8 @@ type Server struct {
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
 	State      ServerState          `json:"state"`
 	StateWhy   string               `json:"stateWhy,omitempty"`
-	Era        string               `json:"era,omitempty"` // newest revision the upstream was seen to speak
+	StateBy    string               `json:"stateBy,omitempty"` // who put it in its state
+	Era        string               `json:"era,omitempty"`     // newest revision the upstream was seen to speak
 	// Baseline says for each kind of definition when the first listing after
 	// sanction was taken. Only that listing approves what it holds.
 	Baseline map[Kind]time.Time `json:"baseline,omitempty"`
@@ -134,6 +136,7 @@ type Tool struct {
 	Name       string          `json:"name"` // unique in the server, see NameOf
 	State      ToolState       `json:"state"`
 	Class      ToolClass       `json:"class"`
+	ClassBy    string          `json:"classBy,omitempty"`    // who set the class; "" is the proposal
 	Pinned     json.RawMessage `json:"pinned,omitempty"`     // approved definition, raw bytes as received
 	PinDigest  string          `json:"pinDigest,omitempty"`  // "sha256:…" of its canonical form
 	PinRaw     string          `json:"pinRaw,omitempty"`     // "sha256:…" of its raw bytes

@@ -400,7 +400,7 @@ func TestOnlyNamedTransitionsAreAllowed(t *testing.T) {
 	got := map[string]string{}
 	for _, s := range states {
 		for _, verb := range verbs {
-			x, err := registry.ChangeServer(server(s), verb, "why", day)
+			x, err := registry.ChangeServer(server(s), verb, "user:ann", "why", day)
 			switch {
 			case err == nil:
 				got[string(s)] += string(verb) + "→" + string(x.State) + " "
@@ -421,13 +421,13 @@ func TestOnlyNamedTransitionsAreAllowed(t *testing.T) {
 	})
 	orphan := server(registry.ServerTriaged)
 	orphan.Owner = ""
-	if _, err := registry.ChangeServer(orphan, registry.VerbApprove, "", day); access.CodeOf(err) != access.CodeConflict {
+	if _, err := registry.ChangeServer(orphan, registry.VerbApprove, "user:ann", "", day); access.CodeOf(err) != access.CodeConflict {
 		t.Errorf("approving a server without an owner: %v", err)
 	}
 	agents := map[string]string{}
 	for _, s := range []registry.AgentState{registry.AgentActive, registry.AgentSuspended, registry.AgentQuarantined, registry.AgentRetired, ""} {
 		for _, verb := range verbs {
-			if x, err := registry.ChangeAgent(registry.Agent{ID: "a", State: s}, verb, "", day); err == nil {
+			if x, err := registry.ChangeAgent(registry.Agent{ID: "a", State: s}, verb, "user:ann", "", day); err == nil {
 				agents[string(s)] += string(verb) + "→" + string(x.State) + " "
 			}
 		}

@@ -114,21 +114,21 @@ func next[S ~string](what string, rules []rule[S], verb Verb, from S) (S, error)
 	return "", access.Errorf(access.CodeConflict, "%s is %s: it cannot be asked to %s", what, word(from), verb)
 }
 
-// ChangeAgent returns the agent after verb, or a CodeConflict error that names
+// ChangeAgent returns the agent after by asked for verb, or a CodeConflict error that names
 // its state.
-func ChangeAgent(a Agent, verb Verb, why string, now time.Time) (Agent, error) {
+func ChangeAgent(a Agent, verb Verb, by, why string, now time.Time) (Agent, error) {
 	to, err := next(fmt.Sprintf("agent %q", a.ID), agentRules(), verb, a.State)
 	if err != nil {
 		return Agent{}, err
 	}
-	a.State, a.StateWhy, a.Changed = to, why, now
+	a.State, a.StateBy, a.StateWhy, a.Changed = to, by, why, now
 	return a, nil
 }
 
-// ChangeServer returns the server after verb, or a CodeConflict error that
+// ChangeServer returns the server after by asked for verb, or a CodeConflict error that
 // names its state. A server without an owner can only be quarantined, blocked
 // or retired.
-func ChangeServer(s Server, verb Verb, why string, now time.Time) (Server, error) {
+func ChangeServer(s Server, verb Verb, by, why string, now time.Time) (Server, error) {
 	to, err := next(fmt.Sprintf("server %q", s.ID), serverRules(), verb, s.State)
 	if err != nil {
 		return Server{}, err
@@ -136,7 +136,7 @@ func ChangeServer(s Server, verb Verb, why string, now time.Time) (Server, error
 	if s.Owner == "" && to != ServerQuarantined && to != ServerBlocked && to != ServerRetired {
 		return Server{}, access.Errorf(access.CodeConflict, "server %q has no owner: name one in its manifest before it can be %s", s.ID, to)
 	}
-	s.State, s.StateWhy, s.Changed = to, why, now
+	s.State, s.StateBy, s.StateWhy, s.Changed = to, by, why, now
 	return s, nil
 }
 
