@@ -1,6 +1,9 @@
 package pdp_test
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -459,5 +462,66 @@ func BenchmarkGatherFacts(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		pdp.GatherFacts(s, r)
+	}
+}
+
+func TestReasonsFitWhatWasAsked(t *testing.T) {
+	c := content()
+	c.Tools = append(c.Tools, registry.Tool{Server: "files", Name: "#prompt/hi", State: registry.ToolApproved, PinDigest: pin, SeenDigest: pin,
+		Class: registry.ToolClass{Class: "read"}})
+	long := strings.Repeat("é", 300)
+	s := state(t, c, nil, policy.Policy{ID: "no", Cedar: strings.Repeat(`forbid (principal == Mcp::Agent::"other", action, resource);`, 7)},
+		policy.Policy{ID: "ask", Cedar: `@advice("Use the archive.") forbid (principal, action == Mcp::Action::"files/requests/roots", resource);`})
+	for name, tt := range map[string]struct {
+		agent, target string
+		kind          access.Kind
+		reason, help  string
+	}{
+		"tool":     {"bot", "tool_approved", access.KindTool, `no rule permits agent "bot" to call tool "tool_approved" of server "files"`, `to add "files/tool_approved" to its tools`},
+		"prompt":   {"bot", "hi", access.KindPrompt, `no rule permits agent "bot" to get prompt "hi" of server "files"`, `to add "files/prompts/hi" to its tools`},
+		"resource": {"bot", "file:///secret-name", access.KindResource, `no rule permits agent "bot" to read this resource of server "files"`, `to add "files/resources/read" to its tools`},
+		"ask":      {"bot", "sampling", access.KindAsk, `no rule permits agent "bot" to answer the request "sampling" of server "files"`, `the agent's owner, to have a policy permit it`},
+		"advice":   {"bot", "roots", access.KindAsk, `rule "ask" forbids agent "bot" to answer the request "roots" of server "files"`, `Use the archive.`},
+		"long":     {"bot", long, access.KindAsk, "é…\" of server", "to have a policy permit it"},
+		"many":     {"other", "tool_approved", access.KindTool, `rules "no.1", "no.2", "no.3", "no.4", "no.5" and 2 more forbid agent "other" to call`, "will not help"},
+		"two":      {"other", "roots", access.KindServer, `rules "no.1", "no.2", "no.3", "no.4", "no.5" and 2 more forbid agent "other" to use "tools/call" of server "files"`, "will not help"},
+	} {
+		r := request(tt.target)
+		r.Who.Actor.Agent, r.Kind = tt.agent, tt.kind
+		d := pdp.Decide(s, r)
+		if d.Allowed() || !strings.Contains(d.Reason, tt.reason) || !strings.Contains(d.Help, tt.help) {
+			t.Errorf("%s: %q, %q", name, d.Reason, d.Help)
+		}
+		if len(d.Reason) > 600 || strings.Contains(d.Reason, "secret-name") {
+			t.Errorf("%s says too much: %q", name, d.Reason)
+		}
+	}
+	s = state(t, c, nil, policy.Policy{ID: "pair", Cedar: strings.Repeat(`forbid (principal, action == Mcp::Action::"files/tool_approved", resource);`, 2)})
+	if d := pdp.Decide(s, request("tool_approved")); !strings.HasPrefix(d.Reason, `rules "pair.1" and "pair.2" forbid agent "bot"`) {
+		t.Errorf("%q", d.Reason)
+	}
+}
+
+// The cost of a decision does not grow with the number of policies.
+func BenchmarkDecideAmongPolicies(b *testing.B) {
+	for _, n := range []int{10, 100, 1000, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			ps := make([]policy.Policy, n)
+			for i := range ps {
+				ps[i] = policy.Policy{ID: "p" + strconv.Itoa(i), Cedar: fmt.Sprintf(
+					`forbid (principal in Mcp::AgentClass::"c%d", action == Mcp::Action::"files/tool_%d", resource) when { context.input.path like "/etc/*" };`, i, i)}
+			}
+			ps[0].Cedar = `forbid (principal, action == Mcp::Action::"files/tool_approved", resource) when { context.input.path like "/etc/*" || context.session.depth > 3 };`
+			s := state(b, content(), []string{"files/*"}, ps...)
+			r := request("tool_approved")
+			r.Arguments = arguments(b, `{"path":"/srv/a"}`)
+			if d := pdp.Decide(s, r); !d.Allowed() {
+				b.Fatalf("%+v", d)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				pdp.Decide(s, r)
+			}
+		})
 	}
 }

@@ -29,7 +29,9 @@ forbid (principal, action == Mcp::Action::"pay/transfer", resource) when { conte
 		{`{"amount":"500"}`, access.Deny, nil, []string{"pa.2"}},
 		{`{"amount":[500]}`, access.Deny, nil, []string{"pa.2"}},
 		{`{"amount":{"amount":5}}`, access.Deny, nil, []string{"pa.2"}},
-		{`{"amount":5e1}`, access.Deny, nil, []string{"pa.2"}}, // a decimal is not a Long
+		{`{"amount":5e1}`, access.Permit, nil, nil},
+		{`{"amount":5e2}`, access.Deny, []string{"pa.2"}, nil},
+		{`{"amount":50.5}`, access.Deny, nil, []string{"pa.2"}}, // a decimal is not a Long
 		{`{"amount":9223372036854775808}`, access.Deny, nil, []string{"pa.2"}},
 		{`{"amount":1e400}`, access.Deny, nil, []string{"pa.2"}},
 		{`{"amount":0.00001}`, access.Deny, nil, []string{"pa.2"}},

@@ -16,8 +16,7 @@ const (
 	maxInputDepth = 32
 )
 
-// converter turns arguments into a Cedar value: only what some tree names, and
-// a number as its type says where the tool's schema gives one.
+// converter turns arguments into a Cedar value: only what some tree names.
 type converter struct {
 	nodes int
 	bad   bool // something that is read has no exact Cedar value
@@ -124,14 +123,12 @@ func (c *converter) array(v rawjson.Value, shape *typ, depth int) types.Value {
 	return types.NewSet(items...)
 }
 
-// number converts a number: to decimal where the schema says number, to Long
-// where it says integer or the number is written as one, else to decimal.
+// number converts a number by its value, not by how it is written, so that 5,
+// 5.0 and 5e0 are judged alike: to decimal where the schema says number, else to
+// Long if it is whole, else to decimal.
 func (c *converter) number(v rawjson.Value, shape *typ) types.Value {
-	want := kindOf(0)
-	if shape != nil {
-		want = shape.kind
-	}
-	if i, ok := v.Int64(); ok && want != kindDecimal {
+	decimal := shape != nil && shape.kind == kindDecimal
+	if i, ok := v.Int64(); ok && !decimal {
 		return types.Long(i)
 	}
 	scaled, ok := scale4(v.Raw())
@@ -139,7 +136,7 @@ func (c *converter) number(v rawjson.Value, shape *typ) types.Value {
 		c.bad = true
 		return nil
 	}
-	if want == kindLong && scaled%10_000 == 0 {
+	if scaled%10_000 == 0 && !decimal {
 		return types.Long(scaled / 10_000)
 	}
 	d, err := types.NewDecimal(scaled, -4)
