@@ -27,6 +27,12 @@ const (
 	childSecret = "s3cr3t-in-the-environment"
 )
 
+// childEnv is the environment that makes the test binary play a part. Without
+// the setting the race detector makes the end of every process take a second.
+func childEnv(part string) map[string]string {
+	return map[string]string{childPart: part, "GORACE": "atexit_sleep_ms=0"}
+}
+
 func playChild(part string) {
 	switch part {
 	case "echo":
@@ -146,7 +152,7 @@ func childFlood() {
 // childGateway is a gateway with one server process, to be killed.
 func childGateway() {
 	p, err := mcpproxy.StartStdio(context.Background(), mcpproxy.StdioConfig{
-		Command: os.Args[0], Env: map[string]string{childPart: "stubborn"}, Log: slog.New(slog.DiscardHandler),
+		Command: os.Args[0], Env: childEnv("stubborn"), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

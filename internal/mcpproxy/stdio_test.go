@@ -50,9 +50,10 @@ func child(t *testing.T, part string, change func(*mcpproxy.StdioConfig)) (p *mc
 	t.Helper()
 	log, notes = new(notebook), filepath.Join(t.TempDir(), "notes")
 	cfg := mcpproxy.StdioConfig{
-		Command: os.Args[0], Env: map[string]string{childPart: part, childNotes: notes}, StopGrace: 2 * time.Second,
+		Command: os.Args[0], Env: childEnv(part), StopGrace: 2 * time.Second,
 		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	cfg.Env[childNotes] = notes
 	if change != nil {
 		change(&cfg)
 	}
@@ -309,7 +310,7 @@ func TestEnvironmentIsClean(t *testing.T) {
 	}
 	home := homes[0]
 	want := []string{
-		"EXTRA=from the manifest", "HOME=" + home, "LANG=C.UTF-8", "PATH=" + os.Getenv("PATH"),
+		"EXTRA=from the manifest", "GORACE=atexit_sleep_ms=0", "HOME=" + home, "LANG=C.UTF-8", "PATH=" + os.Getenv("PATH"),
 		childPart + "=env", childNotes + "=" + notes, "TMPDIR=" + filepath.Join(home, "tmp"), "TOKEN=" + childSecret,
 	}
 	sortStrings := cmp.Transformer("sort", func(in []string) map[string]bool {
@@ -346,7 +347,7 @@ func TestUnfitStartFails(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	log := slog.New(slog.DiscardHandler)
-	self, part := os.Args[0], map[string]string{childPart: "echo"}
+	self, part := os.Args[0], childEnv("echo")
 	for name, cfg := range map[string]mcpproxy.StdioConfig{
 		"no logger":       {Command: self, Env: part},
 		"no command":      {Log: log},
@@ -668,7 +669,7 @@ func TestProcessesLeaveNothingBehind(t *testing.T) {
 			part = "family"
 		}
 		p, err := mcpproxy.StartStdio(t.Context(), mcpproxy.StdioConfig{
-			Command: os.Args[0], Env: map[string]string{childPart: part}, StopGrace: stdioPatience, Log: slog.New(slog.DiscardHandler),
+			Command: os.Args[0], Env: childEnv(part), StopGrace: stdioPatience, Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			t.Fatal(err)
