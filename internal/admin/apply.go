@@ -49,6 +49,9 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		p.draft.next = next
 		for i := range plan.Items {
 			it := &plan.Items[i]
+			if it.Action == ActionUnchanged {
+				continue
+			}
 			it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
 		}
 		return p.draft, nil

@@ -125,11 +125,7 @@ func (a *Admin) execute(ctx context.Context, actor Actor, cur *Current, d *draft
 	if err != nil {
 		return a.doubt(ctx, p, err)
 	}
-	view, err := registry.NewView(withGeneration(next.View.Content(), gen))
-	if err != nil {
-		return err
-	}
-	a.current.Store(&Current{View: view, Set: next.Set, Policies: next.Policies, Monitor: next.Monitor})
+	a.current.Store(&Current{View: next.View.At(gen), Set: next.Set, Policies: next.Policies, Monitor: next.Monitor})
 	a.forget(ctx)
 	return nil
 }
@@ -253,46 +249,57 @@ func (a *Admin) settle(ctx context.Context) error {
 
 // after returns the state the draft leads to, validated whole.
 func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
-	c := cur.View.Content()
-	agents := merge(c.Agents, func(x registry.Agent) string { return x.ID }, d.changes.Agents)
-	servers := merge(c.Servers, func(x registry.Server) string { return x.ID }, d.changes.Servers)
-	teams := merge(c.Teams, func(x registry.Team) string { return x.ID }, d.changes.Teams)
-	tools := merge(c.Tools, func(x registry.Tool) ToolKey { return ToolKey{x.Server, x.Name} }, d.changes.Tools)
-	policies := merge(cur.Policies, func(x policy.Policy) string { return x.ID }, d.changes.Policies)
-	return a.build(registry.Content{Generation: c.Generation, Agents: agents, Servers: servers, Tools: tools, Teams: teams}, policies)
-}
-
-func merge[K comparable, T any](old []T, key func(T) K, changes map[K]*T) []T {
-	if len(changes) == 0 {
-		return old
-	}
-	all := make(map[K]T, len(old)+len(changes))
-	order := make([]K, 0, len(old)+len(changes))
-	for _, x := range old {
-		all[key(x)] = x
-		order = append(order, key(x))
-	}
-	for k, x := range changes {
-		if _, known := all[k]; !known {
-			order = append(order, k)
+	c := d.changes
+	delta := registry.Delta{Agents: c.Agents, Servers: c.Servers, Teams: c.Teams, Tools: map[string]map[string]*registry.Tool{}}
+	for k, t := range c.Tools {
+		if delta.Tools[k.Server] == nil {
+			delta.Tools[k.Server] = map[string]*registry.Tool{}
 		}
-		if x == nil {
-			delete(all, k)
+		delta.Tools[k.Server][k.Tool] = t
+	}
+	view := cur.View.With(delta)
+	if !recompiles(cur.View, c) {
+		return &Current{View: view, Set: cur.Set, Policies: cur.Policies, Monitor: a.cfg.Mode.monitors(view, cur.Policies)}, nil
+	}
+	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
+	for _, p := range cur.Policies {
+		policies[p.ID] = p
+	}
+	for id, p := range c.Policies {
+		if p == nil {
+			delete(policies, id)
 		} else {
-			all[k] = *x
+			policies[id] = *p
 		}
 	}
-	out := make([]T, 0, len(all))
-	for _, k := range order {
-		if x, ok := all[k]; ok {
-			out = append(out, x)
-			delete(all, k)
-		}
-	}
-	return out
+	return a.compile(view, slices.Collect(maps.Values(policies)))
 }
 
-func withGeneration(c registry.Content, g uint64) registry.Content { c.Generation = g; return c }
+// recompiles reports whether a change touches what policies are compiled
+// against (see catalog). A suspension or a drift does not, so that it takes
+// effect without that wait.
+func recompiles(v *registry.View, c Changes) bool {
+	for id, s := range c.Servers {
+		old, ok := v.Server(id)
+		if !ok || s == nil || old.Pinning != s.Pinning || !maps.Equal(old.Classes, s.Classes) {
+			return true
+		}
+	}
+	for id, x := range c.Agents {
+		old, ok := v.Agent(id)
+		if !ok || x == nil || old.Class != x.Class || !old.Expires.Equal(x.Expires) || !slices.Equal(old.Tools, x.Tools) || old.State == registry.AgentRetired || x.State == registry.AgentRetired {
+			return true
+		}
+	}
+	for k, t := range c.Tools {
+		old, _ := v.Tool(k.Server, k.Tool)
+		s, _ := v.Server(k.Server)
+		if t == nil || s.Pinning == registry.PinningObserve || old.PinDigest != t.PinDigest || t.PinDigest != "" && old.Class.Class != t.Class.Class {
+			return true
+		}
+	}
+	return len(c.Policies) > 0
+}
 
 // refresh loads what another node committed.
 func (a *Admin) refresh(ctx context.Context) error {
@@ -339,7 +346,11 @@ func (a *Admin) build(c registry.Content, policies []policy.Policy) (*Current, e
 	if err != nil {
 		return nil, err
 	}
-	policies = slices.SortedFunc(slices.Values(policies), func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
+	return a.compile(view, policies)
+}
+
+func (a *Admin) compile(view *registry.View, policies []policy.Policy) (*Current, error) {
+	slices.SortFunc(policies, func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
 	set, err := policy.Compile(policies, catalog(view))
 	if err != nil {
 		return nil, compileError(err)

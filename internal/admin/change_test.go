@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -379,5 +380,40 @@ func TestBareGatewayMonitorsUntilSomethingStands(t *testing.T) {
 		equal(t, string(mode)+" with a team", o.Current().Monitor, want[0])
 		o.apply("kind: Agent\nid: a\nowner: t\n")
 		equal(t, string(mode)+" with an agent", o.Current().Monitor, want[1])
+	}
+}
+
+// What a change installs must be what a restart would load and compile.
+func TestInstalledStateEqualsWhatARestartLoads(t *testing.T) {
+	for seed := range uint64(20) {
+		o := randomState(t, rand.New(rand.NewPCG(seed, 2)))
+		o.apply("kind: Agent\nid: a0\nowner: t\ntools: [\"s0/*\"]\nclass: coding\n")
+		check := func(after string) {
+			t.Helper()
+			again := reopen(t, o.store, &evidence{}, "")
+			equal(t, after+": content", through(o.Current().View.Content()), through(again.Current().View.Content()))
+			equal(t, after+": policy set", o.Current().Set.Digest(), again.Current().Set.Digest())
+			equal(t, after+": schema", o.Current().Set.Schema(), again.Current().Set.Schema())
+		}
+		check("random state")
+		o.listing("s0", "read", "again different")
+		check("drift")
+		for _, tool := range o.Current().View.Tools("s0") {
+			for _, verb := range []registry.Verb{registry.VerbQuarantine, registry.VerbRelease} {
+				if _, err := o.ChangeTool(t.Context(), ann, "s0", tool.Name, verb, ""); err != nil && access.CodeOf(err) != access.CodeConflict {
+					t.Fatal(err)
+				}
+			}
+			if _, err := o.ApproveTool(t.Context(), ann, "s0", tool.Name, admin.Approval{Class: &registry.ToolClass{Class: "read"}}); err != nil && access.CodeOf(err) != access.CodeConflict {
+				t.Fatal(err)
+			}
+			check("approval of " + tool.Name)
+		}
+		for _, verb := range []registry.Verb{registry.VerbSuspend, registry.VerbRetire} {
+			if _, err := o.ChangeAgent(t.Context(), ann, "a0", verb, ""); err != nil && access.CodeOf(err) != access.CodeConflict {
+				t.Fatal(err)
+			}
+			check(string(verb))
+		}
 	}
 }

@@ -230,7 +230,7 @@ func (a *authority) DevelopmentToken(_ context.Context, r admin.TokenRequest) (i
 // office is an Admin with everything around it.
 type office struct {
 	*admin.Admin
-	t         *testing.T
+	t         testing.TB
 	store     *memory
 	evidence  *evidence
 	vault     *vault
@@ -242,7 +242,7 @@ func open(t *testing.T) *office {
 	return reopen(t, newMemory(), &evidence{}, admin.ModeEnforce)
 }
 
-func reopen(t *testing.T, m *memory, e *evidence, mode admin.Mode) *office {
+func reopen(t testing.TB, m *memory, e *evidence, mode admin.Mode) *office {
 	t.Helper()
 	o := &office{t: t, store: m, evidence: e, vault: &vault{values: map[string]string{}, list: map[string]credential.Secret{}}, authority: &authority{}}
 	a, err := admin.New(t.Context(), admin.Config{Node: "n1", Mode: mode}, o.deps())
@@ -305,7 +305,7 @@ func (o *office) state(server, tool string) registry.ToolState {
 	return t.State
 }
 
-func equal[T any](t *testing.T, what string, got, want T) {
+func equal[T any](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("%s (-want +got):\n%s", what, d)

@@ -37,7 +37,7 @@ type Item struct {
 	// Dangers says what is unsafe about it; Notes what a reader should know.
 	Dangers []string `json:"dangers,omitempty"`
 	Notes   []string `json:"notes,omitempty"`
-	Before  string   `json:"before,omitempty"` // digest
+	Before  string   `json:"before,omitempty"` // digest, where something changes
 	After   string   `json:"after,omitempty"`
 }
 

@@ -470,6 +470,30 @@ func TestTwoEntriesOfOneNameMakeNoView(t *testing.T) {
 	}
 }
 
+func TestViewIsNotChangedByWhatComesAfterIt(t *testing.T) {
+	pinned := registry.Tool{Server: "files", Name: "a", State: registry.ToolApproved, PinDigest: "sha256:x"}
+	before := view(t, server(registry.ServerSanctioned), pinned)
+	blocked, gone := server(registry.ServerBlocked), pinned
+	gone.State = registry.ToolAbsent
+	after := before.With(registry.Delta{
+		Servers: map[string]*registry.Server{"files": &blocked, "new": {ID: "new"}}, Agents: map[string]*registry.Agent{"x": {ID: "x"}},
+		Tools: map[string]map[string]*registry.Tool{"files": {"a": &gone, "b": {Server: "files", Name: "b"}}, "new": {"c": {Server: "new", Name: "c"}}},
+	}).At(8)
+	if _, st := before.Callable("files", "a"); !st.OK || len(before.Servers()) != 1 || len(before.Agents()) != 0 || len(before.Tools("files")) != 1 || before.Generation() != 7 {
+		t.Error("the view before changed")
+	}
+	rebuilt, err := registry.NewView(after.Content())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "content", after.Content(), rebuilt.Content())
+	want(t, "generation", after.Generation(), uint64(8))
+	want(t, "servers", len(after.Servers()), 2)
+	want(t, "tools", len(after.Content().Tools), 3)
+	removed := after.With(registry.Delta{Servers: map[string]*registry.Server{"new": nil}, Tools: map[string]map[string]*registry.Tool{"new": {"c": nil}}})
+	want(t, "removed", len(removed.Servers())+len(removed.Content().Tools), 3)
+}
+
 func TestDigestCoversUnknownMembersAndIgnoresSpelling(t *testing.T) {
 	of := func(s string) string {
 		c, _, err := registry.DigestRaw([]byte(s))

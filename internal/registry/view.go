@@ -66,6 +66,51 @@ func NewView(c Content) (*View, error) {
 	return v, nil
 }
 
+// Delta is a change of a catalog. A nil value removes the entry.
+type Delta struct {
+	Agents  map[string]*Agent
+	Servers map[string]*Server
+	Teams   map[string]*Team
+	Tools   map[string]map[string]*Tool // server → Tool.Name
+}
+
+// With returns the view after d, sharing what d does not touch.
+func (v *View) With(d Delta) *View {
+	w := &View{generation: v.generation, agents: with(v.agents, d.Agents), servers: with(v.servers, d.Servers), teams: with(v.teams, d.Teams), tools: v.tools}
+	if len(d.Tools) > 0 {
+		w.tools = maps.Clone(v.tools)
+		for server, changes := range d.Tools {
+			w.tools[server] = with(v.tools[server], changes)
+		}
+	}
+	w.agentIDs = slices.Sorted(maps.Keys(w.agents))
+	w.serverIDs = slices.Sorted(maps.Keys(w.servers))
+	return w
+}
+
+func with[T any](old map[string]T, changes map[string]*T) map[string]T {
+	if len(changes) == 0 {
+		return old
+	}
+	out := make(map[string]T, len(old)+len(changes))
+	maps.Copy(out, old)
+	for k, x := range changes {
+		if x == nil {
+			delete(out, k)
+		} else {
+			out[k] = *x
+		}
+	}
+	return out
+}
+
+// At returns the view under another generation: the one it was committed as.
+func (v *View) At(generation uint64) *View {
+	w := *v
+	w.generation = generation
+	return &w
+}
+
 // Generation returns the generation the view was made from.
 func (v *View) Generation() uint64 { return v.generation }
 
