@@ -28,6 +28,7 @@ type call struct {
 	minted []byte // progress token sent upstream, nil if the client's own
 	sent   []byte // request id sent upstream
 	timer  *time.Timer
+	latest time.Time // when the call ends at the latest
 	cut    context.CancelCauseFunc
 	listed []byte // filtered list of a list result, nil if nothing is removed
 }
@@ -181,11 +182,10 @@ func (c *call) context() (context.Context, func()) {
 	ctx, cut := context.WithCancelCause(parent)
 	c.cut = cut
 	timeout := access.Errorf(access.CodeTimeout, "the upstream did not answer in time")
+	c.latest = time.Now().Add(c.in.p.cfg.CallMax)
 	c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() { cut(timeout) })
-	last := time.AfterFunc(c.in.p.cfg.CallMax, func() { cut(timeout) })
 	return ctx, func() {
 		c.timer.Stop()
-		last.Stop()
 		cut(context.Canceled)
 	}
 }
@@ -225,19 +225,22 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
-	} else {
-		l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
-		if err != nil {
-			return nil, access.ReachNo, err
-		}
-		bad := false
-		defer func() { release(bad) }()
-		c.link, c.peer = l, pr
 		rep, reach, err := c.send(ctx, d)
-		bad = brokenLink(err)
+		if brokenLink(err) {
+			c.in.p.drop(c.sess) // the client is told to initialize again
+		}
 		return rep, reach, err
 	}
-	return c.send(ctx, d)
+	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
+	bad := false
+	defer func() { release(bad) }()
+	c.link, c.peer = l, pr
+	rep, reach, err := c.send(ctx, d)
+	bad = brokenLink(err)
+	return rep, reach, err
 }
 
 // brokenLink reports whether err means that the conversation is over.
@@ -328,16 +331,18 @@ func (c *call) retry(ms string) error {
 // note relays a notification that belongs to this request and drops any other.
 func (c *call) note(msg []byte, v rawjson.Value) error {
 	name, _ := v.Get("method").Str()
-	c.timer.Reset(c.in.p.cfg.CallTimeout) // progress extends the wait, never past CallMax
+	if wait := min(c.in.p.cfg.CallTimeout, time.Until(c.latest)); wait > 0 && c.timer.Stop() {
+		c.timer.Reset(wait) // progress extends the wait, never past CallMax
+	}
 	params := v.Get("params")
 	switch name {
 	case "notifications/progress":
-		token := c.in.msg.meta.Get("progressToken")
-		if !token.Exists() {
+		token, got := c.in.msg.meta.Get("progressToken"), params.Get("progressToken")
+		if !token.Exists() || (c.minted == nil && !sameID(got, token)) || (c.minted != nil && string(got.Raw()) != string(c.minted)) {
 			return nil
 		}
 		if c.minted != nil {
-			s, e := params.Get("progressToken").Span()
+			s, e := got.Span()
 			msg = rawjson.Splice(msg, rawjson.Edit{Start: s, End: e, Text: token.Raw()})
 		}
 	case "notifications/message":

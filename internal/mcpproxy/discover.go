@@ -15,7 +15,7 @@ func (c *call) discover() {
 		if err != nil {
 			return err
 		}
-		_, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+		l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
 		if err != nil {
 			return err
 		}
@@ -27,7 +27,7 @@ func (c *call) discover() {
 			}
 			result = rawjson.AppendString(result, v)
 		}
-		result = append(append(result, `],"capabilities":`...), carried(pr, true)...)
+		result = append(append(result, `],"capabilities":`...), carried(pr, true, streams(l))...)
 		if pr.instructions != nil {
 			result = append(append(result, `,"instructions":`...), d.Scrub(pr.instructions)...)
 		}
@@ -40,9 +40,12 @@ func (c *call) discover() {
 	})
 }
 
+// streams reports whether a modern client's subscriptions can be carried.
+func streams(l link) bool { _, ok := l.(httpModern); return ok }
+
 // carried is the upstream's capabilities as the gateway carries them to a
 // client of the given era: what would not work is not advertised.
-func carried(pr *peer, modern bool) []byte {
+func carried(pr *peer, modern, streams bool) []byte {
 	drop := []string{"tasks", "extensions"}
 	if modern != pr.modern {
 		drop = append(drop, "experimental", "logging")
@@ -58,8 +61,8 @@ func carried(pr *peer, modern bool) []byte {
 			continue
 		}
 		raw := v.Raw()
-		if modern != pr.modern && v.Kind() == rawjson.Object {
-			// Change notifications are not carried across revisions.
+		if !streams && v.Kind() == rawjson.Object {
+			// Change notifications have no stream to travel on.
 			raw = without(v, []string{"listChanged", "subscribe"})
 		}
 		if len(out) > 1 {

@@ -70,6 +70,9 @@ func newTarget(p *Proxy, s registry.Server) (*target, error) {
 
 // same reports whether s is reached as t does.
 func (t *target) same(s registry.Server) bool {
+	if t.server.Changed.Equal(s.Changed) {
+		return true
+	}
 	return reflect.DeepEqual(t.server.Transport, s.Transport) && reflect.DeepEqual(t.server.Credential, s.Credential)
 }
 
