@@ -1,0 +1,34 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// Writer gives tests the database itself, to do what only an accident or an
+// attacker does.
+func (s *Store) Writer() *sql.DB { return s.writer }
+
+// OpenAt opens a database and brings it to an earlier schema version only.
+func OpenAt(ctx context.Context, cfg Config, version int64) (*Store, error) {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.provider()
+	if err != nil {
+		return nil, err
+	}
+	_, err = p.UpTo(ctx, version)
+	return s, err
+}
+
+// SchemaVersion returns the newest version this Rutile knows.
+func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
+	p, err := s.provider()
+	if err != nil {
+		return 0, err
+	}
+	_, know, err := p.GetVersions(ctx)
+	return know, err
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+)
+
+// rowColumns are what PutRows fills, in the order of rowArgs.
+const rowColumns = `origin, idx, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, words, doc`
+
+const rowWidth = 16
+
+// PutRows stores rows and the watermark in one transaction. Rows already there
+// are left as they are, and the watermark never goes back.
+func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, watermark uint64) error {
+	const doing = "indexing evidence"
+	if err := checkKey("the origin of evidence", origin); err != nil {
+		return err
+	}
+	if watermark > math.MaxInt64 {
+		return access.Errorf(access.CodeInvalid, "the watermark %d is larger than a log can be", watermark)
+	}
+	args := make([]any, 0, len(rows)*rowWidth)
+	for i := range rows {
+		var err error
+		if args, err = appendRow(args, origin, &rows[i]); err != nil {
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+	}
+	return s.write(ctx, doing, func(tx *sql.Tx) error {
+		if err := insert(ctx, tx, `INSERT INTO evidence (`+rowColumns+`) VALUES %s ON CONFLICT (idx, origin) DO NOTHING`, rowWidth, args); err != nil {
+			return err
+		}
+		if err := insertPolicies(ctx, tx, origin, rows); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO evidence_marks (origin, size) VALUES ($1, $2)
+			ON CONFLICT (origin) DO UPDATE SET size = excluded.size WHERE excluded.size > evidence_marks.size`, origin, int64(watermark))
+		return err
+	})
+}
+
+// appendRow appends the columns of a row. What it says is kept whole in the
+// document; the columns hold what both databases can index.
+func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
+	if r.Index > math.MaxInt64 {
+		return nil, access.Errorf(access.CodeInvalid, "the index %d is larger than a log can be", r.Index)
+	}
+	kept := *r
+	kept.Origin, kept.At = origin, exact(r.At)
+	doc, err := json.Marshal(kept)
+	if err != nil {
+		return nil, access.Errorf(access.CodeInvalid, "the row of leaf %d holds a time that cannot be kept", r.Index)
+	}
+	kind := field(r.Type)
+	if kind == nil {
+		kind = ""
+	}
+	return append(args, origin, int64(r.Index), micros(kept.At), kind, field(r.Decision), field(r.Outcome), field(r.Status),
+		field(r.Agent), field(r.Subject), field(r.Session), field(r.Task), field(r.Server), field(r.Tool), field(r.TraceID),
+		strings.Join(words(r.Text), " "), string(doc)), nil
+}
+
+// insertPolicies says by which policies the rows can be found. It does so for
+// rows already there too: a dropping that was interrupted may have left them
+// without.
+func insertPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit.Row) error {
+	var args []any
+	for i := range rows {
+		for _, p := range rows[i].Policies {
+			if id := field(p); id != nil {
+				args = append(args, id, int64(rows[i].Index), origin)
+			}
+		}
+	}
+	return insert(ctx, tx, `INSERT INTO evidence_policies (policy, idx, origin) VALUES %s ON CONFLICT (policy, idx, origin) DO NOTHING`, 3, args)
+}
+
+// batches are how many rows one statement inserts. A few fixed sizes keep the
+// number of statements to prepare small.
+func batches() []int { return []int{64, 8, 1} }
+
+// insert runs the statement for all rows of args, of the given width.
+func insert(ctx context.Context, tx *sql.Tx, statement string, width int, args []any) error {
+	for _, n := range batches() {
+		if len(args) < n*width {
+			continue
+		}
+		stmt, err := tx.PrepareContext(ctx, fmt.Sprintf(statement, tuples(n, width)))
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		for len(args) >= n*width {
+			if _, err := stmt.ExecContext(ctx, args[:n*width]...); err != nil {
+				return err
+			}
+			args = args[n*width:]
+		}
+	}
+	return nil
+}
+
+// tuples returns "($1, $2), ($3, $4)" for n rows of the given width.
+func tuples(n, width int) string {
+	var b strings.Builder
+	for i := range n * width {
+		switch {
+		case i == 0:
+			b.WriteString("(")
+		case i%width == 0:
+			b.WriteString("), (")
+		default:
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "$%d", i+1)
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// Watermark returns how much of the log of origin is indexed.
+func (s *Store) Watermark(ctx context.Context, origin string) (uint64, error) {
+	if err := checkKey("the origin of evidence", origin); err != nil {
+		return 0, err
+	}
+	var size int64
+	_, err := s.one(ctx, "reading how far evidence is indexed", `SELECT size FROM evidence_marks WHERE origin = $1`, []any{origin}, []any{&size})
+	return uint64(size), err
+}
+
+// dropBatch is how many rows one transaction of DropRows removes, so that calls
+// need not wait for all of them.
+const dropBatch = 5000
+
+// DropRows removes the watermark and all rows of origin. If it is interrupted
+// rows may be left; called again it removes them.
+func (s *Store) DropRows(ctx context.Context, origin string) error {
+	const doing = "dropping the index of evidence"
+	if err := checkKey("the origin of evidence", origin); err != nil {
+		return err
+	}
+	// The watermark goes first: without it everything is indexed again.
+	err := s.write(ctx, doing, func(tx *sql.Tx) error {
+		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_policies WHERE origin = $1`} {
+			if _, err := tx.ExecContext(ctx, query, origin); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for n := int64(1); err == nil && n > 0; {
+		n, err = s.exec(ctx, doing, `DELETE FROM evidence WHERE origin = $1
+			AND idx IN (SELECT idx FROM evidence WHERE origin = $1 ORDER BY idx LIMIT $2)`, origin, int64(dropBatch))
+	}
+	return err
+}

@@ -1,0 +1,5 @@
+package store_test
+
+const childEnv = "RUTILE_STORE_CHILD"
+
+func child() int { return 1 }

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+)
+
+// Bounds of a query.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+	maxTypes     = 32
+	maxQuery     = 32 // words
+)
+
+// Search returns the rows q selects, newest first unless q is ascending. Since
+// is included, Until is not. Text selects the rows that hold all of its words;
+// it has no syntax. A text without any word is an access.CodeInvalid error.
+func (s *Store) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
+	query, args, err := s.searchSQL(q)
+	if err != nil {
+		return nil, err
+	}
+	var out []audit.Row
+	err = s.read(ctx, "searching the evidence", func(tx *sql.Tx) error {
+		out = nil
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var idx int64
+			var doc string
+			if err := r.Scan(&idx, &doc); err != nil {
+				return err
+			}
+			var row audit.Row
+			if err := decode("evidence", strconv.FormatInt(idx, 10), doc, &row); err != nil {
+				return err
+			}
+			row.At = exact(row.At)
+			out = append(out, row)
+			return nil
+		}, query, args...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// selection collects conditions and their parameters.
+type selection struct {
+	where []string
+	args  []any
+}
+
+// param returns the placeholder of a new parameter.
+func (s *selection) param(v any) string {
+	s.args = append(s.args, v)
+	return "$" + strconv.Itoa(len(s.args))
+}
+
+func (s *selection) add(condition string, v any) {
+	s.where = append(s.where, fmt.Sprintf(condition, s.param(v)))
+}
+
+func (s *selection) equal(column, value string) {
+	if v := field(value); v != nil {
+		s.add(column+" = %s", v)
+	}
+}
+
+func (s *selection) time(condition string, t time.Time) {
+	if !t.IsZero() {
+		s.add(condition, micros(t))
+	}
+}
+
+// searchSQL returns the statement for q. Everything of q but its order is a
+// parameter.
+func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
+	var sel selection
+	if len(q.Types) > maxTypes {
+		return "", nil, access.Errorf(access.CodeInvalid, "the search names %d types, more than %d", len(q.Types), maxTypes)
+	}
+	if len(q.Types) > 0 {
+		in := make([]string, len(q.Types))
+		for i, t := range q.Types {
+			v := field(t)
+			if v == nil {
+				v = ""
+			}
+			in[i] = sel.param(v)
+		}
+		sel.where = append(sel.where, "type IN ("+strings.Join(in, ", ")+")")
+	}
+	for _, f := range []struct{ column, value string }{
+		{"agent", q.Agent}, {"subject", q.Subject}, {"session", q.Session}, {"task", q.Task}, {"server", q.Server}, {"tool", q.Tool},
+		{"decision", q.Decision}, {"outcome", q.Outcome}, {"status", q.Status}, {"trace", q.Trace},
+	} {
+		sel.equal(f.column, f.value)
+	}
+	if p := field(q.Policy); p != nil {
+		sel.add("(idx, origin) IN (SELECT idx, origin FROM evidence_policies WHERE policy = %s)", p)
+	}
+	if q.Text != "" {
+		found := words(q.Text)
+		switch {
+		case len(found) == 0:
+			return "", nil, access.Errorf(access.CodeInvalid, "the text to look for holds no word: give letters or digits")
+		case len(found) > maxQuery:
+			return "", nil, access.Errorf(access.CodeInvalid, "the text to look for has %d words, more than %d", len(found), maxQuery)
+		}
+		sel.add(s.dialect.contains, s.dialect.allWords(found))
+	}
+	sel.time("at >= %s", q.Since)
+	sel.time("at < %s", q.Until)
+	if q.Before > 0 && q.Before <= math.MaxInt64 {
+		sel.add("idx < %s", int64(q.Before))
+	}
+	if q.Ascending && q.After > 0 {
+		sel.add("idx > %s", int64(min(q.After, math.MaxInt64)))
+	}
+	order := "idx DESC, origin DESC"
+	if q.Ascending {
+		order = "idx, origin"
+	}
+	query := "SELECT idx, doc FROM evidence"
+	if len(sel.where) > 0 {
+		query += " WHERE " + strings.Join(sel.where, " AND ")
+	}
+	limit := q.Limit
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	query += " ORDER BY " + order + " LIMIT " + sel.param(int64(min(limit, maxLimit)))
+	return query, sel.args, nil
+}
