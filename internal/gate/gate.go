@@ -202,6 +202,19 @@ func (g *Gate) check(ctx context.Context, r *access.Request) (access.Decision, e
 	return dec, nil
 }
 
+// Refuse records a request that was turned away before it could be decided,
+// where its token shows whose it was.
+func (g *Gate) Refuse(ctx context.Context, r *access.Request, why string) error {
+	ctx = g.meter.Start(ctx, r)
+	dec := access.Decision{ID: r.ID, Class: access.ClassAgent, Reason: why}
+	_, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec})
+	if err != nil {
+		err = evidenceError("recording the verdict", err)
+	}
+	g.meter.End(ctx, r, &dec, "", err)
+	return err
+}
+
 // Lease opens the server's credential for a request of the gateway itself that
 // Check permitted: a list or a handshake. It is nil if the server needs none.
 func (g *Gate) Lease(ctx context.Context, r *access.Request, dec *access.Decision) (*Dispatch, error) {
