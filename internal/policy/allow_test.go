@@ -297,3 +297,12 @@ func TestCompileIsDeterministic(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestIdlePatternsAreReported(t *testing.T) {
+	c := policy.Catalog{Servers: []policy.ServerInfo{{ID: "s"}, {ID: "new"}}, Tools: []policy.ToolInfo{{Server: "s", Name: "list"}},
+		AllowLists: []policy.AllowList{{Agent: "bot", Patterns: []string{"s/l*", "s/lsit*", "new/x*", "s/*", "s/exact", "s/prompts/*"}}}}
+	r := policy.Check(nil, c)
+	if len(r.Errors) != 0 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0].Message, `"s/lsit*" covers none`) {
+		t.Errorf("%v %v", r.Errors, r.Warnings)
+	}
+}

@@ -246,7 +246,10 @@ func (b *builder) allow(l *AllowList) {
 		b.problem(SeverityError, src, 1, 1, "%q cannot be the id of an agent", l.Agent)
 		return
 	}
-	actions, errs := expand(*l, b.catalog)
+	actions, idle, errs := expand(*l, b.catalog)
+	for _, text := range idle {
+		b.problem(SeverityWarning, src, 1, 1, "tools of agent %s: %q covers none of the approved tools", l.Agent, text)
+	}
 	for _, err := range errs {
 		b.problem(SeverityError, src, 1, 1, "tools of agent %s: %v", l.Agent, err)
 	}

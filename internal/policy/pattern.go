@@ -89,9 +89,9 @@ func match(pattern, s string) bool {
 // the catalog holds; a name without "*" covers itself, known or not, so that it
 // can be granted before the server is first seen. The registry still hides what
 // nobody approved.
-func expand(l AllowList, c *Catalog) (map[string][]string, []error) {
-	out := make(map[string][]string)
-	var errs []error
+// idle are the globs that cover nothing although their server has tools.
+func expand(l AllowList, c *Catalog) (out map[string][]string, idle []string, errs []error) {
+	out = make(map[string][]string)
 	for _, text := range l.Patterns {
 		p, err := ParsePattern(text)
 		if err != nil {
@@ -102,9 +102,11 @@ func expand(l AllowList, c *Catalog) (map[string][]string, []error) {
 			out[p.Server] = append(out[p.Server], text)
 			continue
 		}
+		covers, listed := false, false
 		for _, s := range c.Servers {
 			if match(p.Server, s.ID) {
-				out[s.ID] = append(out[s.ID], p.open(s.ID)...)
+				open := p.open(s.ID)
+				out[s.ID], covers = append(out[s.ID], open...), covers || open != nil
 			}
 		}
 		for _, t := range c.Tools {
@@ -112,9 +114,13 @@ func expand(l AllowList, c *Catalog) (map[string][]string, []error) {
 			if kind == "" {
 				kind = access.KindTool
 			}
+			listed = listed || match(p.Server, t.Server)
 			if p.Covers(t.Server, kind, t.Name) {
-				out[t.Server] = append(out[t.Server], t.action())
+				out[t.Server], covers = append(out[t.Server], t.action()), true
 			}
+		}
+		if listed && !covers {
+			idle = append(idle, text)
 		}
 	}
 	for s, actions := range out {
@@ -125,7 +131,7 @@ func expand(l AllowList, c *Catalog) (map[string][]string, []error) {
 		slices.Sort(actions)
 		out[s] = slices.Compact(actions)
 	}
-	return out, errs
+	return out, idle, errs
 }
 
 // open returns the actions p covers on server whatever the catalog holds:
