@@ -126,13 +126,16 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	return c, c.check()
 }
 
-var lineAt = regexp.MustCompile(`line (\d+)`)
+var (
+	lineAt = regexp.MustCompile(`line (\d+)`)
+	mark   = regexp.MustCompile(`\bL(\d+)\.C(\d+)\b`)
+)
 
 // yamlReason is the decoder's own text on one line: it names lines and keys,
 // not values.
 func yamlReason(err error) string {
 	text := strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
-	text = strings.TrimPrefix(text, "yaml: ")
+	text = mark.ReplaceAllString(strings.TrimPrefix(text, "yaml: "), "line $1, column $2")
 	if !lineAt.MatchString(text) {
 		return "the configuration is not valid YAML: " + text
 	}
