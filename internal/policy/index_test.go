@@ -23,10 +23,10 @@ func randomPolicy(r *rand.Rand) string {
 		return `Mcp::Action::"` + pick(r, "s1/a", "s1/b", "s2/a", "read", "write", "destroy", "egress", "call", "discover", "s1/prompts/*", "s1/prompts/p", "s1/resources/read", "s1/tools/list", "s1/requests/sampling") + `"`
 	}
 	principal := pick(r, `principal`, `principal`, `principal == Mcp::Agent::"x"`, `principal in Mcp::AgentClass::"c"`,
-		`principal is Mcp::Agent`, `principal is Mcp::Agent in Mcp::AgentClass::"c"`, `principal in Mcp::Agent::"y"`, `principal == Mcp::AgentClass::"c"`)
+		`principal is Mcp::Agent`, `principal is Mcp::Agent in Mcp::AgentClass::"c"`, `principal in Mcp::Agent::"y"`, `principal is Mcp::Human`, `principal == Mcp::AgentClass::"c"`)
 	act := pick(r, `action`, `action == `+action(), `action in `+action(), `action in [`+action()+`, `+action()+`, `+action()+`]`)
 	resource := pick(r, `resource`, `resource`, `resource == Mcp::Tool::"s1/a"`, `resource in Mcp::Server::"s1"`, `resource in Mcp::ToolClass::"write"`,
-		`resource is Mcp::Tool`, `resource is Mcp::Tool in Mcp::Server::"s2"`, `resource == Mcp::Server::"s1"`)
+		`resource is Mcp::Tool`, `resource is Mcp::Tool in Mcp::Server::"s2"`, `resource is Mcp::Server`, `resource is Mcp::Server in Mcp::Server::"s1"`, `resource == Mcp::Server::"s1"`)
 	leaf := func() string {
 		return pick(r, `principal.attested`, `principal.status == "active"`, `principal.tier > 1`, `resource.pinned`, `resource.tier >= 2`,
 			`resource.destructive`, `resource.egress`, `resource.labels.contains("pii")`, `resource.kind == "tool"`, `resource in Mcp::ToolClass::"read"`,
