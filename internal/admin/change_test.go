@@ -219,6 +219,23 @@ func TestConflictReloadsAndPlansAnew(t *testing.T) {
 	}
 }
 
+func TestChangeOfBytesAloneIsNotTakenForCommitted(t *testing.T) {
+	o := open(t)
+	o.apply(filesServer)
+	see := func(raw string) error {
+		_, err := o.Observe(t.Context(), "files", registry.Listing{Definitions: []registry.Definition{{Name: "a", Raw: []byte(raw)}}})
+		return err
+	}
+	if err := see(`{"name":"a","x":1}`); err != nil {
+		t.Fatal(err)
+	}
+	o.store.beforeCommit = func() error { return errors.New("disk full") }
+	if see(`{"x":1,"name":"a"}`) == nil {
+		t.Error("a commit that failed is taken for done, because its digests are those before")
+	}
+	equal(t, "leaves", o.evidence.said()[2:], []string{"observe Server files", "void"})
+}
+
 func TestEndlessConflictsEnd(t *testing.T) {
 	o := open(t)
 	other := reopen(t, o.store, &evidence{}, admin.ModeEnforce)

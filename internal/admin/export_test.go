@@ -153,6 +153,26 @@ func TestImportDoesNotLiftAHeldTool(t *testing.T) {
 	}
 }
 
+func TestImportOfAnotherPinDoesNotLiftAHeldTool(t *testing.T) {
+	o := open(t)
+	o.apply(filesServer)
+	o.listing("files", "a", "one")
+	text := o.export()
+	o.listing("files", "a", "two")
+	if _, err := o.ApproveTool(t.Context(), ann, "files", "a", admin.Approval{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []registry.Verb{registry.VerbQuarantine, registry.VerbBlock, registry.VerbRetire} {
+		tool, err := o.ChangeTool(t.Context(), ann, "files", "a", verb, "bad")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.listing("files", "a", "one")
+		o.apply(text)
+		equal(t, string(verb), o.state("files", "a"), tool.State)
+	}
+}
+
 func TestImportRestoresAnOlderPinAndDriftShows(t *testing.T) {
 	o := open(t)
 	o.apply(filesServer)

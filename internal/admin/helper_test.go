@@ -115,7 +115,10 @@ func (m *memory) SetMeta(_ context.Context, key, value string) error {
 	return nil
 }
 
-func (m *memory) Commit(_ context.Context, c admin.Changes) (uint64, error) {
+func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
 	if m.beforeCommit != nil {
 		if err := m.beforeCommit(); err != nil {
 			return 0, err
@@ -153,7 +156,10 @@ type evidence struct {
 	fail   func(audit.Admin) error
 }
 
-func (e *evidence) Admin(_ context.Context, a audit.Admin) (audit.Ref, error) {
+func (e *evidence) Admin(ctx context.Context, a audit.Admin) (audit.Ref, error) {
+	if err := ctx.Err(); err != nil {
+		return audit.Ref{}, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.fail != nil {

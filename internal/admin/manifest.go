@@ -42,6 +42,9 @@ const (
 func parseAll(docs []Document) ([]*manifest, Problems) {
 	var out []*manifest
 	var problems Problems
+	if len(docs) > MaxFiles {
+		return nil, Problems{{Line: 1, Column: 1, Msg: fmt.Sprintf("more than %d files at once: apply them in parts", MaxFiles)}}
+	}
 	first := map[string]Problem{}
 	for _, doc := range docs {
 		d := &decoder{file: doc.File, keys: doc.Keys}

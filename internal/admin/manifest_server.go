@@ -142,14 +142,8 @@ func (o object) stdio() *registry.Stdio {
 	if out.Dir != "" && !filepath.IsAbs(out.Dir) {
 		s.fail("dir", "must be an absolute path")
 	}
-	for i, a := range out.Args {
-		name, value, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
-		if !strings.HasPrefix(a, "-") {
-			name, value = "", a
-		}
-		if i > 0 && value == a && strings.HasPrefix(out.Args[i-1], "--") && !strings.Contains(out.Args[i-1], "=") {
-			name = strings.TrimLeft(out.Args[i-1], "-")
-		}
+	for i := range out.Args {
+		name, value := argument(out.Args, i)
 		if literalSecret(name, value) {
 			s.d.fail(s.members["args"].Content[i], fmt.Sprintf("%s.args[%d]", s.path, i), "looks like a secret, which every process of the machine could read: %s", adviceSecret)
 		}

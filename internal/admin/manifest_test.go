@@ -272,6 +272,9 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"env number":                 {stdio("    env: {PORT: 80}\n"), "env.PORT: must be text, not a number: put it in quotes"},
 		"secret argument":            {stdio("    args: [\"--api-key=abcdefghij\"]\n"), "args[0]: looks like a secret, which every process"},
 		"secret in the next one":     {stdio("    args: [\"--token\", \"abcdefghij\"]\n"), "args[1]: looks like a secret"},
+		"secret variable argument":   {stdio("    args: [run, \"-e\", \"GITHUB_TOKEN=abcdefghij\"]\n"), "args[2]: looks like a secret"},
+		"secret after one dash":      {stdio("    args: [\"-password\", \"abcdefghij\"]\n"), "args[1]: looks like a secret"},
+		"password in a URL argument": {stdio("    args: [\"postgres://u:abcdefghij@h/db\"]\n"), "args[0]: looks like a secret"},
 		"credential without ref":     {good + "credential: {header: X-Key}\n", "credential.ref: is required"},
 		"credential without secret":  {good + "credential: {ref: r, header: X-Key, value: hunter22hunter}\n", "credential.value: must hold {secret} exactly once"},
 		"credential with two":        {good + "credential: {ref: r, header: X-Key, value: \"{secret}{secret}\"}\n", "exactly once"},
@@ -558,8 +561,8 @@ owner: t
 transport:
   stdio:
     command: uvx
-    args: ["server==1.0", "--token-file", "/run/secrets/token", "--max-tokens", "4096", "--keyboard", "german"]
-    env: {LOG_LEVEL: debug, TOKEN_FILE: /run/token, MAX_TOKENS: "4096", MONKEY: "bananas-are-yellow", AUTHOR: "someone else", AUTH: "true"}
+    args: ["server==1.0", "--token-file", "/run/secrets/token", "--max-tokens", "4096", "--keyboard", "german", "--format=extended", "a=b"]
+    env: {LOG_LEVEL: debug, TOKEN_FILE: /run/token, MAX_TOKENS: "4096", MONKEY: "bananas-are-yellow", AUTHOR: "someone else", AUTH: "true", AUTH_MODE: required, TOKEN_URL: "https://idp.example/token", SORT_KEY: created_at, SESSION_TIMEOUT: 30minutes}
 ---
 kind: Server
 id: h

@@ -21,8 +21,9 @@ import (
 const adviceSecret = "store it with `rutile credential set NAME` and name it in credential: {ref: NAME}"
 
 var (
-	// secretWords are the names of things whose value is a secret.
-	secretWords = regexp.MustCompile(`(?i)(^|[^a-z])(api[-_]?key|access[-_]?key|private[-_]?key|client[-_]?secret|secret|token|password|passwd|pwd|passphrase|auth|authorization|bearer|credentials?|cookie|session|jwt|sig|signature|pat|key)($|[^a-z])`)
+	// secretWords end the names of things whose value is a secret: TOKEN_URL and
+	// SORT_KEY are settings, AUTH_TOKEN and API_KEY are not.
+	secretWords = regexp.MustCompile(`(?i)(^|[^a-z])((api|access|private|secret|auth|signing|encryption|master|service|account|license|subscription)[-_. ]?key|secret|token|password|passwd|pwd|passphrase|authorization|bearer|credentials?|cookie|jwt|sig|signature|pat)[-_]?[0-9]*$|^key$|^x-auth$`)
 	camel       = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 	// secretForms are values that are secrets whatever they are called.
 	secretForms = regexp.MustCompile(`(^|[^A-Za-z0-9])(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|sk-[A-Za-z0-9_-]{16,}|sk_(live|test)_[A-Za-z0-9]{10,}|xox[abprs]-[A-Za-z0-9-]{10,}|A(KIA|SIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{20,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.|-----BEGIN [A-Z ]*PRIVATE KEY-----)|^(?i:bearer|basic) +[A-Za-z0-9._~+/=-]{8,}$|://[^/@: ]*:[^/@ ]+@`)
@@ -43,6 +44,19 @@ func literalSecret(name, value string) bool {
 	// A path to a secret, a number and a yes or no are not secrets themselves.
 	setting := strings.HasPrefix(value, "/") || len(value) < 6 || strings.Trim(value, "0123456789") == ""
 	return !setting
+}
+
+// argument returns the i-th argument of a command as a name and a value:
+// --name=value, NAME=value, or the value after --name.
+func argument(args []string, i int) (name, value string) {
+	flag := strings.TrimLeft(args[i], "-")
+	if n, v, ok := strings.Cut(flag, "="); ok && (flag != args[i] || envName.MatchString(n)) {
+		return n, v
+	}
+	if flag == args[i] && i > 0 && strings.HasPrefix(args[i-1], "-") && !strings.Contains(args[i-1], "=") {
+		return strings.TrimLeft(args[i-1], "-"), args[i]
+	}
+	return "", args[i]
 }
 
 // secretHeader reports whether a header carries nothing but secrets.

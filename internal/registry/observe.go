@@ -210,7 +210,7 @@ func (o *observer) definition(name string, def rawjson.Value) {
 	case t.PinDigest == "" && o.baseline:
 		t = classify(t, def)
 		o.keep(pin(t, raw, o.by(), o.now), ChangeBaseline, before, digest)
-	case t.PinDigest == "" && (!known || t.State != ToolPending || !same):
+	case t.PinDigest == "" && (t.State != ToolPending || !same):
 		t.State = ToolPending
 		o.keep(classify(t, def), ChangeNew, before, digest)
 	case t.PinDigest == "":

@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"rutile/internal/access"
+	"rutile/internal/policy"
+	"rutile/internal/registry"
+)
+
+// after returns the state the draft leads to, validated whole.
+func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
+	c := d.changes
+	delta := registry.Delta{Agents: c.Agents, Servers: c.Servers, Teams: c.Teams, Tools: map[string]map[string]*registry.Tool{}}
+	for k, t := range c.Tools {
+		if delta.Tools[k.Server] == nil {
+			delta.Tools[k.Server] = map[string]*registry.Tool{}
+		}
+		delta.Tools[k.Server][k.Tool] = t
+	}
+	view := cur.View.With(delta)
+	if !recompiles(cur.View, c) {
+		return &Current{View: view, Set: cur.Set, Policies: cur.Policies, Monitor: a.cfg.Mode.monitors(view, cur.Policies)}, nil
+	}
+	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
+	for _, p := range cur.Policies {
+		policies[p.ID] = p
+	}
+	for id, p := range c.Policies {
+		if p == nil {
+			delete(policies, id)
+		} else {
+			policies[id] = *p
+		}
+	}
+	return a.compile(view, slices.Collect(maps.Values(policies)))
+}
+
+// recompiles reports whether a change touches what policies are compiled
+// against (see catalog). A suspension or a drift does not, so that it takes
+// effect without that wait.
+func recompiles(v *registry.View, c Changes) bool {
+	for id, s := range c.Servers {
+		old, ok := v.Server(id)
+		if !ok || s == nil || old.Pinning != s.Pinning || !maps.Equal(old.Classes, s.Classes) {
+			return true
+		}
+	}
+	for id, x := range c.Agents {
+		old, ok := v.Agent(id)
+		if !ok || x == nil || old.Class != x.Class || !old.Expires.Equal(x.Expires) || !slices.Equal(old.Tools, x.Tools) || old.State == registry.AgentRetired || x.State == registry.AgentRetired {
+			return true
+		}
+	}
+	for k, t := range c.Tools {
+		old, _ := v.Tool(k.Server, k.Tool)
+		s, _ := v.Server(k.Server)
+		if t == nil || s.Pinning == registry.PinningObserve || old.PinDigest != t.PinDigest || t.PinDigest != "" && old.Class.Class != t.Class.Class {
+			return true
+		}
+	}
+	return len(c.Policies) > 0
+}
+
+// build indexes and compiles a state.
+func (a *Admin) build(c registry.Content, policies []policy.Policy) (*Current, error) {
+	view, err := registry.NewView(c)
+	if err != nil {
+		return nil, err
+	}
+	return a.compile(view, policies)
+}
+
+func (a *Admin) compile(view *registry.View, policies []policy.Policy) (*Current, error) {
+	slices.SortFunc(policies, func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
+	set, err := policy.Compile(policies, catalog(view))
+	if err != nil {
+		return nil, compileError(err)
+	}
+	return &Current{View: view, Set: set, Policies: policies, Monitor: a.cfg.Mode.monitors(view, policies)}, nil
+}
+
+// compileError turns what policy found into problems with their place.
+func compileError(err error) error {
+	var found policy.Problems
+	if !errors.As(err, &found) {
+		return fmt.Errorf("compiling the policies: %w", err)
+	}
+	var ps Problems
+	for _, p := range found {
+		if p.Severity == policy.SeverityWarning {
+			continue
+		}
+		file := p.File
+		if file == "" {
+			file = "policy " + p.Policy
+		}
+		msg := p.Message
+		if p.Source != "" {
+			msg += "\n    " + p.Source
+		}
+		ps = append(ps, Problem{File: file, Line: p.Line, Column: p.Column, Field: "cedar", Msg: msg})
+	}
+	return ps.err()
+}
+
+// catalog is what policies are compiled against: every definition that was ever
+// approved, whatever its state now, so that a tool that drifts or goes away
+// changes no policy; and what an observing server lets pass, whose arguments
+// stay untyped because nobody approved their schema.
+func catalog(v *registry.View) policy.Catalog {
+	c := policy.Catalog{Agents: []policy.AgentInfo{}}
+	for _, s := range v.Servers() {
+		c.Servers = append(c.Servers, policy.ServerInfo{ID: s.ID})
+		for _, t := range v.Tools(s.ID) {
+			kind, ok := map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt}[t.Kind()]
+			if !ok || t.PinDigest == "" && s.Pinning != registry.PinningObserve {
+				continue
+			}
+			class := v.Class(t)
+			words, err := class.Words()
+			if err != nil {
+				words = []string{class.Class} // policy counts an unknown class as every class
+			}
+			c.Tools = append(c.Tools, policy.ToolInfo{Server: s.ID, Name: t.Bare(), Kind: kind, Classes: words, InputSchema: inputSchema(t.Pinned)})
+		}
+	}
+	for _, a := range v.Agents() {
+		c.Agents = append(c.Agents, policy.AgentInfo{ID: a.ID, Class: a.Class})
+		if len(a.Tools) > 0 && a.State != registry.AgentRetired {
+			c.AllowLists = append(c.AllowLists, policy.AllowList{Agent: a.ID, Expires: a.Expires, Patterns: a.Tools})
+		}
+	}
+	return c
+}
+
+// inputSchema returns the schema member of a definition, nil if it has none.
+func inputSchema(def json.RawMessage) json.RawMessage {
+	var d struct {
+		InputSchema json.RawMessage `json:"inputSchema"`
+	}
+	if json.Unmarshal(def, &d) != nil {
+		return nil
+	}
+	return d.InputSchema
+}
