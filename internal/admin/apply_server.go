@@ -1,0 +1,171 @@
+package admin
+
+import (
+	"maps"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"rutile/internal/registry"
+)
+
+func (p *planner) server(m *manifest, it *Item) {
+	old, exists := p.cur.View.Server(m.id)
+	next := *m.server
+	next.Created, next.Changed, next.State, next.StateBy = p.now, p.now, registry.ServerTriaged, p.by
+	if exists {
+		next.Created, next.State, next.StateWhy, next.StateBy = old.Created, old.State, old.StateWhy, old.StateBy
+		next.Era, next.Baseline = old.Era, old.Baseline
+	}
+	if want := registry.ServerState(m.state); !exists && want != "" {
+		next.State, next.StateWhy = want, m.why
+	} else if want != "" && want != next.State {
+		changed, ok := p.serverState(m, it, next, want)
+		if !ok {
+			return
+		}
+		next = changed
+	}
+	for kind, at := range m.baseline {
+		if _, taken := next.Baseline[kind]; !taken {
+			next.Baseline = maps.Clone(next.Baseline)
+			if next.Baseline == nil {
+				next.Baseline = map[registry.Kind]time.Time{}
+			}
+			next.Baseline[kind] = at
+		}
+	}
+	p.pins(m, it)
+	pins := len(it.Fields) > 0
+	if !it.decide(exists, old, next) {
+		return
+	}
+	if !exists || !pins || len(fieldsOf(old, next)) > 0 {
+		p.draft.changes.Servers[m.id] = &next
+	}
+	p.serverNotes(old, next, it)
+}
+
+// serverState moves an existing server to the wanted state, if apply may.
+func (p *planner) serverState(m *manifest, it *Item, s registry.Server, want registry.ServerState) (registry.Server, bool) {
+	verb := registry.ServerVerb(s.State, want)
+	switch s.State {
+	case registry.ServerQuarantined, registry.ServerBlocked:
+		if verb == registry.VerbApprove || verb == registry.VerbRelease || verb == "" {
+			how := "approve"
+			if s.State == registry.ServerBlocked {
+				how = "release"
+			}
+			it.note("is %s: apply does not lift that; use rutile server %s %s", s.State, how, m.id)
+			return s, true
+		}
+	case registry.ServerRetired:
+		it.note("is retired, which is the end: give a new server another id")
+		return s, true
+	}
+	steps := []registry.Verb{verb}
+	if verb == "" && want == registry.ServerDeprecated {
+		steps = []registry.Verb{registry.VerbApprove, registry.VerbDeprecate}
+	} else if verb == "" {
+		p.fail(m, "state", "server %q is %s and cannot become %s: remove state, or change it with rutile server", m.id, s.State, want)
+		return s, false
+	}
+	for _, v := range steps {
+		next, err := registry.ChangeServer(s, v, p.by, m.why, p.now)
+		if err != nil {
+			p.fail(m, "state", "%s", err)
+			return s, false
+		}
+		s = next
+	}
+	return s, true
+}
+
+// serverNotes says what a reader should know before approving (mcp.md section 5
+// row 6: the exact command, and what is dangerous about it).
+func (p *planner) serverNotes(old, next registry.Server, it *Item) {
+	p.owner(next.Owner, it)
+	if s := next.Transport.Stdio; s != nil {
+		it.Runs = append([]string{s.Command}, s.Args...)
+		it.Dangers = dangers(it.Runs)
+	}
+	if h := next.Transport.HTTP; h != nil && strings.HasPrefix(h.URL, "http:") && !loopback(h.URL) {
+		it.Dangers = append(it.Dangers, "is reached without encryption: everything, its credential too, can be read on the way")
+	}
+	if c := next.Credential; c != nil && !p.secrets[c.Ref] {
+		it.note("credential %q is not stored yet: use rutile credential set %s", c.Ref, c.Ref)
+	}
+	if next.State == registry.ServerSanctioned && old.State != registry.ServerSanctioned && next.Baseline == nil {
+		it.note("its first listing is approved as it comes; later ones are compared with it")
+	}
+	if next.Pinning == registry.PinningObserve {
+		it.Dangers = append(it.Dangers, "pinning: observe lets changed and new definitions pass")
+	}
+}
+
+func loopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
+}
+
+// pins restores approved definitions. A tool a person holds back stays held.
+func (p *planner) pins(m *manifest, it *Item) {
+	for _, pin := range m.pins {
+		old, exists := p.cur.View.Tool(m.id, pin.Name)
+		next := pin
+		next.FirstSeen, next.LastSeen = p.now, p.now
+		if exists {
+			next = old
+			if pin.PinDigest != "" && pin.PinDigest != old.PinDigest {
+				next.Pinned, next.PinDigest, next.PinRaw = pin.Pinned, pin.PinDigest, pin.PinRaw
+				next.ApprovedBy, next.ApprovedAt = pin.ApprovedBy, pin.ApprovedAt
+			}
+			if pin.PinDigest != "" {
+				next.Class, next.ClassBy = pin.Class, pin.ClassBy
+			}
+			next.State = pinState(old, pin, next.PinDigest)
+			if next.State != pin.State && held(next.State) {
+				it.note("%s %q is %s: apply does not lift that", old.Kind(), old.Bare(), old.State)
+			}
+		}
+		before, after := pinFields(old), pinFields(next)
+		if exists && slices.Equal(before, after) {
+			continue
+		}
+		p.draft.changes.Tools[ToolKey{m.id, pin.Name}] = &next
+		it.Fields = append(it.Fields, FieldChange{Field: "pins." + pin.Name, Before: quote(before), After: quote(after)})
+	}
+}
+
+func held(s registry.ToolState) bool {
+	return s == registry.ToolQuarantined || s == registry.ToolBlocked || s == registry.ToolRetired
+}
+
+// pinState is the state of a tool after its pin was restored: held stays held,
+// a stricter state is taken over, and what was last seen decides the rest.
+func pinState(old, pin registry.Tool, digest string) registry.ToolState {
+	switch {
+	case held(old.State):
+		if pin.State == registry.ToolRetired || pin.State == registry.ToolBlocked && old.State == registry.ToolQuarantined {
+			return pin.State
+		}
+		return old.State
+	case held(pin.State):
+		return pin.State
+	case old.State == registry.ToolAbsent || old.PinDigest == digest:
+		return old.State // the same pin says nothing new about what is listed
+	case old.SeenDigest == digest:
+		return registry.ToolApproved
+	default:
+		return registry.ToolChanged
+	}
+}
