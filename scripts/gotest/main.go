@@ -1,0 +1,119 @@
+// Command gotest runs go test and says which tests were skipped and why, which
+// go test itself only says in verbose mode. With CI=true a skip is a failure: a
+// machine without a tool must not pass for a machine with it.
+//
+// It prints what go test prints: the output of tests that failed and one line
+// for each package. It exits as go test does, or with 1 for a skip under CI.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+func main() {
+	cmd := exec.Command("go", append([]string{"test", "-json"}, os.Args[1:]...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gotest:", err)
+		os.Exit(1)
+	}
+	r := report{w: os.Stdout, strict: os.Getenv("CI") == "true", output: map[test][]string{}}
+	readErr := r.read(out)
+	err = cmd.Wait()
+	switch {
+	case readErr != nil:
+		fmt.Fprintln(os.Stderr, "gotest:", readErr)
+		os.Exit(1)
+	case err != nil || r.refused:
+		os.Exit(1)
+	}
+}
+
+// event is one line of go test -json (go doc test2json).
+type event struct {
+	Action, Package, Test, Output, ImportPath string
+	FailedBuild                               string
+}
+
+type test struct{ pkg, name string }
+
+type report struct {
+	w       io.Writer
+	strict  bool
+	refused bool
+	output  map[test][]string // of what has not ended yet
+}
+
+func (r *report) read(in io.Reader) error {
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			r.line(line)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading go test: %w", err)
+		}
+	}
+}
+
+func (r *report) line(line []byte) {
+	var e event
+	if json.Unmarshal(line, &e) != nil {
+		r.w.Write(line) // not an event: the go command speaks
+		return
+	}
+	t := test{e.Package, e.Test}
+	switch e.Action {
+	case "build-output":
+		io.WriteString(r.w, e.Output)
+	case "output":
+		if e.Test == "" && (strings.HasPrefix(e.Output, "=== ") || e.Output == "PASS\n") {
+			return
+		}
+		r.output[t] = append(r.output[t], e.Output)
+	case "skip", "fail", "pass":
+		r.end(t, e.Action)
+	}
+}
+
+func (r *report) end(t test, action string) {
+	lines := r.output[t]
+	delete(r.output, t)
+	switch {
+	case t.name == "" || action == "fail":
+		for _, l := range lines {
+			if !strings.HasPrefix(l, "=== ") {
+				io.WriteString(r.w, l)
+			}
+		}
+		if action == "fail" || t.name != "" {
+			return
+		}
+	case action == "skip":
+		var why []string
+		for _, l := range lines {
+			if l = strings.TrimSpace(l); !strings.HasPrefix(l, "=== ") && !strings.HasPrefix(l, "--- ") && l != "" {
+				why = append(why, l)
+			}
+		}
+		word := "skipped"
+		if r.strict {
+			r.refused, word = true, "skipped, which CI=true does not allow"
+		}
+		fmt.Fprintf(r.w, "%s: %s %s: %s\n", word, t.pkg, t.name, strings.Join(why, " "))
+	}
+}
