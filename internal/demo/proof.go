@@ -9,7 +9,7 @@ import (
 	"rutile/internal/credential"
 )
 
-func secretOf(id string) credential.Secret { return credential.Secret{ID: id} }
+func secretOf(id string) credential.Secret { return credential.Secret{ID: id, MaxTier: 3} }
 
 // prove writes the proof of a decision to a file, as `rutile audit prove` does.
 func (s *stage) prove(ctx context.Context, decision string) (file string, size uint64, err error) {

@@ -111,7 +111,7 @@ func (g *Gate) Do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 
 func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.Response, access.Decision, audit.Status, error) {
 	state := g.states.State()
-	dec := pdp.Decide(state, r)
+	dec := g.decide(state, r)
 	if !dec.Allowed() {
 		if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
 			return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
@@ -124,6 +124,13 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	}
 	resp, status, err := g.dispatch(ctx, r, &dec, server, fwd)
 	return resp, dec, status, err
+}
+
+func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
+	start := time.Now() // monotonic; the gate's clock may be a test's
+	dec := pdp.Decide(state, r)
+	dec.Duration = time.Since(start)
+	return dec
 }
 
 // dispatch runs fwd between a durable intent and a durable outcome.
@@ -188,7 +195,7 @@ func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, e
 }
 
 func (g *Gate) check(ctx context.Context, r *access.Request) (access.Decision, error) {
-	dec := pdp.Decide(g.states.State(), r)
+	dec := g.decide(g.states.State(), r)
 	i := audit.Intent{Request: r, Decision: &dec}
 	if !dec.Allowed() {
 		if _, err := g.log.Verdict(ctx, i); err != nil {
