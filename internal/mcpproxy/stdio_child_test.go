@@ -74,7 +74,10 @@ func playChild(part string) {
 		fmt.Fprintf(os.Stderr, "first\npanic: %s is bad\x1b[31m\n", childSecret)
 		os.Exit(3)
 	case "errors":
-		fmt.Fprintf(os.Stderr, "token=%s\n%s%s\nlast\n", childSecret, strings.Repeat("y", 12<<10-10), childSecret)
+		// The cut goes through a secret: once behind much text, and once where
+		// scrubbing leaves little of what was before it.
+		fmt.Fprintf(os.Stderr, "token=%s\n%s%s\n%s\nlast\n", childSecret,
+			strings.Repeat("y", 12<<10-10), childSecret, strings.Repeat(childSecret, 600))
 		childEcho()
 	case "deaf":
 		fmt.Println(`{"ready":true}`)

@@ -1,0 +1,73 @@
+package mcpproxy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// command prepares the process and its three pipes.
+func (p *stdioProcess) command() (*exec.Cmd, error) {
+	env, err := p.cfg.environ(p.home)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(p.cfg.Command, p.cfg.Args...)
+	if cmd.Err != nil {
+		return nil, cmd.Err
+	}
+	cmd.Env, cmd.Dir, cmd.SysProcAttr = env, p.cfg.Dir, stdioSysProcAttr()
+	if cmd.Dir == "" {
+		cmd.Dir = p.home
+	}
+	in, inOurs, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	outOurs, out, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, in.Close(), inOurs.Close())
+	}
+	errsOurs, errs, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, in.Close(), inOurs.Close(), out.Close(), outOurs.Close())
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
+	p.in, p.out.file, p.errs.file = inOurs, outOurs, errsOurs
+	return cmd, nil
+}
+
+// environ makes the whole environment: nothing of ours but the search path is
+// in it. The manifest's variables win, and the secret wins over them.
+func (c *stdioConfig) environ(home string) ([]string, error) {
+	tmp := filepath.Join(home, "tmp")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return nil, fmt.Errorf("making a private directory: %w", err)
+	}
+	path := os.Getenv("PATH")
+	if path == "" { // which would mean the working directory to many programs
+		path = "/usr/local/bin:/usr/bin:/bin"
+	}
+	vars := map[string]string{"PATH": path, "HOME": home, "TMPDIR": tmp, "LANG": "C.UTF-8"}
+	for name, value := range c.Env {
+		vars[name] = value
+	}
+	if c.Secret != nil {
+		if name, value, ok := c.Secret(); ok {
+			vars[name] = value
+		}
+	}
+	env := make([]string, 0, len(vars))
+	for name, value := range vars {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
+			return nil, fmt.Errorf("the environment variable %q has a name or value no environment can hold", name)
+		}
+		env = append(env, name+"="+value)
+	}
+	slices.Sort(env)
+	return env, nil
+}
