@@ -35,10 +35,10 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 		}
 	}
 	return s.write(ctx, doing, func(tx *sql.Tx) error {
-		if err := insert(ctx, tx, `INSERT INTO evidence (`+rowColumns+`) VALUES %s ON CONFLICT (idx, origin) DO NOTHING`, rowWidth, args); err != nil {
+		if err := s.insert(ctx, tx, `INSERT INTO evidence (`+rowColumns+`) VALUES %s ON CONFLICT (idx, origin) DO NOTHING`, rowWidth, args); err != nil {
 			return err
 		}
-		if err := insertPolicies(ctx, tx, origin, rows); err != nil {
+		if err := s.insertPolicies(ctx, tx, origin, rows); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO evidence_marks (origin, size) VALUES ($1, $2)
@@ -71,7 +71,7 @@ func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
 // insertPolicies says by which policies the rows can be found. It does so for
 // rows already there too: a dropping that was interrupted may have left them
 // without.
-func insertPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit.Row) error {
+func (s *Store) insertPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit.Row) error {
 	var args []any
 	for i := range rows {
 		for _, p := range rows[i].Policies {
@@ -80,20 +80,16 @@ func insertPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit
 			}
 		}
 	}
-	return insert(ctx, tx, `INSERT INTO evidence_policies (policy, idx, origin) VALUES %s ON CONFLICT (policy, idx, origin) DO NOTHING`, 3, args)
+	return s.insert(ctx, tx, `INSERT INTO evidence_policies (policy, idx, origin) VALUES %s ON CONFLICT (policy, idx, origin) DO NOTHING`, 3, args)
 }
 
-// batches are how many rows one statement inserts. A few fixed sizes keep the
-// number of statements to prepare small.
-func batches() []int { return []int{64, 8, 1} }
-
 // insert runs the statement for all rows of args, of the given width.
-func insert(ctx context.Context, tx *sql.Tx, statement string, width int, args []any) error {
-	for _, n := range batches() {
+func (s *Store) insert(ctx context.Context, tx *sql.Tx, statement string, width int, args []any) error {
+	for _, n := range s.dialect.batches {
 		if len(args) < n*width {
 			continue
 		}
-		stmt, err := tx.PrepareContext(ctx, fmt.Sprintf(statement, tuples(n, width)))
+		stmt, err := tx.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width)))
 		if err != nil {
 			return err
 		}
@@ -106,24 +102,6 @@ func insert(ctx context.Context, tx *sql.Tx, statement string, width int, args [
 		}
 	}
 	return nil
-}
-
-// tuples returns "($1, $2), ($3, $4)" for n rows of the given width.
-func tuples(n, width int) string {
-	var b strings.Builder
-	for i := range n * width {
-		switch {
-		case i == 0:
-			b.WriteString("(")
-		case i%width == 0:
-			b.WriteString("), (")
-		default:
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "$%d", i+1)
-	}
-	b.WriteString(")")
-	return b.String()
 }
 
 // Watermark returns how much of the log of origin is indexed.

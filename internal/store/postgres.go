@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,6 +101,8 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		classify:   classifyPostgres,
 		contains:   `array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(%s AS text) AS tsquery)`,
 		allWords:   func(words []string) string { return "'" + strings.Join(words, "' & '") + "'" },
+		batches:    []int{64, 8, 1},
+		mark:       func(n int) string { return "$" + strconv.Itoa(n) },
 	}, nil
 }
 

@@ -116,6 +116,10 @@ func sqliteOpen(path, begin string, readOnly bool) (*sql.DB, error) {
 	}
 	if readOnly {
 		q.Set("_query_only", "on")
+	} else {
+		q.Add("_pragma", "cache_size(-32768)") // kibibytes: the search index touches many pages
+		q.Add("_pragma", "wal_autocheckpoint(4000)")
+		q.Add("_pragma", "temp_store(2)") // journals of statements stay in memory
 	}
 	if p := filepath.ToSlash(path); strings.HasPrefix(p, "/") {
 		path = p
@@ -152,6 +156,8 @@ func sqliteDialect(path string) dialect {
 		classify:   classifySQLite,
 		contains:   `id IN (SELECT rowid FROM evidence_words WHERE evidence_words MATCH %s)`,
 		allWords:   func(words []string) string { return `"` + strings.Join(words, `" "`) + `"` },
+		batches:    []int{256, 32, 4, 1},
+		mark:       func(int) string { return "?" }, // a numbered one is looked up by name
 	}
 }
 

@@ -74,6 +74,11 @@ type dialect struct {
 	classify   func(error) (fault, string)
 	contains   string // condition: the row holds the words of the parameter %s
 	allWords   func([]string) string
+	// batches are how many rows one statement inserts, descending to 1: many where
+	// each statement is a journey, few where each parameter costs. A few fixed
+	// sizes keep the number of statements to prepare small.
+	batches []int
+	mark    func(n int) string // the placeholder of parameter n, for long lists
 }
 
 // Open opens the database, taking its lock and bringing its schema up to date.
@@ -138,4 +143,22 @@ func (s *Store) Dialect() string { return s.dialect.name }
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.Generation(ctx)
 	return err
+}
+
+// tuples returns placeholders for n rows of the given width: "($1, $2), ($3, $4)".
+func (d *dialect) tuples(n, width int) string {
+	var b strings.Builder
+	for i := range n * width {
+		switch {
+		case i == 0:
+			b.WriteString("(")
+		case i%width == 0:
+			b.WriteString("), (")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(d.mark(i + 1))
+	}
+	b.WriteString(")")
+	return b.String()
 }

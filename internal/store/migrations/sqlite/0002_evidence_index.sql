@@ -30,7 +30,6 @@ CREATE INDEX evidence_session ON evidence (session, idx) WHERE session IS NOT NU
 CREATE INDEX evidence_task ON evidence (task, idx) WHERE task IS NOT NULL;
 CREATE INDEX evidence_tool ON evidence (server, tool, idx) WHERE server IS NOT NULL;
 CREATE INDEX evidence_outcome ON evidence (outcome, idx) WHERE outcome IS NOT NULL;
-CREATE INDEX evidence_status ON evidence (status, idx) WHERE status IS NOT NULL;
 CREATE INDEX evidence_trace ON evidence (trace) WHERE trace IS NOT NULL;
 
 -- The words are cut by us (text.go), so the tokenizer only splits at spaces.
