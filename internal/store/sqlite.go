@@ -42,9 +42,11 @@ func (s *Store) openSQLite(ctx context.Context, dir, path string) error {
 		return err
 	}
 	s.dialect = sqliteDialect(path)
-	if s.lock, err = lockDaemon(path); err != nil {
+	lock, err := lockDaemon(path)
+	if err != nil {
 		return err
 	}
+	s.lock = lock
 	if s.writer, err = sqliteOpen(path, "immediate", false); err != nil {
 		return s.fault(ctx, "opening the store", err)
 	}

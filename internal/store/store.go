@@ -15,6 +15,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"strings"
@@ -58,7 +59,10 @@ type Store struct {
 	dialect dialect
 	writer  *sql.DB // SQLite: one connection
 	reader  *sql.DB
-	lock    interface{ Close() error } // nil on PostgreSQL
+	lock    io.Closer // nil on PostgreSQL
+
+	closeOnce sync.Once
+	closeErr  error
 
 	sweeping sync.Mutex
 	swept    time.Time
@@ -121,8 +125,13 @@ func open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // Close closes the database and gives its lock back. It waits for transactions
-// under way.
+// under way. Closing again does nothing.
 func (s *Store) Close() error {
+	s.closeOnce.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Store) close() error {
 	var errs []error
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
