@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	}
 	d.Proxy, err = mcpproxy.New(mcpproxy.Config{
 		URL: d.AgentsURL, Hosts: hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), Egress: d.egress(),
+		Homes: filepath.Join(d.Config.Data, "servers"),
 	}, d.gate, d.authority, catalog{d.Admin}, d.log)
 	if err != nil {
 		return err

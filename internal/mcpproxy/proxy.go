@@ -38,6 +38,7 @@ type Config struct {
 	Sessions    int           // legacy sessions in all, default 10 000
 	PerAgent    int           // legacy sessions, long streams and processes of one principal, default 64
 	Idle        time.Duration // an unused session or upstream conversation ends, default 30 min
+	Homes       string        // directory for the home directories of processes; "" makes a new one at each start
 	Egress      Egress
 }
 

@@ -114,7 +114,7 @@ func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispa
 	if n >= t.p.cfg.PerAgent*4 {
 		return nil, access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
 	}
-	l, pr, _, err := t.open(ctx, d, nil)
+	l, pr, _, err := t.open(ctx, who, d, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (t *target) peer(ctx context.Context, d *gate.Dispatch) (*peer, error) {
 	if !errors.Is(err, errLegacyPeer) {
 		return nil, err
 	}
-	l, pr, _, err := t.open(ctx, d, nil)
+	l, pr, _, err := t.open(ctx, access.Principal{}, d, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ const ourInit = `{"protocolVersion":"` + version2511 + `","capabilities":{},"cli
 // open starts a conversation. init are the initialize params to send to a
 // legacy upstream, nil for ours; the raw initialize result is nil if the
 // upstream turned out to be modern.
-func (t *target) open(ctx context.Context, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
+func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
 	if t.http != nil {
 		l := &httpLegacy{t: t.http}
 		pr, rep, err := t.initialize(ctx, l, d, init)
@@ -287,20 +287,20 @@ func (t *target) open(ctx context.Context, d *gate.Dispatch, init []byte) (link,
 		t.learnedLegacy(pr)
 		return l, pr, rep, nil
 	}
-	return t.openStdio(ctx, d, init)
+	return t.openStdio(ctx, who, d, init)
 }
 
 // openLegacy opens a conversation of its own for a legacy client. A server that
 // speaks both eras is spoken to in the client's; the link is nil if it only
 // speaks the modern one.
-func (t *target) openLegacy(ctx context.Context, d *gate.Dispatch, init []byte) (link, *peer, error) {
+func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, error) {
 	t.mu.Lock()
 	known, only := t.known, t.modernOnly
 	t.mu.Unlock()
 	if only && known != nil {
 		return nil, known, nil
 	}
-	l, pr, _, err := t.open(ctx, d, init)
+	l, pr, _, err := t.open(ctx, who, d, init)
 	if err == nil && !pr.modern {
 		return l, pr, nil
 	}

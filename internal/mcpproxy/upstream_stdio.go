@@ -2,9 +2,14 @@ package mcpproxy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,6 +29,7 @@ type stdioLink struct {
 	max    int
 	asks   bool // a session's own process: server requests may be relayed
 	d      *gate.Dispatch
+	ended  chan struct{} // closed once everything the process said is read
 
 	mu      sync.Mutex
 	pending map[string]*stdioCall // by raw id
@@ -62,11 +68,11 @@ type stdioReply struct {
 }
 
 // openStdio starts a process and finds out what it speaks (mcp.md 2.2).
-func (t *target) openStdio(ctx context.Context, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
+func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
 	if err := t.mayStart(); err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := t.start(ctx, init != nil)
+	l, err := t.start(ctx, who, init != nil)
 	if err != nil {
 		t.started(false)
 		return nil, nil, nil, &access.Error{Code: access.CodeUnavailable, Msg: fmt.Sprintf("the process of server %q cannot be started", t.server.ID), Err: err}
@@ -146,7 +152,7 @@ func (t *target) started(ok bool) {
 }
 
 // start runs the command of the manifest: the only place a process comes from.
-func (t *target) start(ctx context.Context, asks bool) (*stdioLink, error) {
+func (t *target) start(ctx context.Context, who access.Principal, asks bool) (*stdioLink, error) {
 	// The process holds its credential as long as it lives, so the lease is its
 	// own and not the call's.
 	own, err := t.p.gate.System(ctx, t.server.ID)
@@ -155,7 +161,7 @@ func (t *target) start(ctx context.Context, asks bool) (*stdioLink, error) {
 	}
 	s := t.server.Transport.Stdio
 	cfg := stdioConfig{
-		Command: s.Command, Args: s.Args, Env: s.Env, Dir: s.Dir, MaxLine: t.p.cfg.MaxResult,
+		Command: s.Command, Args: s.Args, Env: t.environment(who), Dir: s.Dir, MaxLine: t.p.cfg.MaxResult,
 		Log: t.p.log.With("server", t.server.ID), Scrub: own.Scrub,
 	}
 	if own.Lease != nil {
@@ -167,12 +173,35 @@ func (t *target) start(ctx context.Context, asks bool) (*stdioLink, error) {
 		own.Release()
 		return nil, err
 	}
-	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, asks: asks, d: own, pending: map[string]*stdioCall{}}
+	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, asks: asks, d: own, pending: map[string]*stdioCall{}, ended: make(chan struct{})}
 	t.p.work.Go(func() {
 		defer own.Release()
+		defer close(l.ended)
 		l.read()
 	})
 	return l, nil
+}
+
+// environment is the manifest's, with a home of the principal's own for this
+// server that survives restarts: a package runner keeps its cache there, and
+// no two principals share it.
+func (t *target) environment(who access.Principal) map[string]string {
+	env := t.server.Transport.Stdio.Env
+	if t.p.cfg.Homes == "" || env["HOME"] != "" {
+		return env
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", who.Agent, who.Issuer, who.Subject))
+	home := filepath.Join(t.p.cfg.Homes, t.server.ID, hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		t.p.log.Warn("a server gets a temporary home", "server", t.server.ID, "error", err)
+		return env
+	}
+	env = maps.Clone(env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env["HOME"] = home
+	return env
 }
 
 func (l *stdioLink) close(ctx context.Context) {
@@ -206,6 +235,9 @@ func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach
 		if ctx.Err() != nil {
 			return nil, access.ReachUnknown, context.Cause(ctx)
 		}
+		if errors.Is(err, errStdioUnsent) {
+			return nil, access.ReachNo, errProcessEnded
+		}
 		return nil, access.ReachUnknown, errProcessEnded
 	}
 	select {
@@ -214,7 +246,7 @@ func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach
 			return nil, access.ReachYes, r.err
 		}
 		return r.rep, access.ReachYes, x.relay.begin(false)
-	case <-l.proc.Done():
+	case <-l.ended:
 		select {
 		case r := <-c.done: // it answered and then ended
 			if r.err == nil {
