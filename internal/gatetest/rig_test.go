@@ -185,6 +185,7 @@ type upstream struct {
 	bodies [][]byte
 	calls  [][]byte
 	heads  []http.Header
+	keep   bool                                                                               // remember bodies and headers
 	answer func(w http.ResponseWriter, r *http.Request, id json.RawMessage, body []byte) bool // handles a tools/call itself if true
 }
 
@@ -212,7 +213,9 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = json.Unmarshal(body, &m)
 	u.mu.Lock()
-	u.bodies, u.heads = append(u.bodies, body), append(u.heads, r.Header.Clone())
+	if u.keep {
+		u.bodies, u.heads = append(u.bodies, body), append(u.heads, r.Header.Clone())
+	}
 	tools, answer := strings.Join(u.tools, ","), u.answer
 	if m.Method == "tools/call" {
 		u.calls = append(u.calls, body)
@@ -305,4 +308,37 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// benchGovern registers agent "bot" and server "up" and returns a token.
+func benchGovern(tb testing.TB, d *daemon.Daemon, upstream string) string {
+	tb.Helper()
+	docs, err := admin.ParseReader("bench.yaml", tb.TempDir(), strings.NewReader(`
+kind: Agent
+id: bot
+owner: team
+purpose: measure
+riskTier: 1
+tools: ["up/*"]
+---
+kind: Server
+id: up
+owner: team
+transport: {http: {url: "`+upstream+`/mcp"}}
+state: sanctioned
+`))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := d.Admin.Apply(tb.Context(), operator, docs, false); err != nil {
+		tb.Fatal(err)
+	}
+	if err := d.Proxy.Learn(tb.Context(), "up"); err != nil {
+		tb.Fatal(err)
+	}
+	tk, err := d.Admin.IssueDevelopmentToken(tb.Context(), operator, admin.TokenRequest{Agent: "bot", Server: "up", TTL: time.Hour})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return tk.Value
 }
