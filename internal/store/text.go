@@ -41,16 +41,20 @@ func checkKey(what, s string) error {
 
 func checkText(what, s string) error {
 	if !clean(s) {
-		return access.Errorf(access.CodeInvalid, "%s is not UTF-8 or holds the character NUL: remove it", what)
+		return unclean(what)
 	}
 	return nil
+}
+
+func unclean(what string) error {
+	return access.Errorf(access.CodeInvalid, "%s holds the character NUL or is not UTF-8: write it without", what)
 }
 
 // encode returns v as a document. Text both databases cannot hold is refused:
 // package json would quietly replace it.
 func encode(what string, v any) (string, error) {
 	if !cleanValue(reflect.ValueOf(v)) {
-		return "", checkText(what, "\x00")
+		return "", unclean(what)
 	}
 	b, err := json.Marshal(v)
 	if err != nil {

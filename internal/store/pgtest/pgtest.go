@@ -83,11 +83,19 @@ func (c *Cluster) Stop() error {
 	return errors.Join(err, os.RemoveAll(c.dir))
 }
 
-// Restart ends the private server, cutting every connection, and starts it again.
-func (c *Cluster) Restart(tb testing.TB) {
+// Halt ends the private server, cutting every connection; Resume starts it again.
+func (c *Cluster) Halt(tb testing.TB) {
 	tb.Helper()
-	if err := errors.Join(c.end(), c.serve()); err != nil {
-		tb.Fatalf("restarting PostgreSQL: %v", err)
+	if err := c.end(); err != nil {
+		tb.Fatalf("halting PostgreSQL: %v", err)
+	}
+}
+
+// Resume starts the private server again after Halt.
+func (c *Cluster) Resume(tb testing.TB) {
+	tb.Helper()
+	if err := c.serve(); err != nil {
+		tb.Fatalf("resuming PostgreSQL: %v", err)
 	}
 }
 
@@ -176,9 +184,13 @@ func (c *Cluster) serve() error {
 }
 
 func (c *Cluster) end() error {
+	if c.alive == nil {
+		return nil // halted
+	}
 	if err := c.alive.Close(); err != nil {
 		return err
 	}
+	c.alive = nil
 	var exit *exec.ExitError
 	if err := c.server.Wait(); err != nil && !errors.As(err, &exit) {
 		return err
