@@ -50,10 +50,10 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.gate, err = gate.New(states, d.Evidence, d.vault, d.telemetry, time.Now); err != nil {
 		return err
 	}
-	d.Proxy, err = mcpproxy.New(mcpproxy.Config{
-		URL: d.AgentsURL, Hosts: hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), Egress: d.egress(),
-		Homes: filepath.Join(d.Config.Data, "servers"),
-	}, d.gate, d.authority, catalog{d.Admin}, d.log)
+	mcp := opt.MCP
+	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
+	mcp.Homes = filepath.Join(d.Config.Data, "servers")
+	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, d.log)
 	if err != nil {
 		return err
 	}

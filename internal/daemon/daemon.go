@@ -71,6 +71,9 @@ type Options struct {
 	// Agents wraps the agents' handler. Tests use it to stand in for a client
 	// that cannot send a token itself; there is no unauthenticated mode.
 	Agents func(http.Handler) http.Handler
+	// MCP holds the proxy's bounds; the daemon sets its addresses. The zero value
+	// is the defaults, and tests shorten what would make them wait.
+	MCP mcpproxy.Config
 }
 
 // New builds a daemon, opens its listeners and serves. Close must be called.

@@ -28,6 +28,12 @@ var operator = admin.Actor{Kind: "user", ID: "tester"}
 // newRig starts a daemon that enforces, on free loopback ports.
 func newRig(t *testing.T, change ...func(*daemon.Config)) *rig {
 	t.Helper()
+	return startRig(t, nil, change...)
+}
+
+// startRig is newRig with the daemon's options changed too.
+func startRig(t *testing.T, opts []func(*daemon.Options), change ...func(*daemon.Config)) *rig {
+	t.Helper()
 	cfg := daemon.Config{
 		Mode: "enforce", Data: t.TempDir(), Log: daemon.Log{Level: "debug"},
 		Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"},
@@ -36,7 +42,11 @@ func newRig(t *testing.T, change ...func(*daemon.Config)) *rig {
 		c(&cfg)
 	}
 	r := &rig{t: t, logs: &lockedBuffer{}}
-	d, err := daemon.New(t.Context(), cfg, daemon.Options{Version: "test", Log: r.logs})
+	opt := daemon.Options{Version: "test", Log: r.logs}
+	for _, o := range opts {
+		o(&opt)
+	}
+	d, err := daemon.New(t.Context(), cfg, opt)
 	if err != nil {
 		t.Fatalf("starting the daemon: %v", err)
 	}
