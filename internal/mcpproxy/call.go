@@ -87,25 +87,35 @@ func (c *call) completes() *rpcError {
 }
 
 // tool applies what the definition says about the arguments (rules 10, 11, 26).
-// Whether the tool may be called at all is the gate's to decide.
+// Whether the tool may be called at all is the gate's to decide: where it will
+// deny whatever the arguments, what the definition says is not the agent's to
+// learn, and a hidden tool must answer like an absent one.
 func (c *call) tool() *rpcError {
-	m := &c.in.msg
 	t, ok := c.in.p.gate.State().View.Tool(c.req.Server, c.req.Target)
 	if !ok {
 		return nil
 	}
 	c.shape = c.in.p.shapeOf(t)
-	if c.shape.invalid != "" {
+	if err := c.fits(c.shape); err != nil && c.in.p.gate.Visible(c.entryRequest(access.KindTool, c.req.Target)) {
+		return err
+	}
+	return nil
+}
+
+// fits holds the arguments to the definition.
+func (c *call) fits(sh *shape) *rpcError {
+	m := &c.in.msg
+	if sh.invalid != "" {
 		return invalidParams("Unknown tool")
 	}
-	if _, name, ok := m.args.FoldsTo(c.shape.props...); ok {
+	if _, name, ok := m.args.FoldsTo(sh.props...); ok {
 		return invalidParams("an argument is written in another case than the declared " + strconv.Quote(name))
 	}
-	if p := m.args.FoldDuplicate(true); p != "" && !c.shape.declaresBoth(m.args) {
+	if p := m.args.FoldDuplicate(true); p != "" && !sh.declaresBoth(m.args) {
 		return invalidParams("two arguments differ only in case")
 	}
 	if c.modern {
-		return checkParamHeaders(c.in.r.Header, c.shape, m.args)
+		return checkParamHeaders(c.in.r.Header, sh, m.args)
 	}
 	return nil
 }
@@ -140,6 +150,11 @@ func (c *call) gated() {
 		c.ans.fail(err)
 		return
 	}
+	if !c.in.p.enter() {
+		c.ans.fail(c.failure(errStopping))
+		return
+	}
+	defer c.in.p.calls.Done()
 	ctx, done := c.context()
 	defer done()
 	var rep *reply
@@ -181,14 +196,19 @@ func (c *call) context() (context.Context, func()) {
 	}
 	ctx, cut := context.WithCancelCause(parent)
 	c.cut = cut
+	stopping := context.AfterFunc(c.in.p.base, func() { cut(errStopping) })
 	timeout := access.Errorf(access.CodeTimeout, "the upstream did not answer in time")
 	c.latest = time.Now().Add(c.in.p.cfg.CallMax)
 	c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() { cut(timeout) })
 	return ctx, func() {
+		stopping()
 		c.timer.Stop()
 		cut(context.Canceled)
 	}
 }
+
+// errStopping ends the calls that outlast a stop.
+var errStopping = access.Errorf(access.CodeUnavailable, "the gateway is stopping; try again")
 
 // forward is the gate's continuation.
 func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Response, error) {

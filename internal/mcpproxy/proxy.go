@@ -97,6 +97,10 @@ type Proxy struct {
 	closed   bool
 	stop     chan struct{}
 	draining chan struct{}
+	base     context.Context // ends when calls must end
+	cut      context.CancelFunc
+	life     sync.RWMutex // held for writing when base ends, so that calls is not added to after that
+	calls    sync.WaitGroup
 	work     sync.WaitGroup
 }
 
@@ -116,6 +120,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, log *slog.Logger) (*Pr
 		stop:     make(chan struct{}),
 		draining: make(chan struct{}),
 	}
+	p.base, p.cut = context.WithCancel(context.Background())
 	for _, h := range cfg.Hosts {
 		p.hosts[h] = true
 		p.origins["http://"+h], p.origins["https://"+h] = true, true
@@ -166,6 +171,17 @@ func (p *Proxy) shapeOf(tool registry.Tool) *shape {
 	sh := newShape(definition)
 	p.shapes.Store(digest, sh)
 	return sh
+}
+
+// enter counts a call in flight, unless the proxy is closed.
+func (p *Proxy) enter() bool {
+	p.life.RLock()
+	defer p.life.RUnlock()
+	if p.base.Err() != nil {
+		return false
+	}
+	p.calls.Add(1)
+	return true
 }
 
 // hold counts a long stream of a principal; release must be called if ok.
@@ -220,8 +236,8 @@ func (p *Proxy) Drain() {
 	}
 }
 
-// Close ends every session and upstream conversation and waits for them, at
-// most until ctx ends.
+// Close cancels the calls still in flight, ends every session and upstream
+// conversation, and waits for all of it, at most until ctx ends.
 func (p *Proxy) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if p.closed {
@@ -230,6 +246,9 @@ func (p *Proxy) Close(ctx context.Context) error {
 	}
 	p.closed = true
 	close(p.stop)
+	p.life.Lock()
+	p.cut()
+	p.life.Unlock()
 	sessions, targets := p.sessions, p.targets
 	p.sessions, p.targets = map[string]*session{}, map[string]*target{}
 	p.mu.Unlock()
@@ -240,7 +259,11 @@ func (p *Proxy) Close(ctx context.Context) error {
 		p.work.Go(t.close)
 	}
 	done := make(chan struct{})
-	go func() { p.work.Wait(); close(done) }()
+	go func() {
+		p.calls.Wait() // their outcomes are recorded
+		p.work.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
