@@ -259,3 +259,32 @@ func TestSigningKeysAreKept(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkCallPath(b *testing.B) {
+	for _, dialect := range []string{"sqlite", "postgres"} {
+		s := must[*store.Store](b)(store.Open(b.Context(), config(b, dialect)))
+		defer s.Close()
+		must[identity.Family](b)(s.JoinFamily(b.Context(), family("ses_1", 0), idle))
+		b.Run(dialect+"/load family", func(b *testing.B) {
+			for b.Loop() {
+				if _, ok, err := s.LoadFamily(b.Context(), "ses_1"); !ok || err != nil {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+		b.Run(dialect+"/join family", func(b *testing.B) {
+			for b.Loop() {
+				if f, err := s.JoinFamily(b.Context(), family("ses_2", 1), idle); err != nil || f.ID != "ses_1" {
+					b.Fatal(f.ID, err)
+				}
+			}
+		})
+		b.Run(dialect+"/use assertion", func(b *testing.B) {
+			for n := 0; b.Loop(); n++ {
+				if _, err := s.UseAssertion(b.Context(), "bot", fmt.Sprint(n), at(0)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

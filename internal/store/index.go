@@ -80,7 +80,7 @@ func (s *Store) insertPolicies(ctx context.Context, tx *sql.Tx, origin string, r
 			}
 		}
 	}
-	return s.insert(ctx, tx, `INSERT INTO evidence_policies (policy, idx, origin) VALUES %s ON CONFLICT (policy, idx, origin) DO NOTHING`, 3, args)
+	return s.insert(ctx, tx, `INSERT INTO evidence_policies (policy, leaf, log) VALUES %s ON CONFLICT (policy, leaf, log) DO NOTHING`, 3, args)
 }
 
 // insert runs the statement for all rows of args, of the given width.
@@ -127,7 +127,7 @@ func (s *Store) DropRows(ctx context.Context, origin string) error {
 	}
 	// The watermark goes first: without it everything is indexed again.
 	err := s.write(ctx, doing, func(tx *sql.Tx) error {
-		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_policies WHERE origin = $1`} {
+		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_policies WHERE log = $1`} {
 			if _, err := tx.ExecContext(ctx, query, origin); err != nil {
 				return err
 			}

@@ -36,6 +36,8 @@ const EnvDSN = "RUTILE_TEST_POSTGRES_DSN"
 
 // Cluster is a PostgreSQL that tests share. The zero value is ready to use.
 type Cluster struct {
+	Private bool // never use EnvDSN's: the server is to be halted
+
 	once sync.Once
 	dsn  string
 	err  error
@@ -69,10 +71,6 @@ func (c *Cluster) DSN(tb testing.TB) string {
 	u.RawQuery = q.Encode()
 	return u.String()
 }
-
-// Private reports whether the server is ours, so that it may be restarted. It
-// is known after the first DSN.
-func (c *Cluster) Private() bool { return c.server != nil }
 
 // Stop ends a private server and removes its files.
 func (c *Cluster) Stop() error {
@@ -112,7 +110,8 @@ func (c *Cluster) exec(tb testing.TB, query string) {
 }
 
 func (c *Cluster) start() {
-	if c.dsn = os.Getenv(EnvDSN); c.dsn != "" {
+	if dsn := os.Getenv(EnvDSN); dsn != "" && !c.Private {
+		c.dsn = dsn
 		return
 	}
 	if c.err = c.create(); c.err == nil {

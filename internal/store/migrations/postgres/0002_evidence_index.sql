@@ -22,6 +22,7 @@ CREATE TABLE evidence (
     PRIMARY KEY (idx, origin)
 );
 CREATE INDEX evidence_at ON evidence (at);
+CREATE INDEX evidence_type ON evidence (type, idx);
 CREATE INDEX evidence_decision ON evidence (decision) WHERE decision IS NOT NULL;
 CREATE INDEX evidence_agent ON evidence (agent, idx) WHERE agent IS NOT NULL;
 CREATE INDEX evidence_subject ON evidence (subject, idx) WHERE subject IS NOT NULL;
@@ -34,11 +35,12 @@ CREATE INDEX evidence_trace ON evidence (trace) WHERE trace IS NOT NULL;
 -- The words are cut by us (text.go) and no parser of PostgreSQL sees them.
 CREATE INDEX evidence_words ON evidence USING gin (array_to_tsvector(string_to_array(words, ' ')));
 
+-- leaf and log are idx and origin of the row.
 CREATE TABLE evidence_policies (
     policy TEXT COLLATE "C" NOT NULL,
-    idx    BIGINT NOT NULL,
-    origin TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (policy, idx, origin)
+    leaf   BIGINT NOT NULL,
+    log    TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (policy, leaf, log)
 );
 
 CREATE TABLE evidence_marks (

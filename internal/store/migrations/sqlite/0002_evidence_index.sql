@@ -23,6 +23,7 @@ CREATE TABLE evidence (
     UNIQUE (idx, origin)
 ) STRICT;
 CREATE INDEX evidence_at ON evidence (at);
+CREATE INDEX evidence_type ON evidence (type, idx);
 CREATE INDEX evidence_decision ON evidence (decision) WHERE decision IS NOT NULL;
 CREATE INDEX evidence_agent ON evidence (agent, idx) WHERE agent IS NOT NULL;
 CREATE INDEX evidence_subject ON evidence (subject, idx) WHERE subject IS NOT NULL;
@@ -49,11 +50,12 @@ CREATE TRIGGER evidence_words_delete AFTER DELETE ON evidence BEGIN
 END;
 -- +goose StatementEnd
 
+-- leaf and log are idx and origin of the row.
 CREATE TABLE evidence_policies (
     policy TEXT NOT NULL,
-    idx    INTEGER NOT NULL,
-    origin TEXT NOT NULL,
-    PRIMARY KEY (policy, idx, origin)
+    leaf   INTEGER NOT NULL,
+    log    TEXT NOT NULL,
+    PRIMARY KEY (policy, leaf, log)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE evidence_marks (
