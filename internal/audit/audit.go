@@ -143,3 +143,11 @@ type Index interface {
 	// DropRows removes all rows and the watermark of origin.
 	DropRows(ctx context.Context, origin string) error
 }
+
+// Loss is written when the program knows of something it could not record.
+type Loss struct {
+	Stream      string // what it belonged to
+	Count       int
+	First, Last time.Time
+	Why         string
+}

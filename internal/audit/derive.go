@@ -1,0 +1,183 @@
+package audit
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// deriver makes index rows from leaves and the keys that still exist. It is
+// what a reindex, a late index and recovery use; rows made while a leaf is
+// written are equal (row.go).
+type deriver struct {
+	l       *Log
+	names   map[string]entity
+	loaded  bool           // names was read since the last miss was looked up
+	intents map[uint64]Row // rows outcomes are likely to ask for
+}
+
+func newDeriver(l *Log) *deriver {
+	return &deriver{l: l, names: map[string]entity{}, intents: map[uint64]Row{}}
+}
+
+const maxParents = 50_000
+
+// row derives the row of the leaf at index.
+func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, error) {
+	v, err := parseLeaf(leaf)
+	if err != nil {
+		return Row{}, fmt.Errorf("deriving the row of leaf %d: %w", index, err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, v.get("at").str)
+	if err != nil {
+		return Row{}, fmt.Errorf("deriving the row of leaf %d: its time is malformed", index)
+	}
+	ids, err := d.opened(ctx, v)
+	if err != nil {
+		return Row{}, fmt.Errorf("deriving the row of leaf %d: %w", index, err)
+	}
+	row := Row{Intent: -1}
+	switch typ := v.get("type").str; typ {
+	case typeIntent, typeVerdict:
+		row, err = d.call(ctx, v, ids)
+		if typ == typeIntent && err == nil {
+			if len(d.intents) >= maxParents {
+				clear(d.intents)
+			}
+			d.intents[index] = row
+		}
+	case typeOutcome:
+		row, err = d.outcome(ctx, v)
+	case typeAdmin:
+		row, err = d.admin(ctx, v, ids)
+	case typeLoss:
+		row.Text = joinText("loss", v.get("stream").str, v.get("why").str)
+	}
+	if err != nil {
+		return Row{}, fmt.Errorf("deriving the row of leaf %d: %w", index, err)
+	}
+	row.Origin, row.Index, row.LeafID, row.Type, row.At = d.l.cfg.Origin, index, v.get("id").str, v.get("type").str, at.UTC()
+	return row, nil
+}
+
+// opened returns what the leaf seals, nothing once its key is destroyed.
+func (d *deriver) opened(ctx context.Context, v value) (sealedIDs, error) {
+	var ids sealedIDs
+	if v.get("sealed").kind == 0 {
+		return ids, nil
+	}
+	plain, err := d.l.openSealed(ctx, v)
+	if errors.Is(err, errNoKey) {
+		return ids, nil
+	}
+	if err != nil {
+		return ids, err
+	}
+	return ids, json.Unmarshal(plain, &ids)
+}
+
+// openSealed decrypts the member "sealed" of a leaf.
+func (l *Log) openSealed(ctx context.Context, v value) ([]byte, error) {
+	ct, err := base64.RawURLEncoding.DecodeString(v.get("sealed").str)
+	if err != nil {
+		return nil, errors.New("what the leaf seals is malformed")
+	}
+	return l.decrypt(ctx, v, sealIDs, ct)
+}
+
+// decrypt opens a ciphertext that belongs to a leaf.
+func (l *Log) decrypt(ctx context.Context, v value, what string, ct []byte) ([]byte, error) {
+	key, err := l.keys.openKey(ctx, v.get("key").str)
+	if err != nil {
+		return nil, err
+	}
+	ad := key.associated(v.get("tenant").str, v.get("id").str, v.get("class").str, what)
+	plain, err := key.open(ad, ct)
+	if err != nil {
+		return nil, errors.New("a ciphertext does not open as what the leaf says it is")
+	}
+	return plain, nil
+}
+
+// name returns the id behind a pseudonym, "" once its key is destroyed.
+func (d *deriver) name(ctx context.Context, p string) (string, error) {
+	if e, ok := d.names[p]; ok || p == "" {
+		return e.ID, nil
+	}
+	if !d.loaded {
+		names, err := d.l.keys.pseudonyms(ctx)
+		if err != nil {
+			return "", err
+		}
+		d.names, d.loaded = names, true
+	}
+	return d.names[p].ID, nil
+}
+
+func (d *deriver) call(ctx context.Context, v value, ids sealedIDs) (Row, error) {
+	dec, what, who := v.get("dec"), v.get("what"), v.get("who")
+	agent, err := d.name(ctx, who.get("agent").str)
+	if err != nil {
+		return Row{}, err
+	}
+	subject, err := d.name(ctx, who.get("subject").str)
+	if err != nil {
+		return Row{}, err
+	}
+	row := Row{
+		Decision: dec.get("id").str, Outcome: dec.get("out").str, Would: dec.get("would").str,
+		Agent: agent, Subject: subject, Session: ids.Session, Task: ids.Task,
+		Server: either(what.get("server").str, ids.Server),
+		Method: either(what.get("method").str, ids.Method),
+		Tool:   either(what.get("tool").str, ids.Target),
+
+		TraceID:  v.get("trace").str,
+		Policies: policies(dec.get("permits").strings(), dec.get("forbids").strings(), dec.get("errors").strings()),
+		Intent:   -1,
+	}
+	row.Text = callText(&row, dec.get("class").str, ids.Reason)
+	return row, nil
+}
+
+func either(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func (d *deriver) outcome(ctx context.Context, v value) (Row, error) {
+	intent := uint64(v.get("intent").get("i").num)
+	parent, ok := d.intents[intent]
+	if !ok {
+		leaf, err := d.l.Leaf(ctx, intent)
+		if err != nil {
+			return Row{}, fmt.Errorf("its intent: %w", err)
+		}
+		if typ, err := topString(leaf, "type"); err != nil || typ != typeIntent {
+			return Row{}, fmt.Errorf("leaf %d is not its intent", intent)
+		}
+		if parent, err = d.row(ctx, intent, leaf); err != nil {
+			return Row{}, err
+		}
+	}
+	delete(d.intents, intent)
+	return outcomeRow(parent, intent, v.get("st").str, v.get("findings").strings()), nil
+}
+
+func (d *deriver) admin(ctx context.Context, v value, ids sealedIDs) (Row, error) {
+	actor := v.get("actor").str
+	if actor != systemActor {
+		var err error
+		if actor, err = d.name(ctx, actor); err != nil {
+			return Row{}, err
+		}
+	}
+	object := v.get("object")
+	row := Row{Decision: v.get("change").str, Actor: actor, Object: either(object.get("id").str, ids.Object), Intent: -1}
+	row.Text = adminText(&row, v.get("verb").str, object.get("kind").str, ids.Reason)
+	return row, nil
+}

@@ -1,0 +1,243 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Bounds of the indexer.
+const (
+	indexBatch = 500
+	indexPause = 50 * time.Millisecond // lets rows gather between transactions
+	maxLive    = 50_000                // rows kept for a slow store; beyond it they are derived from the log
+	indexRetry = time.Second
+)
+
+// indexer writes rows behind the log. Rows that come from appends are used
+// while they follow on each other; any gap (a restart, a slow store, a reindex)
+// is filled from the leaves.
+type indexer struct {
+	l       *Log
+	deriver *deriver
+	wake    chan struct{} // cap 1
+	reindex chan chan error
+	quit    chan struct{}
+	done    chan struct{}
+
+	mu      sync.Mutex
+	live    []Row
+	indexed uint64
+	moved   chan struct{} // closed when indexed grows; nil if nobody waits
+}
+
+func newIndexer(l *Log) *indexer {
+	return &indexer{
+		l: l, deriver: newDeriver(l), wake: make(chan struct{}, 1), reindex: make(chan chan error),
+		quit: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+// add takes the rows of newly durable leaves.
+func (x *indexer) add(rows []Row) {
+	x.mu.Lock()
+	if len(x.live)+len(rows) > maxLive {
+		x.live = nil
+	} else {
+		x.live = append(x.live, rows...)
+	}
+	x.mu.Unlock()
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (x *indexer) run() {
+	defer close(x.done)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	next, known := uint64(0), false
+	for {
+		err := x.catchUp(ctx, &next, &known)
+		wait := indexPause
+		if err != nil {
+			x.l.log.Error("indexing evidence; search lags behind", "err", err)
+			wait = indexRetry
+		}
+		select {
+		case <-x.quit:
+			if err := x.catchUp(ctx, &next, &known); err != nil {
+				x.l.log.Warn("the index will be completed at the next start", "err", err)
+			}
+			return
+		case <-time.After(wait):
+		}
+		if err != nil {
+			continue
+		}
+		select {
+		case <-x.wake:
+		case reply := <-x.reindex:
+			err := x.l.index.DropRows(ctx, x.l.cfg.Origin)
+			next, known = 0, true
+			x.set(0)
+			x.deriver = newDeriver(x.l)
+			x.forget()
+			reply <- err
+		case <-x.quit:
+		}
+	}
+}
+
+// forget drops the live rows, so that everything is derived.
+func (x *indexer) forget() {
+	x.mu.Lock()
+	x.live = nil
+	x.mu.Unlock()
+}
+
+// catchUp indexes until nothing durable is missing.
+func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error {
+	if !*known {
+		n, err := x.l.index.Watermark(ctx, x.l.cfg.Origin)
+		if err != nil {
+			return fmt.Errorf("reading the watermark: %w", err)
+		}
+		*next, *known = n, true
+		x.set(n)
+	}
+	for *next < x.l.Size() {
+		rows, err := x.batch(ctx, *next)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			rows[i].Origin = x.l.cfg.Origin
+		}
+		n := *next + uint64(len(rows))
+		if err := x.l.index.PutRows(ctx, x.l.cfg.Origin, rows, n); err != nil {
+			return fmt.Errorf("writing rows: %w", err)
+		}
+		*next = n
+		x.drop(n)
+		x.set(n)
+	}
+	return nil
+}
+
+// batch returns rows from index next on: live ones, or derived ones up to where
+// the live ones begin.
+func (x *indexer) batch(ctx context.Context, next uint64) ([]Row, error) {
+	end := min(x.l.Size(), next+indexBatch)
+	x.mu.Lock()
+	for len(x.live) > 0 && x.live[0].Index < next {
+		x.live = x.live[1:]
+	}
+	if len(x.live) > 0 {
+		if first := x.live[0].Index; first == next {
+			rows := append([]Row(nil), x.live[:min(len(x.live), indexBatch)]...)
+			x.mu.Unlock()
+			return rows, nil
+		} else {
+			end = min(end, first)
+		}
+	}
+	x.mu.Unlock()
+	x.deriver.loaded = false
+	var rows []Row
+	for next < end {
+		leaves, first, err := x.l.leavesAt(next)
+		if err != nil {
+			return nil, err
+		}
+		for ; next < min(end, first+uint64(len(leaves))); next++ {
+			row, err := x.deriver.row(ctx, next, leaves[next-first])
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}
+
+// drop lets go of live rows that are stored.
+func (x *indexer) drop(through uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i := 0
+	for i < len(x.live) && x.live[i].Index < through {
+		i++
+	}
+	x.live = append([]Row(nil), x.live[i:]...)
+}
+
+func (x *indexer) set(indexed uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.indexed = indexed
+	if x.moved != nil {
+		close(x.moved)
+		x.moved = nil
+	}
+}
+
+func (x *indexer) stop(ctx context.Context) error {
+	close(x.quit)
+	select {
+	case <-x.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("indexing evidence: %w", ctx.Err())
+	}
+}
+
+// AwaitIndex waits until everything durable now can be searched.
+func (l *Log) AwaitIndex(ctx context.Context) error {
+	size := l.Size()
+	for {
+		l.indexer.mu.Lock()
+		if l.indexer.indexed >= size {
+			l.indexer.mu.Unlock()
+			return nil
+		}
+		if l.indexer.moved == nil {
+			l.indexer.moved = make(chan struct{})
+		}
+		moved := l.indexer.moved
+		l.indexer.mu.Unlock()
+		select {
+		case <-moved:
+		case <-l.indexer.done:
+			return l.stopped()
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the index: %w", ctx.Err())
+		}
+	}
+}
+
+// Reindex drops the rows of this log and derives them anew from the leaves and
+// the keys that still exist.
+func (l *Log) Reindex(ctx context.Context) error {
+	reply := make(chan error, 1)
+	select {
+	case l.indexer.reindex <- reply:
+	case <-l.indexer.done:
+		return l.stopped()
+	case <-ctx.Done():
+		return fmt.Errorf("reindexing: %w", ctx.Err())
+	}
+	if err := <-reply; err != nil {
+		return fmt.Errorf("dropping the index: %w", err)
+	}
+	return l.AwaitIndex(ctx)
+}
+
+// Indexed returns how many leaves can be searched.
+func (l *Log) Indexed() uint64 {
+	l.indexer.mu.Lock()
+	defer l.indexer.mu.Unlock()
+	return l.indexer.indexed
+}

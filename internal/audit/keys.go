@@ -1,0 +1,356 @@
+package audit
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// errNoKey says that a key does not exist, which after an erasure is its
+// normal state.
+var errNoKey = errors.New("the key does not exist")
+
+// Names of wrapped keys in the KeyStore. They hold no personal data: what they
+// end in is a keyed hash.
+const (
+	nameLookup  = "lookup"
+	nameSubject = "sub."
+	nameData    = "dek."
+)
+
+// Kinds of what a pseudonym stands for.
+const (
+	kindAgent   = "agent"
+	kindPerson  = "person"
+	kindSession = "session"
+)
+
+// entity is a person or an agent: whoever has a subject key.
+type entity struct {
+	Kind   string `json:"kind"`
+	Issuer string `json:"issuer,omitempty"`
+	ID     string `json:"id"`
+}
+
+// name is the entity as pseudonyms and key names are computed over it.
+func (e entity) name() string {
+	if e.Issuer == "" {
+		return e.ID
+	}
+	return e.Issuer + "\x00" + e.ID
+}
+
+func agentOf(r *access.Request) entity { return entity{Kind: kindAgent, ID: r.Who.Actor.Agent} }
+
+// ownerOf is the data subject of a call: the person, or the agent where no
+// person stands behind it.
+func ownerOf(r *access.Request) entity {
+	if r.Who.Subject.Autonomous() {
+		return agentOf(r)
+	}
+	return entity{Kind: kindPerson, Issuer: r.Who.Subject.Issuer, ID: r.Who.Subject.ID}
+}
+
+// subject is an entity with its key. It is sealed as JSON under its keyed name,
+// which is what lets Reindex turn pseudonyms back into ids.
+type subject struct {
+	Who entity `json:"who"`
+	Key []byte `json:"key"`
+
+	pseudonym string
+}
+
+// dataKey opens what belongs to one data subject, class and month.
+type dataKey struct {
+	id   string // 26 base32 characters, public
+	aead cipher.AEAD
+	salt []byte // HKDF(DEK, "rutile salt v1")
+}
+
+type dataKeyID struct {
+	owner entity
+	class string
+	month int // yyyymm
+}
+
+// maxCachedKeys bounds each cache; a full one is emptied, because asking the
+// store again is cheap next to keeping an order.
+const maxCachedKeys = 20_000
+
+// keyring derives pseudonyms, salts and ciphers from the wrapped keys.
+type keyring struct {
+	store  KeyStore
+	sealer access.Sealer
+	tenant string
+	rand   io.Reader
+	lookup []byte
+
+	mu       sync.RWMutex
+	subjects map[entity]*subject
+	data     map[dataKeyID]*dataKey
+	byID     map[string]*dataKey
+}
+
+func newKeyring(ctx context.Context, store KeyStore, sealer access.Sealer, tenant string, rand io.Reader) (*keyring, error) {
+	k := &keyring{store: store, sealer: sealer, tenant: tenant, rand: rand}
+	k.empty()
+	var err error
+	if k.lookup, err = k.unwrapped(ctx, nameLookup, k.fresh); err != nil {
+		return nil, fmt.Errorf("opening the evidence keys: %w", err)
+	}
+	return k, nil
+}
+
+func (k *keyring) empty() {
+	k.subjects, k.data, k.byID = map[entity]*subject{}, map[dataKeyID]*dataKey{}, map[string]*dataKey{}
+}
+
+// fresh returns a new random key.
+func (k *keyring) fresh() ([]byte, error) {
+	key := make([]byte, 32)
+	_, err := io.ReadFull(k.rand, key)
+	return key, err
+}
+
+// unwrapped returns the key called name, made by make if there is none and make
+// is not nil.
+func (k *keyring) unwrapped(ctx context.Context, name string, make func() ([]byte, error)) ([]byte, error) {
+	purpose := "evidence key " + name
+	wrapped, err := k.store.EvidenceKey(ctx, name, func() ([]byte, error) {
+		if make == nil {
+			return nil, errNoKey
+		}
+		key, err := make()
+		if err != nil {
+			return nil, err
+		}
+		return k.sealer.Seal(ctx, purpose, key)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return k.sealer.Open(ctx, purpose, wrapped)
+}
+
+// keyed is the public name of parts: 130 bits of a keyed hash.
+func (k *keyring) keyed(parts ...string) string {
+	return keyedName(k.lookup, parts...)
+}
+
+var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// keyedName is base32 of the first 130 bits of HMAC-SHA-256 over parts joined
+// by NUL.
+func keyedName(key []byte, parts ...string) string {
+	m := hmac.New(sha256.New, key)
+	for i, p := range parts {
+		if i > 0 {
+			m.Write([]byte{0})
+		}
+		io.WriteString(m, p)
+	}
+	var sum [sha256.Size]byte
+	return lowerBase32.EncodeToString(m.Sum(sum[:0])[:17])[:26]
+}
+
+// subject returns the key of e, made at first sight.
+func (k *keyring) subject(ctx context.Context, e entity) (*subject, error) {
+	k.mu.RLock()
+	s := k.subjects[e]
+	k.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	raw, err := k.unwrapped(ctx, nameSubject+k.keyed("subject", k.tenant, e.Kind, e.name()), func() ([]byte, error) {
+		key, err := k.fresh()
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(subject{Who: e, Key: key})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading a subject key: %w", err)
+	}
+	if s, err = parseSubject(raw, k.tenant); err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.subjects) >= maxCachedKeys {
+		k.subjects = map[entity]*subject{}
+	}
+	k.subjects[e] = s
+	return s, nil
+}
+
+func parseSubject(raw []byte, tenant string) (*subject, error) {
+	s := new(subject)
+	if err := json.Unmarshal(raw, s); err != nil || len(s.Key) != 32 {
+		return nil, errors.New("reading a subject key: it is malformed")
+	}
+	s.pseudonym = s.of(tenant, s.Who.Kind, s.Who.name())
+	return s, nil
+}
+
+// of returns the pseudonym of something that belongs to s.
+func (s *subject) of(tenant, kind, id string) string {
+	return "p_" + keyedName(s.Key, tenant, kind, id)
+}
+
+// pseudonyms returns who stands behind each pseudonym of a person or agent
+// whose key still exists.
+func (k *keyring) pseudonyms(ctx context.Context) (map[string]entity, error) {
+	wrapped, err := k.store.EvidenceKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the subject keys: %w", err)
+	}
+	out := make(map[string]entity)
+	for name, w := range wrapped {
+		if !strings.HasPrefix(name, nameSubject) {
+			continue
+		}
+		raw, err := k.sealer.Open(ctx, "evidence key "+name, w)
+		if err != nil {
+			return nil, fmt.Errorf("opening subject key %s: %w", name, err)
+		}
+		s, err := parseSubject(raw, k.tenant)
+		if err != nil {
+			return nil, err
+		}
+		out[s.pseudonym] = s.Who
+	}
+	return out, nil
+}
+
+func monthOf(t time.Time) int {
+	y, m, _ := t.UTC().Date()
+	return y*100 + int(m)
+}
+
+// dataKey returns the key of (owner, class, month of at), made at first use.
+func (k *keyring) dataKey(ctx context.Context, owner entity, class string, at time.Time) (*dataKey, error) {
+	id := dataKeyID{owner, class, monthOf(at)}
+	k.mu.RLock()
+	d := k.data[id]
+	k.mu.RUnlock()
+	if d != nil {
+		return d, nil
+	}
+	pub := k.keyed("data", k.tenant, owner.Kind, owner.name(), class, fmt.Sprint(id.month))
+	d, err := k.loadDataKey(ctx, pub, k.fresh)
+	if err != nil {
+		return nil, fmt.Errorf("reading a data key: %w", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.data) >= maxCachedKeys {
+		k.data = map[dataKeyID]*dataKey{}
+	}
+	k.data[id] = d
+	return d, nil
+}
+
+// openKey returns the existing key with public id; errNoKey once it is
+// destroyed.
+func (k *keyring) openKey(ctx context.Context, id string) (*dataKey, error) {
+	k.mu.RLock()
+	d := k.byID[id]
+	k.mu.RUnlock()
+	if d != nil {
+		return d, nil
+	}
+	d, err := k.loadDataKey(ctx, id, nil)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.byID) >= maxCachedKeys {
+		k.byID = map[string]*dataKey{}
+	}
+	k.byID[id] = d
+	return d, nil
+}
+
+func (k *keyring) loadDataKey(ctx context.Context, id string, make func() ([]byte, error)) (*dataKey, error) {
+	dek, err := k.unwrapped(ctx, nameData+id, make)
+	if err != nil {
+		return nil, err
+	}
+	salt, err := hkdf.Key(sha256.New, dek, nil, "rutile salt v1", 32)
+	if err != nil {
+		return nil, err
+	}
+	key, err := hkdf.Key(sha256.New, dek, nil, "rutile seal v1", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	return &dataKey{id: id, aead: aead, salt: salt}, nil
+}
+
+// saltFor derives the salt of one commitment of one leaf.
+func (d *dataKey) saltFor(leafID, tag string) [32]byte {
+	m := hmac.New(sha256.New, d.salt)
+	io.WriteString(m, leafID)
+	m.Write([]byte{0})
+	io.WriteString(m, tag)
+	var sum [32]byte
+	m.Sum(sum[:0])
+	return sum
+}
+
+// commit returns SHA-256(salt || u16(len(tag)) || tag || value).
+func (d *dataKey) commit(leafID, tag string, value []byte) [32]byte {
+	return commitment(d.saltFor(leafID, tag), tag, value)
+}
+
+// What a ciphertext is for; the last part of its associated data.
+const (
+	sealPayload = "payload"
+	sealIDs     = "ids"
+)
+
+// associated is the associated data of a ciphertext, so that it opens only as
+// what it was sealed as.
+func (d *dataKey) associated(tenant, leafID, class, what string) []byte {
+	return []byte(tenant + "|" + leafID + "|" + class + "|" + d.id + "|" + what)
+}
+
+// seal returns nonce || ciphertext || tag.
+func (d *dataKey) seal(rand io.Reader, ad, plain []byte) ([]byte, error) {
+	n := d.aead.NonceSize()
+	out := make([]byte, n, n+len(plain)+d.aead.Overhead())
+	if _, err := io.ReadFull(rand, out); err != nil {
+		return nil, fmt.Errorf("making a nonce: %w", err)
+	}
+	return d.aead.Seal(out, out[:n], plain, ad), nil
+}
+
+func (d *dataKey) open(ad, sealed []byte) ([]byte, error) {
+	n := d.aead.NonceSize()
+	if len(sealed) < n {
+		return nil, errors.New("the ciphertext is too short")
+	}
+	return d.aead.Open(nil, sealed[:n], sealed[n:], ad)
+}

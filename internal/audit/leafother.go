@@ -1,0 +1,222 @@
+package audit
+
+import (
+	"context"
+)
+
+// outcome writes the outcome of an intent.
+func (s *scribe) outcome(ctx context.Context, o *Outcome, relaxed bool) (*entry, error) {
+	owner := ownerOf(o.Request)
+	d, err := s.start(ctx, classDecision, &owner)
+	if err != nil {
+		return nil, err
+	}
+	d.common()
+	mark := d.begin("com")
+	d.commit("result", o.Result)
+	d.end(mark)
+	if relaxed {
+		d.str("dur", "written")
+		d.entry.relaxed = true
+	}
+	d.list("findings", o.Findings)
+	if err := d.outcomeRest(o); err != nil {
+		return nil, err
+	}
+	return d.finish(typeOutcome, outcomeRow(callRow(o.Request, nil), o.Intent.Index, string(o.Status), cutList(o.Findings)))
+}
+
+// unknown closes an intent of an earlier boot: nobody knows what became of it.
+func (s *scribe) unknown(ctx context.Context, intent Ref, parent Row) (*entry, error) {
+	d, err := s.start(ctx, classDecision, nil)
+	if err != nil {
+		return nil, err
+	}
+	d.common()
+	if err := d.outcomeRest(&Outcome{Intent: intent, Status: StatusUnknown}); err != nil {
+		return nil, err
+	}
+	return d.finish(typeOutcome, outcomeRow(parent, intent.Index, string(StatusUnknown), nil))
+}
+
+// outcomeRest writes what follows "findings".
+func (d *draft) outcomeRest(o *Outcome) error {
+	d.name()
+	d.int("in", int64(o.In))
+	mark := d.begin("intent")
+	d.bytes("h", o.Intent.Hash[:])
+	d.int("i", int64(o.Intent.Index))
+	d.end(mark)
+	d.keyID()
+	d.str("node", d.s.node)
+	d.int("out", int64(o.Out))
+	if err := d.payload(o.Result); err != nil {
+		return err
+	}
+	reached := o.Reached
+	if reached != "yes" && reached != "no" {
+		reached = "unknown"
+	}
+	d.str("reached", reached)
+	mark = d.begin("release")
+	d.list("masks", o.Masks)
+	d.end(mark)
+	d.str("st", string(o.Status))
+	d.str("tenant", d.s.tenant)
+	d.str("type", typeOutcome)
+	d.unlocks(o.Unlocks)
+	d.int("us", max(0, o.Took.Microseconds()))
+	d.int("v", 1)
+	return nil
+}
+
+func (d *draft) unlocks(us []Unlock) {
+	if len(us) == 0 {
+		return
+	}
+	d.enc.key("unlocks")
+	d.b = append(d.b, '[')
+	for i, u := range us[:min(len(us), maxList)] {
+		if i > 0 {
+			d.b = append(d.b, ',')
+		}
+		d.b = append(d.b, '{')
+		d.time("at", u.At)
+		d.text("cred", u.Cred)
+		d.int("ver", int64(u.Version))
+		d.b = append(d.b, '}')
+	}
+	d.b = append(d.b, ']')
+}
+
+// systemActor needs no pseudonym: no person stands behind it.
+const systemActor = "system"
+
+// personal reports whether the ids of this kind of object say something about a
+// person.
+func personal(kind string) bool {
+	switch kind {
+	case "user", "subject", "person", "session", "token", "task":
+		return true
+	}
+	return false
+}
+
+// admin writes a change.
+func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
+	owner := entity{Kind: kindPerson, ID: a.Actor}
+	if a.Actor == "" || a.Actor == systemActor {
+		owner = entity{Kind: kindAgent, ID: systemActor}
+	}
+	actor := systemActor
+	if owner.Kind == kindPerson {
+		who, err := s.keys.subject(ctx, owner)
+		if err != nil {
+			return nil, err
+		}
+		actor = who.pseudonym
+	}
+	d, err := s.start(ctx, classAdmin, &owner)
+	if err != nil {
+		return nil, err
+	}
+	object := ""
+	if personal(a.Kind) {
+		d.ids.Object = a.Object
+	} else {
+		object = show(a.Object, &d.ids.Object)
+	}
+	d.ids.Reason = a.Reason
+	d.str("actor", actor)
+	d.time("at", d.at)
+	d.int("boot", int64(s.boot))
+	d.text("change", a.ID)
+	d.str("class", d.class)
+	mark := d.begin("com")
+	d.commit("object", []byte(d.ids.Object))
+	d.commit("reason", []byte(d.ids.Reason))
+	d.end(mark)
+	d.name()
+	d.keyID()
+	d.str("node", s.node)
+	mark = d.begin("object")
+	d.text("after", a.After)
+	d.text("before", a.Before)
+	d.str("id", object)
+	d.text("kind", a.Kind)
+	d.end(mark)
+	if err := d.payload(a.Detail); err != nil {
+		return nil, err
+	}
+	if err := d.sealIDs(); err != nil {
+		return nil, err
+	}
+	d.str("tenant", s.tenant)
+	d.str("type", typeAdmin)
+	d.int("v", 1)
+	d.text("verb", a.Verb)
+	d.entry.urgent = true
+	row := Row{Decision: cut(a.ID, maxText), Actor: owner.ID, Object: cut(a.Object, maxText), Intent: -1}
+	row.Text = adminText(&row, cut(a.Verb, maxText), cut(a.Kind, maxText), cut(a.Reason, maxReason))
+	return d.finish(typeAdmin, row)
+}
+
+// opened is what log.open says: who writes from here on and how.
+type opened struct {
+	origin, vkey, durability string
+	size                     uint64 // leaves before this one
+}
+
+func (s *scribe) logOpen(ctx context.Context, o opened) (*entry, error) {
+	d, err := s.start(ctx, classSystem, nil)
+	if err != nil {
+		return nil, err
+	}
+	d.common()
+	d.str("durability", o.durability)
+	d.name()
+	d.str("node", s.node)
+	d.str("origin", o.origin)
+	d.int("size", int64(o.size))
+	d.str("tenant", s.tenant)
+	d.str("type", typeOpen)
+	d.int("v", 1)
+	d.str("vkey", o.vkey)
+	return d.finish(typeOpen, Row{Intent: -1})
+}
+
+// logClose ends a boot that stopped in order; its index is the final size.
+func (s *scribe) logClose(ctx context.Context) (*entry, error) {
+	d, err := s.start(ctx, classSystem, nil)
+	if err != nil {
+		return nil, err
+	}
+	d.common()
+	d.name()
+	d.str("node", s.node)
+	d.str("tenant", s.tenant)
+	d.str("type", typeClose)
+	d.int("v", 1)
+	return d.finish(typeClose, Row{Intent: -1})
+}
+
+// loss says what could not be recorded.
+func (s *scribe) loss(ctx context.Context, l *Loss) (*entry, error) {
+	d, err := s.start(ctx, classSystem, nil)
+	if err != nil {
+		return nil, err
+	}
+	d.common()
+	d.int("count", int64(l.Count))
+	d.time("first", l.First)
+	d.name()
+	d.time("last", l.Last)
+	d.str("node", s.node)
+	d.text("stream", l.Stream)
+	d.str("tenant", s.tenant)
+	d.str("type", typeLoss)
+	d.int("v", 1)
+	d.text("why", l.Why)
+	row := Row{Intent: -1, Text: joinText("loss", cut(l.Stream, maxText), cut(l.Why, maxText))}
+	return d.finish(typeLoss, row)
+}

@@ -1,0 +1,103 @@
+package audit
+
+import (
+	"strings"
+
+	"rutile/internal/access"
+)
+
+// The rows built here while a leaf is written and the rows Reindex derives from
+// the leaf (reindex.go) MUST be equal; both are made of the same functions.
+
+// callRow is the part of a row every leaf of a call shares. dec is nil for an
+// outcome, which takes only what identifies the call.
+func callRow(r *access.Request, dec *access.Decision) Row {
+	target := maxTarget
+	if r.Kind != access.KindResource && plain(r.Target) {
+		target = maxText
+	}
+	row := Row{
+		Decision: cut(r.ID, maxText),
+		Agent:    r.Who.Actor.Agent,
+		Subject:  r.Who.Subject.ID,
+		Session:  cut(r.Who.Session, maxText),
+		Task:     cut(r.Who.Task, maxText),
+		Server:   cut(r.Server, maxText),
+		Method:   cut(r.Method, maxText),
+		Tool:     cut(r.Target, target),
+		TraceID:  traceID(r.Trace.Parent),
+		Intent:   -1,
+	}
+	if dec != nil {
+		row.Outcome = dec.Outcome.String()
+		if dec.Monitor {
+			row.Would = dec.Would.String()
+		}
+		row.Policies = policies(dec.Permits, dec.Forbids, dec.Errors)
+	}
+	return row
+}
+
+// outcomeRow turns the row of an intent into that of its outcome.
+func outcomeRow(parent Row, intent uint64, status string, findings []string) Row {
+	return Row{
+		Decision: parent.Decision, Agent: parent.Agent, Subject: parent.Subject, Session: parent.Session,
+		Task: parent.Task, Server: parent.Server, Method: parent.Method, Tool: parent.Tool, TraceID: parent.TraceID,
+		Status: status, Intent: int64(intent),
+		Text: joinText(append([]string{parent.Server, parent.Method, parent.Tool, parent.Agent, parent.Subject, status}, findings...)...),
+	}
+}
+
+func callText(row *Row, class, reason string) string {
+	parts := []string{row.Server, row.Method, row.Tool, row.Agent, row.Subject, row.Outcome, row.Would, class, reason}
+	return joinText(append(parts, row.Policies...)...)
+}
+
+func adminText(row *Row, verb, kind, reason string) string {
+	return joinText(verb, kind, row.Object, row.Actor, reason)
+}
+
+func joinText(parts ...string) string {
+	kept := parts[:0]
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+func policies(lists ...[]string) []string {
+	var out []string
+	for _, l := range lists {
+		out = append(out, cutList(l)...)
+	}
+	return out
+}
+
+// cutList is what of vs a leaf keeps.
+func cutList(vs []string) []string {
+	if len(vs) == 0 {
+		return nil
+	}
+	out := make([]string, 0, min(len(vs), maxList))
+	for _, v := range vs[:min(len(vs), maxList)] {
+		out = append(out, cut(v, maxText))
+	}
+	return out
+}
+
+// traceID returns the trace id of a W3C traceparent, "" if it is not one. It is
+// a label a client chose.
+func traceID(parent string) string {
+	if len(parent) < 55 || parent[2] != '-' || parent[35] != '-' {
+		return ""
+	}
+	id := parent[3:35]
+	for i := 0; i < len(id); i++ {
+		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return ""
+		}
+	}
+	return id
+}
