@@ -27,7 +27,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		os.Exit(1)
 	}
-	r := report{w: os.Stdout, strict: os.Getenv("CI") == "true", output: map[test][]string{}}
+	r := report{w: os.Stdout, strict: os.Getenv("CI") == "true", output: map[test][]string{}, passed: map[string][]string{}, blamed: map[string]bool{}}
 	readErr := r.read(out)
 	err = cmd.Wait()
 	switch {
@@ -51,7 +51,9 @@ type report struct {
 	w       io.Writer
 	strict  bool
 	refused bool
-	output  map[test][]string // of what has not ended yet
+	output  map[test][]string   // of what has not ended yet
+	passed  map[string][]string // by package, until it ends: the blame may come late
+	blamed  map[string]bool     // packages with a test that failed
 }
 
 func (r *report) read(in io.Reader) error {
@@ -94,26 +96,42 @@ func (r *report) end(t test, action string) {
 	lines := r.output[t]
 	delete(r.output, t)
 	switch {
-	case t.name == "" || action == "fail":
-		for _, l := range lines {
-			if !strings.HasPrefix(l, "=== ") {
-				io.WriteString(r.w, l)
-			}
+	case t.name == "":
+		// A race or an exit after the last line of a test fails the package and
+		// no test; what to read is then among the output of those that passed.
+		if action == "fail" && !r.blamed[t.pkg] {
+			r.print(r.passed[t.pkg])
 		}
-		if action == "fail" || t.name != "" {
-			return
-		}
+		delete(r.passed, t.pkg)
+		r.print(lines)
+	case action == "fail":
+		r.blamed[t.pkg] = true
+		r.print(lines)
 	case action == "skip":
-		var why []string
-		for _, l := range lines {
-			if l = strings.TrimSpace(l); !strings.HasPrefix(l, "=== ") && !strings.HasPrefix(l, "--- ") && l != "" {
-				why = append(why, l)
-			}
-		}
-		word := "skipped"
-		if r.strict {
-			r.refused, word = true, "skipped, which CI=true does not allow"
-		}
-		fmt.Fprintf(r.w, "%s: %s %s: %s\n", word, t.pkg, t.name, strings.Join(why, " "))
+		r.skip(t, lines)
+	default:
+		r.passed[t.pkg] = append(r.passed[t.pkg], lines...)
 	}
+}
+
+func (r *report) print(lines []string) {
+	for _, l := range lines {
+		if !strings.HasPrefix(l, "=== ") {
+			io.WriteString(r.w, l)
+		}
+	}
+}
+
+func (r *report) skip(t test, lines []string) {
+	var why []string
+	for _, l := range lines {
+		if l = strings.TrimSpace(l); !strings.HasPrefix(l, "=== ") && !strings.HasPrefix(l, "--- ") && l != "" {
+			why = append(why, l)
+		}
+	}
+	word := "skipped"
+	if r.strict {
+		r.refused, word = true, "skipped, which CI=true does not allow"
+	}
+	fmt.Fprintf(r.w, "%s: %s %s: %s\n", word, t.pkg, t.name, strings.Join(why, " "))
 }
