@@ -24,6 +24,7 @@ type call struct {
 	peer   *peer
 	link   link
 	shape  *shape
+	unfit  *rpcError // why the arguments do not fit the definition
 	d      *gate.Dispatch
 	minted []byte // progress token sent upstream, nil if the client's own
 	sent   []byte // request id sent upstream
@@ -96,8 +97,8 @@ func (c *call) tool() *rpcError {
 		return nil
 	}
 	c.shape = c.in.p.shapeOf(t)
-	if err := c.fits(c.shape); err != nil && c.in.p.gate.Visible(c.entryRequest(access.KindTool, c.req.Target)) {
-		return err
+	if c.unfit = c.fits(c.shape); c.unfit != nil && c.in.p.gate.Visible(c.entryRequest(access.KindTool, c.req.Target)) {
+		return c.unfit
 	}
 	return nil
 }
@@ -214,6 +215,9 @@ var errStopping = access.Errorf(access.CodeUnavailable, "the gateway is stopping
 func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Response, error) {
 	c.d = d
 	no := access.Response{Reached: access.ReachNo}
+	if c.unfit != nil {
+		return nil, no, c.unfit // it was approved a moment ago
+	}
 	t, err := c.in.p.target(d.Server)
 	if err != nil {
 		return nil, no, err

@@ -1,0 +1,143 @@
+package gatetest_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// denial is what a refused tool call says of itself.
+type denial struct {
+	Decision string `json:"decision"`
+	Outcome  string `json:"outcome"`
+	Class    string `json:"class"`
+	Reason   string `json:"reason"`
+}
+
+// denied requires that a tool call was refused and returns how.
+func denied(t *testing.T, got reply) denial {
+	t.Helper()
+	var res struct {
+		IsError bool `json:"isError"`
+		Meta    struct {
+			Denial denial `json:"io.rutile/denial"`
+		} `json:"_meta"`
+	}
+	if got.msg.Result == nil {
+		t.Fatalf("not a denial: %d %s", got.status, got.body)
+	}
+	if err := json.Unmarshal(got.msg.Result, &res); err != nil || !res.IsError || res.Meta.Denial.Decision == "" {
+		t.Fatalf("not a denial: %v %s", err, got.body)
+	}
+	return res.Meta.Denial
+}
+
+// leaf is what of a leaf of evidence these tests look at.
+type leaf struct {
+	Type string `json:"type"`
+	Dec  struct {
+		Out     string   `json:"out"`
+		Forbids []string `json:"forbids"`
+	} `json:"dec"`
+	What struct {
+		Tool   string `json:"tool"`
+		Server string `json:"server"`
+		Method string `json:"method"`
+	} `json:"what"`
+	Status  string `json:"st"`
+	Reached string `json:"reached"`
+	raw     string
+}
+
+// leaves returns the evidence from an index on.
+func (r *rig) leaves(from uint64) []leaf {
+	r.t.Helper()
+	var out []leaf
+	for i := from; i < r.d.Evidence.Size(); i++ {
+		raw, err := r.d.Evidence.Leaf(r.t.Context(), i)
+		if err != nil {
+			r.t.Fatalf("reading leaf %d: %v", i, err)
+		}
+		l := leaf{raw: string(raw)}
+		if err := json.Unmarshal(raw, &l); err != nil {
+			r.t.Fatalf("leaf %d: %v", i, err)
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// since returns the verdicts, intents and outcomes of calls from an index on.
+// Lists and handshakes are recorded behind, so they may come in between.
+func (r *rig) since(from uint64) []leaf {
+	r.t.Helper()
+	var out []leaf
+	for _, l := range r.leaves(from) {
+		call := slices.Contains([]string{"tools/call", "prompts/get", "resources/read"}, l.What.Method)
+		if l.Type == "outcome" || (call && (l.Type == "intent" || l.Type == "verdict")) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// A denial is in the log before it is answered, in every form it can have.
+func TestDenialIsRecorded(t *testing.T) {
+	u := newUpstream(t, echoTool, `{"name":"other","inputSchema":{"type":"object"}}`)
+	r := newRig(t)
+	r.apply(botAndServer(u.URL+"/mcp", `["up/echo"]`)+"---\nkind: Policy\nid: no-etc\ncedar: |\n"+
+		"  forbid (principal, action == Mcp::Action::\"up/echo\", resource) when { context.input has path && context.input.path like \"/etc/*\" };\n", "up")
+	token := r.token("bot", "up")
+	old := r.legacy(token, "up", v2511, `{}`)
+	for _, tt := range []struct {
+		name string
+		do   func() reply
+		tool string
+	}{
+		{"a forbid", func() reply { return r.call(token, "up", "echo", `{"path":"/etc/passwd"}`) }, "echo"},
+		{"nothing permits", func() reply { return r.call(token, "up", "other", `{}`) }, "other"},
+		{"no such tool", func() reply { return r.call(token, "up", "nope", `{}`) }, "nope"},
+		{"legacy", func() reply { return old.call("other", `{}`) }, "other"},
+		{"a prompt", func() reply { return r.modern(token, "prompts/get", "p", `"name":"p"`) }, "p"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			from := r.d.Evidence.Size()
+			got := tt.do()
+			if got.msg.Error == nil {
+				denied(t, got)
+			}
+			verdicts := r.since(from)
+			if len(verdicts) != 1 || verdicts[0].Type != "verdict" || verdicts[0].Dec.Out != "deny" || verdicts[0].What.Tool != tt.tool || verdicts[0].What.Server != "up" {
+				t.Fatalf("recorded %+v", verdicts)
+			}
+			if strings.Contains(verdicts[0].raw, "/etc/passwd") {
+				t.Error("the leaf holds an argument in clear")
+			}
+		})
+	}
+	if u.count() != 0 {
+		t.Errorf("%d denied calls reached the upstream", u.count())
+	}
+}
+
+// Every dispatched call has one intent and one outcome that says how it ended.
+func TestEveryIntentEndsInAnOutcome(t *testing.T) {
+	p := newPeer(t, v2026)
+	r, token := governPeer(t, p, "")
+	for status, answer := range map[string]func(x *exchange){
+		"ok":             func(x *exchange) { x.text("fine") },
+		"tool_error":     func(x *exchange) { x.result(`{"resultType":"complete","content":[],"isError":true}`) },
+		"protocol_error": func(x *exchange) { x.fault(-32000, "no", "") },
+	} {
+		t.Run(status, func(t *testing.T) {
+			p.handle("tools/call", answer)
+			from := r.d.Evidence.Size()
+			r.call(token, "up", "echo", `{}`)
+			got := r.since(from)
+			if len(got) != 2 || got[0].Type != "intent" || got[1].Type != "outcome" || got[1].Status != status || got[1].Reached != "yes" {
+				t.Errorf("recorded %+v", got)
+			}
+		})
+	}
+}
