@@ -108,6 +108,8 @@ type Log struct {
 	dead atomic.Pointer[access.Error]
 	died chan struct{}
 
+	keeping sync.Mutex // of checkpoints
+
 	mu     sync.Mutex
 	relax  map[uint64]bool // intents whose outcome need not be awaited either
 	grown  chan struct{}   // closed when size grows; nil if nobody waits

@@ -1,0 +1,237 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rutile/internal/access"
+)
+
+// ExportOptions say what a bundle holds besides leaves and proofs.
+type ExportOptions struct {
+	// Disclose opens the commitments whose values are still known: the reader
+	// sees arguments, results, targets and reasons in clear.
+	Disclose bool
+	// Payloads adds the encrypted excerpts.
+	Payloads bool
+}
+
+// maxExport bounds one bundle.
+const maxExport = 100_000
+
+// Export writes a bundle of the leaves that match q into dir, which must not
+// exist or be empty. An intent comes with its outcome and an outcome with its
+// intent. MANIFEST is written last: a bundle without it is not one.
+func (l *Log) Export(ctx context.Context, q Query, dir string, opts ExportOptions) (err error) {
+	if err := l.AwaitIndex(ctx); err != nil {
+		return err
+	}
+	indexes, err := l.matching(ctx, q)
+	if err != nil {
+		return err
+	}
+	if len(indexes) == 0 {
+		return access.Errorf(access.CodeNotFound, "no evidence matches, so nothing was exported")
+	}
+	w, err := newBundleWriter(dir)
+	if err != nil {
+		return err
+	}
+	if err := l.writeBundle(ctx, w, indexes, opts); err != nil {
+		return fmt.Errorf("exporting to %s: %w", dir, err)
+	}
+	return nil
+}
+
+// ExportProofs writes proofs as a bundle, which `rutile audit verify` reads.
+func (l *Log) ExportProofs(proofs []*Proof, dir string) error {
+	w, err := newBundleWriter(dir)
+	if err != nil {
+		return err
+	}
+	for _, p := range proofs {
+		w.proof(p)
+	}
+	return l.finishBundle(w)
+}
+
+func (l *Log) writeBundle(ctx context.Context, w *bundleWriter, indexes []uint64, opts ExportOptions) error {
+	if size, _ := l.Head(); indexes[len(indexes)-1] >= size {
+		if err := l.seal.now(ctx); err != nil {
+			return err
+		}
+	}
+	for _, index := range indexes {
+		p, err := l.Prove(ctx, index)
+		if err != nil {
+			return err
+		}
+		w.proof(p)
+		if opts.Disclose || opts.Payloads {
+			if err := l.writeDetails(ctx, w, index, opts); err != nil {
+				return err
+			}
+		}
+	}
+	return l.finishBundle(w)
+}
+
+func (l *Log) writeDetails(ctx context.Context, w *bundleWriter, index uint64, opts ExportOptions) error {
+	r, err := l.Reveal(ctx, index)
+	if err != nil || r.Erased {
+		return err
+	}
+	name := strconv.FormatUint(index, 10)
+	if opts.Payloads && r.Payload != nil {
+		v, err := parseLeaf(r.Leaf)
+		if err != nil {
+			return err
+		}
+		ct, err := l.sealedPayload(index, r.Leaf, v)
+		if err != nil {
+			return err
+		}
+		w.write("payload/"+name+".bin", ct)
+	}
+	if !opts.Disclose {
+		return nil
+	}
+	d, err := l.disclosures(ctx, r)
+	if err != nil || len(d) == 0 {
+		return err
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	w.write("disclosed/"+name+".json", append(b, '\n'))
+	return nil
+}
+
+func (l *Log) finishBundle(w *bundleWriter) error {
+	w.write("trust/policy", fmt.Appendf(nil, "log %s\nquorum none\n", l.key.vkey))
+	if err := w.finish(); err != nil {
+		return err
+	}
+	return l.keepCheckpoint()
+}
+
+// keepCheckpoint keeps the checkpoint somebody was handed, so that a verifier
+// of the whole log can check that it is consistent with it.
+func (l *Log) keepCheckpoint() error {
+	l.keeping.Lock()
+	defer l.keeping.Unlock()
+	l.seal.mu.Lock()
+	h, signed := l.seal.head, l.seal.checkpoint
+	l.seal.mu.Unlock()
+	dir := filepath.Join(l.cfg.Dir, "checkpoints")
+	if err := makeDirs(l.fs, l.cfg.Dir, dir); err != nil {
+		return fmt.Errorf("keeping the checkpoint: %w", err)
+	}
+	size := strconv.FormatUint(h.size, 10)
+	if err := writeAtomic(l.fs, l.tmpName("checkpoint-"+size), filepath.Join(dir, size), signed); err != nil {
+		return fmt.Errorf("keeping the checkpoint: %w", err)
+	}
+	return l.fs.SyncDir(dir)
+}
+
+// matching returns the indexes of this log that match q, sorted, with the
+// counterparts of intents and outcomes.
+func (l *Log) matching(ctx context.Context, q Query) ([]uint64, error) {
+	found := map[uint64]bool{}
+	decisions := map[string]bool{}
+	limit := q.Limit
+	if limit <= 0 || limit > maxExport {
+		limit = maxExport
+	}
+	q.Ascending = true
+	for len(found) < limit {
+		q.Limit = min(1000, limit-len(found))
+		rows, err := l.index.Search(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("searching: %w", err)
+		}
+		for _, r := range rows {
+			q.After = r.Index
+			if r.Origin != l.cfg.Origin {
+				continue
+			}
+			found[r.Index] = true
+			if r.Type == typeIntent || r.Type == typeOutcome {
+				decisions[r.Decision] = true
+			}
+		}
+		if len(rows) < q.Limit {
+			break
+		}
+	}
+	for id := range decisions {
+		rows, err := l.ByDecision(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			found[r.Index] = true
+		}
+	}
+	out := make([]uint64, 0, len(found))
+	for i := range found {
+		out = append(out, i)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// bundleWriter writes files and remembers their hashes.
+type bundleWriter struct {
+	dir  string
+	sums []string
+	err  error
+}
+
+func newBundleWriter(dir string) (*bundleWriter, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("exporting: %w", err)
+	}
+	if len(entries) > 0 {
+		return nil, access.Errorf(access.CodeConflict, "%s is not empty; export to a new directory", dir)
+	}
+	return &bundleWriter{dir: dir}, nil
+}
+
+func (w *bundleWriter) proof(p *Proof) {
+	name := strconv.FormatUint(p.Index, 10)
+	w.write("leaves/"+name+".json", p.Leaf)
+	w.write("proofs/"+name+".tlog-proof", p.Text())
+}
+
+func (w *bundleWriter) write(name string, data []byte) {
+	if w.err != nil {
+		return
+	}
+	path := filepath.Join(w.dir, filepath.FromSlash(name))
+	if w.err = os.MkdirAll(filepath.Dir(path), 0o700); w.err != nil {
+		return
+	}
+	w.err = os.WriteFile(path, data, 0o600)
+	sum := sha256.Sum256(data)
+	w.sums = append(w.sums, fmt.Sprintf("%x  %s\n", sum, name))
+}
+
+func (w *bundleWriter) finish() error {
+	if w.err != nil {
+		return w.err
+	}
+	slices.SortFunc(w.sums, func(a, b string) int { return strings.Compare(a[64:], b[64:]) })
+	return os.WriteFile(filepath.Join(w.dir, "MANIFEST"), []byte(strings.Join(w.sums, "")), 0o600)
+}

@@ -1,0 +1,82 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"rutile/internal/access"
+)
+
+// Prove returns the proof of one durable leaf against the latest checkpoint,
+// which is brought up to it if need be.
+func (l *Log) Prove(ctx context.Context, index uint64) (*Proof, error) {
+	leaf, err := l.Leaf(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	if size, _ := l.Head(); index >= size {
+		if err := l.seal.now(ctx); err != nil {
+			return nil, fmt.Errorf("sealing leaf %d: %w", index, err)
+		}
+	}
+	l.seal.mu.Lock()
+	h, checkpoint := l.seal.head, append([]byte(nil), l.seal.checkpoint...)
+	l.seal.mu.Unlock()
+	tree := tlog.Tree{N: int64(h.size), Hash: h.root}
+	hashes, err := tlog.ProveRecord(tree.N, int64(index), tlog.TileHashReader(tree, tileReader{l.readLog}))
+	if err != nil {
+		return nil, fmt.Errorf("proving leaf %d: %w", index, err)
+	}
+	if err := tlog.CheckRecord(hashes, tree.N, tree.Hash, int64(index), leafHash(leaf)); err != nil {
+		return nil, access.Errorf(access.CodeEvidence, "leaf %d as stored is not the one in the tree; run `rutile audit verify` on the evidence directory", index)
+	}
+	return &Proof{Index: index, Leaf: leaf, Hashes: hashes, Checkpoint: checkpoint}, nil
+}
+
+// ProveCall returns the proofs of everything recorded under a decision or
+// change id: intent and outcome, or the verdict, or the change.
+func (l *Log) ProveCall(ctx context.Context, id string) ([]*Proof, error) {
+	rows, err := l.ByDecision(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var proofs []*Proof
+	for _, r := range rows {
+		p, err := l.Prove(ctx, r.Index)
+		if err != nil {
+			return nil, err
+		}
+		proofs = append(proofs, p)
+	}
+	return proofs, nil
+}
+
+// ByDecision returns the rows of a decision or change id in log order, after
+// what is durable now can be found.
+func (l *Log) ByDecision(ctx context.Context, id string) ([]Row, error) {
+	if id == "" {
+		return nil, access.Errorf(access.CodeInvalid, "a decision id is missing")
+	}
+	if err := l.AwaitIndex(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := l.index.Search(ctx, Query{Decision: id, Ascending: true, Limit: 1000})
+	if err != nil {
+		return nil, fmt.Errorf("looking for %s: %w", id, err)
+	}
+	kept := rows[:0]
+	for _, r := range rows {
+		if r.Origin == l.cfg.Origin {
+			kept = append(kept, r)
+		}
+	}
+	if len(kept) == 0 {
+		return nil, access.Errorf(access.CodeNotFound, "no evidence of %q; `rutile audit search` lists what there is", id)
+	}
+	return kept, nil
+}
+
+var errNoPayload = errors.New("the leaf has no payload")
