@@ -12,6 +12,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/api"
 	"rutile/internal/gate"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
@@ -81,7 +82,7 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	d.metrics()
 	d.lis.serve(d.lis.agents, "agents", agentsHandler, d.log, nil)
 	d.lis.serve(d.lis.operators, "operators", slowBody(remote), d.log, nil)
-	d.lis.serve(d.lis.socket, "socket", slowBody(local), d.log, nil)
+	d.lis.serve(d.lis.socket, "socket", slowBody(local), d.log, api.ConnContext)
 	return nil
 }
 

@@ -45,6 +45,7 @@ type Daemon struct {
 
 	log       *slog.Logger
 	version   string
+	nodeID    string
 	store     *store.Store
 	vault     *credential.Vault
 	authority *identity.Authority
@@ -124,13 +125,12 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("telemetry", d.telemetry.close)
-	node, err := nodeID(ctx, d.store)
-	if err != nil {
+	if d.nodeID, err = nodeID(ctx, d.store); err != nil {
 		return err
 	}
 	d.Evidence, err = audit.Open(ctx, audit.Config{
-		Dir: filepath.Join(d.Config.Data, "evidence"), Node: node, Tenant: tenant, Payloads: true,
-		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + node + "/1",
+		Dir: filepath.Join(d.Config.Data, "evidence"), Node: d.nodeID, Tenant: tenant, Payloads: true,
+		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + d.nodeID + "/1",
 		Durability: d.Config.Evidence.Durability, Log: d.log,
 	}, d.store, d.vault, d.store)
 	if err != nil {

@@ -1,0 +1,232 @@
+// Package api serves and calls the administration API: JSON over HTTP.
+//
+// The same routes answer on the unix socket, where the system says which user
+// calls, and on the operators' address, where a bearer token does. Every change
+// goes through package admin, which authorises nobody by itself: a handler MUST
+// pass the actor the door has established. Answers carry schemaVersion 1 and
+// times in UTC; what is refused is application/problem+json made from one table.
+// The package keeps nothing, decides nothing and starts nothing.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/rawjson"
+)
+
+// SchemaVersion is the version of every answer. It grows when a field goes or
+// changes its meaning, not when one is added.
+const SchemaVersion = 1
+
+// Bounds of a request's body, in bytes.
+const (
+	maxSmall   = 256 << 10
+	maxApply   = 32 << 20
+	maxCommand = 4 << 20
+)
+
+// LearnTime bounds how long an answer waits for the servers a change made
+// callable to list what they offer.
+const LearnTime = 20 * time.Second
+
+// Config configures the API.
+type Config struct {
+	Token string   // operator token of the TCP listener, at least 32 characters
+	Hosts []string // values of Host the TCP listener answers to
+	UID   int      // user who, besides root, may use the socket
+	Now   func() time.Time
+	Log   *slog.Logger
+	// Stop ends streams when it is closed, so that stopping need not wait for
+	// whoever watches. Nil never does.
+	Stop <-chan struct{}
+}
+
+// Deps are the parts the API stands on. All are required.
+type Deps struct {
+	Admin    *admin.Admin
+	Evidence Evidence
+	// Learn lists what a server offers and returns when decisions know it.
+	Learn  func(ctx context.Context, server string) error
+	Status func(ctx context.Context) Status
+	Doctor func(ctx context.Context) []Check
+}
+
+// API answers requests. It is safe for concurrent use.
+type API struct {
+	cfg   Config
+	deps  Deps
+	hosts map[string]bool
+	mux   *http.ServeMux
+}
+
+// New builds the API.
+func New(cfg Config, d Deps) (*API, error) {
+	switch {
+	case d.Admin == nil || d.Evidence == nil || d.Learn == nil || d.Status == nil || d.Doctor == nil:
+		return nil, errors.New("api: a dependency is missing")
+	case len(cfg.Token) < 32:
+		return nil, errors.New("api: the operator token is too short")
+	case cfg.Log == nil:
+		return nil, errors.New("api: a log is required")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	a := &API{cfg: cfg, deps: d, hosts: map[string]bool{}, mux: http.NewServeMux()}
+	for _, h := range cfg.Hosts {
+		a.hosts[h] = true
+	}
+	for _, r := range a.routes() {
+		a.mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) { a.answer(w, req, r) })
+	}
+	a.mux.HandleFunc("/api/v1/", func(w http.ResponseWriter, req *http.Request) {
+		a.refuse(w, req, access.Errorf(access.CodeNotFound, "there is no %s %s: this may be another version of rutile", req.Method, req.URL.Path))
+	})
+	return a, nil
+}
+
+// route is one line of the API.
+type route struct {
+	pattern string
+	limit   int64 // of the body
+	do      func(*call) (any, error)
+}
+
+func (a *API) routes() []route {
+	return []route{
+		{"GET /api/v1/status", 0, a.status},
+		{"GET /api/v1/doctor", 0, a.doctor},
+
+		{"POST /api/v1/apply", maxApply, a.apply},
+		{"POST /api/v1/diff", maxApply, a.diff},
+		{"GET /api/v1/export", 0, a.export},
+
+		{"GET /api/v1/agents", 0, a.agents},
+		{"POST /api/v1/agents", maxSmall, a.createAgent},
+		{"GET /api/v1/agents/{id}", 0, a.agent},
+		{"POST /api/v1/agents/{id}/token", maxSmall, a.token},
+		{"POST /api/v1/agents/{id}/{verb}", maxSmall, a.changeAgent},
+
+		{"GET /api/v1/servers", 0, a.servers},
+		{"GET /api/v1/servers/{id}", 0, a.server},
+		{"POST /api/v1/servers/{id}/{verb}", maxSmall, a.changeServer},
+
+		{"GET /api/v1/tools", 0, a.tools},
+		{"GET /api/v1/tools/{server}/show", 0, a.tool},
+		{"GET /api/v1/tools/{server}/diff", 0, a.toolDiff},
+		{"POST /api/v1/tools/{server}/{verb}", maxSmall, a.changeTool},
+
+		{"GET /api/v1/credentials", 0, a.credentials},
+		{"PUT /api/v1/credentials/{id}", maxSmall, a.setCredential},
+		{"POST /api/v1/credentials/{id}/rotate", maxSmall, a.rotateCredential},
+		{"DELETE /api/v1/credentials/{id}", 0, a.removeCredential},
+
+		{"GET /api/v1/policies", 0, a.policies},
+		{"POST /api/v1/policies/check", maxApply, a.checkPolicies},
+		{"POST /api/v1/policies/explain", maxCommand, a.explain},
+
+		{"GET /api/v1/audit", 0, a.search},
+		{"GET /api/v1/audit/tail", 0, a.tail},
+		{"GET /api/v1/audit/leaves/{id}", 0, a.leaves},
+		{"GET /api/v1/audit/proofs/{id}", 0, a.prove},
+		{"GET /api/v1/audit/bundle", 0, a.bundle},
+		{"POST /api/v1/audit/reindex", maxSmall, a.reindex},
+	}
+}
+
+// call is one request on its way through a handler.
+type call struct {
+	*http.Request
+	w     http.ResponseWriter
+	actor admin.Actor
+}
+
+// streamed is the answer of a handler that has written its own.
+type streamed struct{}
+
+func (a *API) answer(w http.ResponseWriter, req *http.Request, r route) {
+	actor, ok := actorOf(req.Context())
+	if !ok {
+		a.refuse(w, req, access.Errorf(access.CodeUnauthenticated, "nobody is known to ask: sign in"))
+		return
+	}
+	req.Body = http.MaxBytesReader(w, req.Body, r.limit)
+	out, err := r.do(&call{req, w, actor})
+	if err != nil {
+		a.refuse(w, req, err)
+		return
+	}
+	switch out := out.(type) {
+	case streamed:
+	default:
+		b, err := Marshal(out)
+		if err != nil {
+			a.refuse(w, req, err)
+			return
+		}
+		write(w, http.StatusOK, "application/json", b)
+	}
+}
+
+func write(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller may have gone
+}
+
+// Marshal returns the JSON of an answer: an object that begins with
+// schemaVersion.
+func Marshal(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < 2 || b[0] != '{' {
+		return nil, errors.New("api: an answer is not an object")
+	}
+	head := `{"schemaVersion":1`
+	if len(b) > 2 {
+		head += ","
+	}
+	return append(append([]byte(head), b[1:]...), '\n'), nil
+}
+
+// decode reads the body into v. Duplicate and unknown keys are mistakes.
+func (c *call) decode(v any) error {
+	if ct := c.Header.Get("Content-Type"); ct != "application/json" {
+		return access.Errorf(access.CodeInvalid, "the body must be application/json")
+	}
+	body, err := io.ReadAll(c.Body)
+	if err != nil {
+		var big *http.MaxBytesError
+		if errors.As(err, &big) {
+			return access.Errorf(access.CodeTooLarge, "the request has more than %d bytes", big.Limit)
+		}
+		return access.Errorf(access.CodeInvalid, "the request ended early")
+	}
+	defer clear(body) // it may hold a credential
+	if err := strict(body, v); err != nil {
+		return access.Errorf(access.CodeInvalid, "the request is not what this route expects: %v", err)
+	}
+	return nil
+}
+
+// strict decodes JSON without duplicate or unknown keys. Its errors name
+// members and positions, never values.
+func strict(body []byte, v any) error {
+	if _, err := rawjson.Parse(body, rawjson.Limits{Bytes: len(body) + 1}); err != nil {
+		return err
+	}
+	return decodeJSON(body, v)
+}

@@ -1,0 +1,350 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+)
+
+// Evidence is what the API needs of the log and its index.
+type Evidence interface {
+	// Size returns the number of durable leaves.
+	Size() uint64
+	// Search finds rows among everything durable when it is called.
+	Search(ctx context.Context, q audit.Query) ([]audit.Row, error)
+	// Show returns a leaf with what its keys still open.
+	Show(ctx context.Context, index uint64) (Leaf, error)
+	// Prove returns proofs of leaves that verify without this gateway.
+	Prove(ctx context.Context, indices []uint64) (Proof, error)
+	// Export writes a bundle of the leaves that match as a tar file.
+	Export(ctx context.Context, w io.Writer, q audit.Query, o audit.ExportOptions) error
+	Reindex(ctx context.Context) error
+}
+
+// Leaf is one piece of evidence.
+type Leaf struct {
+	audit.Row                   // with pseudonyms resolved
+	Raw       json.RawMessage   `json:"raw"`              // as it stands in the log, which only commits and seals
+	Sealed    map[string]string `json:"sealed,omitempty"` // what it seals, opened
+	Excerpt   *Excerpt          `json:"excerpt,omitempty"`
+	Erased    bool              `json:"erased,omitempty"` // its key was destroyed
+}
+
+// Proof shows that leaves are in the log. It is a file by itself: rutile audit
+// verify needs nothing else, and other verifiers take its members.
+type Proof struct {
+	Key    string   `json:"key"` // the log's vkey: its own word, compare it with what you know
+	Leaves []Proven `json:"leaves"`
+}
+
+// Proven is one leaf with its proof.
+type Proven struct {
+	Index uint64 `json:"index"`
+	Proof string `json:"proof"` // C2SP tlog-proof with the signed checkpoint
+	Leaf  []byte `json:"leaf"`  // exact bytes, base64
+}
+
+// Excerpt is the beginning of arguments, a result or a change.
+type Excerpt struct {
+	Text  string `json:"text"`
+	Bytes uint64 `json:"bytes"` // of the whole
+}
+
+// Leaves are the leaves of one decision or change, in the order they were
+// written.
+type Leaves struct {
+	Items []Leaf `json:"items"`
+}
+
+// Rows are found evidence.
+type Rows struct {
+	Page[audit.Row]
+}
+
+// tailPause is how often a tail looks for more.
+const tailPause = 200 * time.Millisecond
+
+// queryKeys are the parameters of a search.
+var queryKeys = [...]string{"type", "agent", "subject", "session", "task", "server", "tool", "decision", "outcome", "status", "policy", "trace", "text", "since", "until", "limit", "cursor"}
+
+// ParseSearch reads the parameters of a search. now is what durations such as
+// "1h" count back from.
+func ParseSearch(v url.Values, now time.Time) (audit.Query, error) {
+	q := audit.Query{
+		Agent: v.Get("agent"), Subject: v.Get("subject"), Session: v.Get("session"), Task: v.Get("task"), Server: v.Get("server"), Tool: v.Get("tool"),
+		Decision: v.Get("decision"), Outcome: v.Get("outcome"), Status: v.Get("status"), Policy: v.Get("policy"), Trace: v.Get("trace"), Text: v.Get("text"),
+	}
+	if t := v.Get("type"); t != "" {
+		q.Types = strings.Split(t, ",")
+	}
+	var err error
+	if q.Since, err = moment("since", v.Get("since"), now); err != nil {
+		return q, err
+	}
+	if q.Until, err = moment("until", v.Get("until"), now); err != nil {
+		return q, err
+	}
+	if c := v.Get("cursor"); c != "" {
+		if q.Before, err = strconv.ParseUint(c, 10, 63); err != nil || q.Before == 0 {
+			return q, access.Errorf(access.CodeInvalid, "the cursor is not one that a search gave")
+		}
+	}
+	return q, nil
+}
+
+// moment reads a time, a day or a duration that counts back from now.
+func moment(name, s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, access.Errorf(access.CodeInvalid, "%s: %q is neither a time such as 2026-11-24T10:00:00Z, a day, nor a duration such as 1h", name, s)
+}
+
+func (a *API) search(c *call) (any, error) {
+	v, limit, err := c.query(queryKeys[:]...)
+	if err != nil {
+		return nil, err
+	}
+	q, err := ParseSearch(v, a.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	q.Limit = limit
+	rows, err := a.deps.Evidence.Search(c.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	out := Rows{Page[audit.Row]{Items: append([]audit.Row{}, rows...)}}
+	if n := len(rows); n == limit && rows[n-1].Index > 0 {
+		out.More, out.Next = -1, strconv.FormatUint(rows[n-1].Index, 10)
+	}
+	return out, nil
+}
+
+// tail writes the newest rows and then, with follow, every further one as a
+// line of JSON until the caller goes or the gateway stops.
+func (a *API) tail(c *call) (any, error) {
+	v, limit, err := c.query(append(queryKeys[:], "follow")...)
+	if err != nil {
+		return nil, err
+	}
+	q, err := ParseSearch(v, a.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	follow := v.Get("follow") == "true"
+	size := a.deps.Evidence.Size()
+	var rows []audit.Row
+	if limit > 0 {
+		q.Limit = limit
+		if rows, err = a.deps.Evidence.Search(c.Context(), q); err != nil {
+			return nil, err
+		}
+	}
+	c.w.Header().Set("Content-Type", "application/jsonl")
+	c.w.Header().Set("Cache-Control", "no-store")
+	c.w.Header().Set("X-Content-Type-Options", "nosniff")
+	c.w.WriteHeader(http.StatusOK)
+	s := &stream{w: c.w, rc: http.NewResponseController(c.w)}
+	last := size
+	for i := len(rows) - 1; i >= 0; i-- { // newest first from the index
+		s.put(rows[i])
+		last = max(last, rows[i].Index+1)
+	}
+	s.flush()
+	if follow {
+		q.Before, q.Until = 0, time.Time{}
+		a.follow(c.Context(), s, q, last)
+	}
+	return streamed{}, nil
+}
+
+// follow writes the rows of leaves from index next on as they come.
+func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64) {
+	q.Ascending, q.Limit = true, maxLimit
+	pause := time.NewTicker(tailPause)
+	defer pause.Stop()
+	for s.err == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.cfg.Stop:
+			return
+		case <-pause.C:
+		}
+		size := a.deps.Evidence.Size()
+		for next < size && s.err == nil {
+			q.After = max(next, 1) - 1
+			rows, err := a.deps.Evidence.Search(ctx, q)
+			if err != nil {
+				if !errors.Is(err, context.Canceled) {
+					a.cfg.Log.Error("following the evidence", "error", err)
+				}
+				return
+			}
+			for _, r := range rows {
+				if r.Index >= next {
+					s.put(r)
+				}
+			}
+			if len(rows) < q.Limit {
+				next = size
+				break
+			}
+			next = rows[len(rows)-1].Index + 1
+		}
+		s.flush()
+	}
+}
+
+// stream writes lines of JSON.
+type stream struct {
+	w   io.Writer
+	rc  *http.ResponseController
+	err error
+}
+
+func (s *stream) put(v any) {
+	if s.err != nil {
+		return
+	}
+	b, err := Marshal(v)
+	if err == nil {
+		_, err = s.w.Write(b)
+	}
+	s.err = err
+}
+
+func (s *stream) flush() {
+	if s.err == nil {
+		s.err = s.rc.Flush()
+	}
+}
+
+// indices returns the leaves an id stands for: a leaf's index, or every leaf of
+// a decision or change.
+func (a *API) indices(ctx context.Context, id string) ([]uint64, error) {
+	if n, err := strconv.ParseUint(id, 10, 63); err == nil {
+		if n >= a.deps.Evidence.Size() {
+			return nil, access.Errorf(access.CodeNotFound, "there is no leaf %d; the log has %d", n, a.deps.Evidence.Size())
+		}
+		return []uint64{n}, nil
+	}
+	if !strings.HasPrefix(id, access.PrefixDecision) && !strings.HasPrefix(id, access.PrefixChange) {
+		return nil, access.Errorf(access.CodeInvalid, "%q is neither the index of a leaf nor a decision (dec_…) nor a change (chg_…): see rutile audit search", id)
+	}
+	rows, err := a.deps.Evidence.Search(ctx, audit.Query{Decision: id, Ascending: true, Limit: maxLimit})
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, access.Errorf(access.CodeNotFound, "no evidence of %s is in this log", id)
+	}
+	out := make([]uint64, len(rows))
+	for i, r := range rows {
+		out[i] = r.Index
+	}
+	return out, nil
+}
+
+func (a *API) leaves(c *call) (any, error) {
+	found, err := a.indices(c.Context(), c.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	var out Leaves
+	for _, i := range found {
+		l, err := a.deps.Evidence.Show(c.Context(), i)
+		if err != nil {
+			return nil, err
+		}
+		out.Items = append(out.Items, l)
+	}
+	return out, nil
+}
+
+// prove proves everything recorded of a decision or change.
+func (a *API) prove(c *call) (any, error) {
+	found, err := a.indices(c.Context(), c.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return answerOf(a.deps.Evidence.Prove(c.Context(), found))
+}
+
+// bundle streams a bundle as a tar file. What goes wrong after the first byte
+// cuts the stream, so that half a bundle is not taken for a whole one.
+func (a *API) bundle(c *call) (any, error) {
+	v, _, err := c.query(append(queryKeys[:], "index", "disclose", "payloads")...)
+	if err != nil {
+		return nil, err
+	}
+	q, err := ParseSearch(v, a.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	if s := v.Get("index"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 62)
+		if err != nil {
+			return nil, access.Errorf(access.CodeInvalid, "%q is not the index of a leaf", s)
+		}
+		q.Before, q.After, q.Ascending = n+1, max(n, 1)-1, true
+	}
+	w := &late{call: c}
+	o := audit.ExportOptions{Disclose: v.Get("disclose") == "true", Payloads: v.Get("payloads") == "true"}
+	if err := a.deps.Evidence.Export(c.Context(), w, q, o); err != nil {
+		if !w.begun {
+			return nil, err
+		}
+		a.cfg.Log.Error("exporting evidence", "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	return streamed{}, nil
+}
+
+// late writes the header with the first byte.
+type late struct {
+	*call
+	begun bool
+}
+
+func (l *late) Write(b []byte) (int, error) {
+	if !l.begun {
+		l.begun = true
+		l.w.Header().Set("Content-Type", "application/x-tar")
+		l.w.Header().Set("Cache-Control", "no-store")
+		l.w.Header().Set("X-Content-Type-Options", "nosniff")
+	}
+	return l.w.Write(b)
+}
+
+func (a *API) reindex(c *call) (any, error) {
+	var in struct{}
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if err := a.deps.Evidence.Reindex(c.Context()); err != nil {
+		return nil, err
+	}
+	return Done{true}, nil
+}

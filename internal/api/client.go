@@ -1,0 +1,354 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/audit"
+	"rutile/internal/credential"
+	"rutile/internal/policy"
+	"rutile/internal/registry"
+)
+
+// maxAnswer bounds an answer that is held in memory.
+const maxAnswer = 256 << 20
+
+// Client calls the API. Its errors are what the gateway said, or a
+// CodeUnavailable error if it does not answer.
+type Client struct {
+	base  string
+	token string
+	where string // for messages
+	hint  string
+	http  *http.Client
+}
+
+// NewSocketClient calls the gateway on this machine; hint is how to start it.
+func NewSocketClient(socket, hint string) *Client {
+	var d net.Dialer
+	return &Client{base: "http://rutile", where: socket, hint: hint, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
+	}}}
+}
+
+// NewClient calls a gateway at its operators' address with the operator token.
+func NewClient(base, token string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, access.Errorf(access.CodeUsage, "%q is not the address of a gateway such as http://127.0.0.1:7434", base)
+	}
+	ip := net.ParseIP(u.Hostname())
+	if u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, access.Errorf(access.CodeUsage, "the operator token would travel to %s in clear: use https", u.Host)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, where: base, hint: "check the address and that the gateway runs", http: &http.Client{
+		Transport: t,
+		// The token is for one host.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// send makes one request. The caller closes the body.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1/"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, c.unreachable(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		defer res.Body.Close()
+		b, err := io.ReadAll(io.LimitReader(res.Body, 4<<20))
+		if err != nil {
+			return nil, c.unreachable(err)
+		}
+		return nil, errorOf(res.StatusCode, b)
+	}
+	return res, nil
+}
+
+func (c *Client) unreachable(err error) error {
+	var op *net.OpError
+	why := err
+	if errors.As(err, &op) {
+		why = op.Err
+	}
+	return &access.Error{Code: access.CodeUnavailable, Msg: "the gateway does not answer at " + c.where + " (" + why.Error() + "); " + c.hint, Err: err}
+}
+
+func (c *Client) body(ctx context.Context, method, path string, in any) ([]byte, error) {
+	res, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return b, nil
+}
+
+func ask[T any](ctx context.Context, c *Client, method, path string, in any) (T, error) {
+	var out T
+	b, err := c.body(ctx, method, path, in)
+	if err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(b, &out); err != nil {
+		return out, &access.Error{Code: access.CodeUnavailable, Msg: "what answers at " + c.where + " is not this version of rutile", Err: err}
+	}
+	return out, nil
+}
+
+// ListOptions select a page of a list. Empty members do not restrict.
+type ListOptions struct {
+	State, Server, Kind, Cursor string
+	Limit                       int
+}
+
+func (o ListOptions) query() string {
+	v := url.Values{}
+	for k, s := range map[string]string{"state": o.State, "server": o.Server, "kind": o.Kind, "cursor": o.Cursor} {
+		if s != "" {
+			v.Set(k, s)
+		}
+	}
+	if o.Limit != 0 {
+		v.Set("limit", strconv.Itoa(o.Limit))
+	}
+	if len(v) == 0 {
+		return ""
+	}
+	return "?" + v.Encode()
+}
+
+// Status asks the gateway about itself.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, c, "GET", "status", nil)
+}
+
+// Doctor lets the gateway look at itself.
+func (c *Client) Doctor(ctx context.Context) (Checks, error) {
+	return ask[Checks](ctx, c, "GET", "doctor", nil)
+}
+
+// Apply brings the declared objects to the stated form.
+func (c *Client) Apply(ctx context.Context, docs []admin.Document) (Applied, error) {
+	return ask[Applied](ctx, c, "POST", "apply", Manifests{docs})
+}
+
+// Diff says what Apply would do.
+func (c *Client) Diff(ctx context.Context, docs []admin.Document) (Applied, error) {
+	return ask[Applied](ctx, c, "POST", "diff", Manifests{docs})
+}
+
+// Export returns the state as manifests.
+func (c *Client) Export(ctx context.Context) (Export, error) {
+	return ask[Export](ctx, c, "GET", "export", nil)
+}
+
+// Agents lists agents.
+func (c *Client) Agents(ctx context.Context, o ListOptions) (Page[Agent], error) {
+	return ask[Page[Agent]](ctx, c, "GET", "agents"+o.query(), nil)
+}
+
+// Agent returns one agent.
+func (c *Client) Agent(ctx context.Context, id string) (Agent, error) {
+	return ask[Agent](ctx, c, "GET", "agents/"+url.PathEscape(id), nil)
+}
+
+// CreateAgent registers an agent.
+func (c *Client) CreateAgent(ctx context.Context, spec admin.AgentSpec) (Agent, error) {
+	return ask[Agent](ctx, c, "POST", "agents", spec)
+}
+
+// ChangeAgent changes the state of an agent.
+func (c *Client) ChangeAgent(ctx context.Context, id string, verb registry.Verb, why string) (Agent, error) {
+	return ask[Agent](ctx, c, "POST", "agents/"+url.PathEscape(id)+"/"+string(verb), Reason{why})
+}
+
+// Token issues a development token.
+func (c *Client) Token(ctx context.Context, agent string, spec TokenSpec) (Token, error) {
+	return ask[Token](ctx, c, "POST", "agents/"+url.PathEscape(agent)+"/token", spec)
+}
+
+// Servers lists servers.
+func (c *Client) Servers(ctx context.Context, o ListOptions) (Page[Server], error) {
+	return ask[Page[Server]](ctx, c, "GET", "servers"+o.query(), nil)
+}
+
+// Server returns one server.
+func (c *Client) Server(ctx context.Context, id string) (Server, error) {
+	return ask[Server](ctx, c, "GET", "servers/"+url.PathEscape(id), nil)
+}
+
+// ChangeServer changes the state of a server.
+func (c *Client) ChangeServer(ctx context.Context, id string, verb registry.Verb, why string) (ServerChange, error) {
+	return ask[ServerChange](ctx, c, "POST", "servers/"+url.PathEscape(id)+"/"+string(verb), Reason{why})
+}
+
+// Tools lists definitions.
+func (c *Client) Tools(ctx context.Context, o ListOptions) (Page[Tool], error) {
+	return ask[Page[Tool]](ctx, c, "GET", "tools"+o.query(), nil)
+}
+
+func toolPath(server, verb string, kind registry.Kind, name string) string {
+	return "tools/" + url.PathEscape(server) + "/" + verb + "?" + url.Values{"name": {name}, "kind": {string(kind)}}.Encode()
+}
+
+// Tool returns one definition with its text.
+func (c *Client) Tool(ctx context.Context, server string, kind registry.Kind, name string) (Tool, error) {
+	return ask[Tool](ctx, c, "GET", toolPath(server, "show", kind, name), nil)
+}
+
+// ToolDiff compares what is approved with what was last listed.
+func (c *Client) ToolDiff(ctx context.Context, server string, kind registry.Kind, name string) (admin.ToolDiff, error) {
+	return ask[admin.ToolDiff](ctx, c, "GET", toolPath(server, "diff", kind, name), nil)
+}
+
+// ChangeTool approves a definition or changes its state.
+func (c *Client) ChangeTool(ctx context.Context, server string, verb registry.Verb, in ToolChange) (Tool, error) {
+	return ask[Tool](ctx, c, "POST", "tools/"+url.PathEscape(server)+"/"+string(verb), in)
+}
+
+// Credentials lists credentials without their values.
+func (c *Client) Credentials(ctx context.Context, o ListOptions) (Page[credential.Secret], error) {
+	return ask[Page[credential.Secret]](ctx, c, "GET", "credentials"+o.query(), nil)
+}
+
+// SetCredential seals a new credential.
+func (c *Client) SetCredential(ctx context.Context, id string, spec CredentialSpec) (credential.Secret, error) {
+	return ask[credential.Secret](ctx, c, "PUT", "credentials/"+url.PathEscape(id), spec)
+}
+
+// RotateCredential seals the next version of a credential.
+func (c *Client) RotateCredential(ctx context.Context, id string, value []byte) (credential.Secret, error) {
+	return ask[credential.Secret](ctx, c, "POST", "credentials/"+url.PathEscape(id)+"/rotate", CredentialSpec{Value: value})
+}
+
+// RemoveCredential removes a credential.
+func (c *Client) RemoveCredential(ctx context.Context, id string) error {
+	_, err := ask[Done](ctx, c, "DELETE", "credentials/"+url.PathEscape(id), nil)
+	return err
+}
+
+// CheckPolicies checks and tests a draft against what is registered.
+func (c *Client) CheckPolicies(ctx context.Context, in PolicyCheck) (policy.Report, error) {
+	return ask[policy.Report](ctx, c, "POST", "policies/check", in)
+}
+
+// Explain says what would be decided about a made-up call and why.
+func (c *Client) Explain(ctx context.Context, in ExplainRequest) (Explained, error) {
+	return ask[Explained](ctx, c, "POST", "policies/explain", in)
+}
+
+// Search finds evidence. v holds the parameters of ParseSearch, limit and
+// cursor.
+func (c *Client) Search(ctx context.Context, v url.Values) (Rows, error) {
+	return ask[Rows](ctx, c, "GET", "audit?"+v.Encode(), nil)
+}
+
+// Tail calls each with the newest rows, oldest first, and with follow in v with
+// every further one until ctx ends or the gateway stops.
+func (c *Client) Tail(ctx context.Context, v url.Values, each func(audit.Row) error) error {
+	res, err := c.send(ctx, "GET", "audit/tail?"+v.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var row audit.Row
+		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
+			return c.unreachable(err)
+		}
+		if err := each(row); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := lines.Err(); err != nil {
+		return c.unreachable(err)
+	}
+	return nil
+}
+
+// Leaves returns the leaves of a decision or change, or the leaf of an index.
+func (c *Client) Leaves(ctx context.Context, id string) (Leaves, error) {
+	return ask[Leaves](ctx, c, "GET", "audit/leaves/"+url.PathEscape(id), nil)
+}
+
+// Prove returns a proof that verifies without the gateway.
+func (c *Client) Prove(ctx context.Context, id string) (Proof, error) {
+	return ask[Proof](ctx, c, "GET", "audit/proofs/"+url.PathEscape(id), nil)
+}
+
+// Bundle returns the bundle of what v selects as a tar file; the caller closes
+// it. v holds the parameters of ParseSearch, index, disclose and payloads.
+func (c *Client) Bundle(ctx context.Context, v url.Values) (io.ReadCloser, error) {
+	res, err := c.send(ctx, "GET", "audit/bundle?"+v.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+// Reindex rebuilds the search index from the log.
+func (c *Client) Reindex(ctx context.Context) error {
+	_, err := ask[Done](ctx, c, "POST", "audit/reindex", struct{}{})
+	return err
+}
+
+// Names returns the ids of agents or servers for completion, nothing if the
+// gateway does not answer in time.
+func (c *Client) Names(ctx context.Context, kind string, within time.Duration) []string {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	p, err := ask[Page[struct {
+		ID string `json:"id"`
+	}]](ctx, c, "GET", kind+"?limit=1000", nil)
+	if err != nil {
+		return nil
+	}
+	out := make([]string, len(p.Items))
+	for i, x := range p.Items {
+		out[i] = x.ID
+	}
+	return out
+}

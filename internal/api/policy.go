@@ -1,0 +1,186 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/pdp"
+	"rutile/internal/policy"
+	"rutile/internal/rawjson"
+	"rutile/internal/registry"
+)
+
+// PolicyCheck is a draft to be checked, and tested if there are tests, against
+// what is registered.
+type PolicyCheck struct {
+	// Policies replace the stored ones of the same id; the others stand.
+	Policies []policy.Policy `json:"policies,omitempty"`
+	Tests    []TestFile      `json:"tests,omitempty"`
+}
+
+// TestFile is one file of policy tests.
+type TestFile struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+}
+
+func (a *API) policies(c *call) (any, error) {
+	q, limit, err := c.query("limit", "cursor")
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Clone(a.deps.Admin.Current().Set.Policies())
+	slices.SortFunc(all, func(x, y policy.Statement) int { return strings.Compare(x.ID, y.ID) })
+	return answerOf(paged(all, func(s policy.Statement) string { return s.ID }, q.Get("cursor"), limit))
+}
+
+func (a *API) checkPolicies(c *call) (any, error) {
+	var in PolicyCheck
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	cur := a.deps.Admin.Current()
+	all := slices.DeleteFunc(slices.Clone(cur.Policies), func(p policy.Policy) bool {
+		return slices.ContainsFunc(in.Policies, func(n policy.Policy) bool { return n.ID == p.ID })
+	})
+	all = append(all, in.Policies...)
+	tests := make([]policy.TestFile, len(in.Tests))
+	for i, t := range in.Tests {
+		tests[i] = policy.TestFile(t)
+	}
+	return policy.RunTests(tests, all, admin.Catalog(cur.View)), nil
+}
+
+// ExplainRequest is a made-up call to be explained. At most one of Tool,
+// Prompt, Resource and Ask is given; none asks about a method of the server.
+type ExplainRequest struct {
+	Agent     string          `json:"agent"`
+	Server    string          `json:"server"`
+	Tool      string          `json:"tool,omitempty"`
+	Prompt    string          `json:"prompt,omitempty"`
+	Resource  string          `json:"resource,omitempty"` // a URI
+	Ask       string          `json:"ask,omitempty"`      // sampling, elicitation, roots
+	Method    string          `json:"method,omitempty"`   // default tools/list
+	Arguments json.RawMessage `json:"arguments,omitempty"`
+	Subject   *Subject        `json:"subject,omitempty"`
+	Task      string          `json:"task,omitempty"`
+	Attested  *bool           `json:"attested,omitempty"` // default true
+	At        time.Time       `json:"at,omitzero"`        // default now
+}
+
+// Subject is on whose behalf the made-up agent acts.
+type Subject struct {
+	Issuer string `json:"issuer"`
+	ID     string `json:"id"`
+}
+
+// Explained says what would be decided about a call and why.
+type Explained struct {
+	Outcome     string             `json:"outcome"`
+	Would       string             `json:"would,omitempty"` // what enforcing would decide, in monitor mode
+	Class       access.Class       `json:"class,omitempty"`
+	Reason      string             `json:"reason,omitempty"`
+	Help        string             `json:"help,omitempty"`
+	Action      string             `json:"action"`
+	Permits     []string           `json:"permits"`
+	Forbids     []string           `json:"forbids"`
+	Errors      []string           `json:"errors"`
+	Determining []policy.Statement `json:"determining,omitempty"`
+	Inputs      []policy.Input     `json:"inputs,omitempty"`
+	Nearest     []policy.Near      `json:"nearest,omitempty"`
+	Flip        []string           `json:"flip,omitempty"` // smallest change found that would permit it
+	Set         string             `json:"set"`            // digest of the policy set
+}
+
+// ParseExplain reads a made-up call.
+func ParseExplain(raw []byte) (ExplainRequest, error) {
+	var r ExplainRequest
+	if err := strict(raw, &r); err != nil {
+		return r, access.Errorf(access.CodeInvalid, "%v; a request looks like {\"agent\":\"reader\",\"server\":\"files\",\"tool\":\"read_file\",\"arguments\":{\"path\":\"/x\"}}", err)
+	}
+	return r, nil
+}
+
+func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
+	out := &access.Request{ID: access.NewID(access.PrefixDecision), At: r.At, Protocol: "mcp", Server: r.Server, Kind: access.KindServer, Method: r.Method}
+	if out.At.IsZero() {
+		out.At = now
+	}
+	if out.Method == "" {
+		out.Method = "tools/list"
+	}
+	targets := 0
+	for _, t := range []struct {
+		name, method string
+		kind         access.Kind
+	}{{r.Tool, "tools/call", access.KindTool}, {r.Prompt, "prompts/get", access.KindPrompt}, {r.Resource, "resources/read", access.KindResource}, {r.Ask, r.Ask, access.KindAsk}} {
+		if t.name != "" {
+			targets++
+			out.Kind, out.Target, out.Method = t.kind, t.name, t.method
+		}
+	}
+	switch {
+	case r.Agent == "" || r.Server == "":
+		return nil, access.Errorf(access.CodeInvalid, "the request must name its agent and its server")
+	case targets > 1:
+		return nil, access.Errorf(access.CodeInvalid, "the request names more than one of tool, prompt, resource and ask")
+	}
+	out.Who.Actor = access.Actor{Agent: r.Agent, Attested: r.Attested == nil || *r.Attested}
+	out.Who.Task = r.Task
+	if r.Subject != nil {
+		out.Who.Subject = access.Subject{Issuer: r.Subject.Issuer, ID: r.Subject.ID}
+	}
+	if len(r.Arguments) > 0 {
+		v, err := rawjson.Parse(r.Arguments, rawjson.Limits{})
+		if err != nil {
+			return nil, access.Errorf(access.CodeInvalid, "the arguments: %v", err)
+		}
+		out.Arguments = v
+	}
+	return out, nil
+}
+
+// Explain decides a made-up call on a state and says why.
+func Explain(view *registry.View, set *policy.Set, monitor bool, r ExplainRequest, now time.Time) (Explained, error) {
+	if view == nil || set == nil {
+		return Explained{}, errors.New("api: there is nothing to explain on")
+	}
+	req, err := r.request(now)
+	if err != nil {
+		return Explained{}, err
+	}
+	s := &pdp.State{View: view, Set: set, Monitor: monitor}
+	d := pdp.Decide(s, req)
+	f := pdp.GatherFacts(s, req)
+	x := set.Explain(&f.Query)
+	out := Explained{
+		Outcome: d.Outcome.String(), Class: d.Class, Reason: d.Reason, Help: d.Help, Action: req.Action(), Set: set.Digest(),
+		Permits: list(x.Verdict.Permits), Forbids: list(x.Verdict.Forbids), Errors: list(x.Verdict.Errors),
+		Determining: x.Determining, Inputs: x.Inputs, Nearest: x.Nearest, Flip: x.Flip,
+	}
+	if d.Monitor {
+		out.Would = d.Would.String()
+	}
+	return out, nil
+}
+
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+func (a *API) explain(c *call) (any, error) {
+	var in ExplainRequest
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	cur := a.deps.Admin.Current()
+	return answerOf(Explain(cur.View, cur.Set, cur.Monitor, in, a.cfg.Now()))
+}

@@ -1,0 +1,211 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/registry"
+)
+
+// Page is a part of a list.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	More  int    `json:"more"`             // how many follow; -1 if that is not counted
+	Next  string `json:"cursor,omitempty"` // names the next page, "" at the end
+}
+
+// Bounds of a page.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+)
+
+// paged cuts the page of a sorted list that follows cursor.
+func paged[T any](all []T, key func(T) string, cursor string, limit int) (Page[T], error) {
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	if limit < 1 || limit > maxLimit {
+		return Page[T]{}, access.Errorf(access.CodeInvalid, "limit must be between 1 and %d", maxLimit)
+	}
+	start := 0
+	for cursor != "" && start < len(all) && key(all[start]) <= cursor {
+		start++
+	}
+	end := min(start+limit, len(all))
+	p := Page[T]{Items: append([]T{}, all[start:end]...), More: len(all) - end}
+	if p.More > 0 {
+		p.Next = key(all[end-1])
+	}
+	return p, nil
+}
+
+// Agent is an agent as the registry keeps it and the state that counts now.
+type Agent struct {
+	registry.Agent
+	Status registry.AgentState `json:"status"` // state, or expired
+}
+
+// Server is a server as the registry keeps it.
+type Server struct {
+	registry.Server
+	Callable bool           `json:"callable"`
+	Why      string         `json:"why,omitempty"`   // it is not
+	Tools    map[string]int `json:"tools,omitempty"` // definitions by state
+}
+
+// Tool is one definition of a server. List leaves out the definitions.
+type Tool struct {
+	Server     string             `json:"server"`
+	Kind       registry.Kind      `json:"kind"`
+	Name       string             `json:"name"` // as the server calls it
+	State      registry.ToolState `json:"state"`
+	Callable   bool               `json:"callable"`
+	Why        string             `json:"why,omitempty"` // it is not
+	Class      registry.ToolClass `json:"class"`
+	ClassBy    string             `json:"classBy,omitempty"`
+	PinDigest  string             `json:"pinDigest,omitempty"`
+	SeenDigest string             `json:"seenDigest,omitempty"`
+	ApprovedBy string             `json:"approvedBy,omitempty"`
+	ApprovedAt time.Time          `json:"approvedAt,omitzero"`
+	FirstSeen  time.Time          `json:"firstSeen"`
+	LastSeen   time.Time          `json:"lastSeen"`
+	Pinned     json.RawMessage    `json:"pinned,omitempty"`
+	Seen       json.RawMessage    `json:"seen,omitempty"`
+}
+
+// Applied is what an apply did, or would do.
+type Applied struct {
+	admin.Plan
+	// Warnings name servers whose tools could not be listed yet.
+	Warnings []Warning `json:"warnings,omitempty"`
+}
+
+// Warning is something that did not work and stops nothing.
+type Warning struct {
+	Server  string `json:"server"`
+	Message string `json:"message"`
+}
+
+// ServerChange is a server after a change.
+type ServerChange struct {
+	Server
+	Warnings []Warning `json:"warnings,omitempty"`
+}
+
+// Manifests is what apply and diff are given.
+type Manifests struct {
+	Documents []admin.Document `json:"documents"`
+}
+
+// Reason is why something is changed.
+type Reason struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// ToolChange names a definition and what is to happen to it.
+type ToolChange struct {
+	Kind   registry.Kind       `json:"kind,omitempty"` // default tool
+	Name   string              `json:"name"`
+	Digest string              `json:"digest,omitempty"` // for approve: what was reviewed
+	Class  *registry.ToolClass `json:"class,omitempty"`
+	Reason string              `json:"reason,omitempty"`
+}
+
+// TokenSpec says what a development token is for.
+type TokenSpec struct {
+	Server  string `json:"server,omitempty"`
+	A2A     string `json:"a2a,omitempty"`
+	Subject string `json:"subject,omitempty"`
+	Task    string `json:"task,omitempty"`
+	Seconds int    `json:"seconds,omitempty"` // default 300
+}
+
+// Token is an issued development token.
+type Token struct {
+	Token    string    `json:"token"`
+	ID       string    `json:"id"`
+	Agent    string    `json:"agent"`
+	Resource string    `json:"resource"`
+	Session  string    `json:"session"`
+	Expires  time.Time `json:"expires"`
+}
+
+// CredentialSpec is a credential on its way in. Value goes to the vault only.
+type CredentialSpec struct {
+	Servers []string `json:"servers,omitempty"`
+	Origins []string `json:"origins,omitempty"`
+	MaxTier *int     `json:"maxTier,omitempty"` // default 3
+	Value   []byte   `json:"value"`             // base64
+}
+
+// Export is the state as manifests.
+type Export struct {
+	Manifests string `json:"manifests"`
+}
+
+// Done answers what has nothing else to say.
+type Done struct {
+	Done bool `json:"done"`
+}
+
+// Status is what the gateway says about itself.
+type Status struct {
+	Version    string    `json:"version"`
+	Node       string    `json:"node"`
+	PID        int       `json:"pid"`
+	Started    time.Time `json:"started"`
+	Mode       string    `json:"mode"` // enforce or monitor
+	Agents     string    `json:"agents"`
+	Operators  string    `json:"operators"`
+	Data       string    `json:"data"`
+	Store      string    `json:"store"` // sqlite or postgres
+	Generation uint64    `json:"generation"`
+	Evidence   uint64    `json:"evidence"` // durable leaves
+}
+
+// Level says how a check ended.
+type Level string
+
+// The levels.
+const (
+	LevelOK      Level = "ok"
+	LevelWarning Level = "warning"
+	LevelBroken  Level = "broken"
+)
+
+// Check is one thing doctor looked at.
+type Check struct {
+	Name   string `json:"name"`
+	Level  Level  `json:"level"`
+	Reason string `json:"reason"`
+	Mend   string `json:"mend,omitempty"` // command or step that mends it
+}
+
+// Checks are what doctor found.
+type Checks struct {
+	Checks []Check `json:"checks"`
+}
+
+// decodeJSON decodes one document without unknown members into v.
+func decodeJSON(body []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		var typ *json.UnmarshalTypeError
+		if errors.As(err, &typ) {
+			return errors.New("member " + typ.Field + " is not a " + typ.Type.String())
+		}
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the document")
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"rutile/internal/api"
+	"rutile/internal/registry"
+)
+
+// When doctor warns ahead of an end.
+const (
+	warnCertificate = 14 * 24 * time.Hour
+	warnAgent       = 14 * 24 * time.Hour
+	warnFree        = 1 << 30 // bytes
+)
+
+// doctor looks at every part and says what is wrong and what mends it. It
+// changes nothing and says no secret.
+func (d *Daemon) doctor(ctx context.Context) []api.Check {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out := []api.Check{d.checkData(), d.checkSpace(), d.checkStore(ctx), d.checkEvidence()}
+	if d.Config.TLS.Cert != "" {
+		out = append(out, d.checkCertificate())
+	}
+	out = append(out, d.checkMode())
+	out = append(out, d.checkServers(ctx)...)
+	return append(out, d.checkAgents()...)
+}
+
+func good(name, format string, args ...any) api.Check {
+	return api.Check{Name: name, Level: api.LevelOK, Reason: fmt.Sprintf(format, args...)}
+}
+
+func (d *Daemon) checkData() api.Check {
+	fi, err := os.Stat(d.Config.Data)
+	switch {
+	case err != nil:
+		return api.Check{Name: "data", Level: api.LevelBroken, Reason: fmt.Sprintf("%s cannot be read: %v", d.Config.Data, pathReason(err)), Mend: "restore the data directory from a backup"}
+	case fi.Mode().Perm()&0o077 != 0:
+		return api.Check{Name: "data", Level: api.LevelBroken, Reason: fmt.Sprintf("%s is open to others (mode %04o)", d.Config.Data, fi.Mode().Perm()), Mend: "chmod 700 " + d.Config.Data}
+	}
+	return good("data", "%s, mode %04o", d.Config.Data, fi.Mode().Perm())
+}
+
+func (d *Daemon) checkSpace() api.Check {
+	free, err := freeSpace(d.Config.Data)
+	switch {
+	case err != nil:
+		return api.Check{Name: "space", Level: api.LevelWarning, Reason: fmt.Sprintf("the free space of %s is not known: %v", d.Config.Data, err), Mend: "look at it yourself: without space no evidence can be kept and calls are refused"}
+	case free < warnFree:
+		return api.Check{Name: "space", Level: api.LevelWarning, Reason: fmt.Sprintf("%d MiB are left", free>>20), Mend: "make room: without space no evidence can be kept and calls are refused"}
+	}
+	return good("space", "%d GiB are left", free>>30)
+}
+
+func (d *Daemon) checkStore(ctx context.Context) api.Check {
+	if err := d.store.Ping(ctx); err != nil {
+		d.log.Warn("doctor: the store does not answer", "error", err)
+		return api.Check{Name: "store", Level: api.LevelBroken, Reason: d.store.Dialect() + " does not answer", Mend: "see the gateway's log"}
+	}
+	return good("store", "%s answers; generation %d", d.store.Dialect(), d.Admin.Current().View.Generation())
+}
+
+func (d *Daemon) checkEvidence() api.Check {
+	if err := d.Evidence.Healthy(); err != nil {
+		d.log.Warn("doctor: the evidence log is dead", "error", err)
+		return api.Check{Name: "evidence", Level: api.LevelBroken, Reason: "nothing can be recorded any more, so every call is refused", Mend: "mend the disk, then start the gateway again"}
+	}
+	size, _ := d.Evidence.Head()
+	durable, indexed := d.Evidence.Size(), d.Evidence.Indexed()
+	if durable-min(indexed, durable) > 10_000 {
+		return api.Check{Name: "evidence", Level: api.LevelWarning, Reason: fmt.Sprintf("search lags %d leaves behind", durable-indexed), Mend: "wait; if it does not shrink, see the gateway's log"}
+	}
+	return good("evidence", "%d leaves, %d under a signed checkpoint, %d searchable", durable, size, indexed)
+}
+
+func (d *Daemon) checkCertificate() api.Check {
+	const name = "certificate"
+	pair, err := tls.LoadX509KeyPair(d.Config.TLS.Cert, d.Config.TLS.Key)
+	if err != nil {
+		return api.Check{Name: name, Level: api.LevelBroken, Reason: fmt.Sprintf("the files cannot be read: %v", err), Mend: "put back tls.cert and tls.key; the old ones serve until the gateway stops"}
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return api.Check{Name: name, Level: api.LevelBroken, Reason: "the certificate cannot be read", Mend: "replace tls.cert"}
+	}
+	left := time.Until(leaf.NotAfter)
+	switch {
+	case left <= 0:
+		return api.Check{Name: name, Level: api.LevelBroken, Reason: "it expired on " + leaf.NotAfter.UTC().Format(time.DateOnly), Mend: "replace tls.cert and tls.key; they are read again by themselves"}
+	case left < warnCertificate:
+		return api.Check{Name: name, Level: api.LevelWarning, Reason: "it expires on " + leaf.NotAfter.UTC().Format(time.DateOnly), Mend: "replace tls.cert and tls.key; they are read again by themselves"}
+	}
+	return good(name, "valid until %s", leaf.NotAfter.UTC().Format(time.DateOnly))
+}
+
+func (d *Daemon) checkMode() api.Check {
+	if d.Admin.Current().Monitor {
+		return api.Check{Name: "mode", Level: api.LevelWarning, Reason: "policy observes and does not enforce: calls pass", Mend: "apply a manifest, or write mode: enforce in rutile.yaml"}
+	}
+	return good("mode", "policy enforces, %d statements", len(d.Admin.Current().Set.Policies()))
+}
+
+func (d *Daemon) checkServers(ctx context.Context) []api.Check {
+	view := d.Admin.Current().View
+	secrets := map[string]bool{}
+	if list, err := d.Admin.ListCredentials(ctx); err == nil {
+		for _, s := range list {
+			secrets[s.ID] = true
+		}
+	}
+	var out []api.Check
+	callable := 0
+	for _, s := range view.Servers() {
+		if !view.ServerStanding(s.ID).OK {
+			continue
+		}
+		callable++
+		name := "server " + s.ID
+		if c := s.Credential; c != nil && !secrets[c.Ref] {
+			out = append(out, api.Check{Name: name, Level: api.LevelBroken, Reason: fmt.Sprintf("its credential %q is not set, so it cannot be called", c.Ref), Mend: "rutile credential set " + c.Ref})
+		}
+		if s.Baseline[registry.KindTool].IsZero() {
+			out = append(out, api.Check{Name: name, Level: api.LevelWarning, Reason: "it has not listed its tools yet, so none can be called", Mend: "see the gateway's log for why; it is tried again by itself"})
+		}
+		waiting := 0
+		for _, t := range view.Tools(s.ID) {
+			if t.State == registry.ToolPending || t.State == registry.ToolChanged {
+				waiting++
+			}
+		}
+		if waiting > 0 {
+			out = append(out, api.Check{Name: name, Level: api.LevelWarning, Reason: fmt.Sprintf("%d definitions wait for approval", waiting), Mend: "rutile tool list " + s.ID})
+		}
+	}
+	return append(out, good("servers", "%d registered, %d may be called", len(view.Servers()), callable))
+}
+
+func (d *Daemon) checkAgents() []api.Check {
+	var out []api.Check
+	list, now, active := d.Admin.Current().View.Agents(), time.Now(), 0
+	for _, a := range list {
+		switch status := registry.AgentStatus(a, now); {
+		case status == registry.AgentExpired:
+			out = append(out, api.Check{Name: "agent " + a.ID, Level: api.LevelWarning, Reason: "it expired on " + a.Expires.UTC().Format(time.DateOnly), Mend: "apply its manifest with a later expires, or: rutile agent retire " + a.ID})
+		case status == registry.AgentActive:
+			active++
+			if a.Expires.Sub(now) < warnAgent {
+				out = append(out, api.Check{Name: "agent " + a.ID, Level: api.LevelWarning, Reason: "it expires on " + a.Expires.UTC().Format(time.DateOnly), Mend: "apply its manifest with a later expires"})
+			}
+		}
+	}
+	return append(out, good("agents", "%d registered, %d active", len(list), active))
+}
