@@ -164,7 +164,10 @@ func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
 		}
 		edits = append(edits, e...)
 	} else {
-		if c.in.msg.method.list != "" {
+		if list := c.in.msg.method.list; list != "" {
+			if rep.result.Get(list).Kind() != rawjson.Array {
+				return nil, malformed("its " + c.in.msg.name + " result has no list")
+			}
 			c.listed = c.filter(ctx, rep.result)
 		}
 		e, err := c.result(rep.result)

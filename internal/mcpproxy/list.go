@@ -117,8 +117,8 @@ func (c *call) shows(item rawjson.Value) (show, news bool) {
 	digest := t.PinDigest
 	if !bytes.Equal(t.Pinned, item.Raw()) {
 		digest, _ = registry.Digest(item)
-		news = digest != t.SeenDigest
 	}
+	news = digest != t.SeenDigest || t.State == registry.ToolAbsent
 	if !observe && (digest != t.PinDigest || t.PinDigest == "") {
 		return false, news
 	}

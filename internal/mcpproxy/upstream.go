@@ -93,10 +93,30 @@ func (r *reply) match(id []byte) (bool, error) {
 		if _, ok := r.fault.Get("code").Int64(); !ok || r.fault.Get("message").Kind() != rawjson.String {
 			return false, malformed("its error has no code or message")
 		}
-	} else if r.result.Kind() != rawjson.Object {
-		return false, malformed("its result is not an object")
+	} else if err := checkResult(r.result); err != nil {
+		return false, err
 	}
 	return true, nil
+}
+
+// resultMembers are the members of results that somebody acts on.
+var resultMembers = []string{"resultType", "_meta", "nextCursor", "ttlMs", "cacheScope", "tools", "prompts", "resources", "resourceTemplates",
+	"content", "structuredContent", "isError", "messages", "contents", "completion", "inputRequests", "requestState",
+	"supportedVersions", "protocolVersion", "capabilities", "serverInfo", "instructions"}
+
+// checkResult holds a result to rules 10 and 11: a client that folds case must
+// not read another list than the one that was judged.
+func checkResult(result rawjson.Value) error {
+	if result.Kind() != rawjson.Object {
+		return malformed("its result is not an object")
+	}
+	if result.FoldDuplicate(false) != "" {
+		return malformed("two members of its result differ only in case")
+	}
+	if _, name, ok := result.FoldsTo(resultMembers...); ok {
+		return malformed("a member of its result is written in another case than " + name)
+	}
+	return nil
 }
 
 // code returns the JSON-RPC error code of the reply, 0 if it is a result.
