@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"rutile/internal/access"
 )
@@ -31,14 +32,29 @@ const placeholder = "{secret}"
 // cleared when the last of them and the vault let go of it.
 type opened struct {
 	version int
+	created time.Time
 	value   []byte
 	scrub   *scrubber
 	holders atomic.Int64
 }
 
+// hold keeps the value from being cleared until release; false if it was.
+func (o *opened) hold() bool {
+	for {
+		n := o.holders.Load()
+		if n <= 0 {
+			return false
+		}
+		if o.holders.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
 func (o *opened) release() {
 	if o.holders.Add(-1) == 0 {
 		clear(o.value)
+		o.scrub.clear()
 	}
 }
 
@@ -50,6 +66,10 @@ type Lease struct {
 	closed atomic.Bool
 }
 
+// attempts bounds how often a secret is looked at anew because it changed while
+// it was opened.
+const attempts = 5
+
 // Lease opens the secret r names if the decision permits and the secret is
 // bound to this server and origin. A secret without an origin is bound to the
 // first it is leased for, in the store, before it is opened.
@@ -57,27 +77,40 @@ func (v *Vault) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 	if r.Outcome != access.Permit {
 		return nil, access.Errorf(access.CodeDenied, "a credential is opened only under a permit")
 	}
-	for {
-		v.mu.RLock()
-		s, ok := v.secrets[r.Ref]
-		if !ok {
-			v.mu.RUnlock()
-			return nil, unknown(r.Ref)
-		}
-		if err := fits(s, r); err != nil {
-			v.mu.RUnlock()
+	var err error
+	if r.Origin, err = normal(r.Origin); err != nil {
+		return nil, access.Errorf(access.CodeInvalid, "credential %q: %w", r.Ref, err)
+	}
+	for range attempts {
+		o, err := v.ready(r)
+		if err != nil {
 			return nil, err
 		}
-		if o := v.opened[r.Ref]; o != nil && o.version == s.Version && len(s.Origins) > 0 {
-			o.holders.Add(1)
-			v.mu.RUnlock()
+		if o != nil {
 			return &Lease{req: r, open: o}, nil
 		}
-		v.mu.RUnlock()
 		if err := v.prepare(ctx, r); err != nil {
 			return nil, err
 		}
 	}
+	return nil, access.Errorf(access.CodeUnavailable, "credential %q keeps changing: try again", r.Ref)
+}
+
+// ready returns the opened secret, held, or nil if it has to be prepared first.
+func (v *Vault) ready(r LeaseRequest) (*opened, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	s, ok := v.secrets[r.Ref]
+	if !ok {
+		return nil, unknown(r.Ref)
+	}
+	if err := fits(s, r); err != nil {
+		return nil, err
+	}
+	if o := v.opened[r.Ref]; o != nil && len(s.Origins) > 0 && o.hold() {
+		return o, nil
+	}
+	return nil, nil
 }
 
 // fits checks what a secret is bound to.
@@ -110,17 +143,16 @@ func (v *Vault) prepare(ctx context.Context, r LeaseRequest) error {
 		s.Version++
 		if _, err := v.put(ctx, s, value); err != nil {
 			clear(value)
+			if access.CodeOf(err) == access.CodeConflict {
+				return nil // another node was first; the caller looks again
+			}
 			return fmt.Errorf("binding credential %q to its origin: %w", s.ID, err)
 		}
 	}
-	o := &opened{version: s.Version, value: value, scrub: newScrubber(value)}
+	o := &opened{version: s.Version, created: s.Created, value: value, scrub: newScrubber(value)}
 	o.holders.Store(1) // the vault's own
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if cur, ok := v.secrets[r.Ref]; !ok || cur.Version != s.Version {
-		o.release()
-		return nil // changed meanwhile; the caller looks again
-	}
 	v.forget(r.Ref)
 	v.opened[r.Ref] = o
 	return nil
@@ -129,11 +161,15 @@ func (v *Vault) prepare(ctx context.Context, r LeaseRequest) error {
 // Version is the version of the secret, for evidence.
 func (l *Lease) Version() int { return l.open.version }
 
+// hold keeps the value while it is used; false if the lease has ended.
+func (l *Lease) hold() bool { return !l.closed.Load() && l.open.hold() }
+
 // Header reveals the header to send. It is called at the last moment.
 func (l *Lease) Header() (name, value string, err error) {
-	if l.closed.Load() || l.req.Header == "" {
+	if l.req.Header == "" || !l.hold() {
 		return "", "", access.Errorf(access.CodeInternal, "the lease of credential %q gives no header", l.req.Ref)
 	}
+	defer l.open.release()
 	value = l.render()
 	for i := 0; i < len(value); i++ {
 		if c := value[i]; c < 0x20 && c != '\t' || c == 0x7f {
@@ -146,9 +182,10 @@ func (l *Lease) Header() (name, value string, err error) {
 // Env reveals the environment variable to start a process with; ok is false if
 // the lease gives none.
 func (l *Lease) Env() (name, value string, ok bool) {
-	if l.closed.Load() || l.req.Env == "" {
+	if l.req.Env == "" || !l.hold() {
 		return "", "", false
 	}
+	defer l.open.release()
 	return l.req.Env, l.render(), true
 }
 
@@ -160,11 +197,13 @@ func (l *Lease) render() string {
 }
 
 // Scrub returns b without the secret in any of its common forms, and how often
-// it stood there. b itself is returned if it is clean.
+// it stood there. b itself is returned if it is clean. A lease that has ended
+// does not know the secret any more and returns nothing of b.
 func (l *Lease) Scrub(b []byte) ([]byte, int) {
-	if l.closed.Load() {
-		return b, 0
+	if !l.hold() {
+		return []byte(removed), 1
 	}
+	defer l.open.release()
 	return l.open.scrub.scrub(b)
 }
 

@@ -35,14 +35,33 @@ func newScrubber(value []byte) *scrubber {
 		s.add([]byte(lowerEscapes(esc)))
 	}
 	for _, html := range []bool{true, false} {
-		var b bytes.Buffer
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(html)
-		if e.Encode(string(value)) == nil {
-			s.add(bytes.Trim(bytes.TrimSpace(b.Bytes()), `"`))
+		// A tool's text often is JSON itself, so it is escaped twice.
+		once := jsonForm(string(value), html)
+		for _, form := range []string{once, jsonForm(once, html), strings.ReplaceAll(once, "/", `\/`)} {
+			s.add([]byte(form))
 		}
 	}
 	return s
+}
+
+// jsonForm is text as it stands inside a JSON string.
+func jsonForm(text string, html bool) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(html)
+	if e.Encode(text) != nil {
+		return "" // strings always encode
+	}
+	quoted := strings.TrimSuffix(b.String(), "\n")
+	return quoted[1 : len(quoted)-1]
+}
+
+// clear overwrites the forms; the scrubber is of no use afterwards.
+func (s *scrubber) clear() {
+	for _, f := range s.forms {
+		clear(f)
+	}
+	s.forms = nil
 }
 
 func (s *scrubber) add(form []byte) {

@@ -2,10 +2,15 @@ package credential
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,9 +81,19 @@ func New(ctx context.Context, cfg Config, store Store) (*Vault, error) {
 	return v, nil
 }
 
-// Reload takes over what other nodes stored. A version older than one seen
-// before is refused: rows may have been put back.
+// resyncTime bounds looking up what stands after the store refused a change.
+const resyncTime = 10 * time.Second
+
+// Reload takes over what other nodes stored. A row older than one seen before
+// is refused: rows may have been put back.
 func (v *Vault) Reload(ctx context.Context) error {
+	v.changing.Lock()
+	defer v.changing.Unlock()
+	return v.reload(ctx)
+}
+
+// reload is Reload; v.changing is held.
+func (v *Vault) reload(ctx context.Context) error {
 	list, err := v.store.LoadSecrets(ctx)
 	if err != nil {
 		return fmt.Errorf("loading sealed secrets: %w", err)
@@ -87,18 +102,38 @@ func (v *Vault) Reload(ctx context.Context) error {
 	defer v.mu.Unlock()
 	next := make(map[string]Secret, len(list))
 	for _, s := range list {
-		if old, ok := v.secrets[s.ID]; ok && s.Version < old.Version {
+		if old, ok := v.secrets[s.ID]; ok && older(s, old) {
 			return access.Errorf(access.CodeConflict, "credential %q went back from version %d to %d in the store: somebody restored an old row; set it again with: rutile credential rotate %s", s.ID, old.Version, s.Version, s.ID)
 		}
 		next[s.ID] = s
 	}
 	for id, o := range v.opened {
-		if s, ok := next[id]; !ok || s.Version != o.version {
+		if s, ok := next[id]; !ok || s.Version != o.version || !s.Created.Equal(o.created) {
 			v.forget(id)
 		}
 	}
 	v.secrets = next
 	return nil
+}
+
+// older reports whether a row is from before another of the same name. One that
+// was removed and set again starts at version 1 and is younger.
+func older(s, than Secret) bool {
+	if c := s.Created.Compare(than.Created); c != 0 {
+		return c < 0
+	}
+	return s.Version < than.Version
+}
+
+// resync finds out what stands after the store refused a change: another node
+// may have been first, or the store's answer was lost. v.changing is held.
+func (v *Vault) resync(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resyncTime)
+	defer cancel()
+	if err := v.reload(ctx); err != nil {
+		return errors.Join(cause, err)
+	}
+	return cause
 }
 
 // forget drops the opened value of a secret; v.mu is held.
@@ -128,13 +163,23 @@ func (v *Vault) Open(ctx context.Context, purpose string, sealed []byte) ([]byte
 }
 
 // bound is the associated data of a secret's value: it opens only as this
-// version of this secret.
-func (v *Vault) bound(id string, version int) []byte {
-	return []byte(v.cfg.Tenant + "|" + id + "|" + strconv.Itoa(version) + "|credential")
+// version of this secret, with what it is bound to. Whoever can write the store
+// cannot send it elsewhere by changing the row.
+func (v *Vault) bound(s Secret) ([]byte, error) {
+	b, err := json.Marshal([]any{append([]string{}, s.Servers...), append([]string{}, s.Origins...), s.MaxTier, s.Created.UnixMilli()})
+	if err != nil {
+		return nil, fmt.Errorf("encoding what credential %q is bound to: %w", s.ID, err)
+	}
+	sum := sha256.Sum256(b)
+	return []byte(v.cfg.Tenant + "|" + s.ID + "|" + strconv.Itoa(s.Version) + "|credential:" + hex.EncodeToString(sum[:])), nil
 }
 
 func (v *Vault) open(ctx context.Context, s Secret) ([]byte, error) {
-	value, err := v.seal.DecryptWithContext(ctx, s.Sealed, v.bound(s.ID, s.Version))
+	associated, err := v.bound(s)
+	if err != nil {
+		return nil, err
+	}
+	value, err := v.seal.DecryptWithContext(ctx, s.Sealed, associated)
 	if err != nil {
 		return nil, &access.Error{Code: access.CodeInternal, Err: err,
 			Msg: fmt.Sprintf("credential %q does not open: the vault's key is not the one that sealed it, or its row was changed; restore the key file or set the credential again", s.ID)}
@@ -149,7 +194,7 @@ func (v *Vault) Set(ctx context.Context, s Secret, value []byte) (Secret, error)
 	if _, ok := v.secret(s.ID); ok {
 		return Secret{}, access.Errorf(access.CodeConflict, "credential %q exists; replace its value with: rutile credential rotate %s", s.ID, s.ID)
 	}
-	s.Version, s.Created, s.Rotated = 1, v.cfg.Now().UTC(), time.Time{}
+	s.Version, s.Created, s.Rotated = 1, v.now(), time.Time{}
 	return v.put(ctx, s, value)
 }
 
@@ -162,26 +207,72 @@ func (v *Vault) Rotate(ctx context.Context, id string, value []byte) (Secret, er
 		return Secret{}, unknown(id)
 	}
 	s.Version++
-	s.Rotated = v.cfg.Now().UTC()
+	s.Rotated = v.now()
 	return v.put(ctx, s, value)
 }
 
-func (v *Vault) put(ctx context.Context, s Secret, value []byte) (Secret, error) {
+// now is the time secrets carry: what every store keeps exactly.
+func (v *Vault) now() time.Time { return v.cfg.Now().UTC().Truncate(time.Millisecond) }
+
+// check refuses what cannot be sealed, kept out of answers or ever be leased.
+func (s *Secret) check(value []byte) error {
 	switch {
 	case !access.ValidID(s.ID):
-		return Secret{}, access.Errorf(access.CodeInvalid, "a credential's id must match [a-z0-9][a-z0-9-]{0,62}")
+		return access.Errorf(access.CodeInvalid, "a credential's id must match [a-z0-9][a-z0-9-]{0,62}")
 	case len(value) < MinValue:
-		return Secret{}, access.Errorf(access.CodeInvalid, "the value of credential %q is shorter than %d bytes: so short a secret cannot be kept out of answers", s.ID, MinValue)
+		return access.Errorf(access.CodeInvalid, "the value of credential %q is shorter than %d bytes: so short a secret cannot be kept out of answers", s.ID, MinValue)
 	case len(value) > MaxValue:
-		return Secret{}, access.Errorf(access.CodeTooLarge, "the value of credential %q is longer than %d bytes", s.ID, MaxValue)
+		return access.Errorf(access.CodeTooLarge, "the value of credential %q is longer than %d bytes", s.ID, MaxValue)
+	case s.MaxTier < 0 || s.MaxTier > 3:
+		return access.Errorf(access.CodeInvalid, "the highest tier of credential %q must be 0, 1, 2 or 3", s.ID)
 	}
-	sealed, err := v.seal.EncryptWithContext(ctx, value, v.bound(s.ID, s.Version))
+	for _, id := range s.Servers {
+		if !access.ValidID(id) {
+			return access.Errorf(access.CodeInvalid, "credential %q: %q cannot be the id of a server", s.ID, id)
+		}
+	}
+	var origins []string
+	for _, o := range s.Origins {
+		n, err := normal(o)
+		if err != nil {
+			return access.Errorf(access.CodeInvalid, "credential %q: %w", s.ID, err)
+		}
+		origins = append(origins, n)
+	}
+	s.Origins = origins
+	return nil
+}
+
+// normal writes an origin in one form (RFC 6454 section 6.2): lower case, no
+// default port. A server's process has the origin "stdio:" and its id.
+func normal(origin string) (string, error) {
+	if id, ok := strings.CutPrefix(origin, "stdio:"); ok && access.ValidID(id) {
+		return origin, nil
+	}
+	u, err := url.Parse(origin)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%q is not an origin such as https://api.example.com or https://api.example.com:8443", origin)
+	}
+	host := strings.ToLower(u.Host)
+	if p := u.Port(); p == "" || u.Scheme == "https" && p == "443" || u.Scheme == "http" && p == "80" {
+		host = strings.TrimSuffix(host, ":"+p)
+	}
+	return u.Scheme + "://" + host, nil
+}
+
+func (v *Vault) put(ctx context.Context, s Secret, value []byte) (Secret, error) {
+	if err := s.check(value); err != nil {
+		return Secret{}, err
+	}
+	associated, err := v.bound(s)
 	if err != nil {
+		return Secret{}, err
+	}
+	if s.Sealed, err = v.seal.EncryptWithContext(ctx, value, associated); err != nil {
 		return Secret{}, fmt.Errorf("sealing credential %q: %w", s.ID, err)
 	}
-	s.Sealed = sealed
 	if err := v.store.PutSecret(ctx, s); err != nil {
-		return Secret{}, fmt.Errorf("storing credential %q: %w", s.ID, err)
+		return Secret{}, v.resync(ctx, fmt.Errorf("storing credential %q: %w", s.ID, err))
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -196,7 +287,7 @@ func (v *Vault) Remove(ctx context.Context, id string) (ok bool, err error) {
 	defer v.changing.Unlock()
 	ok, err = v.store.DeleteSecret(ctx, id)
 	if err != nil {
-		return false, fmt.Errorf("removing credential %q: %w", id, err)
+		return false, v.resync(ctx, fmt.Errorf("removing credential %q: %w", id, err))
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
