@@ -65,6 +65,8 @@ type memory struct {
 	mark  uint64
 	heads []audit.Head
 	fail  error // of PutRows
+
+	onMark func(mark uint64)
 }
 
 func newMemory() *memory {
@@ -110,6 +112,9 @@ func (m *memory) PutRows(_ context.Context, origin string, rows []audit.Row, mar
 		}
 	}
 	m.mark = max(m.mark, mark)
+	if m.onMark != nil {
+		m.onMark(m.mark)
+	}
 	return nil
 }
 
