@@ -29,13 +29,13 @@ func (c *call) discover() {
 		}
 		result = append(append(result, `],"capabilities":`...), carried(pr, true, streams(l))...)
 		if pr.instructions != nil {
-			result = append(append(result, `,"instructions":`...), d.Scrub(pr.instructions)...)
+			result = append(append(result, `,"instructions":`...), pr.instructions...)
 		}
 		result = append(result, `,"ttlMs":0,"cacheScope":"private"`...)
 		if pr.info != nil {
-			result = append(append(append(result, `,"_meta":{"`+metaServerInfo+`":`...), d.Scrub(pr.info)...), '}')
+			result = append(append(append(result, `,"_meta":{"`+metaServerInfo+`":`...), pr.info...), '}')
 		}
-		_ = c.ans.final(200, appendResult(nil, c.ans.id, append(result, '}'))) // the client may have gone
+		_ = c.ans.final(200, appendResult(nil, c.ans.id, d.Scrub(append(result, '}')))) // the client may have gone
 		return nil
 	})
 }

@@ -2,6 +2,8 @@ package mcpproxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 
 	"rutile/internal/access"
@@ -63,7 +65,7 @@ type reply struct {
 func (r *reply) read(body, id []byte, lim rawjson.Limits) (matched bool, err error) {
 	r.body = body
 	if err := r.doc.Parse(body, lim); err != nil {
-		return false, malformed("its answer is not acceptable JSON: " + err.Error())
+		return false, malformed("its answer is not acceptable JSON: " + faultOf(err))
 	}
 	r.root = r.doc.Root()
 	return r.match(id)
@@ -143,7 +145,17 @@ func malformed(what string) error {
 	return access.Errorf(access.CodeUpstream, "the upstream broke the protocol: %s", what)
 }
 
-// dead is an upstream session that has ended (404).
+// faultOf says which rule of strict parsing a message of an upstream broke and at
+// which byte. The place would quote its keys, which may be anything.
+func faultOf(err error) string {
+	var e *rawjson.Error
+	if !errors.As(err, &e) {
+		return "it cannot be parsed"
+	}
+	return fmt.Sprintf("rule %s, byte %d", e.Rule, e.Offset)
+}
+
+// errSessionEnded says that an upstream session is no more (404).
 var errSessionEnded = access.Errorf(access.CodeUnavailable, "the upstream ended its session; initialize again")
 
 // noRelay drops everything: for requests of the gateway itself. A server that

@@ -272,7 +272,7 @@ func (l *stdioLink) read() {
 		rep := &reply{status: http.StatusOK}
 		rep.body = line
 		if err := rep.doc.Parse(line, rawjson.Limits{Bytes: l.max}); err != nil {
-			l.p.log.Warn("dropped a message of a server's process", "server", l.server, "error", err)
+			l.p.log.Warn("dropped a message of a server's process", "server", l.server, "error", faultOf(err))
 			continue
 		}
 		rep.root = rep.doc.Root()
