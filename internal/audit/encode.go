@@ -16,8 +16,9 @@ type enc struct{ b []byte }
 // Bounds that keep a leaf below maxLeaf whatever a caller puts into it.
 const (
 	maxLeaf = 16 << 10
-	maxText = 128 // bytes of one string that came from outside
-	maxList = 48  // entries of one list
+	maxText = 128 // bytes of one string that came from outside, as encoded
+	maxList = 32  // entries of one list
+	maxItem = 96  // bytes of one entry, as encoded
 )
 
 func (e *enc) key(k string) {
@@ -102,7 +103,7 @@ func (e *enc) list(k string, vs []string) int {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.b = appendJCSString(e.b, cut(v, maxText))
+		e.b = appendJCSString(e.b, cut(v, maxItem))
 	}
 	e.b = append(e.b, ']')
 	return max(0, len(vs)-maxList)
@@ -189,19 +190,33 @@ func appendPadded(b []byte, v, width int) []byte {
 	return b
 }
 
-// cut shortens s to at most n bytes without splitting a character, and replaces
-// what a leaf cannot hold, so that a row says what its leaf says.
+// cut shortens s so that it takes at most n bytes as a JSON string, without
+// splitting a character, and replaces what a leaf cannot hold, so that a row
+// says what its leaf says.
 func cut(s string, n int) string {
 	if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 	}
-	if len(s) <= n {
+	if len(s)*6 <= n { // an escape takes six bytes at most
 		return s
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	for i, room := 0, n; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < 0x20:
+			room -= 6
+		case c == '"' || c == '\\':
+			room -= 2
+		default:
+			room--
+		}
+		if room < 0 {
+			for !utf8.RuneStart(s[i]) {
+				i--
+			}
+			return s[:i]
+		}
 	}
-	return s[:n]
+	return s
 }
 
 // plain reports whether s may stand in a leaf as it is: the shape of a tool

@@ -53,7 +53,9 @@ func recordLoad(t *testing.T, dir, durability string) ([]op, *memory) {
 				for n := range 25 {
 					r := request(t, 1000*boot+100*c+n)
 					d := permit(r)
-					d.Tier = n % 2
+					if d.Tier = 0; n%6 == 0 {
+						d.Tier = 1
+					}
 					ref, err := l.Intent(context.Background(), audit.Intent{Request: r, Decision: d})
 					if err != nil {
 						t.Error(err)

@@ -82,7 +82,7 @@ func cutList(vs []string) []string {
 	}
 	out := make([]string, 0, min(len(vs), maxList))
 	for _, v := range vs[:min(len(vs), maxList)] {
-		out = append(out, cut(v, maxText))
+		out = append(out, cut(v, maxItem))
 	}
 	return out
 }
