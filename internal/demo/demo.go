@@ -353,16 +353,16 @@ state: sanctioned
 `
 
 func (s *stage) proof(ctx context.Context) (string, error) {
-	file, size, err := s.prove(ctx, s.denied)
+	bundle, size, err := s.prove(ctx, s.denied)
 	if err != nil {
 		return "", err
 	}
-	rep, err := audit.VerifyProof(file, audit.VerifyOptions{})
+	rep, err := audit.VerifyBundle(bundle, audit.VerifyOptions{})
 	if err != nil {
 		return "", err
 	}
 	if len(rep.Problems) > 0 {
 		return "", fmt.Errorf("the proof does not verify: %v", rep.Problems)
 	}
-	return fmt.Sprintf("decision %s is in the log of %d leaves; verified offline from one file", s.denied, size), nil
+	return fmt.Sprintf("decision %s is in the log of %d leaves; verified offline", s.denied, size), nil
 }

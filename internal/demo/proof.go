@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"rutile/internal/credential"
@@ -11,16 +10,16 @@ import (
 
 func secretOf(id string) credential.Secret { return credential.Secret{ID: id, MaxTier: 3} }
 
-// prove writes the proof of a decision to a file, as `rutile audit prove` does.
-func (s *stage) prove(ctx context.Context, decision string) (file string, size uint64, err error) {
-	p, err := s.d.Evidence.ProveDecision(ctx, decision)
+// prove writes the proof of a decision as a bundle, as `rutile audit prove` does.
+func (s *stage) prove(ctx context.Context, decision string) (dir string, size uint64, err error) {
+	proofs, err := s.d.Evidence.ProveCall(ctx, decision)
 	if err != nil {
 		return "", 0, fmt.Errorf("proving the decision: %w", err)
 	}
-	file = filepath.Join(s.dir, "denial.proof")
-	if err := os.WriteFile(file, p, 0o600); err != nil {
-		return "", 0, err
+	dir = filepath.Join(s.dir, "denial")
+	if err := s.d.Evidence.ExportProofs(proofs, dir); err != nil {
+		return "", 0, fmt.Errorf("writing the proof: %w", err)
 	}
 	size, _ = s.d.Evidence.Head()
-	return file, size, nil
+	return dir, size, nil
 }

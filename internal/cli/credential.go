@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"rutile/internal/access"
+	"rutile/internal/api"
+	"rutile/internal/credential"
+)
+
+func (a *app) credential() *cobra.Command {
+	return a.group("credential", "Sealed upstream credentials", "rutile credential set github-token < token.txt",
+		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRemove())
+}
+
+// secretValue reads a value from a file, standard input, or a terminal without
+// echo. One newline at its end belongs to the file and not to the value.
+func (a *app) secretValue(id, file string) ([]byte, error) {
+	var b []byte
+	var err error
+	switch {
+	case file != "":
+		b, err = readFile(file, credential.MaxValue+2)
+	case isTerminal(a.in):
+		fmt.Fprintf(a.err, "value of %s (not shown): ", id)
+		b, err = term.ReadPassword(int(a.in.(*os.File).Fd()))
+		fmt.Fprintln(a.err)
+	default:
+		b, err = io.ReadAll(io.LimitReader(a.in, credential.MaxValue+3))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if rest, ok := bytes.CutSuffix(b, []byte("\n")); ok {
+		b = bytes.TrimSuffix(rest, []byte("\r"))
+	}
+	if len(b) == 0 {
+		return nil, access.Errorf(access.CodeUsage, "the value of %s is empty: give it on standard input or with --file", id)
+	}
+	return b, nil
+}
+
+func fileFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVar(file, "file", "", "`file` that holds the value; without it, it is read from standard input")
+}
+
+func (a *app) credentialSet() *cobra.Command {
+	var spec api.CredentialSpec
+	var file string
+	tier := 3
+	c := a.command("set CREDENTIAL", "Seal a new credential", "rutile credential set github-token --server github < token.txt", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		if spec.Value, err = a.secretValue(args[0], file); err != nil {
+			return err
+		}
+		defer clear(spec.Value)
+		spec.MaxTier = &tier
+		s, err := client.SetCredential(ctx, args[0], spec)
+		if err != nil {
+			return err
+		}
+		return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
+	})
+	c.Long = `Seal a new credential. Its value is read from standard input or from a file, never
+from an argument, and never comes out again but towards the servers it is for.`
+	fileFlag(c, &file)
+	c.Flags().StringArrayVar(&spec.Servers, "server", nil, "`server` it may be used for; may be repeated (default: whichever manifest names it)")
+	c.Flags().StringArrayVar(&spec.Origins, "origin", nil, "scheme://host:port it may be sent to; may be repeated (default: bound at first use)")
+	c.Flags().IntVar(&tier, "max-tier", 3, "highest tier of tool it may be used for, 0 to 3")
+	return c
+}
+
+func (a *app) credentialList() *cobra.Command {
+	var o api.ListOptions
+	c := a.command("list", "List credentials without their values", "rutile credential list", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		page, err := client.Credentials(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer a.more(page.More, page.Next)
+		return a.print(page, func(w io.Writer) {
+			if len(page.Items) == 0 {
+				a.say("no credentials; seal one with: rutile credential set ID < FILE")
+				return
+			}
+			t := a.table("CREDENTIAL", "VERSION", "MAX TIER", "SERVERS", "ORIGINS", "SET", "ROTATED")
+			for _, s := range page.Items {
+				t.add(s.ID, itoa(s.Version), itoa(s.MaxTier), strings.Join(s.Servers, " "), strings.Join(s.Origins, " "), when(s.Created), when(s.Rotated))
+			}
+			t.write(w)
+		})
+	})
+	paging(c, &o)
+	return c
+}
+
+func (a *app) credentialRotate() *cobra.Command {
+	var file string
+	c := a.command("rotate CREDENTIAL", "Seal a new value; calls in flight keep the old one", "rutile credential rotate github-token < new.txt", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		value, err := a.secretValue(args[0], file)
+		if err != nil {
+			return err
+		}
+		defer clear(value)
+		s, err := client.RotateCredential(ctx, args[0], value)
+		if err != nil {
+			return err
+		}
+		return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
+	})
+	fileFlag(c, &file)
+	return c
+}
+
+func (a *app) credentialRemove() *cobra.Command {
+	return a.command("remove CREDENTIAL", "Remove a credential; servers that need it cannot be called", "rutile credential remove github-token", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		if err := client.RemoveCredential(ctx, args[0]); err != nil {
+			return err
+		}
+		return a.print(api.Done{Done: true}, func(w io.Writer) { fmt.Fprintf(w, "credential %s is removed\n", cell(args[0])) })
+	})
+}

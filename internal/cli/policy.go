@@ -1,0 +1,278 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/api"
+	"rutile/internal/policy"
+	"rutile/internal/registry"
+)
+
+// maxPolicyFile bounds one file of policies or tests.
+const maxPolicyFile = 8 << 20
+
+func (a *app) policy() *cobra.Command {
+	return a.group("policy", "Cedar policy sets", "rutile policy check examples/filesystem.yaml",
+		a.policyCheck("check", "Check policies without a gateway", "rutile policy check examples/filesystem.yaml", false),
+		a.policyCheck("test", "Check policies and run their tests without a gateway", "rutile policy test policies/", true),
+		a.policyExplain())
+}
+
+// draft is what files declare: policies with what they are about, and tests.
+type draft struct {
+	view     *registry.View
+	policies []policy.Policy
+	tests    []policy.TestFile
+}
+
+var testKind = regexp.MustCompile(`(?m)^kind:\s*["']?PolicyTest["']?\s*(#.*)?$`)
+
+// readDraft reads manifests (*.yaml, *.yml), bare Cedar (*.cedar, one policy
+// set named like its file) and tests (YAML of kind PolicyTest).
+func (a *app) readDraft(paths []string) (draft, error) {
+	var d draft
+	var manifests []string
+	for _, p := range paths {
+		err := filepath.WalkDir(p, func(path string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return access.Errorf(access.CodeInvalid, "%w", err)
+			}
+			if e.IsDir() {
+				if path != p && strings.HasPrefix(e.Name(), ".") {
+					return filepath.SkipDir
+				}
+				return nil
+			}
+			ext := filepath.Ext(path)
+			if ext != ".cedar" && ext != ".yaml" && ext != ".yml" || path != p && strings.HasPrefix(e.Name(), ".") {
+				if path == p {
+					return access.Errorf(access.CodeUsage, "%s is neither *.cedar nor *.yaml", path)
+				}
+				return nil
+			}
+			text, err := readFile(path, maxPolicyFile)
+			switch {
+			case err != nil:
+				return err
+			case ext == ".cedar":
+				d.policies = append(d.policies, policy.Policy{ID: strings.TrimSuffix(filepath.Base(path), ext), Cedar: string(text), File: path, Line: 1})
+			case testKind.Match(text):
+				d.tests = append(d.tests, policy.TestFile{Path: path, Text: string(text)})
+			default:
+				manifests = append(manifests, path)
+			}
+			return nil
+		})
+		if err != nil {
+			return d, err
+		}
+	}
+	var docs []admin.Document
+	if len(manifests) > 0 {
+		var err error
+		if docs, err = admin.ParseFiles(manifests...); err != nil {
+			return d, err
+		}
+	}
+	view, declared, err := admin.Declare(docs, a.now())
+	if err != nil {
+		return d, err
+	}
+	d.view, d.policies = view, append(d.policies, declared...)
+	if len(d.policies) == 0 && len(d.tests) == 0 && len(docs) == 0 {
+		return d, access.Errorf(access.CodeNotFound, "there is no policy in %s", strings.Join(paths, ", "))
+	}
+	return d, nil
+}
+
+func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command {
+	var live bool
+	c := a.command(verb+" PATH…", short, example, []access.Code{access.CodeFindings}, func(ctx context.Context, args []string) error {
+		d, err := a.readDraft(args)
+		if err != nil {
+			return err
+		}
+		if test && len(d.tests) == 0 {
+			return access.Errorf(access.CodeNotFound, "there is no test in %s: a test is YAML of kind PolicyTest", strings.Join(args, ", "))
+		}
+		if !test {
+			d.tests = nil
+		}
+		var report policy.Report
+		if live {
+			if report, err = a.checkLive(ctx, d); err != nil {
+				return err
+			}
+		} else {
+			report = policy.RunTests(d.tests, d.policies, admin.Catalog(d.view))
+		}
+		if err := a.print(report, func(w io.Writer) { a.writeReport(w, report) }); err != nil {
+			return err
+		}
+		if !report.OK() {
+			return ended(access.CodeFindings)
+		}
+		return nil
+	})
+	c.Long = short + `.
+
+PATH is a file or directory of manifests (*.yaml), bare Cedar (*.cedar) and tests
+(YAML of kind PolicyTest). Policies are checked against the agents, servers and
+tools the manifests declare; with --live against what the gateway has registered,
+its other policies included. The status is 3 if something is wrong.`
+	c.Flags().BoolVar(&live, "live", false, "against what the running gateway has registered")
+	return c
+}
+
+func (a *app) checkLive(ctx context.Context, d draft) (policy.Report, error) {
+	client, err := a.client()
+	if err != nil {
+		return policy.Report{}, err
+	}
+	in := api.PolicyCheck{Policies: d.policies}
+	for _, t := range d.tests {
+		in.Tests = append(in.Tests, api.TestFile(t))
+	}
+	return client.CheckPolicies(ctx, in)
+}
+
+func (a *app) writeReport(w io.Writer, r policy.Report) {
+	for _, p := range slices.Concat(r.Errors, r.Warnings) {
+		fmt.Fprintln(w, lines(p.String()))
+	}
+	failed := 0
+	for _, t := range r.Tests {
+		word := "ok"
+		if !t.OK {
+			word = "FAIL"
+			failed++
+		}
+		if !t.OK || !a.quiet {
+			fmt.Fprintf(w, "%-4s %s:%d: %s\n", word, cell(t.File), t.Line, cell(t.Name))
+		}
+		if t.Message != "" {
+			fmt.Fprintf(w, "     %s\n", cell(t.Message))
+		}
+	}
+	fmt.Fprintf(w, "%d statements, %d errors, %d warnings", r.Statements, len(r.Errors), len(r.Warnings))
+	if len(r.Tests) > 0 {
+		fmt.Fprintf(w, "; %d tests, %d failed", len(r.Tests), failed)
+	}
+	fmt.Fprintln(w)
+}
+
+func (a *app) policyExplain() *cobra.Command {
+	var files []string
+	c := a.command("explain REQUEST.json", "Say what would be decided about a made-up call, and why", "rutile policy explain request.json", append(calling(), access.CodeFindings), func(ctx context.Context, args []string) error {
+		raw, err := a.readRequest(args[0])
+		if err != nil {
+			return err
+		}
+		req, err := api.ParseExplain(raw)
+		if err != nil {
+			return err
+		}
+		var x api.Explained
+		if len(files) > 0 {
+			x, err = a.explainFiles(req, files)
+		} else {
+			var client *api.Client
+			if client, err = a.client(); err == nil {
+				x, err = client.Explain(ctx, req)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return a.print(x, func(w io.Writer) { writeExplained(w, x) })
+	})
+	c.Long = `Say what would be decided about a made-up call, and why. Nothing is called and
+nothing is recorded. The request is a file, or - for standard input:
+
+  {"agent": "reader", "server": "files", "tool": "read_file",
+   "arguments": {"path": "/srv/docs/a.txt"}}
+
+Further members: prompt, resource, ask or method instead of tool; subject
+{"issuer", "id"}, task, attested (default true), at (a time, default now).`
+	c.Flags().StringArrayVar(&files, "file", nil, "explain on the manifests in this `path` instead of asking the gateway; may be repeated")
+	return c
+}
+
+func (a *app) readRequest(path string) ([]byte, error) {
+	if path != "-" {
+		return readFile(path, maxPolicyFile)
+	}
+	b, err := io.ReadAll(io.LimitReader(a.in, maxPolicyFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading standard input: %w", err)
+	}
+	return b, nil
+}
+
+func (a *app) explainFiles(req api.ExplainRequest, files []string) (api.Explained, error) {
+	d, err := a.readDraft(files)
+	if err != nil {
+		return api.Explained{}, err
+	}
+	set, err := policy.Compile(d.policies, admin.Catalog(d.view))
+	if err != nil {
+		return api.Explained{}, err
+	}
+	return api.Explain(d.view, set, false, req, a.now())
+}
+
+func writeExplained(w io.Writer, x api.Explained) {
+	fmt.Fprintf(w, "%s  %s\n", x.Outcome, cell(x.Action))
+	would := x.Would
+	if would == x.Outcome {
+		would = ""
+	}
+	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "))
+	for _, s := range x.Determining {
+		fmt.Fprintf(w, "\ndecided by %s (%s, %s)\n%s\n", cell(s.ID), s.Effect, cell(place(s)), quoted(s.Cedar))
+	}
+	for _, n := range x.Nearest {
+		fmt.Fprintf(w, "\nnearest permit %s (%s)\n%s\n", cell(n.ID), cell(place(n.Statement)), quoted(n.Cedar))
+		for _, why := range n.Why {
+			fmt.Fprintf(w, "  does not match: %s\n", cell(why))
+		}
+	}
+	if len(x.Inputs) > 0 {
+		fmt.Fprintln(w, "\nread:")
+		for _, i := range x.Inputs {
+			present := "missing"
+			if i.Present {
+				present = "present"
+			}
+			fmt.Fprintf(w, "  %s: %s %s\n", cell(i.Name), present, cell(i.Type))
+		}
+	}
+	if len(x.Flip) > 0 {
+		fmt.Fprintln(w, "\nit would be permitted with:")
+		for _, f := range x.Flip {
+			fmt.Fprintf(w, "  %s\n", cell(f))
+		}
+	}
+}
+
+func place(s policy.Statement) string {
+	if s.File == "" {
+		return "policy " + s.Policy + " line " + itoa(s.Line)
+	}
+	return s.File + ":" + itoa(s.Line)
+}
+
+func quoted(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimSpace(lines(text)), "\n", "\n  ")
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/api"
+	"rutile/internal/registry"
+)
+
+func (a *app) server() *cobra.Command {
+	return a.group("server", "The catalog of servers and their life", "rutile server list",
+		a.serverList(), a.serverShow(),
+		a.serverVerb(registry.VerbApprove, "Sanction a server: what it lists first is approved", "rutile server approve files"),
+		a.serverVerb(registry.VerbQuarantine, "Stop every call of a server until it is approved again", "rutile server quarantine files --reason 'odd answers'"),
+		a.serverVerb(registry.VerbBlock, "Forbid a server", "rutile server block files --reason 'not ours'"),
+		a.serverVerb(registry.VerbRelease, "Lift a quarantine or block; the server then waits for approval", "rutile server release files"),
+		a.serverVerb(registry.VerbRetire, "End a server for good; its id is never used again", "rutile server retire files"))
+}
+
+func endpoint(t registry.Transport) string {
+	switch {
+	case t.HTTP != nil:
+		return t.HTTP.URL
+	case t.Stdio != nil:
+		return command(append([]string{t.Stdio.Command}, t.Stdio.Args...))
+	default:
+		return ""
+	}
+}
+
+// counts shows how many definitions are in which state.
+func counts(m map[string]int) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, fmt.Sprintf("%d %s", m[k], k))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (a *app) serverList() *cobra.Command {
+	var o api.ListOptions
+	c := a.command("list", "List servers", "rutile server list", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		page, err := client.Servers(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer a.more(page.More, page.Next)
+		return a.print(page, func(w io.Writer) {
+			if len(page.Items) == 0 {
+				a.say("no servers; register one with: rutile apply -f FILE")
+				return
+			}
+			t := a.table("SERVER", "STATE", "OWNER", "TOOLS", "REACHED BY")
+			for _, s := range page.Items {
+				t.add(s.ID, string(s.State), s.Owner, counts(s.Tools), endpoint(s.Transport))
+			}
+			t.write(w)
+		})
+	})
+	c.Flags().StringVar(&o.State, "state", "", "only servers in this `state`: discovered, triaged, sanctioned, deprecated, quarantined, blocked, retired")
+	paging(c, &o)
+	return c
+}
+
+func (a *app) printServer(s api.Server) error {
+	return a.print(s, func(w io.Writer) {
+		credential := ""
+		if s.Credential != nil {
+			credential = s.Credential.Ref
+		}
+		fields(w, "server", s.ID, "state", string(s.State), "because", s.StateWhy, "set by", s.StateBy, "not callable", s.Why, "owner", s.Owner,
+			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning,
+			"speaks", s.Era, "tools", counts(s.Tools), "registered", when(s.Created), "changed", when(s.Changed))
+	})
+}
+
+func (a *app) serverShow() *cobra.Command {
+	return a.command("show SERVER", "Show one server", "rutile server show files", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		s, err := client.Server(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.printServer(s)
+	})
+}
+
+func (a *app) serverVerb(verb registry.Verb, short, example string) *cobra.Command {
+	var why string
+	c := a.command(string(verb)+" SERVER", short, example, calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		s, err := client.ChangeServer(ctx, args[0], verb, why)
+		if err != nil {
+			return err
+		}
+		a.warn(s.Warnings)
+		return a.print(s, func(w io.Writer) {
+			fmt.Fprintf(w, "server %s is %s", cell(s.ID), s.State)
+			if len(s.Tools) > 0 {
+				fmt.Fprintf(w, "; tools: %s", counts(s.Tools))
+			}
+			fmt.Fprintln(w)
+		})
+	})
+	c.Flags().StringVar(&why, "reason", "", "`why`, for the evidence")
+	return c
+}

@@ -1,0 +1,298 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/api"
+	"rutile/internal/registry"
+)
+
+func (a *app) tool() *cobra.Command {
+	return a.group("tool", "Tools, their approved definitions and what changed", "rutile tool list",
+		a.toolList(), a.toolShow(), a.toolDiff(), a.toolApprove())
+}
+
+func (a *app) toolList() *cobra.Command {
+	var o api.ListOptions
+	c := a.command("list [SERVER]", "List the definitions servers offer", "rutile tool list files", calling(), func(ctx context.Context, args []string) error {
+		if len(args) == 1 {
+			o.Server = args[0]
+		}
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		page, err := client.Tools(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer a.more(page.More, page.Next)
+		return a.print(page, func(w io.Writer) {
+			if len(page.Items) == 0 {
+				a.say("nothing is listed; a server lists its tools once it is approved: rutile server list")
+				return
+			}
+			t := a.table("SERVER", "NAME", "KIND", "STATE", "CLASS", "TIER", "APPROVED BY")
+			for _, x := range page.Items {
+				t.add(x.Server, x.Name, string(x.Kind), string(x.State), x.Class.Class, itoa(x.Class.Tier), x.ApprovedBy)
+			}
+			t.write(w)
+		})
+	})
+	c.Flags().StringVar(&o.State, "state", "", "only in this `state`: pending, approved, changed, absent, quarantined, blocked, retired")
+	c.Flags().StringVar(&o.Kind, "kind", "", "only of this `kind`: tool, prompt, resource, template, instructions")
+	paging(c, &o)
+	return c
+}
+
+// kindFlag adds --kind of one definition.
+func kindFlag(c *cobra.Command, kind *string) {
+	c.Flags().StringVar(kind, "kind", "tool", "`kind` of the definition: tool, prompt, resource, template, instructions")
+}
+
+func (a *app) toolShow() *cobra.Command {
+	var kind string
+	c := a.command("show SERVER NAME", "Show one definition", "rutile tool show files read_file", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		x, err := client.Tool(ctx, args[0], registry.Kind(kind), args[1])
+		if err != nil {
+			return err
+		}
+		return a.print(x, func(w io.Writer) {
+			fields(w, string(x.Kind), x.Name, "server", x.Server, "state", string(x.State), "not callable", x.Why, "class", x.Class.Class, "tier", itoa(x.Class.Tier),
+				"class by", x.ClassBy, "approved by", x.ApprovedBy, "approved", when(x.ApprovedAt), "pin", x.PinDigest, "listed", x.SeenDigest, "first seen", when(x.FirstSeen), "last change", when(x.LastSeen))
+			writeDefinition(w, "approved definition", x.Pinned)
+			if x.SeenDigest != x.PinDigest {
+				writeDefinition(w, "listed definition", x.Seen)
+			}
+		})
+	})
+	kindFlag(c, &kind)
+	return c
+}
+
+func writeDefinition(w io.Writer, title string, def json.RawMessage) {
+	var pretty bytes.Buffer
+	if len(def) == 0 || json.Indent(&pretty, def, "", "  ") != nil {
+		return
+	}
+	fmt.Fprintf(w, "\n%s:\n%s\n", title, plainJSON(pretty.Bytes()))
+}
+
+func (a *app) toolDiff() *cobra.Command {
+	var kind string
+	c := a.command("diff SERVER NAME", "Compare an approved definition with what is listed now", "rutile tool diff files read_file", append(calling(), access.CodeFindings), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		d, err := client.ToolDiff(ctx, args[0], registry.Kind(kind), args[1])
+		if err != nil {
+			return err
+		}
+		if err := a.print(d, func(w io.Writer) { a.writeDiff(w, d) }); err != nil {
+			return err
+		}
+		if differs(d) {
+			return ended(access.CodeFindings)
+		}
+		return nil
+	})
+	c.Long = `Compare an approved definition with what its server lists now.
+
+Characters a reader would not see are spelled out: \u{200b}. In changed texts
+[-removed-] and {+added+} words are marked. The status is 3 if they differ.`
+	kindFlag(c, &kind)
+	return c
+}
+
+// differs reports whether there is something to approve.
+func differs(d admin.ToolDiff) bool { return d.Seen != "" && d.Pinned != d.Seen }
+
+func (a *app) writeDiff(w io.Writer, d admin.ToolDiff) {
+	fmt.Fprintf(w, "%s %s is %s\n", cell(d.Server), cell(d.Name), d.State)
+	switch {
+	case d.Seen == "":
+		fmt.Fprintln(w, "nothing was listed under this name since its pin was stored")
+	case d.Pinned == "":
+		fmt.Fprintln(w, "nothing is approved yet; listed is:")
+	case d.Pinned == d.Seen && d.Spelling:
+		fmt.Fprintln(w, "only spacing, the order of members or escapes differ; the meaning is the approved one")
+	case d.Pinned == d.Seen:
+		fmt.Fprintln(w, "no difference")
+	}
+	for _, f := range d.Fields {
+		fmt.Fprintf(w, "\n%s%s\n", cell(f.Field), map[bool]string{true: "  (hidden characters: " + strings.Join(f.Hidden, " ") + ")"}[len(f.Hidden) > 0])
+		switch {
+		case len(f.Words) > 0:
+			fmt.Fprintf(w, "  %s\n", marked(f.Words))
+		case f.Added:
+			fmt.Fprintf(w, "  + %s\n", indented(f.After))
+		case f.Gone:
+			fmt.Fprintf(w, "  - %s\n", indented(f.Before))
+		default:
+			fmt.Fprintf(w, "  - %s\n  + %s\n", indented(f.Before), indented(f.After))
+		}
+	}
+	if differs(d) {
+		fmt.Fprintf(w, "\napproving makes it class %s, tier %d\nrutile tool approve %s %s --digest %s\n", cell(d.Proposed.Class), d.Proposed.Tier, shellWord(cell(d.Server)), shellWord(cell(d.Name)), cell(d.Seen))
+	}
+}
+
+// indented is a text that admin has spelled out, under a mark.
+func indented(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\t", "    "), "\n", "\n    ")
+}
+
+func marked(words []admin.Segment) string {
+	var b strings.Builder
+	for _, s := range words {
+		switch s.Op {
+		case "-":
+			b.WriteString("[-" + s.Text + "-]")
+		case "+":
+			b.WriteString("{+" + s.Text + "+}")
+		default:
+			b.WriteString(s.Text)
+		}
+	}
+	return indented(b.String())
+}
+
+func (a *app) toolApprove() *cobra.Command {
+	var in api.ToolChange
+	var kind, class string
+	var tier int
+	var all, yes bool
+	var c *cobra.Command
+	c = a.command("approve SERVER [NAME…]", "Approve what a server lists now", "rutile tool approve files read_file", calling(), func(ctx context.Context, args []string) error {
+		in.Kind = registry.Kind(kind)
+		if c.Flags().Changed("class") || c.Flags().Changed("tier") {
+			if !c.Flags().Changed("class") || !c.Flags().Changed("tier") {
+				return access.Errorf(access.CodeUsage, "--class and --tier belong together")
+			}
+			in.Class = &registry.ToolClass{Class: class, Tier: tier}
+		}
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		server, names := args[0], args[1:]
+		if all == (len(names) > 0) {
+			return access.Errorf(access.CodeUsage, "name what to approve, or give --all: rutile tool approve %s NAME", server)
+		}
+		if all {
+			if names, err = a.waiting(ctx, client, server, in.Kind); err != nil || len(names) == 0 {
+				return err
+			}
+		}
+		if len(names) > 1 {
+			if in.Digest != "" {
+				return access.Errorf(access.CodeUsage, "--digest is of one definition: name only that one")
+			}
+			if !yes {
+				if err := a.confirm(fmt.Sprintf("approve %d definitions of server %s?", len(names), server)); err != nil {
+					return err
+				}
+			}
+		}
+		return a.approve(ctx, client, server, names, in)
+	})
+	c.Long = `Approve what a server lists now. What exactly is approved is shown first; if the
+server changes the definition again in between, nothing is approved.`
+	f := c.Flags()
+	kindFlag(c, &kind)
+	f.StringVar(&in.Digest, "digest", "", "approve only if this `digest` is what is listed, as tool diff shows it")
+	f.StringVar(&class, "class", "", "what it does: read, write or destroy, with ,egress if it sends data out")
+	f.IntVar(&tier, "tier", 0, "how much harm it can do: 0 to 3")
+	f.StringVar(&in.Reason, "reason", "", "`why`, for the evidence")
+	f.BoolVar(&all, "all", false, "everything of the server that waits for approval")
+	f.BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+// approve approves definitions one by one, each by the digest that was shown.
+func (a *app) approve(ctx context.Context, client *api.Client, server string, names []string, in api.ToolChange) error {
+	var done []api.Tool
+	for _, name := range names {
+		one := in
+		one.Name = name
+		if one.Digest == "" {
+			d, err := client.ToolDiff(ctx, server, in.Kind, name)
+			if err != nil {
+				return err
+			}
+			if !a.quiet {
+				a.writeDiff(a.err, d)
+			}
+			one.Digest = d.Seen
+		}
+		t, err := client.ChangeTool(ctx, server, registry.VerbApprove, one)
+		if err != nil {
+			if len(done) > 0 {
+				a.say("%d of %d were approved before that", len(done), len(names))
+			}
+			return err
+		}
+		done = append(done, t)
+	}
+	var result any = api.Page[api.Tool]{Items: done}
+	if len(done) == 1 {
+		result = done[0]
+	}
+	return a.print(result, func(w io.Writer) {
+		for _, t := range done {
+			fmt.Fprintf(w, "%s %s of server %s is %s, class %s, tier %d\n", t.Kind, cell(t.Name), cell(t.Server), t.State, cell(t.Class.Class), t.Class.Tier)
+		}
+	})
+}
+
+// waiting returns the names of what a server lists and nobody approved.
+func (a *app) waiting(ctx context.Context, client *api.Client, server string, kind registry.Kind) ([]string, error) {
+	var out []string
+	for _, state := range []registry.ToolState{registry.ToolPending, registry.ToolChanged} {
+		o := api.ListOptions{Server: server, State: string(state), Kind: string(kind), Limit: 1000}
+		for {
+			page, err := client.Tools(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			for _, t := range page.Items {
+				out = append(out, t.Name)
+			}
+			if o.Cursor = page.Next; o.Cursor == "" {
+				break
+			}
+		}
+	}
+	if len(out) == 0 {
+		a.say("nothing of server %s waits for approval", server)
+	}
+	return out, nil
+}
+
+// confirm asks before more than one object is changed.
+func (a *app) confirm(question string) error {
+	if !isTerminal(a.in) || !isTerminal(a.err) {
+		return access.Errorf(access.CodeUsage, "%s add --yes to do it without being asked", question)
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil || !strings.EqualFold(strings.TrimSpace(answer), "y") {
+		return access.Errorf(access.CodeUsage, "not confirmed, so nothing was changed")
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	_ "embed" // the help about the configuration
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/access"
+	"rutile/internal/api"
+	"rutile/internal/daemon"
+	"rutile/internal/demo"
+)
+
+// configHelp is made from the comments of daemon.Config; a test holds it to them.
+//
+//go:embed config_help.txt
+var configHelp string
+
+func (a *app) up() *cobra.Command {
+	var play, once, offline bool
+	var listen daemon.Listen
+	c := a.command("up", "Run the gateway", "rutile up", nil, func(ctx context.Context, _ []string) error {
+		cfg, err := a.loadConfig()
+		if err != nil {
+			return err
+		}
+		if listen.Agents != "" {
+			cfg.Listen.Agents = listen.Agents
+		}
+		if listen.Operators != "" {
+			cfg.Listen.Operators = listen.Operators
+		}
+		switch {
+		case a.quiet:
+			cfg.Log.Level = "error"
+		case a.verbose:
+			cfg.Log.Level = "debug"
+		}
+		if !play && (once || offline) {
+			return access.Errorf(access.CodeUsage, "--once and --offline belong to --demo")
+		}
+		if play {
+			err := demo.Run(ctx, demo.Config{Daemon: cfg, Version: a.version, Once: once, Offline: offline, Out: a.out, Log: a.err})
+			if err != nil && ctx.Err() != nil && once {
+				return context.Canceled // ended before the script did
+			}
+			return err
+		}
+		return a.serve(ctx, cfg)
+	})
+	c.Long = `Run the gateway until it is stopped (Ctrl-C or SIGTERM; calls in flight may finish).
+
+When it serves it prints one line on standard output:
+  ready agents=URL operators=URL
+
+Where there is no configuration and no manifest was ever applied, policy only
+observes: calls pass and are recorded with what enforcing would have decided.
+
+` + configHelp
+	f := c.Flags()
+	f.BoolVar(&play, "demo", false, "add demonstration servers and a scripted agent, in a temporary data directory")
+	f.BoolVar(&once, "once", false, "with --demo: end after the script; the status is 0 if every step ended as it should")
+	f.BoolVar(&offline, "offline", false, "with --demo: start nothing that may have to be downloaded")
+	f.StringVar(&listen.Agents, "listen-agents", "", "`address` agents use, instead of listen.agents")
+	f.StringVar(&listen.Operators, "listen-operators", "", "`address` operators use, instead of listen.operators")
+	return c
+}
+
+func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
+	if err := a.alone(ctx, cfg.Data); err != nil {
+		return err
+	}
+	d, err := daemon.New(ctx, cfg, daemon.Options{Version: a.version, Log: a.err})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := d.Close(context.WithoutCancel(ctx)); cerr != nil && err == nil {
+			err = fmt.Errorf("stopping: %w", cerr)
+		}
+	}()
+	a.say("rutile %s: data in %s; nothing leaves this machine but the calls you permit", a.version, cfg.Data)
+	if d.Admin.Current().Monitor {
+		a.warnMonitor(cfg)
+	}
+	fmt.Fprintf(a.out, "ready agents=%s operators=%s\n", d.AgentsURL, d.OperatorsURL)
+	return d.Wait(ctx)
+}
+
+// warnMonitor is said whatever -q: nothing is enforced.
+func (a *app) warnMonitor(cfg daemon.Config) {
+	why := "there is no configuration and no manifest yet"
+	if cfg.Mode == "monitor" {
+		why = "the configuration says mode: monitor"
+	}
+	fmt.Fprintf(a.err, "policy observes and does not enforce, because %s: calls pass and are recorded with what enforcing would have decided\n", why)
+}
+
+// alone says so if a gateway runs on this data already.
+func (a *app) alone(ctx context.Context, data string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s, err := api.NewSocketClient(filepath.Join(data, daemon.SocketName), "").Status(ctx)
+	if err != nil {
+		return nil // nobody answers; whatever else is wrong, the start finds it
+	}
+	return access.Errorf(access.CodeConflict, "a gateway is already running on %s: agents=%s operators=%s (process %d); stop it first, or choose another --data", data, s.Agents, s.Operators, s.PID)
+}
