@@ -27,7 +27,7 @@ func (c *call) outbound() ([]byte, error) {
 		edits = append(edits, rawjson.Edit{Start: s, End: e, Text: c.sent})
 	}
 	token := m.meta.Get("progressToken")
-	if token.Exists() && !stateless {
+	if token.Exists() && (!stateless || unsafeID(token)) {
 		c.minted = c.in.p.mint()
 	}
 	if meta, changed := c.metaFor(); changed {
@@ -148,14 +148,11 @@ func (c *call) sameJudged(body []byte) error {
 // inbound returns the final message in the client's era with the client's id.
 func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
 	var edits []rawjson.Edit
-	if !bytes.Equal(c.sent, c.ans.id) {
-		id := rep.root.Get("id")
-		if !id.Exists() {
-			edits = append(edits, rawjson.SetMember(rep.root, "id", c.ans.id))
-		} else {
-			s, e := id.Span()
-			edits = append(edits, rawjson.Edit{Start: s, End: e, Text: c.ans.id})
-		}
+	if id := rep.root.Get("id"); !id.Exists() {
+		edits = append(edits, rawjson.SetMember(rep.root, "id", c.ans.id))
+	} else if !bytes.Equal(id.Raw(), c.ans.id) {
+		s, e := id.Span()
+		edits = append(edits, rawjson.Edit{Start: s, End: e, Text: c.ans.id})
 	}
 	if rep.fault.Exists() {
 		e, err := c.fault(rep)
@@ -261,17 +258,15 @@ func askKind(method string) string {
 	}
 }
 
-// toModern adds what 2026-07-28 requires to a legacy result.
+// toModern gives a legacy result what 2026-07-28 requires, in place of what it
+// may hold under those names: two readers of a member that is there twice could
+// take two values.
 func (c *call) toModern(r rawjson.Value) []rawjson.Edit {
-	add := `"resultType":"complete"`
+	changes := []rawjson.Change{{Key: "resultType", Raw: []byte(`"complete"`)}, {Key: "ttlMs"}, {Key: "cacheScope"}}
 	if c.in.msg.method.cached {
-		add += `,"ttlMs":0,"cacheScope":"private"`
+		changes[1].Raw, changes[2].Raw = []byte("0"), []byte(`"private"`)
 	}
-	start, _ := r.Span()
-	if r.Len() > 0 {
-		add += ","
-	}
-	return []rawjson.Edit{{Start: start + 1, End: start + 1, Text: []byte(add)}}
+	return rawjson.EditObject(r, changes...)
 }
 
 // toLegacy removes what only 2026-07-28 knows from a modern result.

@@ -1,6 +1,7 @@
 package mcpproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -343,13 +344,13 @@ func rpcFailure(e *access.Error, ref string) *rpcError {
 
 // begin, note, ask and retry make the call the relay of its exchange.
 
-func (c *call) begin(sse bool) error { return c.ans.begin(sse) }
+func (c *call) begin(sse bool) error { return c.told(c.ans.begin(sse)) }
 
 func (c *call) retry(ms string) error {
 	if c.modern {
 		return nil // 2026-07-28 has no resumption to time
 	}
-	return c.ans.retry(ms)
+	return c.told(c.ans.retry(ms))
 }
 
 // note relays a notification that belongs to this request and drops any other.
@@ -365,7 +366,7 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 		if !token.Exists() || (c.minted == nil && !sameID(got, token)) || (c.minted != nil && string(got.Raw()) != string(c.minted)) {
 			return nil
 		}
-		if c.minted != nil {
+		if !bytes.Equal(got.Raw(), token.Raw()) {
 			s, e := got.Span()
 			msg = rawjson.Splice(msg, rawjson.Edit{Start: s, End: e, Text: token.Raw()})
 		}
@@ -389,7 +390,16 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 			return nil
 		}
 	}
-	return c.ans.event(c.d.Scrub(msg))
+	return c.told(c.ans.event(c.d.Scrub(msg)))
+}
+
+// told is the error of writing to the client, if that ends the call: a legacy
+// client that went away has not cancelled what it asked for (mcp.md 1.6).
+func (c *call) told(err error) error {
+	if !c.modern {
+		return nil
+	}
+	return err
 }
 
 var levels = []string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}
