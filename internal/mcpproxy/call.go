@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -396,10 +397,10 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 // told is the error of writing to the client, if that ends the call: a legacy
 // client that went away has not cancelled what it asked for (mcp.md 1.6).
 func (c *call) told(err error) error {
-	if !c.modern {
+	if err == nil || !c.modern {
 		return nil
 	}
-	return err
+	return fmt.Errorf("the client went away: %w: %w", context.Canceled, err)
 }
 
 var levels = []string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}

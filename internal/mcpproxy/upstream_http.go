@@ -274,7 +274,7 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 		drain(resp.Body)
 		return nil, reach, statusError(resp.StatusCode)
 	case kind == "application/json" && (resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4):
-		rep, err := t.object(resp, x)
+		rep, err := t.object(r.Context(), resp, x)
 		return rep, reach, err
 	case resp.StatusCode == http.StatusOK && kind == "text/event-stream":
 		rep, err := t.events(r.Context(), resp, x, legacy)
@@ -289,8 +289,8 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 }
 
 // object reads a JSON answer.
-func (t *httpTarget) object(resp *http.Response, x *exchange) (*reply, error) {
-	body, err := readBody(resp.Body, resp.ContentLength, t.max)
+func (t *httpTarget) object(ctx context.Context, resp *http.Response, x *exchange) (*reply, error) {
+	body, err := readBody(ctx, resp.Body, resp.ContentLength, t.max)
 	if err != nil {
 		return nil, err
 	}
@@ -318,13 +318,17 @@ func (t *httpTarget) events(ctx context.Context, resp *http.Response, x *exchang
 	for attempt := 0; ; attempt++ {
 		rep, err := t.readEvents(body, x, &wait, &lastID)
 		body.Close()
-		if rep != nil || (err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF)) {
+		ended := errors.Is(err, io.EOF)
+		if err == nil || (!ended && !errors.Is(err, errBroken)) {
 			return rep, err
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
 		if legacy == nil || lastID == "" || attempt >= 100 {
+			if !ended {
+				return nil, brokeOff(ctx, err)
+			}
 			return nil, malformed("its stream ended without a response")
 		}
 		select {
@@ -338,6 +342,18 @@ func (t *httpTarget) events(ctx context.Context, resp *http.Response, x *exchang
 	}
 }
 
+// errBroken says that the connection of a stream broke.
+var errBroken = errors.New("the stream broke")
+
+// brokeOff is the error for an answer that did not come to its end: why the call
+// was ended, if it was, else that the connection broke.
+func brokeOff(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return &access.Error{Code: access.CodeUnavailable, Msg: "the upstream's answer broke off", Err: err}
+}
+
 func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration, lastID *string) (*reply, error) {
 	events := newSSEReader(body, t.max)
 	for {
@@ -345,8 +361,11 @@ func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration
 		if errors.Is(err, errEventTooLarge) {
 			return nil, malformed(err.Error())
 		}
+		if errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errBroken, err)
 		}
 		if ev.hasID && len(ev.id) <= 1024 {
 			*lastID = ev.id
@@ -396,7 +415,7 @@ func (t *httpTarget) resume(ctx context.Context, l *httpLegacy, lastID string, d
 }
 
 // readBody reads a body of at most max bytes into one buffer.
-func readBody(r io.Reader, length int64, max int) ([]byte, error) {
+func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, error) {
 	if length > int64(max) {
 		return nil, malformed(fmt.Sprintf("its answer is over %d bytes", max))
 	}
@@ -414,7 +433,7 @@ func readBody(r io.Reader, length int64, max int) ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return buf, nil
 		case err != nil:
-			return nil, &access.Error{Code: access.CodeUnavailable, Msg: "the upstream's answer broke off", Err: err}
+			return nil, brokeOff(ctx, err)
 		case len(buf) == cap(buf):
 			buf = append(buf, 0)[:len(buf)]
 		}
