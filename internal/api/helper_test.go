@@ -1,0 +1,212 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rutile/internal/api"
+	"rutile/internal/audit"
+	"rutile/internal/daemon"
+)
+
+const (
+	token = "rut_test-token-of-forty-characters-in-all"
+	host  = "127.0.0.1:7434"
+	uid   = 4711
+)
+
+// rig is an API over the state of a real daemon, with doors of its own.
+type rig struct {
+	t    *testing.T
+	d    *daemon.Daemon
+	api  *api.API
+	log  *buffer
+	deps api.Deps
+	cfg  api.Config
+}
+
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func startDaemon(t *testing.T) *daemon.Daemon {
+	t.Helper()
+	d, err := daemon.New(t.Context(), daemon.Config{
+		Data: t.TempDir(), Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"},
+	}, daemon.Options{Version: "test", Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
+	t.Helper()
+	r := &rig{t: t, d: startDaemon(t), log: &buffer{}}
+	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Log: slog.New(slog.NewTextHandler(r.log, nil))}
+	r.deps = api.Deps{
+		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
+		Status: func(context.Context) api.Status { return api.Status{Version: "test"} },
+		Doctor: func(context.Context) []api.Check { return nil },
+	}
+	for _, f := range change {
+		f(&r.cfg, &r.deps)
+	}
+	var err error
+	if r.api, err = api.New(r.cfg, r.deps); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// fakeEvidence is a log of rows only.
+type fakeEvidence struct {
+	mu   sync.Mutex
+	rows []audit.Row
+	err  error
+}
+
+func (e *fakeEvidence) add(rows ...audit.Row) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range rows {
+		r.Index = uint64(len(e.rows))
+		e.rows = append(e.rows, r)
+	}
+}
+
+func (e *fakeEvidence) Size() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return uint64(len(e.rows))
+}
+
+// Search knows what the API relies on: Before, After, Ascending, Limit and Agent.
+func (e *fakeEvidence) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []audit.Row
+	for i := range e.rows {
+		r := e.rows[i]
+		if !q.Ascending {
+			r = e.rows[len(e.rows)-1-i]
+		}
+		if q.Before > 0 && r.Index >= q.Before || q.Ascending && q.After > 0 && r.Index <= q.After || q.Agent != "" && r.Agent != q.Agent || q.Decision != "" && r.Decision != q.Decision {
+			continue
+		}
+		if out = append(out, r); len(out) == q.Limit {
+			break
+		}
+	}
+	return out, e.err
+}
+
+func (e *fakeEvidence) Show(_ context.Context, i uint64) (api.Leaf, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return api.Leaf{Row: e.rows[i], Raw: json.RawMessage(`{}`)}, e.err
+}
+
+func (e *fakeEvidence) Prove(_ context.Context, indices []uint64) (api.Proof, error) {
+	var p api.Proof
+	for _, i := range indices {
+		p.Leaves = append(p.Leaves, api.Proven{Index: i})
+	}
+	return p, e.err
+}
+
+func (e *fakeEvidence) Export(_ context.Context, w io.Writer, _ audit.Query, _ audit.ExportOptions) error {
+	if e.err != nil {
+		return e.err
+	}
+	_, err := io.WriteString(w, "begun")
+	return errors.Join(err, errors.New("the disk is full"))
+}
+
+func (e *fakeEvidence) Reindex(context.Context) error { return e.err }
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) problem(t *testing.T) api.Problem {
+	t.Helper()
+	var p api.Problem
+	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
+		t.Fatalf("%d %q is no problem: %v", a.status, a.body, err)
+	}
+	return p
+}
+
+// request makes a request as a holder of the token.
+func request(method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, "http://"+host+path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
+
+func (r *rig) serve(h http.Handler, req *http.Request) answer {
+	r.t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	return answer{w.Code, w.Header(), w.Body.String()}
+}
+
+// do calls the operators' address.
+func (r *rig) do(method, path, body string) answer {
+	r.t.Helper()
+	return r.serve(r.api.Remote(), request(method, path, body))
+}
+
+// ok calls it and fails the test unless it answers 200.
+func (r *rig) ok(method, path, body string) string {
+	r.t.Helper()
+	a := r.do(method, path, body)
+	if a.status != http.StatusOK {
+		r.t.Fatalf("%s %s: %d %s", method, path, a.status, a.body)
+	}
+	return a.body
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if is() {
+			return
+		}
+	}
+	t.Fatalf("%s did not come about", what)
+}

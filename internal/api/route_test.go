@@ -1,0 +1,360 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/api"
+	"rutile/internal/audit"
+	"rutile/internal/daemon"
+)
+
+const secretValue = "a-secret-of-some-length"
+
+func (r *rig) apply(manifests string) {
+	r.t.Helper()
+	b, err := json.Marshal(map[string]any{"documents": []any{map[string]string{"file": "m.yaml", "text": manifests}}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.ok("POST", "/api/v1/apply", string(b))
+}
+
+// TestEveryRouteAnswersAVersionedObject walks all routes once in an order in
+// which each succeeds, so that a route cannot be forgotten.
+func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
+	ev := &fakeEvidence{}
+	ev.add(audit.Row{Type: "verdict", Decision: "dec_1", Agent: "reader"})
+	r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
+	manifest := `{"documents":[{"file":"a","text":"kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n---\nkind: Server\nid: files\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/mcp'}}\nstate: sanctioned\n"}]}`
+	secret := `{"value":"YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg="}`
+	steps := []struct{ pattern, path, body string }{
+		{"GET /api/v1/status", "", ""},
+		{"GET /api/v1/doctor", "", ""},
+		{"POST /api/v1/diff", "", manifest},
+		{"POST /api/v1/apply", "", manifest},
+		{"GET /api/v1/export", "", ""},
+		{"GET /api/v1/agents", "", ""},
+		{"POST /api/v1/agents", "", `{"id":"writer","owner":"team"}`},
+		{"GET /api/v1/agents/{id}", "/api/v1/agents/reader", ""},
+		{"POST /api/v1/agents/{id}/token", "/api/v1/agents/reader/token", `{"server":"files"}`},
+		{"POST /api/v1/agents/{id}/{verb}", "/api/v1/agents/reader/suspend", `{"reason":"it reads too much"}`},
+		{"GET /api/v1/servers", "", ""},
+		{"GET /api/v1/servers/{id}", "/api/v1/servers/files", ""},
+		{"POST /api/v1/servers/{id}/{verb}", "/api/v1/servers/files/quarantine", `{}`},
+		{"GET /api/v1/tools", "", ""},
+		{"GET /api/v1/credentials", "", ""},
+		{"PUT /api/v1/credentials/{id}", "/api/v1/credentials/key", secret},
+		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
+		{"DELETE /api/v1/credentials/{id}", "/api/v1/credentials/key", ""},
+		{"GET /api/v1/policies", "", ""},
+		{"POST /api/v1/policies/check", "", `{"policies":[{"id":"p","cedar":"forbid (principal, action, resource);","created":"2026-01-01T00:00:00Z","changed":"2026-01-01T00:00:00Z"}]}`},
+		{"POST /api/v1/policies/explain", "", `{"agent":"reader","server":"files","tool":"read"}`},
+		{"GET /api/v1/audit", "", ""},
+		{"GET /api/v1/audit/tail", "/api/v1/audit/tail?limit=5", ""},
+		{"GET /api/v1/audit/leaves/{id}", "/api/v1/audit/leaves/0", ""},
+		{"GET /api/v1/audit/proofs/{id}", "/api/v1/audit/proofs/dec_1", ""},
+		{"POST /api/v1/audit/reindex", "", `{}`},
+	}
+	// These need a server that lists something, or answer with a tar file; they
+	// have tests of their own.
+	left := r.api.Patterns()
+	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle"} {
+		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
+	}
+	for _, s := range steps {
+		method, path, _ := strings.Cut(s.pattern, " ")
+		if s.path != "" {
+			path = s.path
+		}
+		got := r.ok(method, path, s.body)
+		if !strings.HasPrefix(got, `{"schemaVersion":1`) || !json.Valid([]byte(got)) {
+			t.Errorf("%s answers %s", s.pattern, got)
+		}
+		if strings.Contains(got, secretValue) || strings.Contains(got, "YS1zZWNyZXQ") {
+			t.Errorf("%s answers the value of a credential", s.pattern)
+		}
+		left = slices.DeleteFunc(left, func(p string) bool { return p == s.pattern })
+	}
+	if len(left) > 0 {
+		t.Errorf("no test walks %v", left)
+	}
+	if strings.Contains(r.log.String(), secretValue) {
+		t.Error("the log holds the value of a credential")
+	}
+}
+
+func TestChangesAreRecordedAsWhoCame(t *testing.T) {
+	r := newRig(t)
+	r.apply("kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n")
+	r.ok("POST", "/api/v1/agents/reader/suspend", `{"reason":"because"}`)
+	req := request("POST", "/api/v1/agents/reader/resume", "{}")
+	req.Header.Del("Authorization")
+	if a := r.serve(r.api.Local(), req.WithContext(api.WithPeer(req.Context(), uid, nil))); a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	socket := api.NewSocketClient(filepath.Join(r.d.Config.Data, daemon.SocketName), "")
+	found, err := socket.Search(t.Context(), map[string][]string{"type": {"admin"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var who []string
+	for _, row := range found.Items {
+		who = append(who, row.Actor)
+	}
+	if want := []string{fmt.Sprintf("local:%d", uid), "user:operator-token", "user:operator-token"}; !slices.Equal(who, want) {
+		t.Errorf("recorded as %v, want %v", who, want)
+	}
+}
+
+func TestStateConflictsAreConflicts(t *testing.T) {
+	r := newRig(t)
+	r.apply("kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n" + manifestOf("files"))
+	for _, c := range []struct{ path, body string }{
+		{"/api/v1/agents/reader/resume", "{}"},
+		{"/api/v1/servers/files/release", "{}"},
+		{"/api/v1/agents", `{"id":"reader","owner":"team"}`},
+	} {
+		if a := r.do("POST", c.path, c.body); a.status != http.StatusConflict {
+			t.Errorf("%s: %d %s", c.path, a.status, a.body)
+		}
+	}
+	r.ok("POST", "/api/v1/agents/reader/suspend", "{}")
+	if a := r.do("POST", "/api/v1/agents/reader/token", `{"server":"files"}`); a.status != http.StatusForbidden {
+		t.Errorf("a token for a suspended agent: %d %s", a.status, a.body)
+	}
+}
+
+func TestListsPageThroughEverythingOnce(t *testing.T) {
+	r := newRig(t)
+	var b strings.Builder
+	for i := range 25 {
+		fmt.Fprintf(&b, "---\nkind: Agent\nid: agent-%02d\nowner: team\nexpires: 2099-01-01\n", i)
+	}
+	r.apply(b.String())
+	socket := api.NewSocketClient(filepath.Join(r.d.Config.Data, daemon.SocketName), "")
+	var seen []string
+	o := api.ListOptions{Limit: 10}
+	for {
+		p, err := socket.Agents(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range p.Items {
+			seen = append(seen, x.ID)
+		}
+		if want := 25 - len(seen); p.More != want {
+			t.Errorf("after %d: %d more, want %d", len(seen), p.More, want)
+		}
+		if o.Cursor = p.Next; o.Cursor == "" {
+			break
+		}
+	}
+	if len(seen) != 25 || !slices.IsSorted(seen) || len(slices.Compact(seen)) != 25 {
+		t.Errorf("%d entries: %v", len(seen), seen)
+	}
+	if p, err := socket.Agents(t.Context(), api.ListOptions{State: "retired"}); err != nil || p.Items == nil || len(p.Items) != 0 {
+		t.Errorf("an empty list: %+v, %v", p, err)
+	}
+	if got := socket.Names(t.Context(), "agents", time.Second); len(got) != 25 {
+		t.Errorf("%d names to complete", len(got))
+	}
+}
+
+func TestTokensNeverExceedWhatAdminAllows(t *testing.T) {
+	r := newRig(t)
+	r.apply("kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n" + manifestOf("files"))
+	for _, body := range []string{`{"server":"files","seconds":3601}`, `{"server":"files","seconds":-1}`, `{"server":"files","seconds":9000000000000000000}`, `{}`, `{"server":"files","a2a":"reader"}`} {
+		if a := r.do("POST", "/api/v1/agents/reader/token", body); a.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	var got api.Token
+	if err := json.Unmarshal([]byte(r.ok("POST", "/api/v1/agents/reader/token", `{"server":"files","seconds":60}`)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(got.Expires); left > time.Minute || left < 50*time.Second || got.Resource != r.d.AgentsURL+"/mcp/files" || got.Expires.Location() != time.UTC {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestTailFollowsUntilTheGatewayStops(t *testing.T) {
+	ev, stop := &fakeEvidence{}, make(chan struct{})
+	for i := range 30 {
+		ev.add(audit.Row{Type: "verdict", Agent: fmt.Sprint("a", i%3), Decision: fmt.Sprint("dec_", i)})
+	}
+	r := newRig(t, func(c *api.Config, d *api.Deps) { d.Evidence, c.Stop = ev, stop })
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		q.Host = host
+		r.api.Remote().ServeHTTP(w, q)
+	}))
+	defer srv.Close()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/api/v1/audit/tail?follow=true&limit=2&agent=a0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	next := func() (row audit.Row) {
+		t.Helper()
+		if !lines.Scan() {
+			t.Fatalf("the stream ended: %v", lines.Err())
+		}
+		if err := json.Unmarshal(lines.Bytes(), &row); err != nil {
+			t.Fatal(err)
+		}
+		return row
+	}
+	// The newest two of the agent, oldest first, then what comes; nothing twice.
+	for _, want := range []uint64{24, 27} {
+		if got := next(); got.Index != want {
+			t.Fatalf("leaf %d, want %d", got.Index, want)
+		}
+	}
+	ev.add(audit.Row{Type: "verdict", Agent: "a1"}, audit.Row{Type: "verdict", Agent: "a0"}, audit.Row{Type: "verdict", Agent: "a0"})
+	for _, want := range []uint64{31, 32} {
+		if got := next(); got.Index != want {
+			t.Fatalf("leaf %d, want %d", got.Index, want)
+		}
+	}
+	close(stop)
+	if lines.Scan() || lines.Err() != nil {
+		t.Errorf("the stream goes on after the stop: %q, %v", lines.Text(), lines.Err())
+	}
+}
+
+// TestAWatcherDoesNotHoldUpTheStop closes a whole daemon under a tail.
+func TestAWatcherDoesNotHoldUpTheStop(t *testing.T) {
+	d := startDaemon(t)
+	socket := api.NewSocketClient(filepath.Join(d.Config.Data, daemon.SocketName), "")
+	seen, ended := make(chan audit.Row, 100), make(chan error, 1)
+	go func() {
+		ended <- socket.Tail(context.Background(), map[string][]string{"follow": {"true"}, "limit": {"1"}}, func(r audit.Row) error {
+			seen <- r
+			return nil
+		})
+	}()
+	select {
+	case <-seen:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came")
+	}
+	begun := time.Now()
+	if err := d.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > daemon.StopTimeout/2 {
+		t.Errorf("the stop took %s", took)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the tail ended with %v", err)
+	}
+}
+
+// TestHalfABundleIsNotAWhole cuts the connection where an export breaks.
+func TestHalfABundleIsNotAWhole(t *testing.T) {
+	r := newRig(t)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		q.Host = host
+		r.api.Remote().ServeHTTP(w, q)
+	}))
+	defer srv.Close()
+	c, err := api.NewClient(srv.URL, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := c.Bundle(t.Context(), nil)
+	if err == nil {
+		_, err = io.ReadAll(body)
+		body.Close()
+	}
+	if err == nil {
+		t.Error("a broken export reads as a whole one")
+	}
+}
+
+func TestEvidenceThatCannotBeReadIsSaid(t *testing.T) {
+	ev := &fakeEvidence{}
+	r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
+	ev.add(audit.Row{})
+	ev.err = access.Errorf(access.CodeEvidence, "leaf 0 as stored is not the one in the tree")
+	for _, p := range []string{"/api/v1/audit", "/api/v1/audit/leaves/0", "/api/v1/audit/proofs/0", "/api/v1/audit/bundle", "/api/v1/audit/tail?limit=1"} {
+		if a := r.do("GET", p, ""); a.status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %s", p, a.status, a.body)
+		}
+	}
+	ev.err = errors.New("the disk said so")
+	if a := r.do("GET", "/api/v1/audit", ""); a.status != http.StatusInternalServerError || strings.Contains(a.body, "the disk said so") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+func TestSearchTimesAreReadOneWay(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for in, want := range map[string]time.Time{
+		"1h": now.Add(-time.Hour), "2026-11-24": time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC),
+		"2026-11-24T10:00:00+02:00": time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC), "": {},
+	} {
+		q, err := api.ParseSearch(map[string][]string{"since": {in}}, now)
+		if err != nil || !q.Since.Equal(want) {
+			t.Errorf("since %q: %v, %v", in, q.Since, err)
+		}
+	}
+	for _, in := range []string{"-1h", "yesterday", "2026-13-01"} {
+		if _, err := api.ParseSearch(map[string][]string{"until": {in}}, now); access.CodeOf(err) != access.CodeInvalid {
+			t.Errorf("until %q: %v", in, err)
+		}
+	}
+}
+
+func TestExplainRefusesWhatItCannotMean(t *testing.T) {
+	r := newRig(t)
+	for _, body := range []string{`{}`, `{"agent":"a"}`, `{"agent":"a","server":"s","tool":"x","prompt":"y"}`, `{"agent":"a","server":"s","tool":"x","arguments":{"a":1,"a":2}}`} {
+		if a := r.do("POST", "/api/v1/policies/explain", body); a.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	var x api.Explained
+	if err := json.Unmarshal([]byte(r.ok("POST", "/api/v1/policies/explain", `{"agent":"nobody","server":"s","tool":"x"}`)), &x); err != nil {
+		t.Fatal(err)
+	}
+	if x.Outcome != "deny" || x.Class != access.ClassAgent || x.Action != "s/x" {
+		t.Errorf("%+v", x)
+	}
+}
+
+func TestNewNeedsEverything(t *testing.T) {
+	r := newRig(t)
+	for name, change := range map[string]func(*api.Config, *api.Deps){
+		"admin":    func(_ *api.Config, d *api.Deps) { d.Admin = nil },
+		"evidence": func(_ *api.Config, d *api.Deps) { d.Evidence = nil },
+		"learn":    func(_ *api.Config, d *api.Deps) { d.Learn = nil },
+		"status":   func(_ *api.Config, d *api.Deps) { d.Status = nil },
+		"doctor":   func(_ *api.Config, d *api.Deps) { d.Doctor = nil },
+		"token":    func(c *api.Config, _ *api.Deps) { c.Token = "short" },
+		"log":      func(c *api.Config, _ *api.Deps) { c.Log = nil },
+	} {
+		cfg, deps := r.cfg, r.deps
+		change(&cfg, &deps)
+		if _, err := api.New(cfg, deps); err == nil {
+			t.Errorf("without %s an API was made", name)
+		}
+	}
+}
