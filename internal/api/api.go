@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"time"
 
@@ -204,7 +205,7 @@ func Marshal(v any) ([]byte, error) {
 
 // decode reads the body into v. Duplicate and unknown keys are mistakes.
 func (c *call) decode(v any) error {
-	if ct := c.Header.Get("Content-Type"); ct != "application/json" {
+	if t, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return access.Errorf(access.CodeInvalid, "the body must be application/json")
 	}
 	body, err := io.ReadAll(c.Body)

@@ -202,16 +202,17 @@ func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64)
 				}
 				return
 			}
+			full := len(rows) == q.Limit
 			for _, r := range rows {
 				if r.Index >= next {
 					s.put(r)
+					next = r.Index + 1
 				}
 			}
-			if len(rows) < q.Limit {
-				next = size
-				break
+			if !full {
+				// The search may have seen leaves that came after size was read.
+				next = max(next, size)
 			}
-			next = rows[len(rows)-1].Index + 1
 		}
 		s.flush()
 	}

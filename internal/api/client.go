@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -100,6 +101,9 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 }
 
 func (c *Client) unreachable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &access.Error{Code: access.CodeDenied, Err: err, Msg: "you may not open " + c.where + ": run this as the user who runs the gateway, or set RUTILE_URL and RUTILE_TOKEN_FILE to use the operators' address"}
+	}
 	var op *net.OpError
 	why := err
 	if errors.As(err, &op) {
