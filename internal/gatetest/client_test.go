@@ -218,6 +218,7 @@ func rigAt(t *testing.T, data, addr string) *rig {
 // stop stops the daemon before the test ends.
 func (r *rig) stop() {
 	r.t.Helper()
+	http.DefaultClient.CloseIdleConnections()
 	if err := r.d.Close(context.Background()); err != nil {
 		r.t.Fatalf("stopping the daemon: %v", err)
 	}

@@ -41,6 +41,7 @@ type peer struct {
 // seen is one request that reached a peer.
 type seen struct {
 	verb    string // HTTP method
+	path    string
 	method  string
 	id      string
 	params  string
@@ -156,7 +157,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Params json.RawMessage `json:"params"`
 	}
 	_ = json.Unmarshal(body, &m) // a GET has none
-	s := seen{verb: r.Method, method: m.Method, id: string(m.ID), params: string(m.Params), body: string(body), header: r.Header.Clone(), session: r.Header.Get("Mcp-Session-Id")}
+	s := seen{verb: r.Method, path: r.URL.Path, method: m.Method, id: string(m.ID), params: string(m.Params), body: string(body), header: r.Header.Clone(), session: r.Header.Get("Mcp-Session-Id")}
 	p.mu.Lock()
 	p.seen = append(p.seen, s)
 	f := p.on[m.Method]

@@ -52,6 +52,7 @@ func startRig(t *testing.T, opts []func(*daemon.Options), change ...func(*daemon
 	}
 	r.d = d
 	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections() // a stop waits for one that has not asked yet
 		if err := d.Close(context.Background()); err != nil {
 			t.Errorf("stopping the daemon: %v", err)
 		}

@@ -218,7 +218,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	s := &session{
 		p: c.in.p, id: newSessionID(), principal: c.req.Who.Principal(), server: d.Server.ID, version: requested, caps: kept,
 		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(),
-		inflight: map[string]*call{}, asked: map[string]*asked{},
+		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 	}
 	init := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
 	init = append(append(init, `,"capabilities":`...), caps...)
@@ -316,19 +316,14 @@ func (in *inbound) serveStream(s *session) {
 			return
 		case <-in.p.draining:
 			return
+		case <-s.over:
+			return
 		case <-beat.C:
-			if ans.comment() != nil || !s.live() {
+			if ans.comment() != nil {
 				return
 			}
 		}
 	}
-}
-
-// live reports whether the session still stands; a revoked one does not.
-func (s *session) live() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.ended_
 }
 
 // follow relays the upstream session's own stream. Without one, which a server

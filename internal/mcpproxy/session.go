@@ -35,6 +35,7 @@ type session struct {
 	asked    map[string]*asked // by our id
 	streamed *answer           // the open GET stream, nil if none
 	ended_   bool
+	over     chan struct{} // closed when it ends
 }
 
 // asked is a server's request that waits for the client's answer.
@@ -151,6 +152,7 @@ func (s *session) end() {
 		return
 	}
 	s.ended_ = true
+	close(s.over)
 	for _, c := range s.inflight {
 		c.cut(context.Canceled)
 	}

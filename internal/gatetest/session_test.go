@@ -1,0 +1,232 @@
+package gatetest_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"rutile/internal/admin"
+	"rutile/internal/daemon"
+)
+
+const eve = `---
+kind: Agent
+id: eve
+owner: team
+purpose: test
+riskTier: 1
+tools: ["up/*"]
+`
+
+// subjectToken is a token of an agent acting for a person.
+func (r *rig) subjectToken(agent, person string) string {
+	r.t.Helper()
+	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: "up", Subject: person})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return tk.Value
+}
+
+// Nobody's calls run in a session somebody else's calls run in; one principal's
+// share one.
+func TestPrincipalsShareNoUpstreamSession(t *testing.T) {
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, eve)
+	owner := map[string]string{}
+	use := func(who string, do func() reply) string {
+		t.Helper()
+		if got := do(); got.msg.Result == nil {
+			t.Fatalf("%s: answered %d %s", who, got.status, got.body)
+		}
+		id := p.last("tools/call").session
+		if other := owner[id]; id == "" || (other != "" && other != who) {
+			t.Errorf("%s uses session %q of %s", who, id, other)
+		}
+		owner[id] = who
+		return id
+	}
+	for range 3 {
+		for who, tk := range map[string]string{"bot": token, "bot for ann": r.subjectToken("bot", "ann"), "bot for bob": r.subjectToken("bot", "bob"), "eve": r.token("eve", "up"), "eve for ann": r.subjectToken("eve", "ann")} {
+			use(who, func() reply { return r.call(tk, "up", "echo", `{}`) })
+		}
+	}
+	if len(owner) != 5 {
+		t.Errorf("five principals used %d sessions", len(owner))
+	}
+	for i := range 3 { // each legacy session has one of its own, also of one principal
+		c := r.legacy(token, "up", v2511, `{}`)
+		who := fmt.Sprint("legacy ", i)
+		if use(who, func() reply { return c.call("echo", `{}`) }) != use(who, func() reply { return c.call("echo", `{}`) }) {
+			t.Error("a session changed its session upstream")
+		}
+	}
+}
+
+// At its bound a principal's oldest idle session ends, here and upstream; what
+// is in use stays.
+func TestSessionEviction(t *testing.T) {
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, eve, func(o *daemon.Options) { o.MCP.PerAgent = 3 })
+	stranger := r.legacy(r.token("eve", "up"), "up", v2511, `{}`)
+	var cs []*oldClient
+	for range 3 {
+		cs = append(cs, r.legacy(token, "up", v2511, `{}`))
+	}
+	release, busy := make(chan bool), make(chan bool, 1)
+	p.handle("tools/call", func(x *exchange) {
+		if strings.Contains(x.params, "wait") {
+			busy <- true
+			<-release
+		}
+		x.text("ok")
+	})
+	answered := make(chan reply, 1)
+	go func() { answered <- cs[0].call("echo", `{"text":"wait"}`) }() // the oldest, and in use
+	<-busy
+	cs[1].call("echo", `{}`)
+	deleted := len(p.got("DELETE"))
+	cs = append(cs, r.legacy(token, "up", v2511, `{}`))
+	eventually(t, "the evicted session ended upstream", func() bool { return len(p.got("DELETE")) == deleted+1 })
+	close(release)
+	if got := <-answered; got.msg.Result == nil {
+		t.Errorf("the call in flight answered %d %s", got.status, got.body)
+	}
+	for i, want := range []int{200, 200, 404, 200} {
+		if got := cs[i].call("echo", `{}`); got.status != want {
+			t.Errorf("session %d answered %d, want %d", i, got.status, want)
+		}
+	}
+	if got := stranger.call("echo", `{}`); got.status != 200 {
+		t.Error("another principal's session ended")
+	}
+}
+
+func TestAllSessionsBusy(t *testing.T) {
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.PerAgent = 2 })
+	release, busy := make(chan bool), make(chan bool, 2)
+	p.handle("tools/call", func(x *exchange) { busy <- true; <-release; x.text("ok") })
+	answered := make(chan reply, 2)
+	for range 2 {
+		c := r.legacy(token, "up", v2511, `{}`)
+		go func() { answered <- c.call("echo", `{}`) }()
+		<-busy
+	}
+	before := p.open()
+	c := &oldClient{t: t, r: r, token: token, server: "up", version: v2511}
+	got := c.post(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"old","version":"1"}}}`)
+	if got.msg.code() != -32603 || got.header.Get("Mcp-Session-Id") != "" {
+		t.Errorf("a third session answered %d %s", got.status, got.body)
+	}
+	eventually(t, "its upstream session is gone again", func() bool { return p.open() == before })
+	close(release)
+	for range 2 {
+		if got := <-answered; got.msg.Result == nil {
+			t.Errorf("a call in flight answered %s", got.body)
+		}
+	}
+}
+
+// An upstream that forgets its sessions, as after a restart, is met again: a
+// modern client notices nothing, a legacy one is told to initialize.
+func TestUpstreamForgetsItsSessions(t *testing.T) {
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "")
+	c := r.legacy(token, "up", v2511, `{}`)
+	r.call(token, "up", "echo", `{}`)
+	p.forget()
+	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
+		t.Errorf("a modern client got %d %s", got.status, got.body)
+	}
+	if got := c.call("echo", `{}`); got.msg.kind() != "upstream_unavailable" {
+		t.Errorf("a legacy client got %d %s", got.status, got.body)
+	}
+	if got := c.call("echo", `{}`); got.status != 404 {
+		t.Errorf("and then %d %s", got.status, got.body)
+	}
+}
+
+func TestIdleSessionsEnd(t *testing.T) {
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.Idle = 200 * time.Millisecond })
+	c := r.legacy(token, "up", v2511, `{}`)
+	r.call(token, "up", "echo", `{}`)
+	eventually(t, "every conversation ended", func() bool { return r.d.Proxy.Sessions() == 0 && p.open() == 0 })
+	if got := c.call("echo", `{}`); got.status != 404 {
+		t.Errorf("an idle session answered %d", got.status)
+	}
+	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
+		t.Errorf("a modern client got %d %s", got.status, got.body)
+	}
+}
+
+// An id in flight cannot be used twice in one session; another session's ids
+// are its own.
+func TestIDInFlight(t *testing.T) {
+	p := newPeer(t, v2026)
+	r, token := governPeer(t, p, "")
+	release, busy := make(chan bool), make(chan bool, 4)
+	p.handle("tools/call", func(x *exchange) { busy <- true; <-release; x.text("ok") })
+	a, b := r.legacy(token, "up", v2511, `{}`), r.legacy(token, "up", v2511, `{}`)
+	answered := make(chan reply, 3)
+	post := func(c *oldClient, id string) {
+		go func() {
+			answered <- c.post(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"echo","arguments":{}}}`)
+		}()
+		<-busy
+	}
+	post(a, `"\u0031"`)
+	post(a, `1`)
+	post(b, `"1"`)
+	if got := a.post(`{"jsonrpc":"2.0","id":"1","method":"tools/call","params":{"name":"echo","arguments":{}}}`); got.status != 400 || got.msg.code() != -32600 {
+		t.Errorf("the same id answered %d %s", got.status, got.body)
+	}
+	close(release)
+	for range 3 {
+		if got := <-answered; got.msg.Result == nil {
+			t.Errorf("answered %d %s", got.status, got.body)
+		}
+	}
+	if n := len(p.got("tools/call")); n != 3 {
+		t.Errorf("%d calls reached the upstream, want 3", n)
+	}
+}
+
+// The stream of a session carries what belongs to no request, and there is one.
+func TestSessionStream(t *testing.T) {
+	p := newPeer(t, v2511)
+	p.streams = true
+	r, token := governPeer(t, p, "")
+	c := r.legacy(token, "up", v2511, `{}`)
+	s := stream(t, "GET", r.url("up"), c.headers(), "")
+	if s.status != 200 || s.header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("GET answered %d %v", s.status, s.header)
+	}
+	eventually(t, "the upstream's stream is open", func() bool { return len(p.got("GET")) == 1 })
+	p.push <- `{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"test://a"}}`
+	if e := s.next(); !strings.Contains(e, "test://a") {
+		t.Errorf("the client got %s", e)
+	}
+	p.push <- `{"jsonrpc":"2.0","id":77,"method":"sampling/createMessage","params":{}}` // outside of a request
+	p.push <- `{"jsonrpc":"2.0","id":"p","method":"ping"}`
+	p.push <- `{"jsonrpc":"2.0","method":"notifications/vendor","params":{}}`
+	p.push <- `{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`
+	if e := s.next(); !strings.Contains(e, "list_changed") {
+		t.Errorf("the client got %s", e)
+	}
+	eventually(t, "the gateway answered for the client", func() bool { return len(p.got("POST")) >= 2 })
+	for _, s := range p.got("POST") {
+		if strings.Contains(s.body, `"id":77`) && !strings.Contains(s.body, "-32601") || strings.Contains(s.body, `"id":"p"`) && !strings.Contains(s.body, `"result":{}`) {
+			t.Errorf("the gateway answered %s", s.body)
+		}
+	}
+	if second := stream(t, "GET", r.url("up"), c.headers(), ""); second.status != 409 {
+		t.Errorf("a second stream answered %d", second.status)
+	}
+	if got := stream(t, "DELETE", r.url("up"), c.headers(), ""); got.status != 204 {
+		t.Errorf("DELETE answered %d", got.status)
+	}
+	s.rest() // it ends with its session
+}
