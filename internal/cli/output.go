@@ -72,7 +72,7 @@ func plainJSON(b []byte) []byte {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
 		switch {
-		case n == 1 || !concealed(r):
+		case r < 0x7F || !concealed(r):
 			out = append(out, b[:n]...)
 		case r > 0xFFFF:
 			r -= 0x10000
