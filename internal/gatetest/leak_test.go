@@ -153,7 +153,7 @@ func TestCredentialScrubbedEverywhere(t *testing.T) {
 			token := r.token("bot", "up")
 			old := r.legacy(token, "up", v2511, `{}`)
 			var said []string
-			calls := 0
+			calls, leaky := 0, []string{echoTool}
 			say := func(got reply) {
 				var h strings.Builder
 				_ = got.header.Write(&h)
@@ -187,10 +187,11 @@ func TestCredentialScrubbedEverywhere(t *testing.T) {
 					say(post(t, r.url("up"), modernHeaders(token, "tools/call", "echo"), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{},"_meta":{"progressToken":"t","io.modelcontextprotocol/logLevel":"debug","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`))
 					say(old.request("tools/call", `{"name":"echo","arguments":{},"_meta":{"progressToken":"t"}}`))
 				}
-				p.list("tools/list", toolList(echoTool, `{"name":"leaky","description":`+leak+`,"inputSchema":{"type":"object"}}`))
-				say(r.list(token, "up"))
-				say(old.request("tools/list", `{}`))
+				leaky = append(leaky, fmt.Sprintf(`{"name":"leaky%d","description":%s,"inputSchema":{"type":"object"}}`, len(leaky), leak))
 			}
+			p.list("tools/list", toolList(leaky...))
+			say(r.list(token, "up"))
+			say(old.request("tools/list", `{}`))
 			if n := len(p.got("tools/call")); n != calls {
 				t.Fatalf("%d calls reached the upstream, want %d", n, calls)
 			}

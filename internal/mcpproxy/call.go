@@ -228,8 +228,8 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 		rep, reach, err := c.once(ctx, t, d)
 		resp := access.Response{Reached: reach}
 		if err != nil {
-			if errors.Is(err, errSessionEnded) && c.sess == nil && attempt == 0 {
-				continue // the upstream says it did not take the request
+			if brokenLink(err) && reach == access.ReachNo && c.sess == nil && attempt == 0 {
+				continue // the conversation was over before the request was taken
 			}
 			return nil, resp, err
 		}

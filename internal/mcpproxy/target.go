@@ -95,22 +95,22 @@ func (t *target) acquire(ctx context.Context, who access.Principal, d *gate.Disp
 	return e.link, e.peer, func(bad bool) { t.release(who, e, bad) }, nil
 }
 
-// pooled returns the principal's conversation, opening it if there is none.
+// pooled returns the principal's conversation, opening it if there is none. Only
+// opening waits for others that open one.
 func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispatch) (*pooled, error) {
+	if e := t.kept(who); e != nil {
+		return e, nil
+	}
 	if err := t.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer t.unlock()
-	t.mu.Lock()
-	e, n := t.pool[who], len(t.pool)
-	if e != nil {
-		e.busy++
-		e.used = time.Now()
-	}
-	t.mu.Unlock()
-	if e != nil {
+	if e := t.kept(who); e != nil {
 		return e, nil
 	}
+	t.mu.Lock()
+	n := len(t.pool)
+	t.mu.Unlock()
 	if n >= t.p.cfg.PerAgent*4 {
 		return nil, access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
 	}
@@ -118,7 +118,7 @@ func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispa
 	if err != nil {
 		return nil, err
 	}
-	e = &pooled{link: l, peer: pr, used: time.Now(), busy: 1}
+	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -127,6 +127,25 @@ func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispa
 	}
 	t.pool[who] = e
 	return e, nil
+}
+
+// kept returns the principal's open conversation. A process that ended while
+// nobody called is forgotten.
+func (t *target) kept(who access.Principal) *pooled {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.pool[who]
+	if e == nil {
+		return nil
+	}
+	if l, ok := e.link.(*stdioLink); ok && l.over() {
+		delete(t.pool, who)
+		t.p.work.Go(func() { l.close(context.Background()) })
+		return nil
+	}
+	e.busy++
+	e.used = time.Now()
+	return e
 }
 
 func (t *target) release(who access.Principal, e *pooled, bad bool) {

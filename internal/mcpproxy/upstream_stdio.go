@@ -204,6 +204,16 @@ func (t *target) environment(who access.Principal) map[string]string {
 	return env
 }
 
+// over reports whether the process has ended and everything it said is read.
+func (l *stdioLink) over() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 func (l *stdioLink) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
