@@ -230,18 +230,40 @@ func (c *call) checkResultType(r rawjson.Value) error {
 	default:
 		return malformed("its resultType is not one the request allows")
 	}
-	if s := c.in.msg.method.name; s != "tools/call" && s != "prompts/get" && s != "resources/read" {
+	if !c.in.msg.method.asks() {
 		return malformed("it asks for input where the method allows none")
 	}
-	caps := c.in.msg.meta.Get(metaCapabilities)
-	for _, ask := range r.Get("inputRequests").Members() {
-		method, _ := ask.Get("method").Str()
-		kind := askKind(method)
-		if kind == "" || !caps.Get(kind).Exists() || !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
+	asks, state := r.Get("inputRequests"), r.Get("requestState")
+	if !asks.Exists() && !state.Exists() || asks.Exists() && asks.Kind() != rawjson.Object || state.Exists() && state.Kind() != rawjson.String {
+		return malformed("it asks for input without saying which")
+	}
+	for _, ask := range asks.Members() {
+		kind := declaredKind(c.in.msg.meta.Get(metaCapabilities), ask)
+		if kind == "" || !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
 			return malformed("it asks for a kind of input the request did not declare")
 		}
 	}
 	return nil
+}
+
+// declaredKind is the kind of a server's request if the client's capabilities
+// declare it and, of an elicitation, its mode: form where nothing else is said.
+func declaredKind(caps, ask rawjson.Value) string {
+	method, _ := ask.Get("method").Str()
+	kind := askKind(method)
+	declared := caps.Get(kind)
+	if kind == "" || !declared.Exists() {
+		return ""
+	}
+	if kind != "elicitation" {
+		return kind
+	}
+	mode := ask.Path("params", "mode")
+	form := declared.Get("form").Exists() || !declared.Get("url").Exists()
+	if (!mode.Exists() || mode.Equals("form")) && form || mode.Equals("url") && declared.Get("url").Exists() {
+		return kind
+	}
+	return ""
 }
 
 // askKind is the client capability a server request needs.

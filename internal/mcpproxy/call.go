@@ -39,6 +39,9 @@ type call struct {
 // target fills in what the call is about; an error is the client's.
 func (c *call) target() *rpcError {
 	m := &c.in.msg
+	if err := c.members(); err != nil {
+		return err
+	}
 	switch m.name {
 	case "tools/call", "prompts/get":
 		name, ok := m.params.Get("name").Str()
@@ -55,20 +58,24 @@ func (c *call) target() *rpcError {
 	case "completion/complete":
 		return c.completes()
 	}
+	c.req.Arguments = m.args
+	if c.req.Kind == access.KindTool {
+		return c.tool()
+	}
+	return nil
+}
+
+// members checks what means the same in every method (rules 29, 30).
+func (c *call) members() *rpcError {
+	m := &c.in.msg
 	if a := m.args; a.Exists() && a.Kind() != rawjson.Object {
 		return invalidParams("/params/arguments must be an object")
 	}
 	if t := m.meta.Get("progressToken"); t.Exists() && badID(t) != "" {
 		return invalidParams("/params/_meta/progressToken must be a string or an integer")
 	}
-	if m.name != "tools/call" && m.name != "prompts/get" && m.name != "resources/read" {
-		if m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists() {
-			return invalidParams("inputResponses and requestState are not parameters of this method")
-		}
-	}
-	c.req.Arguments = m.args
-	if c.req.Kind == access.KindTool {
-		return c.tool()
+	if !m.method.asks() && (m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists()) {
+		return invalidParams("inputResponses and requestState are not parameters of this method")
 	}
 	return nil
 }

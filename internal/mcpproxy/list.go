@@ -14,6 +14,10 @@ import (
 // list serves a list: the upstream's, without what this agent could never use
 // and without any definition that is not the approved one.
 func (c *call) list() {
+	if err := c.members(); err != nil {
+		c.ans.fail(err)
+		return
+	}
 	if cur := c.in.msg.params.Get("cursor"); cur.Exists() && cur.Kind() != rawjson.String {
 		c.ans.fail(invalidParams("/params/cursor must be a string"))
 		return

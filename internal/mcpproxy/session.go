@@ -205,8 +205,8 @@ func (s *session) logLevel() string {
 // client declared the kind and policy permits it.
 func (s *session) relayAsk(c *call, to *answer, msg []byte, v rawjson.Value) {
 	method, _ := v.Get("method").Str()
-	kind := askKind(method)
-	if kind == "" || !s.caps.Get(kind).Exists() || to.collect {
+	kind := declaredKind(s.caps, v)
+	if kind == "" || to.collect {
 		refuseAsk(s.link, c.d, v)
 		return
 	}

@@ -148,7 +148,7 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 		uri := v.Path("params", "uri")
 		for u := range want.Get("resourceSubscriptions").Items() {
 			text, _ := u.Str()
-			asked = asked || uri.Equals(text)
+			asked = asked || uri.Equals(text) && s.c.in.p.gate.Visible(s.c.entryRequest(access.KindResource, text))
 		}
 	case "notifications/cancelled":
 		return nil // on HTTP the end is the result

@@ -69,6 +69,11 @@ type method struct {
 	needs  string
 }
 
+// asks reports whether a result of the method may ask for input (mcp.md 1.6).
+func (m *method) asks() bool {
+	return m.name == "tools/call" || m.name == "prompts/get" || m.name == "resources/read"
+}
+
 // methods is the closed list of what agents may send; anything else is
 // answered -32601.
 var methods = func() map[string]*method {
