@@ -45,7 +45,7 @@ func (a *app) up() *cobra.Command {
 		}
 		if play {
 			err := demo.Run(ctx, demo.Config{Daemon: cfg, Version: a.version, Once: once, Offline: offline, Out: a.out, Log: a.err})
-			if err != nil && ctx.Err() != nil && once {
+			if err != nil && ctx.Err() != nil {
 				return context.Canceled // ended before the script did
 			}
 			return err
