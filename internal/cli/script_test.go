@@ -48,7 +48,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("UPSTREAM", srv.URL+"/mcp")
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
-			e.Setenv("FREE", "--listen-agents=127.0.0.1:0 --listen-operators=127.0.0.1:0")
+			// With the race detector every process waits a second at its end.
+			e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 			return os.WriteFile(filepath.Join(e.WorkDir, "m.yaml"), []byte(strings.ReplaceAll(manifests, "UPSTREAM", srv.URL+"/mcp")), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
