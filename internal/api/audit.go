@@ -73,8 +73,10 @@ type Rows struct {
 // tailPause is how often a tail looks for more.
 const tailPause = 200 * time.Millisecond
 
-// queryKeys are the parameters of a search.
-var queryKeys = [...]string{"type", "agent", "subject", "session", "task", "server", "tool", "decision", "outcome", "status", "policy", "trace", "text", "since", "until", "limit", "cursor"}
+// searchKeys are the parameters of a search, and more.
+func searchKeys(more ...string) []string {
+	return append(more, "type", "agent", "subject", "session", "task", "server", "tool", "decision", "outcome", "status", "policy", "trace", "text", "since", "until", "limit", "cursor")
+}
 
 // ParseSearch reads the parameters of a search. now is what durations such as
 // "1h" count back from.
@@ -118,7 +120,7 @@ func moment(name, s string, now time.Time) (time.Time, error) {
 }
 
 func (a *API) search(c *call) (any, error) {
-	v, limit, err := c.query(queryKeys[:]...)
+	v, limit, err := c.query(searchKeys()...)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func (a *API) search(c *call) (any, error) {
 // tail writes the newest rows and then, with follow, every further one as a
 // line of JSON until the caller goes or the gateway stops.
 func (a *API) tail(c *call) (any, error) {
-	v, limit, err := c.query(append(queryKeys[:], "follow")...)
+	v, limit, err := c.query(searchKeys("follow")...)
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +298,7 @@ func (a *API) prove(c *call) (any, error) {
 // bundle streams a bundle as a tar file. What goes wrong after the first byte
 // cuts the stream, so that half a bundle is not taken for a whole one.
 func (a *API) bundle(c *call) (any, error) {
-	v, _, err := c.query(append(queryKeys[:], "index", "disclose", "payloads")...)
+	v, _, err := c.query(searchKeys("index", "disclose", "payloads")...)
 	if err != nil {
 		return nil, err
 	}

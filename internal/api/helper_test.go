@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"rutile/internal/api"
 	"rutile/internal/audit"
@@ -199,14 +198,4 @@ func (r *rig) ok(method, path, body string) string {
 		r.t.Fatalf("%s %s: %d %s", method, path, a.status, a.body)
 	}
 	return a.body
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if is() {
-			return
-		}
-	}
-	t.Fatalf("%s did not come about", what)
 }

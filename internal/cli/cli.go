@@ -163,7 +163,7 @@ type run func(ctx context.Context, args []string) error
 // command makes a command. names are its arguments as help shows them: a name
 // in brackets may be left out, one that ends in … may be repeated.
 func (a *app) command(use, short, example string, codes []access.Code, do run) *cobra.Command {
-	name, words, _ := strings.Cut(use, " ")
+	_, words, _ := strings.Cut(use, " ")
 	names := strings.Fields(words)
 	c := &cobra.Command{Use: use, Short: short, Example: example, Annotations: map[string]string{"exit": exits(codes)}}
 	c.Args = func(c *cobra.Command, args []string) error {
@@ -188,7 +188,6 @@ func (a *app) command(use, short, example string, codes []access.Code, do run) *
 	if len(names) > 0 {
 		c.ValidArgsFunction = a.complete(names)
 	}
-	_ = name
 	return c
 }
 
@@ -266,9 +265,10 @@ func (a *app) client() (*api.Client, error) {
 
 // shellWord quotes s where a shell would not read it as one word.
 func shellWord(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@=,", r))
-	}) {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@=,", r)
+	}
+	if s != "" && strings.TrimFunc(s, plain) == "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

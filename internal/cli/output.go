@@ -235,7 +235,7 @@ func (t *table) paint(s string, header bool) string {
 	if !t.colour {
 		return s
 	}
-	code := ""
+	var code string
 	switch {
 	case header:
 		code = "1"

@@ -150,7 +150,7 @@ func call(ts *testscript.TestScript, _ bool, args []string) {
 	} {
 		req.Header.Set(k, v)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 	ts.Check(err)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)

@@ -146,10 +146,10 @@ func (d *Daemon) checkAgents() []api.Check {
 	var out []api.Check
 	list, now, active := d.Admin.Current().View.Agents(), time.Now(), 0
 	for _, a := range list {
-		switch status := registry.AgentStatus(a, now); {
-		case status == registry.AgentExpired:
+		switch registry.AgentStatus(a, now) {
+		case registry.AgentExpired:
 			out = append(out, api.Check{Name: "agent " + a.ID, Level: api.LevelWarning, Reason: "it expired on " + a.Expires.UTC().Format(time.DateOnly), Mend: "apply its manifest with a later expires, or: rutile agent retire " + a.ID})
-		case status == registry.AgentActive:
+		case registry.AgentActive:
 			active++
 			if a.Expires.Sub(now) < warnAgent {
 				out = append(out, api.Check{Name: "agent " + a.ID, Level: api.LevelWarning, Reason: "it expires on " + a.Expires.UTC().Format(time.DateOnly), Mend: "apply its manifest with a later expires"})
