@@ -42,6 +42,7 @@ func askUpstream(p *peer, request string) {
 // permits it and the client declared it, and only that client's answer goes
 // back.
 func TestServerRequestsAreRelayed(t *testing.T) {
+	t.Parallel()
 	for kind, tt := range map[string]struct{ request, answer string }{
 		"elicitation": {elicit, `{"action":"accept","content":{}}`}, "sampling": {sample, `{"role":"assistant","content":{"type":"text","text":"hm"},"model":"m"}`}, "roots": {roots, `{"roots":[{"uri":"file:///w"}]}`},
 	} {
@@ -100,6 +101,7 @@ func TestServerRequestsAreRelayed(t *testing.T) {
 // Without a permit the client is not asked, and the server cannot tell a client
 // that is not permitted from one that cannot.
 func TestServerRequestsNeedAPermit(t *testing.T) {
+	t.Parallel()
 	for kind, tt := range map[string]struct{ request, declined string }{
 		"elicitation": {elicit, `{\"action\":\"decline\"}`}, "sampling": {sample, `\"code\":-1`}, "roots": {roots, `-32601`},
 	} {
@@ -140,6 +142,7 @@ func TestServerRequestsNeedAPermit(t *testing.T) {
 // A modern server may ask for what the request declared and policy carries, and
 // for nothing else.
 func TestUndeclaredElicitationRefused(t *testing.T) {
+	t.Parallel()
 	const form = `{"method":"elicitation/create","params":{"mode":"form","message":"how?","requestedSchema":{"type":"object","properties":{}}}}`
 	const link = `{"method":"elicitation/create","params":{"mode":"url","message":"there","url":"https://a.example","elicitationId":"1"}}`
 	p := newPeer(t, v2026)
@@ -208,6 +211,7 @@ func TestUndeclaredElicitationRefused(t *testing.T) {
 // A subscription says what it honours, carries what was asked for and is
 // permitted, under the id of its request, and ends with its client.
 func TestSubscriptions(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2026)
 	r := newRig(t)
 	r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`)+"---\nkind: Policy\nid: secret\ncedar: |\n  forbid (principal, action == Mcp::Action::\"up/resources/read\", resource) when { context.input.uri like \"test://secret*\" };\n", "up")

@@ -20,6 +20,7 @@ import (
 // A client that knows nothing but the URL of a server finds its way to a token
 // and to an answer by what the 401 says.
 func TestWrongAudience401(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -153,6 +154,7 @@ func unsigned(t *testing.T, token string) string {
 // A session belongs to who opened it. For anybody else, and at any other
 // server, it is the same as none.
 func TestSessionOtherPrincipal404(t *testing.T) {
+	t.Parallel()
 	for _, era := range []string{v2026, v2511} {
 		t.Run(era, func(t *testing.T) {
 			p := newPeer(t, era)
@@ -224,6 +226,7 @@ state: sanctioned
 // TestRebinding holds every listener to its own names: a page a browser took
 // from elsewhere cannot talk to it, whatever its name resolves to.
 func TestRebinding(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	r, token := governed(t, u)
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(r.d.AgentsURL, "http://"))

@@ -15,6 +15,7 @@ import (
 // A server that a manifest or a name puts at a private address is not
 // contacted, in whatever form the address is written.
 func TestPrivateAddressesAreRefused(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	hosts := []string{
 		"10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "192.0.2.1", "198.18.0.1", "224.0.0.1", "255.255.255.255",
@@ -44,6 +45,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 // Loopback is another machine's business as soon as the gateway listens to
 // others; a configured range permits it again.
 func TestLoopbackNeedsALoopbackListener(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2026)
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(p.URL, "http://"))
 	if err != nil {
@@ -73,16 +75,16 @@ func TestLoopbackNeedsALoopbackListener(t *testing.T) {
 
 // A redirect is not followed, wherever it leads, and no credential with it.
 func TestRedirectsAreRefused(t *testing.T) {
+	t.Parallel()
 	elsewhere := newPeer(t, v2026)
 	for _, up := range []string{v2026, v2511} {
+		p, r := newPeer(t, up), newRig(t)
+		if _, err := r.d.Admin.SetCredential(t.Context(), operator, credential.Secret{ID: "key", MaxTier: 3}, []byte("redirect-secret")); err != nil {
+			t.Fatal(err)
+		}
+		r.apply(strings.Replace(botAndServer(p.URL+"/mcp", `["up/*"]`), "\nstate:", "\ncredential: {ref: key, header: X-Key}\nstate:", 1), "up")
+		token := r.token("bot", "up")
 		for _, status := range []int{301, 302, 303, 307, 308} {
-			p := newPeer(t, up)
-			r := startRig(t, nil)
-			if _, err := r.d.Admin.SetCredential(t.Context(), operator, credential.Secret{ID: "key", MaxTier: 3}, []byte("redirect-secret")); err != nil {
-				t.Fatal(err)
-			}
-			r.apply(strings.Replace(botAndServer(p.URL+"/mcp", `["up/*"]`), "\nstate:", "\ncredential: {ref: key, header: X-Key}\nstate:", 1), "up")
-			token := r.token("bot", "up")
 			for _, to := range []string{elsewhere.URL + "/mcp", p.URL + "/other", "http://169.254.169.254/", "/relative", "file:///etc/passwd"} {
 				p.handle("tools/call", func(x *exchange) { x.w.Header().Set("Location", to); x.w.WriteHeader(status) })
 				n := len(p.got("tools/call"))

@@ -16,12 +16,14 @@ var eras = map[string][]string{
 // Every legacy revision works before every upstream: handshake, lists, calls,
 // errors, and nothing of the other era shows.
 func TestLegacyClient(t *testing.T) {
+	t.Parallel()
 	for up, revisions := range eras {
+		p := newPeer(t, revisions...)
+		p.list("tools/list", toolList(echoTool)+`,"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"x","version":"1"},"vendor/x":1},"vendor":9007199254740993`)
+		r, token := governPeer(t, p, "")
 		for _, version := range []string{v2511, v2506, v2503} {
 			t.Run(up+" from "+version, func(t *testing.T) {
-				p := newPeer(t, revisions...)
-				p.list("tools/list", toolList(echoTool)+`,"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"x","version":"1"},"vendor/x":1},"vendor":9007199254740993`)
-				r, token := governPeer(t, p, "")
+				deleted := len(p.got("DELETE"))
 				c := r.legacy(token, "up", version, `{"roots":{}}`)
 				want := version
 				if up != "modern" {
@@ -79,7 +81,7 @@ func TestLegacyClient(t *testing.T) {
 					t.Errorf("after DELETE: %d", got.status)
 				}
 				if up != "modern" {
-					eventually(t, "the upstream's session ended", func() bool { return len(p.got("DELETE")) > 0 })
+					eventually(t, "the upstream's session ended", func() bool { return len(p.got("DELETE")) > deleted })
 				}
 			})
 		}
@@ -96,6 +98,7 @@ func (p *peer) spoken(up string) string {
 
 // A modern client works before every upstream and sees a modern server.
 func TestModernClient(t *testing.T) {
+	t.Parallel()
 	for up, revisions := range eras {
 		t.Run(up, func(t *testing.T) {
 			p := newPeer(t, revisions...)
@@ -138,6 +141,7 @@ func TestModernClient(t *testing.T) {
 
 // Errors of one era become those of the other.
 func TestErrorsCrossEras(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		up   string
 		send int
@@ -182,6 +186,7 @@ func TestErrorsCrossEras(t *testing.T) {
 // A legacy result that already holds modern members does not make a result with
 // two of them.
 func TestBridgedResultHasOneOfEach(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2511)
 	r, token := governPeer(t, p, "")
 	p.handle("tools/call", func(x *exchange) {
@@ -203,6 +208,7 @@ func TestBridgedResultHasOneOfEach(t *testing.T) {
 // Ids come back as they were sent, to the byte, whatever the upstream would do
 // to them, and progress tokens with them.
 func TestIDsKeepTheirType(t *testing.T) {
+	t.Parallel()
 	ids := []string{`1`, `0`, `-7`, `"1"`, `""`, `"a\u0062\n\"\\\/"`, `"日本"`, `9007199254740991`, `9007199254740993`, `-9007199254740993`, `123456789012345678901234567890`, `"` + strings.Repeat("x", 256) + `"`}
 	for up, revisions := range map[string][]string{"modern": {v2026}, "legacy": {v2511}} {
 		t.Run(up, func(t *testing.T) {
@@ -249,6 +255,7 @@ func TestIDsKeepTheirType(t *testing.T) {
 
 // Batches are a thing of 2025-03-26 sessions alone, and each part is judged.
 func TestBatchesOnlyIn20250326(t *testing.T) {
+	t.Parallel()
 	const batch = `[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{}}},{"jsonrpc":"2.0","method":"notifications/progress","params":{}},` +
 		`{"jsonrpc":"2.0","id":"two","method":"tools/call","params":{"name":"nope","arguments":{}}},{"jsonrpc":"2.0","id":3,"method":"initialize","params":{}},` +
 		`{"jsonrpc":"2.0","id":4,"method":"ping"},{"jsonrpc":"2.0","id":null,"method":"ping"}]`
@@ -299,6 +306,7 @@ func TestBatchesOnlyIn20250326(t *testing.T) {
 
 // What no rule changes arrives as it was sent, byte for byte, both ways.
 func TestBytesPassUnchanged(t *testing.T) {
+	t.Parallel()
 	const args = `{ "n" : 1.0 , "big":9007199254740993,"e":1E2,"s":"\u0041\/\ud83d\ude00", "deep":[ {"a":null} ,[] ] }`
 	const result = `{ "resultType" : "complete","content":[{"type":"vendor","x":1.0}], "structuredContent":[1.0,9007199254740993,"\u0041"],"vendor":{"a":1E2} }`
 	p := newPeer(t, v2026)

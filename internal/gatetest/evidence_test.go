@@ -53,17 +53,22 @@ type leaf struct {
 // leaves returns the evidence from an index on.
 func (r *rig) leaves(from uint64) []leaf {
 	r.t.Helper()
+	size := r.d.Evidence.Size()
+	if from >= size {
+		return nil
+	}
 	var out []leaf
-	for i := from; i < r.d.Evidence.Size(); i++ {
-		raw, err := r.d.Evidence.Leaf(r.t.Context(), i)
+	for e, err := range r.d.Evidence.Follow(r.t.Context(), from) {
 		if err != nil {
-			r.t.Fatalf("reading leaf %d: %v", i, err)
+			r.t.Fatalf("reading the evidence: %v", err)
 		}
-		l := leaf{raw: string(raw)}
-		if err := json.Unmarshal(raw, &l); err != nil {
-			r.t.Fatalf("leaf %d: %v", i, err)
+		l := leaf{raw: string(e.Leaf)}
+		if err := json.Unmarshal(e.Leaf, &l); err != nil {
+			r.t.Fatalf("leaf %d: %v", e.Index, err)
 		}
-		out = append(out, l)
+		if out = append(out, l); e.Index+1 >= size {
+			break
+		}
 	}
 	return out
 }
@@ -84,6 +89,7 @@ func (r *rig) since(from uint64) []leaf {
 
 // A denial is in the log before it is answered, in every form it can have.
 func TestDenialIsRecorded(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, echoTool, `{"name":"other","inputSchema":{"type":"object"}}`)
 	r := newRig(t)
 	r.apply(botAndServer(u.URL+"/mcp", `["up/echo"]`)+"---\nkind: Policy\nid: no-etc\ncedar: |\n"+
@@ -123,6 +129,7 @@ func TestDenialIsRecorded(t *testing.T) {
 
 // Every dispatched call has one intent and one outcome that says how it ended.
 func TestEveryIntentEndsInAnOutcome(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2026)
 	r, token := governPeer(t, p, "")
 	for status, answer := range map[string]func(x *exchange){

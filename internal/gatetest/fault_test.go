@@ -111,6 +111,7 @@ func (x *exchange) reset() {
 // Whatever a server does, the client gets a JSON-RPC error of ours, nothing of
 // the server's, and the next call works.
 func TestServerFaults(t *testing.T) {
+	t.Parallel()
 	for _, up := range []string{v2026, v2511} {
 		p := newPeer(t, up)
 		r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.MaxResult = 256 << 10 })
@@ -151,6 +152,7 @@ func TestServerFaults(t *testing.T) {
 // A server that is silent is given up; one that makes progress is waited for,
 // but not for ever.
 func TestSlowServer(t *testing.T) {
+	t.Parallel()
 	for _, up := range []string{v2026, v2511} {
 		t.Run(up, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,7 @@ package gatetest_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ func headerPeer(t *testing.T) (*peer, *rig, string) {
 // The verdict is on the body; a header that says something else is refused, and
 // what is sent on is made from the body.
 func TestHeaderBodyMismatch(t *testing.T) {
+	t.Parallel()
 	p, r, token := headerPeer(t)
 	const args = `{"region":"eu","count":42,"dry":true,"deep":{"tenant":"acme"}}`
 	good := map[string]string{"Mcp-Param-Region": "eu", "Mcp-Param-Count": "42", "Mcp-Param-Dry": "true", "Mcp-Param-Tenant": "acme"}
@@ -103,10 +105,11 @@ func TestHeaderBodyMismatch(t *testing.T) {
 
 // An annotation that cannot be mirrored makes the whole tool unusable.
 func TestInvalidHeaderAnnotationDropsTheTool(t *testing.T) {
+	t.Parallel()
 	prop := func(s string) string {
 		return `{"name":"bad","inputSchema":{"type":"object","properties":{` + s + `}}}`
 	}
-	for name, def := range map[string]string{
+	bad := map[string]string{
 		"not a token":       prop(`"a":{"type":"string","x-mcp-header":"Bad Name"}`),
 		"empty":             prop(`"a":{"type":"string","x-mcp-header":""}`),
 		"not a string":      prop(`"a":{"type":"string","x-mcp-header":5}`),
@@ -119,27 +122,36 @@ func TestInvalidHeaderAnnotationDropsTheTool(t *testing.T) {
 		"at the root":       `{"name":"bad","inputSchema":{"type":"object","x-mcp-header":"A","properties":{}}}`,
 		"in a definition":   `{"name":"bad","inputSchema":{"type":"object","properties":{},"$defs":{"x":{"type":"string","x-mcp-header":"A"}}}}`,
 		"under an addition": `{"name":"bad","inputSchema":{"type":"object","additionalProperties":{"type":"string","x-mcp-header":"A"}}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newPeer(t, v2026)
-			p.list("tools/list", toolList(echoTool, def))
-			r, token := governPeer(t, p, "")
-			if got := r.list(token, "up"); listShows(t, got, "tools", "bad") || !listShows(t, got, "tools", "echo") {
-				t.Errorf("listed %s", got.body)
-			}
-			if got := r.call(token, "up", "bad", `{}`); got.msg.code() != -32602 {
-				t.Errorf("the call answered %d %s", got.status, got.body)
-			}
-			if n := len(p.got("tools/call")); n != 0 {
-				t.Errorf("%d calls reached the upstream", n)
-			}
-		})
+	}
+	p := newPeer(t, v2026)
+	defs, tools := []string{echoTool}, map[string]string{}
+	for name, def := range bad {
+		tool := fmt.Sprint("bad", len(defs))
+		defs, tools[name] = append(defs, strings.Replace(def, `"bad"`, `"`+tool+`"`, 1)), tool
+	}
+	p.list("tools/list", toolList(defs...))
+	r, token := governPeer(t, p, "")
+	list := r.list(token, "up")
+	if !listShows(t, list, "tools", "echo") {
+		t.Errorf("the good tool is not listed: %s", list.body)
+	}
+	for name, tool := range tools {
+		if listShows(t, list, "tools", tool) {
+			t.Errorf("%s: listed", name)
+		}
+		if got := r.call(token, "up", tool, `{}`); got.msg.code() != -32602 {
+			t.Errorf("%s: the call answered %d %s", name, got.status, got.body)
+		}
+	}
+	if n := len(p.got("tools/call")); n != 0 {
+		t.Errorf("%d calls reached the upstream", n)
 	}
 }
 
 // Names and arguments that cannot stand in a header travel encoded, exactly
 // once, and what merely looks encoded is not decoded.
 func TestBase64Sentinel(t *testing.T) {
+	t.Parallel()
 	enc := func(s string) string { return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?=" }
 	p := newPeer(t, v2026)
 	names := []string{"plain", "naïve", "with space inside", "=?base64?cGxhaW4=?=", "日本語", "=?BASE64?eA==?="}
@@ -201,6 +213,7 @@ func TestBase64Sentinel(t *testing.T) {
 
 // A name that is refused as an argument of a header must not be smuggled as one.
 func TestHeaderInjection(t *testing.T) {
+	t.Parallel()
 	p, r, token := headerPeer(t)
 	args := `{"region":"eu\r\nX-Evil: 1\r\n","count":1,"dry":false}`
 	h := modernHeaders(token, "tools/call", "mirrored")

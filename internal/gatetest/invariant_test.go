@@ -33,6 +33,7 @@ func (r *rig) loseEvidence() {
 }
 
 func TestNoDispatchWithoutDurableIntent(t *testing.T) {
+	t.Parallel()
 	for _, era := range []string{v2026, v2511} {
 		t.Run(era, func(t *testing.T) {
 			p := newPeer(t, era)
@@ -62,6 +63,7 @@ func TestNoDispatchWithoutDurableIntent(t *testing.T) {
 }
 
 func TestNoReleaseWithoutDurableOutcome(t *testing.T) {
+	t.Parallel()
 	const canary = "result-that-must-not-be-released"
 	for _, era := range []string{v2026, v2511} {
 		for _, form := range []string{"json", "stream"} {
@@ -90,6 +92,7 @@ func TestNoReleaseWithoutDurableOutcome(t *testing.T) {
 // What is not there, what was never approved and what is blocked answer with
 // the same bytes, on every path.
 func TestDeniedToolLooksLikeAbsentTool(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2026)
 	r, token := governPeer(t, p, "")
 	p.list("tools/list", `"tools":[`+echoTool+`,{"name":"fresh","inputSchema":{"type":"object","properties":{"text":{"type":"string"}}}},{"name":"gone","inputSchema":{"type":"object"}}]`)
@@ -121,6 +124,7 @@ func TestDeniedToolLooksLikeAbsentTool(t *testing.T) {
 
 // Without a token nobody learns which servers there are.
 func TestUnknownServerLooksLikeAnyOther(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	r, _ := governed(t, u)
 	answers := map[string]bool{}
@@ -143,6 +147,7 @@ func TestUnknownServerLooksLikeAnyOther(t *testing.T) {
 }
 
 func TestUnknownStateDenies(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	r, token := governed(t, u)
 	for _, state := range []registry.ServerState{registry.ServerQuarantined, registry.ServerTriaged, registry.ServerBlocked} {
@@ -201,6 +206,7 @@ func TestStateOfAnotherVersionDenies(t *testing.T) {
 }
 
 func TestExpiredAgentIsRefused(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	r, token := governed(t, u)
 	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil || strings.Contains(got.body, "isError") {
@@ -215,6 +221,7 @@ func TestExpiredAgentIsRefused(t *testing.T) {
 }
 
 func TestSuspendedAgentIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	r, token := governed(t, u)
 	old := r.legacy(token, "up", v2511, `{}`)

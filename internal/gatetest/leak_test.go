@@ -20,6 +20,7 @@ import (
 // TestInboundTokenNeverLeaves sends every header an agent could carry a secret
 // or an identity in and looks at each byte that leaves for the upstream.
 func TestInboundTokenNeverLeaves(t *testing.T) {
+	t.Parallel()
 	for _, era := range []string{v2026, v2511} {
 		t.Run(era, func(t *testing.T) {
 			p := newPeer(t, era)
@@ -82,6 +83,7 @@ func TestInboundTokenNeverLeaves(t *testing.T) {
 
 // What an upstream puts in headers stays there, in every representation.
 func TestUpstreamHeadersDropped(t *testing.T) {
+	t.Parallel()
 	hostile := map[string]string{
 		"Set-Cookie": "sid=upstream-canary", "WWW-Authenticate": `Bearer resource_metadata="https://evil.example/upstream-canary"`,
 		"Location": "https://evil.example/upstream-canary", "Server": "upstream-canary", "X-Powered-By": "upstream-canary", "Link": "<https://upstream-canary>",
@@ -89,6 +91,9 @@ func TestUpstreamHeadersDropped(t *testing.T) {
 		"Content-Security-Policy": "upstream-canary", "Alt-Svc": `h3="upstream-canary:443"`, "Strict-Transport-Security": "max-age=1",
 	}
 	for _, era := range []string{v2026, v2511} {
+		p := newPeer(t, era)
+		r, token := governPeer(t, p, "")
+		old := r.legacy(token, "up", v2511, `{}`)
 		for name, end := range map[string]func(x *exchange){
 			"json":     func(x *exchange) { x.text("ok") },
 			"stream":   func(x *exchange) { x.sse(); x.text("ok") },
@@ -100,15 +105,12 @@ func TestUpstreamHeadersDropped(t *testing.T) {
 			"busy":     func(x *exchange) { x.status(429, `upstream-canary`) },
 		} {
 			t.Run(era+" "+name, func(t *testing.T) {
-				p := newPeer(t, era)
-				r, token := governPeer(t, p, "")
 				p.handle("tools/call", func(x *exchange) {
 					for k, v := range hostile {
 						x.w.Header().Set(k, v)
 					}
 					end(x)
 				})
-				old := r.legacy(token, "up", v2511, `{}`)
 				for era, got := range map[string]reply{"modern": r.call(token, "up", "echo", `{}`), "legacy": old.call("echo", `{}`)} {
 					for k := range hostile {
 						if v := got.header.Get(k); v != "" {
@@ -132,6 +134,7 @@ const secretCanary = "canary-Zm9v+\"s<cret/9/4711"
 // TestCredentialScrubbedEverywhere lets a server repeat its credential wherever
 // it can and looks for it wherever anybody can look.
 func TestCredentialScrubbedEverywhere(t *testing.T) {
+	t.Parallel()
 	forms := func() map[string]string {
 		j, _ := json.Marshal("Bearer " + secretCanary) // escapes <
 		plain := strings.ReplaceAll(string(j), `\u003c`, "<")
@@ -268,6 +271,7 @@ func httpGet(t *testing.T, url string) string {
 // TestNoSecretInLogs makes everything go wrong that is logged, at the most
 // talkative level, with a secret in each place an agent or a server can fill.
 func TestNoSecretInLogs(t *testing.T) {
+	t.Parallel()
 	const (
 		argument = "argument-canary-5711"
 		result   = "result-canary-5711"

@@ -37,6 +37,7 @@ func pinned(t *testing.T, r *rig, token string, want ...string) {
 }
 
 func TestPinnedToolChangeQuarantines(t *testing.T) {
+	t.Parallel()
 	for _, era := range []string{v2026, v2511} {
 		t.Run(era, func(t *testing.T) {
 			p := newPeer(t, era)
@@ -109,6 +110,7 @@ func learn(t *testing.T, r *rig) {
 
 // A rug pull on the second page is no different, and cursors pass untouched.
 func TestPinnedToolChangeOnSecondPage(t *testing.T) {
+	t.Parallel()
 	const cursor = `"p\u00e4ge/2=="`
 	p := newPeer(t, v2026)
 	second := atomic.Value{}
@@ -147,6 +149,7 @@ func TestPinnedToolChangeOnSecondPage(t *testing.T) {
 
 // A server that says its list changed is looked at without anyone listing.
 func TestListChangedQuarantines(t *testing.T) {
+	t.Parallel()
 	for _, era := range []string{v2026, v2511} {
 		t.Run(era, func(t *testing.T) {
 			p := newPeer(t, era)
@@ -168,6 +171,7 @@ func TestListChangedQuarantines(t *testing.T) {
 // What a server calls its tools is judged as the bytes a client will read, so
 // nothing slips past the list under another spelling.
 func TestUnlistableDefinitions(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2026)
 	r, token := governPeer(t, p, "")
 	for name, list := range map[string]string{

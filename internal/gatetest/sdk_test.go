@@ -88,6 +88,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 // server, in every pair of eras, and holds what it sees to what it sees without
 // a gateway, less what the agent may not use.
 func TestSDKClient(t *testing.T) {
+	t.Parallel()
 	for up, stateless := range map[string]bool{"modern": true, "legacy": false} {
 		for _, version := range []string{v2026, v2511, v2506, v2503} {
 			t.Run(up+" from "+version, func(t *testing.T) {

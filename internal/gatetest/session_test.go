@@ -32,6 +32,7 @@ func (r *rig) subjectToken(agent, person string) string {
 // Nobody's calls run in a session somebody else's calls run in; one principal's
 // share one.
 func TestPrincipalsShareNoUpstreamSession(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2511)
 	r, token := governPeer(t, p, eve)
 	owner := map[string]string{}
@@ -67,6 +68,7 @@ func TestPrincipalsShareNoUpstreamSession(t *testing.T) {
 // At its bound a principal's oldest idle session ends, here and upstream; what
 // is in use stays.
 func TestSessionEviction(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2511)
 	r, token := governPeer(t, p, eve, func(o *daemon.Options) { o.MCP.PerAgent = 3 })
 	stranger := r.legacy(r.token("eve", "up"), "up", v2511, `{}`)
@@ -104,6 +106,7 @@ func TestSessionEviction(t *testing.T) {
 }
 
 func TestAllSessionsBusy(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2511)
 	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.PerAgent = 2 })
 	release, busy := make(chan bool), make(chan bool, 2)
@@ -132,6 +135,7 @@ func TestAllSessionsBusy(t *testing.T) {
 // An upstream that forgets its sessions, as after a restart, is met again: a
 // modern client notices nothing, a legacy one is told to initialize.
 func TestUpstreamForgetsItsSessions(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2511)
 	r, token := governPeer(t, p, "")
 	c := r.legacy(token, "up", v2511, `{}`)
@@ -149,6 +153,7 @@ func TestUpstreamForgetsItsSessions(t *testing.T) {
 }
 
 func TestIdleSessionsEnd(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2511)
 	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.Idle = 200 * time.Millisecond })
 	c := r.legacy(token, "up", v2511, `{}`)
@@ -165,6 +170,7 @@ func TestIdleSessionsEnd(t *testing.T) {
 // An id in flight cannot be used twice in one session; another session's ids
 // are its own.
 func TestIDInFlight(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2026)
 	r, token := governPeer(t, p, "")
 	release, busy := make(chan bool), make(chan bool, 4)
@@ -196,6 +202,7 @@ func TestIDInFlight(t *testing.T) {
 
 // The stream of a session carries what belongs to no request, and there is one.
 func TestSessionStream(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2511)
 	p.streams = true
 	r, token := governPeer(t, p, "")

@@ -250,6 +250,7 @@ func TestSpawnOnlyFromRegistry(t *testing.T) {
 // A process that dies takes the call in flight with it, no other, and is
 // started again for the next.
 func TestProcessCrashAndRestart(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"modern", "legacy"} {
 		t.Run(part, func(t *testing.T) {
 			r, token, notes := stdioRig(t, part, "sanctioned", "")
@@ -284,6 +285,7 @@ func TestProcessCrashAndRestart(t *testing.T) {
 
 // A process that never gets up is not started again and again.
 func TestProcessStartBacksOff(t *testing.T) {
+	t.Parallel()
 	r, token, notes := stdioRig(t, "modern stillborn", "triaged", "")
 	if _, err := r.d.Admin.ChangeServer(t.Context(), operator, "up", registry.VerbApprove, "test"); err != nil {
 		t.Fatal(err)
@@ -306,6 +308,7 @@ func TestProcessStartBacksOff(t *testing.T) {
 
 // No two principals, and no two legacy sessions, share a process.
 func TestPrincipalsShareNoProcess(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"modern", "legacy"} {
 		t.Run(part, func(t *testing.T) {
 			r, token, _ := stdioRig(t, part, "sanctioned", eve)
@@ -348,6 +351,7 @@ func TestPrincipalsShareNoProcess(t *testing.T) {
 // Calls of one principal run side by side in its process whatever ids they
 // have, and each gets its own answer and progress.
 func TestProcessKeepsCallsApart(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"modern", "legacy"} {
 		t.Run(part, func(t *testing.T) {
 			r, token, notes := stdioRig(t, part, "sanctioned", "")
@@ -375,6 +379,7 @@ func TestProcessKeepsCallsApart(t *testing.T) {
 
 // A cancelled call is cancelled in the process, under the id it has there.
 func TestProcessIsToldOfCancellation(t *testing.T) {
+	t.Parallel()
 	for _, part := range []string{"modern", "legacy"} {
 		t.Run(part, func(t *testing.T) {
 			r, token, notes := stdioRig(t, part, "sanctioned", "")
@@ -418,6 +423,7 @@ func TestProcessIsToldOfCancellation(t *testing.T) {
 
 // Every process ends with its daemon, and a changed entry ends the old ones.
 func TestProcessesEnd(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "notes")
 	r := startRig(t, nil)
 	r.apply(stdioManifest("modern", file, "sanctioned"), "up")

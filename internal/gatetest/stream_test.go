@@ -39,6 +39,7 @@ func (x *exchange) progress(n int) {
 
 // Each event reaches the client when it comes, not when the call ends.
 func TestEventsAreRelayedOneByOne(t *testing.T) {
+	t.Parallel()
 	for up, revisions := range map[string][]string{"modern": {v2026}, "legacy": {v2511}} {
 		t.Run(up, func(t *testing.T) {
 			p := newPeer(t, revisions...)
@@ -79,6 +80,7 @@ func TestEventsAreRelayedOneByOne(t *testing.T) {
 
 // An answer that comes as JSON stays JSON.
 func TestRepresentationFollowsTheServer(t *testing.T) {
+	t.Parallel()
 	p := newPeer(t, v2026, v2511)
 	r, token := governPeer(t, p, "")
 	old := r.legacy(token, "up", v2511, `{}`)
@@ -94,6 +96,7 @@ func TestRepresentationFollowsTheServer(t *testing.T) {
 
 // A modern client only gets what it asked for on a call's stream.
 func TestOnlyAskedForNotifications(t *testing.T) {
+	t.Parallel()
 	for up, revisions := range map[string][]string{"modern": {v2026}, "legacy": {v2511}} {
 		t.Run(up, func(t *testing.T) {
 			p := newPeer(t, revisions...)
@@ -126,6 +129,7 @@ func TestOnlyAskedForNotifications(t *testing.T) {
 // A modern client that closes its stream cancels the call, before the first
 // event and after it, and the upstream learns it in its own way.
 func TestModernClientCancels(t *testing.T) {
+	t.Parallel()
 	for up, revisions := range map[string][]string{"modern": {v2026}, "legacy": {v2511}} {
 		for _, started := range []bool{false, true} {
 			t.Run(fmt.Sprint(up, " streaming ", started), func(t *testing.T) {
@@ -176,6 +180,7 @@ func TestModernClientCancels(t *testing.T) {
 
 // A legacy client cancels with a notification; leaving is not cancelling.
 func TestLegacyClientCancels(t *testing.T) {
+	t.Parallel()
 	for up, revisions := range map[string][]string{"modern": {v2026}, "legacy": {v2511}} {
 		for _, started := range []bool{false, true} {
 			t.Run(fmt.Sprint(up, " streaming ", started), func(t *testing.T) {

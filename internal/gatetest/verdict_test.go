@@ -17,7 +17,8 @@ import (
 // Conditions that permit read one argument and those that forbid another, so
 // that the arguments tried below reach every verdict a set of them can give.
 func TestSameVerdictOnListAndCall(t *testing.T) {
-	const worlds = 24
+	t.Parallel()
+	const worlds = 16
 	const seed = 20261124
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	p := newPeer(t, v2026)
