@@ -1,7 +1,6 @@
 package gatetest_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,134 +16,6 @@ import (
 	"rutile/internal/daemon"
 	"rutile/internal/registry"
 )
-
-// childPart makes the test binary play a server on its standard input and
-// output; childNotes is a file it writes what happens to it into.
-const (
-	childPart  = "GATETEST_CHILD"
-	childNotes = "GATETEST_NOTES"
-)
-
-// TestChild is not a test: it is the server the tests below start.
-func TestChild(t *testing.T) {
-	part := os.Getenv(childPart)
-	if part == "" {
-		return
-	}
-	c := &child{modern: strings.Contains(part, "modern"), part: part, waits: map[string]string{}}
-	c.note("start %d %s", os.Getpid(), strings.Join(os.Args[1:], " "))
-	if strings.Contains(part, "stillborn") {
-		os.Exit(3)
-	}
-	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		c.line(lines.Bytes())
-	}
-	c.note("end %d", os.Getpid())
-	os.Exit(0)
-}
-
-type child struct {
-	part   string
-	modern bool
-	waits  map[string]string // id of a waiting call → its text
-}
-
-func (c *child) note(format string, args ...any) {
-	f, err := os.OpenFile(os.Getenv(childNotes), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	fmt.Fprintf(f, format+"\n", args...)
-}
-
-func (c *child) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-
-func (c *child) text(id, text string) {
-	raw, _ := json.Marshal(text)
-	stamp := ""
-	if c.modern {
-		stamp = `"resultType":"complete",`
-	}
-	c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"content":[{"type":"text","text":%s}]}}`, id, stamp, raw)
-}
-
-func (c *child) line(raw []byte) {
-	var m struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-		Result json.RawMessage `json:"result"`
-		Params struct {
-			RequestID json.RawMessage `json:"requestId"`
-			Arguments struct {
-				Do   string `json:"do"`
-				Text string `json:"text"`
-			} `json:"arguments"`
-			Meta struct {
-				Token json.RawMessage `json:"progressToken"`
-			} `json:"_meta"`
-		} `json:"params"`
-	}
-	_ = json.Unmarshal(raw, &m)
-	c.note("got %s", raw)
-	id, stamp := string(m.ID), ""
-	if c.modern {
-		stamp = `"resultType":"complete","ttlMs":0,"cacheScope":"private",`
-	}
-	switch {
-	case m.Method == "server/discover" && c.modern:
-		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, id, stamp)
-	case m.Method == "initialize" && !c.modern:
-		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"child","version":"1"}}}`, id)
-	case m.Method == "tools/list":
-		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"tools":[{"name":"do","inputSchema":{"type":"object"}}]}}`, id, stamp)
-	case m.Method == "tools/call":
-		c.call(id, m.Params.Arguments.Do, m.Params.Arguments.Text, string(m.Params.Meta.Token))
-	case m.Method == "" && string(m.Result) != "":
-		for w := range c.waits {
-			c.text(w, "answered "+string(m.Result))
-		}
-	case id != "":
-		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}`, id)
-	}
-}
-
-func (c *child) call(id, do, text, token string) {
-	switch do {
-	case "die":
-		os.Exit(3)
-	case "die mid-answer":
-		fmt.Printf(`{"jsonrpc":"2.0","id":%s,"res`, id)
-		os.Exit(3)
-	case "who":
-		env, _ := json.Marshal(os.Environ())
-		c.text(id, fmt.Sprintf("pid %d args %q env %s", os.Getpid(), os.Args[1:], env))
-	case "wait":
-		c.waits[id] = text
-	case "release":
-		for w, text := range c.waits {
-			c.text(w, text)
-		}
-		c.waits = map[string]string{}
-		c.text(id, "released")
-	case "progress":
-		c.say(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1}}`, token)
-		c.text(id, text)
-	case "ask":
-		c.waits[id] = text
-		c.say(`{"jsonrpc":"2.0","id":"ask-1","method":"elicitation/create","params":{"message":"how?","requestedSchema":{"type":"object","properties":{}}}}`)
-	case "later":
-		c.text(id, text)
-		go func() {
-			time.Sleep(50 * time.Millisecond)
-			os.Exit(3)
-		}()
-	default:
-		c.text(id, text)
-	}
-}
 
 // stdioRig is a rig with a child as server "up"; notes returns what it noted.
 func stdioRig(t *testing.T, part, state, more string, opts ...func(*daemon.Options)) (r *rig, token string, notes func(prefix string) []string) {
@@ -442,5 +314,29 @@ func TestProcessesEnd(t *testing.T) {
 	r.stop()
 	if s, e := count(other, "start"), count(other, "end"); s == 0 || s != e {
 		t.Errorf("after the stop %d of %d processes have ended", e, s)
+	}
+}
+
+// A process asks the client of the session it belongs to.
+func TestProcessAsksItsClient(t *testing.T) {
+	t.Parallel()
+	r, token, notes := stdioRig(t, "legacy", "sanctioned", askPolicy("elicitation"))
+	c := r.legacy(token, "up", v2511, `{"elicitation":{}}`)
+	s := stream(t, "POST", r.url("up"), c.headers(), `{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"do","arguments":`+do("ask", "")+`}}`)
+	var asked struct {
+		ID     json.RawMessage `json:"id"`
+		Method string          `json:"method"`
+	}
+	if e := s.next(); json.Unmarshal([]byte(e), &asked) != nil || asked.Method != "elicitation/create" || string(asked.ID) == `"ask-1"` {
+		t.Fatalf("the client was asked %s", e)
+	}
+	if got := c.post(`{"jsonrpc":"2.0","id":` + string(asked.ID) + `,"result":{"action":"accept","content":{}}}`); got.status != 202 {
+		t.Errorf("the answer was answered %d %s", got.status, got.body)
+	}
+	if end := s.rest(); len(end) != 1 || !strings.Contains(end[0], `"id":"a"`) || !strings.Contains(end[0], "accept") {
+		t.Errorf("the call ended with %q", end)
+	}
+	if !slices.ContainsFunc(notes("got"), func(l string) bool { return strings.Contains(l, `"id":"ask-1","result"`) }) {
+		t.Error("the process did not get the answer under its own id")
 	}
 }

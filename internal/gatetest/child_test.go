@@ -1,0 +1,139 @@
+package gatetest_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// childPart makes the test binary play a server on its standard input and
+// output; childNotes is a file it writes what happens to it into.
+const (
+	childPart  = "GATETEST_CHILD"
+	childNotes = "GATETEST_NOTES"
+)
+
+// TestChild is not a test: it is the server the tests below start.
+func TestChild(t *testing.T) {
+	part := os.Getenv(childPart)
+	if part == "" {
+		return
+	}
+	c := &child{modern: strings.Contains(part, "modern"), part: part, waits: map[string]string{}}
+	c.note("start %d %s", os.Getpid(), strings.Join(os.Args[1:], " "))
+	if strings.Contains(part, "stillborn") {
+		os.Exit(3)
+	}
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		c.line(lines.Bytes())
+	}
+	c.note("end %d", os.Getpid())
+	os.Exit(0)
+}
+
+type child struct {
+	part   string
+	modern bool
+	waits  map[string]string // id of a waiting call → its text
+}
+
+func (c *child) note(format string, args ...any) {
+	f, err := os.OpenFile(os.Getenv(childNotes), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	fmt.Fprintf(f, format+"\n", args...)
+}
+
+func (c *child) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+
+func (c *child) text(id, text string) {
+	raw, _ := json.Marshal(text)
+	stamp := ""
+	if c.modern {
+		stamp = `"resultType":"complete",`
+	}
+	c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"content":[{"type":"text","text":%s}]}}`, id, stamp, raw)
+}
+
+func (c *child) line(raw []byte) {
+	var m struct {
+		ID     json.RawMessage `json:"id"`
+		Method string          `json:"method"`
+		Result json.RawMessage `json:"result"`
+		Params struct {
+			RequestID json.RawMessage `json:"requestId"`
+			Arguments struct {
+				Do   string `json:"do"`
+				Text string `json:"text"`
+			} `json:"arguments"`
+			Meta struct {
+				Token json.RawMessage `json:"progressToken"`
+			} `json:"_meta"`
+		} `json:"params"`
+	}
+	_ = json.Unmarshal(raw, &m)
+	c.note("got %s", raw)
+	id, stamp := string(m.ID), ""
+	if c.modern {
+		stamp = `"resultType":"complete","ttlMs":0,"cacheScope":"private",`
+	}
+	switch {
+	case m.Method == "server/discover" && c.modern:
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, id, stamp)
+	case m.Method == "initialize" && !c.modern:
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"child","version":"1"}}}`, id)
+	case m.Method == "tools/list":
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"tools":[{"name":"do","inputSchema":{"type":"object"}}]}}`, id, stamp)
+	case m.Method == "tools/call":
+		c.call(id, m.Params.Arguments.Do, m.Params.Arguments.Text, string(m.Params.Meta.Token))
+	case m.Method == "" && string(m.Result) != "":
+		for w := range c.waits {
+			c.text(w, "answered "+string(m.Result))
+		}
+	case id != "":
+		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}`, id)
+	}
+}
+
+func (c *child) call(id, do, text, token string) {
+	switch do {
+	case "die":
+		os.Exit(3)
+	case "die mid-answer":
+		fmt.Printf(`{"jsonrpc":"2.0","id":%s,"res`, id)
+		os.Exit(3)
+	case "who":
+		env, _ := json.Marshal(os.Environ())
+		c.text(id, fmt.Sprintf("pid %d args %q env %s", os.Getpid(), os.Args[1:], env))
+	case "wait":
+		c.waits[id] = text
+	case "release":
+		for w, text := range c.waits {
+			c.text(w, text)
+		}
+		c.waits = map[string]string{}
+		c.text(id, "released")
+	case "progress":
+		c.say(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1}}`, token)
+		c.text(id, text)
+	case "ask":
+		c.waits[id] = text
+		c.say(`{"jsonrpc":"2.0","id":"ask-1","method":"elicitation/create","params":{"message":"how?","requestedSchema":{"type":"object","properties":{}}}}`)
+	case "later":
+		c.text(id, text)
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			os.Exit(3)
+		}()
+	default:
+		c.text(id, text)
+	}
+}
