@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -85,7 +84,7 @@ type Proxy struct {
 
 	hosts     map[string]bool
 	origins   map[string]bool
-	transport *http.Transport
+	transport *h1Transport
 	ids       atomic.Int64
 	shapes    sync.Map // definition digest → *shape
 

@@ -22,11 +22,11 @@ import (
 // httpTarget is a streamable-HTTP upstream. Requests carry only headers built
 // here: nothing of the agent's own request travels on.
 type httpTarget struct {
-	url    *url.URL
-	host   string
-	fixed  map[string]string
-	client *http.Client
-	max    int // bytes of one message
+	url   *url.URL
+	host  string
+	fixed map[string]string
+	rt    http.RoundTripper // not a client: redirects are answers, and there are no cookies
+	max   int               // bytes of one message
 }
 
 func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget, error) {
@@ -36,10 +36,7 @@ func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget
 	}
 	return &httpTarget{
 		url: u, host: u.Host, fixed: h.Headers, max: max,
-		client: &http.Client{
-			Transport:     rt,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		rt: rt,
 	}, nil
 }
 
@@ -78,7 +75,7 @@ var userAgent = []string{"rutile"}
 
 // do sends r; the reach says whether the upstream can have seen it.
 func (t *httpTarget) do(r *http.Request) (*http.Response, access.Reach, error) {
-	resp, err := t.client.Do(r)
+	resp, err := t.rt.RoundTrip(r)
 	if err == nil {
 		return resp, access.ReachYes, nil
 	}
@@ -87,8 +84,12 @@ func (t *httpTarget) do(r *http.Request) (*http.Response, access.Reach, error) {
 		return nil, access.ReachUnknown, cause
 	}
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errForbiddenAddress) {
+	if errors.Is(err, h1Unsent) || errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errForbiddenAddress) {
 		return nil, access.ReachNo, &access.Error{Code: access.CodeUnavailable, Msg: "the upstream cannot be reached", Err: err}
+	}
+	var bad h1Malformed
+	if errors.As(err, &bad) {
+		return nil, access.ReachUnknown, &access.Error{Code: access.CodeUpstream, Msg: "the upstream's answer is not acceptable HTTP", Err: err}
 	}
 	return nil, access.ReachUnknown, &access.Error{Code: access.CodeUnavailable, Msg: "the connection to the upstream broke", Err: err}
 }
