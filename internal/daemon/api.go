@@ -100,7 +100,7 @@ func newToken(path string) (string, error) {
 		return "", access.Errorf(access.CodeUnavailable, "the operator token %s cannot be written: %v", path, pathReason(err))
 	}
 	_, werr := f.WriteString(token + "\n")
-	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(werr, f.Sync(), f.Close(), syncDir(filepath.Dir(path))); err != nil {
 		return "", fmt.Errorf("writing the operator token: %w", err)
 	}
 	return token, nil
@@ -119,7 +119,10 @@ func (e evidence) Size() uint64 { return e.log.Size() }
 func (e evidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
 	wait, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := e.log.AwaitIndex(wait); err != nil && wait.Err() == nil {
+	if err := e.log.AwaitIndex(wait); err != nil {
+		if wait.Err() != nil && ctx.Err() == nil {
+			return nil, access.Errorf(access.CodeUnavailable, "the search index is behind the log (%d of %d leaves); try again in a moment", e.log.Indexed(), e.log.Size())
+		}
 		return nil, err
 	}
 	return e.store.Search(ctx, q)

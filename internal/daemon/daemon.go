@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,7 +126,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("telemetry", d.telemetry.close)
-	if d.nodeID, err = nodeID(ctx, d.store); err != nil {
+	if d.nodeID, err = nodeID(d.Config.Data); err != nil {
 		return err
 	}
 	d.Evidence, err = audit.Open(ctx, audit.Config{
@@ -143,21 +144,50 @@ func (d *Daemon) open(ctx context.Context) error {
 // tenant is the only tenant of this version.
 const tenant = "default"
 
-// nodeID names this installation in the evidence; it is made once.
-func nodeID(ctx context.Context, s *store.Store) (string, error) {
-	const key = "node"
-	id, ok, err := s.Meta(ctx, key)
-	if err != nil {
-		return "", fmt.Errorf("reading the node id: %w", err)
-	}
-	if ok && id != "" {
+// nodeID names the node in the evidence. It stands beside the log, not in the
+// store: nodes that share a database each write a log of their own. It is made
+// once.
+func nodeID(dir string) (string, error) {
+	path := filepath.Join(dir, "node")
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		id := strings.TrimSpace(string(raw))
+		if !access.ValidID(id) {
+			return "", access.Errorf(access.CodeInvalid, "%s does not hold a node id; restore it from a backup", path)
+		}
 		return id, nil
 	}
-	id = "n" + access.NewID("")[20:]
-	if err := s.SetMeta(ctx, key, id); err != nil {
-		return "", fmt.Errorf("keeping the node id: %w", err)
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", access.Errorf(access.CodeUnavailable, "%s cannot be read: %v", path, pathReason(err))
+	}
+	id := "n" + strings.ToLower(access.NewID("")[16:])
+	if err := writeOnce(path, id+"\n"); err != nil {
+		return "", access.Errorf(access.CodeUnavailable, "%s cannot be written: %v", path, pathReason(err))
 	}
 	return id, nil
+}
+
+// writeOnce makes a small file whole or not at all, owner only.
+func writeOnce(path, text string) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, werr := f.WriteString(text)
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return errors.Join(os.Rename(tmp, path), syncDir(filepath.Dir(path)))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func dataDir(dir string) error {
@@ -194,7 +224,7 @@ func (d *Daemon) background(ctx context.Context) {
 			if d.store.Dialect() == "sqlite" {
 				continue // one daemon per file
 			}
-			if err := d.Admin.Refresh(ctx); err != nil && ctx.Err() == nil {
+			if err := errors.Join(d.Admin.Refresh(ctx), d.vault.Reload(ctx)); err != nil && ctx.Err() == nil {
 				d.log.Error("reading what other nodes changed", "error", err)
 			}
 		case <-relearn.C:

@@ -55,6 +55,45 @@ func Cells() ([]Cell, error) {
 	return cells, err
 }
 
+//go:embed testdata/cross-era.txt
+var crossEra string
+
+// CrossCell is a cell that crosses eras or transports: nobody knows its ceiling,
+// so it holds what was measured, scenario by scenario.
+type CrossCell struct {
+	Cell
+	Upstream string         // stateless, stateful or stdio
+	Fails    map[string]int // scenarios that fail, with the number of checks
+}
+
+// CrossCells are the cells of testdata/cross-era.txt.
+func CrossCells() ([]CrossCell, error) {
+	var cells []CrossCell
+	err := table(crossEra, 3, func(f []string) (err error) {
+		if f[0] == "fails" { // of the cell above
+			if len(cells) == 0 {
+				return errors.New("a failure before any cell")
+			}
+			cells[len(cells)-1].Fails[f[2]], err = strconv.Atoi(f[1])
+			return err
+		}
+		if len(f) < 6 {
+			return fmt.Errorf("a cell has six columns or more, not %d", len(f))
+		}
+		c := CrossCell{Upstream: f[0], Cell: Cell{Suite: f[1], Args: f[4:]}, Fails: map[string]int{}}
+		var errP, errF error
+		c.Passed, errP = strconv.Atoi(f[2])
+		c.Failed, errF = strconv.Atoi(f[3])
+		cells = append(cells, c)
+		return errors.Join(errP, errF)
+	})
+	return cells, err
+}
+
+// Differences says in which way a result differs from the table, in either
+// direction.
+func (c CrossCell) Differences(r Result) []string { return differences(c.Cell, c.Fails, r) }
+
 // ExpectedFailures are the scenarios of a suite that fail at the ceiling, with
 // the number of checks.
 func ExpectedFailures(suite string) (map[string]int, error) {
@@ -188,18 +227,24 @@ func (c Cell) Shortfalls(r Result) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return differences(c, expected, r), nil
+}
+
+func differences(c Cell, expected map[string]int, r Result) []string {
 	var lines []string
 	for name, t := range r.Scenarios {
 		switch want := expected[name]; {
 		case t.Failed > want:
 			lines = append(lines, fmt.Sprintf("%s: %d checks fail, expected %d", name, t.Failed, want))
 		case t.Failed < want:
-			lines = append(lines, fmt.Sprintf("%s: %d checks fail, expected %d: expected-failures.txt is stale", name, t.Failed, want))
+			lines = append(lines, fmt.Sprintf("%s: %d checks fail, expected %d: the list of expected failures is stale", name, t.Failed, want))
 		}
 	}
-	if r.Tally != c.Tally {
-		lines = append(lines, fmt.Sprintf("%s: %v, the ceiling is %v", c.Name(), r.Tally, c.Tally))
+	// A gateway may answer a check the server behind it cannot: more passes are
+	// welcome, more failures and fewer passes are not.
+	if r.Passed < c.Passed || r.Failed != c.Failed {
+		lines = append(lines, fmt.Sprintf("%s: %v, the table says %v", c.Name(), r.Tally, c.Tally))
 	}
 	slices.Sort(lines)
-	return lines, nil
+	return lines
 }

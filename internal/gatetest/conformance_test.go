@@ -86,7 +86,7 @@ func TestShortfallsNameWhatChanged(t *testing.T) {
 		want   []string
 	}{
 		"equal":  {func(map[string]gatetest.Tally) {}, nil},
-		"better": {func(s map[string]gatetest.Tally) { s["tasks-wire-fields"] = gatetest.Tally{Passed: 3} }, []string{"stale", "51/27, the ceiling is 48/30"}},
+		"better": {func(s map[string]gatetest.Tally) { s["tasks-wire-fields"] = gatetest.Tally{Passed: 3} }, []string{"stale", "51/27, the table says 48/30"}},
 		"worse":  {func(s map[string]gatetest.Tally) { s["other"] = gatetest.Tally{Passed: 47, Failed: 1} }, []string{"other: 1 checks fail", "47/31"}},
 		"fewer":  {func(s map[string]gatetest.Tally) { s["other"] = gatetest.Tally{Passed: 47} }, []string{"47/30"}},
 	} {

@@ -317,7 +317,7 @@ func (t *httpTarget) events(ctx context.Context, resp *http.Response, x *exchang
 	}
 	body, wait, lastID := resp.Body, time.Second, ""
 	for attempt := 0; ; attempt++ {
-		rep, err := t.readEvents(body, x, &wait, &lastID)
+		rep, err := t.readEvents(body, x, &wait, &lastID, legacy == nil)
 		body.Close()
 		ended := errors.Is(err, io.EOF)
 		if err == nil || (!ended && !errors.Is(err, errBroken)) {
@@ -355,7 +355,7 @@ func brokeOff(ctx context.Context, err error) error {
 	return &access.Error{Code: access.CodeUnavailable, Msg: "the upstream's answer broke off", Err: err}
 }
 
-func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration, lastID *string) (*reply, error) {
+func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration, lastID *string, modern bool) (*reply, error) {
 	events := newSSEReader(body, t.max)
 	for {
 		ev, err := events.next()
@@ -389,6 +389,9 @@ func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration
 		}
 		if matched {
 			return rep, nil
+		}
+		if modern && rep.root.Get("method").Exists() && rep.root.Get("id").Exists() {
+			return nil, malformed("it sent a request, which servers of its revision never do")
 		}
 		if err := route(x.relay, rep.body, rep.root); err != nil {
 			return nil, err
