@@ -92,14 +92,14 @@ transport: {http: {url: %q}}
 credential: {ref: echo-token, header: Authorization, value: "Bearer {secret}"}
 state: sanctioned
 `, upstreamURL)
+	const perManifest = 100 // one manifest may hold many policies
 	for i := range policies {
-		fmt.Fprintf(&b, `---
-kind: Policy
-id: p%05d
-cedar: |
-  forbid (principal, action == Mcp::Action::"server%d/tool%d", resource)
+		if i%perManifest == 0 {
+			fmt.Fprintf(&b, "---\nkind: Policy\nid: p%05d\ncedar: |\n", i)
+		}
+		fmt.Fprintf(&b, `  forbid (principal, action == Mcp::Action::"server%d/tool%d", resource)
   unless { context.input.nonce like "a%d*" };
-`, i, i%500, i, i)
+`, i%500, i, i)
 	}
 	return b.String()
 }
