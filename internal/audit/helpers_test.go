@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -271,10 +273,43 @@ func outcomeOf(r *access.Request, intent audit.Ref) audit.Outcome {
 	}
 }
 
-// copyTree copies a directory.
+// copyTree copies a directory as it was at one moment: a log may be sealing
+// under it, so a copy during which anything changed is made anew.
 func copyTree(tb testing.TB, from, to string) {
 	tb.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		tb.Fatalf("copying %s: %v", from, err)
+	for range 100 {
+		before := listing(tb, from)
+		err := os.CopyFS(to, os.DirFS(from))
+		if err == nil && maps.Equal(before, listing(tb, from)) {
+			return
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			tb.Fatalf("copying %s: %v", from, err)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			tb.Fatal(err)
+		}
 	}
+	tb.Fatalf("copying %s: it never stood still", from)
+}
+
+// listing returns the size and time of every file below dir.
+func listing(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		files[path] = fmt.Sprint(info.Size(), info.ModTime().UnixNano())
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		tb.Fatal(err)
+	}
+	return files
 }
