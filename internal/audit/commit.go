@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	maxGroupLeaves = 256
 	maxGroupBytes  = 1 << 20
 )
+
+// gatherTurns bounds how often the committer steps back before it takes a group.
+const gatherTurns = 8
 
 // relaxedSync is how long a leaf that nobody waits for may stay unsynced.
 const relaxedSync = 10 * time.Millisecond
@@ -59,6 +63,27 @@ func (q *queue) remove(e *entry) bool {
 		}
 	}
 	return false
+}
+
+// gather lets callers that are ready to run queue their entries first, as long
+// as each turn brings some: they then share one sync. A sync costs as much for
+// one leaf as for a group, and the processor it holds is one they wait for. It
+// waits for no clock, and does nothing where nobody is ready or waiting.
+func (q *queue) gather() {
+	for n, turn := q.len(), 0; n > 0 && n < maxGroupLeaves && turn < gatherTurns; turn++ {
+		runtime.Gosched()
+		now := q.len()
+		if now == n {
+			return
+		}
+		n = now
+	}
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
 }
 
 // take moves one group's worth into batch. done says that the queue is closed
@@ -167,6 +192,7 @@ func (c *committer) run() {
 	defer c.closeFiles()
 	for {
 		var done bool
+		c.l.queue.gather()
 		c.batch, done = c.l.queue.take(c.batch[:0], c.limit)
 		if len(c.batch) > 0 {
 			c.commit()
