@@ -9,9 +9,9 @@ import (
 
 // Bounds of the indexer.
 const (
-	indexBatch = 500
-	indexPause = 50 * time.Millisecond // lets rows gather between transactions
-	maxLive    = 50_000                // rows kept for a slow store; beyond it they are derived from the log
+	indexBatch = 1000
+	indexPause = 200 * time.Millisecond // lets rows gather: the pages of many are written once
+	maxLive    = 50_000                 // rows kept for a slow store; beyond it they are derived from the log
 	indexRetry = time.Second
 )
 
@@ -22,6 +22,7 @@ type indexer struct {
 	l       *Log
 	deriver *deriver
 	wake    chan struct{} // cap 1
+	asked   chan struct{} // cap 1: somebody waits for the index
 	reindex chan chan error
 	quit    chan struct{}
 	done    chan struct{}
@@ -34,7 +35,7 @@ type indexer struct {
 
 func newIndexer(l *Log) *indexer {
 	return &indexer{
-		l: l, deriver: newDeriver(l), wake: make(chan struct{}, 1), reindex: make(chan chan error),
+		l: l, deriver: newDeriver(l), wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), reindex: make(chan chan error),
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -73,6 +74,7 @@ func (x *indexer) run() {
 			}
 			return
 		case <-time.After(wait):
+		case <-x.hurry(err):
 		}
 		if err != nil {
 			continue
@@ -89,6 +91,15 @@ func (x *indexer) run() {
 		case <-x.quit:
 		}
 	}
+}
+
+// hurry is what ends the pause before its time: somebody who waits for the
+// index, unless the store just failed.
+func (x *indexer) hurry(err error) <-chan struct{} {
+	if err != nil {
+		return nil
+	}
+	return x.asked
 }
 
 // forget drops the live rows, so that everything is derived.
@@ -208,6 +219,10 @@ func (l *Log) AwaitIndex(ctx context.Context) error {
 		}
 		moved := l.indexer.moved
 		l.indexer.mu.Unlock()
+		select {
+		case l.indexer.asked <- struct{}{}:
+		default:
+		}
 		select {
 		case <-moved:
 		case <-l.indexer.done:

@@ -60,11 +60,14 @@ func (s *sealer) appendPack(id packID, pays []pay) error {
 		}
 		s.packs[id] = p
 	}
-	var b []byte
+	b := s.buf[:0]
 	for _, y := range pays {
 		b = binary.BigEndian.AppendUint64(b, y.index)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(y.data)))
 		b = append(b, y.data...)
+	}
+	if s.buf = b; cap(b) > maxPack {
+		s.buf = nil // of a burst
 	}
 	if _, err := p.file.WriteAt(b, p.off); err != nil {
 		return err

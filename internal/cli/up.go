@@ -74,6 +74,7 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 	if err := a.alone(ctx, cfg.Data); err != nil {
 		return err
 	}
+	daemon.TuneMemory()
 	d, err := daemon.New(ctx, cfg, daemon.Options{Version: a.version, Log: a.err})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -15,7 +16,16 @@ import (
 // rowColumns are what PutRows fills, in the order of rowArgs.
 const rowColumns = `origin, idx, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, words, doc`
 
-const rowWidth = 16
+const (
+	rowWidth    = 16
+	policyWidth = 3
+)
+
+// What PutRows runs, with as many tuples as it has rows.
+const (
+	insertRows     = `INSERT INTO evidence (` + rowColumns + `) VALUES %s ON CONFLICT (idx, origin) DO NOTHING`
+	insertPolicies = `INSERT INTO evidence_policies (policy, leaf, log) VALUES %s ON CONFLICT (policy, leaf, log) DO NOTHING`
+)
 
 // PutRows stores rows and the watermark in one transaction. Rows already there
 // are left as they are, and the watermark never goes back.
@@ -34,11 +44,14 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 	}
+	if err := s.retry(ctx, doing, func() (bool, error) { return false, s.prepare(ctx) }); err != nil {
+		return err
+	}
 	return s.write(ctx, doing, func(tx *sql.Tx) error {
-		if err := s.insert(ctx, tx, `INSERT INTO evidence (`+rowColumns+`) VALUES %s ON CONFLICT (idx, origin) DO NOTHING`, rowWidth, args); err != nil {
+		if err := s.insert(ctx, tx, insertRows, rowWidth, args); err != nil {
 			return err
 		}
-		if err := s.insertPolicies(ctx, tx, origin, rows); err != nil {
+		if err := s.putPolicies(ctx, tx, origin, rows); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO evidence_marks (origin, size) VALUES ($1, $2)
@@ -68,10 +81,10 @@ func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
 		strings.Join(words(r.Text), " "), string(doc)), nil
 }
 
-// insertPolicies says by which policies the rows can be found. It does so for
+// putPolicies says by which policies the rows can be found. It does so for
 // rows already there too: a dropping that was interrupted may have left them
 // without.
-func (s *Store) insertPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit.Row) error {
+func (s *Store) putPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit.Row) error {
 	var args []any
 	for i := range rows {
 		for _, p := range rows[i].Policies {
@@ -80,7 +93,7 @@ func (s *Store) insertPolicies(ctx context.Context, tx *sql.Tx, origin string, r
 			}
 		}
 	}
-	return s.insert(ctx, tx, `INSERT INTO evidence_policies (policy, leaf, log) VALUES %s ON CONFLICT (policy, leaf, log) DO NOTHING`, 3, args)
+	return s.insert(ctx, tx, insertPolicies, policyWidth, args)
 }
 
 // insert runs the statement for all rows of args, of the given width.
@@ -89,10 +102,7 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, statement string, width 
 		if len(args) < n*width {
 			continue
 		}
-		stmt, err := tx.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width)))
-		if err != nil {
-			return err
-		}
+		stmt := tx.StmtContext(ctx, s.prepared[inserting{statement, n}])
 		defer stmt.Close()
 		for len(args) >= n*width {
 			if _, err := stmt.ExecContext(ctx, args[:n*width]...); err != nil {
@@ -102,6 +112,43 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, statement string, width 
 		}
 	}
 	return nil
+}
+
+// inserting is a statement that inserts n rows.
+type inserting struct {
+	statement string
+	n         int
+}
+
+// prepare makes the statements that insert, once: to parse thousands of
+// placeholders costs more than to insert a row. It is done before a transaction
+// holds the writing connection.
+func (s *Store) prepare(ctx context.Context) error {
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if s.prepared != nil {
+		return nil
+	}
+	made := map[inserting]*sql.Stmt{}
+	for statement, width := range map[string]int{insertRows: rowWidth, insertPolicies: policyWidth} {
+		for _, n := range s.dialect.batches {
+			stmt, err := s.writer.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width)))
+			if err != nil {
+				return errors.Join(err, closeAll(made))
+			}
+			made[inserting{statement, n}] = stmt
+		}
+	}
+	s.prepared = made
+	return nil
+}
+
+func closeAll(stmts map[inserting]*sql.Stmt) error {
+	var errs []error
+	for _, stmt := range stmts {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Watermark returns how much of the log of origin is indexed.

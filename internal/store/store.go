@@ -64,6 +64,9 @@ type Store struct {
 	closeOnce sync.Once
 	closeErr  error
 
+	preparing sync.Mutex
+	prepared  map[inserting]*sql.Stmt
+
 	sweeping sync.Mutex
 	swept    time.Time
 }
@@ -133,6 +136,9 @@ func (s *Store) Close() error {
 
 func (s *Store) close() error {
 	var errs []error
+	s.preparing.Lock()
+	errs = append(errs, closeAll(s.prepared))
+	s.preparing.Unlock()
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
