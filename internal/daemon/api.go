@@ -41,7 +41,7 @@ func (d *Daemon) api() (local, remote http.Handler, err error) {
 	}
 	started := time.Now().UTC()
 	a, err := api.New(api.Config{
-		Token: token, Hosts: hostsOf(d.lis.operators, d.Config.Listen.Operators, ""), UID: os.Getuid(), Log: d.log, Stop: stopped,
+		Token: token, Hosts: hostsOf(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL), UID: os.Getuid(), Log: d.log, Stop: stopped,
 	}, api.Deps{
 		Admin: d.Admin, Evidence: evidence{d.Evidence, d.store, d.Config.Data}, Learn: d.Proxy.Learn, Doctor: d.doctor,
 		Status: func(context.Context) api.Status { return d.status(started) },

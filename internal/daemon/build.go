@@ -37,9 +37,14 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	d.AgentsURL, d.OperatorsURL = address(d.lis.agents, secure), address(d.lis.operators, secure)
 	if d.Config.URLs.Agents != "" {
 		d.AgentsURL = d.Config.URLs.Agents
+	} else if !strings.Contains(d.AgentsURL, d.lis.agents.Addr().String()) {
+		d.log.Warn("agents on other machines cannot use this address: write the one they use as urls.agents", "address", d.AgentsURL)
+	}
+	if d.Config.URLs.Operators != "" {
+		d.OperatorsURL = d.Config.URLs.Operators
 	}
 	states := &states{}
-	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
+	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL, Insecure: d.Config.Insecure}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
 		return err
 	}
 	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
@@ -67,9 +72,12 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 
 func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	mux := http.NewServeMux()
-	mux.Handle("/mcp/", d.Proxy)
+	for _, p := range []string{"/mcp", "/mcp/"} {
+		mux.Handle(p, d.Proxy)
+	}
+	authz = d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(authz))
 	for _, p := range []string{"/oauth/", "/.well-known/"} {
-		mux.Handle(p, slowBody(authz))
+		mux.Handle(p, authz)
 	}
 	var agentsHandler http.Handler = mux
 	if opt.Agents != nil {

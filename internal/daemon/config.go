@@ -9,10 +9,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
-
-	"go.yaml.in/yaml/v4"
 
 	"rutile/internal/access"
 )
@@ -31,7 +32,8 @@ type Config struct {
 	URLs URLs `yaml:"urls"`
 	// TLS serves both listeners with TLS; the files are read again when they change.
 	TLS TLS `yaml:"tls"`
-	// Insecure permits listening on other addresses than loopback without TLS.
+	// Insecure permits addresses other than loopback without TLS, for where
+	// something in front of the gateway has it.
 	Insecure bool `yaml:"insecure"`
 	// Store is "sqlite" or a postgres:// address.
 	Store string `yaml:"store"`
@@ -44,7 +46,8 @@ type Config struct {
 	// Telemetry says where traces go.
 	Telemetry Telemetry `yaml:"telemetry"`
 
-	file string // where it was read from, "" if nowhere
+	file  string         // where it was read from, "" if nowhere
+	lines map[string]int // where each key stands in it
 }
 
 // Listen are the listeners' addresses.
@@ -55,7 +58,8 @@ type Listen struct {
 
 // URLs are public base addresses.
 type URLs struct {
-	Agents string `yaml:"agents"` // for example https://mcp.example.com
+	Agents    string `yaml:"agents"`    // for example https://mcp.example.com
+	Operators string `yaml:"operators"` // for example https://rutile.example.com:7434
 }
 
 // TLS names certificate files.
@@ -97,25 +101,22 @@ func LoadConfig(path string, required bool) (Config, error) {
 	if err != nil {
 		return Config{}, access.Errorf(access.CodeInvalid, "the configuration %s cannot be read: %v", path, pathReason(err))
 	}
-	c, err := ParseConfig(raw, path)
-	if err != nil {
-		return Config{}, err
-	}
-	c.file = path
-	return c, nil
+	return ParseConfig(raw, path)
 }
 
 // ParseConfig decodes a configuration strictly; file is for messages. Relative
 // file names in it are relative to the file's directory.
 func ParseConfig(raw []byte, file string) (Config, error) {
 	var c Config
-	if len(strings.TrimSpace(string(raw))) > 0 {
-		if err := yaml.Load(raw, &c, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
-			return Config{}, access.Errorf(access.CodeInvalid, "%s: %s", file, yamlReason(err))
-		}
+	f := &configFile{lines: map[string]int{}}
+	if root := f.document(raw); root != nil {
+		f.read(root, reflect.ValueOf(&c).Elem(), "")
 	}
+	if len(f.bad) > 0 {
+		return Config{}, access.Errorf(access.CodeInvalid, "%s: %s", file, strings.Join(f.bad, "; "))
+	}
+	c.file, c.lines = file, f.lines
 	if file != "" {
-		c.file = file
 		dir := filepath.Dir(file)
 		for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data} {
 			if *p != "" && !filepath.IsAbs(*p) {
@@ -124,22 +125,6 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 		}
 	}
 	return c, c.check()
-}
-
-var (
-	lineAt = regexp.MustCompile(`line (\d+)`)
-	mark   = regexp.MustCompile(`\bL(\d+)\.C(\d+)\b`)
-)
-
-// yamlReason is the decoder's own text on one line: it names lines and keys,
-// not values.
-func yamlReason(err error) string {
-	text := strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
-	text = mark.ReplaceAllString(strings.TrimPrefix(text, "yaml: "), "line $1, column $2")
-	if !lineAt.MatchString(text) {
-		return "the configuration is not valid YAML: " + text
-	}
-	return text + " (see: rutile up --help)"
 }
 
 func pathReason(err error) error {
@@ -153,49 +138,39 @@ func pathReason(err error) error {
 // check validates every member and reports all mistakes at once.
 func (c *Config) check() error {
 	var bad []string
-	note := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
+	note := func(key, format string, args ...any) {
+		bad = append(bad, place(c.lines[key], key)+fmt.Sprintf(format, args...))
+	}
 	oneOf := func(key, v string, words ...string) {
-		for _, w := range words {
-			if v == w || v == "" {
-				return
-			}
+		if v != "" && !slices.Contains(words, v) {
+			note(key, "%q is not one of %s", v, strings.Join(words, ", "))
 		}
-		note("%s: %q is not one of %s", key, v, strings.Join(words, ", "))
 	}
 	oneOf("mode", c.Mode, "enforce", "monitor")
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	if c.Store != "" && c.Store != "sqlite" && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {
-		note("store: must be sqlite or a postgres:// address")
+		note("store", "must be sqlite or a postgres:// address")
 	}
-	for key, v := range map[string]string{"listen.agents": c.Listen.Agents, "listen.operators": c.Listen.Operators} {
-		if v != "" {
-			if _, _, err := net.SplitHostPort(v); err != nil {
-				note("%s: %q is not host:port", key, v)
-			}
-		}
-	}
+	c.checkListen(note)
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		note("tls: cert and key belong together")
+		note("tls", "cert and key belong together")
 	}
 	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
-		note("tls.clientCA: needs tls.cert and tls.key")
+		note("tls.clientCA", "needs tls.cert and tls.key")
 	}
-	if u := c.URLs.Agents; u != "" {
-		p, err := url.Parse(u)
-		if err != nil || (p.Scheme != "https" && p.Scheme != "http") || p.Host == "" || strings.HasSuffix(u, "/") || p.RawQuery != "" || p.Fragment != "" || p.User != nil {
-			note("urls.agents: must be http(s)://host without a trailing slash, query or fragment")
-		}
+	if o := c.Evidence.Organisation; o != "" && !organisation.MatchString(o) {
+		note("evidence.organisation", "must be a domain such as example.com, at most 64 characters")
 	}
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
-			note("egress.allow[%d]: %q is not a CIDR range such as 10.20.0.0/16", i, r)
+			note(fmt.Sprintf("egress.allow[%d]", i), "%q is not a CIDR range such as 10.20.0.0/16", r)
 		}
 	}
 	if o := c.Telemetry.OTLP; o != "" {
-		if p, err := url.Parse(o); err != nil || p.Host == "" || (p.Scheme != "http" && p.Scheme != "https") {
-			note("telemetry.otlp: must be http(s)://host:port")
+		if p, err := url.Parse(o); err != nil || p.Host == "" || p.User != nil || (p.Scheme != "http" && p.Scheme != "https") {
+			note("telemetry.otlp", "must be http(s)://host:port")
 		}
 	}
 	if len(bad) == 0 {
@@ -206,6 +181,39 @@ func (c *Config) check() error {
 		where = "configuration"
 	}
 	return access.Errorf(access.CodeInvalid, "%s: %s", where, strings.Join(bad, "; "))
+}
+
+// organisation leaves room for the rest of the log's name, which has 128
+// characters at most.
+var organisation = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$`)
+
+// checkListen checks the listeners' addresses and what clients call them.
+func (c *Config) checkListen(note func(key, format string, args ...any)) {
+	for _, l := range []struct{ key, addr string }{{"listen.agents", c.Listen.Agents}, {"listen.operators", c.Listen.Operators}} {
+		if l.addr == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(l.addr)
+		if err != nil {
+			note(l.key, "%q is not host:port", l.addr)
+		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			note(l.key, "%q has no port from 0 to 65535", l.addr)
+		}
+	}
+	for _, l := range []struct{ key, url string }{{"urls.agents", c.URLs.Agents}, {"urls.operators", c.URLs.Operators}} {
+		if l.url == "" {
+			continue
+		}
+		p, err := url.Parse(l.url)
+		switch {
+		case err != nil || (p.Scheme != "https" && p.Scheme != "http") || p.Hostname() == "" || l.url != p.Scheme+"://"+p.Host:
+			note(l.key, "must be http(s)://host without a user, path, query or trailing slash")
+		case strings.ToLower(l.url) != l.url || p.Scheme == "https" && p.Port() == "443" || p.Scheme == "http" && p.Port() == "80":
+			note(l.key, "must be spelled as clients do: in lower case and without the scheme's own port")
+		case p.Scheme == "http" && !c.Insecure && !loopback(net.JoinHostPort(p.Hostname(), "0")):
+			note(l.key, "tokens would travel in clear; write https, or insecure: true")
+		}
+	}
 }
 
 // withDefaults fills in what was left out.
@@ -230,9 +238,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Data = dir
 	}
 	if c.TLS.Cert == "" && !c.Insecure {
-		for key, addr := range map[string]string{"listen.agents": c.Listen.Agents, "listen.operators": c.Listen.Operators} {
-			if !loopback(addr) {
-				return c, access.Errorf(access.CodeInvalid, "%s: %s is not loopback, and without tls.cert and tls.key tokens would travel in clear; configure tls, or write insecure: true if something in front of it does", key, addr)
+		for _, l := range []struct{ key, addr string }{{"listen.agents", c.Listen.Agents}, {"listen.operators", c.Listen.Operators}} {
+			if !loopback(l.addr) {
+				return c, access.Errorf(access.CodeInvalid, "%s: %s is not loopback, and without tls.cert and tls.key tokens would travel in clear; configure tls, or write insecure: true if something in front of it does", l.key, l.addr)
 			}
 		}
 	}

@@ -17,22 +17,47 @@ import (
 // wrong and where.
 func TestConfigNamesThePlace(t *testing.T) {
 	for _, tt := range []struct{ name, yaml, want string }{
-		{"unknown key", "mode: enforce\nmod: x\n", "line 2"},
-		{"unknown nested key", "listen:\n  agent: 127.0.0.1:1\n", "line 2"},
-		{"duplicate key", "mode: enforce\nmode: monitor\n", "line 2"},
-		{"wrong type", "listen: [1]\n", "line 1"},
-		{"not YAML", "mode: [\n", "line"},
-		{"unknown mode", "mode: maybe\n", `mode: "maybe" is not one of enforce, monitor`},
-		{"half a certificate", "tls: {cert: a.pem}\n", "cert and key belong together"},
-		{"client CA alone", "tls: {clientCA: a.pem}\n", "needs tls.cert"},
-		{"address without port", "listen: {agents: localhost}\n", "listen.agents"},
-		{"public address with a slash", "urls: {agents: https://a.example/}\n", "urls.agents"},
-		{"public address with a user", "urls: {agents: https://a:b@a.example}\n", "urls.agents"},
-		{"not a range", "egress: {allow: [10.0.0.1]}\n", "egress.allow[0]"},
-		{"unknown store", "store: mysql://x\n", "store:"},
-		{"unknown durability", "evidence: {durability: none}\n", "evidence.durability"},
-		{"unknown log level", "log: {level: loud}\n", "log.level"},
-		{"bad receiver", "telemetry: {otlp: here}\n", "telemetry.otlp"},
+		{"unknown key", "mode: enforce\nmod: x\n", "line 2: mod: unknown key; known here are mode, data,"},
+		{"unknown nested key", "listen:\n  agent: 127.0.0.1:1\n", "line 2: listen.agent: unknown key; known here are agents, operators"},
+		{"another case", "Mode: enforce\n", "line 1: Mode: unknown key"},
+		{"a key that is no text", "? [a]\n: b\n", "line 1: unknown key"},
+		{"duplicate key", "mode: enforce\nmode: monitor\n", "line 2: mode: the key is there twice, first in line 1"},
+		{"a list for keys", "\nlisten: [1]\n", "line 2: listen: must hold keys and values"},
+		{"a list in all", "- mode\n", "line 1: must hold keys and values"},
+		{"text in all", "hello\n", "line 1: must hold keys and values"},
+		{"a word for a list", "egress: {allow: 10.0.0.0/8}\n", "line 1: egress.allow: must be a list"},
+		{"a word for a switch", "\ninsecure: \"true\"\n", "line 2: insecure: must be true or false"},
+		{"yes for a switch", "insecure: yes\n", "line 1: insecure: must be true or false"},
+		{"a number for text", "data: 5\n", "line 1: data: must be text"},
+		{"an anchor", "mode: &a enforce\n", "line 1: mode: anchors, aliases and tags are not allowed"},
+		{"an alias", "mode: *a\n", "line 1: not YAML here: unknown anchor"},
+		{"a tag", "mode: !!str enforce\n", "line 1: mode: anchors, aliases and tags are not allowed"},
+		{"a merge", "<<: {mode: enforce}\n", "line 1: <<: unknown key"},
+		{"two documents", "mode: enforce\n---\nmode: monitor\n", "line 2: a second document starts here"},
+		{"not YAML", "mode: enforce\nlog: [\n", "line 3: not YAML here"},
+		{"a tab", "log:\n\tlevel: info\n", "line 2: not YAML here: indent with spaces, not tabs"},
+		{"not UTF-8", "mode: \xff\n", "not UTF-8"},
+		{"UTF-16", "\xff\xfem\x00", "not UTF-8"},
+		{"unknown mode", "\nmode: maybe\n", `line 2: mode: "maybe" is not one of enforce, monitor`},
+		{"half a certificate", "tls: {cert: a.pem}\n", "line 1: tls: cert and key belong together"},
+		{"client CA alone", "tls:\n  clientCA: a.pem\n", "line 2: tls.clientCA: needs tls.cert"},
+		{"address without port", "listen:\n  agents: localhost\n", "line 2: listen.agents:"},
+		{"address with a port too large", "listen: {operators: \"127.0.0.1:65536\"}\n", "line 1: listen.operators:"},
+		{"public address with a slash", "urls: {agents: https://a.example/}\n", "line 1: urls.agents:"},
+		{"public address with a path", "urls: {agents: https://a.example/b}\n", "urls.agents:"},
+		{"public address with a query", "urls: {agents: https://a.example?}\n", "urls.agents:"},
+		{"public address with a user", "urls: {agents: https://a:b@a.example}\n", "urls.agents:"},
+		{"public address in upper case", "urls: {agents: https://A.example}\n", "urls.agents: must be spelled as clients do"},
+		{"public address with its own port", "urls: {operators: \"https://a.example:443\"}\n", "urls.operators: must be spelled as clients do"},
+		{"public address in clear", "urls: {agents: http://a.example}\n", "urls.agents: tokens would travel in clear"},
+		{"not a range", "egress:\n  allow:\n    - 10.0.0.0/8\n    - 10.0.0.1\n", "line 4: egress.allow[1]:"},
+		{"unknown store", "store: mysql://x\n", "line 1: store:"},
+		{"unknown durability", "evidence: {durability: none}\n", "evidence.durability:"},
+		{"organisation with a path", "evidence: {organisation: a/b}\n", "line 1: evidence.organisation: must be a domain"},
+		{"organisation too long", "evidence: {organisation: " + strings.Repeat("a", 65) + "}\n", "evidence.organisation:"},
+		{"unknown log level", "log: {level: loud}\n", "log.level:"},
+		{"bad receiver", "telemetry: {otlp: here}\n", "telemetry.otlp:"},
+		{"receiver with a user", "telemetry: {otlp: http://a:b@here}\n", "telemetry.otlp:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := daemon.ParseConfig([]byte(tt.yaml), "rutile.yaml")
@@ -41,6 +66,9 @@ func TestConfigNamesThePlace(t *testing.T) {
 			}
 			if access.CodeOf(err) != access.CodeInvalid {
 				t.Errorf("code %q, want invalid", access.CodeOf(err))
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("the message has several lines: %v", err)
 			}
 		})
 	}
@@ -71,8 +99,25 @@ telemetry: {otlp: ""}
 	if _, err := daemon.ParseConfig([]byte(text), "rutile.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := daemon.ParseConfig(nil, ""); err != nil || c.Mode != "" {
-		t.Fatalf("an empty configuration: %+v, %v", c, err)
+	for _, empty := range []string{"", "\n", "# nothing but a comment\n", "---\n", "null\n", "mode:\ntls:\n", "\ufeffmode: \"\"\n"} {
+		if c, err := daemon.ParseConfig([]byte(empty), ""); err != nil || c.Mode != "" {
+			t.Errorf("the configuration %q, which says nothing: %+v, %v", empty, c, err)
+		}
+	}
+}
+
+// TestConfigQuotesNoSecret: an address with a password in the wrong place does
+// not end up in an error.
+func TestConfigQuotesNoSecret(t *testing.T) {
+	const dsn = "postgres://user:canary@db.example/rutile"
+	for _, text := range []string{
+		dsn, "store: [" + dsn + "]\n", "data: {x: " + dsn + "}\n", "tls: " + dsn + "\n", "insecure: " + dsn + "\n", "egress: {allow: " + dsn + "}\n",
+		"database: " + dsn + "\n", "store: &a " + dsn + "\n", "store: \"" + strings.Replace(dsn, "postgres", "mysql", 1) + "\"\n", "store: \"" + dsn + "\n",
+	} {
+		_, err := daemon.ParseConfig([]byte(text), "rutile.yaml")
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 
@@ -85,6 +130,24 @@ func TestOpenListenerNeedsTLS(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(cfg.Data); len(entries) != 0 {
 		t.Errorf("a refused start left %d files", len(entries))
+	}
+}
+
+// TestInsecureHasToBeWrittenDown: an address other clients reach in clear is
+// served where the configuration says so in as many words, and only there.
+func TestInsecureHasToBeWrittenDown(t *testing.T) {
+	cfg := daemon.Config{Data: t.TempDir(), Listen: free, URLs: daemon.URLs{Agents: "http://gateway.example"}}
+	if _, err := daemon.New(t.Context(), cfg, daemon.Options{Log: io.Discard}); err == nil || !strings.Contains(err.Error(), "urls.agents") {
+		t.Fatalf("got %v, want a refusal that names urls.agents", err)
+	}
+	cfg.Insecure, cfg.Listen.Agents = true, "0.0.0.0:0"
+	d, err := daemon.New(t.Context(), cfg, daemon.Options{Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close(context.Background())
+	if d.AgentsURL != "http://gateway.example" {
+		t.Errorf("agents are told %s", d.AgentsURL)
 	}
 }
 

@@ -14,15 +14,17 @@ func (d *Daemon) operators() (local, remote http.Handler, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	mount := func(api http.Handler) http.Handler {
+	probes := http.NewServeMux()
+	probes.HandleFunc("GET /healthz", d.healthz)
+	probes.HandleFunc("GET /readyz", d.readyz)
+	probes.Handle("GET /metrics", d.telemetry.handler())
+	mount := func(api, probes http.Handler) http.Handler {
 		mux := http.NewServeMux()
-		mux.Handle("/api/v1/", api)
-		mux.HandleFunc("GET /healthz", d.healthz)
-		mux.HandleFunc("GET /readyz", d.readyz)
-		mux.Handle("GET /metrics", d.telemetry.handler())
+		mux.Handle("/api/v1/", api) // checks the Host itself
+		mux.Handle("/", probes)
 		return mux
 	}
-	return mount(local), mount(remote), nil
+	return mount(local, probes), mount(remote, d.ownHosts(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL, probes)), nil
 }
 
 // healthz says that the process answers.

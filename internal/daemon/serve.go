@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,6 +181,23 @@ func hostsOf(ln net.Listener, configured string, public string) []string {
 		out = append(out, h)
 	}
 	return out
+}
+
+// ownHosts refuses other Host headers on a loopback listener: a page in a
+// browser of this machine reaches it under a name of its own (DNS rebinding).
+// What listens on a network is open to it by will.
+func (d *Daemon) ownHosts(ln net.Listener, configured, public string, h http.Handler) http.Handler {
+	if !loopback(ln.Addr().String()) {
+		return h
+	}
+	hosts := hostsOf(ln, configured, public)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(hosts, r.Host) {
+			http.Error(w, "this host name is not served here", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // timed lifts the read deadline once the body is read, so that it does not end

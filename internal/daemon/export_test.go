@@ -1,0 +1,6 @@
+package daemon
+
+// AgentsAddr and OperatorsAddr are where the listeners listen, whatever the
+// public addresses are.
+func (d *Daemon) AgentsAddr() string    { return d.lis.agents.Addr().String() }
+func (d *Daemon) OperatorsAddr() string { return d.lis.operators.Addr().String() }

@@ -1,0 +1,65 @@
+package daemon_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"rutile/internal/daemon"
+)
+
+// ask gets a path of a listener under a Host of the caller's choice.
+func ask(t *testing.T, base, path, host string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host != "" {
+		req.Host = host
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// TestForeignHostIsRefused: whatever a loopback listener says, a page in a
+// browser of this machine cannot read it under a name of its own.
+func TestForeignHostIsRefused(t *testing.T) {
+	d := start(t, daemon.Config{Data: t.TempDir(), URLs: daemon.URLs{Agents: "https://mcp.example", Operators: "https://ops.example"}})
+	defer d.Close(context.Background())
+	agents, operators := "http://"+d.AgentsAddr(), "http://"+d.OperatorsAddr()
+	for _, tt := range []struct{ base, path, public string }{
+		{operators, "/metrics", "ops.example"}, {operators, "/readyz", "ops.example"}, {operators, "/healthz", "ops.example"},
+		{agents, "/.well-known/oauth-authorization-server", "mcp.example"}, {agents, "/oauth/jwks", "mcp.example"},
+	} {
+		for _, host := range []string{"", tt.public, strings.Replace(strings.TrimPrefix(tt.base, "http://"), "127.0.0.1", "localhost", 1)} {
+			if status, body := ask(t, tt.base, tt.path, host); status != http.StatusOK {
+				t.Errorf("%s as %q: %d %s", tt.path, host, status, body)
+			}
+		}
+		for _, host := range []string{"evil.example", "127.0.0.1", "127.0.0.1:1"} {
+			if status, _ := ask(t, tt.base, tt.path, host); status != http.StatusForbidden {
+				t.Errorf("%s as %q: %d, want 403", tt.path, host, status)
+			}
+		}
+	}
+	for _, base := range []string{agents, operators} {
+		if status, _ := ask(t, base, "/api/v1/status", "evil.example"); status == http.StatusOK {
+			t.Error("the API answers under a foreign Host")
+		}
+	}
+	// The endpoint of all servers is not there yet, and says so itself.
+	if status, body := ask(t, agents, "/mcp", ""); status != http.StatusNotFound || !strings.Contains(body, "/mcp/{server}") {
+		t.Errorf("/mcp answered %d %s", status, body)
+	}
+}
