@@ -28,7 +28,11 @@ import (
 
 // Main runs one command line and returns its exit status.
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup asks to live on when the terminal closes
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()
 	// A second signal ends the program at once.
 	context.AfterFunc(ctx, stop)
@@ -260,7 +264,11 @@ func (a *app) client() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.NewSocketClient(filepath.Join(cfg.Data, daemon.SocketName), "start it with: rutile up --data "+shellWord(cfg.Data)), nil
+	socket, err := daemon.SocketPath(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewSocketClient(socket, "start it with: rutile up --data "+shellWord(cfg.Data)), nil
 }
 
 // shellWord quotes s where a shell would not read it as one word.

@@ -111,13 +111,18 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("no gateway answers on %s", args[0])
 }
 
-// terminate DIR asks the gateway on DIR to stop as a service manager does.
+// terminate DIR [hangup] asks the gateway on DIR to stop as a service manager
+// does, or as a terminal that closes does.
 func terminate(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := api.NewSocketClient(filepath.Join(ts.MkAbs(args[0]), daemon.SocketName), "").Status(context.Background())
 	ts.Check(err)
 	p, err := os.FindProcess(s.PID)
 	ts.Check(err)
-	ts.Check(p.Signal(syscall.SIGTERM))
+	sig := syscall.SIGTERM
+	if len(args) > 1 && args[1] == "hangup" {
+		sig = syscall.SIGHUP
+	}
+	ts.Check(p.Signal(sig))
 }
 
 // poison TEXT changes the description of the upstream's tool: a rug pull.

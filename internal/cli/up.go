@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed" // the help about the configuration
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +51,9 @@ func (a *app) up() *cobra.Command {
 		}
 		return a.serve(ctx, cfg)
 	})
-	c.Long = `Run the gateway until it is stopped (Ctrl-C or SIGTERM; calls in flight may finish).
+	c.Long = `Run the gateway until it is stopped (Ctrl-C, SIGTERM or SIGHUP; calls in flight may
+finish). New certificates are read by themselves; any other change of the
+configuration takes a new start.
 
 When it serves it prints one line on standard output:
   ready agents=URL operators=URL
@@ -105,7 +106,11 @@ func (a *app) warnMonitor(cfg daemon.Config) {
 func (a *app) alone(ctx context.Context, data string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	s, err := api.NewSocketClient(filepath.Join(data, daemon.SocketName), "").Status(ctx)
+	socket, err := daemon.SocketPath(data)
+	if err != nil {
+		return err
+	}
+	s, err := api.NewSocketClient(socket, "").Status(ctx)
 	if err != nil {
 		return nil // nobody answers; whatever else is wrong, the start finds it
 	}

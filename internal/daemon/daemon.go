@@ -17,11 +17,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
-	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
@@ -126,11 +124,12 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("telemetry", d.telemetry.close)
-	if d.nodeID, err = nodeID(d.Config.Data); err != nil {
+	evidence := filepath.Join(d.Config.Data, "evidence")
+	if d.nodeID, err = nodeID(d.Config.Data, evidence); err != nil {
 		return err
 	}
 	d.Evidence, err = audit.Open(ctx, audit.Config{
-		Dir: filepath.Join(d.Config.Data, "evidence"), Node: d.nodeID, Tenant: tenant, Payloads: true,
+		Dir: evidence, Node: d.nodeID, Tenant: tenant, Payloads: true,
 		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + d.nodeID + "/1",
 		Durability: d.Config.Evidence.Durability, Log: d.log,
 	}, d.store, d.vault, d.store)
@@ -143,71 +142,6 @@ func (d *Daemon) open(ctx context.Context) error {
 
 // tenant is the only tenant of this version.
 const tenant = "default"
-
-// nodeID names the node in the evidence. It stands beside the log, not in the
-// store: nodes that share a database each write a log of their own. It is made
-// once.
-func nodeID(dir string) (string, error) {
-	path := filepath.Join(dir, "node")
-	raw, err := os.ReadFile(path)
-	if err == nil {
-		id := strings.TrimSpace(string(raw))
-		if !access.ValidID(id) {
-			return "", access.Errorf(access.CodeInvalid, "%s does not hold a node id; restore it from a backup", path)
-		}
-		return id, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", access.Errorf(access.CodeUnavailable, "%s cannot be read: %v", path, pathReason(err))
-	}
-	id := "n" + strings.ToLower(access.NewID("")[16:])
-	if err := writeOnce(path, id+"\n"); err != nil {
-		return "", access.Errorf(access.CodeUnavailable, "%s cannot be written: %v", path, pathReason(err))
-	}
-	return id, nil
-}
-
-// writeOnce makes a small file whole or not at all, owner only.
-func writeOnce(path, text string) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, werr := f.WriteString(text)
-	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	return errors.Join(os.Rename(tmp, path), syncDir(filepath.Dir(path)))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func dataDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return access.Errorf(access.CodeUnavailable, "the data directory %s cannot be made: %v", dir, pathReason(err))
-	}
-	fi, err := os.Stat(dir)
-	if err != nil {
-		return access.Errorf(access.CodeUnavailable, "the data directory %s cannot be read: %v", dir, pathReason(err))
-	}
-	if !fi.IsDir() {
-		return access.Errorf(access.CodeInvalid, "%s is not a directory", dir)
-	}
-	if fi.Mode().Perm()&0o077 != 0 {
-		if err := os.Chmod(dir, 0o700); err != nil {
-			return access.Errorf(access.CodeInvalid, "the data directory %s is open to others and cannot be protected: %v", dir, pathReason(err))
-		}
-	}
-	return nil
-}
 
 // background keeps the state fresh: what servers list, what other nodes
 // committed.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -49,7 +48,7 @@ func listen(cfg Config, certs *certificates) (*listeners, error) {
 		l.close()
 		return nil, err
 	}
-	if l.socket, err = listenUnix(filepath.Join(cfg.Data, SocketName)); err != nil {
+	if l.socket, err = listenUnix(cfg.Data); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -59,9 +58,6 @@ func listen(cfg Config, certs *certificates) (*listeners, error) {
 	}
 	return l, nil
 }
-
-// SocketName is the name of the unix socket in the data directory.
-const SocketName = "rutile.sock"
 
 func listenTCP(key, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
@@ -73,9 +69,10 @@ func listenTCP(key, addr string) (net.Listener, error) {
 
 // listenUnix opens the socket, owner only. A socket left by a daemon that died
 // is removed: the store's lock says that no other daemon runs here.
-func listenUnix(path string) (net.Listener, error) {
-	if len(path) > 100 {
-		return nil, access.Errorf(access.CodeInvalid, "the path %s is too long for a unix socket; choose a shorter data directory", path)
+func listenUnix(data string) (net.Listener, error) {
+	path, err := SocketPath(data)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, access.Errorf(access.CodeUnavailable, "the old socket %s cannot be removed: %v", path, pathReason(err))

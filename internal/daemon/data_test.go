@@ -1,0 +1,162 @@
+//go:build unix
+
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"rutile/internal/access"
+	"rutile/internal/daemon"
+)
+
+// refused starts a daemon that must not start.
+func refused(t *testing.T, cfg daemon.Config, code access.Code, want ...string) {
+	t.Helper()
+	cfg.Listen = free
+	d, err := daemon.New(t.Context(), cfg, daemon.Options{Log: io.Discard})
+	if err == nil {
+		_ = d.Close(context.Background())
+		t.Fatal("it started")
+	}
+	if access.CodeOf(err) != code {
+		t.Errorf("code %q, want %q", access.CodeOf(err), code)
+	}
+	for _, w := range want {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q does not say %q", err, w)
+		}
+	}
+}
+
+// TestOpenDirectoryOfOthersIsLeftAlone: a directory named by mistake, a home or
+// /tmp, keeps its mode and its content.
+func TestOpenDirectoryOfOthersIsLeftAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "home")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "letter"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, daemon.Config{Data: dir}, access.CodeInvalid, dir, "0755", "directory of its own")
+	if fi, err := os.Stat(dir); err != nil || fi.Mode().Perm() != 0o755 {
+		t.Errorf("the directory's mode became %v, %v", fi.Mode(), err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("the refused start left %d files", len(entries)-1)
+	}
+}
+
+// TestOwnDirectoryIsClosedAgain: what was opened to others between two starts.
+func TestOwnDirectoryIsClosedAgain(t *testing.T) {
+	dir := t.TempDir()
+	d := start(t, daemon.Config{Data: dir})
+	if err := d.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d = start(t, daemon.Config{Data: dir})
+	defer d.Close(context.Background())
+	if fi, err := os.Stat(dir); err != nil || fi.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v; want 0700", fi.Mode(), err)
+	}
+}
+
+// TestEveryFileIsTheOwnersOnly whatever the umask is.
+func TestEveryFileIsTheOwnersOnly(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	dir := filepath.Join(t.TempDir(), "data")
+	d := start(t, daemon.Config{Data: dir})
+	defer d.Close(context.Background())
+	n := 0
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // renamed meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		fi, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if n++; err == nil && fi.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, fi.Mode())
+		}
+		return err
+	})
+	if err != nil || n < 10 {
+		t.Fatalf("%d files, %v", n, err)
+	}
+}
+
+func TestLongDataDirectoryIsRefusedBeforeAnythingIsMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("x", 100))
+	refused(t, daemon.Config{Data: dir}, access.CodeInvalid, "too long for a unix socket")
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory was made: %v", err)
+	}
+}
+
+// TestLostNodeIsNotReplaced: evidence goes on under the name it began with.
+func TestLostNodeIsNotReplaced(t *testing.T) {
+	dir := t.TempDir()
+	d := start(t, daemon.Config{Data: dir})
+	if err := d.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	node := filepath.Join(dir, "node")
+	id, err := os.ReadFile(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(node); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, daemon.Config{Data: dir}, access.CodeConflict, node, "restore it")
+	if _, err := os.Stat(node); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("another node was made: %v", err)
+	}
+	if err := os.WriteFile(node, id, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d = start(t, daemon.Config{Data: dir})
+	defer d.Close(context.Background())
+}
+
+// TestOneDirectoryUnderTwoNamesIsOne: a symbolic link does not get a second
+// daemon past the lock, and the socket works through it.
+func TestOneDirectoryUnderTwoNamesIsOne(t *testing.T) {
+	tmp := t.TempDir()
+	dir, link := filepath.Join(tmp, "data"), filepath.Join(tmp, "link")
+	d := start(t, daemon.Config{Data: dir})
+	defer d.Close(context.Background())
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, daemon.Config{Data: link}, access.CodeConflict, "already uses this data directory")
+	if _, err := os.Stat(filepath.Join(dir, daemon.SocketName)); err != nil {
+		t.Errorf("the refused start took the socket of the running one: %v", err)
+	}
+}
+
+// TestUnusableDirectoryIsNamed: each says what is wrong with which path.
+func TestUnusableDirectoryIsNamed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, daemon.Config{Data: file}, access.CodeUnavailable, file, "not a directory")
+	refused(t, daemon.Config{Data: filepath.Join(file, "below")}, access.CodeUnavailable, file, "not a directory")
+	refused(t, daemon.Config{Data: "/proc/rutile"}, access.CodeUnavailable, "/proc/rutile", "cannot be made")
+}
