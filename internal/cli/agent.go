@@ -162,6 +162,9 @@ func (a *app) agentToken() *cobra.Command {
 	var spec api.TokenSpec
 	var ttl time.Duration
 	c := a.command("token AGENT", "Print a development token for an agent", "rutile agent token reader --server files", calling(), func(ctx context.Context, args []string) error {
+		if (spec.Server == "") == (spec.A2A == "") {
+			return access.Errorf(access.CodeUsage, "say what the token is for: --server SERVER, --server '*' for all, or --a2a AGENT")
+		}
 		if ttl%time.Second != 0 || ttl < time.Second {
 			return access.Errorf(access.CodeUsage, "--ttl %s: give whole seconds, for example 5m", ttl)
 		}

@@ -109,7 +109,7 @@ func TestHelp(t *testing.T) {
 		}
 		list, _, _ = strings.Cut(list, "\n\n")
 		for line := range strings.Lines(list) {
-			if word := strings.Fields(line)[0]; word != "help" && word != "completion" {
+			if word := strings.Fields(line)[0]; word != "help" {
 				walk(append(path[:len(path):len(path)], word))
 			}
 		}
