@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"time"
 )
 
 // Writer gives tests the database itself, to do what only an accident or an
@@ -32,3 +33,6 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 	_, know, err := p.GetVersions(ctx)
 	return know, err
 }
+
+// StatementLimit reads statement_timeout.
+func StatementLimit(s string) (time.Duration, bool) { return statementLimit(s) }

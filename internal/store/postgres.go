@@ -57,7 +57,8 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) error {
 			cfg.RuntimeParams[name] = value
 		}
 	}
-	s.writer = stdlib.OpenDB(*cfg)
+	breakSilence(cfg)
+	s.writer = stdlib.OpenDB(*cfg, sound()...)
 	s.writer.SetMaxOpenConns(16)
 	s.writer.SetMaxIdleConns(8)
 	s.writer.SetConnMaxIdleTime(5 * time.Minute)
@@ -114,6 +115,8 @@ func classifyPostgres(err error) (fault, string) {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	switch {
+	case errors.As(err, &network) && network.Timeout():
+		return faultSlow, "silence"
 	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, driver.ErrBadConn),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), pgconn.SafeToRetry(err), closed(err):
 		return faultLost, "connection"
