@@ -230,6 +230,37 @@ func TestToolDiffCoversEveryMember(t *testing.T) {
 	}
 }
 
+// Approving is safe only where the diff shows every difference: a member whose
+// name looks like the path of another must not take its place.
+func TestToolDiffHidesNoMemberBehindAnother(t *testing.T) {
+	const honest = `{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"x"}}}`
+	for _, evil := range []string{
+		`{"name":"a","s":{"p":{"d":"EVIL"},"l":["x"],"":{"q":"x"}},"s.p.d":"x"}`,
+		`{"name":"a","s":{"p":{"d":"EVIL"},"p.d":"x","l":["x"],"":{"q":"x"}}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["EVIL"],"":{"q":"x"}},"s.l[0]":"x"}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["EVIL"],"l[0]":"x","":{"q":"x"}}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"EVIL"}},"s.":{"q":"x"}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"EVIL"},".q":"x"}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"EVIL"}},"s[\"\"].q":"x"}`,
+		`{"":{"name":"a"},"name":"a","s":{"p":{"d":"EVIL"},"l":["x"],"":{"q":"x"}},".s":{"p":{"d":"x"}}}`,
+	} {
+		o := open(t)
+		o.apply(filesServer)
+		for _, def := range []string{honest, evil} {
+			if _, err := o.Observe(t.Context(), "files", registry.Listing{Definitions: []registry.Definition{{Name: "a", Raw: []byte(def)}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := o.DiffTool("files", "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := fmt.Sprint(d.Fields); !strings.Contains(text, "EVIL") || d.State != registry.ToolChanged {
+			t.Errorf("the diff of %s is %s", evil, text)
+		}
+	}
+}
+
 func TestToolDiffOfLongTextsStaysBounded(t *testing.T) {
 	o := open(t)
 	o.apply(filesServer)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -109,7 +110,7 @@ func leaves(def []byte) (map[string]leaf, error) {
 		if v.Len() > 0 && v.Kind() == rawjson.Object {
 			for k, m := range v.Members() {
 				key, _ := k.Str()
-				walk(strings.TrimPrefix(path+"."+key, "."), m)
+				walk(member(path, key), m)
 			}
 			return
 		}
@@ -129,6 +130,20 @@ func leaves(def []byte) (map[string]leaf, error) {
 	}
 	walk("", v)
 	return out, nil
+}
+
+// member is the path of a member. A key that could be read as more than one step
+// is quoted, so that no member is shown, or hidden, as another.
+func member(path, key string) string {
+	plain := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-$", r) }
+	switch {
+	case key == "" || strings.TrimFunc(key, plain) != "":
+		return path + "[" + strconv.Quote(key) + "]"
+	case path == "":
+		return key
+	default:
+		return path + "." + key
+	}
 }
 
 // Visible spells out every character a reader does not see: \u{200b}. A line
