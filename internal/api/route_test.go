@@ -19,6 +19,7 @@ import (
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/registry"
 )
 
 const secretValue = "a-secret-of-some-length"
@@ -134,6 +135,36 @@ func TestStateConflictsAreConflicts(t *testing.T) {
 	r.ok("POST", "/api/v1/agents/reader/suspend", "{}")
 	if a := r.do("POST", "/api/v1/agents/reader/token", `{"server":"files"}`); a.status != http.StatusForbidden {
 		t.Errorf("a token for a suspended agent: %d %s", a.status, a.body)
+	}
+}
+
+// Whoever approves says what was reviewed: without it the gateway would pin
+// whatever its server lists by then.
+func TestApprovalNamesWhatWasReviewed(t *testing.T) {
+	r := newRig(t)
+	r.apply(manifestOf("files"))
+	for _, l := range [][]registry.Definition{nil, {{Name: "read", Raw: []byte(`{"name":"read","inputSchema":{"type":"object"}}`)}}} {
+		if _, err := r.d.Admin.Observe(t.Context(), "files", registry.Listing{Definitions: l}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tool := func() (x api.Tool) {
+		if err := json.Unmarshal([]byte(r.ok("GET", "/api/v1/tools/files/show?name=read", "")), &x); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	for body, want := range map[string]int{
+		`{"name":"read"}`: http.StatusBadRequest, `{"name":"read","digest":""}`: http.StatusBadRequest,
+		`{"name":"read","digest":"sha256:00"}`: http.StatusConflict,
+	} {
+		if a := r.do("POST", "/api/v1/tools/files/approve", body); a.status != want || tool().Callable {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	r.ok("POST", "/api/v1/tools/files/approve", `{"name":"read","digest":"`+tool().SeenDigest+`"}`)
+	if !tool().Callable {
+		t.Error("what was reviewed is not approved")
 	}
 }
 
