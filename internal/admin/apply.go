@@ -49,6 +49,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 				continue
 			}
 			it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
+			it.warn(next.Set.Warnings())
 		}
 		return p.draft, nil
 	}
@@ -147,6 +148,18 @@ func (it *Item) decide(exists bool, before, after any) bool {
 
 func (it *Item) note(format string, args ...any) {
 	it.Notes = append(it.Notes, fmt.Sprintf(format, args...))
+}
+
+// warn notes what is suspicious about the policies the object stands for.
+func (it *Item) warn(warnings policy.Problems) {
+	for _, w := range warnings {
+		switch {
+		case it.Kind == kindPolicy && w.Policy == it.ID:
+			it.note("%s: %s", w.Place(), w.Message)
+		case it.Kind == kindAgent && w.Policy == "allow."+it.ID:
+			it.note("%s", w.Message)
+		}
+	}
 }
 
 // defaultLife is how long an agent lives whose manifest names no end: until its

@@ -554,6 +554,38 @@ func TestWhatDoesNotExistYetIsAcceptedWithANote(t *testing.T) {
 	}
 }
 
+// A policy that cannot match anything yet applies, because its server may list
+// the tool later; whoever applies it reads that it guards nothing now.
+func TestPolicyThatMatchesNothingYetIsAppliedWithANote(t *testing.T) {
+	o := open(t)
+	o.apply(filesServer)
+	o.listing("files", "read", "Read.")
+	const text = `kind: Agent
+id: a
+owner: t
+tools: ["files/write_*"]
+---
+kind: Policy
+id: guard
+cedar: |
+  forbid (principal, action == Mcp::Action::"files/raed", resource)
+  when { context.input.tag like "x*" };
+`
+	diff, err := o.Diff(t.Context(), doc(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "items of diff and apply", diff.Items, o.apply(text).Items)
+	notes := strings.Join(append(diff.Items[0].Notes, diff.Items[1].Notes...), "\n")
+	for _, w := range []string{`"files/write_*" covers none of the approved tools`, `m.yaml:9:1: server "files" has no approved tool "raed"`} {
+		if !strings.Contains(notes, w) {
+			t.Errorf("no note says %q:\n%s", w, notes)
+		}
+	}
+	_, err = o.Apply(t.Context(), ann, doc("kind: Policy\nid: g\ncedar: |\n  forbid (principal, action in Mcp::Action::\"raed\", resource);\n"), false)
+	hasCode(t, "a group that is none", err, access.CodeInvalid, `m.yaml:4`, "unknown action `raed`")
+}
+
 func TestSettingsThatAreNoSecretsPass(t *testing.T) {
 	open(t).apply(`kind: Server
 id: s
