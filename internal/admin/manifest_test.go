@@ -615,3 +615,31 @@ func TestHostileYAMLTakesLinearTime(t *testing.T) {
 		}
 	}
 }
+
+// A list nobody could mean is one mistake, before anything is done for each entry.
+func TestEndlessListsAreRefused(t *testing.T) {
+	const n = 20_000
+	entries := func(format, between string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format+between, i)
+		}
+		return b.String()
+	}
+	for _, text := range []string{
+		"kind: Team\nid: a\nmembers:\n" + entries("- m%d", "\n"),
+		"kind: Agent\nid: a\nowner: t\ntools:\n" + entries("- s/m%d", "\n"),
+		"kind: Agent\nid: a\nowner: t\nkeys:\n" + entries("- file: m%d", "\n"),
+		"kind: Server\nid: a\nowner: t\ntransport: {stdio: {command: x, args: [" + entries("m%d", ",") + "]}}\n",
+		"kind: Server\nid: a\nowner: t\ntransport: {stdio: {command: x, env: {" + entries("M%d: x", ",") + "}}}\n",
+		"kind: Server\nid: a\nowner: t\ntransport: {http: {url: http://127.0.0.1:9, headers: {" + entries("M%d: x", ",") + "}}}\n",
+		"kind: Team\nid: a\n" + entries("m%d: x", "\n"),
+	} {
+		_, err := admin.ParseReader("m.yaml", t.TempDir(), strings.NewReader(text))
+		hasCode(t, text[:60], err, access.CodeInvalid)
+		if ps := admin.ProblemsOf(err); !strings.Contains(ps[0].Msg, " than ") && !strings.Contains(ps[0].Msg, "at most 16") || len(ps) > 4 {
+			t.Errorf("%q are %d mistakes, the first %v", text[:60], len(ps), ps[0])
+		}
+	}
+	open(t).apply("kind: Team\nid: a\nmembers:\n" + strings.Join(strings.SplitAfter(entries("- m%d", "\n"), "\n")[:10_000], ""))
+}
