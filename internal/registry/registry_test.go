@@ -383,6 +383,11 @@ func TestAgentExpiresAtTheEndOfItsDay(t *testing.T) {
 	if err := registry.Usable(a, day); access.CodeOf(err) != access.CodeDenied || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("at: %v", err)
 	}
+	a.Expires = time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC) // as "expires: 2027-06-30" is kept
+	if err := registry.Usable(a, a.Expires); err == nil || !strings.Contains(err.Error(), "at the end of 2027-06-30;") {
+		t.Errorf("the day is not the manifest's: %v", err)
+	}
+	a.Expires = day
 	want(t, "status", registry.AgentStatus(a, day.In(time.FixedZone("", -12*3600))), registry.AgentExpired)
 	a.Expires = time.Time{}
 	if registry.Usable(a, day) == nil {
