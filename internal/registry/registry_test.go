@@ -268,7 +268,7 @@ func TestWhatCannotBeJudgedIsRefusedAndCountsAsMissing(t *testing.T) {
 }
 
 func TestNamesThatCouldBeAnotherActionAreRefused(t *testing.T) {
-	for _, name := range []string{"", "prompts/x", "resources/read", "requests/sampling", "#prompt/x", "a*", "a\u200bb", "a\nb", "a\u202eb", strings.Repeat("x", 129), "\xff", "a\u00a0b", "tag\U000e0041"} {
+	for _, name := range []string{"", "prompts/x", "resources/read", "requests/sampling", "tools/list", "server/discover", "#prompt/x", "a*", "a\u200bb", "a\nb", "a\u202eb", strings.Repeat("x", 129), "\xff", "a\u00a0b", "tag\U000e0041"} {
 		if err := registry.ValidName(registry.KindTool, name); err == nil {
 			t.Errorf("%q is accepted as the name of a tool", name)
 		}
