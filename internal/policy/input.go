@@ -35,6 +35,7 @@ func inputOf(v rawjson.Value, shape *typ, trees ...*tree) (in types.Record, ok b
 
 func (c *converter) object(v rawjson.Value, shape *typ, trees []*tree, depth int) types.Record {
 	m := make(types.RecordMap)
+	c.bad = c.bad || folds(v, shape, trees)
 	for _, t := range trees {
 		if t.all {
 			for k, val := range v.Members() {
@@ -52,6 +53,31 @@ func (c *converter) object(v rawjson.Value, shape *typ, trees []*tree, depth int
 		}
 	}
 	return types.NewRecord(m)
+}
+
+// folds reports whether v has a key that differs only in case from one that is
+// read, and that the schema does not declare. Many servers take "Path" for
+// "path", so a policy that looks for one must not miss the other.
+func folds(v rawjson.Value, shape *typ, trees []*tree) bool {
+	var names []string
+	for _, t := range trees {
+		for key := range t.kids {
+			names = append(names, key)
+		}
+	}
+	if _, _, found := v.FoldsTo(names...); !found {
+		return false
+	}
+	if shape != nil {
+		for key := range shape.members {
+			names = append(names, key)
+		}
+		for key := range shape.loose {
+			names = append(names, key)
+		}
+	}
+	_, _, found := v.FoldsTo(names...)
+	return found
 }
 
 // member converts one member; null and missing are absent.

@@ -76,7 +76,7 @@ func TestArgumentsKeepTheirExactValue(t *testing.T) {
 		{``, `context.input == {}`, `"{}"`, "error"},
 		{``, `context.input == {a: [true, false], "b c": {d: "e"}}`, `{"a":[false,true,true],"b c":{"d":"e"}}`, "true"},
 		// Only exact keys are read.
-		{``, `context.input has path`, `{"Path":1,"path ":1,"p\u0061th\u0000":1}`, "false"},
+		{``, `context.input has path`, `{"path ":1,"p\u0061th\u0000":1}`, "false"},
 		{``, `context.input.path == "a"`, `{"p\u0061th":"\u0061"}`, "true"},
 		{``, `context.input.a.b.c`, `{"a":{"b":{"c":true,"d":1e-9}}}`, "true"},
 		{``, `context.input.a.b.c`, `{"a":{"b":"c"}}`, "error"},
@@ -87,6 +87,38 @@ func TestArgumentsKeepTheirExactValue(t *testing.T) {
 		if got := holds(t, tt.schema, tt.condition, tt.arguments); got != tt.want {
 			t.Errorf("%s over %s: %s, want %s", tt.condition, tt.arguments, got, tt.want)
 		}
+	}
+}
+
+// Many servers take "Path" for "path": a policy that looks for one errs, and so
+// denies, where it finds the other. Only a schema can say that they are two.
+func TestKeyInAnotherCaseEvadesNoCondition(t *testing.T) {
+	two := `{"type":"object","properties":{"Path":{"type":"string"},"o":{"type":"object","properties":{"PATH":{"type":"string"},"path":{"type":"string"},"$x":{}}}}}`
+	for _, tt := range []struct{ schema, condition, arguments, want string }{
+		{``, `context.input has path`, `{"Path":1}`, "error"},
+		{``, `context.input has path`, `{"PATH":1,"path":1}`, "error"},
+		{``, `context.input has path`, `{"p\u0041th":1}`, "error"},
+		{``, `context.input has kin`, `{"\u212ain":1}`, "error"},
+		{``, `context.input has o && context.input.o has path`, `{"o":{"Path":1}}`, "error"},
+		{``, `context.input has o && context.input.o has path`, `{"O":{"path":1}}`, "error"},
+		{``, `context.input == {} && context.input has path`, `{"Path":1}`, "error"},
+		{``, `context.input has o && context.input.o has path`, `{"o":{"x":1},"Path":1}`, "false"},
+		{``, `context.input has x || true`, `{"Path":1}`, "true"},
+		{two, `context.input has path`, `{"Path":"a"}`, "false"},
+		{two, `context.input has o && context.input.o has path`, `{"o":{"PATH":"a"}}`, "false"},
+		{two, `context.input has o && context.input.o has path`, `{"o":{"Path":"a"}}`, "error"},
+		{two, `context.input has o && context.input.o has path`, `{"o":{"PATH":"a","$X":1}}`, "error"},
+	} {
+		if got := holds(t, tt.schema, tt.condition, tt.arguments); got != tt.want {
+			t.Errorf("%s over %s: %s, want %s", tt.condition, tt.arguments, got, tt.want)
+		}
+	}
+	set := compile(t, policy.Catalog{}, `permit (principal, action, resource);
+forbid (principal, action, resource) when { context has input && context.input has path && context.input.path like "*/.*" };`)
+	q := query(t, "bot", "s", "hello", `{"Path":"/a/.ssh"}`)
+	q.Tool.Kind = access.KindPrompt
+	if v := set.Evaluate(q); v.Outcome != access.Deny || len(v.Errors) != 1 {
+		t.Errorf("the argument of a prompt: %+v", v)
 	}
 }
 
