@@ -116,6 +116,22 @@ func TestEmptyFirstListingIsTheBaseline(t *testing.T) {
 	want(t, "after an empty baseline", w.list(tool("late", "x")), map[string]registry.ChangeKind{"late": registry.ChangeNew})
 }
 
+func TestKindWithheldAtFirstIsNotApprovedLater(t *testing.T) {
+	for after, state := range map[time.Duration]registry.ToolState{time.Hour: registry.ToolApproved, time.Hour + 1: registry.ToolPending} {
+		w := newWorld(t, registry.ServerSanctioned)
+		w.list(tool("a", "x"))
+		l := registry.Listing{Kind: registry.KindPrompt, Definitions: []registry.Definition{{Name: "p", Raw: []byte(`{"name":"p"}`)}}}
+		o, err := registry.Observe(w.view(), "files", l, w.now.Add(after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, after.String(), o.Tools[0].State, state)
+		if o.Server == nil || o.Server.Baseline[registry.KindPrompt].IsZero() {
+			t.Error("the baseline is still open")
+		}
+	}
+}
+
 func TestListingBeforeSanctionApprovesNothing(t *testing.T) {
 	for _, s := range []registry.ServerState{registry.ServerDiscovered, registry.ServerTriaged, registry.ServerQuarantined, registry.ServerBlocked, registry.ServerRetired, registry.ServerDeprecated, "made-up", ""} {
 		w := newWorld(t, s)
