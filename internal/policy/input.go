@@ -105,7 +105,7 @@ func (c *converter) member(m types.RecordMap, key string, v rawjson.Value, shape
 // value converts v, or notes that it cannot and returns nil.
 func (c *converter) value(v rawjson.Value, shape *typ, trees []*tree, depth int) types.Value {
 	c.nodes++
-	if c.bad || c.nodes > maxInputNodes || depth > maxInputDepth {
+	if c.bad || c.nodes > maxInputNodes || depth > maxInputDepth || !shape.takes(v.Kind()) {
 		c.bad = true
 		return nil
 	}
@@ -126,6 +126,27 @@ func (c *converter) value(v rawjson.Value, shape *typ, trees []*tree, depth int)
 	default:
 		c.bad = true
 		return nil
+	}
+}
+
+// takes reports whether a value of this JSON type can be what the schema declares.
+// In Cedar "5" == 5 is false and no error, so that a value of another type would
+// pass a condition its server may still take it to meet.
+func (t *typ) takes(k rawjson.Kind) bool {
+	if t == nil {
+		return true
+	}
+	switch t.kind {
+	case kindString:
+		return k == rawjson.String
+	case kindLong, kindDecimal:
+		return k == rawjson.Number
+	case kindBool:
+		return k == rawjson.True || k == rawjson.False
+	case kindSet:
+		return k == rawjson.Array
+	default:
+		return k == rawjson.Object
 	}
 }
 
