@@ -85,13 +85,17 @@ func (c *converter) member(m types.RecordMap, key string, v rawjson.Value, shape
 	if !v.Exists() || v.Kind() == rawjson.Null || c.bad {
 		return
 	}
-	below := make([]*tree, 0, len(trees))
+	below, read := make([]*tree, 0, len(trees)), false
 	for _, t := range trees {
 		if t.all {
-			below = append(below, t)
+			below, read = append(below, t), true
 		} else if k := t.kids[key]; k != nil {
-			below = append(below, k)
+			below, read = append(below, k), read || k.all || k.kids != nil
 		}
+	}
+	if !read { // it is there, and nobody looks at it
+		m[types.String(key)] = types.True
+		return
 	}
 	var s *typ
 	if shape != nil && shape.kind == kindRecord {

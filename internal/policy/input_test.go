@@ -48,13 +48,13 @@ func TestArgumentsKeepTheirExactValue(t *testing.T) {
 		{``, `context.input.n == decimal("-922337203685477.5808")`, `{"n":-922337203685477.5808}`, "true"},
 		{``, `context.input.n == 9223372036854775807`, `{"n":9223372036854775807}`, "true"},
 		// Nothing is rounded: what does not fit cannot be judged.
-		{``, `context.input has n`, `{"n":922337203685477.5808}`, "error"},
-		{``, `context.input has n`, `{"n":9223372036854775808}`, "error"},
-		{``, `context.input has n`, `{"n":0.00001}`, "error"},
-		{``, `context.input has n`, `{"n":1e1001}`, "error"},
-		{``, `context.input has n`, `{"n":1e-1001}`, "error"},
-		{``, `context.input has n`, `{"n":1e99999999999999999999}`, "error"},
-		{``, `context.input has n`, `{"n":[1,[2,{"x":1e-9}]]}`, "error"},
+		{``, `context.input.n == 0`, `{"n":922337203685477.5808}`, "error"},
+		{``, `context.input.n == 0`, `{"n":9223372036854775808}`, "error"},
+		{``, `context.input.n == 0`, `{"n":0.00001}`, "error"},
+		{``, `context.input.n == 0`, `{"n":1e1001}`, "error"},
+		{``, `context.input.n == 0`, `{"n":1e-1001}`, "error"},
+		{``, `context.input.n == 0`, `{"n":1e99999999999999999999}`, "error"},
+		{``, `context.input.n == 0`, `{"n":[1,[2,{"x":1e-9}]]}`, "error"},
 		// The schema's type wins where it can be met exactly.
 		{typed, `context.input.d == decimal("5.0")`, `{"d":5}`, "true"},
 		{typed, `context.input.d.lessThan(decimal("5.1"))`, `{"d":5}`, "true"},
@@ -138,7 +138,7 @@ func TestArgumentOfAnotherTypeMeetsNoCondition(t *testing.T) {
 		{`context.input.l.contains("5")`, `{"l":[5]}`, "error"},
 		{`context.input has o && context.input.o has s`, `{"o":"s"}`, "error"},
 		{`context.input has o && context.input.o has s && context.input.o.s == "x"`, `{"o":{"s":["x"]}}`, "error"},
-		{`context.input has s`, `{"s":1}`, "error"},
+		{`context.input has s`, `{"s":1}`, "true"}, // it is there, whatever it is
 		{`context.input has n`, `{"n":null}`, "false"},
 		{`context.input.n == "x"`, `{"n":"x"}`, "true"},
 		{`context.input.u == 5`, `{"u":"5"}`, "false"}, // the schema allows either
@@ -150,11 +150,34 @@ func TestArgumentOfAnotherTypeMeetsNoCondition(t *testing.T) {
 	}
 }
 
+// A guard asks whether an argument is there. Values nobody looks at, however odd,
+// must not make it err: a rule about paths would deny every call with a longitude.
+func TestGuardReadsNoValue(t *testing.T) {
+	const odd = `"lat":37.566535,"big":1e99,"l":[1e-9]`
+	for _, tt := range []struct{ condition, arguments, want string }{
+		{`context has input && context.input has path && context.input.path like "*/.*"`, `{"path":"/a/.b",` + odd + `}`, "true"},
+		{`context has input && context.input has path && context.input.path like "*/.*"`, `{` + odd + `}`, "false"},
+		{`context.input has lat`, `{` + odd + `}`, "true"},
+		{`context.input has l && !(context.input has none)`, `{` + odd + `}`, "true"},
+		{`context.input has o && context.input.o has p && context.input.o.p == "x"`, `{"o":{"p":"x",` + odd + `}}`, "true"},
+		{`context.input has o && context.input.o has lat`, `{"o":{` + odd + `}}`, "true"},
+		{`context.input has o && context.input.o has p`, `{"o":"p"}`, "error"},
+		{`context.input has lat && context.input.lat > 3`, `{` + odd + `}`, "error"},
+		{`context.input has lat && context.input == {}`, `{` + odd + `}`, "error"},
+		{`context.input has lat || {i: context.input}.i has lat`, `{` + odd + `}`, "error"},
+		{`context.input has lat`, `{"lat":null}`, "false"},
+	} {
+		if got := holds(t, "", tt.condition, tt.arguments); got != tt.want {
+			t.Errorf("%s over %s: %s, want %s", tt.condition, tt.arguments, got, tt.want)
+		}
+	}
+}
+
 func TestArgumentsAreBounded(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 40) + `1` + strings.Repeat(`}`, 40)
 	wide := `{"a":[` + strings.Repeat(`1,`, 5000) + `1]}`
 	for name, arguments := range map[string]string{"deep": deep, "wide": wide} {
-		if got := holds(t, "", `context.input has a`, arguments); got != "error" {
+		if got := holds(t, "", `context.input.a != 0`, arguments); got != "error" {
 			t.Errorf("%s: %s", name, got)
 		}
 		if got := holds(t, "", `!(context.input has b)`, arguments); got != "true" {
