@@ -219,6 +219,9 @@ func (p *planner) agent(m *manifest, it *Item) {
 	if it.decide(exists, old, next) {
 		p.draft.changes.Agents[m.id] = &next
 		p.owner(next.Owner, it)
+		if registry.AgentStatus(next, p.now) == registry.AgentExpired {
+			it.note("expired at the end of %s: it cannot act until its manifest says a later day", next.Expires.AddDate(0, 0, -1).Format(time.DateOnly))
+		}
 		for _, t := range next.Tools {
 			if pat, err := policy.ParsePattern(t); err == nil && !strings.Contains(pat.Server, "*") && !p.servers[pat.Server] {
 				it.note("tools: %q covers nothing yet: server %q is not registered", t, pat.Server)

@@ -225,6 +225,8 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"tier quoted":                {agent("riskTier: \"2\"\n"), "riskTier: must be"},
 		"date":                       {agent("expires: tomorrow\n"), "expires: must be a day such as 2027-06-30"},
 		"date of no calendar":        {agent("expires: 2027-02-30\n"), "expires: must be a day"},
+		"date nothing can keep":      {agent("expires: 9999-12-31\n"), "m.yaml:4:10: expires: must be a day"},
+		"time nothing can keep":      {good + "baseline: {tool: \"9999-12-31T23:59:59-14:00\"}\n", "baseline.tool: must be a time"},
 		"date with time":             {agent("expires: 2027-02-20T10:00:00Z\n"), "expires: must be a day"},
 		"tools text":                 {agent("tools: files/*\n"), "tools: must be a list, not text"},
 		"tools without server":       {agent("tools: [read]\n"), "m.yaml:4:9: tools[0]:"},
@@ -548,9 +550,9 @@ func TestApplyShowsFullCommand(t *testing.T) {
 
 func TestWhatDoesNotExistYetIsAcceptedWithANote(t *testing.T) {
 	o := open(t)
-	p := o.apply("kind: Agent\nid: a\nowner: ghosts\ntools: [nowhere/*]\n---\nkind: Server\nid: s\nowner: ghosts\ntransport: {http: {url: http://h.example/mcp}}\ncredential: {ref: later, header: X-Key}\n")
+	p := o.apply("kind: Agent\nid: a\nowner: ghosts\nexpires: 2001-01-31\ntools: [nowhere/*]\n---\nkind: Server\nid: s\nowner: ghosts\ntransport: {http: {url: http://h.example/mcp}}\ncredential: {ref: later, header: X-Key}\n")
 	notes := strings.Join(append(p.Items[0].Notes, append(p.Items[1].Notes, p.Items[1].Dangers...)...), "\n")
-	for _, w := range []string{`owner "ghosts" is not a registered team`, `server "nowhere" is not registered`, `credential "later" is not stored yet`, "without encryption"} {
+	for _, w := range []string{`owner "ghosts" is not a registered team`, `server "nowhere" is not registered`, "expired at the end of 2001-01-31", `credential "later" is not stored yet`, "without encryption"} {
 		if !strings.Contains(notes, w) {
 			t.Errorf("no note says %q:\n%s", w, notes)
 		}
