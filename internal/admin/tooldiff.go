@@ -24,7 +24,10 @@ type ToolDiff struct {
 	Spelling bool               `json:"spelling,omitempty"` // only whitespace, key order or escapes differ
 	Fields   []FieldDiff        `json:"fields,omitempty"`
 	Class    registry.ToolClass `json:"class"`    // that counts now
-	Proposed registry.ToolClass `json:"proposed"` // that approving would accept
+	Proposed registry.ToolClass `json:"proposed"` // that approving makes count
+	// Suggested is what the definition suggests by itself, where a person has said
+	// another class or a lower tier: whoever approves is asked to look again.
+	Suggested *registry.ToolClass `json:"suggested,omitempty"`
 }
 
 // FieldDiff is one member of a definition that differs. Text has its hidden
@@ -53,7 +56,8 @@ func (a *Admin) DiffTool(server, name string) (ToolDiff, error) {
 	if err != nil {
 		return ToolDiff{}, err
 	}
-	d := ToolDiff{Server: server, Name: name, State: t.State, Pinned: t.PinDigest, Seen: t.SeenDigest, Class: cur.View.Class(t), Proposed: t.Class}
+	d := ToolDiff{Server: server, Name: name, State: t.State, Pinned: t.PinDigest, Seen: t.SeenDigest, Class: cur.View.Class(t)}
+	d.Proposed = d.Class
 	before, err := leaves(t.Pinned)
 	if err != nil {
 		return ToolDiff{}, err
@@ -65,8 +69,13 @@ func (a *Admin) DiffTool(server, name string) (ToolDiff, error) {
 	if len(t.Seen) == 0 {
 		return d, nil // nothing was listed since the pin was restored
 	}
+	if next, err := registry.Approve(t, "", a.now()); err == nil {
+		d.Proposed = cur.View.Class(next)
+	}
 	if def, err := rawjson.Parse(t.Seen, rawjson.Limits{Bytes: registry.MaxDefinition}); err == nil {
-		d.Proposed = registry.ProposeClass(t.Kind(), def)
+		if c := registry.ProposeClass(t.Kind(), def); c.Class != d.Proposed.Class || c.Tier > d.Proposed.Tier {
+			d.Suggested = &c
+		}
 	}
 	d.Spelling = t.PinDigest == t.SeenDigest && !bytes.Equal(t.Pinned, t.Seen)
 	all := maps.Clone(before)

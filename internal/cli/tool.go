@@ -148,9 +148,14 @@ func (a *app) writeDiff(w io.Writer, d admin.ToolDiff) {
 			fmt.Fprintf(w, "  - %s\n  + %s\n", indented(f.Before), indented(f.After))
 		}
 	}
-	if differs(d) {
-		fmt.Fprintf(w, "\napproving makes it class %s, tier %d\nrutile tool approve %s %s --digest %s\n", cell(d.Proposed.Class), d.Proposed.Tier, shellWord(cell(d.Server)), shellWord(cell(d.Name)), cell(d.Seen))
+	if !differs(d) || d.State != registry.ToolPending && d.State != registry.ToolChanged {
+		return
 	}
+	fmt.Fprintf(w, "\napproving makes it class %s, tier %d\n", cell(d.Proposed.Class), d.Proposed.Tier)
+	if s := d.Suggested; s != nil {
+		fmt.Fprintf(w, "that is what a person said before; by itself the definition suggests --class %s --tier %d\n", cell(s.Class), s.Tier)
+	}
+	fmt.Fprintf(w, "rutile tool approve %s %s --digest %s\n", shellWord(cell(d.Server)), shellWord(cell(d.Name)), cell(d.Seen))
 }
 
 // marksItself reports whether a text holds the marks of removed and added words
