@@ -49,6 +49,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 				continue
 			}
 			it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
+			it.warn(next.Set.Warnings())
 		}
 		return p.draft, nil
 	}
@@ -149,6 +150,18 @@ func (it *Item) note(format string, args ...any) {
 	it.Notes = append(it.Notes, fmt.Sprintf(format, args...))
 }
 
+// warn notes what is suspicious about the policies the object stands for.
+func (it *Item) warn(warnings policy.Problems) {
+	for _, w := range warnings {
+		switch {
+		case it.Kind == kindPolicy && w.Policy == it.ID:
+			it.note("%s: %s", w.Place(), w.Message)
+		case it.Kind == kindAgent && w.Policy == "allow."+it.ID:
+			it.note("%s", w.Message)
+		}
+	}
+}
+
 // defaultLife is how long an agent lives whose manifest names no end: until its
 // next recertification (discovery.md section 19).
 func defaultLife(tier int) int {
@@ -206,6 +219,9 @@ func (p *planner) agent(m *manifest, it *Item) {
 	if it.decide(exists, old, next) {
 		p.draft.changes.Agents[m.id] = &next
 		p.owner(next.Owner, it)
+		if registry.AgentStatus(next, p.now) == registry.AgentExpired {
+			it.note("expired at the end of %s: it cannot act until its manifest says a later day", next.Expires.AddDate(0, 0, -1).Format(time.DateOnly))
+		}
 		for _, t := range next.Tools {
 			if pat, err := policy.ParsePattern(t); err == nil && !strings.Contains(pat.Server, "*") && !p.servers[pat.Server] {
 				it.note("tools: %q covers nothing yet: server %q is not registered", t, pat.Server)

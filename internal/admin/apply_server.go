@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"net/url"
@@ -90,6 +91,11 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	if s := next.Transport.Stdio; s != nil {
 		it.Runs = append([]string{s.Command}, s.Args...)
 		it.Dangers = dangers(it.Runs)
+		for _, name := range keysOf(s.Env) {
+			if steers(name) {
+				it.Dangers = append(it.Dangers, fmt.Sprintf("sets %s=%s, which changes what the command runs", name, s.Env[name]))
+			}
+		}
 	}
 	if h := next.Transport.HTTP; h != nil && strings.HasPrefix(h.URL, "http:") && !loopback(h.URL) {
 		it.Dangers = append(it.Dangers, "is reached without encryption: everything, its credential too, can be read on the way")
@@ -103,6 +109,16 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	if next.Pinning == registry.PinningObserve {
 		it.Dangers = append(it.Dangers, "pinning: observe lets changed and new definitions pass")
 	}
+}
+
+// steers reports whether a variable makes a program load or run something else
+// than its command line says.
+func steers(name string) bool {
+	return strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") || strings.EqualFold(name, "npm_config_registry") ||
+		slices.Contains([]string{
+			"NODE_OPTIONS", "NODE_PATH", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "BASH_ENV", "ENV", "SHELLOPTS", "IFS",
+			"PERL5OPT", "PERL5LIB", "RUBYOPT", "RUBYLIB", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "DOTNET_STARTUP_HOOKS",
+		}, name)
 }
 
 func loopback(raw string) bool {

@@ -126,7 +126,7 @@ func catalog(v *registry.View) policy.Catalog {
 			if err != nil {
 				words = []string{class.Class} // policy counts an unknown class as every class
 			}
-			c.Tools = append(c.Tools, policy.ToolInfo{Server: s.ID, Name: t.Bare(), Kind: kind, Classes: words, InputSchema: inputSchema(t.Pinned)})
+			c.Tools = append(c.Tools, policy.ToolInfo{Server: s.ID, Name: t.Bare(), Kind: kind, Classes: words, Tier: class.Tier, InputSchema: inputSchema(t.Pinned)})
 		}
 	}
 	for _, a := range v.Agents() {

@@ -137,6 +137,9 @@ func (o object) choice(key string, words ...string) string {
 	return s
 }
 
+// maxYear is the last year every form we keep times in can hold with the day after.
+const maxYear = 9998
+
 // date reads a day; the time is the end of it, UTC.
 func (o object) date(key string) time.Time {
 	n := o.members[key]
@@ -144,7 +147,7 @@ func (o object) date(key string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.DateOnly, n.Value)
-	if n.Kind != yaml.ScalarNode || err != nil || t.Year() < 2000 {
+	if n.Kind != yaml.ScalarNode || err != nil || t.Year() < 2000 || t.Year() > maxYear {
 		o.fail(key, "must be a day such as 2027-06-30")
 		return time.Time{}
 	}

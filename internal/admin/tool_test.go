@@ -157,6 +157,52 @@ func TestClassSetAtApprovalSurvivesDrift(t *testing.T) {
 	hasCode(t, "unknown class", err, access.CodeInvalid)
 }
 
+// The diff says the class that approving leads to, whoever set it, and what the
+// definition suggests where a person once said something milder.
+func TestToolDiffSaysTheClassThatWillCount(t *testing.T) {
+	o := open(t)
+	o.apply(strings.Replace(filesServer, "state: sanctioned", "dataScopes: [source:docs]\nclasses: {\"said_*\": {class: read, tier: 1}}\nstate: sanctioned", 1))
+	o.listing("files")
+	see := func(annotations string) {
+		t.Helper()
+		var l registry.Listing
+		for _, name := range []string{"fresh", "said_first", "set"} {
+			l.Definitions = append(l.Definitions, registry.Definition{Name: name, Raw: fmt.Appendf(nil, `{"name":%q,"annotations":{%s,"openWorldHint":false}}`, name, annotations)})
+		}
+		if _, err := o.Observe(t.Context(), "files", l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	approve := func(name string, class *registry.ToolClass) {
+		t.Helper()
+		d, err := o.DiffTool("files", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := o.ApproveTool(t.Context(), ann, "files", name, admin.Approval{Digest: d.Seen, Class: class}); err != nil {
+			t.Fatal(err)
+		}
+		tool, _ := o.Current().View.Tool("files", name)
+		if class == nil {
+			equal(t, name+", said and done", o.Current().View.Class(tool), d.Proposed)
+		}
+	}
+	see(`"readOnlyHint":true`)
+	approve("fresh", nil)
+	approve("said_first", nil)
+	approve("set", &registry.ToolClass{Class: "read", Tier: 0})
+	see(`"destructiveHint":true`)
+	worst := &registry.ToolClass{Class: "destroy", Tier: 3}
+	for name, want := range map[string]*registry.ToolClass{"fresh": nil, "said_first": worst, "set": worst} {
+		d, err := o.DiffTool("files", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, name+", suggested", d.Suggested, want)
+		approve(name, nil)
+	}
+}
+
 func TestToolDiffShowsWordsAndHiddenCharacters(t *testing.T) {
 	o := open(t)
 	o.apply(filesServer)
@@ -227,6 +273,37 @@ func TestToolDiffCoversEveryMember(t *testing.T) {
 	}
 	if !d.Spelling || len(d.Fields) != 0 || d.State != registry.ToolApproved {
 		t.Errorf("spelling only: %+v", d)
+	}
+}
+
+// Approving is safe only where the diff shows every difference: a member whose
+// name looks like the path of another must not take its place.
+func TestToolDiffHidesNoMemberBehindAnother(t *testing.T) {
+	const honest = `{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"x"}}}`
+	for _, evil := range []string{
+		`{"name":"a","s":{"p":{"d":"EVIL"},"l":["x"],"":{"q":"x"}},"s.p.d":"x"}`,
+		`{"name":"a","s":{"p":{"d":"EVIL"},"p.d":"x","l":["x"],"":{"q":"x"}}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["EVIL"],"":{"q":"x"}},"s.l[0]":"x"}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["EVIL"],"l[0]":"x","":{"q":"x"}}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"EVIL"}},"s.":{"q":"x"}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"EVIL"},".q":"x"}}`,
+		`{"name":"a","s":{"p":{"d":"x"},"l":["x"],"":{"q":"EVIL"}},"s[\"\"].q":"x"}`,
+		`{"":{"name":"a"},"name":"a","s":{"p":{"d":"EVIL"},"l":["x"],"":{"q":"x"}},".s":{"p":{"d":"x"}}}`,
+	} {
+		o := open(t)
+		o.apply(filesServer)
+		for _, def := range []string{honest, evil} {
+			if _, err := o.Observe(t.Context(), "files", registry.Listing{Definitions: []registry.Definition{{Name: "a", Raw: []byte(def)}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := o.DiffTool("files", "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := fmt.Sprint(d.Fields); !strings.Contains(text, "EVIL") || d.State != registry.ToolChanged {
+			t.Errorf("the diff of %s is %s", evil, text)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -23,7 +24,10 @@ type ToolDiff struct {
 	Spelling bool               `json:"spelling,omitempty"` // only whitespace, key order or escapes differ
 	Fields   []FieldDiff        `json:"fields,omitempty"`
 	Class    registry.ToolClass `json:"class"`    // that counts now
-	Proposed registry.ToolClass `json:"proposed"` // that approving would accept
+	Proposed registry.ToolClass `json:"proposed"` // that approving makes count
+	// Suggested is what the definition suggests by itself, where a person has said
+	// another class or a lower tier: whoever approves is asked to look again.
+	Suggested *registry.ToolClass `json:"suggested,omitempty"`
 }
 
 // FieldDiff is one member of a definition that differs. Text has its hidden
@@ -52,7 +56,8 @@ func (a *Admin) DiffTool(server, name string) (ToolDiff, error) {
 	if err != nil {
 		return ToolDiff{}, err
 	}
-	d := ToolDiff{Server: server, Name: name, State: t.State, Pinned: t.PinDigest, Seen: t.SeenDigest, Class: cur.View.Class(t), Proposed: t.Class}
+	d := ToolDiff{Server: server, Name: name, State: t.State, Pinned: t.PinDigest, Seen: t.SeenDigest, Class: cur.View.Class(t)}
+	d.Proposed = d.Class
 	before, err := leaves(t.Pinned)
 	if err != nil {
 		return ToolDiff{}, err
@@ -64,8 +69,13 @@ func (a *Admin) DiffTool(server, name string) (ToolDiff, error) {
 	if len(t.Seen) == 0 {
 		return d, nil // nothing was listed since the pin was restored
 	}
+	if next, err := registry.Approve(t, "", a.now()); err == nil {
+		d.Proposed = cur.View.Class(next)
+	}
 	if def, err := rawjson.Parse(t.Seen, rawjson.Limits{Bytes: registry.MaxDefinition}); err == nil {
-		d.Proposed = registry.ProposeClass(t.Kind(), def)
+		if c := registry.ProposeClass(t.Kind(), def); c.Class != d.Proposed.Class || c.Tier > d.Proposed.Tier {
+			d.Suggested = &c
+		}
 	}
 	d.Spelling = t.PinDigest == t.SeenDigest && !bytes.Equal(t.Pinned, t.Seen)
 	all := maps.Clone(before)
@@ -109,7 +119,7 @@ func leaves(def []byte) (map[string]leaf, error) {
 		if v.Len() > 0 && v.Kind() == rawjson.Object {
 			for k, m := range v.Members() {
 				key, _ := k.Str()
-				walk(strings.TrimPrefix(path+"."+key, "."), m)
+				walk(member(path, key), m)
 			}
 			return
 		}
@@ -129,6 +139,20 @@ func leaves(def []byte) (map[string]leaf, error) {
 	}
 	walk("", v)
 	return out, nil
+}
+
+// member is the path of a member. A key that could be read as more than one step
+// is quoted, so that no member is shown, or hidden, as another.
+func member(path, key string) string {
+	plain := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-$", r) }
+	switch {
+	case key == "" || strings.TrimFunc(key, plain) != "":
+		return path + "[" + strconv.Quote(key) + "]"
+	case path == "":
+		return key
+	default:
+		return path + "." + key
+	}
 }
 
 // Visible spells out every character a reader does not see: \u{200b}. A line

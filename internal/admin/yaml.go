@@ -122,6 +122,10 @@ func (d *decoder) object(n *yaml.Node, path string, known ...string) object {
 		d.fail(n, path, "must be a mapping (key: value), not %s", what(n))
 		return o
 	}
+	if len(n.Content) > 2*maxEntries {
+		d.fail(n, path, "has more than %d entries", maxEntries)
+		return o
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		if k.Kind != yaml.ScalarNode {
@@ -194,8 +198,11 @@ func (d *decoder) text(n *yaml.Node, field string) string {
 	return ""
 }
 
-// maxText bounds one line of text of a manifest.
-const maxText = 16 << 10
+// Bounds of a manifest: one line of text, and the entries of one list or mapping.
+const (
+	maxText    = 16 << 10
+	maxEntries = 10_000
+)
 
 // texts reads a list of lines of text.
 func (o object) texts(key string) []string {
@@ -208,6 +215,10 @@ func (o object) texts(key string) []string {
 		o.d.fail(n, field, "must be a list, not %s", what(n))
 		return nil
 	}
+	if len(n.Content) > maxEntries {
+		o.d.fail(n, field, "has more than %d entries", maxEntries)
+		return nil
+	}
 	out := make([]string, 0, len(n.Content))
 	for i, c := range n.Content {
 		out = append(out, o.d.text(c, fmt.Sprintf("%s[%d]", field, i)))
@@ -218,10 +229,12 @@ func (o object) texts(key string) []string {
 // set reads a list of texts in which nothing may be twice, sorted.
 func (o object) set(key string) []string {
 	list := o.texts(key)
+	seen := make(map[string]bool, len(list))
 	for i, s := range list {
-		if s != "" && slices.Index(list, s) < i {
+		if s != "" && seen[s] {
 			o.d.fail(o.members[key].Content[i], fmt.Sprintf("%s[%d]", join(o.path, key), i), "%q is there twice: remove one", clip(s))
 		}
+		seen[s] = true
 	}
 	slices.Sort(list)
 	return list

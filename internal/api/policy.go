@@ -57,7 +57,7 @@ func (a *API) checkPolicies(c *call) (any, error) {
 }
 
 // ExplainRequest is a made-up call to be explained. At most one of Tool,
-// Prompt, Resource and Ask is given; none asks about a method of the server.
+// Prompt, Resource, Ask and Method is given; Method asks about the server itself.
 type ExplainRequest struct {
 	Agent     string          `json:"agent"`
 	Server    string          `json:"server"`
@@ -127,8 +127,10 @@ func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
 	switch {
 	case r.Agent == "" || r.Server == "":
 		return nil, access.Errorf(access.CodeInvalid, "the request must name its agent and its server")
-	case targets > 1:
-		return nil, access.Errorf(access.CodeInvalid, "the request names more than one of tool, prompt, resource and ask")
+	case targets > 1 || targets == 1 && r.Method != "":
+		return nil, access.Errorf(access.CodeInvalid, "the request names more than one of tool, prompt, resource, ask and method")
+	case slices.Contains([]string{"tools/call", "prompts/get", "resources/read", "resources/subscribe", "completion/complete"}, r.Method):
+		return nil, access.Errorf(access.CodeInvalid, "%s is always about something: name it as tool, prompt or resource instead of method", r.Method)
 	}
 	out.Who.Actor = access.Actor{Agent: r.Agent, Attested: r.Attested == nil || *r.Attested}
 	out.Who.Task = r.Task
@@ -139,6 +141,9 @@ func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
 		v, err := rawjson.Parse(r.Arguments, rawjson.Limits{})
 		if err != nil {
 			return nil, access.Errorf(access.CodeInvalid, "the arguments: %v", err)
+		}
+		if v.Kind() != rawjson.Object {
+			return nil, access.Errorf(access.CodeInvalid, "the arguments must be an object")
 		}
 		out.Arguments = v
 	}
@@ -156,16 +161,20 @@ func Explain(view *registry.View, set *policy.Set, monitor bool, r ExplainReques
 	}
 	s := &pdp.State{View: view, Set: set, Monitor: monitor}
 	d := pdp.Decide(s, req)
-	f := pdp.GatherFacts(s, req)
-	x := set.Explain(&f.Query)
 	out := Explained{
 		Outcome: d.Outcome.String(), Class: d.Class, Reason: d.Reason, Help: d.Help, Action: req.Action(), Set: set.Digest(),
-		Permits: list(x.Verdict.Permits), Forbids: list(x.Verdict.Forbids), Errors: list(x.Verdict.Errors),
-		Determining: x.Determining, Inputs: x.Inputs, Nearest: x.Nearest, Flip: x.Flip,
+		Permits: list(d.Permits), Forbids: list(d.Forbids), Errors: list(d.Errors),
 	}
 	if d.Monitor {
 		out.Would = d.Would.String()
 	}
+	switch d.Class {
+	case access.ClassAgent, access.ClassServer, access.ClassTool, access.ClassHidden:
+		return out, nil // the registry refuses: no policy decided, and none would help
+	}
+	f := pdp.GatherFacts(s, req)
+	x := set.Explain(&f.Query)
+	out.Determining, out.Inputs, out.Nearest, out.Flip = x.Determining, x.Inputs, x.Nearest, x.Flip
 	return out, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/registry"
 )
 
 const secretValue = "a-secret-of-some-length"
@@ -134,6 +135,36 @@ func TestStateConflictsAreConflicts(t *testing.T) {
 	r.ok("POST", "/api/v1/agents/reader/suspend", "{}")
 	if a := r.do("POST", "/api/v1/agents/reader/token", `{"server":"files"}`); a.status != http.StatusForbidden {
 		t.Errorf("a token for a suspended agent: %d %s", a.status, a.body)
+	}
+}
+
+// Whoever approves says what was reviewed: without it the gateway would pin
+// whatever its server lists by then.
+func TestApprovalNamesWhatWasReviewed(t *testing.T) {
+	r := newRig(t)
+	r.apply(manifestOf("files"))
+	for _, l := range [][]registry.Definition{nil, {{Name: "read", Raw: []byte(`{"name":"read","inputSchema":{"type":"object"}}`)}}} {
+		if _, err := r.d.Admin.Observe(t.Context(), "files", registry.Listing{Definitions: l}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tool := func() (x api.Tool) {
+		if err := json.Unmarshal([]byte(r.ok("GET", "/api/v1/tools/files/show?name=read", "")), &x); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	for body, want := range map[string]int{
+		`{"name":"read"}`: http.StatusBadRequest, `{"name":"read","digest":""}`: http.StatusBadRequest,
+		`{"name":"read","digest":"sha256:00"}`: http.StatusConflict,
+	} {
+		if a := r.do("POST", "/api/v1/tools/files/approve", body); a.status != want || tool().Callable {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	r.ok("POST", "/api/v1/tools/files/approve", `{"name":"read","digest":"`+tool().SeenDigest+`"}`)
+	if !tool().Callable {
+		t.Error("what was reviewed is not approved")
 	}
 }
 
@@ -326,7 +357,9 @@ func TestSearchTimesAreReadOneWay(t *testing.T) {
 
 func TestExplainRefusesWhatItCannotMean(t *testing.T) {
 	r := newRig(t)
-	for _, body := range []string{`{}`, `{"agent":"a"}`, `{"agent":"a","server":"s","tool":"x","prompt":"y"}`, `{"agent":"a","server":"s","tool":"x","arguments":{"a":1,"a":2}}`} {
+	for _, body := range []string{`{}`, `{"agent":"a"}`, `{"agent":"a","server":"s","tool":"x","prompt":"y"}`, `{"agent":"a","server":"s","tool":"x","arguments":{"a":1,"a":2}}`,
+		`{"agent":"a","server":"s","tool":"x","arguments":[{"a":1}]}`, `{"agent":"a","server":"s","tool":"x","arguments":null}`,
+		`{"agent":"a","server":"s","method":"tools/call"}`, `{"agent":"a","server":"s","tool":"x","method":"tools/list"}`} {
 		if a := r.do("POST", "/api/v1/policies/explain", body); a.status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", body, a.status, a.body)
 		}
@@ -337,6 +370,39 @@ func TestExplainRefusesWhatItCannotMean(t *testing.T) {
 	}
 	if x.Outcome != "deny" || x.Class != access.ClassAgent || x.Action != "s/x" {
 		t.Errorf("%+v", x)
+	}
+}
+
+// Where the registry refuses, no policy decided and none would help: an
+// explanation must not send its reader to one.
+func TestExplainNamesNoPolicyWhereTheRegistryRefuses(t *testing.T) {
+	r := newRig(t)
+	r.apply("kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\ntools: [\"files/*\"]\n" + manifestOf("files", "held") +
+		"---\nkind: Policy\nid: all\ncedar: permit (principal, action, resource);\n")
+	for _, def := range []string{`{"name":"read"}`, `{"name":"read","title":"changed"}`} {
+		l := registry.Listing{Definitions: []registry.Definition{{Name: "read", Raw: []byte(def)}}}
+		if _, err := r.d.Admin.Observe(t.Context(), "files", l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.ok("POST", "/api/v1/servers/held/quarantine", "{}")
+	for body, class := range map[string]access.Class{
+		`{"agent":"nobody","server":"files","tool":"read"}`:                             access.ClassAgent,
+		`{"agent":"reader","server":"files","tool":"read","at":"2099-01-02T00:00:00Z"}`: access.ClassAgent,
+		`{"agent":"reader","server":"files","tool":"none"}`:                             access.ClassHidden,
+		`{"agent":"reader","server":"files","tool":"read"}`:                             access.ClassTool,
+		`{"agent":"reader","server":"held"}`:                                            access.ClassServer,
+		`{"agent":"reader","server":"files","tool":"read","attested":false}`:            access.ClassTool,
+		`{"agent":"reader","server":"files","attested":false}`:                          "",
+	} {
+		var x api.Explained
+		if err := json.Unmarshal([]byte(r.ok("POST", "/api/v1/policies/explain", body)), &x); err != nil {
+			t.Fatal(err)
+		}
+		named := len(x.Permits)+len(x.Forbids)+len(x.Errors)+len(x.Determining)+len(x.Nearest)+len(x.Flip) > 0
+		if x.Class != class || named != (class == "") {
+			t.Errorf("%s: %+v", body, x)
+		}
 	}
 }
 

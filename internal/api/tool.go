@@ -98,6 +98,9 @@ func (a *API) changeTool(c *call) (any, error) {
 	}
 	server, name := c.PathValue("server"), toolName(in.Kind, in.Name)
 	if verb == registry.VerbApprove {
+		if in.Digest == "" {
+			return nil, access.Errorf(access.CodeInvalid, "name the digest of the definition that was reviewed, as the diff shows it: what is listed may have changed since")
+		}
 		_, err = a.deps.Admin.ApproveTool(c.Context(), c.actor, server, name, admin.Approval{Digest: in.Digest, Class: in.Class, Reason: in.Reason})
 	} else {
 		_, err = a.deps.Admin.ChangeTool(c.Context(), c.actor, server, name, verb, in.Reason)

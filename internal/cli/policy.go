@@ -98,7 +98,7 @@ func (a *app) readDraft(paths []string) (draft, error) {
 
 func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command {
 	var live bool
-	c := a.command(verb+" PATH…", short, example, []access.Code{access.CodeFindings}, func(ctx context.Context, args []string) error {
+	c := a.command(verb+" PATH…", short, example, append(calling(), access.CodeFindings), func(ctx context.Context, args []string) error {
 		d, err := a.readDraft(args)
 		if err != nil {
 			return err
@@ -131,6 +131,18 @@ PATH is a file or directory of manifests (*.yaml), bare Cedar (*.cedar) and test
 (YAML of kind PolicyTest). Policies are checked against the agents, servers and
 tools the manifests declare; with --live against what the gateway has registered,
 its other policies included. The status is 3 if something is wrong.`
+	if test {
+		c.Long += `
+
+  kind: PolicyTest
+  given: {agent: {id: reader, tools: ["files/*"]}, tool: {classes: [read]}}
+  cases:
+    - name: hidden files are not read
+      when: {server: files, tool: read_file, arguments: {path: /srv/.env}}
+      then: {outcome: deny, by: [no-hidden-files]}
+
+docs/policy.md has the whole form.`
+	}
 	c.Flags().BoolVar(&live, "live", false, "against what the running gateway has registered")
 	return c
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -137,7 +138,7 @@ func (a *app) writeDiff(w io.Writer, d admin.ToolDiff) {
 	for _, f := range d.Fields {
 		fmt.Fprintf(w, "\n%s%s\n", cell(f.Field), map[bool]string{true: "  (hidden characters: " + strings.Join(f.Hidden, " ") + ")"}[len(f.Hidden) > 0])
 		switch {
-		case len(f.Words) > 0:
+		case len(f.Words) > 0 && !marksItself(f):
 			fmt.Fprintf(w, "  %s\n", marked(f.Words))
 		case f.Added:
 			fmt.Fprintf(w, "  + %s\n", indented(f.After))
@@ -147,9 +148,22 @@ func (a *app) writeDiff(w io.Writer, d admin.ToolDiff) {
 			fmt.Fprintf(w, "  - %s\n  + %s\n", indented(f.Before), indented(f.After))
 		}
 	}
-	if differs(d) {
-		fmt.Fprintf(w, "\napproving makes it class %s, tier %d\nrutile tool approve %s %s --digest %s\n", cell(d.Proposed.Class), d.Proposed.Tier, shellWord(cell(d.Server)), shellWord(cell(d.Name)), cell(d.Seen))
+	if !differs(d) || d.State != registry.ToolPending && d.State != registry.ToolChanged {
+		return
 	}
+	fmt.Fprintf(w, "\napproving makes it class %s, tier %d\n", cell(d.Proposed.Class), d.Proposed.Tier)
+	if s := d.Suggested; s != nil {
+		fmt.Fprintf(w, "that is what a person said before; by itself the definition suggests --class %s --tier %d\n", cell(s.Class), s.Tier)
+	}
+	fmt.Fprintf(w, "rutile tool approve %s %s --digest %s\n", shellWord(cell(d.Server)), shellWord(cell(d.Name)), cell(d.Seen))
+}
+
+// marksItself reports whether a text holds the marks of removed and added words
+// itself: marked word by word it could show what was added as removed.
+func marksItself(f admin.FieldDiff) bool {
+	return slices.ContainsFunc([]string{"[-", "-]", "{+", "+}"}, func(m string) bool {
+		return strings.Contains(f.Before, m) || strings.Contains(f.After, m)
+	})
 }
 
 // indented is a text that admin has spelled out, under a mark.
@@ -238,7 +252,9 @@ func (a *app) approve(ctx context.Context, client *api.Client, server string, na
 			if !a.quiet {
 				a.writeDiff(a.err, d)
 			}
-			one.Digest = d.Seen
+			if one.Digest = d.Seen; one.Digest == "" {
+				return access.Errorf(access.CodeConflict, "%s %q of server %q was not listed since its pin was stored, so there is nothing to approve: have its server listed first", in.Kind, name, server)
+			}
 		}
 		t, err := client.ChangeTool(ctx, server, registry.VerbApprove, one)
 		if err != nil {

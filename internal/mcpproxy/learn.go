@@ -131,21 +131,15 @@ func (p *Proxy) learn(ctx context.Context, server string) error {
 	defer func() { release(bad) }()
 	for _, name := range []string{"tools/list", "prompts/list", "resources/list", "resources/templates/list"} {
 		m := methods[name]
-		if !pr.offers(m.needs) {
-			if m.list == "tools" {
-				if err := p.catalog.Observe(ctx, server, registry.Listing{Kind: registry.KindTool}); err != nil {
-					return err
-				}
+		// What is not offered is an empty list, and the first list counts: what a
+		// server offers only later waits for a person.
+		var defs []registry.Definition
+		if pr.offers(m.needs) {
+			defs, err = p.listAll(ctx, l, pr, &exchange{method: m, d: d, relay: noRelay{}})
+			if err != nil && !errors.Is(err, errNoSuchList) { // some servers offer resources and know no templates
+				bad = brokenLink(err)
+				return err
 			}
-			continue
-		}
-		defs, err := p.listAll(ctx, l, pr, &exchange{method: m, d: d, relay: noRelay{}})
-		if errors.Is(err, errNoSuchList) {
-			continue // some servers offer resources and know no templates
-		}
-		if err != nil {
-			bad = brokenLink(err)
-			return err
 		}
 		if err := p.catalog.Observe(ctx, server, registry.Listing{Kind: listKinds[m.list].kind, Definitions: defs}); err != nil {
 			return err

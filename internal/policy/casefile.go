@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ type testAgent struct {
 
 type testTool struct {
 	Classes []string `yaml:"classes"`
-	Tier    int      `yaml:"tier"`
+	Tier    *int     `yaml:"tier"`
 	Pinned  *bool    `yaml:"pinned"`
 	Digest  string   `yaml:"digest"`
 	Labels  []string `yaml:"labels"`
@@ -137,6 +138,9 @@ func readTests(f TestFile) ([]prepared, Problems) {
 			bad(1, 1, fmt.Sprintf("kind is %q, expected PolicyTest", doc.Kind))
 			return nil, problems
 		}
+		if len(doc.Cases) == 0 {
+			bad(1, 1, "there are no cases, so nothing is tested")
+		}
 		for i := range doc.Cases {
 			n := &doc.Cases[i]
 			p := prepared{file: f.Path, line: n.Line}
@@ -201,6 +205,13 @@ func (p *prepared) mistake() string {
 		return "then says nothing: outcome is permit or deny"
 	case p.Then.Outcome != "" && p.Then.Outcome != "permit" && p.Then.Outcome != "deny":
 		return fmt.Sprintf("then.outcome %q is not permit or deny", p.Then.Outcome)
+	}
+	if t := p.Given.Tool; t != nil {
+		for _, c := range t.Classes {
+			if !slices.Contains([]string{groupRead, groupWrite, groupDestroy, groupEgress}, c) {
+				return fmt.Sprintf("given.tool.classes: %q is not read, write, destroy or egress", c)
+			}
+		}
 	}
 	return ""
 }

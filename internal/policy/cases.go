@@ -27,7 +27,9 @@ import (
 //	    then: {outcome: deny, by: [release-window]}
 //
 // An agent is attested and active and a tool pinned unless the case says
-// otherwise. "when" names a tool, prompt, resource (a URI) or ask, or neither
+// otherwise. The class of an agent and the classes and tier of a tool that no case
+// says are what the catalog says; a tool it does not hold is a read of tier 0.
+// "when" names a tool, prompt, resource (a URI) or ask, or neither
 // for a list. "then.by" names every policy that matched or erred on the losing
 // or winning side; "then.listed" says whether the target shows in a list.
 type TestFile struct{ Path, Text string }
@@ -46,10 +48,12 @@ type Result struct {
 func RunTests(files []TestFile, policies []Policy, c Catalog) Report {
 	var all []prepared
 	var broken Problems
+	given := c
 	for _, f := range files {
 		cases, problems := readTests(f)
 		broken = append(broken, problems...)
 		for _, p := range cases {
+			p.complete(given)
 			all = append(all, p)
 			c = p.extend(c)
 		}
@@ -96,27 +100,55 @@ func (p *prepared) extend(c Catalog) Catalog {
 	if !slices.ContainsFunc(c.Servers, func(s ServerInfo) bool { return s.ID == p.When.Server }) {
 		c.Servers = append(slices.Clip(c.Servers), ServerInfo{ID: p.When.Server})
 	}
-	known := func(t ToolInfo) bool {
-		return t.Server == p.When.Server && t.Name == p.When.Tool && t.Kind != access.KindPrompt
-	}
-	if p.When.Tool == "" || slices.ContainsFunc(c.Tools, known) {
+	if p.When.Tool == "" || slices.ContainsFunc(c.Tools, p.means) {
 		return c
 	}
-	info := ToolInfo{Server: p.When.Server, Name: p.When.Tool, Kind: access.KindTool, Classes: p.classes()}
-	if t := p.Given.Tool; t != nil && t.Schema != nil {
-		if raw, err := json.Marshal(t.Schema); err == nil {
-			info.InputSchema = raw
-		}
+	info := ToolInfo{Server: p.When.Server, Name: p.When.Tool, Kind: access.KindTool, Classes: p.Given.Tool.Classes}
+	if raw, err := json.Marshal(p.Given.Tool.Schema); err == nil && p.Given.Tool.Schema != nil {
+		info.InputSchema = raw
 	}
 	c.Tools = append(slices.Clip(c.Tools), info)
 	return c
 }
 
-func (p *prepared) classes() []string {
-	if t := p.Given.Tool; t != nil && t.Classes != nil {
-		return t.Classes
+// means reports whether the case is about t.
+func (p *prepared) means(t ToolInfo) bool {
+	switch t.kind() {
+	case access.KindTool:
+		return t.Server == p.When.Server && t.Name == p.When.Tool
+	case access.KindPrompt:
+		return t.Server == p.When.Server && t.Name == p.When.Prompt
+	default:
+		return false
 	}
-	return []string{groupRead}
+}
+
+// complete fills in what the case does not say and the catalog knows.
+func (p *prepared) complete(c Catalog) {
+	agent, tool := *p.Given.Agent, testTool{}
+	if p.Given.Tool != nil {
+		tool = *p.Given.Tool
+	}
+	for _, a := range c.Agents {
+		if a.ID == agent.ID && agent.Class == "" {
+			agent.Class = a.Class
+		}
+	}
+	for _, t := range c.Tools {
+		if !p.means(t) {
+			continue
+		}
+		if tool.Classes == nil {
+			tool.Classes = t.Classes
+		}
+		if tool.Tier == nil {
+			tool.Tier = &t.Tier
+		}
+	}
+	if tool.Classes == nil || p.When.Resource != "" {
+		tool.Classes = []string{groupRead}
+	}
+	p.Given.Agent, p.Given.Tool = &agent, &tool
 }
 
 // lists returns the allow-lists with the agent's own where the case gives one.
@@ -194,12 +226,14 @@ func (p *prepared) query() (*Query, error) {
 	q := &Query{
 		Agent: AgentFacts{ID: a.ID, Owner: a.Owner, Class: a.Class, Runtime: a.Runtime, Model: a.Model, Tier: a.Tier,
 			Status: cmpOr(a.Status, "active"), Attested: a.Attested == nil || *a.Attested, DataScopes: a.DataScopes},
-		Tool:   ToolFacts{Server: w.Server, Name: r.Target, Kind: r.Kind, Classes: p.classes(), Pinned: true},
+		Tool:   ToolFacts{Server: w.Server, Name: r.Target, Kind: r.Kind},
 		Server: ServerFacts{ID: w.Server, State: "sanctioned"},
 		Action: r.Action(), Target: r.Target, Method: r.Method, Now: p.now(),
 	}
-	if t := p.Given.Tool; t != nil {
-		q.Tool.Tier, q.Tool.Digest, q.Tool.Labels, q.Tool.Pinned = t.Tier, t.Digest, t.Labels, t.Pinned == nil || *t.Pinned
+	t := p.Given.Tool
+	q.Tool.Classes, q.Tool.Digest, q.Tool.Labels, q.Tool.Pinned = t.Classes, t.Digest, t.Labels, t.Pinned == nil || *t.Pinned
+	if t.Tier != nil {
+		q.Tool.Tier = *t.Tier
 	}
 	if s := p.Given.Server; s != nil {
 		q.Server.Owner, q.Server.State = s.Owner, cmpOr(s.State, "sanctioned")

@@ -85,6 +85,60 @@ cases:
 	}
 }
 
+// A test must not pass because it left out what the gateway knows: a case is
+// about the registered tool and agent, as far as it does not say otherwise.
+func TestCasesAreAboutWhatIsRegistered(t *testing.T) {
+	c := policy.Catalog{
+		Servers: []policy.ServerInfo{{ID: "bank"}},
+		Agents:  []policy.AgentInfo{{ID: "bot", Class: "trainee"}, {ID: "boss", Class: "lead"}},
+		Tools: []policy.ToolInfo{
+			{Server: "bank", Name: "pay", Classes: []string{"write", "egress"}, Tier: 3},
+			{Server: "bank", Name: "pay", Kind: access.KindPrompt, Classes: []string{"read"}, Tier: 1},
+		},
+	}
+	policies := []policy.Policy{
+		{ID: "all", Cedar: `permit (principal, action, resource);`},
+		{ID: "no-writes", Cedar: `forbid (principal, action in Mcp::Action::"egress", resource);`},
+		{ID: "no-harm", Cedar: `forbid (principal, action, resource) when { resource.tier > 2 };`},
+		{ID: "no-trainees", Cedar: `forbid (principal in Mcp::AgentClass::"trainee", action, resource);`},
+	}
+	file := policy.TestFile{Path: "t.yaml", Text: `kind: PolicyTest
+given: {agent: {id: bot}}
+cases:
+  - name: nothing said
+    when: {server: bank, tool: pay}
+    then: {outcome: deny, by: [no-harm, no-trainees, no-writes]}
+  - name: something said
+    given: {agent: {id: bot, class: lead}, tool: {classes: [read]}}
+    when: {server: bank, tool: pay}
+    then: {outcome: deny, by: [no-harm]}
+  - name: tier said
+    given: {agent: {id: boss}, tool: {tier: 0}}
+    when: {server: bank, tool: pay}
+    then: {outcome: deny, by: [no-writes]}
+  - name: the prompt is another
+    given: {agent: {id: boss}}
+    when: {server: bank, prompt: pay}
+    then: {outcome: permit}
+  - name: a resource is read
+    given: {agent: {id: boss}, tool: {classes: [egress]}}
+    when: {server: bank, resource: "file:///x"}
+    then: {outcome: permit}
+  - name: another case says nothing about an unknown tool
+    given: {agent: {id: boss}, tool: {classes: [egress], tier: 3}}
+    when: {server: bank, tool: later}
+    then: {outcome: deny, by: [no-harm, no-writes]}
+  - name: nor does this
+    given: {agent: {id: boss}}
+    when: {server: bank, tool: later}
+    then: {outcome: permit}
+`}
+	r := policy.RunTests([]policy.TestFile{file}, policies, c)
+	if !r.OK() || len(r.Tests) != 7 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestBrokenTestFilesAreErrors(t *testing.T) {
 	const head = "kind: PolicyTest\ngiven: {agent: {id: bot}}\ncases:\n"
 	for name, tt := range map[string]struct {
@@ -101,6 +155,8 @@ func TestBrokenTestFilesAreErrors(t *testing.T) {
 		"no server":         {head + "  - name: x\n    then: {outcome: deny}\n", "when.server", 4},
 		"two targets":       {head + "  - name: x\n    when: {server: s, tool: t, prompt: p}\n    then: {outcome: deny}\n", "more than one", 4},
 		"no expectation":    {head + "  - name: x\n    when: {server: s}\n", "then says nothing", 4},
+		"no case":           {"kind: PolicyTest\ncases: []\n", "no cases", 1},
+		"unknown class":     {head + "  - name: x\n    given: {tool: {classes: [wirte]}}\n    when: {server: s, tool: t}\n    then: {outcome: deny}\n", `"wirte"`, 4},
 		"other outcome":     {head + "  - name: x\n    when: {server: s}\n    then: {outcome: maybe}\n", "not permit or deny", 4},
 	} {
 		r := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: tt.text}}, nil, policy.Catalog{})

@@ -26,15 +26,20 @@ type ToolInfo struct {
 	Server, Name string
 	Kind         access.Kind     // "" means a tool
 	Classes      []string        // read, write, destroy, egress
+	Tier         int             // only for tests that say none
 	InputSchema  json.RawMessage // JSON Schema of a tool's arguments
 }
 
 func (t ToolInfo) action() string {
-	r := access.Request{Server: t.Server, Kind: t.Kind, Target: t.Name}
-	if r.Kind == "" {
-		r.Kind = access.KindTool
-	}
+	r := access.Request{Server: t.Server, Kind: t.kind(), Target: t.Name}
 	return r.Action()
+}
+
+func (t ToolInfo) kind() access.Kind {
+	if t.Kind == "" {
+		return access.KindTool
+	}
+	return t.Kind
 }
 
 // AllowList is the standing right of one agent: the tools of its manifest.

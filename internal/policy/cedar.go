@@ -79,10 +79,10 @@ func chainOf(n xast.IsNode) path {
 	return nil
 }
 
-// readsOf returns every member chain p reads and whether it asks for ancestors
-// ("in"). ok is false if p takes members of something that is not a chain, so
-// that anything may be read.
-func readsOf(p *ast.Policy) (paths []path, in, ok bool) {
+// readsOf returns every member chain p reads, those it only asks the presence of
+// ("has") and whether it asks for ancestors ("in"). ok is false if p takes members
+// of something that is not a chain, so that anything may be read.
+func readsOf(p *ast.Policy) (paths, asked []path, in, ok bool) {
 	ok = true
 	var visit func(n xast.IsNode) bool
 	visit = func(n xast.IsNode) bool {
@@ -95,7 +95,7 @@ func readsOf(p *ast.Policy) (paths []path, in, ok bool) {
 			ok = false
 		case xast.NodeTypeHas:
 			if c := chainOf(t.Arg); c != nil {
-				paths = append(paths, append(c, string(t.Value)))
+				asked = append(asked, append(c, string(t.Value)))
 				return false
 			}
 			ok = false
@@ -111,7 +111,7 @@ func readsOf(p *ast.Policy) (paths []path, in, ok bool) {
 	for _, c := range (*xast.Policy)(p).Conditions {
 		xast.Inspect(xast.NewNode(c.Body), visit)
 	}
-	return paths, in, ok
+	return paths, asked, in, ok
 }
 
 // truth is the result of a partial evaluation.
@@ -332,8 +332,8 @@ func withoutInput(p *ast.Policy) *ast.Policy {
 	x.Conditions = nil
 	for _, c := range (*xast.Policy)(p).Conditions {
 		one := xast.Policy{Conditions: []xast.ConditionType{c}}
-		paths, _, ok := readsOf((*ast.Policy)(&one))
-		if ok && !slices.ContainsFunc(paths, readsInput) {
+		paths, asked, _, ok := readsOf((*ast.Policy)(&one))
+		if ok && !slices.ContainsFunc(slices.Concat(paths, asked), readsInput) {
 			x.Conditions = append(x.Conditions, c)
 		}
 	}

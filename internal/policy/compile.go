@@ -33,6 +33,7 @@ type Set struct {
 	inputs     map[string]*typ // action → type of its input, where it has one
 	schema     string
 	digest     string
+	warnings   Problems
 }
 
 // statement is one Cedar policy.
@@ -117,6 +118,7 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.report.Warnings.sort()
 	b.set.index = newIndex(b.set.statements)
 	b.set.digest = digest(b.set.statements)
+	b.set.warnings = b.report.Warnings
 	return b.set, b.report
 }
 
@@ -299,6 +301,10 @@ func (s *Set) Digest() string { return s.digest }
 
 // Schema identifies the types the set was validated against: "sha256:…".
 func (s *Set) Schema() string { return s.schema }
+
+// Warnings returns what is suspicious about the set, sorted by place. It MUST NOT
+// be changed.
+func (s *Set) Warnings() Problems { return s.warnings }
 
 // Statement is one Cedar policy of a Set, for people.
 type Statement struct {

@@ -192,6 +192,7 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 			v.Errors = append(v.Errors, st.id)
 		case t == isTrue:
 			v.matched(st)
+			m.deny = true // unless an argument it names cannot be judged: that errs
 		default:
 			// A forbid may match, and whatever reads an argument may err before
 			// it comes to a condition that is false.

@@ -5,7 +5,9 @@ import (
 	"slices"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
+	xast "github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"rutile/internal/access"
 )
@@ -77,7 +79,7 @@ func (s *Set) FullScan(q *Query) Verdict {
 	if q.Tool.Kind == access.KindTool {
 		shape = s.inputs[q.Action]
 	}
-	input, _ := inputOf(q.Arguments, shape, &tree{all: true})
+	input, exact := inputOf(q.Arguments, shape, &tree{all: true})
 	if q.Tool.Kind == access.KindResource {
 		input = resourceInput(q.Target)
 	}
@@ -101,8 +103,24 @@ func (s *Set) FullScan(q *Query) Verdict {
 	}
 	var v Verdict
 	for _, st := range s.statements {
-		_, diag := cedar.Authorize(cedar.PolicyMap{cedar.PolicyID(st.id): st.full}, entities, request)
+		full := st.full
+		judged := true
+		if q.Tool.Kind != access.KindResource && st.reads.input != nil {
+			var own types.Record
+			if own, judged = inputOf(q.Arguments, shape, st.reads.input); !exact {
+				ctx["input"] = own // what is not read has no exact value
+				request.Context = types.NewRecord(ctx)
+			}
+		}
+		if !judged { // it errs where its scope matches
+			x := *(*xast.Policy)(st.full.AST())
+			x.Conditions = nil
+			full = cedar.NewPolicyFromAST((*ast.Policy)(&x))
+		}
+		_, diag := cedar.Authorize(cedar.PolicyMap{cedar.PolicyID(st.id): full}, entities, request)
 		switch {
+		case !judged && len(diag.Reasons) > 0:
+			v.Errors = append(v.Errors, st.id)
 		case len(diag.Errors) > 0:
 			v.Errors = append(v.Errors, st.id)
 		case len(diag.Reasons) == 0:

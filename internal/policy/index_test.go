@@ -65,7 +65,7 @@ func randomQuery(t testing.TB, r *rand.Rand) *policy.Query {
 		Server: policy.ServerFacts{ID: server, State: "sanctioned"}, Action: req.Action(), Target: req.Target, Method: req.Method,
 		Session: policy.SessionFacts{Bound: r.IntN(2) == 0, Depth: r.IntN(4)}, Now: now,
 		Arguments: args(t, pick(r, ``, `{}`, `{"n":5}`, `{"n":"5"}`, `{"s":"v1"}`, `{"s":"v1","n":2.5}`, `{"o":{"k":true}}`, `{"o":{}}`, `{"o":7,"l":["x"]}`,
-			`{"l":["y",null]}`, `{"s":null,"n":4}`, `{"n":922337203685477}`)),
+			`{"l":["y",null]}`, `{"s":null,"n":4}`, `{"n":922337203685477}`, `{"S":"v1"}`, `{"o":{"K":true}}`, `{"s":["v1"],"n":1e-9}`)),
 	}
 	if r.IntN(2) == 0 {
 		q.Subject = access.Subject{ID: pick(r, "ann", "bob")}

@@ -35,6 +35,7 @@ func inputOf(v rawjson.Value, shape *typ, trees ...*tree) (in types.Record, ok b
 
 func (c *converter) object(v rawjson.Value, shape *typ, trees []*tree, depth int) types.Record {
 	m := make(types.RecordMap)
+	c.bad = c.bad || folds(v, shape, trees)
 	for _, t := range trees {
 		if t.all {
 			for k, val := range v.Members() {
@@ -54,18 +55,47 @@ func (c *converter) object(v rawjson.Value, shape *typ, trees []*tree, depth int
 	return types.NewRecord(m)
 }
 
+// folds reports whether v has a key that differs only in case from one that is
+// read, and that the schema does not declare. Many servers take "Path" for
+// "path", so a policy that looks for one must not miss the other.
+func folds(v rawjson.Value, shape *typ, trees []*tree) bool {
+	var names []string
+	for _, t := range trees {
+		for key := range t.kids {
+			names = append(names, key)
+		}
+	}
+	if _, _, found := v.FoldsTo(names...); !found {
+		return false
+	}
+	if shape != nil {
+		for key := range shape.members {
+			names = append(names, key)
+		}
+		for key := range shape.loose {
+			names = append(names, key)
+		}
+	}
+	_, _, found := v.FoldsTo(names...)
+	return found
+}
+
 // member converts one member; null and missing are absent.
 func (c *converter) member(m types.RecordMap, key string, v rawjson.Value, shape *typ, trees []*tree, depth int) {
 	if !v.Exists() || v.Kind() == rawjson.Null || c.bad {
 		return
 	}
-	below := make([]*tree, 0, len(trees))
+	below, read := make([]*tree, 0, len(trees)), false
 	for _, t := range trees {
 		if t.all {
-			below = append(below, t)
+			below, read = append(below, t), true
 		} else if k := t.kids[key]; k != nil {
-			below = append(below, k)
+			below, read = append(below, k), read || k.all || k.kids != nil
 		}
+	}
+	if !read { // it is there, and nobody looks at it
+		m[types.String(key)] = types.True
+		return
 	}
 	var s *typ
 	if shape != nil && shape.kind == kindRecord {
@@ -79,7 +109,7 @@ func (c *converter) member(m types.RecordMap, key string, v rawjson.Value, shape
 // value converts v, or notes that it cannot and returns nil.
 func (c *converter) value(v rawjson.Value, shape *typ, trees []*tree, depth int) types.Value {
 	c.nodes++
-	if c.bad || c.nodes > maxInputNodes || depth > maxInputDepth {
+	if c.bad || c.nodes > maxInputNodes || depth > maxInputDepth || !shape.takes(v.Kind()) {
 		c.bad = true
 		return nil
 	}
@@ -100,6 +130,27 @@ func (c *converter) value(v rawjson.Value, shape *typ, trees []*tree, depth int)
 	default:
 		c.bad = true
 		return nil
+	}
+}
+
+// takes reports whether a value of this JSON type can be what the schema declares.
+// In Cedar "5" == 5 is false and no error, so that a value of another type would
+// pass a condition its server may still take it to meet.
+func (t *typ) takes(k rawjson.Kind) bool {
+	if t == nil {
+		return true
+	}
+	switch t.kind {
+	case kindString:
+		return k == rawjson.String
+	case kindLong, kindDecimal:
+		return k == rawjson.Number
+	case kindBool:
+		return k == rawjson.True || k == rawjson.False
+	case kindSet:
+		return k == rawjson.Array
+	default:
+		return k == rawjson.Object
 	}
 }
 

@@ -110,12 +110,8 @@ func expand(l AllowList, c *Catalog) (out map[string][]string, idle []string, er
 			}
 		}
 		for _, t := range c.Tools {
-			kind := t.Kind
-			if kind == "" {
-				kind = access.KindTool
-			}
 			listed = listed || match(p.Server, t.Server)
-			if p.Covers(t.Server, kind, t.Name) {
+			if p.Covers(t.Server, t.kind(), t.Name) {
 				out[t.Server], covers = append(out[t.Server], t.action()), true
 			}
 		}

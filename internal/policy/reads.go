@@ -62,7 +62,7 @@ func memberBits(variable, name string) readBits {
 
 // analyse returns what p reads.
 func analyse(p *ast.Policy) reads {
-	paths, in, ok := readsOf(p)
+	paths, asked, in, ok := readsOf(p)
 	r := reads{}
 	if !ok {
 		r.bits, r.input = readAll, &tree{all: true}
@@ -70,7 +70,7 @@ func analyse(p *ast.Policy) reads {
 	if in {
 		r.bits |= readAncestors
 	}
-	for _, c := range paths {
+	for i, c := range slices.Concat(paths, asked) {
 		if !slices.ContainsFunc(r.paths, func(o path) bool { return slices.Equal(o, c) }) {
 			r.paths = append(r.paths, c)
 		}
@@ -80,38 +80,40 @@ func analyse(p *ast.Policy) reads {
 		case c[0] == "context":
 			r.bits |= readAll
 		}
-		if readsInput(c) {
-			if r.input == nil {
-				r.input = &tree{}
-			}
-			if len(c) == 1 {
-				r.input.all = true
-			} else {
-				r.input.add(c[2:])
-			}
+		if !readsInput(c) {
+			continue
 		}
+		if r.input == nil {
+			r.input = &tree{}
+		}
+		at := r.input
+		if len(c) > 2 {
+			at = at.below(c[2:])
+		}
+		at.all = at.all || i < len(paths)
 	}
 	return r
 }
 
-// tree is a set of member chains below context.input.
+// tree is a set of member chains below context.input. A node that is neither read
+// whole nor has nodes below is only asked for.
 type tree struct {
 	all  bool // the whole value is read
 	kids map[string]*tree
 }
 
-func (t *tree) add(c path) {
-	if len(c) == 0 {
-		t.all = true
-		return
+// below returns the node at the end of c, which it makes where there is none.
+func (t *tree) below(c path) *tree {
+	for _, name := range c {
+		if t.kids == nil {
+			t.kids = make(map[string]*tree)
+		}
+		k := t.kids[name]
+		if k == nil {
+			k = &tree{}
+			t.kids[name] = k
+		}
+		t = k
 	}
-	if t.kids == nil {
-		t.kids = make(map[string]*tree)
-	}
-	k := t.kids[c[0]]
-	if k == nil {
-		k = &tree{}
-		t.kids[c[0]] = k
-	}
-	k.add(c[1:])
+	return t
 }

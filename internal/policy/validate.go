@@ -245,13 +245,14 @@ func (r *reads) decided(t *typ) bool {
 	return !r.input.all || len(r.paths) > 0
 }
 
-// missing warns about an action nobody knows.
+// missing warns about an action nobody knows yet. One that can never be asked is
+// a mistake: a forbid on a misspelt group would forbid nothing.
 func (v *validator) missing(s *statement, action string) {
 	server, name, ok := strings.Cut(action, "/")
 	prompt := strings.HasPrefix(name, "prompts/") || name == "resources/read" || strings.HasPrefix(name, "requests/")
 	switch {
 	case !ok:
-		v.mistake(s, SeverityWarning, fmt.Sprintf("unknown action %q: actions are server/tool, or a group: %s", action, strings.Join(groups(), ", ")))
+		v.mistake(s, SeverityError, fmt.Sprintf("unknown action `%s`: actions are server/tool, or a group: %s", action, strings.Join(groups(), ", ")))
 	case !slices.Contains(v.servers, server):
 		v.mistake(s, SeverityWarning, fmt.Sprintf("no server %q is known, so %q is never asked", server, action))
 	case !prompt:

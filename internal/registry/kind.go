@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -90,6 +91,10 @@ func ValidName(kind Kind, name string) error {
 			if strings.HasPrefix(name, p) {
 				return access.Errorf(access.CodeUpstream, "a tool name must not start with %q", p)
 			}
+		}
+		// What a server is asked about itself is an action by its method.
+		if slices.Contains([]string{"tools/list", "server/discover", "subscriptions/listen", "logging/setLevel"}, name) {
+			return access.Errorf(access.CodeUpstream, "a tool must not be called like the method %q", name)
 		}
 	}
 	return nil

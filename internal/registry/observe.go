@@ -78,10 +78,16 @@ func (o Observation) Hold(note string) Observation {
 	return out
 }
 
+// baselineTime is how long after the first listing of one kind that of another
+// may still approve. The kinds are listed one after the other; a server that
+// withholds one must not bring it in unseen once it is trusted.
+const baselineTime = time.Hour
+
 // Observe says what a listing of a server means, changing nothing.
 //
 // The first listing of a kind after a server is sanctioned approves every
-// definition it holds. No later listing approves anything: what is new waits,
+// definition it holds, if it comes with those of the other kinds. No later
+// listing approves anything: what is new waits,
 // what differs from its pin is changed, what equals its pin again is approved as
 // before, what is missing is absent. A definition that cannot be judged (broken
 // JSON, impossible name, too large) is refused and counts as missing. A listing
@@ -104,8 +110,10 @@ func Observe(v *View, server string, l Listing, now time.Time) (Observation, err
 			o.baseline = o.baseline && t.PinDigest == ""
 		}
 	}
-	if _, taken := s.Baseline[l.Kind]; taken {
-		o.baseline = false
+	for kind, at := range s.Baseline {
+		if kind == l.Kind || now.Sub(at) > baselineTime {
+			o.baseline = false
+		}
 	}
 	seen := make(map[string]bool, len(l.Definitions))
 	for _, d := range l.Definitions {

@@ -116,6 +116,22 @@ func TestEmptyFirstListingIsTheBaseline(t *testing.T) {
 	want(t, "after an empty baseline", w.list(tool("late", "x")), map[string]registry.ChangeKind{"late": registry.ChangeNew})
 }
 
+func TestKindWithheldAtFirstIsNotApprovedLater(t *testing.T) {
+	for after, state := range map[time.Duration]registry.ToolState{time.Hour: registry.ToolApproved, time.Hour + 1: registry.ToolPending} {
+		w := newWorld(t, registry.ServerSanctioned)
+		w.list(tool("a", "x"))
+		l := registry.Listing{Kind: registry.KindPrompt, Definitions: []registry.Definition{{Name: "p", Raw: []byte(`{"name":"p"}`)}}}
+		o, err := registry.Observe(w.view(), "files", l, w.now.Add(after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, after.String(), o.Tools[0].State, state)
+		if o.Server == nil || o.Server.Baseline[registry.KindPrompt].IsZero() {
+			t.Error("the baseline is still open")
+		}
+	}
+}
+
 func TestListingBeforeSanctionApprovesNothing(t *testing.T) {
 	for _, s := range []registry.ServerState{registry.ServerDiscovered, registry.ServerTriaged, registry.ServerQuarantined, registry.ServerBlocked, registry.ServerRetired, registry.ServerDeprecated, "made-up", ""} {
 		w := newWorld(t, s)
@@ -268,7 +284,7 @@ func TestWhatCannotBeJudgedIsRefusedAndCountsAsMissing(t *testing.T) {
 }
 
 func TestNamesThatCouldBeAnotherActionAreRefused(t *testing.T) {
-	for _, name := range []string{"", "prompts/x", "resources/read", "requests/sampling", "#prompt/x", "a*", "a\u200bb", "a\nb", "a\u202eb", strings.Repeat("x", 129), "\xff", "a\u00a0b", "tag\U000e0041"} {
+	for _, name := range []string{"", "prompts/x", "resources/read", "requests/sampling", "tools/list", "server/discover", "#prompt/x", "a*", "a\u200bb", "a\nb", "a\u202eb", strings.Repeat("x", 129), "\xff", "a\u00a0b", "tag\U000e0041"} {
 		if err := registry.ValidName(registry.KindTool, name); err == nil {
 			t.Errorf("%q is accepted as the name of a tool", name)
 		}
@@ -383,6 +399,11 @@ func TestAgentExpiresAtTheEndOfItsDay(t *testing.T) {
 	if err := registry.Usable(a, day); access.CodeOf(err) != access.CodeDenied || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("at: %v", err)
 	}
+	a.Expires = time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC) // as "expires: 2027-06-30" is kept
+	if err := registry.Usable(a, a.Expires); err == nil || !strings.Contains(err.Error(), "at the end of 2027-06-30;") {
+		t.Errorf("the day is not the manifest's: %v", err)
+	}
+	a.Expires = day
 	want(t, "status", registry.AgentStatus(a, day.In(time.FixedZone("", -12*3600))), registry.AgentExpired)
 	a.Expires = time.Time{}
 	if registry.Usable(a, day) == nil {

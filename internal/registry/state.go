@@ -38,7 +38,7 @@ func Usable(a Agent, now time.Time) error {
 	case AgentActive:
 		return nil
 	case AgentExpired:
-		return access.Errorf(access.CodeDenied, "agent %q expired on %s; %s to renew it", a.ID, a.Expires.UTC().Format(time.DateOnly), ask)
+		return access.Errorf(access.CodeDenied, "agent %q expired at the end of %s; %s to renew it", a.ID, a.Expires.UTC().Add(-time.Nanosecond).Format(time.DateOnly), ask)
 	case AgentSuspended, AgentQuarantined, AgentRetired:
 		return access.Errorf(access.CodeDenied, "agent %q is %s; %s", a.ID, s, ask)
 	default:
