@@ -11,10 +11,12 @@ import (
 )
 
 // childPart makes the test binary play a server on its standard input and
-// output; childNotes is a file it writes what happens to it into.
+// output; childNotes is a file it writes what happens to it into, childKey a
+// credential.
 const (
 	childPart  = "GATETEST_CHILD"
 	childNotes = "GATETEST_NOTES"
+	childKey   = "GATETEST_KEY"
 )
 
 // TestChild is not a test: it is the server the tests below start.
@@ -113,6 +115,15 @@ func (c *child) call(id, do, text, token string) {
 	case "who":
 		env, _ := json.Marshal(os.Environ())
 		c.text(id, fmt.Sprintf("pid %d args %q env %s", os.Getpid(), os.Args[1:], env))
+	case "key":
+		key := os.Getenv(childKey)
+		c.note("key %s %s", text, key)
+		answer := func() { c.text(id, "holds "+key) }
+		if text == "slow" {
+			time.AfterFunc(time.Second, answer)
+			return
+		}
+		answer()
 	case "wait":
 		c.waits[id] = text
 	case "release":

@@ -256,6 +256,10 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 
 // once sends the request over the conversation it belongs to.
 func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
+	if c.sess != nil && c.sess.outdated(t, d) {
+		c.in.p.drop(c.sess)
+		return nil, access.ReachNo, errSessionEnded
+	}
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
 		rep, reach, err := c.send(ctx, d)

@@ -47,10 +47,14 @@ func (in *inbound) legacy(ans *answer) {
 	}
 }
 
-// session returns the live session the request names, nil if there is none.
+// session returns the live session the request names, nil if there is none. A
+// session under an earlier entry of its server is over.
 func (in *inbound) session() *session {
 	id := in.r.Header[headerSession]
 	if len(id) != 1 || !in.known {
+		return nil
+	}
+	if _, err := in.p.target(in.server); err != nil {
 		return nil
 	}
 	return in.p.session(id[0], in.who.Principal(), in.server.ID)
@@ -252,6 +256,13 @@ func (s *session) result() []byte {
 		b = append(append(b, `,"instructions":`...), s.peer.instructions...)
 	}
 	return append(b, '}')
+}
+
+// outdated reports whether the session belongs to an earlier entry of its
+// server, or its process to an earlier credential.
+func (s *session) outdated(t *target, d *gate.Dispatch) bool {
+	l, process := s.link.(*stdioLink)
+	return s.target != t || process && !l.holds(d)
 }
 
 // get serves the stream of a session for messages that belong to no request.

@@ -23,6 +23,7 @@ import (
 // here: nothing of the agent's own request travels on.
 type httpTarget struct {
 	url   *url.URL
+	entry string // the url as the manifest has it
 	host  string
 	fixed map[string]string
 	rt    http.RoundTripper // not a client: redirects are answers, and there are no cookies
@@ -35,18 +36,16 @@ func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget
 		return nil, access.Errorf(access.CodeInvalid, "the server's url is not an http or https address")
 	}
 	return &httpTarget{
-		url: u, host: u.Host, fixed: h.Headers, max: max,
+		url: u, entry: h.URL, host: u.Host, fixed: h.Headers, max: max,
 		rt: rt,
 	}, nil
 }
 
-// origin is scheme://host:port, what a credential is bound to.
-func (t *httpTarget) origin() string { return t.url.Scheme + "://" + t.host }
-
 var acceptBoth = []string{"application/json, text/event-stream"}
 
 // request builds a request with our headers, the manifest's fixed ones and the
-// leased credential, revealed here and nowhere earlier.
+// leased credential, revealed here and nowhere earlier. A lease made for a
+// server that is elsewhere by now is not: it was judged for that place.
 func (t *httpTarget) request(ctx context.Context, httpMethod string, body []byte, d *gate.Dispatch) (*http.Request, error) {
 	r := &http.Request{
 		Method: httpMethod, URL: t.url, Host: t.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -62,6 +61,9 @@ func (t *httpTarget) request(ctx context.Context, httpMethod string, body []byte
 		r.Header.Set(k, v)
 	}
 	if d != nil && d.Lease != nil {
+		if at := d.Server.Transport.HTTP; at == nil || at.URL != t.entry {
+			return nil, errEntryChanged
+		}
 		name, value, err := d.Lease.Header()
 		if err != nil {
 			return nil, fmt.Errorf("opening the credential: %w", err)

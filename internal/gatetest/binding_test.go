@@ -1,0 +1,134 @@
+package gatetest_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rutile/internal/credential"
+)
+
+// withCredential gives server "up" a credential in a header.
+func withCredential(manifests, ref string) string {
+	return strings.Replace(manifests, "\nstate:", "\ncredential: {ref: "+ref+", header: X-Key}\nstate:", 1)
+}
+
+func (r *rig) secret(id, value string) {
+	r.t.Helper()
+	if _, err := r.d.Admin.SetCredential(r.t.Context(), operator, credential.Secret{ID: id, MaxTier: 3}, []byte(value)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// A conversation that was opened before a server's entry changed gets nothing
+// of the new entry: neither its credential nor its calls.
+func TestMovedServerKeepsItsCredential(t *testing.T) {
+	t.Parallel()
+	const oldKey, newKey = "old-place-secret", "new-place-secret"
+	before, after := newPeer(t, v2511), newPeer(t, v2511)
+	before.streams, after.streams = true, true
+	r := newRig(t)
+	r.secret("old-key", oldKey)
+	r.secret("new-key", newKey)
+	r.apply(withCredential(botAndServer(before.URL+"/mcp", `["up/*"]`), "old-key"), "up")
+	token := r.token("bot", "up")
+	old, idle, open := r.legacy(token, "up", v2511, `{}`), r.legacy(token, "up", v2511, `{}`), r.legacy(token, "up", v2511, `{}`)
+	if got := old.call("echo", `{}`); got.msg.Result == nil {
+		t.Fatalf("answered %s", got.body)
+	}
+	s := stream(t, http.MethodGet, r.url("up"), open.headers(), "")
+	r.apply(withCredential(botAndServer(after.URL+"/mcp", `["up/*"]`), "new-key"), "up")
+	sent := len(before.got("tools/call"))
+
+	if got := old.post(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}`); got.status != 404 {
+		t.Errorf("a notification was answered %d %s", got.status, got.body)
+	}
+	if got := old.call("echo", `{}`); got.status != 404 {
+		t.Errorf("a call was answered %d %s", got.status, got.body)
+	}
+	if s := stream(t, http.MethodGet, r.url("up"), idle.headers(), ""); s.status != 404 {
+		t.Errorf("GET answered %d", s.status)
+	}
+	s.rest() // an open stream ends
+	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
+		t.Errorf("a modern client got %d %s", got.status, got.body)
+	}
+	if got := r.legacy(token, "up", v2511, `{}`).call("echo", `{}`); got.msg.Result == nil {
+		t.Errorf("a new session got %d %s", got.status, got.body)
+	}
+	if n := len(before.got("tools/call")); n != sent {
+		t.Errorf("%d calls went to where the server was", n-sent)
+	}
+	for _, s := range before.all() {
+		if k := s.header.Get("X-Key"); k != "" && k != oldKey {
+			t.Errorf("%s %s: the old place got %q", s.verb, s.method, k)
+		}
+	}
+	for _, s := range after.all() {
+		if k := s.header.Get("X-Key"); k != newKey && s.verb != http.MethodDelete {
+			t.Errorf("%s %s: the new place got %q", s.verb, s.method, k)
+		}
+	}
+}
+
+// A process keeps the credential it was started with. After a rotation no call
+// goes to it, and nothing it still says shows what it holds.
+func TestRotatedCredentialEndsItsProcesses(t *testing.T) {
+	t.Parallel()
+	const first, second = "first-key-canary", "second-key-canary"
+	for _, part := range []string{"modern", "legacy"} {
+		t.Run(part, func(t *testing.T) {
+			r := newRig(t)
+			notes := filepath.Join(t.TempDir(), "notes")
+			r.secret("key", first)
+			manifests := strings.Replace(stdioManifest(part, notes, "sanctioned"), "\nstate:", "\ncredential: {ref: key, env: GATETEST_KEY}\nstate:", 1)
+			r.apply(manifests, "up")
+			token := r.token("bot", "up")
+			said := []string{r.call(token, "up", "do", do("key", "before")).body}
+			var old *oldClient
+			if part == "legacy" {
+				old = r.legacy(token, "up", v2511, `{}`)
+				said = append(said, old.call("do", do("key", "before")).body)
+			}
+			running := make(chan string, 1)
+			go func() { running <- r.call(token, "up", "do", do("key", "slow")).body }()
+			eventually(t, "a call runs", func() bool { return strings.Contains(readNotes(t, notes), `"slow"`) })
+			if _, err := r.d.Admin.RotateCredential(t.Context(), operator, "key", []byte(second)); err != nil {
+				t.Fatal(err)
+			}
+			after := r.call(token, "up", "do", do("key", "after")).body
+			if old != nil {
+				if got := old.call("do", do("key", "never")); got.msg.kind() != "upstream_unavailable" {
+					t.Errorf("a session with the old credential answered %s", got.body)
+				}
+				if got := old.call("do", do("key", "never")); got.status != 404 {
+					t.Errorf("and then %d %s", got.status, got.body)
+				}
+			}
+			said = append(said, after, <-running)
+			for _, body := range said {
+				if strings.Contains(body, first) || strings.Contains(body, second) || !strings.Contains(body, "removed") {
+					t.Errorf("answered %s", body)
+				}
+			}
+			got := readNotes(t, notes)
+			if !strings.Contains(got, "key after "+second) || !strings.Contains(got, "key before "+first) || strings.Contains(got, "key never") {
+				t.Errorf("the processes noted %s", got)
+			}
+			eventually(t, "the old process ended", func() bool { return strings.Contains(readNotes(t, notes), "end ") })
+			noneHolds(t, []string{r.logs.String()}, first)
+			noneHolds(t, []string{r.logs.String()}, second)
+		})
+	}
+}
+
+func readNotes(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
