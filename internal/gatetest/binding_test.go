@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"rutile/internal/credential"
+	"rutile/internal/daemon"
 )
 
 // withCredential gives server "up" a credential in a header.
@@ -122,6 +123,59 @@ func TestRotatedCredentialEndsItsProcesses(t *testing.T) {
 			noneHolds(t, []string{r.logs.String()}, second)
 		})
 	}
+}
+
+// What a process says besides its answers, on either output, shows its
+// credential to nobody, and neither do its arguments or what is known of it.
+func TestProcessShowsItsCredentialToNobody(t *testing.T) {
+	t.Parallel()
+	const secret = "process-secret-canary-4711" // nothing in it is escaped anywhere
+	for _, part := range []string{"modern", "legacy"} {
+		t.Run(part, func(t *testing.T) {
+			data := t.TempDir()
+			r := startRig(t, nil, func(c *daemon.Config) { c.Data = data })
+			notes := filepath.Join(t.TempDir(), "notes")
+			r.secret("key", secret)
+			r.apply(strings.Replace(stdioManifest(part, notes, "sanctioned"), "\nstate:", "\ncredential: {ref: key, env: GATETEST_KEY}\nstate:", 1), "up")
+			token := r.token("bot", "up")
+			said := []string{r.call(token, "up", "do", do("leak", "")).body, r.call(token, "up", "do", do("who", "")).body}
+			if !strings.Contains(said[0], "holds [credential removed]") || !strings.Contains(said[1], "GATETEST_KEY=") {
+				t.Fatalf("answered %s", said)
+			}
+			if part == "legacy" {
+				old := r.legacy(token, "up", v2511, `{"elicitation":{}}`)
+				said = append(said, old.call("do", do("leak", "")).body)
+			}
+			if got := readNotes(t, notes); strings.Contains(got[:strings.Index(got, "\n")], secret) {
+				t.Errorf("started as %s", got)
+			}
+			eventually(t, "what it said was read", func() bool { return strings.Contains(r.logs.String(), "cannot use [credential removed]") })
+			for _, s := range r.leaves(0) {
+				said = append(said, s.raw)
+			}
+			said = append(said, httpGet(t, r.d.OperatorsURL+"/metrics"), processes(t))
+			r.stop()
+			noneHolds(t, append(append(said, r.logs.String()), files(t, data)...), secret)
+		})
+	}
+}
+
+// processes are the command lines of this process and of all it has started,
+// and its own environment.
+func processes(t *testing.T) string {
+	t.Helper()
+	var out strings.Builder
+	for _, pattern := range []string{"/proc/[0-9]*/cmdline", "/proc/self/environ"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			raw, _ := os.ReadFile(f) // one of another user, or that ended
+			out.Write(raw)
+		}
+	}
+	return out.String()
 }
 
 func readNotes(t *testing.T, file string) string {

@@ -115,6 +115,8 @@ func (c *child) call(id, do, text, token string) {
 	case "who":
 		env, _ := json.Marshal(os.Environ())
 		c.text(id, fmt.Sprintf("pid %d args %q env %s", os.Getpid(), os.Args[1:], env))
+	case "leak":
+		c.leak(id)
 	case "key":
 		key := os.Getenv(childKey)
 		c.note("key %s %s", text, key)
@@ -147,4 +149,17 @@ func (c *child) call(id, do, text, token string) {
 	default:
 		c.text(id, text)
 	}
+}
+
+// leak answers id and says the process's credential wherever it can be said.
+func (c *child) leak(id string) {
+	key := os.Getenv(childKey)
+	raw, _ := json.Marshal(key)
+	c.say(`{%s:1,%s:2}`, raw, raw)                      // a key twice
+	c.say(`{"jsonrpc":"2.0","id":%s,"result":{}}`, raw) // nobody's answer
+	c.say(`{"jsonrpc":"2.0","method":%s}`, raw)
+	c.say(`{"jsonrpc":"2.0","id":{%s:1},"method":"ping"}`, raw)
+	c.say(`%s`, raw)
+	fmt.Fprintf(os.Stderr, "cannot use %s\n%s%s\n", key, strings.Repeat("x", 8<<10), key)
+	c.text(id, "holds "+key)
 }
