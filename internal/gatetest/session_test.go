@@ -216,6 +216,7 @@ func TestSessionStream(t *testing.T) {
 	if e := s.next(); !strings.Contains(e, "test://a") {
 		t.Errorf("the client got %s", e)
 	}
+	p.push <- `{"jsonrpc":"2.0","method":"notifications/vendor"}` + "\n\nevent: vendor\ndata: " + `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"no message event"}}`
 	p.push <- `{"jsonrpc":"2.0","id":77,"method":"sampling/createMessage","params":{}}` // outside of a request
 	p.push <- `{"jsonrpc":"2.0","id":"p","method":"ping"}`
 	p.push <- `{"jsonrpc":"2.0","method":"notifications/vendor","params":{}}`

@@ -226,7 +226,7 @@ func (l *httpLegacy) stream(ctx context.Context, d *gate.Dispatch, rl relay) err
 		if err != nil {
 			return err
 		}
-		if len(ev.data) == 0 {
+		if !ev.isMessage() {
 			continue
 		}
 		if err := doc.Parse(ev.data, rawjson.Limits{Bytes: l.t.max}); err != nil {
@@ -381,7 +381,7 @@ func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration
 				return nil, err
 			}
 		}
-		if len(ev.data) == 0 || (ev.name != "" && ev.name != "message") {
+		if !ev.isMessage() {
 			continue
 		}
 		rep := &reply{status: http.StatusOK}
