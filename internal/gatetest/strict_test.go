@@ -252,6 +252,27 @@ func TestUnservedVersionNamesTheServed(t *testing.T) {
 	}
 }
 
+// A number no policy can hold exactly passes as it was written where none reads
+// it, and is denied where one does (rule 32).
+func TestUnrepresentableNumbers(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t, `{"name":"pay","inputSchema":{"type":"object","properties":{"amount":{"type":"number"},"note":{"type":"number"}}}}`)
+	r, token := governed(t, u)
+	r.apply("kind: Policy\nid: small\ncedar: |\n  forbid (principal, action == Mcp::Action::\"up/pay\", resource) when { context.input has amount && context.input.amount.greaterThan(decimal(\"100.0\")) };\n")
+	for _, n := range []string{"1e400", "-1e400", "0.00001", "1e-400", "123456789012345678901234567890", "922337203685477.5808", "1E+400"} {
+		if got := r.call(token, "up", "pay", `{"amount":5.5,"note":`+n+`}`); got.msg.Result == nil || !strings.Contains(got.body, `\"note\":`+n) {
+			t.Errorf("unread %s answered %s", n, got.body)
+		}
+		before := u.count()
+		if d := denied(t, r.call(token, "up", "pay", `{"amount":`+n+`}`)); d.Class != "policy_error" || u.count() != before {
+			t.Errorf("%s was denied as %s", n, d.Class)
+		}
+	}
+	if d := denied(t, r.call(token, "up", "pay", `{"amount":100.5}`)); d.Class != "policy" {
+		t.Errorf("a number over the bound was denied as %s", d.Class)
+	}
+}
+
 // all makes several changes.
 func all(changes ...func(http.Header)) func(http.Header) {
 	return func(h http.Header) {
