@@ -232,8 +232,9 @@ func (t *target) learned(pr *peer) {
 	t.known = pr
 }
 
-// learnedLegacy keeps what a legacy handshake told, unless the server is known
-// to speak the modern revision too.
+// learnedLegacy keeps what a legacy handshake of our own told, which comes after
+// server/discover was refused. What a client's handshake told says nothing of
+// the modern revision.
 func (t *target) learnedLegacy(pr *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -325,7 +326,9 @@ func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatc
 			l.close(context.WithoutCancel(ctx))
 			return nil, nil, nil, err
 		}
-		t.learnedLegacy(pr)
+		if init == nil {
+			t.learnedLegacy(pr)
+		}
 		return l, pr, rep, nil
 	}
 	return t.openStdio(ctx, who, d, init)

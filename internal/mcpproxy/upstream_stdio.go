@@ -88,9 +88,10 @@ func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Di
 		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
 	}
 	t.started(true)
-	if pr.modern {
+	switch {
+	case pr.modern:
 		t.learned(pr)
-	} else {
+	case init == nil:
 		t.learnedLegacy(pr)
 	}
 	return l, pr, rep, nil
