@@ -1,6 +1,7 @@
 package gatetest_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -70,6 +71,33 @@ func TestMovedServerKeepsItsCredential(t *testing.T) {
 	for _, s := range after.all() {
 		if k := s.header.Get("X-Key"); k != newKey && s.verb != http.MethodDelete {
 			t.Errorf("%s %s: the new place got %q", s.verb, s.method, k)
+		}
+	}
+}
+
+// What a call says to its server when it is given up carries the credential too,
+// although the call and its lease have ended.
+func TestCancellationCarriesTheCredential(t *testing.T) {
+	t.Parallel()
+	const key = "cancelling-secret"
+	p, r := newPeer(t, v2511), newRig(t)
+	r.secret("key", key)
+	r.apply(withCredential(botAndServer(p.URL+"/mcp", `["up/*"]`), "key"), "up")
+	c := r.legacy(r.token("bot", "up"), "up", v2511, `{}`)
+	reached := make(chan bool, 1)
+	p.handle("tools/call", func(x *exchange) { reached <- true; x.gone() })
+	for i := range 20 {
+		id := fmt.Sprint(100 + i)
+		answered := make(chan reply, 1)
+		go func() { answered <- c.post(legacyProgressing(id)) }()
+		<-reached
+		c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":` + id + `}}`)
+		<-answered
+	}
+	eventually(t, "every cancellation arrived", func() bool { return len(p.got("notifications/cancelled")) == 20 })
+	for _, s := range p.got("notifications/cancelled") {
+		if s.header.Get("X-Key") != key {
+			t.Errorf("a cancellation came with %v", s.header)
 		}
 	}
 }

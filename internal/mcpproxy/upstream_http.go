@@ -165,11 +165,15 @@ func (l *httpLegacy) call(ctx context.Context, x *exchange) (*reply, access.Reac
 	}
 	rep, reach, err := l.t.exchange(r, x, opened, l)
 	if err != nil && ctx.Err() != nil && x.method.name != "initialize" {
-		// Closing the connection does not cancel in these revisions.
+		// Closing the connection does not cancel in these revisions. The lease
+		// ends with the call, so that the request is made before that.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		tell, terr := l.message(ctx, x.d, cancelled(x.id))
 		go func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			_ = l.send(ctx, x.d, cancelled(x.id)) // a courtesy: the call is over for us either way
+			if terr == nil {
+				_ = l.deliver(tell) // a courtesy: the call is over for us either way
+			}
 		}()
 	}
 	return rep, reach, err
@@ -181,11 +185,24 @@ func cancelled(id []byte) []byte {
 }
 
 func (l *httpLegacy) send(ctx context.Context, d *gate.Dispatch, msg []byte) error {
-	r, err := l.t.request(ctx, http.MethodPost, msg, d)
+	r, err := l.message(ctx, d, msg)
 	if err != nil {
 		return err
 	}
+	return l.deliver(r)
+}
+
+// message is the request that carries a message of the session.
+func (l *httpLegacy) message(ctx context.Context, d *gate.Dispatch, msg []byte) (*http.Request, error) {
+	r, err := l.t.request(ctx, http.MethodPost, msg, d)
+	if err != nil {
+		return nil, err
+	}
 	l.headers(r.Header)
+	return r, nil
+}
+
+func (l *httpLegacy) deliver(r *http.Request) error {
 	resp, _, err := l.t.do(r)
 	if err != nil {
 		return err
