@@ -8,17 +8,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
+	"rutile/internal/rawjson"
 )
 
 // TestRowCannotBeSentElsewhere: whoever can write the store changes what a
@@ -405,6 +408,114 @@ func forms(secret string) []string {
 	return out
 }
 
+// written are the spellings of a text by writers that each escape other
+// characters. What stands around them must not be read with them.
+func written(text string) []string {
+	var script, slashes, points, entities strings.Builder
+	for _, c := range []byte(text) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-_.!~*'()", c) >= 0:
+			script.WriteByte(c) // encodeURIComponent
+		default:
+			fmt.Fprintf(&script, "%%%02X", c)
+		}
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-_.~/", c) >= 0:
+			slashes.WriteByte(c) // Python's quote
+		default:
+			fmt.Fprintf(&slashes, "%%%02x", c)
+		}
+	}
+	for _, r := range text {
+		switch {
+		case r < 0x20 || r >= 0x7f && r < 0x10000 || strings.ContainsRune("\"&'<>+\\`", r):
+			fmt.Fprintf(&points, `\u%04X`, r) // .NET
+		default:
+			points.WriteRune(r)
+		}
+		switch {
+		case strings.ContainsRune("&<>\"'", r):
+			fmt.Fprintf(&entities, "&#%03d;", r)
+		default:
+			entities.WriteRune(r)
+		}
+	}
+	inJSON := func(s string) string { b, _ := json.Marshal(s); return string(b[1 : len(b)-1]) }
+	out := []string{script.String(), slashes.String(), html.EscapeString(text), inJSON(slashes.String()), url.PathEscape(url.PathEscape(text))}
+	if utf8.ValidString(text) {
+		out = append(out, inJSON(html.EscapeString(text)), points.String(), inJSON(points.String()), entities.String(), strings.ReplaceAll(points.String(), "/", `\/`))
+	}
+	return out
+}
+
+// TestScrubReadsWhatReadersRead: whoever wrote it, a secret that a reader would
+// read is found, also in base64 whose characters are escaped again.
+func TestScrubReadsWhatReadersRead(t *testing.T) {
+	m := &memory{rows: map[string]credential.Secret{}}
+	v := vault(t, t.TempDir(), m)
+	for i, secret := range []string{canary, "a/b+c=d&e!f(g)", "p@ss'w<o>rd;%2f", "Zm9v/Zm9v+Zm9v==", "\xfb\xff\xbe\xff\xef\xbe\xfb\xff", "schlüssel+ß/ü", `back\slash\u0041`} {
+		id := fmt.Sprintf("s%d", i)
+		if _, err := v.Set(t.Context(), credential.Secret{ID: id, MaxTier: 3}, []byte(secret)); err != nil {
+			t.Fatal(err)
+		}
+		l, err := v.Lease(t.Context(), request(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Release()
+		texts := written(secret)
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawURLEncoding} {
+			for pad := range 3 {
+				b := e.EncodeToString([]byte(strings.Repeat("u", pad) + secret))
+				texts = append(texts, strings.ReplaceAll(b, "/", `\/`), strings.NewReplacer("+", `\u002B`, "/", `\u002F`, "=", `\u003D`).Replace(b), url.QueryEscape(b))
+			}
+		}
+		for _, text := range texts {
+			got, n := l.Scrub([]byte(`{"text":"before ` + text + ` after"}`))
+			if n == 0 || !bytes.HasPrefix(got, []byte(`{"text":"before `)) || !bytes.HasSuffix(got, []byte(` after"}`)) || len(got) > len(`{"text":"before [credential removed]xxxxxxxxxxxxxxxxxxxx after"}`) {
+				t.Errorf("%q as %q: found %d, left %s", secret, text, n, got)
+			}
+		}
+	}
+}
+
+// TestScrubbedJSONStaysJSON: a server that knows its credential chooses where it
+// stands: behind a backslash that then escapes what is put there, as a number,
+// as a key, over the borders of values.
+func TestScrubbedJSONStaysJSON(t *testing.T) {
+	m := &memory{rows: map[string]credential.Secret{}}
+	v := vault(t, t.TempDir(), m)
+	for i, c := range []struct{ secret, text string }{
+		{"token-0123456789", `{"a":"x\token-0123456789","b":"token-0123456789"}`},
+		{"nested-secret", `["\nested-secret",{"\nested-secret":1}]`},
+		{"u0041-secret", `["\u0041-secret"]`},
+		{"12345678", `{"id":12345678,"n":[-912345678.5e3,"12345678"],"12345678":true}`},
+		{"pqrstuvwxp", `[70717273747576777870]`},
+		{`abc","def`, `{"x":"abc","def":1}`},
+		{`abc":"def`, `{"abc":"def"}`},
+		{`{"key":1}`, `{"a":{"key":1}}`},
+		{"ends-with-\\", `["ends-with-\\"]`},
+		{"credential", `["credential","\u0063redential","[credential removed]"]`},
+	} {
+		id := fmt.Sprintf("s%d", i)
+		if _, err := v.Set(t.Context(), credential.Secret{ID: id, MaxTier: 3}, []byte(c.secret)); err != nil {
+			t.Fatal(err)
+		}
+		l, err := v.Lease(t.Context(), request(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Release()
+		if !json.Valid([]byte(c.text)) {
+			t.Fatalf("%s is not JSON", c.text)
+		}
+		got, n := l.Scrub([]byte(c.text))
+		if n == 0 || rawjson.Validate(got) != nil || c.secret != "credential" && bytes.Contains(got, []byte(c.secret)) {
+			t.Errorf("%q in %s: found %d, left %s", c.secret, c.text, n, got)
+		}
+	}
+}
+
 // FuzzScrub: whatever the secret and the text around it, no usual form of the
 // secret comes through, clean text comes through as it is.
 func FuzzScrub(f *testing.F) {
@@ -420,7 +531,7 @@ func FuzzScrub(f *testing.F) {
 	}
 	n := 0
 	f.Fuzz(func(t *testing.T, secret, before, after string) {
-		if len(secret) < credential.MinValue || len(secret) > credential.MaxValue || strings.Contains("[credential removed]", secret) {
+		if len(secret) < credential.MinValue || len(secret) > 255 || strings.Contains("[credential removed]", secret) {
 			return
 		}
 		n++
@@ -433,13 +544,28 @@ func FuzzScrub(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer l.Release()
+		gap := "\x00" // no part of the secret
+		for strings.Contains(secret, gap) {
+			gap = string([]byte{gap[0] + 1})
+		}
 		for _, form := range forms(secret) {
 			got, found := l.Scrub([]byte(before + form + after))
 			if found == 0 {
 				t.Fatalf("form %q of %q was not found", form, secret)
 			}
-			if strings.Contains(strings.ReplaceAll(string(got), "[credential removed]", "\x00"), secret) {
+			if strings.Contains(strings.ReplaceAll(string(got), "[credential removed]", gap), secret) {
 				t.Fatalf("%q is still in %q", secret, got)
+			}
+		}
+		for _, form := range written(secret) {
+			if _, found := l.Scrub([]byte(before + " " + form + " " + after)); found == 0 {
+				t.Fatalf("form %q of %q was not found", form, secret)
+			}
+		}
+		text, _ := json.Marshal(map[string]any{before: after, "x": []string{before + secret + after}})
+		for _, text := range []string{string(text), `["\` + secret + `"]`, `[0` + secret + `]`, `[1` + secret + `,"` + secret + `"]`} {
+			if got, _ := l.Scrub([]byte(text)); rawjson.Validate([]byte(text)) == nil && rawjson.Validate(got) != nil {
+				t.Fatalf("%s became %s", text, got)
 			}
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
@@ -327,6 +328,9 @@ func TestRotateWhileLeased(t *testing.T) {
 	if _, b, err := next.Header(); err != nil || b != "Bearer the new value" || next.Version() <= old.Version() {
 		t.Errorf("the new lease gives %q version %d %v", b, next.Version(), err)
 	}
+	if !old.Same(old) || old.Same(next) || next.Same(old) {
+		t.Error("leases of two versions pass for one another's")
+	}
 	old.Release()
 	next.Release()
 	if ok, err := v.Remove(t.Context(), "key"); err != nil || !ok {
@@ -334,6 +338,39 @@ func TestRotateWhileLeased(t *testing.T) {
 	}
 	if _, err := v.Lease(t.Context(), request("key")); access.CodeOf(err) != access.CodeNotFound {
 		t.Errorf("a removed secret: %v", err)
+	}
+}
+
+// TestSecretSetAgainIsAnother: one that was removed and set again starts at the
+// same version, and its leases are not those of the first.
+func TestSecretSetAgainIsAnother(t *testing.T) {
+	now := time.Now()
+	v, err := credential.New(t.Context(), credential.Config{Tenant: "t1", Dir: t.TempDir(), Now: func() time.Time { now = now.Add(time.Second); return now }}, &memory{rows: map[string]credential.Secret{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leases []*credential.Lease
+	for range 2 {
+		if _, err := v.Set(t.Context(), credential.Secret{ID: "key", MaxTier: 3}, []byte(canary)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			l, err := v.Lease(t.Context(), request("key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Release()
+			leases = append(leases, l)
+		}
+		if ok, err := v.Remove(t.Context(), "key"); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+	}
+	if leases[0].Version() != leases[2].Version() {
+		t.Fatalf("versions %d and %d: this shows nothing", leases[0].Version(), leases[2].Version())
+	}
+	if !leases[0].Same(leases[1]) || !leases[2].Same(leases[3]) || leases[0].Same(leases[2]) {
+		t.Error("a secret set again passes for the one before")
 	}
 }
 

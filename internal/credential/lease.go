@@ -161,6 +161,11 @@ func (v *Vault) prepare(ctx context.Context, r LeaseRequest) error {
 // Version is the version of the secret, for evidence.
 func (l *Lease) Version() int { return l.open.version }
 
+// Same reports whether both leases are of one version of one secret.
+func (l *Lease) Same(o *Lease) bool {
+	return l.req.Ref == o.req.Ref && l.open.version == o.open.version && l.open.created.Equal(o.open.created)
+}
+
 // hold keeps the value while it is used; false if the lease has ended.
 func (l *Lease) hold() bool { return !l.closed.Load() && l.open.hold() }
 

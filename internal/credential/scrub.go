@@ -2,15 +2,16 @@ package credential
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"rutile/internal/rawjson"
 )
 
 // removed stands where a secret stood. It is safe inside a JSON string.
@@ -18,8 +19,9 @@ const removed = "[credential removed]"
 
 // scrubber finds a secret in the forms servers commonly repeat it in.
 type scrubber struct {
-	value []byte // shared with its owner, which clears it
-	forms [][]byte
+	forms [][]byte // looked for as they stand
+	core  [][]byte // of them, those looked for in every reading
+	ways  []reading
 }
 
 // minForm is the shortest encoded form looked for: shorter ones would hit
@@ -27,7 +29,7 @@ type scrubber struct {
 const minForm = 8
 
 func newScrubber(value []byte) *scrubber {
-	s := &scrubber{value: value}
+	s := &scrubber{ways: readings()}
 	s.add(value)
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for shift := range 3 {
@@ -37,6 +39,7 @@ func newScrubber(value []byte) *scrubber {
 	lower := hex.EncodeToString(value)
 	s.add([]byte(lower))
 	s.add([]byte(strings.ToUpper(lower)))
+	s.core = s.forms[:len(s.forms):len(s.forms)]
 	for _, esc := range []string{url.QueryEscape(string(value)), url.PathEscape(string(value))} {
 		s.add([]byte(esc))
 		s.add([]byte(lowerEscapes(esc)))
@@ -75,7 +78,7 @@ func (s *scrubber) clear() {
 	for _, f := range s.forms {
 		clear(f)
 	}
-	s.forms = nil
+	s.forms, s.core = nil, nil
 }
 
 func (s *scrubber) add(form []byte) {
@@ -116,86 +119,112 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// scrub replaces every form. b is returned unchanged if it holds none.
+// scrub replaces every form. b is returned unchanged if it holds none; a JSON
+// text stays one.
 func (s *scrubber) scrub(b []byte) ([]byte, int) {
-	n := 0
-	for _, f := range s.forms {
-		if c := bytes.Count(b, f); c > 0 {
-			n += c
-			b = bytes.ReplaceAll(b, f, []byte(removed))
-		}
-	}
-	if bytes.Contains(b, []byte(`\u`)) {
-		out, c := s.scrubEscaped(b)
-		return out, n + c
-	}
-	return b, n
-}
-
-// scrubEscaped finds the value where any of its characters is written as a
-// \uXXXX escape, which every JSON reader turns back: it compares what a reader
-// would see and replaces the bytes it stood in.
-func (s *scrubber) scrubEscaped(b []byte) ([]byte, int) {
-	read := make([]byte, 0, len(b))
-	at := make([]int, 0, len(b)+1) // where each byte of read begins in b
-	for i := 0; i < len(b); {
-		text, width := unescape(b[i:])
-		for range len(text) {
-			at = append(at, i)
-		}
-		read = append(read, text...)
-		i += width
-	}
-	at = append(at, len(b))
-	defer clear(read)
-	out, n, done := []byte(nil), 0, 0
-	for from := 0; ; {
-		i := bytes.Index(read[from:], s.value)
-		if i < 0 {
-			break
-		}
-		start, end := from+i, from+i+len(s.value)
-		out = append(append(out, b[done:at[start]]...), removed...)
-		done, from = at[end], end
-		n++
-	}
+	out, n := s.replace(b)
 	if n == 0 {
 		return b, 0
+	}
+	if _, err := rawjson.Parse(out, rawjson.Limits{Bytes: len(out)}); err == nil {
+		return out, n
+	}
+	root, err := rawjson.Parse(b, rawjson.Limits{Bytes: len(b)})
+	if err != nil {
+		return out, n // it was none
+	}
+	// What was removed began in the middle of an escape, or was a number.
+	return s.scrubValues(b, root)
+}
+
+// span is a part of a text.
+type span struct{ start, end int }
+
+// replace replaces every form, in one pass over b: what is put in its place is
+// not looked at.
+func (s *scrubber) replace(b []byte) (out []byte, n int) {
+	var found []span
+	for _, f := range s.forms {
+		found = appendEach(found, b, f)
+	}
+	for i := range s.ways {
+		found = s.reread(found, &view{text: b}, &s.ways[i])
+	}
+	if len(found) == 0 {
+		return b, 0
+	}
+	slices.SortFunc(found, func(x, y span) int { return cmp.Compare(x.start, y.start) })
+	done := 0
+	for _, f := range found {
+		if f.start >= done {
+			out = append(append(out, b[done:f.start]...), removed...)
+			n++
+		}
+		done = max(done, f.end) // forms may overlap
 	}
 	return append(out, b[done:]...), n
 }
 
-// unescape reads one character of JSON text: what it stands for and how many
-// bytes it takes.
-func unescape(b []byte) (text []byte, width int) {
-	if b[0] != '\\' || len(b) < 2 {
-		return b[:1], 1
-	}
-	if b[1] != 'u' {
-		if i := strings.IndexByte(`"\/bfnrt`, b[1]); i >= 0 {
-			return []byte("\"\\/\b\f\n\r\t"[i : i+1]), 2
+// appendEach appends where f stands in text.
+func appendEach(found []span, text, f []byte) []span {
+	for from := 0; ; {
+		i := bytes.Index(text[from:], f)
+		if i < 0 {
+			return found
 		}
-		return b[:1], 1
+		found = append(found, span{from + i, from + i + len(f)})
+		from += i + len(f)
 	}
-	r, ok := hexRune(b)
-	if !ok {
-		return b[:1], 1
-	}
-	if utf16.IsSurrogate(r) {
-		if low, ok := hexRune(b[6:]); ok {
-			if full := utf16.DecodeRune(r, low); full != utf8.RuneError {
-				return utf8.AppendRune(nil, full), 12
-			}
-		}
-	}
-	return utf8.AppendRune(nil, r), 6
 }
 
-// hexRune reads \uXXXX.
-func hexRune(b []byte) (rune, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
+// reread appends where in its source v shows a form when it is read again.
+func (s *scrubber) reread(found []span, v *view, way *reading) []span {
+	if !way.applies(v.text) {
+		return found
 	}
-	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return rune(n), err == nil
+	next, changed := v.read(way)
+	if !changed {
+		return found
+	}
+	defer clear(next.text)
+	for _, f := range s.core {
+		from := len(found)
+		found = appendEach(found, next.text, f)
+		for i := range found[from:] {
+			found[from+i] = next.source(found[from+i])
+		}
+	}
+	for i := range way.then {
+		found = s.reread(found, next, &way.then[i])
+	}
+	return found
+}
+
+// scrubValues replaces every string, key and number that holds a form, as a
+// whole, in b, whose root is given.
+func (s *scrubber) scrubValues(b []byte, root rawjson.Value) ([]byte, int) {
+	var edits []rawjson.Edit
+	var visit func(v rawjson.Value)
+	visit = func(v rawjson.Value) {
+		for k, val := range v.Members() {
+			visit(k)
+			visit(val)
+		}
+		for item := range v.Items() {
+			visit(item)
+		}
+		if k := v.Kind(); k != rawjson.String && k != rawjson.Number {
+			return
+		}
+		if _, n := s.replace(v.Raw()); n > 0 {
+			start, end := v.Span()
+			edits = append(edits, rawjson.Edit{Start: start, End: end, Text: []byte(`"` + removed + `"`)})
+		}
+	}
+	visit(root)
+	out := rawjson.Splice(b, edits...)
+	if _, n := s.replace(out); n > 0 {
+		return []byte(`"` + removed + `"`), n // it lay across values
+	}
+	return out, len(edits)
 }

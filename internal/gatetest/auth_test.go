@@ -151,6 +151,96 @@ func unsigned(t *testing.T, token string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`)) + "." + parts[1] + "."
 }
 
+// A client assertion is accepted once, also by a gateway that was restarted in
+// between, and what it is good for is one token for one server.
+func TestAssertionIsAcceptedOnce(t *testing.T) {
+	u := newUpstream(t)
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := t.TempDir()
+	r := rigAt(t, data, "127.0.0.1:0")
+	addr := strings.TrimPrefix(r.d.AgentsURL, "http://")
+	r.apply(strings.Replace(botAndServer(u.URL+"/mcp", `["up/*"]`), "tools:", `keys: [{jwk: '{"kty":"OKP","crv":"Ed25519","use":"sig","x":"`+base64.RawURLEncoding.EncodeToString(public)+`"}'}]`+"\ntools:", 1), "up")
+	form := func() url.Values {
+		return url.Values{
+			"grant_type": {"client_credentials"}, "client_assertion": {assertion(t, "bot", r.d.AgentsURL, private)},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "resource": {r.url("up")},
+		}
+	}
+	ask := func(f url.Values, query string) (int, string) {
+		t.Helper()
+		resp, err := http.Post(r.d.AgentsURL+"/oauth/token"+query, "application/x-www-form-urlencoded", strings.NewReader(f.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var body struct {
+			Token string `json:"access_token"`
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&body); err != nil || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Fatalf("answered %d %v: %v", resp.StatusCode, resp.Header, err)
+		}
+		return resp.StatusCode, body.Token
+	}
+	used := form()
+	status, token := ask(used, "")
+	if got := r.call(token, "up", "echo", `{}`); status != 200 || got.msg.Result == nil {
+		t.Fatalf("the token of a good assertion: %d, answered %s", status, got.body)
+	}
+	for _, restarted := range []bool{false, true} {
+		if restarted {
+			r.stop()
+			r = rigAt(t, data, addr)
+		}
+		if status, token := ask(used, ""); status != 401 || token != "" {
+			t.Errorf("used again, restarted %v: %d %q", restarted, status, token)
+		}
+		// What is refused before the assertion is read leaves it as it was.
+		good := form()
+		for name, change := range map[string]func(f url.Values) string{
+			"disagreeing query":  func(url.Values) string { return "?resource=" + url.QueryEscape(r.d.AgentsURL+"/mcp") },
+			"grant in the query": func(f url.Values) string { f.Del("grant_type"); return "?grant_type=client_credentials" },
+			"twice":              func(f url.Values) string { f.Add("grant_type", "client_credentials"); return "" },
+			"an array":           func(f url.Values) string { f["resource[]"] = f["resource"]; return "" },
+			"another grant":      func(f url.Values) string { f.Set("grant_type", "password"); return "" },
+			"a secret too":       func(f url.Values) string { f.Set("client_secret", "s"); return "" },
+		} {
+			f := url.Values{}
+			for k, v := range good {
+				f[k] = slices.Clone(v)
+			}
+			if status, token := ask(f, change(f)); status < 400 || token != "" {
+				t.Errorf("%s: %d %q", name, status, token)
+			}
+		}
+		if status, token := ask(good, ""); status != 200 || token == "" {
+			t.Errorf("a fresh assertion, restarted %v: %d", restarted, status)
+		}
+	}
+	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
+		t.Errorf("after the restart the token answered %d %s", got.status, got.body)
+	}
+	for name, h := range map[string]http.Header{
+		"an assertion for a token": modernHeaders(form().Get("client_assertion"), "tools/call", "echo"),
+		"in a cookie":              {"Cookie": {"access_token=" + token, "Authorization=Bearer " + token}},
+		"in another header":        {"X-Authorization": {"Bearer " + token}, "Proxy-Authorization": {"Bearer " + token}},
+		"in the session":           {"Mcp-Session-Id": {token}},
+	} {
+		if h.Get("Authorization") == "" {
+			for k, v := range modernHeaders("", "tools/call", "echo") {
+				if k != "Authorization" {
+					h[k] = v
+				}
+			}
+		}
+		if got := post(t, r.url("up"), h, modernBody("1", "tools/call", `"name":"echo","arguments":{}`)); got.status != 401 {
+			t.Errorf("%s: answered %d %s", name, got.status, got.body)
+		}
+	}
+}
+
 // A session belongs to who opened it. For anybody else, and at any other
 // server, it is the same as none.
 func TestSessionOtherPrincipal404(t *testing.T) {

@@ -11,10 +11,12 @@ import (
 )
 
 // childPart makes the test binary play a server on its standard input and
-// output; childNotes is a file it writes what happens to it into.
+// output; childNotes is a file it writes what happens to it into, childKey a
+// credential.
 const (
 	childPart  = "GATETEST_CHILD"
 	childNotes = "GATETEST_NOTES"
+	childKey   = "GATETEST_KEY"
 )
 
 // TestChild is not a test: it is the server the tests below start.
@@ -113,6 +115,17 @@ func (c *child) call(id, do, text, token string) {
 	case "who":
 		env, _ := json.Marshal(os.Environ())
 		c.text(id, fmt.Sprintf("pid %d args %q env %s", os.Getpid(), os.Args[1:], env))
+	case "leak":
+		c.leak(id)
+	case "key":
+		key := os.Getenv(childKey)
+		c.note("key %s %s", text, key)
+		answer := func() { c.text(id, "holds "+key) }
+		if text == "slow" {
+			time.AfterFunc(time.Second, answer)
+			return
+		}
+		answer()
 	case "wait":
 		c.waits[id] = text
 	case "release":
@@ -136,4 +149,17 @@ func (c *child) call(id, do, text, token string) {
 	default:
 		c.text(id, text)
 	}
+}
+
+// leak answers id and says the process's credential wherever it can be said.
+func (c *child) leak(id string) {
+	key := os.Getenv(childKey)
+	raw, _ := json.Marshal(key)
+	c.say(`{%s:1,%s:2}`, raw, raw)                      // a key twice
+	c.say(`{"jsonrpc":"2.0","id":%s,"result":{}}`, raw) // nobody's answer
+	c.say(`{"jsonrpc":"2.0","method":%s}`, raw)
+	c.say(`{"jsonrpc":"2.0","id":{%s:1},"method":"ping"}`, raw)
+	c.say(`%s`, raw)
+	fmt.Fprintf(os.Stderr, "cannot use %s\n%s%s\n", key, strings.Repeat("x", 8<<10), key)
+	c.text(id, "holds "+key)
 }

@@ -20,6 +20,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	hosts := []string{
 		"10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "192.0.2.1", "198.18.0.1", "224.0.0.1", "255.255.255.255",
 		"[::ffff:10.1.2.3]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "[fd00::1]", "[fe80::1]", "[ff02::1]", "[::]", "[2001:db8::1]",
+		"[::10.1.2.3]", "[::ffff:0:10.1.2.3]", "[fec0::1]", "[3fff::1]", "[5f00::1]", "[2001::1]", "[64:ff9b:1::a9fe:a9fe]",
 	}
 	text := "kind: Agent\nid: bot\nowner: team\npurpose: test\nriskTier: 1\ntools: [\"*/*\"]\n"
 	for i, h := range hosts {

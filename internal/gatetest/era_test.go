@@ -139,6 +139,25 @@ func TestModernClient(t *testing.T) {
 	}
 }
 
+// A server of both eras is spoken to in each client's own, whoever comes first.
+func TestLegacyClientFirst(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2026, v2511)
+	r := newRig(t)
+	r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`))
+	token := r.token("bot", "up")
+	old := r.legacy(token, "up", v2511, `{}`)
+	learn(t, r)
+	for range 2 {
+		if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil || p.last("tools/call").header.Get("Mcp-Protocol-Version") != v2026 {
+			t.Errorf("a modern client's call reached the server as %v and was answered %s", p.last("tools/call").header, got.body)
+		}
+		if got := old.call("echo", `{}`); got.msg.Result == nil || p.last("tools/call").header.Get("Mcp-Protocol-Version") != v2511 {
+			t.Errorf("a legacy client's call reached the server as %v and was answered %s", p.last("tools/call").header, got.body)
+		}
+	}
+}
+
 // Errors of one era become those of the other.
 func TestErrorsCrossEras(t *testing.T) {
 	t.Parallel()

@@ -53,6 +53,10 @@ func TestHeaderBodyMismatch(t *testing.T) {
 		{"region without its argument", `{"count":42,"dry":true,"deep":{"tenant":"acme"}}`, func(http.Header) {}},
 		{"region null", `{"region":null,"count":42,"dry":true,"deep":{"tenant":"acme"}}`, func(http.Header) {}},
 		{"other count", args, set("Mcp-Param-Count", "43")},
+		{"count in hexadecimal", args, set("Mcp-Param-Count", "0x2Ap0")},
+		{"count nearly", args, set("Mcp-Param-Count", "42.0000000000000000001")},
+		{"count with a sign", args, set("Mcp-Param-Count", "+42")},
+		{"count with a zero before", args, set("Mcp-Param-Count", "042")},
 		{"count as text", args, set("Mcp-Param-Count", "forty-two")},
 		{"other flag", args, set("Mcp-Param-Dry", "false")},
 		{"flag in another case", args, set("Mcp-Param-Dry", "True")},
@@ -69,7 +73,7 @@ func TestHeaderBodyMismatch(t *testing.T) {
 		t.Fatalf("%d mismatched calls reached the upstream", n)
 	}
 	for name, change := range map[string]func(http.Header){
-		"exact": func(http.Header) {}, "padded": set("Mcp-Param-Region", " eu\t"), "integer as a decimal": set("Mcp-Param-Count", "42.0"),
+		"exact": func(http.Header) {}, "padded": set("Mcp-Param-Region", " eu\t"), "integer as a decimal": set("Mcp-Param-Count", "42.0"), "integer with an exponent": set("Mcp-Param-Count", "4.2e1"),
 		"encoded without need": set("Mcp-Param-Region", "=?base64?ZXU=?="), "an unknown one": set("Mcp-Param-Other", "x"),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -216,6 +216,7 @@ func TestSessionStream(t *testing.T) {
 	if e := s.next(); !strings.Contains(e, "test://a") {
 		t.Errorf("the client got %s", e)
 	}
+	p.push <- `{"jsonrpc":"2.0","method":"notifications/vendor"}` + "\n\nevent: vendor\ndata: " + `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"no message event"}}`
 	p.push <- `{"jsonrpc":"2.0","id":77,"method":"sampling/createMessage","params":{}}` // outside of a request
 	p.push <- `{"jsonrpc":"2.0","id":"p","method":"ping"}`
 	p.push <- `{"jsonrpc":"2.0","method":"notifications/vendor","params":{}}`
@@ -236,4 +237,39 @@ func TestSessionStream(t *testing.T) {
 		t.Errorf("DELETE answered %d", got.status)
 	}
 	s.rest() // it ends with its session
+}
+
+// A session that could not be opened now is as good as none: it is not listened
+// to and tells the server nothing, and what it may not do is evidence.
+func TestSessionEndsWithItsPermit(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	p.streams = true
+	r, token := governPeer(t, p, "")
+	c := r.legacy(token, "up", v2511, `{}`)
+	const telling = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1,"message":"exfiltrated"}}`
+	c.post(telling)
+	if n := len(p.got("notifications/progress")); n != 1 {
+		t.Fatalf("%d notifications arrived: this test shows nothing", n)
+	}
+	r.apply("kind: Policy\nid: away\ncedar: |\n  forbid (principal == Mcp::Agent::\"bot\", action, resource);\n")
+	sent, from := len(p.all()), r.d.Evidence.Size()
+	s := stream(t, "GET", r.url("up"), c.headers(), "")
+	if rest := s.rest(); s.status != 403 || len(rest) > 0 {
+		t.Errorf("GET answered %d %v", s.status, rest)
+	}
+	if l := r.leaves(from); len(l) != 1 || l[0].Dec.Out != "deny" || l[0].What.Method != "stream" || l[0].What.Server != "up" {
+		t.Errorf("recorded %+v", l)
+	}
+	if got := c.post(telling); got.status != 202 {
+		t.Errorf("a notification was answered %d", got.status)
+	}
+	for _, method := range []string{"tools/list", "prompts/list", "resources/list", "resources/unsubscribe", "logging/setLevel", "completion/complete"} {
+		if got := c.request(method, `{"uri":"test://a","level":"info","ref":{"type":"ref/prompt","name":"hi"},"argument":{"name":"a","value":"b"}}`); got.msg.Result != nil {
+			t.Errorf("%s answered %s", method, got.body)
+		}
+	}
+	if got := p.all(); len(got) != sent {
+		t.Errorf("the server was told %v", got[sent:])
+	}
 }

@@ -282,3 +282,32 @@ func TestLegacyClientCancels(t *testing.T) {
 		}
 	}
 }
+
+// Of a server's events only messages are read, and of its reconnection times
+// those that are one.
+func TestOnlyMessageEventsAreRead(t *testing.T) {
+	t.Parallel()
+	for up, revisions := range map[string][]string{"modern": {v2026}, "legacy": {v2511}} {
+		t.Run(up, func(t *testing.T) {
+			p := newPeer(t, revisions...)
+			p.handle("tools/call", func(x *exchange) {
+				x.sse()
+				for _, name := range []string{"endpoint", "ping", "Message", "message2", "error"} {
+					_, _ = io.WriteString(x.w, "event: "+name+"\ndata: {\"jsonrpc\":\"2.0\",\"id\":"+x.id+",\"result\":{\"resultType\":\"complete\",\"content\":[{\"type\":\"text\",\"text\":\"canary\"}]}}\n\n")
+				}
+				_, _ = io.WriteString(x.w, "retry: "+strings.Repeat("9", 1<<20)+"\n\nretry: -1\n\nretry: 1e3\n\nretry: 250\n\n: comment\n\nunknown: field\n\ndata:\n\n")
+				_, _ = io.WriteString(x.w, "event: message\ndata: {\"jsonrpc\":\"2.0\",\r\ndata:\"id\":"+x.id+",\rdata: \"result\":{\"resultType\":\"complete\",\"content\":[]}}\n\n")
+			})
+			r, token := governPeer(t, p, "")
+			old := r.legacy(token, "up", v2511, `{}`)
+			for era, got := range map[string]reply{"modern": r.call(token, "up", "echo", `{}`), "legacy": old.call("echo", `{}`)} {
+				if strings.Contains(got.body, "canary") || !strings.Contains(got.body, `"content":[]`) {
+					t.Errorf("%s: answered %.500s", era, got.body)
+				}
+				if retry := strings.Count(got.body, "retry:"); strings.Contains(got.body, "retry: 250") != (era == "legacy") || retry > 1 {
+					t.Errorf("%s: relayed %d reconnection times: %.500s", era, retry, got.body)
+				}
+			}
+		})
+	}
+}

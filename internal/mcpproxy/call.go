@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"rutile/internal/access"
@@ -118,31 +117,13 @@ func (c *call) fits(sh *shape) *rpcError {
 	if sh.invalid != "" {
 		return invalidParams("Unknown tool")
 	}
-	if _, name, ok := m.args.FoldsTo(sh.props...); ok {
-		return invalidParams("an argument is written in another case than the declared " + strconv.Quote(name))
-	}
-	if p := m.args.FoldDuplicate(true); p != "" && !sh.declaresBoth(m.args) {
-		return invalidParams("two arguments differ only in case")
+	if err := sh.judge(m.args, &sh.top); err != nil {
+		return err
 	}
 	if c.modern {
 		return checkParamHeaders(c.in.r.Header, sh, m.args)
 	}
 	return nil
-}
-
-// declaresBoth reports whether every top-level argument is itself declared, so
-// that keys differing in case are both meant, and nothing folds below.
-func (sh *shape) declaresBoth(args rawjson.Value) bool {
-	for k, v := range args.Members() {
-		declared := false
-		for _, p := range sh.props {
-			declared = declared || k.Equals(p)
-		}
-		if !declared || v.FoldDuplicate(true) != "" {
-			return false
-		}
-	}
-	return true
 }
 
 func hasControl(s string) bool {
@@ -256,6 +237,10 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 
 // once sends the request over the conversation it belongs to.
 func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
+	if c.sess != nil && c.sess.outdated(t, d) {
+		c.in.p.drop(c.sess)
+		return nil, access.ReachNo, errSessionEnded
+	}
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
 		rep, reach, err := c.send(ctx, d)

@@ -36,10 +36,12 @@ func (e Egress) permits(a netip.Addr) bool {
 }
 
 // reserved reports addresses that are global unicast by form and special by
-// registration (IANA special-purpose registries; RFC 6890).
+// registration (IANA special-purpose registries; RFC 6890), or once were: some
+// networks still translate them to IPv4 or keep them to themselves.
 func reserved(a netip.Addr) bool {
 	for _, s := range []string{"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
-		"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "fc00::/7"} {
+		"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64",
+		"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fec0::/10"} {
 		if netip.MustParsePrefix(s).Contains(a) {
 			return true
 		}

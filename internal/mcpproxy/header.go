@@ -1,6 +1,7 @@
 package mcpproxy
 
 import (
+	"bytes"
 	"encoding/base64"
 	"net/http"
 	"net/textproto"
@@ -128,7 +129,7 @@ func checkParamHeaders(h http.Header, sh *shape, args rawjson.Value) *rpcError {
 			continue
 		}
 		got, ok := decodeHeader(v)
-		if !ok || (got != want && !sameInteger(got, args.Path(p.path...))) {
+		if !ok || (got != want && !sameNumber(got, args.Path(p.path...))) {
 			return mismatch("the header " + p.header + " differs from its argument")
 		}
 	}
@@ -163,14 +164,13 @@ func paramText(v rawjson.Value) (string, bool) {
 	}
 }
 
-// sameInteger compares numerically, because a peer may write 42 as 42.0.
-func sameInteger(got string, v rawjson.Value) bool {
+// sameNumber compares by exact value, because a peer may write 42 as 42.0.
+func sameNumber(got string, v rawjson.Value) bool {
 	if v.Kind() != rawjson.Number {
 		return false
 	}
-	a, err := strconv.ParseFloat(got, 64)
-	b, err2 := strconv.ParseFloat(string(v.Raw()), 64)
-	return err == nil && err2 == nil && a == b && a >= -maxSafeInteger && a <= maxSafeInteger
+	n, err := rawjson.Parse([]byte(got), rawjson.Limits{})
+	return err == nil && n.Kind() == rawjson.Number && bytes.Equal(rawjson.AppendCanonical(nil, n), rawjson.AppendCanonical(nil, v))
 }
 
 // paramHeader is one x-mcp-header annotation.
@@ -182,8 +182,9 @@ type paramHeader struct {
 // shape is what the proxy reads from a tool's definition, once per digest.
 type shape struct {
 	headers []paramHeader
-	props   []string // declared top-level arguments
-	invalid string   // why the tool must not be offered, "" if it may be
+	root    rawjson.Value // the input schema
+	top     declaration   // of the arguments
+	invalid string        // why the tool must not be offered, "" if it may be
 }
 
 // newShape reads a tool definition. An invalid x-mcp-header makes the whole
@@ -195,14 +196,9 @@ func newShape(definition []byte) *shape {
 		sh.invalid = "its definition is not valid JSON"
 		return sh
 	}
-	schema := v.Get("inputSchema")
-	for k := range schema.Get("properties").Members() {
-		if s, ok := k.Str(); ok {
-			sh.props = append(sh.props, s)
-		}
-	}
-	seen := map[string]bool{}
-	sh.walk(schema, nil, true, seen, 0)
+	sh.root = v.Get("inputSchema")
+	sh.top = sh.declare(sh.root)
+	sh.walk(sh.root, nil, true, map[string]bool{}, 0)
 	return sh
 }
 

@@ -23,6 +23,7 @@ type learning struct {
 	done chan struct{}
 	err  error
 	at   time.Time
+	next bool // another look will follow; of Proxy.mu
 }
 
 // Learn lists what a server offers and tells the catalog. Concurrent calls for
@@ -62,8 +63,15 @@ func (p *Proxy) relearn(server string) {
 	p.mu.Lock()
 	l := p.learning[server]
 	recent := l != nil && time.Since(l.at) < learnInterval
+	follows := recent && l.next
+	if recent {
+		l.next = true
+	}
 	p.mu.Unlock()
-	if !recent {
+	switch {
+	case follows: // a server may say that it changed a thousand times
+		return
+	case !recent:
 		p.startLearning(server)
 		return
 	}
@@ -154,6 +162,7 @@ var errNoSuchList = errors.New("the server does not know this list")
 func (p *Proxy) listAll(ctx context.Context, l link, pr *peer, x *exchange) ([]registry.Definition, error) {
 	var defs []registry.Definition
 	var cursor []byte
+	size := 0
 	x.limits = rawjson.Limits{Bytes: p.cfg.MaxResult}
 	for range maxPages {
 		x.id = p.mint()
@@ -174,8 +183,9 @@ func (p *Proxy) listAll(ctx context.Context, l link, pr *peer, x *exchange) ([]r
 		}
 		for item := range items.Items() {
 			name, _ := item.Get(listKinds[x.method.list].key).Str()
-			if len(defs) >= maxListed {
-				return nil, malformed("it lists too many definitions")
+			// The bound of a message is that of a whole list too.
+			if size += len(item.Raw()); len(defs) >= maxListed || size > p.cfg.MaxResult {
+				return nil, malformed("it lists too many definitions, or too large ones")
 			}
 			defs = append(defs, registry.Definition{Name: name, Raw: append([]byte(nil), x.d.Scrub(item.Raw())...)})
 		}

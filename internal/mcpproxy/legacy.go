@@ -47,10 +47,14 @@ func (in *inbound) legacy(ans *answer) {
 	}
 }
 
-// session returns the live session the request names, nil if there is none.
+// session returns the live session the request names, nil if there is none. A
+// session under an earlier entry of its server is over.
 func (in *inbound) session() *session {
 	id := in.r.Header[headerSession]
 	if len(id) != 1 || !in.known {
+		return nil
+	}
+	if _, err := in.p.target(in.server); err != nil {
 		return nil
 	}
 	return in.p.session(id[0], in.who.Principal(), in.server.ID)
@@ -95,8 +99,8 @@ func (in *inbound) notification(s *session) {
 			return
 		}
 		c := &call{in: in, req: in.request(s.version), sess: s}
-		if m.name == "notifications/roots/list_changed" && !in.p.gate.Visible(c.entryRequest(access.KindAsk, "roots")) {
-			return
+		if !in.p.gate.Visible(c.req) || m.name == "notifications/roots/list_changed" && !in.p.gate.Visible(c.entryRequest(access.KindAsk, "roots")) {
+			return // what may not use the server now tells it nothing either
 		}
 		d, err := in.p.gate.System(in.r.Context(), s.server)
 		if err != nil {
@@ -254,6 +258,13 @@ func (s *session) result() []byte {
 	return append(b, '}')
 }
 
+// outdated reports whether the session belongs to an earlier entry of its
+// server, or its process to an earlier credential.
+func (s *session) outdated(t *target, d *gate.Dispatch) bool {
+	l, process := s.link.(*stdioLink)
+	return s.target != t || process && !l.holds(d)
+}
+
 // get serves the stream of a session for messages that belong to no request.
 func (in *inbound) get() {
 	if len(in.r.Header[headerSession]) == 0 {
@@ -274,6 +285,9 @@ func (in *inbound) get() {
 		http.Error(in.w, "the Accept header must list text/event-stream", http.StatusNotAcceptable)
 		return
 	}
+	if !in.mayListen(s) {
+		return
+	}
 	release, ok := in.p.hold(s.principal)
 	if !ok {
 		http.Error(in.w, "too many streams are open", http.StatusTooManyRequests)
@@ -281,6 +295,25 @@ func (in *inbound) get() {
 	}
 	defer release()
 	in.serveStream(s)
+}
+
+// streamMethod is what the decision about a session's stream is recorded as.
+const streamMethod = "stream"
+
+// mayListen decides whether the session's stream may be opened now, as the
+// session once was; it answers itself if not.
+func (in *inbound) mayListen(s *session) bool {
+	req := in.request(s.version)
+	req.Method = streamMethod
+	dec, err := in.p.gate.Check(in.r.Context(), req)
+	switch {
+	case err != nil:
+		in.p.log.Error("deciding about a stream", "decision", req.ID, "server", s.server, "error", err)
+		http.Error(in.w, "the stream cannot be opened now; try again", http.StatusServiceUnavailable)
+	case !dec.Allowed():
+		http.Error(in.w, denialText(&dec), http.StatusForbidden)
+	}
+	return err == nil && dec.Allowed()
 }
 
 func (in *inbound) serveStream(s *session) {

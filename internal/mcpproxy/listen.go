@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +54,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	in := inboundPool.Get().(*inbound)
 	defer func() {
+		in.msg.doc.Reset()
 		buf, doc := in.buf, in.msg.doc
 		if cap(buf) > 256<<10 {
 			buf = nil
@@ -79,14 +81,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+var errTokenInQuery error = &identity.BearerError{Problem: identity.ProblemMalformed,
+	Msg: "a token in the query string is not accepted (RFC 6750, OAuth 2.1); use the Authorization header"}
+
 // authenticate answers 400 or 401 itself and reports whether to go on.
 func (in *inbound) authenticate(server string) bool {
-	if in.r.URL.RawQuery != "" && in.r.URL.Query().Has("access_token") {
-		http.Error(in.w, "a token in the query string is not accepted (RFC 6750, OAuth 2.1); use the Authorization header", http.StatusBadRequest)
-		return false
-	}
 	resource := identity.Resource(in.p.cfg.URL, server)
 	bearer, err := identity.BearerToken(in.r.Header["Authorization"])
+	if in.r.URL.RawQuery != "" && in.r.URL.Query().Has("access_token") {
+		err = errTokenInQuery
+	}
 	if err == nil {
 		in.who, err = in.p.verifier.Verify(in.r.Context(), bearer, resource)
 	}
@@ -201,15 +205,38 @@ func jsonContent(ct string) bool {
 	return rest == "" || rest == "charset=utf-8"
 }
 
-// accepts reports whether an Accept header lists a media type; */* counts.
+// accepts reports whether an Accept header lists a media type; */* counts. The
+// most specific range that fits decides, and one of quality 0 says no (RFC 9110,
+// 12.5.1).
 func accepts(h []string, want string) bool {
+	best, ok := 0, false
 	for _, line := range h {
 		for part := range strings.SplitSeq(line, ",") {
-			mt, _, _ := strings.Cut(part, ";")
+			mt, params, _ := strings.Cut(part, ";")
 			mt = strings.TrimSpace(mt)
-			if strings.EqualFold(mt, want) || mt == "*/*" || strings.EqualFold(mt, want[:strings.IndexByte(want, '/')]+"/*") {
-				return true
+			rank := 0
+			switch {
+			case strings.EqualFold(mt, want):
+				rank = 3
+			case strings.EqualFold(mt, want[:strings.IndexByte(want, '/')]+"/*"):
+				rank = 2
+			case mt == "*/*":
+				rank = 1
 			}
+			if rank > best || rank == best && !ok {
+				best, ok = rank, rank > 0 && !refuses(params)
+			}
+		}
+	}
+	return ok
+}
+
+// refuses reports whether the parameters of a media range say quality 0.
+func refuses(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if q, err := strconv.ParseFloat(value, 64); strings.EqualFold(name, "q") && err == nil && q == 0 {
+			return true
 		}
 	}
 	return false

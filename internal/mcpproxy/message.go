@@ -44,7 +44,10 @@ var (
 	paramMembers    = []string{"name", "arguments", "uri", "_meta", "cursor", "ref", "argument", "context", "level",
 		"inputResponses", "requestState", "notifications", "protocolVersion", "capabilities", "clientInfo",
 		"taskId", "task", "requestId", "progressToken"}
-	metaMembers = []string{metaVersion, metaCapabilities, metaClientInfo, metaLogLevel, "progressToken", "traceparent", "tracestate", "baggage"}
+	metaMembers         = []string{metaVersion, metaCapabilities, metaClientInfo, metaLogLevel, "progressToken", "traceparent", "tracestate", "baggage"}
+	capabilityMembers   = []string{"roots", "sampling", "elicitation", "experimental", "extensions", "tasks"}
+	refMembers          = []string{"type", "name", "uri"}
+	notificationMembers = []string{"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"}
 )
 
 // parse reads one message strictly from buf (rules 6 to 14 and 18).
@@ -153,9 +156,27 @@ func (m *message) checkParams() *rpcError {
 			return badRequest(codeInvalidRequest, "a member of _meta is written in another case than "+name)
 		}
 	}
-	for _, v := range []rawjson.Value{m.meta.Get(metaCapabilities), m.params.Get("capabilities"), m.params.Get("inputResponses")} {
-		if v.FoldDuplicate(false) != "" {
-			return badRequest(codeInvalidRequest, "two capabilities or input responses differ only in case")
+	return m.checkInner()
+}
+
+// checkInner does the same for the objects inside of params that are judged.
+func (m *message) checkInner() *rpcError {
+	for _, o := range []struct {
+		what    string
+		v       rawjson.Value
+		members []string
+	}{
+		{"the client's capabilities", m.meta.Get(metaCapabilities), capabilityMembers},
+		{"the client's capabilities", m.params.Get("capabilities"), capabilityMembers},
+		{"inputResponses", m.params.Get("inputResponses"), nil},
+		{"ref", m.params.Get("ref"), refMembers},
+		{"notifications", m.params.Get("notifications"), notificationMembers},
+	} {
+		if o.v.FoldDuplicate(false) != "" {
+			return badRequest(codeInvalidRequest, "two members of "+o.what+" differ only in case")
+		}
+		if _, name, ok := o.v.FoldsTo(o.members...); ok {
+			return badRequest(codeInvalidRequest, "a member of "+o.what+" is written in another case than "+name)
 		}
 	}
 	return nil

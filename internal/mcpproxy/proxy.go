@@ -136,7 +136,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, log *slog.Logger) (*Pr
 func (p *Proxy) mint() []byte { return strconv.AppendInt(nil, p.ids.Add(1), 10) }
 
 // target returns how server is reached now. A changed manifest makes a new
-// target; conversations under the old one end.
+// target; conversations and sessions under the old one end.
 func (p *Proxy) target(server registry.Server) (*target, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,8 +147,7 @@ func (p *Proxy) target(server registry.Server) (*target, error) {
 		if t.same(server) {
 			return t, nil
 		}
-		delete(p.targets, server.ID)
-		p.work.Go(t.close)
+		p.leave(t)
 	}
 	t, err := newTarget(p, server)
 	if err != nil {
@@ -156,6 +155,18 @@ func (p *Proxy) target(server registry.Server) (*target, error) {
 	}
 	p.targets[server.ID] = t
 	return t, nil
+}
+
+// leave ends everything that goes to t; p.mu is held.
+func (p *Proxy) leave(t *target) {
+	delete(p.targets, t.server.ID)
+	p.work.Go(t.close)
+	for id, s := range p.sessions {
+		if s.target == t {
+			delete(p.sessions, id)
+			p.work.Go(s.end)
+		}
+	}
 }
 
 // shapeOf returns what is to be known of an approved definition.
@@ -210,9 +221,14 @@ func (p *Proxy) reap() {
 			return
 		case now := <-tick.C:
 			p.reapSessions(now)
+			view := p.gate.State().View
 			p.mu.Lock()
 			targets := make([]*target, 0, len(p.targets))
-			for _, t := range p.targets {
+			for id, t := range p.targets {
+				if s, ok := view.Server(id); !ok || !t.same(s) {
+					p.leave(t)
+					continue
+				}
 				targets = append(targets, t)
 			}
 			p.mu.Unlock()

@@ -1,6 +1,7 @@
 package mcpproxy
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -47,7 +48,7 @@ func (a *answer) start(sse bool) error {
 	h.Set("Cache-Control", "no-cache, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 	a.w.WriteHeader(http.StatusOK)
-	return a.flush()
+	return a.write(nil)
 }
 
 // event relays a message before the final one; it turns the response into a
@@ -108,6 +109,9 @@ func (a *answer) final(status int, msg []byte) error {
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{strconv.Itoa(len(msg))}
 	a.w.WriteHeader(status)
+	if len(msg) > writeSmall {
+		return a.write(msg)
+	}
 	_, err := a.w.Write(msg)
 	return err
 }
@@ -153,24 +157,29 @@ func (a *answer) close() {
 	a.done = true
 }
 
-// writeTimeout bounds how long a client may take to accept one event: one that
-// stopped reading must not hold an upstream.
-const writeTimeout = 30 * time.Second
+// writeTimeout bounds how long a client may take to accept one piece of an
+// answer: one that stopped reading must not hold an upstream, or an answer in
+// memory.
+const (
+	writeTimeout = 30 * time.Second
+	writePiece   = 256 << 10
+	writeSmall   = 2 << 10 // net/http keeps as much until the handler returns
+)
 
+// write sends b at once, piece by piece.
 func (a *answer) write(b []byte) error {
-	// Test recorders have no deadlines; a real connection does.
 	rc := http.NewResponseController(a.w)
-	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
-	if _, err := a.w.Write(b); err != nil {
-		return err
+	bound := func(t time.Time) { _ = rc.SetWriteDeadline(t) } // test recorders have none; a real connection does
+	defer bound(time.Time{})
+	for bound(time.Now().Add(writeTimeout)); len(b) > 0; bound(time.Now().Add(writeTimeout)) {
+		piece := b[:min(len(b), writePiece)]
+		if _, err := a.w.Write(piece); err != nil {
+			return err
+		}
+		b = b[len(piece):]
 	}
-	return a.flush()
-}
-
-func (a *answer) flush() error {
-	if f, ok := a.w.(http.Flusher); ok {
-		f.Flush()
+	if err := rc.Flush(); !errors.Is(err, http.ErrNotSupported) {
+		return err
 	}
 	return nil
 }

@@ -17,6 +17,15 @@ type sseEvent struct {
 	data  []byte // joined with "\n"; valid until the next read
 }
 
+// isMessage reports whether the event carries a message: those of other names
+// are not MCP's (rule 38).
+func (e *sseEvent) isMessage() bool {
+	return len(e.data) > 0 && (e.name == "" || e.name == "message")
+}
+
+// maxRetryDigits is enough for eleven days.
+const maxRetryDigits = 9
+
 // sseReader reads server-sent events with a bound on each.
 type sseReader struct {
 	src    io.Reader
@@ -71,7 +80,7 @@ func (s *sseReader) next() (sseEvent, error) {
 				ev.id, ev.hasID, any = string(value), true, true
 			}
 		case "retry":
-			if digits(value) {
+			if digits(value) && len(value) <= maxRetryDigits {
 				ev.retry, any = string(value), true
 			}
 		}

@@ -143,7 +143,7 @@ func (p *stdioProcess) judge(doc *rawjson.Doc, line []byte, size int) string {
 	}
 	defer doc.Reset()
 	if err := doc.Parse(line, rawjson.Limits{Bytes: p.cfg.MaxLine}); err != nil {
-		return err.Error()
+		return faultOf(err)
 	}
 	if doc.Root().Kind() != rawjson.Object {
 		return "not an object"

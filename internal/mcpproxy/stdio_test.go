@@ -239,7 +239,7 @@ func TestNoiseStrikesStopProcess(t *testing.T) {
 	if !strings.Contains(err.Error(), "too many lines that are no messages: signal: killed") {
 		t.Errorf("Err = %v", err)
 	}
-	for _, want := range []string{"invalid JSON", "duplicate key at /a", "not an object", "strike=3"} {
+	for _, want := range []string{"rule syntax", "rule duplicate, byte", "not an object", "strike=3"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, log)
 		}

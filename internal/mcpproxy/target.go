@@ -34,7 +34,8 @@ func (p *peer) offers(capability string) bool {
 type target struct {
 	p      *Proxy
 	server registry.Server
-	http   *httpTarget // nil for stdio
+	http   *httpTarget     // nil for stdio
+	latest registry.Server // an entry equal to server, the last one compared with; of Proxy.mu
 
 	probing    chan struct{} // one prober at a time
 	mu         sync.Mutex
@@ -52,10 +53,15 @@ type pooled struct {
 	peer *peer
 	used time.Time
 	busy int
+	gone bool // out of the pool; closed when nobody uses it
 }
 
+// errEntryChanged says that a conversation belongs to an earlier entry of its
+// server.
+var errEntryChanged = access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
+
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
-	t := &target{p: p, server: s, probing: make(chan struct{}, 1), pool: map[access.Principal]*pooled{}}
+	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[access.Principal]*pooled{}}
 	if s.Transport.HTTP != nil {
 		h, err := newHTTPTarget(s.Transport.HTTP, p.transport, p.cfg.MaxResult)
 		if err != nil {
@@ -68,12 +74,23 @@ func newTarget(p *Proxy, s registry.Server) (*target, error) {
 	return t, nil
 }
 
-// same reports whether s is reached as t does.
+// same reports whether s is reached as t does; Proxy.mu is held. Entries share
+// what did not change, so that it usually compares pointers.
 func (t *target) same(s registry.Server) bool {
-	if t.server.Changed.Equal(s.Changed) {
+	if t.latest.Transport == s.Transport && t.latest.Credential == s.Credential {
 		return true
 	}
-	return reflect.DeepEqual(t.server.Transport, s.Transport) && reflect.DeepEqual(t.server.Credential, s.Credential)
+	if !sameEntry(t.server, s) {
+		return false
+	}
+	t.latest = s
+	return true
+}
+
+// sameEntry reports whether two entries are reached alike, with the same
+// credential.
+func sameEntry(a, b registry.Server) bool {
+	return reflect.DeepEqual(a.Transport, b.Transport) && reflect.DeepEqual(a.Credential, b.Credential)
 }
 
 // acquire returns a conversation for a principal's stateless requests. release
@@ -98,14 +115,14 @@ func (t *target) acquire(ctx context.Context, who access.Principal, d *gate.Disp
 // pooled returns the principal's conversation, opening it if there is none. Only
 // opening waits for others that open one.
 func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispatch) (*pooled, error) {
-	if e := t.kept(who); e != nil {
+	if e := t.kept(who, d); e != nil {
 		return e, nil
 	}
 	if err := t.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer t.unlock()
-	if e := t.kept(who); e != nil {
+	if e := t.kept(who, d); e != nil {
 		return e, nil
 	}
 	t.mu.Lock()
@@ -123,24 +140,26 @@ func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispa
 	defer t.mu.Unlock()
 	if t.closed {
 		t.p.work.Go(func() { l.close(context.Background()) })
-		return nil, access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
+		return nil, errEntryChanged
 	}
 	t.pool[who] = e
 	return e, nil
 }
 
 // kept returns the principal's open conversation. A process that ended while
-// nobody called is forgotten.
-func (t *target) kept(who access.Principal) *pooled {
+// nobody called is forgotten, and one that holds a credential that was replaced.
+func (t *target) kept(who access.Principal, d *gate.Dispatch) *pooled {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.pool[who]
 	if e == nil {
 		return nil
 	}
-	if l, ok := e.link.(*stdioLink); ok && l.over() {
+	if l, ok := e.link.(*stdioLink); ok && (l.over() || !l.holds(d)) {
 		delete(t.pool, who)
-		t.p.work.Go(func() { l.close(context.Background()) })
+		if e.gone = true; e.busy == 0 {
+			t.p.work.Go(func() { l.close(context.Background()) })
+		}
 		return nil
 	}
 	e.busy++
@@ -153,8 +172,11 @@ func (t *target) release(who access.Principal, e *pooled, bad bool) {
 	defer t.mu.Unlock()
 	e.busy--
 	e.used = time.Now()
-	if bad && t.pool[who] == e {
+	bad = bad && t.pool[who] == e
+	if bad {
 		delete(t.pool, who)
+	}
+	if bad || e.gone && e.busy == 0 {
 		t.p.work.Go(func() { e.link.close(context.Background()) })
 	}
 }
@@ -210,8 +232,9 @@ func (t *target) learned(pr *peer) {
 	t.known = pr
 }
 
-// learnedLegacy keeps what a legacy handshake told, unless the server is known
-// to speak the modern revision too.
+// learnedLegacy keeps what a legacy handshake of our own told, which comes after
+// server/discover was refused. What a client's handshake told says nothing of
+// the modern revision.
 func (t *target) learnedLegacy(pr *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -303,7 +326,9 @@ func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatc
 			l.close(context.WithoutCancel(ctx))
 			return nil, nil, nil, err
 		}
-		t.learnedLegacy(pr)
+		if init == nil {
+			t.learnedLegacy(pr)
+		}
 		return l, pr, rep, nil
 	}
 	return t.openStdio(ctx, who, d, init)

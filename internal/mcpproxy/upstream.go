@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"rutile/internal/access"
 	"rutile/internal/gate"
@@ -82,14 +83,17 @@ func (r *reply) match(id []byte) (bool, error) {
 	got := r.root.Get("id")
 	if !got.Exists() || got.Kind() == rawjson.Null {
 		// An error about a request whose id could not be read.
-		return r.fault.Exists(), nil
-	}
-	want, err := rawjson.Parse(id, rawjson.Limits{})
-	if err != nil {
-		return false, err
-	}
-	if !sameID(got, want) {
-		return false, nil
+		if !r.fault.Exists() {
+			return false, nil
+		}
+	} else {
+		want, err := rawjson.Parse(id, rawjson.Limits{})
+		if err != nil {
+			return false, err
+		}
+		if !sameID(got, want) {
+			return false, nil
+		}
 	}
 	if r.fault.Exists() {
 		if _, ok := r.fault.Get("code").Int64(); !ok || r.fault.Get("message").Kind() != rawjson.String {
@@ -118,6 +122,37 @@ func checkResult(result rawjson.Value) error {
 	if _, name, ok := result.FoldsTo(resultMembers...); ok {
 		return malformed("a member of its result is written in another case than " + name)
 	}
+	asks := result.Get("inputRequests")
+	if asks.FoldDuplicate(false) != "" {
+		return malformed("two of its requests for input differ only in case")
+	}
+	for _, ask := range asks.Members() {
+		if err := checkAsk(ask); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askMembers are the members of a server's request or notification that
+// somebody acts on, besides those MCP has in other params.
+var askMembers = append([]string{"mode", "message", "url", "requestedSchema", "elicitationId", "messages", "maxTokens", "tools", "toolChoice",
+	"systemPrompt", "includeContext", "modelPreferences", "progress", "total", "data", "logger"}, paramMembers...)
+
+// checkAsk holds a server's request or notification to rules 10 and 11: a client
+// that folds case must not be asked for something else than was judged.
+func checkAsk(ask rawjson.Value) error {
+	for _, o := range []struct {
+		v       rawjson.Value
+		members []string
+	}{{ask, envelopeMembers}, {ask.Get("params"), askMembers}} {
+		if o.v.FoldDuplicate(false) != "" {
+			return malformed("two members of a message differ only in case")
+		}
+		if _, name, ok := o.v.FoldsTo(o.members...); ok {
+			return malformed("a member of a message is written in another case than " + name)
+		}
+	}
 	return nil
 }
 
@@ -132,11 +167,16 @@ func checkUpstream(root rawjson.Value) error {
 	if root.Kind() != rawjson.Object || !root.Get("jsonrpc").Equals("2.0") {
 		return malformed("a message is not a JSON-RPC 2.0 object")
 	}
-	if root.FoldDuplicate(false) != "" {
-		return malformed("two members of a message differ only in case")
+	if err := checkAsk(root); err != nil {
+		return err
 	}
-	if _, _, ok := root.FoldsTo(envelopeMembers...); ok {
-		return malformed("a member of a message is written in another case")
+	for k := range root.Members() {
+		if !slices.ContainsFunc(envelopeMembers, k.Equals) {
+			return malformed("a message has an unknown top-level member")
+		}
+	}
+	if p := root.Get("params"); p.Exists() && p.Kind() != rawjson.Object {
+		return malformed("the params of a message are not an object")
 	}
 	return nil
 }

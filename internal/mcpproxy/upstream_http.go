@@ -23,6 +23,7 @@ import (
 // here: nothing of the agent's own request travels on.
 type httpTarget struct {
 	url   *url.URL
+	entry string // the url as the manifest has it
 	host  string
 	fixed map[string]string
 	rt    http.RoundTripper // not a client: redirects are answers, and there are no cookies
@@ -35,18 +36,16 @@ func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget
 		return nil, access.Errorf(access.CodeInvalid, "the server's url is not an http or https address")
 	}
 	return &httpTarget{
-		url: u, host: u.Host, fixed: h.Headers, max: max,
+		url: u, entry: h.URL, host: u.Host, fixed: h.Headers, max: max,
 		rt: rt,
 	}, nil
 }
 
-// origin is scheme://host:port, what a credential is bound to.
-func (t *httpTarget) origin() string { return t.url.Scheme + "://" + t.host }
-
 var acceptBoth = []string{"application/json, text/event-stream"}
 
 // request builds a request with our headers, the manifest's fixed ones and the
-// leased credential, revealed here and nowhere earlier.
+// leased credential, revealed here and nowhere earlier. A lease made for a
+// server that is elsewhere by now is not: it was judged for that place.
 func (t *httpTarget) request(ctx context.Context, httpMethod string, body []byte, d *gate.Dispatch) (*http.Request, error) {
 	r := &http.Request{
 		Method: httpMethod, URL: t.url, Host: t.host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -62,6 +61,9 @@ func (t *httpTarget) request(ctx context.Context, httpMethod string, body []byte
 		r.Header.Set(k, v)
 	}
 	if d != nil && d.Lease != nil {
+		if at := d.Server.Transport.HTTP; at == nil || at.URL != t.entry {
+			return nil, errEntryChanged
+		}
 		name, value, err := d.Lease.Header()
 		if err != nil {
 			return nil, fmt.Errorf("opening the credential: %w", err)
@@ -163,11 +165,15 @@ func (l *httpLegacy) call(ctx context.Context, x *exchange) (*reply, access.Reac
 	}
 	rep, reach, err := l.t.exchange(r, x, opened, l)
 	if err != nil && ctx.Err() != nil && x.method.name != "initialize" {
-		// Closing the connection does not cancel in these revisions.
+		// Closing the connection does not cancel in these revisions. The lease
+		// ends with the call, so that the request is made before that.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		tell, terr := l.message(ctx, x.d, cancelled(x.id))
 		go func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			_ = l.send(ctx, x.d, cancelled(x.id)) // a courtesy: the call is over for us either way
+			if terr == nil {
+				_ = l.deliver(tell) // a courtesy: the call is over for us either way
+			}
 		}()
 	}
 	return rep, reach, err
@@ -179,11 +185,24 @@ func cancelled(id []byte) []byte {
 }
 
 func (l *httpLegacy) send(ctx context.Context, d *gate.Dispatch, msg []byte) error {
-	r, err := l.t.request(ctx, http.MethodPost, msg, d)
+	r, err := l.message(ctx, d, msg)
 	if err != nil {
 		return err
 	}
+	return l.deliver(r)
+}
+
+// message is the request that carries a message of the session.
+func (l *httpLegacy) message(ctx context.Context, d *gate.Dispatch, msg []byte) (*http.Request, error) {
+	r, err := l.t.request(ctx, http.MethodPost, msg, d)
+	if err != nil {
+		return nil, err
+	}
 	l.headers(r.Header)
+	return r, nil
+}
+
+func (l *httpLegacy) deliver(r *http.Request) error {
 	resp, _, err := l.t.do(r)
 	if err != nil {
 		return err
@@ -224,7 +243,7 @@ func (l *httpLegacy) stream(ctx context.Context, d *gate.Dispatch, rl relay) err
 		if err != nil {
 			return err
 		}
-		if len(ev.data) == 0 {
+		if !ev.isMessage() {
 			continue
 		}
 		if err := doc.Parse(ev.data, rawjson.Limits{Bytes: l.t.max}); err != nil {
@@ -379,7 +398,7 @@ func (t *httpTarget) readEvents(body io.Reader, x *exchange, wait *time.Duration
 				return nil, err
 			}
 		}
-		if len(ev.data) == 0 || (ev.name != "" && ev.name != "message") {
+		if !ev.isMessage() {
 			continue
 		}
 		rep := &reply{status: http.StatusOK}

@@ -77,6 +77,10 @@ func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Di
 		t.started(false)
 		return nil, nil, nil, &access.Error{Code: access.CodeUnavailable, Msg: fmt.Sprintf("the process of server %q cannot be started", t.server.ID), Err: err}
 	}
+	if !l.holds(d) { // replaced since d was leased
+		l.close(context.WithoutCancel(ctx))
+		return nil, nil, nil, errEntryChanged
+	}
 	pr, rep, err := t.handshake(ctx, l, d, init)
 	if err != nil {
 		l.close(context.WithoutCancel(ctx))
@@ -84,9 +88,10 @@ func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Di
 		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
 	}
 	t.started(true)
-	if pr.modern {
+	switch {
+	case pr.modern:
 		t.learned(pr)
-	} else {
+	case init == nil:
 		t.learnedLegacy(pr)
 	}
 	return l, pr, rep, nil
@@ -159,6 +164,10 @@ func (t *target) start(ctx context.Context, who access.Principal, asks bool) (*s
 	if err != nil {
 		return nil, err
 	}
+	if !sameEntry(t.server, own.Server) { // the credential of one entry is not for the command of another
+		own.Release()
+		return nil, errEntryChanged
+	}
 	s := t.server.Transport.Stdio
 	cfg := stdioConfig{
 		Command: s.Command, Args: s.Args, Env: t.environment(who), Dir: s.Dir, MaxLine: t.p.cfg.MaxResult,
@@ -212,6 +221,16 @@ func (l *stdioLink) over() bool {
 	default:
 		return false
 	}
+}
+
+// holds reports whether the process holds the credential d was given, or as d
+// none: one that holds an earlier version could show it, and is not what the
+// server is to be called with.
+func (l *stdioLink) holds(d *gate.Dispatch) bool {
+	if l.d.Lease == nil || d.Lease == nil {
+		return l.d.Lease == d.Lease
+	}
+	return l.d.Lease.Same(d.Lease)
 }
 
 func (l *stdioLink) close(ctx context.Context) {

@@ -168,6 +168,9 @@ func (p *parser) after() (more bool, err error) {
 		}
 		switch c := p.at(); {
 		case c == ',':
+			if len(p.tape) > maxNodes {
+				return false, p.fail(RuleTooLarge, p.i, false)
+			}
 			p.i++
 			p.space()
 			if !p.object {

@@ -31,7 +31,9 @@ const (
 	Object
 )
 
-// Limits bound what Parse accepts. Zero means the default.
+// Limits bound what Parse accepts. Zero means the default. A document of more
+// than 4 Mi values and keys is too large whatever its bytes: each takes 16 bytes
+// of memory, and a value may be written in two.
 type Limits struct {
 	Depth   int // nesting, default 64
 	Members int // members of one object, default 10 000
@@ -44,6 +46,9 @@ const (
 	defaultBytes   = 4 << 20
 	// Spans and tape indices are 32 bits wide.
 	maxBytes = 1 << 30
+	maxNodes = 4 << 20
+	// firstNodes is the most tape that is made before anything is read.
+	firstNodes = 1 << 14
 )
 
 func (l Limits) withDefaults() Limits {
@@ -164,7 +169,7 @@ func (d *Doc) Parse(src []byte, lim Limits) error {
 		return &Error{Rule: RuleTooLarge, Offset: lim.Bytes}
 	}
 	if d.tape == nil {
-		d.tape = make([]node, 0, 16+len(src)/12)
+		d.tape = make([]node, 0, min(16+len(src)/12, firstNodes))
 	}
 	p := parser{src: src, tape: d.tape[:0], keys: &d.keys, open: -1, lim: lim}
 	err := p.run()

@@ -1,0 +1,63 @@
+package gatetest_test
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"rutile/internal/daemon"
+)
+
+// A server that says all the time that it changed is looked at now and then, and
+// costs nothing in between.
+func TestManyChangesAreOneLook(t *testing.T) {
+	p := newPeer(t, v2026)
+	r, token := governPeer(t, p, "")
+	const changes = 20_000
+	p.handle("tools/call", func(x *exchange) {
+		x.sse()
+		for range changes / 100 {
+			_, _ = io.WriteString(x.w, strings.Repeat("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n", 100))
+			x.w.(http.Flusher).Flush()
+		}
+		x.text("ok")
+	})
+	before, looks := runtime.NumGoroutine(), len(p.got("tools/list"))
+	got := r.call(token, "up", "echo", `{}`)
+	if n := runtime.NumGoroutine() - before; got.msg.Result == nil || n > 100 {
+		t.Errorf("%d goroutines wait after %d changes: %.300s", n, changes, got.body)
+	}
+	eventually(t, "it was looked at", func() bool { return len(p.got("tools/list")) > looks })
+	if n := len(p.got("tools/list")) - looks; n > changes/100 {
+		t.Errorf("it was looked at %d times", n)
+	}
+}
+
+// A list that never ends, or whose definitions are huge, is given up before it
+// fills the memory.
+func TestListsAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2026)
+	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.MaxResult = 1 << 20 })
+	for name, page := range map[string]string{
+		"huge definitions": `{"name":"big","description":"` + strings.Repeat("x", 600<<10) + `","inputSchema":{"type":"object"}}`,
+		"many definitions": strings.TrimSuffix(strings.Repeat(`{"name":"x","inputSchema":{"type":"object"}},`, 20_000), ","),
+		"no definitions":   "",
+	} {
+		n := len(p.got("tools/list"))
+		p.list("tools/list", `"tools":[`+page+`],"nextCursor":"again"`)
+		if err := r.d.Proxy.Learn(t.Context(), "up"); err == nil {
+			t.Errorf("%s: all of it was listed", name)
+		}
+		if pages := len(p.got("tools/list")) - n; pages > 200 || page != "" && pages > 2 {
+			t.Errorf("%s: %d pages were read", name, pages)
+		}
+	}
+	p.list("tools/list", toolList(echoTool))
+	learn(t, r)
+	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
+		t.Errorf("afterwards a call answered %s", got.body)
+	}
+}
