@@ -97,7 +97,8 @@ func (l *Log) decrypt(ctx context.Context, v value, what string, ct []byte) ([]b
 	ad := key.associated(v.get("tenant").str, v.get("id").str, v.get("class").str, what)
 	plain, err := key.open(ad, ct)
 	if err != nil {
-		return nil, errors.New("a ciphertext does not open as what the leaf says it is")
+		// A database that lost its keys makes others under the same names.
+		return nil, fmt.Errorf("%w: another stands under its name", errNoKey)
 	}
 	return plain, nil
 }

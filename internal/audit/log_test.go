@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -208,6 +209,46 @@ func TestErasureBreaksNoProof(t *testing.T) {
 	}
 	if n := len(m2.keys); n != 1 {
 		t.Errorf("reading made %d keys anew", n-1)
+	}
+}
+
+// A database restored from before a key was made makes another key under its
+// name at the next call. What the lost one sealed is erased; nothing waits for
+// it: not the index, not the start, not a reader.
+func TestReplacedKeyErasesAndStopsNothing(t *testing.T) {
+	cfg, m := config(t.TempDir()), newMemory()
+	l := start(t, cfg, m)
+	ctx := context.Background()
+	intent, outcome := call(t, l, 1)
+	r := request(t, 2) // left open, so that the next start has to read it
+	if _, err := l.Intent(ctx, audit.Intent{Request: r, Decision: permit(r)}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	copyLog(t, cfg.Dir, dir)
+	stop(t, l)
+	cfg.Dir = filepath.Join(dir, "evidence")
+	restored := newMemory()
+	restored.keys["lookup"] = m.keys["lookup"]
+	l = start(t, cfg, restored)
+	call(t, l, 3) // under keys of the same names
+	stop(t, l)
+	restored = restored.keysOnly()
+	l = start(t, cfg, restored)
+	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := l.Reindex(wait); err != nil {
+		t.Fatal(err)
+	}
+	for _, index := range []uint64{intent.Index, outcome.Index} {
+		rev, err := l.Reveal(ctx, index)
+		if err != nil || !rev.Erased || rev.Payload != nil || rev.Sealed != nil {
+			t.Errorf("leaf %d: %+v, %v", index, rev, err)
+		}
+	}
+	rows, err := l.ByDecision(wait, "dec_00000000000000000000000003")
+	if err != nil || len(rows) != 2 || rows[0].Agent != "release-bot" {
+		t.Errorf("after it: %+v, %v", rows, err)
 	}
 }
 
