@@ -141,7 +141,8 @@ func (m *memory) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 		case len(q.Types) > 0 && !slices.Contains(q.Types, r.Type),
 			q.Agent != "" && r.Agent != q.Agent,
 			q.Decision != "" && r.Decision != q.Decision,
-			q.Ascending && q.After > 0 && r.Index <= q.After,
+			q.Ascending && r.Index < q.From,
+			q.Before > 0 && r.Index >= q.Before,
 			q.Text != "" && !strings.Contains(r.Text, q.Text):
 			continue
 		}

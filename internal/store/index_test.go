@@ -143,12 +143,21 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 		}
 		rows[20] = hit
 		putRows(t, s, rows, 40)
+		const other = "example.org/rutile/main/n2/1"
+		if err := s.PutRows(t.Context(), other, []audit.Row{row(3)}, 4); err != nil {
+			t.Fatal(err)
+		}
+		for name, q := range map[string]audit.Query{"origin": {Origin: other}, "origin and policy": {Origin: other, Policy: "baseline"}} {
+			if got := search(t, s, q); len(got) != 1 || got[0].Origin != other {
+				t.Errorf("%s: got %v, want the one row of the other log", name, got)
+			}
+		}
 		for name, q := range map[string]audit.Query{
 			"types": {Types: []string{"verdict", "outcome"}}, "agent": {Agent: "bot"}, "subject": {Subject: "iss|bob"}, "session": {Session: "ses_x"},
 			"task": {Task: "task-x"}, "server": {Server: "files"}, "tool": {Tool: "write"}, "decision": {Decision: "dec_x"}, "outcome": {Outcome: "deny"},
 			"status": {Status: "timeout"}, "policy": {Policy: "p-y"}, "trace": {Trace: "ffff"}, "text": {Text: "zoë"},
-			"time": {Since: at(20), Until: at(21)}, "page": {Before: 21, Limit: 1}, "page up": {After: 19, Ascending: true, Limit: 1},
-			"all": {Types: []string{"outcome"}, Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
+			"time": {Since: at(20), Until: at(21)}, "page": {Before: 21, Limit: 1}, "page up": {From: 20, Ascending: true, Limit: 1},
+			"all": {Origin: origin, Types: []string{"outcome"}, Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
 		} {
 			if got := indexes(search(t, s, q)); !slices.Equal(got, []uint64{20}) {
 				t.Errorf("%s: got %v, want row 20 only", name, got)
@@ -183,7 +192,7 @@ func TestPagesCoverEverythingOnce(t *testing.T) {
 					break
 				}
 				all = append(all, page...)
-				q.Before, q.After = page[len(page)-1], page[len(page)-1]
+				q.Before, q.From = page[len(page)-1], page[len(page)-1]+1
 				if ascending {
 					q.Before = 0
 				}
@@ -303,7 +312,7 @@ func TestImpossibleRowsAreRefused(t *testing.T) {
 				t.Errorf("%s: got %v, want invalid", name, err)
 			}
 		}
-		if got := search(t, s, audit.Query{Before: ^uint64(0), After: ^uint64(0)}); len(got) != 0 {
+		if got := search(t, s, audit.Query{Before: ^uint64(0), From: ^uint64(0)}); len(got) != 0 {
 			t.Errorf("a refused batch left %d rows", len(got))
 		}
 	})
@@ -325,7 +334,7 @@ func FuzzSearchText(f *testing.F) {
 		if err := s.PutRows(t.Context(), origin, []audit.Row{r}, next); err != nil {
 			t.Fatalf("%q cannot be indexed: %v", text, err)
 		}
-		got, err := s.Search(t.Context(), audit.Query{Text: text, After: r.Index - 1, Ascending: true, Limit: 1})
+		got, err := s.Search(t.Context(), audit.Query{Text: text, From: r.Index, Ascending: true, Limit: 1})
 		switch {
 		case access.CodeOf(err) == access.CodeInvalid: // no words, or too many
 		case err != nil:
