@@ -134,6 +134,44 @@ func TestDroppedRowsCanBeBuiltAgain(t *testing.T) {
 	})
 }
 
+// A head that was signed is known for ever: a smaller or another one of the
+// same size does not replace it, and dropping the index does not forget it.
+func TestNewestHeadIsKept(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, cfg store.Config) {
+		latest := func() audit.Head {
+			t.Helper()
+			return must[audit.Head](t)(s.LatestHead(t.Context(), origin))
+		}
+		if got := latest(); got != (audit.Head{}) {
+			t.Errorf("before any was put: %v", got)
+		}
+		want := audit.Head{Size: 7, Root: [32]byte{0, 1, 2}}
+		for _, h := range []audit.Head{{Size: 0, Root: [32]byte{9}}, {Size: 3}, want, {Size: 7, Root: [32]byte{5}}, {Size: 6, Root: [32]byte{6}}} {
+			if err := s.PutHead(t.Context(), origin, h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.PutHead(t.Context(), "example.org/rutile/main/n2/1", audit.Head{Size: 70}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DropRows(t.Context(), origin); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, cfg)
+		if got := latest(); got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		for _, origin := range []string{"", "a\x00b"} {
+			if err := s.PutHead(t.Context(), origin, want); access.CodeOf(err) != access.CodeInvalid {
+				t.Errorf("origin %q: %v", origin, err)
+			}
+		}
+	})
+}
+
 func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
 		rows := rowsUpTo(40)
