@@ -239,7 +239,7 @@ func request(tb testing.TB, n int) *access.Request {
 
 func permit(r *access.Request) *access.Decision {
 	return &access.Decision{
-		ID: r.ID, Outcome: access.Permit, Permits: []string{"agent-tools"}, Set: "set-digest", Schema: "schema-digest",
+		ID: r.ID, Outcome: access.Permit, Permits: []string{"allow.release-bot.files", "agent-tools"}, Set: "set-digest", Schema: "schema-digest",
 		Facts: "facts-digest", Tool: "tool-digest", Tier: 1, Duration: 21 * time.Microsecond,
 	}
 }

@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,11 @@ func TestLeavesShowNothingPersonal(t *testing.T) {
 	token := audit.Admin{ID: "chg_2", Actor: "user:bob", Verb: "print", Kind: "user", Object: "carol", Reason: "for carol"}
 	if _, err := l.Admin(ctx, token); err != nil {
 		t.Fatal(err)
+	}
+	for i, kind := range []string{"Agent", "Token", "Session", "User"} { // as they are written in manifests
+		if _, err := l.Admin(ctx, audit.Admin{ID: fmt.Sprint("chg_3", i), Actor: "user:bob", Verb: "apply", Kind: kind, Object: "release-bot"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r := request(t, 2)
 	r.Kind, r.Method, r.Target = access.KindResource, "resources/read", "file:///home/alice/private"
@@ -127,7 +133,7 @@ func TestRevealOpensWhatIsSealed(t *testing.T) {
 		if diff := cmp.Diff(want, r.Sealed); diff != "" {
 			t.Errorf("%s: sealed (-want +got):\n%s", when, diff)
 		}
-		if r.Row.Subject != "alice" || r.Row.Agent != "release-bot" {
+		if r.Row.Subject != "alice" || r.Row.Agent != "release-bot" || !slices.Contains(r.Row.Policies, "allow.release-bot.files") {
 			t.Errorf("%s: row %+v", when, r.Row)
 		}
 		if r, err = l.Reveal(ctx, outcome.Index); err != nil || !strings.Contains(string(r.Payload), "result of alice") {
@@ -296,6 +302,8 @@ func variants(t *testing.T, l *audit.Log) {
 	}
 	must(l.Admin(ctx, change()))
 	must(l.Admin(ctx, audit.Admin{ID: "chg_2", Verb: "apply", Kind: "policy", Object: "release window\x00"}))
+	must(l.Admin(ctx, audit.Admin{ID: "chg_4", Actor: "user:bob", Verb: "suspend", Kind: "Agent", Object: "other-bot"}))
+	must(l.Admin(ctx, audit.Admin{ID: "chg_5", Actor: "user:bob", Verb: "issue", Kind: "Token", Object: "no such agent\n"}))
 	must(l.Admin(ctx, audit.Admin{ID: "chg_3", Actor: "system", Verb: "print", Kind: "token", Object: "tok"}))
 	must(l.Loss(ctx, audit.Loss{Stream: "lists", Count: 3, First: time.Unix(1, 0), Last: time.Unix(2, 0), Why: "disk"}))
 	many := make([]string, 100)
