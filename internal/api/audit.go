@@ -196,7 +196,7 @@ func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64)
 		}
 		size := a.deps.Evidence.Size()
 		for next < size && s.err == nil {
-			q.After = max(next, 1) - 1
+			q.From = next
 			rows, err := a.deps.Evidence.Search(ctx, q)
 			if err != nil {
 				if !errors.Is(err, context.Canceled) {
@@ -206,10 +206,8 @@ func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64)
 			}
 			full := len(rows) == q.Limit
 			for _, r := range rows {
-				if r.Index >= next {
-					s.put(r)
-					next = r.Index + 1
-				}
+				s.put(r)
+				next = r.Index + 1
 			}
 			if !full {
 				// The search may have seen leaves that came after size was read.
@@ -311,7 +309,7 @@ func (a *API) bundle(c *call) (any, error) {
 		if err != nil {
 			return nil, access.Errorf(access.CodeInvalid, "%q is not the index of a leaf", s)
 		}
-		q.Before, q.After, q.Ascending = n+1, max(n, 1)-1, true
+		q.Before, q.From, q.Ascending = n+1, n, true
 	}
 	w := &late{call: c}
 	o := audit.ExportOptions{Disclose: v.Get("disclose") == "true", Payloads: v.Get("payloads") == "true"}

@@ -108,7 +108,7 @@ func (e *fakeEvidence) Size() uint64 {
 	return uint64(len(e.rows))
 }
 
-// Search knows what the API relies on: Before, After, Ascending, Limit and Agent.
+// Search knows what the API relies on: Before, From, Ascending, Limit and Agent.
 func (e *fakeEvidence) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -118,7 +118,7 @@ func (e *fakeEvidence) Search(_ context.Context, q audit.Query) ([]audit.Row, er
 		if !q.Ascending {
 			r = e.rows[len(e.rows)-1-i]
 		}
-		if q.Before > 0 && r.Index >= q.Before || q.Ascending && q.After > 0 && r.Index <= q.After || q.Agent != "" && r.Agent != q.Agent || q.Decision != "" && r.Decision != q.Decision {
+		if q.Before > 0 && r.Index >= q.Before || q.Ascending && r.Index < q.From || q.Agent != "" && r.Agent != q.Agent || q.Decision != "" && r.Decision != q.Decision {
 			continue
 		}
 		if out = append(out, r); len(out) == q.Limit {

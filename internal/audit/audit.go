@@ -122,12 +122,13 @@ type Row struct {
 
 // Query selects rows. Zero members do not restrict.
 type Query struct {
+	Origin                                         string // of one log; several may share a database
 	Types                                          []string
 	Agent, Subject, Session, Task, Server, Tool    string
 	Decision, Outcome, Status, Policy, Trace, Text string
 	Since, Until                                   time.Time
 	Before                                         uint64 // index below which to look, for paging; 0 = newest
-	After                                          uint64 // with Ascending: index above which to look
+	From                                           uint64 // with Ascending: index at which to begin
 	Ascending                                      bool
 	Limit                                          int // default 100, at most 1000
 }
@@ -140,7 +141,8 @@ type Index interface {
 	// Watermark returns how much of the log is indexed.
 	Watermark(ctx context.Context, origin string) (uint64, error)
 	Search(ctx context.Context, q Query) ([]Row, error)
-	// DropRows removes all rows and the watermark of origin.
+	// DropRows removes all rows and the watermark of origin; not what is known of
+	// its heads.
 	DropRows(ctx context.Context, origin string) error
 }
 

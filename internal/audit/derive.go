@@ -97,7 +97,8 @@ func (l *Log) decrypt(ctx context.Context, v value, what string, ct []byte) ([]b
 	ad := key.associated(v.get("tenant").str, v.get("id").str, v.get("class").str, what)
 	plain, err := key.open(ad, ct)
 	if err != nil {
-		return nil, errors.New("a ciphertext does not open as what the leaf says it is")
+		// A database that lost its keys makes others under the same names.
+		return nil, fmt.Errorf("%w: another stands under its name", errNoKey)
 	}
 	return plain, nil
 }
@@ -138,6 +139,7 @@ func (d *deriver) call(ctx context.Context, v value, ids sealedIDs) (Row, error)
 		Policies: policies(dec.get("permits").strings(), dec.get("forbids").strings(), dec.get("errors").strings()),
 		Intent:   -1,
 	}
+	row.Policies = unhide(row.Policies, agent, who.get("agent").str)
 	row.Text = callText(&row, dec.get("class").str, ids.Reason)
 	return row, nil
 }
@@ -177,7 +179,14 @@ func (d *deriver) admin(ctx context.Context, v value, ids sealedIDs) (Row, error
 		}
 	}
 	object := v.get("object")
-	row := Row{Decision: v.get("change").str, Actor: actor, Object: either(object.get("id").str, ids.Object), Intent: -1}
+	name := object.get("id").str
+	if ofAgent(object.get("kind").str) {
+		var err error
+		if name, err = d.name(ctx, name); err != nil {
+			return Row{}, err
+		}
+	}
+	row := Row{Decision: v.get("change").str, Actor: actor, Object: either(name, ids.Object), Intent: -1}
 	row.Text = adminText(&row, v.get("verb").str, object.get("kind").str, ids.Reason)
 	return row, nil
 }

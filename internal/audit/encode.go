@@ -18,7 +18,7 @@ const (
 	maxLeaf = 16 << 10
 	maxText = 128 // bytes of one string that came from outside, as encoded
 	maxList = 32  // entries of one list
-	maxItem = 96  // bytes of one entry, as encoded
+	maxItem = 100 // bytes of one entry, as encoded: the name of an allow-list fits
 )
 
 func (e *enc) key(k string) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,17 +26,21 @@ type ExportOptions struct {
 	Payloads bool
 }
 
-// maxExport bounds one bundle.
-const maxExport = 100_000
+// maxExport bounds one bundle, exportPage what is searched for at once.
+const (
+	maxExport  = 100_000
+	exportPage = 1000
+)
 
 // Export writes a bundle of the leaves that match q into dir, which must not
 // exist or be empty. An intent comes with its outcome and an outcome with its
 // intent. MANIFEST is written last: a bundle without it is not one.
 func (l *Log) Export(ctx context.Context, q Query, dir string, opts ExportOptions) (err error) {
-	if err := l.AwaitIndex(ctx); err != nil {
+	var indexes []uint64
+	err = l.whole(ctx, func() error {
+		indexes, err = l.matching(ctx, q)
 		return err
-	}
-	indexes, err := l.matching(ctx, q)
+	})
 	if err != nil {
 		return err
 	}
@@ -144,38 +149,33 @@ func (l *Log) keepCheckpoint() error {
 	return l.fs.SyncDir(dir)
 }
 
-// matching returns the indexes of this log that match q, sorted, with the
-// counterparts of intents and outcomes.
+// matching returns the indexes that match q, sorted, with the counterparts of
+// intents and outcomes. It is all of them or an error: whoever is handed a
+// bundle takes it for what he asked for.
 func (l *Log) matching(ctx context.Context, q Query) ([]uint64, error) {
 	found := map[uint64]bool{}
 	decisions := map[string]bool{}
-	limit := q.Limit
-	if limit <= 0 || limit > maxExport {
-		limit = maxExport
-	}
-	q.Ascending = true
-	for len(found) < limit {
-		q.Limit = min(1000, limit-len(found))
-		rows, err := l.index.Search(ctx, q)
+	for q.Ascending, q.Limit = true, exportPage; ; {
+		rows, err := l.find(ctx, q)
 		if err != nil {
-			return nil, fmt.Errorf("searching: %w", err)
+			return nil, err
 		}
 		for _, r := range rows {
-			q.After = r.Index
-			if r.Origin != l.cfg.Origin {
-				continue
-			}
+			q.From = r.Index + 1
 			found[r.Index] = true
 			if r.Type == typeIntent || r.Type == typeOutcome {
 				decisions[r.Decision] = true
 			}
+		}
+		if len(found) > maxExport {
+			return nil, access.Errorf(access.CodeTooLarge, "more than %d leaves match: narrow the search and export in parts", maxExport)
 		}
 		if len(rows) < q.Limit {
 			break
 		}
 	}
 	for id := range decisions {
-		rows, err := l.ByDecision(ctx, id)
+		rows, err := l.find(ctx, decision(id))
 		if err != nil {
 			return nil, err
 		}
@@ -183,12 +183,7 @@ func (l *Log) matching(ctx context.Context, q Query) ([]uint64, error) {
 			found[r.Index] = true
 		}
 	}
-	out := make([]uint64, 0, len(found))
-	for i := range found {
-		out = append(out, i)
-	}
-	slices.Sort(out)
-	return out, nil
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // bundleWriter writes files and remembers their hashes.

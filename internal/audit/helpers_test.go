@@ -141,7 +141,8 @@ func (m *memory) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 		case len(q.Types) > 0 && !slices.Contains(q.Types, r.Type),
 			q.Agent != "" && r.Agent != q.Agent,
 			q.Decision != "" && r.Decision != q.Decision,
-			q.Ascending && q.After > 0 && r.Index <= q.After,
+			q.Ascending && r.Index < q.From,
+			q.Before > 0 && r.Index >= q.Before,
 			q.Text != "" && !strings.Contains(r.Text, q.Text):
 			continue
 		}
@@ -238,7 +239,7 @@ func request(tb testing.TB, n int) *access.Request {
 
 func permit(r *access.Request) *access.Decision {
 	return &access.Decision{
-		ID: r.ID, Outcome: access.Permit, Permits: []string{"agent-tools"}, Set: "set-digest", Schema: "schema-digest",
+		ID: r.ID, Outcome: access.Permit, Permits: []string{"allow.release-bot.files", "agent-tools"}, Set: "set-digest", Schema: "schema-digest",
 		Facts: "facts-digest", Tool: "tool-digest", Tier: 1, Duration: 21 * time.Microsecond,
 	}
 }

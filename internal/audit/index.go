@@ -30,6 +30,7 @@ type indexer struct {
 	mu      sync.Mutex
 	live    []Row
 	indexed uint64
+	drops   uint64        // how often the rows were dropped
 	moved   chan struct{} // closed when indexed grows; nil if nobody waits
 }
 
@@ -82,9 +83,9 @@ func (x *indexer) run() {
 		select {
 		case <-x.wake:
 		case reply := <-x.reindex:
+			x.restart() // first: nobody may take what is left meanwhile for all there is
 			err := x.l.index.DropRows(ctx, x.l.cfg.Origin)
 			next, known = 0, true
-			x.set(0)
 			x.deriver = newDeriver(x.l)
 			x.forget()
 			reply <- err
@@ -193,6 +194,19 @@ func (x *indexer) set(indexed uint64) {
 		close(x.moved)
 		x.moved = nil
 	}
+}
+
+// restart says that nothing is indexed any more.
+func (x *indexer) restart() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.indexed, x.drops = 0, x.drops+1
+}
+
+func (x *indexer) dropped() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.drops
 }
 
 func (x *indexer) stop(ctx context.Context) error {

@@ -229,7 +229,7 @@ func (s *scribe) release(e *entry) {
 
 // call writes an intent or a verdict.
 func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) (*entry, error) {
-	r, dec := i.Request, i.Decision
+	r := i.Request
 	owner := ownerOf(r)
 	d, err := s.start(ctx, classDecision, &owner)
 	if err != nil {
@@ -239,7 +239,12 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 	if err != nil {
 		return nil, err
 	}
+	shown := *i.Decision
+	dec := &shown
+	agent := r.Who.Actor.Agent
+	dec.Permits, dec.Forbids, dec.Errors = hide(dec.Permits, agent, who.agent), hide(dec.Forbids, agent, who.agent), hide(dec.Errors, agent, who.agent)
 	row := callRow(r, dec)
+	row.Policies = unhide(row.Policies, agent, who.agent)
 	tool := d.classify(r)
 	if !dec.Allowed() {
 		d.ids.Reason = dec.Reason

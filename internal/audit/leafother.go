@@ -92,16 +92,6 @@ func (d *draft) unlocks(us []Unlock) {
 // systemActor needs no pseudonym: no person stands behind it.
 const systemActor = "system"
 
-// personal reports whether the ids of this kind of object say something about a
-// person.
-func personal(kind string) bool {
-	switch kind {
-	case "user", "subject", "person", "session", "token", "task":
-		return true
-	}
-	return false
-}
-
 // admin writes a change.
 func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 	owner := entity{Kind: kindPerson, ID: a.Actor}
@@ -121,9 +111,16 @@ func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 		return nil, err
 	}
 	object := ""
-	if personal(a.Kind) {
+	switch {
+	case ofAgent(a.Kind) && plain(a.Object):
+		agent, err := s.keys.subject(ctx, entity{Kind: kindAgent, ID: a.Object})
+		if err != nil {
+			return nil, err
+		}
+		object = agent.pseudonym
+	case ofAgent(a.Kind) || personal(a.Kind):
 		d.ids.Object = a.Object
-	} else {
+	default:
 		object = show(a.Object, &d.ids.Object)
 	}
 	d.ids.Reason = a.Reason

@@ -162,7 +162,7 @@ func (l *Log) open(ctx context.Context, keys KeyStore, sealer access.Sealer) err
 	if l.keys, err = newKeyring(ctx, keys, sealer, l.cfg.Tenant, l.cfg.Rand); err != nil {
 		return err
 	}
-	boot, err := l.nextBoot()
+	boot, err := l.nextBoot(st.boot)
 	if err != nil {
 		return fmt.Errorf("counting boots: %w", err)
 	}
@@ -268,18 +268,21 @@ func (l *Log) walDir() string             { return filepath.Join(l.cfg.Dir, "wal
 func (l *Log) tmpDir() string             { return filepath.Join(l.cfg.Dir, "tmp") }
 func (l *Log) tmpName(name string) string { return filepath.Join(l.tmpDir(), name) }
 
-// nextBoot increases the boot counter durably.
-func (l *Log) nextBoot() (uint64, error) {
+// nextBoot increases the boot counter durably. last is the boot of the last
+// leaf: boots that wrote none are in the file alone.
+func (l *Log) nextBoot(last uint64) (uint64, error) {
 	name := filepath.Join(l.cfg.Dir, "boot")
-	var boot uint64
 	b, err := readFile(l.fs, name)
-	if err == nil {
-		boot, err = strconv.ParseUint(strings.TrimRightFunc(string(b), unicode.IsSpace), 10, 53)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
+	}
+	boot := last
+	if err == nil {
+		counted, err := strconv.ParseUint(strings.TrimRightFunc(string(b), unicode.IsSpace), 10, 53)
+		if err != nil {
+			return 0, access.Errorf(access.CodeEvidence, "%s does not hold a number: remove it, and the count goes on from the log", name)
+		}
+		boot = max(boot, counted)
 	}
 	boot++
 	if err := writeAtomic(l.fs, l.tmpName("boot"), name, fmt.Appendf(nil, "%d\n", boot)); err != nil {

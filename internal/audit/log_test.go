@@ -3,7 +3,9 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +30,11 @@ func TestLeavesShowNothingPersonal(t *testing.T) {
 	token := audit.Admin{ID: "chg_2", Actor: "user:bob", Verb: "print", Kind: "user", Object: "carol", Reason: "for carol"}
 	if _, err := l.Admin(ctx, token); err != nil {
 		t.Fatal(err)
+	}
+	for i, kind := range []string{"Agent", "Token", "Session", "User"} { // as they are written in manifests
+		if _, err := l.Admin(ctx, audit.Admin{ID: fmt.Sprint("chg_3", i), Actor: "user:bob", Verb: "apply", Kind: kind, Object: "release-bot"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r := request(t, 2)
 	r.Kind, r.Method, r.Target = access.KindResource, "resources/read", "file:///home/alice/private"
@@ -126,7 +133,7 @@ func TestRevealOpensWhatIsSealed(t *testing.T) {
 		if diff := cmp.Diff(want, r.Sealed); diff != "" {
 			t.Errorf("%s: sealed (-want +got):\n%s", when, diff)
 		}
-		if r.Row.Subject != "alice" || r.Row.Agent != "release-bot" {
+		if r.Row.Subject != "alice" || r.Row.Agent != "release-bot" || !slices.Contains(r.Row.Policies, "allow.release-bot.files") {
 			t.Errorf("%s: row %+v", when, r.Row)
 		}
 		if r, err = l.Reveal(ctx, outcome.Index); err != nil || !strings.Contains(string(r.Payload), "result of alice") {
@@ -211,6 +218,46 @@ func TestErasureBreaksNoProof(t *testing.T) {
 	}
 }
 
+// A database restored from before a key was made makes another key under its
+// name at the next call. What the lost one sealed is erased; nothing waits for
+// it: not the index, not the start, not a reader.
+func TestReplacedKeyErasesAndStopsNothing(t *testing.T) {
+	cfg, m := config(t.TempDir()), newMemory()
+	l := start(t, cfg, m)
+	ctx := context.Background()
+	intent, outcome := call(t, l, 1)
+	r := request(t, 2) // left open, so that the next start has to read it
+	if _, err := l.Intent(ctx, audit.Intent{Request: r, Decision: permit(r)}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	copyLog(t, cfg.Dir, dir)
+	stop(t, l)
+	cfg.Dir = filepath.Join(dir, "evidence")
+	restored := newMemory()
+	restored.keys["lookup"] = m.keys["lookup"]
+	l = start(t, cfg, restored)
+	call(t, l, 3) // under keys of the same names
+	stop(t, l)
+	restored = restored.keysOnly()
+	l = start(t, cfg, restored)
+	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := l.Reindex(wait); err != nil {
+		t.Fatal(err)
+	}
+	for _, index := range []uint64{intent.Index, outcome.Index} {
+		rev, err := l.Reveal(ctx, index)
+		if err != nil || !rev.Erased || rev.Payload != nil || rev.Sealed != nil {
+			t.Errorf("leaf %d: %+v, %v", index, rev, err)
+		}
+	}
+	rows, err := l.ByDecision(wait, "dec_00000000000000000000000003")
+	if err != nil || len(rows) != 2 || rows[0].Agent != "release-bot" {
+		t.Errorf("after it: %+v, %v", rows, err)
+	}
+}
+
 func TestReindexEqual(t *testing.T) {
 	cfg, m := config(t.TempDir()), newMemory()
 	l := start(t, cfg, m)
@@ -255,6 +302,8 @@ func variants(t *testing.T, l *audit.Log) {
 	}
 	must(l.Admin(ctx, change()))
 	must(l.Admin(ctx, audit.Admin{ID: "chg_2", Verb: "apply", Kind: "policy", Object: "release window\x00"}))
+	must(l.Admin(ctx, audit.Admin{ID: "chg_4", Actor: "user:bob", Verb: "suspend", Kind: "Agent", Object: "other-bot"}))
+	must(l.Admin(ctx, audit.Admin{ID: "chg_5", Actor: "user:bob", Verb: "issue", Kind: "Token", Object: "no such agent\n"}))
 	must(l.Admin(ctx, audit.Admin{ID: "chg_3", Actor: "system", Verb: "print", Kind: "token", Object: "tok"}))
 	must(l.Loss(ctx, audit.Loss{Stream: "lists", Count: 3, First: time.Unix(1, 0), Last: time.Unix(2, 0), Why: "disk"}))
 	many := make([]string, 100)

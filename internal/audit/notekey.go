@@ -29,7 +29,7 @@ func loadKey(ctx context.Context, fsys FS, cfg *Config, sealer access.Sealer, is
 	sealed, err := readFile(fsys, cfg.KeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !isNew {
-			return nil, access.Errorf(access.CodeEvidence, "the log's signing key %s is missing; restore it, or move the evidence directory away and start a new log", cfg.KeyFile)
+			return nil, access.Errorf(access.CodeEvidence, "the log's signing key %s is missing: restore it, or "+startAnew, cfg.KeyFile)
 		}
 		return makeKey(ctx, fsys, cfg, sealer, purpose)
 	}

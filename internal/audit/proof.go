@@ -54,29 +54,4 @@ func (l *Log) ProveCall(ctx context.Context, id string) ([]*Proof, error) {
 	return proofs, nil
 }
 
-// ByDecision returns the rows of a decision or change id in log order, after
-// what is durable now can be found.
-func (l *Log) ByDecision(ctx context.Context, id string) ([]Row, error) {
-	if id == "" {
-		return nil, access.Errorf(access.CodeInvalid, "a decision id is missing")
-	}
-	if err := l.AwaitIndex(ctx); err != nil {
-		return nil, err
-	}
-	rows, err := l.index.Search(ctx, Query{Decision: id, Ascending: true, Limit: 1000})
-	if err != nil {
-		return nil, fmt.Errorf("looking for %s: %w", id, err)
-	}
-	kept := rows[:0]
-	for _, r := range rows {
-		if r.Origin == l.cfg.Origin {
-			kept = append(kept, r)
-		}
-	}
-	if len(kept) == 0 {
-		return nil, access.Errorf(access.CodeNotFound, "no evidence of %q; `rutile audit search` lists what there is", id)
-	}
-	return kept, nil
-}
-
 var errNoPayload = errors.New("the leaf has no payload")

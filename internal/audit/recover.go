@@ -23,14 +23,19 @@ type recovered struct {
 	partial    [][]byte // leaves of the sealed bundle that is not full
 	groups     []*group // durable, above the checkpoint
 	size       uint64
+	boot       uint64 // of the last leaf, 0 if there is none
 	segments   []segName
 }
 
 // refuse is the error of a directory that must not be written to.
 func refuse(format string, args ...any) error {
 	return access.Errorf(access.CodeEvidence, "the evidence directory is damaged or was altered: "+format+
-		". Nothing was changed. Restore it, or move it away and start a new log; `rutile audit verify` says what still verifies", args...)
+		". Nothing was changed. Restore it, or "+startAnew+"; `rutile audit verify` says what still verifies", args...)
 }
+
+// startAnew is how to go on without a log: never under its name, because two
+// histories of one name are what an altered log looks like.
+const startAnew = "to go on without it move the evidence directory, its signing key and the file \"node\" out of the data directory: the next start begins a log under another name"
 
 // recovery reads a directory without changing it.
 type recovery struct {
@@ -53,7 +58,34 @@ func (r *recovery) run() (*recovered, error) {
 	if err := r.scan(); err != nil {
 		return nil, err
 	}
-	return r.st, nil
+	return r.st, r.lastBoot()
+}
+
+// lastBoot reads the boot of the last leaf, from where the count goes on even if
+// its file was lost.
+func (r *recovery) lastBoot() error {
+	var last []byte
+	switch st := r.st; {
+	case len(st.groups) > 0:
+		g := st.groups[len(st.groups)-1]
+		last = g.leaves[len(g.leaves)-1]
+	case len(st.partial) > 0:
+		last = st.partial[len(st.partial)-1]
+	case st.size > 0:
+		leaves, err := readBundle(r.read, st.size/tileWidth-1, tileWidth)
+		if err != nil {
+			return refuse("bundle %s cannot be read (%w)", bundlePath(st.size/tileWidth-1, tileWidth), err)
+		}
+		last = leaves[tileWidth-1]
+	default:
+		return nil
+	}
+	v, err := parseLeaf(last)
+	if err != nil {
+		return refuse("leaf %d: %w", r.st.size-1, err)
+	}
+	r.st.boot = uint64(v.get("boot").num)
+	return nil
 }
 
 func (r *recovery) read(path string) ([]byte, error) {
@@ -64,7 +96,7 @@ func (r *recovery) read(path string) ([]byte, error) {
 func (r *recovery) sealed() error {
 	signed, err := r.read("checkpoint")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return r.untouched()
 	}
 	if err != nil {
 		return fmt.Errorf("reading the checkpoint: %w", err)
@@ -99,6 +131,21 @@ func (r *recovery) sealed() error {
 	}
 	r.st.head, r.st.checkpoint, r.st.front = h, signed, front
 	return r.partialBundle()
+}
+
+// untouched refuses a directory that lost its checkpoint: it is there before
+// anything else is.
+func (r *recovery) untouched() error {
+	for _, dir := range []string{"log", "wal", "payload", "checkpoints"} {
+		names, err := r.fs.List(filepath.Join(r.dir, dir))
+		if err != nil {
+			return fmt.Errorf("looking for a log: %w", err)
+		}
+		if len(names) > 0 {
+			return refuse("its checkpoint is missing, but %s/%s is there", dir, names[0])
+		}
+	}
+	return nil
 }
 
 func (r *recovery) partialBundle() error {

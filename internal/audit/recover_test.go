@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -205,6 +206,23 @@ func TestDamageRefusesToStart(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"a missing checkpoint": func(t *testing.T, cfg *audit.Config) {
+			if err := os.Remove(filepath.Join(cfg.Dir, "log/checkpoint")); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a missing log": func(t *testing.T, cfg *audit.Config) { // only its payloads are left
+			if err := errors.Join(os.RemoveAll(filepath.Join(cfg.Dir, "log")), os.RemoveAll(filepath.Join(cfg.Dir, "wal")),
+				os.MkdirAll(filepath.Join(cfg.Dir, "log"), 0o700), os.MkdirAll(filepath.Join(cfg.Dir, "wal"), 0o700),
+				os.MkdirAll(filepath.Join(cfg.Dir, "payload", "decision"), 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a boot counter that is none": func(t *testing.T, cfg *audit.Config) {
+			if err := os.WriteFile(filepath.Join(cfg.Dir, "boot"), []byte("many\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"a missing key": func(t *testing.T, cfg *audit.Config) {
 			if err := os.Remove(cfg.Dir + "-signing.key"); err != nil {
 				t.Fatal(err)
@@ -359,6 +377,43 @@ func TestRestartKeepsTheTail(t *testing.T) {
 	}
 	stop(t, l)
 	verifyOK(t, cfg.Dir, audit.VerifyOptions{Complete: true})
+}
+
+// The boot counter never goes back, even without its file: a verifier takes that
+// for a log put together from pieces.
+func TestBootsGoOnWithoutTheirFile(t *testing.T) {
+	for name, leaves := range map[string]int{"a tail": -1, "a partial bundle": 0, "a full bundle": 256} {
+		t.Run(name, func(t *testing.T) {
+			cfg, m := config(t.TempDir()), newMemory()
+			for range 3 {
+				stop(t, start(t, cfg, m))
+			}
+			l := start(t, cfg, m)
+			for l.Size() < uint64(max(leaves-1, 0)) { // log.close is the last
+				r := request(t, int(l.Size()))
+				if _, err := l.Verdict(context.Background(), audit.Intent{Request: r, Decision: deny(r)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if leaves < 0 {
+				call(t, l, 1)
+				dir := t.TempDir()
+				copyLog(t, cfg.Dir, dir)
+				cfg.Dir, m = filepath.Join(dir, "evidence"), m.keysOnly()
+			}
+			stop(t, l)
+			if err := os.Remove(filepath.Join(cfg.Dir, "boot")); err != nil {
+				t.Fatal(err)
+			}
+			l = start(t, cfg, m)
+			leaf, err := l.Leaf(context.Background(), l.Size()-1)
+			if err != nil || !strings.Contains(string(leaf), `"boot":5,`) {
+				t.Errorf("the fifth boot wrote %s, %v", leaf, err)
+			}
+			stop(t, l)
+			verifyOK(t, cfg.Dir, audit.VerifyOptions{Complete: true})
+		})
+	}
 }
 
 // Many segments: rotation, pruning of those that are sealed, recovery of those

@@ -50,6 +50,10 @@ func (l *Log) Reveal(ctx context.Context, index uint64) (*Revealed, error) {
 	}
 	if v.get("sealed").kind != 0 {
 		plain, err := l.openSealed(ctx, v)
+		if errors.Is(err, errNoKey) {
+			r.Erased = true
+			return r, nil
+		}
 		if err == nil {
 			err = json.Unmarshal(plain, &r.Sealed)
 		}
@@ -59,6 +63,10 @@ func (l *Log) Reveal(ctx context.Context, index uint64) (*Revealed, error) {
 	}
 	plain, err := l.openPayload(ctx, index, leaf, v)
 	if errors.Is(err, errNoPayload) {
+		return r, nil
+	}
+	if errors.Is(err, errNoKey) {
+		r.Erased = true
 		return r, nil
 	}
 	if err != nil {

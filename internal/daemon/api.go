@@ -20,7 +20,6 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/api"
 	"rutile/internal/audit"
-	"rutile/internal/store"
 )
 
 // TokenName is the file in the data directory that holds the operator token.
@@ -43,7 +42,7 @@ func (d *Daemon) api() (local, remote http.Handler, err error) {
 	a, err := api.New(api.Config{
 		Token: token, Hosts: hostsOf(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL), UID: os.Getuid(), Log: d.log, Stop: stopped,
 	}, api.Deps{
-		Admin: d.Admin, Evidence: evidence{d.Evidence, d.store, d.Config.Data}, Learn: d.Proxy.Learn, Doctor: d.doctor,
+		Admin: d.Admin, Evidence: evidence{d.Evidence, d.Config.Data}, Learn: d.Proxy.Learn, Doctor: d.doctor,
 		Status: func(context.Context) api.Status { return d.status(started) },
 	})
 	if err != nil {
@@ -106,26 +105,16 @@ func newToken(path string) (string, error) {
 	return token, nil
 }
 
-// evidence joins the log and its index for the API.
+// evidence is the log as the API shows it.
 type evidence struct {
-	log   *audit.Log
-	store *store.Store
-	tmp   string // where bundles are put together
+	log *audit.Log
+	tmp string // where bundles are put together
 }
 
 func (e evidence) Size() uint64 { return e.log.Size() }
 
-// Search waits for the index, so that what a caller has just done is found.
 func (e evidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
-	wait, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := e.log.AwaitIndex(wait); err != nil {
-		if wait.Err() != nil && ctx.Err() == nil {
-			return nil, access.Errorf(access.CodeUnavailable, "the search index is behind the log (%d of %d leaves); try again in a moment", e.log.Indexed(), e.log.Size())
-		}
-		return nil, err
-	}
-	return e.store.Search(ctx, q)
+	return e.log.Search(ctx, q)
 }
 
 func (e evidence) Reindex(ctx context.Context) error { return e.log.Reindex(ctx) }

@@ -2,9 +2,14 @@ package gatetest_test
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"rutile/internal/admin"
+	"rutile/internal/daemon"
+	"rutile/internal/registry"
 )
 
 // denial is what a refused tool call says of itself.
@@ -124,6 +129,44 @@ func TestDenialIsRecorded(t *testing.T) {
 	}
 	if u.count() != 0 {
 		t.Errorf("%d denied calls reached the upstream", u.count())
+	}
+}
+
+// No file of the evidence names an agent, a person or a session, or shows what
+// was said: not by a call, a denial, a list, a handshake or a change.
+func TestEvidenceNamesNobody(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2026)
+	data := t.TempDir()
+	r := startRig(t, nil, func(c *daemon.Config) { c.Data = data })
+	r.apply(strings.ReplaceAll(botAndServer(p.URL+"/mcp", `["up/*"]`), "id: bot", "id: marlene-bot"), "up")
+	tk, err := r.d.Admin.IssueDevelopmentToken(t.Context(), admin.Actor{Kind: "user", ID: "heinrich"}, admin.TokenRequest{
+		Agent: "marlene-bot", Server: "up", Subject: "wolfgang@example.org", Task: "letters for Hildegard",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dispatched {
+		if got := r.modern(tk.Value, d[0], d[1], d[2]); got.msg.Result == nil {
+			t.Fatalf("%s answered %s", d[0], got.body)
+		}
+	}
+	old := r.legacy(tk.Value, "up", v2511, `{}`)
+	r.list(tk.Value, "up")
+	r.call(tk.Value, "up", "echo", `{"text":"Waldtraut is ill"}`)
+	r.call(tk.Value, "up", "tell Waldtraut", `{}`)
+	r.modern(tk.Value, "resources/read", "file:///home/waldtraut/x", `"uri":"file:///home/waldtraut/x"`)
+	if _, err := r.d.Admin.ChangeAgent(t.Context(), operator, "marlene-bot", registry.VerbSuspend, "asked for by Heinrich"); err != nil {
+		t.Fatal(err)
+	}
+	r.call(tk.Value, "up", "echo", `{}`)
+	r.stop()
+	said := files(t, filepath.Join(data, "evidence"))
+	if !strings.Contains(strings.Join(said, ""), `"type":"intent"`) {
+		t.Fatal("no intent is among the files")
+	}
+	for _, name := range []string{"marlene", "olfgang", "einrich", "ildegard", "aldtraut", "tester", old.session} {
+		noneHolds(t, said, name)
 	}
 }
 

@@ -134,6 +134,44 @@ func TestDroppedRowsCanBeBuiltAgain(t *testing.T) {
 	})
 }
 
+// A head that was signed is known for ever: a smaller or another one of the
+// same size does not replace it, and dropping the index does not forget it.
+func TestNewestHeadIsKept(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, cfg store.Config) {
+		latest := func() audit.Head {
+			t.Helper()
+			return must[audit.Head](t)(s.LatestHead(t.Context(), origin))
+		}
+		if got := latest(); got != (audit.Head{}) {
+			t.Errorf("before any was put: %v", got)
+		}
+		want := audit.Head{Size: 7, Root: [32]byte{0, 1, 2}}
+		for _, h := range []audit.Head{{Size: 0, Root: [32]byte{9}}, {Size: 3}, want, {Size: 7, Root: [32]byte{5}}, {Size: 6, Root: [32]byte{6}}} {
+			if err := s.PutHead(t.Context(), origin, h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.PutHead(t.Context(), "example.org/rutile/main/n2/1", audit.Head{Size: 70}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DropRows(t.Context(), origin); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, cfg)
+		if got := latest(); got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		for _, origin := range []string{"", "a\x00b"} {
+			if err := s.PutHead(t.Context(), origin, want); access.CodeOf(err) != access.CodeInvalid {
+				t.Errorf("origin %q: %v", origin, err)
+			}
+		}
+	})
+}
+
 func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
 		rows := rowsUpTo(40)
@@ -143,12 +181,21 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 		}
 		rows[20] = hit
 		putRows(t, s, rows, 40)
+		const other = "example.org/rutile/main/n2/1"
+		if err := s.PutRows(t.Context(), other, []audit.Row{row(3)}, 4); err != nil {
+			t.Fatal(err)
+		}
+		for name, q := range map[string]audit.Query{"origin": {Origin: other}, "origin and policy": {Origin: other, Policy: "baseline"}} {
+			if got := search(t, s, q); len(got) != 1 || got[0].Origin != other {
+				t.Errorf("%s: got %v, want the one row of the other log", name, got)
+			}
+		}
 		for name, q := range map[string]audit.Query{
 			"types": {Types: []string{"verdict", "outcome"}}, "agent": {Agent: "bot"}, "subject": {Subject: "iss|bob"}, "session": {Session: "ses_x"},
 			"task": {Task: "task-x"}, "server": {Server: "files"}, "tool": {Tool: "write"}, "decision": {Decision: "dec_x"}, "outcome": {Outcome: "deny"},
 			"status": {Status: "timeout"}, "policy": {Policy: "p-y"}, "trace": {Trace: "ffff"}, "text": {Text: "zoë"},
-			"time": {Since: at(20), Until: at(21)}, "page": {Before: 21, Limit: 1}, "page up": {After: 19, Ascending: true, Limit: 1},
-			"all": {Types: []string{"outcome"}, Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
+			"time": {Since: at(20), Until: at(21)}, "page": {Before: 21, Limit: 1}, "page up": {From: 20, Ascending: true, Limit: 1},
+			"all": {Origin: origin, Types: []string{"outcome"}, Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
 		} {
 			if got := indexes(search(t, s, q)); !slices.Equal(got, []uint64{20}) {
 				t.Errorf("%s: got %v, want row 20 only", name, got)
@@ -183,7 +230,7 @@ func TestPagesCoverEverythingOnce(t *testing.T) {
 					break
 				}
 				all = append(all, page...)
-				q.Before, q.After = page[len(page)-1], page[len(page)-1]
+				q.Before, q.From = page[len(page)-1], page[len(page)-1]+1
 				if ascending {
 					q.Before = 0
 				}
@@ -303,7 +350,7 @@ func TestImpossibleRowsAreRefused(t *testing.T) {
 				t.Errorf("%s: got %v, want invalid", name, err)
 			}
 		}
-		if got := search(t, s, audit.Query{Before: ^uint64(0), After: ^uint64(0)}); len(got) != 0 {
+		if got := search(t, s, audit.Query{Before: ^uint64(0), From: ^uint64(0)}); len(got) != 0 {
 			t.Errorf("a refused batch left %d rows", len(got))
 		}
 	})
@@ -325,7 +372,7 @@ func FuzzSearchText(f *testing.F) {
 		if err := s.PutRows(t.Context(), origin, []audit.Row{r}, next); err != nil {
 			t.Fatalf("%q cannot be indexed: %v", text, err)
 		}
-		got, err := s.Search(t.Context(), audit.Query{Text: text, After: r.Index - 1, Ascending: true, Limit: 1})
+		got, err := s.Search(t.Context(), audit.Query{Text: text, From: r.Index, Ascending: true, Limit: 1})
 		switch {
 		case access.CodeOf(err) == access.CodeInvalid: // no words, or too many
 		case err != nil:

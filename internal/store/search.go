@@ -122,6 +122,9 @@ func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
 		from, idx, origin = "evidence_policies JOIN evidence ON idx = leaf AND origin = log", "leaf", "log"
 		sel.add("policy = %s", p)
 	}
+	if q.Origin != "" {
+		sel.add(origin+" = %s", q.Origin)
+	}
 	if q.Text != "" {
 		found := words(q.Text)
 		switch {
@@ -137,8 +140,8 @@ func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
 	if q.Before > 0 && q.Before <= math.MaxInt64 {
 		sel.add(idx+" < %s", int64(q.Before))
 	}
-	if q.Ascending && q.After > 0 {
-		sel.add(idx+" > %s", int64(min(q.After, math.MaxInt64)))
+	if q.Ascending && q.From > 0 {
+		sel.add(idx+" >= %s", int64(min(q.From, math.MaxInt64)))
 	}
 	order := idx + " DESC, " + origin + " DESC"
 	if q.Ascending {

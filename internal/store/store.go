@@ -37,6 +37,7 @@ var (
 	_ credential.Store = (*Store)(nil)
 	_ audit.KeyStore   = (*Store)(nil)
 	_ audit.Index      = (*Store)(nil)
+	_ audit.Heads      = (*Store)(nil)
 	_ admin.Store      = (*Store)(nil)
 )
 
