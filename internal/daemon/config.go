@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rutile/internal/access"
+	"rutile/internal/registry"
 )
 
 // Config is rutile.yaml. Every member may be left out; the zero value is a safe
@@ -74,6 +75,7 @@ type Evidence struct {
 // Egress says where upstream servers may live.
 type Egress struct {
 	Allow []string `yaml:"allow"` // CIDR ranges besides public addresses
+	Proxy string   `yaml:"proxy"` // http(s)://host:port of the forward proxy to go through, "" for none; the environment is not asked
 }
 
 // Log says what is logged.
@@ -191,6 +193,11 @@ func (c *Config) check() error {
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
 			note("egress.allow[%d]: %q is not a CIDR range such as 10.20.0.0/16", i, r)
+		}
+	}
+	if p := c.Egress.Proxy; p != "" {
+		if msg := registry.CheckProxy(p); msg != "" {
+			note("egress.proxy: %s", msg)
 		}
 	}
 	if o := c.Telemetry.OTLP; o != "" {

@@ -29,6 +29,8 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"public address with a slash", "urls: {agents: https://a.example/}\n", "urls.agents"},
 		{"public address with a user", "urls: {agents: https://a:b@a.example}\n", "urls.agents"},
 		{"not a range", "egress: {allow: [10.0.0.1]}\n", "egress.allow[0]"},
+		{"proxy with a password", "egress: {proxy: http://a:b@p:1}\n", "egress.proxy: must not hold"},
+		{"proxy that is none", "egress: {proxy: p:1}\n", "egress.proxy: is not the address"},
 		{"unknown store", "store: mysql://x\n", "store:"},
 		{"unknown durability", "evidence: {durability: none}\n", "evidence.durability"},
 		{"unknown log level", "log: {level: loud}\n", "log.level"},
