@@ -71,6 +71,14 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		e.open(1, "http")
 		e.text(2, "url", h.URL)
 		e.mapping(2, "headers", h.Headers)
+		if t := h.TLS; t != nil {
+			e.open(2, "tls")
+			e.text(3, "ca", t.CA)
+			e.text(3, "cert", t.Cert)
+			e.text(3, "key", t.Key)
+			e.text(3, "serverName", t.ServerName)
+		}
+		e.text(2, "proxy", h.Proxy)
 	}
 	if x := s.Transport.Stdio; x != nil {
 		e.open(1, "stdio")

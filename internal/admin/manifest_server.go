@@ -53,15 +53,21 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 }
 
 func (o object) http() *registry.HTTP {
-	h, ok := o.sub("http", "url", "headers")
+	h, ok := o.sub("http", "url", "headers", "tls", "proxy")
 	if !ok {
 		return nil
 	}
 	h.required("url", "https://mcp.example.com/mcp")
-	out := &registry.HTTP{URL: h.text("url"), Headers: h.mapping("headers")}
+	out := &registry.HTTP{URL: h.text("url"), Headers: h.mapping("headers"), Proxy: h.text("proxy")}
 	if out.URL != "" {
 		if msg := checkURL(out.URL); msg != "" {
 			h.fail("url", "%s", msg)
+		}
+	}
+	out.TLS = h.tls(out.URL)
+	if out.Proxy != "" && out.Proxy != registry.ProxyNone {
+		if msg := registry.CheckProxy(out.Proxy); msg != "" {
+			h.fail("proxy", "%s", msg)
 		}
 	}
 	headers := object{d: h.d, node: h.place("headers"), path: join(h.path, "headers"), members: map[string]*yaml.Node{}}
@@ -81,6 +87,37 @@ func (o object) http() *registry.HTTP {
 		case literalSecret(name, value):
 			headers.fail(name, "looks like a secret: %s", adviceSecret)
 		}
+	}
+	return out
+}
+
+// tls reads how an https server is verified. The files are read by the gateway
+// when it connects, so that a renewed certificate needs no apply.
+func (o object) tls(address string) *registry.TLS {
+	t, ok := o.sub("tls", "ca", "cert", "key", "serverName")
+	if !ok {
+		return nil
+	}
+	out := &registry.TLS{CA: t.text("ca"), Cert: t.text("cert"), Key: t.text("key"), ServerName: t.text("serverName")}
+	for key, file := range map[string]string{"ca": out.CA, "cert": out.Cert, "key": out.Key} {
+		switch {
+		case strings.Contains(file, "-----BEGIN"):
+			t.fail(key, "must be the path of a PEM file, not its content")
+		case file != "" && !filepath.IsAbs(file):
+			t.fail(key, "must be an absolute path on the gateway's machine")
+		}
+	}
+	if (out.Cert == "") != (out.Key == "") {
+		t.d.fail(t.node, t.path, "cert and key belong together")
+	}
+	if out.ServerName != "" && !httpguts.ValidHostHeader(out.ServerName) {
+		t.fail("serverName", "is not a host name")
+	}
+	if strings.HasPrefix(address, "http://") {
+		t.d.fail(t.node, t.path, "has no meaning for an http:// url: write https://")
+	}
+	if *out == (registry.TLS{}) {
+		return nil
 	}
 	return out
 }

@@ -109,7 +109,7 @@ func (d *Daemon) mode() admin.Mode {
 // egress lets upstreams live on loopback only behind a loopback listener, or
 // where a range of the configuration says so.
 func (d *Daemon) egress() mcpproxy.Egress {
-	e := mcpproxy.Egress{Loopback: loopback(d.lis.agents.Addr().String())}
+	e := mcpproxy.Egress{Loopback: loopback(d.lis.agents.Addr().String()), Proxy: d.Config.Egress.Proxy}
 	for _, r := range d.Config.Egress.Allow {
 		if p, err := netip.ParsePrefix(r); err == nil { // checked when the configuration was read
 			e.Allow = append(e.Allow, p.Masked())

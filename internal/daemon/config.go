@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"rutile/internal/access"
+	"rutile/internal/registry"
 )
 
 // Config is rutile.yaml. Every member may be left out; the zero value is a safe
@@ -78,6 +79,7 @@ type Evidence struct {
 // Egress says where upstream servers may live.
 type Egress struct {
 	Allow []string `yaml:"allow"` // CIDR ranges besides public addresses
+	Proxy string   `yaml:"proxy"` // http(s)://host:port of the forward proxy to go through, "" for none; the environment is not asked
 }
 
 // Log says what is logged.
@@ -166,6 +168,11 @@ func (c *Config) check() error {
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
 			note(fmt.Sprintf("egress.allow[%d]", i), "%q is not a CIDR range such as 10.20.0.0/16", r)
+		}
+	}
+	if p := c.Egress.Proxy; p != "" {
+		if msg := registry.CheckProxy(p); msg != "" {
+			note("egress.proxy", "%s", msg)
 		}
 	}
 	if o := c.Telemetry.OTLP; o != "" {

@@ -58,6 +58,8 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"unknown log level", "log: {level: loud}\n", "log.level:"},
 		{"bad receiver", "telemetry: {otlp: here}\n", "telemetry.otlp:"},
 		{"receiver with a user", "telemetry: {otlp: http://a:b@here}\n", "telemetry.otlp:"},
+		{"proxy with a password", "egress:\n  proxy: http://a:b@p:1\n", "line 2: egress.proxy: must not hold"},
+		{"proxy that is none", "egress: {proxy: p:1}\n", "egress.proxy: is not the address"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := daemon.ParseConfig([]byte(tt.yaml), "rutile.yaml")

@@ -18,6 +18,7 @@ var errForbiddenAddress = errors.New("the address is not one upstreams may live 
 type Egress struct {
 	Allow    []netip.Prefix // private ranges that are allowed
 	Loopback bool           // loopback is allowed
+	Proxy    string         // forward proxy to go through, "" for none; a server's entry may say otherwise
 }
 
 // permits judges an address after resolution, at the moment of dialling, so
@@ -52,7 +53,7 @@ func reserved(a netip.Addr) bool {
 // newTransport returns a transport for upstreams: no proxy from the
 // environment, no decompression, enough idle connections, address checked at
 // dial time. Plain HTTP is spoken by our own client, which costs about half of
-// net/http's; anything else is net/http's.
+// net/http's; https, and whatever goes through a forward proxy, is net/http's.
 func newTransport(e Egress) *h1Transport {
 	d := &net.Dialer{
 		Timeout: 10 * time.Second, KeepAlive: 30 * time.Second,
@@ -72,5 +73,7 @@ func newTransport(e Egress) *h1Transport {
 		MaxIdleConns: 4096, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second,
 		TLSHandshakeTimeout: 10 * time.Second, ExpectContinueTimeout: time.Second,
 		MaxResponseHeaderBytes: 64 << 10, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10,
+		// Many calls share one HTTP/2 connection: one that is dead must not keep them.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 	}, d.DialContext)
 }

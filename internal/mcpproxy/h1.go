@@ -64,6 +64,7 @@ func h1NotSent(err error) error { return fmt.Errorf("%w: %w", h1Unsent, err) }
 // trailers, and it has no deadline for an answer but the context's.
 type h1Transport struct {
 	fallback *http.Transport
+	proxied  bool // everything is the fallback's
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	buffers  sync.Pool // of *h1Buffer
 
@@ -90,7 +91,7 @@ func newH1Transport(fallback *http.Transport, dial func(ctx context.Context, net
 
 // RoundTrip implements http.RoundTripper. It closes r.Body before it returns.
 func (t *h1Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL != nil && r.URL.Scheme == "https" {
+	if t.proxied || r.URL != nil && r.URL.Scheme == "https" {
 		return t.fallback.RoundTrip(r)
 	}
 	x := &h1Exchange{t: t, ctx: r.Context(), buf: t.buffers.Get().(*h1Buffer)}

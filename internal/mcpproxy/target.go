@@ -36,6 +36,7 @@ type target struct {
 	server registry.Server
 	http   *httpTarget     // nil for stdio
 	latest registry.Server // an entry equal to server, the last one compared with; of Proxy.mu
+	own    *h1Transport    // of this server alone, nil where it shares the proxy's
 
 	probing    chan struct{} // one prober at a time
 	mu         sync.Mutex
@@ -63,11 +64,16 @@ var errEntryChanged = access.Errorf(access.CodeUnavailable, "the server's entry 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
 	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[access.Principal]*pooled{}}
 	if s.Transport.HTTP != nil {
-		h, err := newHTTPTarget(s.Transport.HTTP, p.transport, p.cfg.MaxResult)
+		rt, own, err := p.transportFor(s.Transport.HTTP)
 		if err != nil {
 			return nil, err
 		}
-		t.http = h
+		if own {
+			t.own = rt
+		}
+		if t.http, err = newHTTPTarget(s.Transport.HTTP, rt, p.cfg.MaxResult); err != nil {
+			return nil, err
+		}
 	} else if s.Transport.Stdio == nil {
 		return nil, access.Errorf(access.CodeInvalid, "server %q has no transport; apply a manifest with one", s.ID)
 	}
@@ -422,6 +428,9 @@ func (t *target) close() {
 		wg.Go(func() { e.link.close(context.Background()) })
 	}
 	wg.Wait()
+	if t.own != nil {
+		t.own.CloseIdleConnections()
+	}
 }
 
 func netAddr(s string) (netip.AddrPort, error) { return netip.ParseAddrPort(s) }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -85,9 +84,8 @@ func (t *httpTarget) do(r *http.Request) (*http.Response, access.Reach, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, access.ReachUnknown, cause
 	}
-	var op *net.OpError
-	if errors.Is(err, h1Unsent) || errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errForbiddenAddress) {
-		return nil, access.ReachNo, &access.Error{Code: access.CodeUnavailable, Msg: "the upstream cannot be reached", Err: err}
+	if msg, ok := notReached(err); ok {
+		return nil, access.ReachNo, &access.Error{Code: access.CodeUnavailable, Msg: msg, Err: err}
 	}
 	var bad h1Malformed
 	if errors.As(err, &bad) {

@@ -89,6 +89,22 @@ type Transport struct {
 type HTTP struct {
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers,omitempty"` // fixed, not secret
+	TLS     *TLS              `json:"tls,omitempty"`
+	// Proxy is the http(s) address of the forward proxy to go through, ProxyNone
+	// to go direct whatever the configuration says, "" to do as it says.
+	Proxy string `json:"proxy,omitempty"`
+}
+
+// ProxyNone is the proxy of a server that is reached directly.
+const ProxyNone = "none"
+
+// TLS says how an https upstream is verified and what it is shown. All names are
+// absolute paths of PEM files on the gateway's machine, "" for none.
+type TLS struct {
+	CA         string `json:"ca,omitempty"`         // trusted instead of the system's authorities
+	Cert       string `json:"cert,omitempty"`       // client certificate chain
+	Key        string `json:"key,omitempty"`        // of the client certificate
+	ServerName string `json:"serverName,omitempty"` // what the certificate must be for, default the host of the url
 }
 
 // Stdio is a process that speaks MCP on its standard input and output. It is
