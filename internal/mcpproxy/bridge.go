@@ -21,7 +21,7 @@ func (c *call) outbound() ([]byte, error) {
 	var edits []rawjson.Edit
 	c.sent, c.minted = m.idBytes(), nil
 	_, stateless := c.link.(httpModern)
-	if !stateless || unsafeID(m.id) {
+	if !stateless || unsafeID(m.id) || c.recall != nil {
 		c.sent = c.in.p.mint()
 		s, e := m.id.Span()
 		edits = append(edits, rawjson.Edit{Start: s, End: e, Text: c.sent})
@@ -30,7 +30,18 @@ func (c *call) outbound() ([]byte, error) {
 	if token.Exists() && (!stateless || unsafeID(token)) {
 		c.minted = c.in.p.mint()
 	}
-	if meta, changed := c.metaFor(); changed {
+	changes := c.recall
+	if changes == nil {
+		changes = c.carriedOn()
+	}
+	meta, changed := c.metaFor()
+	switch {
+	case len(changes) > 0:
+		if changed {
+			changes = append(changes[:len(changes):len(changes)], rawjson.Change{Key: "_meta", Raw: meta})
+		}
+		edits = append(edits, rawjson.EditObject(m.params, changes...)...)
+	case changed:
 		edits = append(edits, setMeta(m, meta))
 	}
 	if len(edits) == 0 {
@@ -80,7 +91,11 @@ func (c *call) metaFor() ([]byte, bool) {
 	}
 	if crossing && c.peer.modern {
 		add(metaVersion, []byte(`"`+version2026+`"`))
-		add(metaCapabilities, []byte("{}"))
+		caps := c.kinds()
+		if caps == "" {
+			caps = "{}"
+		}
+		add(metaCapabilities, []byte(caps))
 		if c.sess != nil && len(c.sess.info) > 0 {
 			add(metaClientInfo, c.sess.info)
 		}
@@ -97,7 +112,7 @@ func (c *call) metaFor() ([]byte, bool) {
 // a server must not be able to ask for what would be denied.
 func (c *call) deniedKinds(caps rawjson.Value) []string {
 	var denied []string
-	for _, kind := range []string{"sampling", "elicitation", "roots"} {
+	for _, kind := range askKinds {
 		if caps.Get(kind).Exists() && !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
 			denied = append(denied, kind)
 		}
@@ -210,7 +225,11 @@ func (c *call) fault(rep *reply) ([]rawjson.Edit, error) {
 func (c *call) result(r rawjson.Value) ([]rawjson.Edit, error) {
 	switch {
 	case c.modern && c.peer.modern:
-		return append(c.filtered(r), c.privately(r)...), c.checkResultType(r)
+		edits := append(c.filtered(r), c.privately(r)...)
+		if c.wrap != nil {
+			edits = append(edits, rawjson.EditObject(r, c.wrap...)...)
+		}
+		return edits, c.checkResultType(r)
 	case c.modern:
 		return append(c.toModern(r), c.filtered(r)...), nil
 	case c.peer.modern:
@@ -237,12 +256,6 @@ func (c *call) checkResultType(r rawjson.Value) error {
 	if !asks.Exists() && !state.Exists() || asks.Exists() && asks.Kind() != rawjson.Object || state.Exists() && state.Kind() != rawjson.String {
 		return malformed("it asks for input without saying which")
 	}
-	for _, ask := range asks.Members() {
-		kind := declaredKind(c.in.msg.meta.Get(metaCapabilities), ask)
-		if kind == "" || !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
-			return malformed("it asks for a kind of input the request did not declare")
-		}
-	}
 	return nil
 }
 
@@ -253,6 +266,9 @@ func declaredKind(caps, ask rawjson.Value) string {
 	kind := askKind(method)
 	declared := caps.Get(kind)
 	if kind == "" || !declared.Exists() {
+		return ""
+	}
+	if kind == "sampling" && ask.Path("params", "tools").Exists() && !declared.Get("tools").Exists() {
 		return ""
 	}
 	if kind != "elicitation" {

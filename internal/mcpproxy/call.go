@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -34,6 +35,16 @@ type call struct {
 	latest time.Time // when the call ends at the latest
 	cut    context.CancelCauseFunc
 	listed []byte // filtered list of a list result, nil if nothing is removed
+
+	state  *state           // of a retry, opened
+	flight *flight          // that this request left parked
+	parked []byte           // the answer that asks for a parked flight
+	recall []rawjson.Change // of the params, for another round with a modern upstream
+	wrap   []rawjson.Change // of a modern upstream's result that asks
+	rounds rounds
+
+	foundMu sync.Mutex
+	found   []string // rules that something in the exchange broke
 }
 
 // target fills in what the call is about; an error is the client's.
@@ -74,7 +85,7 @@ func (c *call) members() *rpcError {
 	if t := m.meta.Get("progressToken"); t.Exists() && badID(t) != "" {
 		return invalidParams("/params/_meta/progressToken must be a string or an integer")
 	}
-	if !m.method.asks() && (m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists()) {
+	if (!m.method.asks() || !c.modern) && (m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists()) {
 		return invalidParams("inputResponses and requestState are not parameters of this method")
 	}
 	return nil
@@ -167,6 +178,10 @@ func (c *call) gated() {
 	defer c.in.p.calls.Done()
 	ctx, done := c.context()
 	defer done()
+	if why := c.resume(ctx); why != nil {
+		c.unresumed(why)
+		return
+	}
 	var rep *reply
 	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
 		var resp access.Response
@@ -174,16 +189,33 @@ func (c *call) gated() {
 		rep, resp, err = c.forward(ctx, d)
 		return resp, err
 	})
+	var again *deniedAgain
 	switch {
 	case errors.Is(err, errClientCancelled):
 		c.ans.abandon()
+	case errors.As(err, &again):
+		c.deny(&again.dec)
 	case err != nil:
 		c.ans.fail(c.failure(err))
 	case !dec.Allowed():
+		c.void()
 		c.deny(&dec)
 	default:
 		// The client may have gone; its outcome is recorded.
-		_ = c.ans.final(replyStatus(rep, c.modern && c.peer.modern), resp.Body)
+		err = c.ans.final(replyStatus(rep, c.modern && c.peer.modern), resp.Body)
+	}
+	if c.flight != nil && (err != nil || c.in.r.Context().Err() != nil) {
+		c.flight.abandon(fmt.Errorf("the client went away: %w", context.Canceled))
+	}
+}
+
+// void ends the call a denied retry would have carried on.
+func (c *call) void() {
+	if c.state == nil || c.state.Kind != statePark {
+		return
+	}
+	if f := c.in.p.flights.find(c.state.Park); f != nil {
+		f.abandon(errNoLonger)
 	}
 }
 
@@ -221,8 +253,9 @@ func (c *call) context() (context.Context, func()) {
 var errStopping = access.Errorf(access.CodeUnavailable, "the gateway is stopping; try again")
 
 // forward is the gate's continuation.
-func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Response, error) {
+func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp access.Response, err error) {
 	c.d = d
+	defer func() { resp.Findings = c.findings() }()
 	no := access.Response{Reached: access.ReachNo}
 	if c.unfit != nil {
 		return nil, no, c.unfit // it was approved a moment ago
@@ -231,27 +264,36 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 	if err != nil {
 		return nil, no, err
 	}
-	for attempt := 0; ; attempt++ {
-		rep, reach, err := c.once(ctx, t, d)
-		resp := access.Response{Reached: reach}
-		if err != nil {
-			if brokenLink(err) && reach == access.ReachNo && c.sess == nil && attempt == 0 {
-				continue // the conversation was over before the request was taken
-			}
-			return nil, resp, err
-		}
-		body, err := c.inbound(ctx, rep)
-		if err != nil {
-			return nil, resp, err
-		}
-		resp.Body = body
-		resp.Failed = rep.fault.Exists()
-		if v, ok := rep.result.Get("isError").Bool(); ok && v {
-			resp.ToolErr = true
-		}
-		resp.Events = c.ans.events
-		return rep, resp, nil
+	rep, resp.Reached, err = c.carry(ctx, t, d)
+	var gave gaveUp
+	switch {
+	case errors.As(err, &gave):
+		resp.Body, resp.ToolErr, err = c.gaveUp(gave)
+		return nil, resp, err
+	case err != nil:
+		return nil, resp, err
+	case c.parked != nil:
+		resp.Body, resp.Asked = c.parked, true
+		return nil, resp, nil
 	}
+	if resp.Body, err = c.inbound(ctx, rep); err != nil {
+		return nil, resp, err
+	}
+	resp.Failed, resp.Asked = rep.fault.Exists(), c.wrap != nil
+	if v, ok := rep.result.Get("isError").Bool(); ok && v {
+		resp.ToolErr = true
+	}
+	resp.Events = c.ans.count()
+	return rep, resp, nil
+}
+
+// try sends the request, again if the conversation was over before it was taken.
+func (c *call) try(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
+	rep, reach, err := c.once(ctx, t, d)
+	if brokenLink(err) && reach == access.ReachNo && c.sess == nil {
+		return c.once(ctx, t, d)
+	}
+	return rep, reach, err
 }
 
 // once sends the request over the conversation it belongs to.
@@ -264,9 +306,13 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 		}
 		return rep, reach, err
 	}
-	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+	caps := c.kinds()
+	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), caps, d)
 	if err != nil {
 		return nil, access.ReachNo, err
+	}
+	if c.modern && !pr.modern && caps != "" && c.in.msg.method.asks() {
+		return c.fly(ctx, t, l, pr, release, caps)
 	}
 	bad := false
 	defer func() { release(bad) }()
@@ -364,9 +410,7 @@ func (c *call) retry(ms string) error {
 // note relays a notification that belongs to this request and drops any other.
 func (c *call) note(msg []byte, v rawjson.Value) error {
 	name, _ := v.Get("method").Str()
-	if wait := min(c.in.p.cfg.CallTimeout, time.Until(c.latest)); wait > 0 && c.timer.Stop() {
-		c.timer.Reset(wait) // progress extends the wait, never past CallMax
-	}
+	c.extend(c.in.p.cfg.CallTimeout) // progress extends the wait
 	params := v.Get("params")
 	switch name {
 	case "notifications/progress":
@@ -399,6 +443,13 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 		}
 	}
 	return c.told(c.ans.event(c.d.Scrub(msg)))
+}
+
+// extend lets the call wait for d from now, never past CallMax.
+func (c *call) extend(d time.Duration) {
+	if wait := min(d, time.Until(c.latest)); wait > 0 && c.timer.Stop() {
+		c.timer.Reset(wait)
+	}
 }
 
 // told is the error of writing to the client, if that ends the call: a legacy

@@ -15,7 +15,7 @@ func (c *call) discover() {
 		if err != nil {
 			return err
 		}
-		l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+		l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), c.kinds(), d)
 		if err != nil {
 			return err
 		}

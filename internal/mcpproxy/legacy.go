@@ -223,7 +223,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	init := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
 	init = append(append(init, `,"capabilities":`...), caps...)
 	init = append(append(append(init, `,"clientInfo":`...), s.info...), '}')
-	l, pr, err := t.openLegacy(ctx, s.principal, d, init)
+	l, pr, err := t.openLegacy(ctx, s.principal, d, hello{client: init, caps: c.carriedKinds(kept, requested)})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -52,7 +52,7 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if err != nil {
 		return err
 	}
-	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), c.kinds(), d)
 	if err != nil {
 		return err
 	}

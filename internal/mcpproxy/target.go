@@ -40,11 +40,23 @@ type target struct {
 	mu         sync.Mutex
 	known      *peer
 	modernOnly bool // it refused initialize
-	pool       map[access.Principal]*pooled
+	pool       map[poolKey]*pooled
 	closed     bool
 	failed     int // starts of a process that ended at once, for the backoff
 	retryAt    time.Time
 }
+
+// poolKey says whose stateless requests a conversation is for: those of one
+// principal whose client can be asked the same (carriedKinds), since a legacy
+// server is told once what it may ask.
+type poolKey struct {
+	who  access.Principal
+	caps string
+}
+
+// maxTold bounds the conversations of one principal with one server that differ
+// in what the server was told.
+const maxTold = 4
 
 // pooled is a conversation kept for one principal's stateless requests.
 type pooled struct {
@@ -52,10 +64,17 @@ type pooled struct {
 	peer *peer
 	used time.Time
 	busy int
+	stop context.CancelFunc // ends the watch of the session's own stream
+}
+
+// end closes the conversation.
+func (e *pooled) end() {
+	e.stop()
+	e.link.close(context.Background())
 }
 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
-	t := &target{p: p, server: s, probing: make(chan struct{}, 1), pool: map[access.Principal]*pooled{}}
+	t := &target{p: p, server: s, probing: make(chan struct{}, 1), pool: map[poolKey]*pooled{}}
 	if s.Transport.HTTP != nil {
 		h, err := newHTTPTarget(s.Transport.HTTP, p.transport, p.cfg.MaxResult)
 		if err != nil {
@@ -76,9 +95,10 @@ func (t *target) same(s registry.Server) bool {
 	return reflect.DeepEqual(t.server.Transport, s.Transport) && reflect.DeepEqual(t.server.Credential, s.Credential)
 }
 
-// acquire returns a conversation for a principal's stateless requests. release
-// must be called; bad says that the conversation must not be used again.
-func (t *target) acquire(ctx context.Context, who access.Principal, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
+// acquire returns a conversation for a principal's stateless requests, whose
+// client can be asked what caps says. release must be called; bad says that the
+// conversation must not be used again.
+func (t *target) acquire(ctx context.Context, who access.Principal, caps string, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
 	if t.http != nil {
 		pr, err := t.peer(ctx, d)
 		if err != nil {
@@ -88,59 +108,100 @@ func (t *target) acquire(ctx context.Context, who access.Principal, d *gate.Disp
 			return httpModern{t.http}, pr, func(bool) {}, nil
 		}
 	}
-	e, err := t.pooled(ctx, who, d)
+	key, e, err := t.pooled(ctx, poolKey{who, caps}, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return e.link, e.peer, func(bad bool) { t.release(who, e, bad) }, nil
+	return e.link, e.peer, func(bad bool) { t.release(key, e, bad) }, nil
 }
 
 // pooled returns the principal's conversation, opening it if there is none. Only
 // opening waits for others that open one.
-func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispatch) (*pooled, error) {
-	if e := t.kept(who); e != nil {
-		return e, nil
+func (t *target) pooled(ctx context.Context, key poolKey, d *gate.Dispatch) (poolKey, *pooled, error) {
+	key = t.told(key)
+	if e := t.kept(key); e != nil {
+		return key, e, nil
 	}
 	if err := t.lock(ctx); err != nil {
-		return nil, err
+		return key, nil, err
 	}
 	defer t.unlock()
-	if e := t.kept(who); e != nil {
-		return e, nil
+	key = t.told(key) // it may be known by now
+	if e := t.kept(key); e != nil {
+		return key, e, nil
 	}
-	t.mu.Lock()
-	n := len(t.pool)
-	t.mu.Unlock()
-	if n >= t.p.cfg.PerAgent*4 {
-		return nil, access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
+	if err := t.room(key); err != nil {
+		return key, nil, err
 	}
-	l, pr, _, err := t.open(ctx, who, d, nil)
+	l, pr, _, err := t.open(ctx, key.who, d, hello{caps: key.caps})
 	if err != nil {
-		return nil, err
+		return key, nil, err
 	}
-	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1}
+	wctx, stop := context.WithCancel(context.Background())
+	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, stop: stop}
+	key = t.told(key)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		t.p.work.Go(func() { l.close(context.Background()) })
-		return nil, access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
+		t.p.work.Go(e.end)
+		return key, nil, access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
 	}
-	t.pool[who] = e
-	return e, nil
+	t.pool[key] = e
+	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.who != (access.Principal{}) {
+		t.p.work.Go(func() { t.watch(wctx, h) })
+	}
+	return key, e, nil
+}
+
+// told is the key without what a modern server is not told by a handshake.
+func (t *target) told(key poolKey) poolKey {
+	if pr := t.current(); pr != nil && pr.modern {
+		key.caps = ""
+	}
+	return key
+}
+
+// room makes room for one more conversation: at the bound of a principal its
+// least recently used idle one ends.
+func (t *target) room(key poolKey) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own, oldest := 0, poolKey{}
+	for k, e := range t.pool {
+		if k.who != key.who {
+			continue
+		}
+		own++
+		if o := t.pool[oldest]; e.busy == 0 && (o == nil || oldest.who != key.who || e.used.Before(o.used)) {
+			oldest = k
+		}
+	}
+	if own >= maxTold {
+		e := t.pool[oldest]
+		if e == nil || oldest.who != key.who || e.busy > 0 {
+			return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
+		}
+		delete(t.pool, oldest)
+		t.p.work.Go(e.end)
+	}
+	if len(t.pool) >= t.p.cfg.PerAgent*4 {
+		return access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
+	}
+	return nil
 }
 
 // kept returns the principal's open conversation. A process that ended while
 // nobody called is forgotten.
-func (t *target) kept(who access.Principal) *pooled {
+func (t *target) kept(key poolKey) *pooled {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.pool[who]
+	e := t.pool[key]
 	if e == nil {
 		return nil
 	}
 	if l, ok := e.link.(*stdioLink); ok && l.over() {
-		delete(t.pool, who)
-		t.p.work.Go(func() { l.close(context.Background()) })
+		delete(t.pool, key)
+		t.p.work.Go(e.end)
 		return nil
 	}
 	e.busy++
@@ -148,14 +209,14 @@ func (t *target) kept(who access.Principal) *pooled {
 	return e
 }
 
-func (t *target) release(who access.Principal, e *pooled, bad bool) {
+func (t *target) release(key poolKey, e *pooled, bad bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.busy--
 	e.used = time.Now()
-	if bad && t.pool[who] == e {
-		delete(t.pool, who)
-		t.p.work.Go(func() { e.link.close(context.Background()) })
+	if bad && t.pool[key] == e {
+		delete(t.pool, key)
+		t.p.work.Go(e.end)
 	}
 }
 
@@ -190,7 +251,7 @@ func (t *target) peer(ctx context.Context, d *gate.Dispatch) (*peer, error) {
 	if !errors.Is(err, errLegacyPeer) {
 		return nil, err
 	}
-	l, pr, _, err := t.open(ctx, access.Principal{}, d, nil)
+	l, pr, _, err := t.open(ctx, access.Principal{}, d, hello{})
 	if err != nil {
 		return nil, err
 	}
@@ -285,16 +346,30 @@ func textRaw(v rawjson.Value) []byte {
 // declared, so a server may ask nothing of it.
 const ourMeta = `{"` + metaVersion + `":"` + version2026 + `","` + metaCapabilities + `":{},"` + metaClientInfo + `":{"name":"rutile","version":"1"}}`
 
-// ourInit are the initialize params of the gateway's own conversations.
-const ourInit = `{"protocolVersion":"` + version2511 + `","capabilities":{},"clientInfo":{"name":"rutile","version":"1"}}`
+// hello is how a conversation begins with a legacy upstream: with a client's own
+// initialize params, or with ours and what the clients behind it can be asked.
+type hello struct {
+	client []byte // raw params, nil for ours
+	caps   string // carriedKinds
+}
 
-// open starts a conversation. init are the initialize params to send to a
-// legacy upstream, nil for ours; the raw initialize result is nil if the
-// upstream turned out to be modern.
-func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
+func (h hello) params() []byte {
+	if h.client != nil {
+		return h.client
+	}
+	caps := h.caps
+	if caps == "" {
+		caps = "{}"
+	}
+	return []byte(`{"protocolVersion":"` + version2511 + `","capabilities":` + caps + `,"clientInfo":{"name":"rutile","version":"1"}}`)
+}
+
+// open starts a conversation. The raw initialize result is nil if the upstream
+// turned out to be modern.
+func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
 	if t.http != nil {
 		l := &httpLegacy{t: t.http}
-		pr, rep, err := t.initialize(ctx, l, d, init)
+		pr, rep, err := t.initialize(ctx, l, d, h)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -306,20 +381,20 @@ func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatc
 		t.learnedLegacy(pr)
 		return l, pr, rep, nil
 	}
-	return t.openStdio(ctx, who, d, init)
+	return t.openStdio(ctx, who, d, h)
 }
 
 // openLegacy opens a conversation of its own for a legacy client. A server that
 // speaks both eras is spoken to in the client's; the link is nil if it only
 // speaks the modern one.
-func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, error) {
+func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, error) {
 	t.mu.Lock()
 	known, only := t.known, t.modernOnly
 	t.mu.Unlock()
 	if only && known != nil {
 		return nil, known, nil
 	}
-	l, pr, _, err := t.open(ctx, who, d, init)
+	l, pr, _, err := t.open(ctx, who, d, h)
 	if err == nil && !pr.modern {
 		return l, pr, nil
 	}
@@ -345,13 +420,10 @@ func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.D
 const initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}`
 
 // initialize performs the legacy handshake on l.
-func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, init []byte) (*peer, *reply, error) {
-	if init == nil {
-		init = []byte(ourInit)
-	}
+func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, h hello) (*peer, *reply, error) {
 	id := t.p.mint()
 	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"initialize","params":`...)
-	body = append(append(body, init...), '}')
+	body = append(append(body, h.params()...), '}')
 	x := &exchange{method: methods["initialize"], body: body, id: id, d: d, relay: noRelay{}, limits: rawjson.Limits{Bytes: t.p.cfg.MaxResult}}
 	rep, _, err := l.call(ctx, x)
 	if err != nil {
@@ -377,10 +449,10 @@ func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, init 
 func (t *target) reap(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for who, e := range t.pool {
+	for key, e := range t.pool {
 		if e.busy == 0 && now.Sub(e.used) > t.p.cfg.Idle {
-			delete(t.pool, who)
-			t.p.work.Go(func() { e.link.close(context.Background()) })
+			delete(t.pool, key)
+			t.p.work.Go(e.end)
 		}
 	}
 }
@@ -390,11 +462,17 @@ func (t *target) close() {
 	t.mu.Lock()
 	t.closed = true
 	pool := t.pool
-	t.pool = map[access.Principal]*pooled{}
+	t.pool = map[poolKey]*pooled{}
 	t.mu.Unlock()
 	var wg sync.WaitGroup
+	for _, f := range t.p.flights.where(func(f *flight) bool { return f.t == t }) {
+		wg.Go(func() {
+			f.abandon(errEntryChanged)
+			f.cut(errEntryChanged)
+		})
+	}
 	for _, e := range pool {
-		wg.Go(func() { e.link.close(context.Background()) })
+		wg.Go(e.end)
 	}
 	wg.Wait()
 }

@@ -164,10 +164,13 @@ func (l *httpLegacy) call(ctx context.Context, x *exchange) (*reply, access.Reac
 	rep, reach, err := l.t.exchange(r, x, opened, l)
 	if err != nil && ctx.Err() != nil && x.method.name != "initialize" {
 		// Closing the connection does not cancel in these revisions.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		r, rerr := l.message(ctx, x.d, cancelled(x.id)) // now: the lease ends with the call
 		go func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			_ = l.send(ctx, x.d, cancelled(x.id)) // a courtesy: the call is over for us either way
+			if rerr == nil {
+				_ = l.deliver(r) // a courtesy: the call is over for us either way
+			}
 		}()
 	}
 	return rep, reach, err
@@ -179,11 +182,23 @@ func cancelled(id []byte) []byte {
 }
 
 func (l *httpLegacy) send(ctx context.Context, d *gate.Dispatch, msg []byte) error {
-	r, err := l.t.request(ctx, http.MethodPost, msg, d)
+	r, err := l.message(ctx, d, msg)
 	if err != nil {
 		return err
 	}
+	return l.deliver(r)
+}
+
+func (l *httpLegacy) message(ctx context.Context, d *gate.Dispatch, msg []byte) (*http.Request, error) {
+	r, err := l.t.request(ctx, http.MethodPost, msg, d)
+	if err != nil {
+		return nil, err
+	}
 	l.headers(r.Header)
+	return r, nil
+}
+
+func (l *httpLegacy) deliver(r *http.Request) error {
 	resp, _, err := l.t.do(r)
 	if err != nil {
 		return err
