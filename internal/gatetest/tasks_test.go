@@ -38,3 +38,12 @@ func runTaskScenarios(t *testing.T, npm gatetest.NPM, url string) {
 		})
 	}
 }
+
+// TestConformanceTasksThroughTheGateway is the same through the gateway.
+func TestConformanceTasksThroughTheGateway(t *testing.T) {
+	npm := gatetest.NewNPM(t)
+	s := httptest.NewServer(&gatetest.TaskServer{})
+	t.Cleanup(s.Close)
+	r := conformanceRig(t, map[string]string{"tasks": overHTTP(s.URL)})
+	runTaskScenarios(t, npm, r.url("tasks"))
+}

@@ -36,12 +36,14 @@ type call struct {
 	cut    context.CancelCauseFunc
 	listed []byte // filtered list of a list result, nil if nothing is removed
 
-	state  *state           // of a retry, opened
-	flight *flight          // that this request left parked
-	parked []byte           // the answer that asks for a parked flight
-	recall []rawjson.Change // of the params, for another round with a modern upstream
-	wrap   []rawjson.Change // of a modern upstream's result that asks
-	rounds rounds
+	task    *taskRef               // that the request is about, opened
+	watched map[string]watchedTask // by the server's id, of a subscription
+	state   *state                 // of a retry, opened
+	flight  *flight                // that this request left parked
+	parked  []byte                 // the answer that asks for a parked flight
+	recall  []rawjson.Change       // of the params, for another round with a modern upstream
+	wrap    []rawjson.Change       // of a modern upstream's result that asks
+	rounds  rounds
 
 	foundMu sync.Mutex
 	found   []string // rules that something in the exchange broke
@@ -52,6 +54,9 @@ func (c *call) target() *rpcError {
 	m := &c.in.msg
 	if err := c.members(); err != nil {
 		return err
+	}
+	if m.method.task {
+		return c.asksAboutTask()
 	}
 	switch m.name {
 	case "tools/call", "prompts/get":
@@ -85,7 +90,7 @@ func (c *call) members() *rpcError {
 	if t := m.meta.Get("progressToken"); t.Exists() && badID(t) != "" {
 		return invalidParams("/params/_meta/progressToken must be a string or an integer")
 	}
-	if (!m.method.asks() || !c.modern) && (m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists()) {
+	if (!m.method.asks() || !c.modern) && m.name != "tasks/update" && (m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists()) {
 		return invalidParams("inputResponses and requestState are not parameters of this method")
 	}
 	return nil
@@ -178,7 +183,7 @@ func (c *call) gated() {
 	defer c.in.p.calls.Done()
 	ctx, done := c.context()
 	defer done()
-	if why := c.resume(ctx); why != nil {
+	if why := c.carriesOn(ctx); why != nil {
 		c.unresumed(why)
 		return
 	}
@@ -207,6 +212,15 @@ func (c *call) gated() {
 	if c.flight != nil && (err != nil || c.in.r.Context().Err() != nil) {
 		c.flight.abandon(fmt.Errorf("the client went away: %w", context.Canceled))
 	}
+}
+
+// carriesOn opens what a request says it goes on from: the state of a retry, or
+// a task.
+func (c *call) carriesOn(ctx context.Context) *rpcError {
+	if c.in.msg.method.task {
+		return c.openTask(ctx)
+	}
+	return c.resume(ctx)
 }
 
 // void ends the call a denied retry would have carried on.
@@ -280,7 +294,12 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 		return nil, resp, err
 	}
 	resp.Failed, resp.Asked = rep.fault.Exists(), c.wrap != nil
-	if v, ok := rep.result.Get("isError").Bool(); ok && v {
+	ended := rep.result
+	if c.task != nil {
+		ended = rep.result.Get("result")
+		resp.Failed = resp.Failed || rep.result.Get("status").Equals("failed")
+	}
+	if v, ok := ended.Get("isError").Bool(); ok && v {
 		resp.ToolErr = true
 	}
 	resp.Events = c.ans.count()
@@ -328,7 +347,7 @@ func brokenLink(err error) bool {
 }
 
 func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach, error) {
-	if !c.peer.offers(c.in.msg.method.needs) {
+	if !c.peer.offers(c.in.msg.method.needs) || c.task != nil && !c.peer.extends(extTasks) {
 		return nil, access.ReachNo, methodNotFound(c.modern)
 	}
 	body, err := c.outbound()
@@ -338,6 +357,9 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	x := &exchange{
 		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, shape: c.shape, d: d, relay: c,
 		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
+	}
+	if c.task != nil {
+		x.name = c.task.name()
 	}
 	if x.token = c.minted; x.token == nil {
 		x.token = c.in.msg.meta.Get("progressToken").Raw()

@@ -242,7 +242,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 // result is the initialize result for the client.
 func (s *session) result() []byte {
 	b := rawjson.AppendString([]byte(`{"protocolVersion":`), s.version)
-	b = append(append(b, `,"capabilities":`...), carried(s.peer, false, s.link != nil)...)
+	b = append(append(b, `,"capabilities":`...), s.p.carried(s.peer, false, s.link != nil)...)
 	info := s.peer.info
 	if info == nil {
 		info = []byte(`{"name":` + string(rawjson.AppendString(nil, s.server)) + `,"version":"unknown"}`)

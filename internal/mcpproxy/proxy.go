@@ -40,6 +40,7 @@ type Config struct {
 	ParkedAll   int           // such calls in all, default 1024
 	ParkTime    time.Duration // how long a call waits for the client's input, default 5 min
 	Idle        time.Duration // an unused session or upstream conversation ends, default 30 min
+	Extensions  []string      // protocol extensions carried besides tasks, as "prefix/name"
 	Homes       string        // directory for the home directories of processes; "" makes a new one at each start
 	Egress      Egress
 }

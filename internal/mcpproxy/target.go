@@ -30,6 +30,9 @@ func (p *peer) offers(capability string) bool {
 	return capability == "" || p.capabilities.Get(capability).Kind() == rawjson.Object
 }
 
+// extends reports whether the upstream advertised an extension.
+func (p *peer) extends(extension string) bool { return p.modern && declares(p.capabilities, extension) }
+
 // target is one registered server as the proxy reaches it.
 type target struct {
 	p      *Proxy
