@@ -245,9 +245,11 @@ func (s *session) expect(a *asked) []byte {
 
 // decline answers a server's request in the client's stead (mcp.md 2.4 step 4).
 func (s *session) decline(c *call, a *ask, id []byte) {
-	body := appendError(nil, id, a.fault)
+	var body []byte
 	if a.own != nil {
 		body = appendResult(nil, id, a.own)
+	} else {
+		body = appendError(nil, id, a.fault)
 	}
 	d, l := c.d, s.link
 	go func() {
