@@ -39,6 +39,8 @@ type Config struct {
 	Evidence Evidence `yaml:"evidence"`
 	// Egress says where upstream servers may live.
 	Egress Egress `yaml:"egress"`
+	// MCP says what of the protocol is carried besides its core.
+	MCP MCP `yaml:"mcp"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -74,6 +76,11 @@ type Evidence struct {
 // Egress says where upstream servers may live.
 type Egress struct {
 	Allow []string `yaml:"allow"` // CIDR ranges besides public addresses
+}
+
+// MCP says what of the protocol is carried besides its core.
+type MCP struct {
+	Extensions []string `yaml:"extensions"` // protocol extensions carried as they are, such as io.modelcontextprotocol/ui; tasks always are
 }
 
 // Log says what is logged.
@@ -129,6 +136,8 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 var (
 	lineAt = regexp.MustCompile(`line (\d+)`)
 	mark   = regexp.MustCompile(`\bL(\d+)\.C(\d+)\b`)
+	// extensionName is prefix/name of MCP 2026-07-28, with a prefix of DNS labels.
+	extensionName = regexp.MustCompile(`^[A-Za-z](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 )
 
 // yamlReason is the decoder's own text on one line: it names lines and keys,
@@ -191,6 +200,11 @@ func (c *Config) check() error {
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
 			note("egress.allow[%d]: %q is not a CIDR range such as 10.20.0.0/16", i, r)
+		}
+	}
+	for i, e := range c.MCP.Extensions {
+		if !extensionName.MatchString(e) {
+			note("mcp.extensions[%d]: %q is not the name of an extension, such as io.modelcontextprotocol/ui", i, e)
 		}
 	}
 	if o := c.Telemetry.OTLP; o != "" {

@@ -29,6 +29,8 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"public address with a slash", "urls: {agents: https://a.example/}\n", "urls.agents"},
 		{"public address with a user", "urls: {agents: https://a:b@a.example}\n", "urls.agents"},
 		{"not a range", "egress: {allow: [10.0.0.1]}\n", "egress.allow[0]"},
+		{"extension without a prefix", "mcp: {extensions: [tasks]}\n", "mcp.extensions[0]"},
+		{"extension with a path", "mcp: {extensions: [\"a.b/../c\"]}\n", "mcp.extensions[0]"},
 		{"unknown store", "store: mysql://x\n", "store:"},
 		{"unknown durability", "evidence: {durability: none}\n", "evidence.durability"},
 		{"unknown log level", "log: {level: loud}\n", "log.level"},
