@@ -97,9 +97,23 @@ func (p *Proxy) carriedExtensions(v rawjson.Value) (raw []byte, changed bool) {
 	return append(out, '}'), true
 }
 
+// known returns what is known of a server without asking it, nil if nothing is.
+func (p *Proxy) known(server string) *peer {
+	p.mu.Lock()
+	t := p.targets[server]
+	p.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	return t.current()
+}
+
 // asksAboutTask checks the parameters of a method that names a task.
 func (c *call) asksAboutTask() *rpcError {
 	m := &c.in.msg
+	if pr := c.in.p.known(c.req.Server); pr != nil && !pr.extends(extTasks) {
+		return methodNotFound(true)
+	}
 	if !declares(m.meta.Get(metaCapabilities), extTasks) {
 		return errTaskUndeclared
 	}
