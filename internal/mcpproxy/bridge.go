@@ -204,7 +204,7 @@ func (c *call) fault(rep *reply) ([]rawjson.Edit, error) {
 	case n == codeVersion, n == codeHeaderMismatch:
 		c.in.p.forget(c.req.Server)
 		return nil, malformed("it refuses the protocol revision it had agreed to")
-	case n == codeCapability && c.modern && c.peer.modern:
+	case n == codeCapability && c.modern:
 		for k := range rep.fault.Path("data", "requiredCapabilities").Members() {
 			if kind, _ := k.Str(); c.in.msg.meta.Get(metaCapabilities).Get(kind).Exists() {
 				return nil, &rpcError{status: http.StatusOK, code: codeDenied, msg: "the server needs a client capability that policy does not carry for this agent"}
