@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"rutile/internal/access"
@@ -104,9 +105,17 @@ func (c *call) resume(ctx context.Context) *rpcError {
 	if err != nil {
 		return err
 	}
-	keys := slices.Collect(maps.Keys(st.Asked))
-	if _, name, ok := responses.FoldsTo(keys...); ok {
-		return badRequest(codeInvalidRequest, "an input response is written in another case than "+name)
+	if why := st.faulty(responses); why != nil {
+		return why
+	}
+	c.state = st
+	return nil
+}
+
+// faulty says what is wrong with the answers to what the client was asked.
+func (st *state) faulty(responses rawjson.Value) *rpcError {
+	if _, name, ok := responses.FoldsTo(slices.Collect(maps.Keys(st.Asked))...); ok {
+		return badRequest(codeInvalidRequest, "an input response is written in another case than "+strconv.Quote(name))
 	}
 	for key, kind := range st.Asked {
 		if v := responses.Get(key); v.Exists() {
@@ -115,7 +124,6 @@ func (c *call) resume(ctx context.Context) *rpcError {
 			}
 		}
 	}
-	c.state = st
 	return nil
 }
 
