@@ -317,7 +317,6 @@ func TestRequestStateIsBound(t *testing.T) {
 				"no text":             change(func(c *turn) { c.more = strings.Replace(c.more, `"`+in.State+`"`, `{"a":1}`, 1) }),
 				"empty":               change(func(c *turn) { c.more = strings.Replace(c.more, in.State, "", 1) }),
 				"invented":            change(func(c *turn) { c.more = strings.Replace(c.more, in.State, "eyJrIjoicGFyayJ9", 1) }),
-				"stripped":            change(func(c *turn) { c.more, _, _ = strings.Cut(c.more, `,"requestState"`) }),
 				"answers in an array": change(func(c *turn) { c.more = `,"inputResponses":[],"requestState":"` + in.State + `"` }),
 			} {
 				if got := c.send(); got.msg.code() != -32602 {
@@ -333,12 +332,20 @@ func TestRequestStateIsBound(t *testing.T) {
 			if said() != n || len(p.got("tools/call"))+len(o.got("tools/call")) != calls+1 {
 				t.Errorf("a refused retry reached a server")
 			}
+			// Without its state an answer answers nothing that was asked here: a
+			// legacy server asks again, a modern one gets it as one nobody asked for.
+			got := change(func(c *turn) { c.more, _, _ = strings.Cut(c.more, `,"requestState"`) }).send()
+			if era == v2026 {
+				holds(t, p.last("tools/call").params, "inputResponses", "!requestState")
+			} else if fresh := asked(t, got); fresh.State == in.State || said() != n || strings.Contains(p.last("tools/call").params, "inputResponses") {
+				t.Errorf("stripped of its state an answer reached the server: %s", p.last("tools/call").params)
+			}
 			// Written otherwise it is the same call, and a key nobody asked for is
 			// dropped.
 			same := change(func(c *turn) {
 				c.args, c.more = ` {"n":1.00, "\u0074ext":"a"}`, strings.Replace(c.more, `{`, `{"invented":{"action":"accept"},`, 1)
 			})
-			got := same.send()
+			got = same.send()
 			if !strings.Contains(got.body, "the client said") || strings.Contains(got.body, "invented") {
 				t.Errorf("the good retry answered %s", got.body)
 			}

@@ -245,6 +245,34 @@ func TestGatewayAnswersForTheClient(t *testing.T) {
 	holds(t, u.send().body, `\"requestState\":\"busy\\u0021\"`, `!inputResponses`)
 }
 
+// Answers nobody asked for reach a modern server as far as the client could be
+// asked for their kind, whatever the question: a server may take them for answers
+// to what policy keeps from being asked.
+func TestAnswersNobodyAskedFor(t *testing.T) {
+	t.Parallel()
+	const more = `,"inputResponses":{"a":{"action":"accept"},"r":{"roots":[]},"s":{"role":"assistant","model":"m","content":{"type":"text","text":""}},"x":{"what":1},"y":1,"z":{"action":"perhaps"}}`
+	for name, tt := range map[string]struct {
+		policies, caps string
+		want           []string
+	}{
+		"all":                   {askPolicy("elicitation") + askPolicy("roots") + askPolicy("sampling"), allCaps, []string{`"a":{`, `"r":{`, `"s":{`, `!"x"`, `!"y"`, `!"z"`}},
+		"one kind":              {askPolicy("roots"), allCaps, []string{`!"a":{`, `"r":{`, `!"s":{`}},
+		"not declared":          {askPolicy("roots") + askPolicy("elicitation"), `{"roots":{}}`, []string{`!"a":{`, `"r":{`}},
+		"none":                  {"", allCaps, []string{`!inputResponses`}},
+		"what is asked decides": {strings.Replace(askPolicy("elicitation"), ", resource);", `, resource) when { context.input.message != "x" };`, 1), allCaps, []string{`!inputResponses`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t, v2026)
+			r, token := governPeer(t, p, tt.policies)
+			u := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{}`, caps: tt.caps, more: more}
+			if got := u.send(); got.msg.Result == nil {
+				t.Fatalf("answered %s", got.body)
+			}
+			holds(t, p.last("tools/call").params, tt.want...)
+		})
+	}
+}
+
 // A legacy server that sends people to an address first makes a modern client
 // be asked; the retry makes the call afresh. A legacy client gets the error.
 func TestURLElicitationRequired(t *testing.T) {

@@ -218,7 +218,7 @@ func (c *call) fault(rep *reply) ([]rawjson.Edit, error) {
 	case n == codeVersion, n == codeHeaderMismatch:
 		c.in.p.forget(c.req.Server)
 		return nil, malformed("it refuses the protocol revision it had agreed to")
-	case n == codeCapability && c.modern && c.peer.modern:
+	case n == codeCapability && c.modern:
 		if c.withheld(rep.fault.Path("data", "requiredCapabilities")) {
 			return nil, &rpcError{status: http.StatusOK, code: codeDenied, msg: "the server needs a client capability that is not carried for this agent"}
 		}

@@ -39,11 +39,13 @@ type call struct {
 	task    *taskRef               // that the request is about, opened
 	watched map[string]watchedTask // by the server's id, of a subscription
 	state   *state                 // of a retry, opened
+	unasked []byte                 // raw answers that came without a state, as far as they go on
 	flight  *flight                // that this request left parked
 	parked  []byte                 // the answer that asks for a parked flight
 	recall  []rawjson.Change       // of the params, for another round with a modern upstream
 	wrap    []rawjson.Change       // of a modern upstream's result that asks
 	rounds  rounds
+	beside  sync.WaitGroup // requests of the server being relayed that came outside its stream
 
 	foundMu sync.Mutex
 	found   []string // rules that something in the exchange broke
@@ -207,7 +209,7 @@ func (c *call) gated() {
 		c.deny(&dec)
 	default:
 		// The client may have gone; its outcome is recorded.
-		err = c.ans.final(replyStatus(rep, c.modern && c.peer.modern), resp.Body)
+		err = c.ans.final(replyStatus(rep, c), resp.Body)
 	}
 	if c.flight != nil && (err != nil || c.in.r.Context().Err() != nil) {
 		c.flight.abandon(fmt.Errorf("the client went away: %w", context.Canceled))
@@ -233,10 +235,15 @@ func (c *call) void() {
 	}
 }
 
-// replyStatus keeps a modern upstream's status of an error; everything else is
-// 200, as JSON-RPC answers are.
-func replyStatus(rep *reply, modern bool) int {
-	if rep != nil && modern && rep.fault.Exists() && (rep.status == http.StatusBadRequest || rep.status == http.StatusNotFound) {
+// replyStatus keeps a modern upstream's status of an error, and gives a modern
+// client the one its revision fixes for a capability that is missing; everything
+// else is 200, as JSON-RPC answers are.
+func replyStatus(rep *reply, c *call) int {
+	switch {
+	case rep == nil || !c.modern || !rep.fault.Exists():
+	case rep.code() == codeCapability:
+		return http.StatusBadRequest
+	case c.peer.modern && (rep.status == http.StatusBadRequest || rep.status == http.StatusNotFound):
 		return rep.status
 	}
 	return http.StatusOK
@@ -420,7 +427,13 @@ func rpcFailure(e *access.Error, ref string) *rpcError {
 
 // begin, note, ask and retry make the call the relay of its exchange.
 
-func (c *call) begin(sse bool) error { return c.told(c.ans.begin(sse)) }
+func (c *call) begin(sse bool) error {
+	if c.modern && !c.peer.modern {
+		c.ans.prefer(sse) // the end may have a status a legacy server does not give
+		return nil
+	}
+	return c.told(c.ans.begin(sse))
+}
 
 func (c *call) retry(ms string) error {
 	if c.modern {

@@ -1,6 +1,7 @@
 package mcpproxy
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -111,6 +112,12 @@ func secretWords(s string) bool {
 			return true
 		}
 	}
+	words, _ = fold(warning.ReplaceAllString(s, " "))
+	for _, w := range words {
+		if secrets.short[w] {
+			return true
+		}
+	}
 	for _, part := range secrets.parts {
 		if strings.Contains(run, part) {
 			return true
@@ -119,17 +126,25 @@ func secretWords(s string) bool {
 	return false
 }
 
-// secrets are the names of secrets, folded: words that stand alone, and what is
-// telling anywhere in a text.
+// warning is a sentence that tells people what not to enter. Short words in it
+// are no question; that a password is not asked for needs no saying.
+var warning = regexp.MustCompile(`(?i)\b(do not|don't|don’t|never) (give|enter|share|include|provide|send|put|type|write)\b[^.;:!?]*`)
+
+// secrets are the names of secrets, folded: words that stand alone, short ones
+// that mean other things too, and what is telling anywhere in a text.
 var secrets = func() (l struct {
-	words map[string]bool
-	parts []string
+	words, short map[string]bool
+	parts        []string
 }) {
-	l.words = map[string]bool{}
-	for w := range strings.FieldsSeq(secretWordList) {
-		words, _ := fold(w)
-		l.words[strings.Join(words, "")] = true
+	set := func(list string) map[string]bool {
+		m := map[string]bool{}
+		for w := range strings.FieldsSeq(list) {
+			words, _ := fold(w)
+			m[strings.Join(words, "")] = true
+		}
+		return m
 	}
+	l.words, l.short = set(secretWordList), set(secretShortList)
 	for p := range strings.SplitSeq(secretPartList, ",") {
 		_, run := fold(p)
 		l.parts = append(l.parts, run)
@@ -137,9 +152,11 @@ var secrets = func() (l struct {
 	return l
 }()
 
-const secretWordList = `password passwd pwd passcode passphrase passkey pin otp totp token secret secrets credential credentials
-	cvv cvv2 cvc cvc2 csc apikey jwt mnemonic mdp jeton clave contrasena senha haslo sifre parola pasahitza heslo jelszo salasana
-	losenord wachtwoord adgangskode tan puk пароль токен секрет пин`
+const secretWordList = `password passwd pwd passcode passphrase passkey otp totp credential credentials
+	cvv cvv2 cvc cvc2 csc apikey jwt mnemonic mdp jeton contrasena senha haslo sifre parola pasahitza heslo jelszo salasana
+	losenord wachtwoord adgangskode пароль токен`
+
+const secretShortList = `pin tan puk token secret secrets clave секрет пин`
 
 const secretPartList = `password,passwort,kennwort,passphrase,api key,api token,api secret,apischlüssel,api-schlüssel,access key,access token,
 auth token,authentication token,bearer token,refresh token,session token,security token,secret key,signing key,private key,ssh key,
@@ -212,8 +229,8 @@ func plain(r rune) rune {
 }
 
 const (
-	lookalikes = "ıłøđßαеορсхіјѕԁɡһ"
-	latin      = "ilodsaeopcxijsdgh"
+	lookalikes = "ıłøđßαаεеοорρсхуіιјѕԁɡһк"
+	latin      = "ilodsaaeeooppcxyiijsdghk"
 )
 
 func leet(r rune) rune {

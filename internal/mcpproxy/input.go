@@ -27,7 +27,7 @@ func (a *ask) refused() bool { return a.own != nil || a.fault != nil }
 
 // Rules an upstream breaks with what it asks, as evidence names them.
 const (
-	findUndeclared = "ask.undeclared" // a kind of input the client did not declare
+	findUndeclared = "ask.undeclared" // what the client did not declare, or what no client could read
 	findSecret     = "ask.secret"     // a form that asks for a secret
 	findLink       = "ask.link"       // an address nobody should be sent to
 )
@@ -58,29 +58,13 @@ var askMembers = []string{"method", "params", "mode", "message", "requestedSchem
 // asks. caps are the capabilities the server was told of. An error means that
 // it could not be decided.
 func (c *call) judge(ctx context.Context, caps, v rawjson.Value) (*ask, error) {
-	a := &ask{params: v.Get("params")}
-	a.method, _ = v.Get("method").Str()
-	p := a.params
-	if p.Exists() && p.Kind() != rawjson.Object {
-		a.fault = &rpcError{code: codeInvalidParams, msg: "params must be an object"}
-		return a, nil
-	}
-	for _, o := range []rawjson.Value{v, p, p.Get("requestedSchema")} {
-		if _, _, ok := o.FoldsTo(askMembers...); ok || o.FoldDuplicate(false) != "" {
-			a.fault = &rpcError{code: codeInvalidParams, msg: "a member is written in another case, or twice"}
-			return a, nil
-		}
-	}
-	if a.kind = declaredKind(caps, v); a.kind == "" {
+	a := read(caps, v)
+	if a.fault != nil {
 		c.find(findUndeclared)
-		a.fault = &rpcError{code: codeMethodNotFound, msg: "the client did not declare this capability"}
-		if caps.Get(askKind(a.method)).Exists() {
-			a.fault.code = codeInvalidParams // the kind is declared, the mode is not
-		}
 		return a, nil
 	}
 	r := c.entryRequest(access.KindAsk, a.kind)
-	r.ID, r.Method, r.Unknown, r.Arguments = access.NewID(access.PrefixDecision), a.method, false, p
+	r.ID, r.Method, r.Unknown, r.Arguments = access.NewID(access.PrefixDecision), a.method, false, a.params
 	if why := c.unaskable(a); why != "" {
 		a.no()
 		return a, c.in.p.gate.Refuse(ctx, r, why)
@@ -93,6 +77,30 @@ func (c *call) judge(ctx context.Context, caps, v rawjson.Value) (*ask, error) {
 		a.no()
 	}
 	return a, nil
+}
+
+// read reads a request of a server to a client that declared caps.
+func read(caps, v rawjson.Value) *ask {
+	a := &ask{params: v.Get("params")}
+	a.method, _ = v.Get("method").Str()
+	p := a.params
+	if p.Exists() && p.Kind() != rawjson.Object {
+		a.fault = &rpcError{code: codeInvalidParams, msg: "params must be an object"}
+		return a
+	}
+	for _, o := range []rawjson.Value{v, p, p.Get("requestedSchema")} {
+		if _, _, ok := o.FoldsTo(askMembers...); ok || o.FoldDuplicate(false) != "" {
+			a.fault = &rpcError{code: codeInvalidParams, msg: "a member is written in another case, or twice"}
+			return a
+		}
+	}
+	if a.kind = declaredKind(caps, v); a.kind == "" {
+		a.fault = &rpcError{code: codeMethodNotFound, msg: "the client did not declare this capability"}
+		if caps.Get(askKind(a.method)).Exists() {
+			a.fault.code = codeInvalidParams // the kind is declared, the mode is not
+		}
+	}
+	return a
 }
 
 // no answers in the client's stead (mcp.md 2.4 step 4).
@@ -179,13 +187,14 @@ func answerFault(kind string, v rawjson.Value) string {
 }
 
 // entry is the request as it stands in inputRequests: without what belongs to
-// the session of a legacy server.
+// the session of a legacy server. Clients exist that need params to be there.
 func (a *ask) entry() []byte {
-	out := rawjson.AppendString([]byte(`{"method":`), a.method)
+	params := []byte("{}")
 	if a.params.Exists() {
-		out = append(append(out, `,"params":`...), without(a.params, []string{"elicitationId", "task"})...)
+		params = without(a.params, []string{"elicitationId", "task"})
 	}
-	return append(out, '}')
+	out := rawjson.AppendString([]byte(`{"method":`), a.method)
+	return append(append(append(out, `,"params":`...), params...), '}')
 }
 
 // askKinds are the client capabilities that let a server ask.

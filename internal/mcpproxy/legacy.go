@@ -349,8 +349,13 @@ type sessionRelay struct {
 func (r *sessionRelay) begin(bool) error   { return nil }
 func (r *sessionRelay) retry(string) error { return nil }
 
-// ask refuses: outside a client's request a server may only ping (SEP-2260).
-func (r *sessionRelay) ask(_ []byte, v rawjson.Value) { refuseAsk(r.s.link, r.d, v) }
+// ask gives a request to the one call in flight. Outside a client's request a
+// server may only ping (SEP-2260).
+func (r *sessionRelay) ask(msg []byte, v rawjson.Value) {
+	if !r.s.askedBeside(msg, v) {
+		refuseAsk(r.s.link, r.d, v)
+	}
+}
 
 func (r *sessionRelay) note(msg []byte, v rawjson.Value) error {
 	switch name, _ := v.Get("method").Str(); name {

@@ -280,25 +280,32 @@ func (c *call) put(a *ask) (*question, error) {
 	if id == nil {
 		return nil, gaveUp{"too many requests of servers wait in this session"}
 	}
-	msg := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":`...)
-	msg = rawjson.AppendString(msg, a.method)
-	if a.params.Exists() {
-		drop := []string{"elicitationId", "task"}
-		if c.sess.version == version2506 {
-			drop = append(drop, "mode")
-		}
-		params := without(a.params, drop)
-		if a.link != "" {
-			q.elicitation = rawjson.AppendString(nil, rand.Text())
-			params = appendMember(params[:len(params)-1:len(params)-1], "elicitationId", q.elicitation)
-			params = append(params, '}')
-		}
-		msg = append(append(msg, `,"params":`...), params...)
-	}
-	if err := c.ans.event(c.d.Scrub(append(msg, '}'))); err != nil {
+	msg, elicitation := a.question(id, c.sess.version)
+	q.elicitation = elicitation
+	if err := c.ans.event(c.d.Scrub(msg)); err != nil {
 		q.got <- nil // nobody is there to answer
 	}
 	return q, nil
+}
+
+// question is the request as a client of a legacy revision gets it, and the raw
+// elicitationId it was given, nil if none.
+func (a *ask) question(id []byte, version string) (msg, elicitation []byte) {
+	msg = append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":`...)
+	msg = rawjson.AppendString(msg, a.method)
+	if !a.params.Exists() {
+		return append(msg, '}'), nil
+	}
+	drop := []string{"elicitationId", "task"}
+	if version == version2506 {
+		drop = append(drop, "mode")
+	}
+	params := without(a.params, drop)
+	if a.link != "" {
+		elicitation = rawjson.AppendString(nil, rand.Text())
+		params = append(appendMember(params[:len(params)-1:len(params)-1], "elicitationId", elicitation), '}')
+	}
+	return append(append(append(msg, `,"params":`...), params...), '}'), elicitation
 }
 
 // taken is the client's answer as the upstream gets it. An error, silence or an

@@ -178,8 +178,11 @@ func (s *session) began(c *call) bool {
 
 func (s *session) ended(c *call) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.inflight, idKey(c.in.msg.id))
+	s.mu.Unlock()
+	c.beside.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for k, a := range s.asked {
 		if a.d == c.d { // what it asked is not waited for any more
 			delete(s.asked, k)
@@ -228,6 +231,30 @@ func (s *session) relayAsk(c *call, to *answer, msg []byte, v rawjson.Value) {
 	start, end := v.Get("id").Span()
 	// The client may have gone; the server's request then times out.
 	_ = to.event(c.d.Scrub(rawjson.Splice(msg, rawjson.Edit{Start: start, End: end, Text: id})))
+}
+
+// askedBeside relays a request of the server that came outside every stream of
+// a call, if one call is in flight that it can belong to.
+func (s *session) askedBeside(msg []byte, v rawjson.Value) bool {
+	s.mu.Lock()
+	var one *call
+	n := 0
+	for _, c := range s.inflight {
+		if c.in.msg.method.asks() {
+			one = c
+			n++
+		}
+	}
+	if n == 1 {
+		one.beside.Add(1) // it does not end meanwhile
+		defer one.beside.Done()
+	}
+	s.mu.Unlock()
+	if n != 1 {
+		return false
+	}
+	s.relayAsk(one, one.ans, msg, v)
+	return true
 }
 
 // expect waits for an answer of the client and returns the id to ask under, nil

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"rutile/internal/access"
@@ -80,7 +81,6 @@ var (
 	errStateForeign = invalidParams("this requestState was not given for this call; send the request without it")
 	errStateExpired = invalidParams("this requestState has expired; send the request without it")
 	errStateGone    = invalidParams("the call this requestState belongs to waits no longer: it was answered, it ended, or the gateway was restarted; send the request without it")
-	errStateMissing = invalidParams("inputResponses must come with the requestState they answer")
 )
 
 // resume opens the state of a retry and holds it to this request: a retry is an
@@ -95,7 +95,7 @@ func (c *call) resume(ctx context.Context) *rpcError {
 		return invalidParams("/params/inputResponses must be an object")
 	}
 	if !raw.Exists() {
-		return errStateMissing // every question of ours gave one
+		return c.volunteer(ctx, responses)
 	}
 	text, ok := raw.Str()
 	if !ok {
@@ -105,9 +105,17 @@ func (c *call) resume(ctx context.Context) *rpcError {
 	if err != nil {
 		return err
 	}
-	keys := slices.Collect(maps.Keys(st.Asked))
-	if _, name, ok := responses.FoldsTo(keys...); ok {
-		return badRequest(codeInvalidRequest, "an input response is written in another case than "+name)
+	if why := st.faulty(responses); why != nil {
+		return why
+	}
+	c.state = st
+	return nil
+}
+
+// faulty says what is wrong with the answers to what the client was asked.
+func (st *state) faulty(responses rawjson.Value) *rpcError {
+	if _, name, ok := responses.FoldsTo(slices.Collect(maps.Keys(st.Asked))...); ok {
+		return badRequest(codeInvalidRequest, "an input response is written in another case than "+strconv.Quote(name))
 	}
 	for key, kind := range st.Asked {
 		if v := responses.Get(key); v.Exists() {
@@ -116,8 +124,58 @@ func (c *call) resume(ctx context.Context) *rpcError {
 			}
 		}
 	}
-	c.state = st
 	return nil
+}
+
+// volunteer looks at answers that come without a state: to nothing the gateway
+// saw asked, since every question of its gave one. A modern server may take
+// them for answers all the same, so they go on only as far as the client could
+// be asked for their kind, whatever the question.
+func (c *call) volunteer(ctx context.Context, responses rawjson.Value) *rpcError {
+	told, err := toldOf(c.kinds())
+	if err != nil {
+		return c.failure(err)
+	}
+	permitted := map[string]bool{}
+	out := []byte{'{'}
+	for k, v := range responses.Members() {
+		kind := kindOfAnswer(v)
+		if kind == "" || answerFault(kind, v) != "" || !told.Get(kind).Exists() {
+			continue
+		}
+		if _, known := permitted[kind]; !known {
+			r := c.entryRequest(access.KindAsk, kind)
+			r.ID, r.Unknown = access.NewID(access.PrefixDecision), false
+			dec, err := c.in.p.gate.Check(ctx, r)
+			if err != nil {
+				return c.failure(err)
+			}
+			permitted[kind] = dec.Allowed()
+		}
+		if permitted[kind] {
+			key, _ := k.Str()
+			out = appendMember(out, key, v.Raw())
+		}
+	}
+	if len(out) > 1 {
+		c.unasked = append(out, '}')
+	}
+	return nil
+}
+
+// kindOfAnswer tells what an answer answers by what it must hold.
+func kindOfAnswer(v rawjson.Value) string {
+	switch {
+	case v.Kind() != rawjson.Object:
+		return ""
+	case v.Get("action").Exists():
+		return "elicitation"
+	case v.Get("role").Exists():
+		return "sampling"
+	case v.Get("roots").Exists():
+		return "roots"
+	}
+	return ""
 }
 
 func (c *call) opened(ctx context.Context, text string) (*state, *rpcError) {
@@ -155,6 +213,12 @@ func (c *call) unresumed(why *rpcError) {
 func (c *call) carriedOn() []rawjson.Change {
 	st, responses := c.state, c.in.msg.params.Get("inputResponses")
 	if st == nil {
+		if responses.Exists() {
+			if !c.peer.modern {
+				return []rawjson.Change{{Key: "inputResponses"}}
+			}
+			return []rawjson.Change{{Key: "inputResponses", Raw: c.unasked}}
+		}
 		return nil
 	}
 	changes := []rawjson.Change{{Key: "requestState", Raw: st.Inner}, {Key: "inputResponses"}}

@@ -143,6 +143,15 @@ func (t *target) pooled(ctx context.Context, key poolKey, d *gate.Dispatch) (poo
 	wctx, stop := context.WithCancel(context.Background())
 	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, stop: stop}
 	key = t.told(key)
+	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.who != (access.Principal{}) {
+		ready := make(chan struct{})
+		t.p.work.Go(func() { t.watch(wctx, h, ready) })
+		select { // what is asked there before it is open would be lost
+		case <-ready:
+		case <-time.After(3 * time.Second):
+		case <-ctx.Done():
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -150,9 +159,6 @@ func (t *target) pooled(ctx context.Context, key poolKey, d *gate.Dispatch) (poo
 		return key, nil, access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
 	}
 	t.pool[key] = e
-	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.who != (access.Principal{}) {
-		t.p.work.Go(func() { t.watch(wctx, h) })
-	}
 	return key, e, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -23,14 +24,18 @@ func (h hello) asks() bool { return h.caps != "" }
 
 // watch reads the own stream of a legacy session whose server may ask, for the
 // servers that ask there: what it holds belongs to the one call in the air.
-func (t *target) watch(ctx context.Context, l *httpLegacy) {
+// ready is closed once it is open, or known not to be.
+func (t *target) watch(ctx context.Context, l *httpLegacy, ready chan struct{}) {
+	open := sync.OnceFunc(func() { close(ready) })
+	defer open()
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		d, err := t.p.gate.System(ctx, t.server.ID)
 		if err != nil {
 			return
 		}
-		err = l.stream(ctx, d, &watchRelay{t: t, link: l, d: d})
+		err = l.stream(ctx, d, &watchRelay{t: t, link: l, d: d, open: open})
 		d.Release()
+		open()
 		if ctx.Err() != nil || !errors.Is(err, io.EOF) && access.CodeOf(err) == access.CodeUpstream {
 			return // it has none
 		}
@@ -49,9 +54,14 @@ type watchRelay struct {
 	t    *target
 	link link
 	d    *gate.Dispatch
+	open func()
 }
 
-func (r *watchRelay) begin(bool) error   { return nil }
+func (r *watchRelay) begin(bool) error {
+	r.open()
+	return nil
+}
+
 func (r *watchRelay) retry(string) error { return nil }
 
 func (r *watchRelay) ask(msg []byte, v rawjson.Value) {
