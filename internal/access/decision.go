@@ -113,5 +113,8 @@ type Response struct {
 	Reached Reach  // set on errors too
 	Failed  bool   // the upstream answered with a protocol error
 	ToolErr bool   // the result says isError
+	Asked   bool   // the answer asks the client for input; the call goes on with a request of its own
 	Events  int    // earlier messages relayed
+	// Findings are the ids of the rules that something in the exchange broke.
+	Findings []string
 }

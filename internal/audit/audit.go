@@ -48,6 +48,7 @@ const (
 	StatusRefused       Status = "refused"
 	StatusUnknown       Status = "unknown"
 	StatusOrphaned      Status = "orphaned"
+	StatusInputRequired Status = "input_required" // the client was asked for input; the call goes on with its retry
 )
 
 // Outcome is written after a call, before its result is released.

@@ -58,8 +58,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	}
 	mcp := opt.MCP
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
+	mcp.Extensions = append(mcp.Extensions, d.Config.MCP.Extensions...)
 	mcp.Homes = filepath.Join(d.Config.Data, "servers")
-	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, d.log)
+	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, d.vault, d.log)
 	if err != nil {
 		return err
 	}

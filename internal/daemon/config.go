@@ -42,6 +42,8 @@ type Config struct {
 	Evidence Evidence `yaml:"evidence"`
 	// Egress says where upstream servers may live.
 	Egress Egress `yaml:"egress"`
+	// MCP says what of the protocol is carried besides its core.
+	MCP MCP `yaml:"mcp"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -80,6 +82,11 @@ type Evidence struct {
 type Egress struct {
 	Allow []string `yaml:"allow"` // CIDR ranges besides public addresses
 	Proxy string   `yaml:"proxy"` // http(s)://host:port of the forward proxy to go through, "" for none; the environment is not asked
+}
+
+// MCP says what of the protocol is carried besides its core.
+type MCP struct {
+	Extensions []string `yaml:"extensions"` // protocol extensions carried as they are, such as io.modelcontextprotocol/ui; tasks always are
 }
 
 // Log says what is logged.
@@ -129,6 +136,9 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	return c, c.check()
 }
 
+// extensionName is prefix/name of MCP 2026-07-28, with a prefix of DNS labels.
+var extensionName = regexp.MustCompile(`^[A-Za-z](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+
 func pathReason(err error) error {
 	var pe *os.PathError
 	if errors.As(err, &pe) {
@@ -173,6 +183,11 @@ func (c *Config) check() error {
 	if p := c.Egress.Proxy; p != "" {
 		if msg := registry.CheckProxy(p); msg != "" {
 			note("egress.proxy", "%s", msg)
+		}
+	}
+	for i, e := range c.MCP.Extensions {
+		if !extensionName.MatchString(e) {
+			note(fmt.Sprintf("mcp.extensions[%d]", i), "%q is not the name of an extension, such as io.modelcontextprotocol/ui", e)
 		}
 	}
 	if o := c.Telemetry.OTLP; o != "" {

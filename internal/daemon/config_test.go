@@ -58,6 +58,8 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"unknown log level", "log: {level: loud}\n", "log.level:"},
 		{"bad receiver", "telemetry: {otlp: here}\n", "telemetry.otlp:"},
 		{"receiver with a user", "telemetry: {otlp: http://a:b@here}\n", "telemetry.otlp:"},
+		{"extension without a prefix", "mcp:\n  extensions: [tasks]\n", "line 2: mcp.extensions[0]:"},
+		{"extension with a path", "mcp: {extensions: [\"a.b/../c\"]}\n", "mcp.extensions[0]:"},
 		{"proxy with a password", "egress:\n  proxy: http://a:b@p:1\n", "line 2: egress.proxy: must not hold"},
 		{"proxy that is none", "egress: {proxy: p:1}\n", "egress.proxy: is not the address"},
 	} {

@@ -58,6 +58,8 @@ type Dispatch struct {
 	Decision *access.Decision
 	Server   registry.Server
 	Lease    *credential.Lease // nil if the server needs no credential
+
+	intent audit.Ref // what an outcome belongs to
 }
 
 // Scrub removes the leased secret from b, which it may return unchanged.
@@ -152,6 +154,7 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	if err != nil {
 		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
+	d.intent = ref
 	start := g.now()
 	fctx := g.meter.Forward(ctx, r)
 	resp, ferr := fwd(fctx, d)
@@ -160,7 +163,7 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	status := statusOf(ctx, resp, ferr)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
-		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Unlocks: unlocks,
+		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
 	}
 	g.meter.Forwarded(fctx, r, status, took)
 	// The outcome is kept even when the caller has gone away.
@@ -168,6 +171,23 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 		return access.Response{}, status, evidenceError("recording the outcome", err)
 	}
 	return resp, status, ferr
+}
+
+// Late records how a dispatched call ended whose outcome said that it waits for
+// input and that nobody came back for: a second outcome of the intent of d,
+// which Do dispatched r with.
+func (g *Gate) Late(ctx context.Context, r *access.Request, d *Dispatch, resp access.Response, cause error) error {
+	status := statusOf(ctx, resp, cause)
+	if cause == nil {
+		status = audit.StatusLateResult
+	}
+	_, err := g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{
+		Request: r, Intent: d.intent, Status: status, Reached: resp.Reached.String(), Findings: resp.Findings,
+	})
+	if err != nil {
+		return evidenceError("recording how a call ended", err)
+	}
+	return nil
 }
 
 // refuse records that a permitted call did not happen.
@@ -268,10 +288,14 @@ func statusOf(ctx context.Context, resp access.Response, err error) audit.Status
 		return audit.StatusProtocolError
 	case err == nil && resp.ToolErr:
 		return audit.StatusToolError
+	case err == nil && resp.Asked:
+		return audit.StatusInputRequired
 	case err == nil:
 		return audit.StatusOK
 	case access.CodeOf(err) == access.CodeTimeout || errors.Is(err, context.DeadlineExceeded):
 		return audit.StatusTimeout
+	case access.CodeOf(err) == access.CodeDenied:
+		return audit.StatusRevoked // it was permitted when it began
 	case ctx.Err() != nil || errors.Is(err, context.Canceled):
 		return audit.StatusCancelled
 	case resp.Reached == access.ReachNo:

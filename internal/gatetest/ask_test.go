@@ -192,16 +192,12 @@ func TestUndeclaredElicitationRefused(t *testing.T) {
 		t.Errorf("a list that asks answered %s", got.body)
 	}
 	p.handle("tools/call", func(x *exchange) { x.result(`{"resultType":"input_required","inputRequests":{"a":` + form + `}}`) })
-	if got := r.legacy(token, "up", v2511, `{"elicitation":{}}`).call("echo", `{}`); got.msg.code() != -32603 || strings.Contains(got.body, "how?") {
-		t.Errorf("a legacy client got %s", got.body)
+	if got := r.legacy(token, "up", v2511, `{}`).call("echo", `{}`); got.msg.code() != -32603 || strings.Contains(got.body, "how?") {
+		t.Errorf("a legacy client that declared nothing got %s", got.body)
 	}
-	// Answers and state pass unchanged, and belong to three methods only.
+	// Answers and state belong to three methods only.
 	p.handle("tools/call", nil)
-	const answers = `"inputResponses":{"a":{"action":"accept","content":{"n":1.0}}},"requestState":"s\u0074ate"`
-	r.modern(token, "tools/call", "echo", `"name":"echo","arguments":{},`+answers)
-	if got := p.last("tools/call").params; !strings.Contains(got, answers) {
-		t.Errorf("the server got %s", got)
-	}
+	const answers = `"inputResponses":{"a":{"action":"accept","content":{"n":1.0}}},"requestState":"s"`
 	n := len(p.all())
 	if got := r.modern(token, "completion/complete", "", `"ref":{"type":"ref/prompt","name":"hi"},"argument":{"name":"a","value":"b"},`+answers); got.msg.code() != -32602 || len(p.all()) != n {
 		t.Errorf("a completion with answers was answered %s", got.body)

@@ -25,12 +25,15 @@ type Visit struct {
 type Call struct {
 	Tool      string         `json:"tool"`
 	Arguments map[string]any `json:"arguments"`
+	// Answers are what the client answers the server, by kind: elicitation,
+	// roots, sampling. What is not there is not declared.
+	Answers map[string]any `json:"answers,omitempty"`
 }
 
 // VisitWithGo makes a visit with the Go SDK's client at a revision ("" for its
 // newest). An error is a protocol error, or a connection that cannot be had.
 func VisitWithGo(ctx context.Context, url, token, revision string, call Call) (Visit, error) {
-	client := mcp.NewClient(&mcp.Implementation{Name: "gatetest", Version: "1"}, nil)
+	client := mcp.NewClient(&mcp.Implementation{Name: "gatetest", Version: "1"}, answering(call.Answers))
 	transport := &mcp.StreamableClientTransport{
 		Endpoint: url, MaxRetries: -1,
 		HTTPClient: &http.Client{Transport: bearer{token, &http.Transport{}}},
@@ -44,6 +47,9 @@ func VisitWithGo(ctx context.Context, url, token, revision string, call Call) (V
 	v := Visit{Revision: init.ProtocolVersion}
 	if init.ServerInfo != nil {
 		v.Server = init.ServerInfo.Name
+	}
+	if roots, ok := call.Answers["roots"].(string); ok {
+		client.AddRoots(&mcp.Root{URI: roots})
 	}
 	for tool, err := range s.Tools(ctx, nil) {
 		if err != nil {
@@ -62,6 +68,35 @@ func VisitWithGo(ctx context.Context, url, token, revision string, call Call) (V
 		}
 	}
 	return v, nil
+}
+
+// answering makes a client of the Go SDK answer what servers ask.
+func answering(answers map[string]any) *mcp.ClientOptions {
+	opts := &mcp.ClientOptions{Capabilities: &mcp.ClientCapabilities{}}
+	answer := func(kind string, into any) error {
+		raw, err := json.Marshal(answers[kind])
+		if err == nil {
+			err = json.Unmarshal(raw, into)
+		}
+		return err
+	}
+	if answers["elicitation"] != nil {
+		opts.Capabilities.Elicitation = &mcp.ElicitationCapabilities{Form: &mcp.FormElicitationCapabilities{}, URL: &mcp.URLElicitationCapabilities{}}
+		opts.ElicitationHandler = func(context.Context, *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+			r := new(mcp.ElicitResult)
+			return r, answer("elicitation", r)
+		}
+	}
+	if answers["roots"] != nil {
+		opts.Capabilities.RootsV2 = &mcp.RootCapabilities{}
+	}
+	if answers["sampling"] != nil {
+		opts.CreateMessageHandler = func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
+			r := new(mcp.CreateMessageResult)
+			return r, answer("sampling", r)
+		}
+	}
+	return opts
 }
 
 type bearer struct {

@@ -156,13 +156,18 @@ func (c Cell) Run(ctx context.Context, n NPM, url, dir string) (Result, error) {
 var (
 	scenarioLine = regexp.MustCompile(`(?m)^[✓✗] ([^ :]+): (\d+) passed, (\d+) failed`)
 	totalLine    = regexp.MustCompile(`(?m)^Total: (\d+) passed, (\d+) failed`)
+	singleLine   = regexp.MustCompile(`(?m)^Passed: (\d+)/\d+, (\d+) failed`) // of a single scenario
 )
 
 func parseSummary(out string) (Result, error) {
 	r := Result{Scenarios: map[string]Tally{}}
 	total := totalLine.FindStringSubmatch(out)
 	if total == nil {
-		return r, errors.New("no total")
+		if total = singleLine.FindStringSubmatch(out); total == nil {
+			return r, errors.New("no total")
+		}
+		r.Passed, r.Failed = number(total[1]), number(total[2])
+		return r, nil
 	}
 	r.Passed, r.Failed = number(total[1]), number(total[2])
 	var sum Tally

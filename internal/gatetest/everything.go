@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -58,6 +59,20 @@ func EverythingHTTP(tb testing.TB, stateless bool) string {
 	return "http://" + startServer(tb, func(addr string) []string {
 		return []string{bin, "-http=" + addr, fmt.Sprintf("-stateless=%t", stateless)}
 	})
+}
+
+// EverythingNPM runs the public demonstration server over HTTP and returns its
+// URL. It is not the conformance fixture (see Everything).
+func EverythingNPM(tb testing.TB, n NPM) string {
+	tb.Helper()
+	program := n.Package("@modelcontextprotocol/server-everything", "dist/index.js")
+	return "http://" + startServer(tb, func(addr string) []string {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return []string{"env", "PORT=" + port, n.Node, program, "streamableHttp"}
+	}) + "/mcp"
 }
 
 // DualEra runs the SDK's conformance server in both of its modes behind one

@@ -21,7 +21,7 @@ func (c *call) outbound() ([]byte, error) {
 	var edits []rawjson.Edit
 	c.sent, c.minted = m.idBytes(), nil
 	_, stateless := c.link.(httpModern)
-	if !stateless || unsafeID(m.id) {
+	if !stateless || unsafeID(m.id) || c.recall != nil {
 		c.sent = c.in.p.mint()
 		s, e := m.id.Span()
 		edits = append(edits, rawjson.Edit{Start: s, End: e, Text: c.sent})
@@ -30,7 +30,21 @@ func (c *call) outbound() ([]byte, error) {
 	if token.Exists() && (!stateless || unsafeID(token)) {
 		c.minted = c.in.p.mint()
 	}
-	if meta, changed := c.metaFor(); changed {
+	changes := c.recall
+	switch {
+	case c.task != nil:
+		changes = []rawjson.Change{{Key: "taskId", Raw: c.task.ID}}
+	case changes == nil:
+		changes = c.carriedOn()
+	}
+	meta, changed := c.metaFor()
+	switch {
+	case len(changes) > 0:
+		if changed {
+			changes = append(changes[:len(changes):len(changes)], rawjson.Change{Key: "_meta", Raw: meta})
+		}
+		edits = append(edits, rawjson.EditObject(m.params, changes...)...)
+	case changed:
 		edits = append(edits, setMeta(m, meta))
 	}
 	if len(edits) == 0 {
@@ -55,8 +69,10 @@ func setMeta(m *message, meta []byte) rawjson.Edit {
 func (c *call) metaFor() ([]byte, bool) {
 	m := &c.in.msg
 	crossing := c.modern != c.peer.modern
-	denied := c.deniedKinds(m.meta.Get(metaCapabilities))
-	if !crossing && c.minted == nil && len(denied) == 0 {
+	caps := m.meta.Get(metaCapabilities)
+	denied := c.deniedKinds(caps)
+	extensions, foreign := c.in.p.carriedExtensions(caps.Get("extensions"))
+	if !crossing && c.minted == nil && len(denied) == 0 && !foreign {
 		return nil, false
 	}
 	out := []byte{'{'}
@@ -72,7 +88,14 @@ func (c *call) metaFor() ([]byte, bool) {
 		case key == "progressToken" && c.minted != nil:
 			add(key, c.minted)
 		case key == metaCapabilities && !crossing:
-			add(key, without(v, denied))
+			raw := without(v, denied)
+			if foreign {
+				raw = without(v, append(denied, "extensions"))
+				if extensions != nil {
+					raw = append(appendMember(raw[:len(raw)-1:len(raw)-1], "extensions", extensions), '}')
+				}
+			}
+			add(key, raw)
 		case crossing && strings.HasPrefix(key, metaPrefix):
 		default:
 			add(key, v.Raw())
@@ -80,7 +103,11 @@ func (c *call) metaFor() ([]byte, bool) {
 	}
 	if crossing && c.peer.modern {
 		add(metaVersion, []byte(`"`+version2026+`"`))
-		add(metaCapabilities, []byte("{}"))
+		caps := c.kinds()
+		if caps == "" {
+			caps = "{}"
+		}
+		add(metaCapabilities, []byte(caps))
 		if c.sess != nil && len(c.sess.info) > 0 {
 			add(metaClientInfo, c.sess.info)
 		}
@@ -97,7 +124,7 @@ func (c *call) metaFor() ([]byte, bool) {
 // a server must not be able to ask for what would be denied.
 func (c *call) deniedKinds(caps rawjson.Value) []string {
 	var denied []string
-	for _, kind := range []string{"sampling", "elicitation", "roots"} {
+	for _, kind := range askKinds {
 		if caps.Get(kind).Exists() && !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
 			denied = append(denied, kind)
 		}
@@ -136,7 +163,9 @@ func (c *call) sameJudged(body []byte) error {
 	}
 	m, params := &c.in.msg, v.Get("params")
 	same := v.Get("method").Equals(m.name) && bytes.Equal(v.Get("id").Raw(), c.sent) && bytes.Equal(params.Get("arguments").Raw(), m.args.Raw())
-	if m.method.source != "" {
+	if c.task != nil {
+		same = same && bytes.Equal(params.Get("taskId").Raw(), c.task.ID)
+	} else if m.method.source != "" {
 		same = same && bytes.Equal(params.Get(m.method.source).Raw(), m.params.Get(m.method.source).Raw())
 	}
 	if !same {
@@ -167,7 +196,7 @@ func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
 			}
 			c.listed = c.filter(ctx, rep.result)
 		}
-		e, err := c.result(rep.result)
+		e, err := c.result(ctx, rep.result)
 		if err != nil {
 			return nil, err
 		}
@@ -189,11 +218,9 @@ func (c *call) fault(rep *reply) ([]rawjson.Edit, error) {
 	case n == codeVersion, n == codeHeaderMismatch:
 		c.in.p.forget(c.req.Server)
 		return nil, malformed("it refuses the protocol revision it had agreed to")
-	case n == codeCapability && c.modern && c.peer.modern:
-		for k := range rep.fault.Path("data", "requiredCapabilities").Members() {
-			if kind, _ := k.Str(); c.in.msg.meta.Get(metaCapabilities).Get(kind).Exists() {
-				return nil, &rpcError{status: http.StatusOK, code: codeDenied, msg: "the server needs a client capability that policy does not carry for this agent"}
-			}
+	case n == codeCapability && c.modern:
+		if c.withheld(rep.fault.Path("data", "requiredCapabilities")) {
+			return nil, &rpcError{status: http.StatusOK, code: codeDenied, msg: "the server needs a client capability that is not carried for this agent"}
 		}
 		return nil, nil
 	case n == codeURLElicitation && c.modern, n == codeCapability:
@@ -206,11 +233,40 @@ func (c *call) fault(rep *reply) ([]rawjson.Edit, error) {
 	return nil, nil
 }
 
+// withheld reports whether the client declared something of what a server
+// needs, so that the server does not see it because of us.
+func (c *call) withheld(required rawjson.Value) bool {
+	caps := c.in.msg.meta.Get(metaCapabilities)
+	for k, v := range required.Members() {
+		kind, _ := k.Str()
+		if kind != "extensions" {
+			if caps.Get(kind).Exists() {
+				return true
+			}
+			continue
+		}
+		for e := range v.Members() {
+			if name, _ := e.Str(); declares(caps, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // result bridges a result's members between eras.
-func (c *call) result(r rawjson.Value) ([]rawjson.Edit, error) {
+func (c *call) result(ctx context.Context, r rawjson.Value) ([]rawjson.Edit, error) {
 	switch {
 	case c.modern && c.peer.modern:
-		return append(c.filtered(r), c.privately(r)...), c.checkResultType(r)
+		edits := append(c.filtered(r), c.privately(r)...)
+		if c.wrap != nil {
+			edits = append(edits, rawjson.EditObject(r, c.wrap...)...)
+		}
+		if err := c.checkResultType(r); err != nil {
+			return nil, err
+		}
+		more, err := c.taskResult(ctx, r)
+		return append(edits, more...), err
 	case c.modern:
 		return append(c.toModern(r), c.filtered(r)...), nil
 	case c.peer.modern:
@@ -224,7 +280,7 @@ func (c *call) result(r rawjson.Value) ([]rawjson.Edit, error) {
 func (c *call) checkResultType(r rawjson.Value) error {
 	t := r.Get("resultType")
 	switch {
-	case !t.Exists(), t.Equals("complete"):
+	case !t.Exists(), t.Equals("complete"), t.Equals("task"): // taskResult looks at the latter
 		return nil
 	case t.Equals("input_required"):
 	default:
@@ -237,12 +293,6 @@ func (c *call) checkResultType(r rawjson.Value) error {
 	if !asks.Exists() && !state.Exists() || asks.Exists() && asks.Kind() != rawjson.Object || state.Exists() && state.Kind() != rawjson.String {
 		return malformed("it asks for input without saying which")
 	}
-	for _, ask := range asks.Members() {
-		kind := declaredKind(c.in.msg.meta.Get(metaCapabilities), ask)
-		if kind == "" || !c.in.p.gate.Visible(c.entryRequest(access.KindAsk, kind)) {
-			return malformed("it asks for a kind of input the request did not declare")
-		}
-	}
 	return nil
 }
 
@@ -253,6 +303,9 @@ func declaredKind(caps, ask rawjson.Value) string {
 	kind := askKind(method)
 	declared := caps.Get(kind)
 	if kind == "" || !declared.Exists() {
+		return ""
+	}
+	if kind == "sampling" && ask.Path("params", "tools").Exists() && !declared.Get("tools").Exists() {
 		return ""
 	}
 	if kind != "elicitation" {

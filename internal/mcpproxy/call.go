@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -33,6 +34,20 @@ type call struct {
 	latest time.Time // when the call ends at the latest
 	cut    context.CancelCauseFunc
 	listed []byte // filtered list of a list result, nil if nothing is removed
+
+	task    *taskRef               // that the request is about, opened
+	watched map[string]watchedTask // by the server's id, of a subscription
+	state   *state                 // of a retry, opened
+	unasked []byte                 // raw answers that came without a state, as far as they go on
+	flight  *flight                // that this request left parked
+	parked  []byte                 // the answer that asks for a parked flight
+	recall  []rawjson.Change       // of the params, for another round with a modern upstream
+	wrap    []rawjson.Change       // of a modern upstream's result that asks
+	rounds  rounds
+	beside  sync.WaitGroup // requests of the server being relayed that came outside its stream
+
+	foundMu sync.Mutex
+	found   []string // rules that something in the exchange broke
 }
 
 // target fills in what the call is about; an error is the client's.
@@ -40,6 +55,9 @@ func (c *call) target() *rpcError {
 	m := &c.in.msg
 	if err := c.members(); err != nil {
 		return err
+	}
+	if m.method.task {
+		return c.asksAboutTask()
 	}
 	switch m.name {
 	case "tools/call", "prompts/get":
@@ -73,7 +91,7 @@ func (c *call) members() *rpcError {
 	if t := m.meta.Get("progressToken"); t.Exists() && badID(t) != "" {
 		return invalidParams("/params/_meta/progressToken must be a string or an integer")
 	}
-	if !m.method.asks() && (m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists()) {
+	if (!m.method.asks() || !c.modern) && m.name != "tasks/update" && (m.params.Get("inputResponses").Exists() || m.params.Get("requestState").Exists()) {
 		return invalidParams("inputResponses and requestState are not parameters of this method")
 	}
 	return nil
@@ -148,6 +166,10 @@ func (c *call) gated() {
 	defer c.in.p.calls.Done()
 	ctx, done := c.context()
 	defer done()
+	if why := c.carriesOn(ctx); why != nil {
+		c.unresumed(why)
+		return
+	}
 	var rep *reply
 	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
 		var resp access.Response
@@ -155,23 +177,54 @@ func (c *call) gated() {
 		rep, resp, err = c.forward(ctx, d)
 		return resp, err
 	})
+	var again *deniedAgain
 	switch {
 	case errors.Is(err, errClientCancelled):
 		c.ans.abandon()
+	case errors.As(err, &again):
+		c.deny(&again.dec)
 	case err != nil:
 		c.ans.fail(c.failure(err))
 	case !dec.Allowed():
+		c.void()
 		c.deny(&dec)
 	default:
 		// The client may have gone; its outcome is recorded.
-		_ = c.ans.final(replyStatus(rep, c.modern && c.peer.modern), resp.Body)
+		err = c.ans.final(replyStatus(rep, c), resp.Body)
+	}
+	if c.flight != nil && (err != nil || c.in.r.Context().Err() != nil) {
+		c.flight.abandon(fmt.Errorf("the client went away: %w", context.Canceled))
 	}
 }
 
-// replyStatus keeps a modern upstream's status of an error; everything else is
-// 200, as JSON-RPC answers are.
-func replyStatus(rep *reply, modern bool) int {
-	if rep != nil && modern && rep.fault.Exists() && (rep.status == http.StatusBadRequest || rep.status == http.StatusNotFound) {
+// carriesOn opens what a request says it goes on from: the state of a retry, or
+// a task.
+func (c *call) carriesOn(ctx context.Context) *rpcError {
+	if c.in.msg.method.task {
+		return c.openTask(ctx)
+	}
+	return c.resume(ctx)
+}
+
+// void ends the call a denied retry would have carried on.
+func (c *call) void() {
+	if c.state == nil || c.state.Kind != statePark {
+		return
+	}
+	if f := c.in.p.flights.find(c.state.Park); f != nil {
+		f.abandon(errNoLonger)
+	}
+}
+
+// replyStatus keeps a modern upstream's status of an error, and gives a modern
+// client the one its revision fixes for a capability that is missing; everything
+// else is 200, as JSON-RPC answers are.
+func replyStatus(rep *reply, c *call) int {
+	switch {
+	case rep == nil || !c.modern || !rep.fault.Exists():
+	case rep.code() == codeCapability:
+		return http.StatusBadRequest
+	case c.peer.modern && (rep.status == http.StatusBadRequest || rep.status == http.StatusNotFound):
 		return rep.status
 	}
 	return http.StatusOK
@@ -202,8 +255,9 @@ func (c *call) context() (context.Context, func()) {
 var errStopping = access.Errorf(access.CodeUnavailable, "the gateway is stopping; try again")
 
 // forward is the gate's continuation.
-func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Response, error) {
+func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp access.Response, err error) {
 	c.d = d
+	defer func() { resp.Findings = c.findings() }()
 	no := access.Response{Reached: access.ReachNo}
 	if c.unfit != nil {
 		return nil, no, c.unfit // it was approved a moment ago
@@ -212,27 +266,41 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 	if err != nil {
 		return nil, no, err
 	}
-	for attempt := 0; ; attempt++ {
-		rep, reach, err := c.once(ctx, t, d)
-		resp := access.Response{Reached: reach}
-		if err != nil {
-			if brokenLink(err) && reach == access.ReachNo && c.sess == nil && attempt == 0 {
-				continue // the conversation was over before the request was taken
-			}
-			return nil, resp, err
-		}
-		body, err := c.inbound(ctx, rep)
-		if err != nil {
-			return nil, resp, err
-		}
-		resp.Body = body
-		resp.Failed = rep.fault.Exists()
-		if v, ok := rep.result.Get("isError").Bool(); ok && v {
-			resp.ToolErr = true
-		}
-		resp.Events = c.ans.events
-		return rep, resp, nil
+	rep, resp.Reached, err = c.carry(ctx, t, d)
+	var gave gaveUp
+	switch {
+	case errors.As(err, &gave):
+		resp.Body, resp.ToolErr, err = c.gaveUp(gave)
+		return nil, resp, err
+	case err != nil:
+		return nil, resp, err
+	case c.parked != nil:
+		resp.Body, resp.Asked = c.parked, true
+		return nil, resp, nil
 	}
+	if resp.Body, err = c.inbound(ctx, rep); err != nil {
+		return nil, resp, err
+	}
+	resp.Failed, resp.Asked = rep.fault.Exists(), c.wrap != nil
+	ended := rep.result
+	if c.task != nil {
+		ended = rep.result.Get("result")
+		resp.Failed = resp.Failed || rep.result.Get("status").Equals("failed")
+	}
+	if v, ok := ended.Get("isError").Bool(); ok && v {
+		resp.ToolErr = true
+	}
+	resp.Events = c.ans.count()
+	return rep, resp, nil
+}
+
+// try sends the request, again if the conversation was over before it was taken.
+func (c *call) try(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
+	rep, reach, err := c.once(ctx, t, d)
+	if brokenLink(err) && reach == access.ReachNo && c.sess == nil {
+		return c.once(ctx, t, d)
+	}
+	return rep, reach, err
 }
 
 // once sends the request over the conversation it belongs to.
@@ -249,9 +317,13 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 		}
 		return rep, reach, err
 	}
-	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+	caps := c.kinds()
+	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), caps, d)
 	if err != nil {
 		return nil, access.ReachNo, err
+	}
+	if c.modern && !pr.modern && caps != "" && c.in.msg.method.asks() {
+		return c.fly(ctx, t, l, pr, release, caps)
 	}
 	bad := false
 	defer func() { release(bad) }()
@@ -267,7 +339,7 @@ func brokenLink(err error) bool {
 }
 
 func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach, error) {
-	if !c.peer.offers(c.in.msg.method.needs) {
+	if !c.peer.offers(c.in.msg.method.needs) || c.task != nil && !c.peer.extends(extTasks) {
 		return nil, access.ReachNo, methodNotFound(c.modern)
 	}
 	body, err := c.outbound()
@@ -277,6 +349,9 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	x := &exchange{
 		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, shape: c.shape, d: d, relay: c,
 		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
+	}
+	if c.task != nil {
+		x.name = c.task.name()
 	}
 	if x.token = c.minted; x.token == nil {
 		x.token = c.in.msg.meta.Get("progressToken").Raw()
@@ -337,7 +412,13 @@ func rpcFailure(e *access.Error, ref string) *rpcError {
 
 // begin, note, ask and retry make the call the relay of its exchange.
 
-func (c *call) begin(sse bool) error { return c.told(c.ans.begin(sse)) }
+func (c *call) begin(sse bool) error {
+	if c.modern && !c.peer.modern {
+		c.ans.prefer(sse) // the end may have a status a legacy server does not give
+		return nil
+	}
+	return c.told(c.ans.begin(sse))
+}
 
 func (c *call) retry(ms string) error {
 	if c.modern {
@@ -349,9 +430,7 @@ func (c *call) retry(ms string) error {
 // note relays a notification that belongs to this request and drops any other.
 func (c *call) note(msg []byte, v rawjson.Value) error {
 	name, _ := v.Get("method").Str()
-	if wait := min(c.in.p.cfg.CallTimeout, time.Until(c.latest)); wait > 0 && c.timer.Stop() {
-		c.timer.Reset(wait) // progress extends the wait, never past CallMax
-	}
+	c.extend(c.in.p.cfg.CallTimeout) // progress extends the wait
 	params := v.Get("params")
 	switch name {
 	case "notifications/progress":
@@ -384,6 +463,13 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 		}
 	}
 	return c.told(c.ans.event(c.d.Scrub(msg)))
+}
+
+// extend lets the call wait for d from now, never past CallMax.
+func (c *call) extend(d time.Duration) {
+	if wait := min(d, time.Until(c.latest)); wait > 0 && c.timer.Stop() {
+		c.timer.Reset(wait)
+	}
 }
 
 // told is the error of writing to the client, if that ends the call: a legacy

@@ -15,7 +15,7 @@ func (c *call) discover() {
 		if err != nil {
 			return err
 		}
-		l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+		l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), c.kinds(), d)
 		if err != nil {
 			return err
 		}
@@ -27,7 +27,7 @@ func (c *call) discover() {
 			}
 			result = rawjson.AppendString(result, v)
 		}
-		result = append(append(result, `],"capabilities":`...), carried(pr, true, streams(l))...)
+		result = append(append(result, `],"capabilities":`...), c.in.p.carried(pr, true, streams(l))...)
 		if pr.instructions != nil {
 			result = append(append(result, `,"instructions":`...), pr.instructions...)
 		}
@@ -45,10 +45,12 @@ func streams(l link) bool { _, ok := l.(httpModern); return ok }
 
 // carried is the upstream's capabilities as the gateway carries them to a
 // client of the given era: what would not work is not advertised.
-func carried(pr *peer, modern, streams bool) []byte {
-	drop := []string{"tasks", "extensions"}
+func (p *Proxy) carried(pr *peer, modern, streams bool) []byte {
+	drop := []string{"tasks"}
 	if modern != pr.modern {
-		drop = append(drop, "experimental", "logging")
+		drop = append(drop, "experimental", "logging", "extensions")
+	} else if !modern {
+		drop = append(drop, "extensions")
 	}
 	out := []byte{'{'}
 	for k, v := range pr.capabilities.Members() {
@@ -61,6 +63,11 @@ func carried(pr *peer, modern, streams bool) []byte {
 			continue
 		}
 		raw := v.Raw()
+		if key == "extensions" {
+			if raw, _ = p.carriedExtensions(v); raw == nil {
+				continue
+			}
+		}
 		if !streams && v.Kind() == rawjson.Object {
 			// Change notifications have no stream to travel on.
 			raw = without(v, []string{"listChanged", "subscribe"})

@@ -131,7 +131,7 @@ func (p *Proxy) learn(ctx context.Context, server string) error {
 	if err != nil {
 		return err
 	}
-	l, pr, release, err := t.acquire(ctx, access.Principal{}, d)
+	l, pr, release, err := t.acquire(ctx, access.Principal{}, allKinds, d)
 	if err != nil {
 		return err
 	}

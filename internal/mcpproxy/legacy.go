@@ -227,7 +227,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	init := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
 	init = append(append(init, `,"capabilities":`...), caps...)
 	init = append(append(append(init, `,"clientInfo":`...), s.info...), '}')
-	l, pr, err := t.openLegacy(ctx, s.principal, d, init)
+	l, pr, err := t.openLegacy(ctx, s.principal, d, hello{client: init, caps: c.carriedKinds(kept, requested)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -246,7 +246,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 // result is the initialize result for the client.
 func (s *session) result() []byte {
 	b := rawjson.AppendString([]byte(`{"protocolVersion":`), s.version)
-	b = append(append(b, `,"capabilities":`...), carried(s.peer, false, s.link != nil)...)
+	b = append(append(b, `,"capabilities":`...), s.p.carried(s.peer, false, s.link != nil)...)
 	info := s.peer.info
 	if info == nil {
 		info = []byte(`{"name":` + string(rawjson.AppendString(nil, s.server)) + `,"version":"unknown"}`)
@@ -382,8 +382,13 @@ type sessionRelay struct {
 func (r *sessionRelay) begin(bool) error   { return nil }
 func (r *sessionRelay) retry(string) error { return nil }
 
-// ask refuses: outside a client's request a server may only ping (SEP-2260).
-func (r *sessionRelay) ask(_ []byte, v rawjson.Value) { refuseAsk(r.s.link, r.d, v) }
+// ask gives a request to the one call in flight. Outside a client's request a
+// server may only ping (SEP-2260).
+func (r *sessionRelay) ask(msg []byte, v rawjson.Value) {
+	if !r.s.askedBeside(msg, v) {
+		refuseAsk(r.s.link, r.d, v)
+	}
+}
 
 func (r *sessionRelay) note(msg []byte, v rawjson.Value) error {
 	switch name, _ := v.Get("method").Str(); name {

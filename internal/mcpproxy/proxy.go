@@ -36,7 +36,11 @@ type Config struct {
 	CallMax     time.Duration // the longest a call may run, default 10 min
 	Sessions    int           // legacy sessions in all, default 10 000
 	PerAgent    int           // legacy sessions, long streams and processes of one principal, default 64
+	Parked      int           // calls of one principal that wait for the client's input, default 8
+	ParkedAll   int           // such calls in all, default 1024
+	ParkTime    time.Duration // how long a call waits for the client's input, default 5 min
 	Idle        time.Duration // an unused session or upstream conversation ends, default 30 min
+	Extensions  []string      // protocol extensions carried besides tasks, as "prefix/name"
 	Homes       string        // directory for the home directories of processes; "" makes a new one at each start
 	Egress      Egress
 }
@@ -56,9 +60,12 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxResult, 32<<20)
 	def(&c.Sessions, 10_000)
 	def(&c.PerAgent, 64)
+	def(&c.Parked, 8)
+	def(&c.ParkedAll, 1024)
 	dur(&c.BodyTimeout, time.Minute)
 	dur(&c.CallTimeout, time.Minute)
 	dur(&c.CallMax, 10*time.Minute)
+	dur(&c.ParkTime, 5*time.Minute)
 	dur(&c.Idle, 30*time.Minute)
 	return c
 }
@@ -80,6 +87,7 @@ type Proxy struct {
 	gate     *gate.Gate
 	verifier Verifier
 	catalog  Catalog
+	seal     access.Sealer
 	log      *slog.Logger
 
 	hosts     map[string]bool
@@ -91,6 +99,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	targets  map[string]*target
 	sessions map[string]*session
+	flights  flights
 	streams  map[access.Principal]int
 	learning map[string]*learning
 	closed   bool
@@ -104,18 +113,18 @@ type Proxy struct {
 }
 
 // New returns a Proxy. Every dependency is required. Close must be called.
-func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, log *slog.Logger) (*Proxy, error) {
-	if g == nil || v == nil || c == nil || log == nil {
+func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, log *slog.Logger) (*Proxy, error) {
+	if g == nil || v == nil || c == nil || seal == nil || log == nil {
 		return nil, errors.New("mcpproxy: a dependency is missing")
 	}
 	if cfg.URL == "" || len(cfg.Hosts) == 0 {
 		return nil, errors.New("mcpproxy: the public address and the accepted hosts are required")
 	}
 	p := &Proxy{
-		cfg: cfg.withDefaults(), gate: g, verifier: v, catalog: c, log: log,
+		cfg: cfg.withDefaults(), gate: g, verifier: v, catalog: c, seal: seal, log: log,
 		hosts: map[string]bool{}, origins: map[string]bool{}, transport: newTransport(cfg.Egress),
 		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{},
-		learning: map[string]*learning{},
+		learning: map[string]*learning{}, flights: flights{air: map[string]*flight{}, parked: map[access.Principal]int{}},
 		stop:     make(chan struct{}),
 		draining: make(chan struct{}),
 	}
@@ -222,6 +231,7 @@ func (p *Proxy) reap() {
 		case now := <-tick.C:
 			p.reapSessions(now)
 			view := p.gate.State().View
+			p.flights.reap(p)
 			p.mu.Lock()
 			targets := make([]*target, 0, len(p.targets))
 			for id, t := range p.targets {
@@ -267,6 +277,9 @@ func (p *Proxy) Close(ctx context.Context) error {
 	sessions, targets := p.sessions, p.targets
 	p.sessions, p.targets = map[string]*session{}, map[string]*target{}
 	p.mu.Unlock()
+	for _, f := range p.flights.where(func(f *flight) bool { return f.waiting != nil }) {
+		p.calls.Go(func() { f.abandon(errStopping) })
+	}
 	for _, s := range sessions {
 		p.work.Go(s.end)
 	}

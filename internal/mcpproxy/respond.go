@@ -34,6 +34,14 @@ func (a *answer) begin(sse bool) error {
 	return a.start(sse)
 }
 
+// prefer says which representation it will be unless an error has a status of
+// its own; nothing goes out yet.
+func (a *answer) prefer(sse bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sse = a.sse || sse
+}
+
 func (a *answer) start(sse bool) error {
 	if a.began || a.collect {
 		return nil

@@ -43,6 +43,7 @@ type asked struct {
 	upstream []byte // the server's raw id
 	d        *gate.Dispatch
 	link     link
+	got      chan []byte // takes the raw result, nil for an error, where a modern server asks; else nil
 }
 
 // maxAsked bounds server requests waiting in one session.
@@ -177,10 +178,13 @@ func (s *session) began(c *call) bool {
 
 func (s *session) ended(c *call) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.inflight, idKey(c.in.msg.id))
+	s.mu.Unlock()
+	c.beside.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for k, a := range s.asked {
-		if a.d == c.d {
+		if a.d == c.d { // what it asked is not waited for any more
 			delete(s.asked, k)
 		}
 	}
@@ -204,44 +208,75 @@ func (s *session) logLevel() string {
 // relayAsk relays a server's request to the client of this session if the
 // client declared the kind and policy permits it.
 func (s *session) relayAsk(c *call, to *answer, msg []byte, v rawjson.Value) {
-	method, _ := v.Get("method").Str()
-	kind := declaredKind(s.caps, v)
-	if kind == "" || to.collect {
+	if v.Get("method").Equals("ping") || to.collect {
 		refuseAsk(s.link, c.d, v)
 		return
 	}
-	r := c.entryRequest(access.KindAsk, kind)
-	r.ID, r.Method, r.Unknown, r.Arguments = access.NewID(access.PrefixDecision), method, false, v.Get("params")
-	dec, err := s.p.gate.Check(c.in.r.Context(), r)
-	if err != nil || !dec.Allowed() {
-		s.decline(c, kind, v)
+	upstream := append([]byte(nil), v.Get("id").Raw()...)
+	a, err := c.judge(c.in.r.Context(), s.caps, v)
+	if err != nil {
+		a = &ask{fault: &rpcError{code: codeInternal, msg: "it could not be decided whether this may be asked"}}
+	}
+	if a.refused() {
+		s.decline(c, a, upstream)
 		return
 	}
-	id := s.p.mint()
-	s.mu.Lock()
-	full := len(s.asked) >= maxAsked
-	if !full {
-		s.asked[string(id)] = &asked{upstream: append([]byte(nil), v.Get("id").Raw()...), d: c.d, link: s.link}
-	}
-	s.mu.Unlock()
-	if full {
-		s.decline(c, kind, v)
+	id := s.expect(&asked{upstream: upstream, d: c.d, link: s.link})
+	if id == nil {
+		a.no()
+		s.decline(c, a, upstream)
 		return
 	}
+	c.extend(s.p.cfg.ParkTime)
 	start, end := v.Get("id").Span()
 	// The client may have gone; the server's request then times out.
 	_ = to.event(c.d.Scrub(rawjson.Splice(msg, rawjson.Edit{Start: start, End: end, Text: id})))
 }
 
+// askedBeside relays a request of the server that came outside every stream of
+// a call, if one call is in flight that it can belong to.
+func (s *session) askedBeside(msg []byte, v rawjson.Value) bool {
+	s.mu.Lock()
+	var one *call
+	n := 0
+	for _, c := range s.inflight {
+		if c.in.msg.method.asks() {
+			one = c
+			n++
+		}
+	}
+	if n == 1 {
+		one.beside.Add(1) // it does not end meanwhile
+		defer one.beside.Done()
+	}
+	s.mu.Unlock()
+	if n != 1 {
+		return false
+	}
+	s.relayAsk(one, one.ans, msg, v)
+	return true
+}
+
+// expect waits for an answer of the client and returns the id to ask under, nil
+// if too many are waited for.
+func (s *session) expect(a *asked) []byte {
+	id := s.p.mint()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.asked) >= maxAsked || s.ended_ {
+		return nil
+	}
+	s.asked[string(id)] = a
+	return id
+}
+
 // decline answers a server's request in the client's stead (mcp.md 2.4 step 4).
-func (s *session) decline(c *call, kind string, v rawjson.Value) {
-	id := append([]byte(nil), v.Get("id").Raw()...)
-	body := appendError(nil, id, &rpcError{code: codeMethodNotFound, msg: "policy does not permit this request"})
-	switch kind {
-	case "elicitation":
-		body = appendResult(nil, id, []byte(`{"action":"decline"}`))
-	case "sampling":
-		body = appendError(nil, id, &rpcError{code: -1, msg: "policy does not permit sampling"})
+func (s *session) decline(c *call, a *ask, id []byte) {
+	var body []byte
+	if a.own != nil {
+		body = appendResult(nil, id, a.own)
+	} else {
+		body = appendError(nil, id, a.fault)
 	}
 	d, l := c.d, s.link
 	go func() {
@@ -264,6 +299,10 @@ func (s *session) respond(ctx context.Context, m *message) (bool, error) {
 	s.mu.Unlock()
 	if a == nil {
 		return false, nil
+	}
+	if a.got != nil {
+		a.got <- append([]byte(nil), m.root.Get("result").Raw()...) // buffered, and only one answer is taken
+		return true, nil
 	}
 	start, end := m.id.Span()
 	return true, a.link.send(ctx, a.d, rawjson.Splice(m.buf, rawjson.Edit{Start: start, End: end, Text: a.upstream}))

@@ -2,7 +2,9 @@ package mcpproxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"sort"
 	"time"
 
 	"rutile/internal/access"
@@ -52,7 +54,7 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if err != nil {
 		return err
 	}
-	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), d)
+	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), c.kinds(), d)
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if err != nil {
 		return err
 	}
-	if body, err = c.subscribable(body); err != nil {
+	if body, err = c.subscribable(ctx, body); err != nil {
 		return err
 	}
 	sub := &subscription{c: c, d: d}
@@ -84,14 +86,23 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 }
 
 // subscribable removes the resources this agent may not read from the request.
-func (c *call) subscribable(body []byte) ([]byte, error) {
+func (c *call) subscribable(ctx context.Context, body []byte) ([]byte, error) {
 	v, err := rawjson.Parse(body, rawjson.Limits{Bytes: 2 * c.in.p.cfg.MaxBody})
 	if err != nil {
 		return nil, access.Errorf(access.CodeInternal, "parsing a spliced request: %w", err)
 	}
+	var edits []rawjson.Edit
+	if tasks := v.Path("params", "notifications", "taskIds"); tasks.Exists() {
+		ids, err := c.watchTasks(ctx, tasks)
+		if err != nil {
+			return nil, err
+		}
+		s, e := tasks.Span()
+		edits = append(edits, rawjson.Edit{Start: s, End: e, Text: ids})
+	}
 	list := v.Path("params", "notifications", "resourceSubscriptions")
 	if list.Kind() != rawjson.Array {
-		return body, nil
+		return rawjson.Splice(body, edits...), nil
 	}
 	out, removed := []byte{'['}, false
 	for item := range list.Items() {
@@ -105,11 +116,12 @@ func (c *call) subscribable(body []byte) ([]byte, error) {
 		}
 		out = append(out, item.Raw()...)
 	}
-	if !removed {
-		return body, nil
+	if removed {
+		s, e := list.Span()
+		edits = append(edits, rawjson.Edit{Start: s, End: e, Text: append(out, ']')})
+		sort.Slice(edits, func(i, j int) bool { return edits[i].Start < edits[j].Start })
 	}
-	s, e := list.Span()
-	return rawjson.Splice(body, rawjson.Edit{Start: s, End: e, Text: append(out, ']')}), nil
+	return rawjson.Splice(body, edits...), nil
 }
 
 // subscription relays what a client subscribed to and nothing else.
@@ -133,7 +145,11 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 			return malformed("a subscription did not begin with its acknowledgement")
 		}
 		s.acked = true
-		return s.c.ans.event(s.d.Scrub(s.tagged(msg, v)))
+		out, v, err := s.retagged(msg, v)
+		if err != nil {
+			return err
+		}
+		return s.c.ans.event(s.d.Scrub(s.c.acknowledgedTasks(out, v)))
 	}
 	want := s.c.in.msg.params.Get("notifications")
 	asked := false
@@ -150,6 +166,8 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 			text, _ := u.Str()
 			asked = asked || uri.Equals(text) && s.c.in.p.gate.Visible(s.c.entryRequest(access.KindResource, text))
 		}
+	case "notifications/tasks":
+		return s.task(msg, v)
 	case "notifications/cancelled":
 		return nil // on HTTP the end is the result
 	}
@@ -160,6 +178,32 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 		return nil
 	}
 	return s.c.ans.event(s.d.Scrub(s.tagged(msg, v)))
+}
+
+// task relays how a task stands, if it may be shown.
+func (s *subscription) task(msg []byte, v rawjson.Value) error {
+	out, v, err := s.retagged(msg, v)
+	if err != nil {
+		return err
+	}
+	out, err = s.c.taskMoved(s.c.in.r.Context(), s.d, out, v)
+	if errors.Is(err, errNotShown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.c.ans.event(out)
+}
+
+// retagged is tagged, parsed again for further edits.
+func (s *subscription) retagged(msg []byte, v rawjson.Value) ([]byte, rawjson.Value, error) {
+	out := s.tagged(msg, v)
+	v, err := rawjson.Parse(out, rawjson.Limits{Bytes: 2 * s.c.in.p.cfg.MaxResult})
+	if err != nil {
+		return nil, v, access.Errorf(access.CodeInternal, "parsing a spliced message: %w", err)
+	}
+	return out, v, nil
 }
 
 // tagged puts the client's own id into a message of a subscription that runs

@@ -30,6 +30,9 @@ func (p *peer) offers(capability string) bool {
 	return capability == "" || p.capabilities.Get(capability).Kind() == rawjson.Object
 }
 
+// extends reports whether the upstream advertised an extension.
+func (p *peer) extends(extension string) bool { return p.modern && declares(p.capabilities, extension) }
+
 // target is one registered server as the proxy reaches it.
 type target struct {
 	p      *Proxy
@@ -42,11 +45,23 @@ type target struct {
 	mu         sync.Mutex
 	known      *peer
 	modernOnly bool // it refused initialize
-	pool       map[access.Principal]*pooled
+	pool       map[poolKey]*pooled
 	closed     bool
 	failed     int // starts of a process that ended at once, for the backoff
 	retryAt    time.Time
 }
+
+// poolKey says whose stateless requests a conversation is for: those of one
+// principal whose client can be asked the same (carriedKinds), since a legacy
+// server is told once what it may ask.
+type poolKey struct {
+	who  access.Principal
+	caps string
+}
+
+// maxTold bounds the conversations of one principal with one server that differ
+// in what the server was told.
+const maxTold = 4
 
 // pooled is a conversation kept for one principal's stateless requests.
 type pooled struct {
@@ -54,7 +69,14 @@ type pooled struct {
 	peer *peer
 	used time.Time
 	busy int
-	gone bool // out of the pool; closed when nobody uses it
+	gone bool               // out of the pool; closed when nobody uses it
+	stop context.CancelFunc // ends the watch of the session's own stream
+}
+
+// end closes the conversation.
+func (e *pooled) end() {
+	e.stop()
+	e.link.close(context.Background())
 }
 
 // errEntryChanged says that a conversation belongs to an earlier entry of its
@@ -62,7 +84,7 @@ type pooled struct {
 var errEntryChanged = access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
-	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[access.Principal]*pooled{}}
+	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[poolKey]*pooled{}}
 	if s.Transport.HTTP != nil {
 		rt, own, err := p.transportFor(s.Transport.HTTP)
 		if err != nil {
@@ -99,9 +121,10 @@ func sameEntry(a, b registry.Server) bool {
 	return reflect.DeepEqual(a.Transport, b.Transport) && reflect.DeepEqual(a.Credential, b.Credential)
 }
 
-// acquire returns a conversation for a principal's stateless requests. release
-// must be called; bad says that the conversation must not be used again.
-func (t *target) acquire(ctx context.Context, who access.Principal, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
+// acquire returns a conversation for a principal's stateless requests, whose
+// client can be asked what caps says. release must be called; bad says that the
+// conversation must not be used again.
+func (t *target) acquire(ctx context.Context, who access.Principal, caps string, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
 	if t.http != nil {
 		pr, err := t.peer(ctx, d)
 		if err != nil {
@@ -111,60 +134,107 @@ func (t *target) acquire(ctx context.Context, who access.Principal, d *gate.Disp
 			return httpModern{t.http}, pr, func(bool) {}, nil
 		}
 	}
-	e, err := t.pooled(ctx, who, d)
+	key, e, err := t.pooled(ctx, poolKey{who, caps}, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return e.link, e.peer, func(bad bool) { t.release(who, e, bad) }, nil
+	return e.link, e.peer, func(bad bool) { t.release(key, e, bad) }, nil
 }
 
 // pooled returns the principal's conversation, opening it if there is none. Only
 // opening waits for others that open one.
-func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispatch) (*pooled, error) {
-	if e := t.kept(who, d); e != nil {
-		return e, nil
+func (t *target) pooled(ctx context.Context, key poolKey, d *gate.Dispatch) (poolKey, *pooled, error) {
+	key = t.told(key)
+	if e := t.kept(key, d); e != nil {
+		return key, e, nil
 	}
 	if err := t.lock(ctx); err != nil {
-		return nil, err
+		return key, nil, err
 	}
 	defer t.unlock()
-	if e := t.kept(who, d); e != nil {
-		return e, nil
+	key = t.told(key) // it may be known by now
+	if e := t.kept(key, d); e != nil {
+		return key, e, nil
 	}
-	t.mu.Lock()
-	n := len(t.pool)
-	t.mu.Unlock()
-	if n >= t.p.cfg.PerAgent*4 {
-		return nil, access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
+	if err := t.room(key); err != nil {
+		return key, nil, err
 	}
-	l, pr, _, err := t.open(ctx, who, d, nil)
+	l, pr, _, err := t.open(ctx, key.who, d, hello{caps: key.caps})
 	if err != nil {
-		return nil, err
+		return key, nil, err
 	}
-	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1}
+	wctx, stop := context.WithCancel(context.Background())
+	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, stop: stop}
+	key = t.told(key)
+	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.who != (access.Principal{}) {
+		ready := make(chan struct{})
+		t.p.work.Go(func() { t.watch(wctx, h, ready) })
+		select { // what is asked there before it is open would be lost
+		case <-ready:
+		case <-time.After(3 * time.Second):
+		case <-ctx.Done():
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		t.p.work.Go(func() { l.close(context.Background()) })
-		return nil, errEntryChanged
+		t.p.work.Go(e.end)
+		return key, nil, errEntryChanged
 	}
-	t.pool[who] = e
-	return e, nil
+	t.pool[key] = e
+	return key, e, nil
+}
+
+// told is the key without what a modern server is not told by a handshake.
+func (t *target) told(key poolKey) poolKey {
+	if pr := t.current(); pr != nil && pr.modern {
+		key.caps = ""
+	}
+	return key
+}
+
+// room makes room for one more conversation: at the bound of a principal its
+// least recently used idle one ends.
+func (t *target) room(key poolKey) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own, oldest := 0, poolKey{}
+	for k, e := range t.pool {
+		if k.who != key.who {
+			continue
+		}
+		own++
+		if o := t.pool[oldest]; e.busy == 0 && (o == nil || oldest.who != key.who || e.used.Before(o.used)) {
+			oldest = k
+		}
+	}
+	if own >= maxTold {
+		e := t.pool[oldest]
+		if e == nil || oldest.who != key.who || e.busy > 0 {
+			return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
+		}
+		delete(t.pool, oldest)
+		t.p.work.Go(e.end)
+	}
+	if len(t.pool) >= t.p.cfg.PerAgent*4 {
+		return access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
+	}
+	return nil
 }
 
 // kept returns the principal's open conversation. A process that ended while
 // nobody called is forgotten, and one that holds a credential that was replaced.
-func (t *target) kept(who access.Principal, d *gate.Dispatch) *pooled {
+func (t *target) kept(key poolKey, d *gate.Dispatch) *pooled {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.pool[who]
+	e := t.pool[key]
 	if e == nil {
 		return nil
 	}
 	if l, ok := e.link.(*stdioLink); ok && (l.over() || !l.holds(d)) {
-		delete(t.pool, who)
+		delete(t.pool, key)
 		if e.gone = true; e.busy == 0 {
-			t.p.work.Go(func() { l.close(context.Background()) })
+			t.p.work.Go(e.end)
 		}
 		return nil
 	}
@@ -173,17 +243,17 @@ func (t *target) kept(who access.Principal, d *gate.Dispatch) *pooled {
 	return e
 }
 
-func (t *target) release(who access.Principal, e *pooled, bad bool) {
+func (t *target) release(key poolKey, e *pooled, bad bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.busy--
 	e.used = time.Now()
-	bad = bad && t.pool[who] == e
+	bad = bad && t.pool[key] == e
 	if bad {
-		delete(t.pool, who)
+		delete(t.pool, key)
 	}
 	if bad || e.gone && e.busy == 0 {
-		t.p.work.Go(func() { e.link.close(context.Background()) })
+		t.p.work.Go(e.end)
 	}
 }
 
@@ -218,7 +288,7 @@ func (t *target) peer(ctx context.Context, d *gate.Dispatch) (*peer, error) {
 	if !errors.Is(err, errLegacyPeer) {
 		return nil, err
 	}
-	l, pr, _, err := t.open(ctx, access.Principal{}, d, nil)
+	l, pr, _, err := t.open(ctx, access.Principal{}, d, hello{})
 	if err != nil {
 		return nil, err
 	}
@@ -314,16 +384,30 @@ func textRaw(v rawjson.Value) []byte {
 // declared, so a server may ask nothing of it.
 const ourMeta = `{"` + metaVersion + `":"` + version2026 + `","` + metaCapabilities + `":{},"` + metaClientInfo + `":{"name":"rutile","version":"1"}}`
 
-// ourInit are the initialize params of the gateway's own conversations.
-const ourInit = `{"protocolVersion":"` + version2511 + `","capabilities":{},"clientInfo":{"name":"rutile","version":"1"}}`
+// hello is how a conversation begins with a legacy upstream: with a client's own
+// initialize params, or with ours and what the clients behind it can be asked.
+type hello struct {
+	client []byte // raw params, nil for ours
+	caps   string // carriedKinds
+}
 
-// open starts a conversation. init are the initialize params to send to a
-// legacy upstream, nil for ours; the raw initialize result is nil if the
-// upstream turned out to be modern.
-func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
+func (h hello) params() []byte {
+	if h.client != nil {
+		return h.client
+	}
+	caps := h.caps
+	if caps == "" {
+		caps = "{}"
+	}
+	return []byte(`{"protocolVersion":"` + version2511 + `","capabilities":` + caps + `,"clientInfo":{"name":"rutile","version":"1"}}`)
+}
+
+// open starts a conversation. The raw initialize result is nil if the upstream
+// turned out to be modern.
+func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
 	if t.http != nil {
 		l := &httpLegacy{t: t.http}
-		pr, rep, err := t.initialize(ctx, l, d, init)
+		pr, rep, err := t.initialize(ctx, l, d, h)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -332,25 +416,25 @@ func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatc
 			l.close(context.WithoutCancel(ctx))
 			return nil, nil, nil, err
 		}
-		if init == nil {
+		if h.client == nil {
 			t.learnedLegacy(pr)
 		}
 		return l, pr, rep, nil
 	}
-	return t.openStdio(ctx, who, d, init)
+	return t.openStdio(ctx, who, d, h)
 }
 
 // openLegacy opens a conversation of its own for a legacy client. A server that
 // speaks both eras is spoken to in the client's; the link is nil if it only
 // speaks the modern one.
-func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, error) {
+func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, error) {
 	t.mu.Lock()
 	known, only := t.known, t.modernOnly
 	t.mu.Unlock()
 	if only && known != nil {
 		return nil, known, nil
 	}
-	l, pr, _, err := t.open(ctx, who, d, init)
+	l, pr, _, err := t.open(ctx, who, d, h)
 	if err == nil && !pr.modern {
 		return l, pr, nil
 	}
@@ -376,13 +460,10 @@ func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.D
 const initialized = `{"jsonrpc":"2.0","method":"notifications/initialized"}`
 
 // initialize performs the legacy handshake on l.
-func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, init []byte) (*peer, *reply, error) {
-	if init == nil {
-		init = []byte(ourInit)
-	}
+func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, h hello) (*peer, *reply, error) {
 	id := t.p.mint()
 	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"initialize","params":`...)
-	body = append(append(body, init...), '}')
+	body = append(append(body, h.params()...), '}')
 	x := &exchange{method: methods["initialize"], body: body, id: id, d: d, relay: noRelay{}, limits: rawjson.Limits{Bytes: t.p.cfg.MaxResult}}
 	rep, _, err := l.call(ctx, x)
 	if err != nil {
@@ -408,10 +489,10 @@ func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, init 
 func (t *target) reap(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for who, e := range t.pool {
+	for key, e := range t.pool {
 		if e.busy == 0 && now.Sub(e.used) > t.p.cfg.Idle {
-			delete(t.pool, who)
-			t.p.work.Go(func() { e.link.close(context.Background()) })
+			delete(t.pool, key)
+			t.p.work.Go(e.end)
 		}
 	}
 }
@@ -421,11 +502,17 @@ func (t *target) close() {
 	t.mu.Lock()
 	t.closed = true
 	pool := t.pool
-	t.pool = map[access.Principal]*pooled{}
+	t.pool = map[poolKey]*pooled{}
 	t.mu.Unlock()
 	var wg sync.WaitGroup
+	for _, f := range t.p.flights.where(func(f *flight) bool { return f.t == t }) {
+		wg.Go(func() {
+			f.abandon(errEntryChanged)
+			f.cut(errEntryChanged)
+		})
+	}
 	for _, e := range pool {
-		wg.Go(func() { e.link.close(context.Background()) })
+		wg.Go(e.end)
 	}
 	wg.Wait()
 	if t.own != nil {

@@ -33,6 +33,7 @@ type exchange struct {
 	token  []byte // raw progress token in body, nil if none
 	params rawjson.Value
 	shape  *shape         // of the tool called, for Mcp-Param headers; may be nil
+	name   string         // what Mcp-Name says, "" for what params name
 	extra  []string       // name, value pairs of unrecognised Mcp-Param headers
 	d      *gate.Dispatch // credential and scrubber
 	relay  relay          // where earlier messages go; never nil

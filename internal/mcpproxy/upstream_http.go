@@ -114,7 +114,10 @@ func (l httpModern) call(ctx context.Context, x *exchange) (*reply, access.Reach
 	h[headerVersion] = modernVersionHeader
 	h[headerMethod] = []string{x.method.name}
 	if x.method.source != "" {
-		name, _ := x.params.Get(x.method.source).Str()
+		name := x.name
+		if name == "" {
+			name, _ = x.params.Get(x.method.source).Str()
+		}
 		h[headerName] = []string{encodeHeader(name)}
 	}
 	for i := 0; i+1 < len(x.extra); i += 2 {

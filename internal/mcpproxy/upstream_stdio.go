@@ -27,7 +27,7 @@ type stdioLink struct {
 	proc   *stdioProcess
 	server string
 	max    int
-	asks   bool // a session's own process: server requests may be relayed
+	turn   chan struct{} // held by the call that may be asked something; nil if no client was declared to be asked
 	d      *gate.Dispatch
 	ended  chan struct{} // closed once everything the process said is read
 
@@ -68,11 +68,11 @@ type stdioReply struct {
 }
 
 // openStdio starts a process and finds out what it speaks (mcp.md 2.2).
-func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
+func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
 	if err := t.mayStart(); err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := t.start(ctx, who, init != nil)
+	l, err := t.start(ctx, who, h.asks())
 	if err != nil {
 		t.started(false)
 		return nil, nil, nil, &access.Error{Code: access.CodeUnavailable, Msg: fmt.Sprintf("the process of server %q cannot be started", t.server.ID), Err: err}
@@ -81,7 +81,7 @@ func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Di
 		l.close(context.WithoutCancel(ctx))
 		return nil, nil, nil, errEntryChanged
 	}
-	pr, rep, err := t.handshake(ctx, l, d, init)
+	pr, rep, err := t.handshake(ctx, l, d, h)
 	if err != nil {
 		l.close(context.WithoutCancel(ctx))
 		t.started(false)
@@ -91,7 +91,7 @@ func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Di
 	switch {
 	case pr.modern:
 		t.learned(pr)
-	case init == nil:
+	case h.client == nil:
 		t.learnedLegacy(pr)
 	}
 	return l, pr, rep, nil
@@ -101,9 +101,9 @@ func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Di
 // is taken for one that only knows initialize.
 const probeTime = 20 * time.Second
 
-func (t *target) handshake(ctx context.Context, l *stdioLink, d *gate.Dispatch, init []byte) (*peer, *reply, error) {
-	if init != nil && !t.isModernOnly() {
-		pr, rep, err := t.initialize(ctx, l, d, init)
+func (t *target) handshake(ctx context.Context, l *stdioLink, d *gate.Dispatch, h hello) (*peer, *reply, error) {
+	if h.client != nil && !t.isModernOnly() {
+		pr, rep, err := t.initialize(ctx, l, d, h)
 		if err == nil {
 			return pr, rep, l.send(ctx, d, []byte(initialized))
 		}
@@ -122,7 +122,7 @@ func (t *target) handshake(ctx context.Context, l *stdioLink, d *gate.Dispatch, 
 			return nil, nil, err
 		}
 	}
-	pr, rep, err := t.initialize(ctx, l, d, init)
+	pr, rep, err := t.initialize(ctx, l, d, h)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -182,7 +182,10 @@ func (t *target) start(ctx context.Context, who access.Principal, asks bool) (*s
 		own.Release()
 		return nil, err
 	}
-	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, asks: asks, d: own, pending: map[string]*stdioCall{}, ended: make(chan struct{})}
+	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, d: own, pending: map[string]*stdioCall{}, ended: make(chan struct{})}
+	if asks {
+		l.turn = make(chan struct{}, 1)
+	}
 	t.p.work.Go(func() {
 		defer own.Release()
 		defer close(l.ended)
@@ -249,6 +252,17 @@ func (l *stdioLink) send(ctx context.Context, _ *gate.Dispatch, msg []byte) erro
 }
 
 func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
+	if l.turn != nil && x.method.asks() {
+		// Nothing in a server's request tells which call it belongs to.
+		select {
+		case l.turn <- struct{}{}:
+			defer func() { <-l.turn }()
+		case <-l.ended:
+			return nil, access.ReachNo, errProcessEnded
+		case <-ctx.Done():
+			return nil, access.ReachNo, context.Cause(ctx)
+		}
+	}
 	c := &stdioCall{x: x, done: make(chan stdioReply, 1)}
 	key := string(x.id)
 	l.mu.Lock()
@@ -336,8 +350,8 @@ func (l *stdioLink) answer(rep *reply) {
 	}
 }
 
-// message attributes a notification or request: by its progress token, else to
-// the one call in flight. What belongs to nobody is dropped or refused.
+// message attributes a notification by its progress token, else to the one call
+// in flight, and a request to the one call that may be asked something. What belongs to nobody is dropped or refused.
 func (l *stdioLink) message(line []byte, v rawjson.Value) {
 	method, _ := v.Get("method").Str()
 	var owner *stdioCall
@@ -347,12 +361,21 @@ func (l *stdioLink) message(line []byte, v rawjson.Value) {
 			owner = c
 		}
 	}
-	if method == "notifications/progress" {
+	request := v.Get("id").Exists()
+	switch {
+	case request && l.turn != nil:
+		owner = nil
+		for _, c := range l.pending {
+			if c.x.method.asks() {
+				owner = c // there is one at most
+			}
+		}
+	case method == "notifications/progress":
 		owner = l.byToken(v.Path("params", "progressToken"))
 	}
 	l.mu.Unlock()
 	switch {
-	case v.Get("id").Exists() && (owner == nil || !l.asks):
+	case request && (owner == nil || l.turn == nil):
 		refuseAsk(l, l.d, v)
 	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
 		l.p.relearn(l.server)

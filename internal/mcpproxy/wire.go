@@ -61,11 +61,12 @@ type method struct {
 	name   string
 	modern bool   // exists in 2026-07-28
 	legacy bool   // exists in 2025-11-25 and before
-	source string // params member mirrored as Mcp-Name: "name" or "uri"
+	source string // params member mirrored as Mcp-Name: "name", "uri" or "taskId"
 	kind   access.Kind
 	list   string // result member of a list, "" if not a list
 	notify bool
 	cached bool // carries ttlMs and cacheScope in 2026-07-28
+	task   bool // names a task of the tasks extension
 	needs  string
 }
 
@@ -89,6 +90,9 @@ var methods = func() map[string]*method {
 		{name: "resources/read", modern: true, legacy: true, kind: access.KindResource, source: "uri", cached: true, needs: "resources"},
 		{name: "completion/complete", modern: true, legacy: true, kind: access.KindPrompt, needs: "completions"},
 		{name: "subscriptions/listen", modern: true, kind: access.KindServer},
+		{name: "tasks/get", modern: true, kind: access.KindTool, source: "taskId", task: true},
+		{name: "tasks/update", modern: true, kind: access.KindTool, source: "taskId", task: true},
+		{name: "tasks/cancel", modern: true, kind: access.KindTool, source: "taskId", task: true},
 		{name: "initialize", legacy: true, kind: access.KindServer},
 		{name: "ping", legacy: true, kind: access.KindServer},
 		{name: "logging/setLevel", legacy: true, kind: access.KindServer, needs: "logging"},
@@ -142,13 +146,17 @@ func appendError(dst, id []byte, e *rpcError) []byte {
 	if id != nil && !e.noID {
 		dst = append(append(append(dst, `"id":`...), id...), ',')
 	}
-	dst = append(dst, `"error":{"code":`...)
-	dst = strconv.AppendInt(dst, int64(e.code), 10)
-	dst = rawjson.AppendString(append(dst, `,"message":`...), e.msg)
+	return append(append(append(dst, `"error":`...), e.object()...), '}')
+}
+
+// object is the JSON-RPC error object.
+func (e *rpcError) object() []byte {
+	b := strconv.AppendInt([]byte(`{"code":`), int64(e.code), 10)
+	b = rawjson.AppendString(append(b, `,"message":`...), e.msg)
 	if e.data != nil {
-		dst = append(append(dst, `,"data":`...), e.data...)
+		b = append(append(b, `,"data":`...), e.data...)
 	}
-	return append(dst, "}}"...)
+	return append(b, '}')
 }
 
 // appendResult appends a JSON-RPC result response around result.

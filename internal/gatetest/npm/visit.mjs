@@ -11,7 +11,16 @@ const { StreamableHTTPClientTransport } = require('@modelcontextprotocol/sdk/cli
 
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
-const client = new Client({ name: 'gatetest', version: '1' });
+const answers = call.answers ?? {};
+const capabilities = {};
+if (answers.elicitation) capabilities.elicitation = { form: {}, url: {} };
+if (answers.sampling) capabilities.sampling = {};
+if (answers.roots) capabilities.roots = {};
+const client = new Client({ name: 'gatetest', version: '1' }, { capabilities });
+const { ElicitRequestSchema, CreateMessageRequestSchema, ListRootsRequestSchema } = require('@modelcontextprotocol/sdk/types.js');
+if (answers.elicitation) client.setRequestHandler(ElicitRequestSchema, () => answers.elicitation);
+if (answers.sampling) client.setRequestHandler(CreateMessageRequestSchema, () => answers.sampling);
+if (answers.roots) client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [{ uri: answers.roots }] }));
 await client.connect(transport);
 const tools = [];
 for (let cursor; ; ) {

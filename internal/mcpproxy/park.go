@@ -1,0 +1,510 @@
+package mcpproxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+// flight is a call of a modern client to a legacy upstream that may ask: it
+// lives as long as the upstream works on it, over as many requests of the
+// client as that takes (mcp.md 2.4). Between two of them it is parked.
+type flight struct {
+	p      *Proxy
+	id     string
+	t      *target
+	link   link
+	peer   *peer
+	caps   rawjson.Value  // what the upstream was told the client can be asked
+	own    *gate.Dispatch // its own lease of the credential
+	minted []byte         // progress token sent upstream
+	cut    context.CancelCauseFunc
+	wake   chan struct{} // a request of the server came
+
+	done  chan struct{} // closed at the end; the next three are set then
+	rep   *reply
+	reach access.Reach
+	err   error
+
+	round, keys int // used by the request that attends
+
+	mu     sync.Mutex
+	holder *call           // the client's request that attends, nil while parked
+	coming []rawjson.Value // requests of the server not looked at yet
+
+	waiting *waiting // nil unless parked; guarded by the flights
+}
+
+// errGaveUp says that a parked call's client did not come back.
+var errGaveUp = access.Errorf(access.CodeTimeout, "the client did not answer what the server asked in time")
+
+// errNoLonger says that policy no longer permits a call that waits.
+var errNoLonger = access.Errorf(access.CodeDenied, "the call is no longer permitted")
+
+// maxComing bounds the requests of a server that wait to be looked at.
+const maxComing = 32
+
+// fly sends the request as a flight and attends to it.
+func (c *call) fly(ctx context.Context, t *target, l link, pr *peer, release func(bad bool), caps string) (*reply, access.Reach, error) {
+	if !pr.offers(c.in.msg.method.needs) {
+		release(false)
+		return nil, access.ReachNo, methodNotFound(true)
+	}
+	c.link, c.peer = l, pr
+	body, err := c.outbound()
+	if err != nil {
+		release(false)
+		return nil, access.ReachNo, err
+	}
+	told, err := toldOf(caps)
+	if err != nil {
+		release(false)
+		return nil, access.ReachNo, err
+	}
+	own, err := c.in.p.gate.Lease(ctx, c.req, c.d.Decision)
+	if err != nil {
+		release(false)
+		return nil, access.ReachNo, err
+	}
+	p := c.in.p
+	f := &flight{
+		p: p, id: newFlightID(), t: t, link: l, peer: pr, caps: told, own: own, minted: bytes.Clone(c.minted),
+		done: make(chan struct{}), wake: make(chan struct{}, 1), holder: c,
+	}
+	fctx, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	f.cut = cut
+	stopping := context.AfterFunc(p.base, func() { cut(errStopping) })
+	x := &exchange{
+		method: c.in.msg.method, body: body, id: bytes.Clone(c.sent), token: f.minted, d: own, relay: f,
+		limits: rawjson.Limits{Bytes: p.cfg.MaxResult},
+	}
+	p.flights.add(f)
+	p.calls.Go(func() {
+		f.rep, f.reach, f.err = l.call(fctx, x)
+		close(f.done)
+		release(brokenLink(f.err))
+		stopping()
+		own.Release()
+		p.flights.over(f)
+	})
+	return c.attend(ctx, f)
+}
+
+// bare is a request without what belongs to the HTTP request it came with.
+func bare(r *access.Request) *access.Request {
+	b := *r
+	b.Arguments, b.Unknown = rawjson.Value{}, true
+	return &b
+}
+
+func newFlightID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// attend carries what the flight sends to this request of the client until it
+// ends or has something to ask.
+func (c *call) attend(ctx context.Context, f *flight) (*reply, access.Reach, error) {
+	defer f.leave(c)
+	for {
+		select {
+		case <-f.done:
+			return f.rep, f.reach, f.err
+		default:
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			f.cut(context.Cause(ctx))
+			<-f.done
+			if f.err == nil {
+				return nil, f.reach, context.Cause(ctx)
+			}
+			return nil, f.reach, f.err
+		case <-f.wake:
+			if asked, err := c.raise(ctx, f); err != nil || asked {
+				if err != nil {
+					f.cut(err)
+					<-f.done
+				}
+				return nil, access.ReachYes, err
+			}
+		}
+	}
+}
+
+// leave ends the attendance: nothing of the flight reaches c any more.
+func (f *flight) leave(c *call) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.holder == c {
+		f.holder = nil
+	}
+}
+
+// settling is how long more requests of a server are waited for, so that those
+// it makes at once are asked at once.
+const settling = 20 * time.Millisecond
+
+// raise looks at what the server asks. What the client is not to be asked is
+// answered; if anything is left, the flight is parked and c.parked the answer.
+func (c *call) raise(ctx context.Context, f *flight) (asked bool, err error) {
+	for settled := false; !settled; {
+		select {
+		case <-f.wake:
+		case <-time.After(settling):
+			settled = true
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+	f.mu.Lock()
+	coming := f.coming
+	f.coming = nil
+	f.mu.Unlock()
+	var raised []*ask
+	for _, v := range coming {
+		a, err := c.judge(ctx, f.caps, v)
+		if err != nil {
+			return false, err
+		}
+		a.id = v.Get("id").Raw()
+		if a.refused() {
+			if err := f.answer(ctx, c.d, a, nil); err != nil {
+				return false, err
+			}
+			continue
+		}
+		raised = append(raised, a)
+	}
+	if len(raised) == 0 {
+		return false, nil
+	}
+	return true, c.park(ctx, f, raised)
+}
+
+// answer sends the answer to a request of the server: result, or else the
+// gateway's own.
+func (f *flight) answer(ctx context.Context, d *gate.Dispatch, a *ask, result []byte) error {
+	var body []byte
+	switch {
+	case result != nil:
+		body = appendResult(nil, a.id, result)
+	case a.own != nil:
+		body = appendResult(nil, a.id, a.own)
+	case a.fault != nil:
+		body = appendError(nil, a.id, a.fault)
+	default:
+		a.no()
+		return f.answer(ctx, d, a, nil)
+	}
+	return f.link.send(ctx, d, body)
+}
+
+// park makes the flight wait for the client's next request and makes the answer
+// to this one.
+func (c *call) park(ctx context.Context, f *flight, raised []*ask) error {
+	p := c.in.p
+	f.round++
+	for _, a := range raised {
+		if a.key == "" {
+			f.keys++ // no answer to an earlier question fits
+			a.key = "ask-" + strconv.Itoa(f.keys)
+		}
+	}
+	refuse := ""
+	if f.round > maxRounds {
+		refuse = tooOften
+	}
+	sealed, err := c.sealed(ctx, state{Kind: statePark, Park: f.id, Round: f.round, Expires: time.Now().Add(p.cfg.ParkTime), Asked: kindsOf(raised)})
+	if err != nil {
+		return err
+	}
+	w := &waiting{round: f.round, raised: raised, req: bare(c.req), d: c.d}
+	if refuse == "" && !p.flights.park(f, w) {
+		refuse = "too many calls wait for input; answer one of them, or try again later"
+	}
+	if refuse != "" {
+		for _, a := range raised {
+			a.no()
+			if err := f.answer(ctx, c.d, a, nil); err != nil {
+				break // the call is ended next
+			}
+		}
+		return gaveUp{refuse}
+	}
+	c.flight = f
+	c.parked = appendResult(nil, c.ans.id, inputRequired(raised, sealed))
+	return nil
+}
+
+func kindsOf(raised []*ask) map[string]string {
+	m := make(map[string]string, len(raised))
+	for _, a := range raised {
+		m[a.key] = a.kind
+	}
+	return m
+}
+
+// inputRequired is the result that asks the client.
+func inputRequired(raised []*ask, sealed []byte) []byte {
+	b := []byte(`{"resultType":"input_required","inputRequests":{`)
+	for i, a := range raised {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(rawjson.AppendString(b, a.key), ':'), a.entry()...)
+	}
+	return append(append(append(b, `},"requestState":`...), sealed...), '}')
+}
+
+// land carries a parked flight on with the answers of a retry.
+func (c *call) land(ctx context.Context) (*reply, access.Reach, error) {
+	f := c.in.p.flights.find(c.state.Park)
+	if f == nil {
+		return nil, access.ReachNo, errStateGone
+	}
+	w := c.in.p.flights.claim(f, c.state.Round)
+	if w == nil {
+		return nil, access.ReachNo, errStateGone
+	}
+	f.mu.Lock()
+	c.link, c.peer, c.minted, f.holder = f.link, f.peer, f.minted, c
+	f.mu.Unlock()
+	responses := c.in.msg.params.Get("inputResponses")
+	for _, a := range w.raised {
+		if !responses.Get(a.key).Exists() { // it is asked again
+			err := c.park(ctx, f, w.raised)
+			f.leave(c)
+			if err != nil {
+				f.cut(err)
+			}
+			return nil, access.ReachYes, err
+		}
+	}
+	for _, a := range w.raised {
+		if err := f.answer(ctx, c.d, a, without(responses.Get(a.key), []string{"resultType"})); err != nil {
+			select {
+			case <-f.done: // it ended while it waited, which says more
+			default:
+				f.cut(err)
+			}
+			break
+		}
+	}
+	return c.attend(ctx, f)
+}
+
+// abandon ends a parked flight nobody will come back for and records how it
+// ended.
+func (f *flight) abandon(why error) {
+	w := f.p.flights.claim(f, 0)
+	if w == nil {
+		return
+	}
+	f.cut(why)
+	<-f.done
+	if f.err == nil {
+		why = nil // a result nobody took
+	}
+	if err := f.p.gate.Late(context.Background(), w.req, w.d, access.Response{Reached: access.ReachYes}, why); err != nil {
+		f.p.log.Error("a call that waited for input ended", "server", w.req.Server, "decision", w.req.ID, "error", err)
+	}
+}
+
+// begin, note, ask and retry make a flight the relay of its exchange.
+
+func (f *flight) begin(sse bool) error { return f.held(func(c *call) error { return c.begin(sse) }) }
+func (f *flight) retry(string) error   { return nil } // a modern client resumes nothing
+
+func (f *flight) note(msg []byte, v rawjson.Value) error {
+	if v.Get("method").Equals("notifications/cancelled") {
+		f.withdraw(v.Path("params", "requestId"))
+		return nil
+	}
+	return f.held(func(c *call) error { return c.note(msg, v) })
+}
+
+// held does something with the request that attends, if there is one.
+func (f *flight) held(do func(*call) error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.holder == nil {
+		return nil
+	}
+	return do(f.holder)
+}
+
+// ask keeps a request of the server until it is looked at.
+func (f *flight) ask(msg []byte, v rawjson.Value) {
+	if v.Get("method").Equals("ping") {
+		refuseAsk(f.link, f.own, v)
+		return
+	}
+	kept, err := rawjson.Parse(bytes.Clone(msg), rawjson.Limits{Bytes: f.p.cfg.MaxResult})
+	f.mu.Lock()
+	full := err != nil || len(f.coming) >= maxComing
+	if !full {
+		f.coming = append(f.coming, kept)
+	}
+	f.mu.Unlock()
+	if full {
+		refuseAsk(f.link, f.own, v)
+		return
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// withdraw forgets a request the server takes back. One the client was asked
+// already is answered by it for nobody.
+func (f *flight) withdraw(id rawjson.Value) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.coming = slices.DeleteFunc(f.coming, func(v rawjson.Value) bool { return sameID(v.Get("id"), id) })
+}
+
+// only is the flight a request of the server belongs to that came outside every
+// stream of a call: the one in the air on the link, nil if that is not one.
+func (l *flights) only(over link) *flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var one *flight
+	for _, f := range l.air {
+		if f.link != over || f.ended() {
+			continue
+		}
+		if one != nil {
+			return nil
+		}
+		one = f
+	}
+	return one
+}
+
+func (f *flight) ended() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// waiting is what a parked flight waits with.
+type waiting struct {
+	round  int
+	raised []*ask
+	req    *access.Request
+	d      *gate.Dispatch // of the request whose answer asked; for its evidence only
+	timer  *time.Timer
+}
+
+// flights are the calls that may ask, and which of them are parked.
+type flights struct {
+	mu     sync.Mutex
+	air    map[string]*flight
+	parked map[access.Principal]int
+	n      int
+}
+
+func (l *flights) add(f *flight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.air[f.id] = f
+}
+
+// over forgets a flight that has ended, unless its end waits to be fetched.
+func (l *flights) over(f *flight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.waiting == nil {
+		delete(l.air, f.id)
+	}
+}
+
+func (l *flights) find(id string) *flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.air[id]
+}
+
+// where returns the flights that fit.
+func (l *flights) where(fits func(*flight) bool) []*flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []*flight
+	for _, f := range l.air {
+		if fits(f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// park lets a flight wait with w, unless too many wait.
+func (l *flights) park(f *flight, w *waiting) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	who := w.req.Who.Principal()
+	if l.n >= f.p.cfg.ParkedAll || l.parked[who] >= f.p.cfg.Parked || f.p.base.Err() != nil {
+		return false
+	}
+	l.n++
+	l.parked[who]++
+	l.air[f.id], f.waiting = f, w
+	w.timer = time.AfterFunc(f.p.cfg.ParkTime, func() {
+		if f.p.enter() { // else Close ends it
+			defer f.p.calls.Done()
+			f.abandon(errGaveUp)
+		}
+	})
+	return true
+}
+
+// claim ends the waiting of a flight, once; round 0 stands for any.
+func (l *flights) claim(f *flight, round int) *waiting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := f.waiting
+	if w == nil || round != 0 && round != w.round {
+		return nil
+	}
+	w.timer.Stop()
+	f.waiting = nil
+	l.n--
+	who := w.req.Who.Principal()
+	if l.parked[who]--; l.parked[who] <= 0 {
+		delete(l.parked, who)
+	}
+	if f.ended() {
+		delete(l.air, f.id)
+	}
+	return w
+}
+
+// reap ends the calls that wait although they are no longer permitted.
+func (l *flights) reap(p *Proxy) {
+	for _, f := range l.where(func(f *flight) bool { return f.waiting != nil && !p.gate.Visible(f.waiting.req) }) {
+		if p.enter() {
+			go func() {
+				defer p.calls.Done()
+				f.abandon(errNoLonger)
+			}()
+		}
+	}
+}
+
+var _ relay = (*flight)(nil)
