@@ -89,7 +89,7 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	p.owner(next.Owner, it)
 	if s := next.Transport.Stdio; s != nil {
 		it.Runs = append([]string{s.Command}, s.Args...)
-		it.Dangers = dangers(it.Runs)
+		it.Dangers = append(dangers(it.Runs), confineDangers(s)...)
 	}
 	if h := next.Transport.HTTP; h != nil && strings.HasPrefix(h.URL, "http:") && !loopback(h.URL) {
 		it.Dangers = append(it.Dangers, "is reached without encryption: everything, its credential too, can be read on the way")

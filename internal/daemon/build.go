@@ -54,6 +54,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	mcp := opt.MCP
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
 	mcp.Homes = filepath.Join(d.Config.Data, "servers")
+	mcp.Private = d.private()
 	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, d.log)
 	if err != nil {
 		return err
@@ -96,6 +97,18 @@ func (d *Daemon) mode() admin.Mode {
 	default:
 		return admin.ModeBare
 	}
+}
+
+// private lists what no server's process may be granted: our data, with the
+// vault, the evidence and the socket in it, and the files of our configuration.
+func (d *Daemon) private() []string {
+	out := []string{d.Config.Data}
+	for _, name := range []string{d.Config.file, d.Config.TLS.Key} {
+		if name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // egress lets upstreams live on loopback only behind a loopback listener, or

@@ -38,6 +38,8 @@ type Config struct {
 	PerAgent    int           // legacy sessions, long streams and processes of one principal, default 64
 	Idle        time.Duration // an unused session or upstream conversation ends, default 30 min
 	Homes       string        // directory for the home directories of processes; "" makes a new one at each start
+	Private     []string      // files and directories no process may be granted, whatever its manifest says
+	StartTime   time.Duration // for a process to start and say what it speaks, default 60 s
 	Egress      Egress
 }
 
@@ -60,6 +62,7 @@ func (c Config) withDefaults() Config {
 	dur(&c.CallTimeout, time.Minute)
 	dur(&c.CallMax, 10*time.Minute)
 	dur(&c.Idle, 30*time.Minute)
+	dur(&c.StartTime, time.Minute)
 	return c
 }
 

@@ -40,13 +40,12 @@ type target struct {
 	mu         sync.Mutex
 	known      *peer
 	modernOnly bool // it refused initialize
-	pool       map[access.Principal]*pooled
+	pool       map[processKey]*pooled
 	closed     bool
-	failed     int // starts of a process that ended at once, for the backoff
-	retryAt    time.Time
+	life       supervisor // of its processes
 }
 
-// pooled is a conversation kept for one principal's stateless requests.
+// pooled is a conversation kept for the stateless requests of those who share it.
 type pooled struct {
 	link link
 	peer *peer
@@ -55,7 +54,7 @@ type pooled struct {
 }
 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
-	t := &target{p: p, server: s, probing: make(chan struct{}, 1), pool: map[access.Principal]*pooled{}}
+	t := &target{p: p, server: s, probing: make(chan struct{}, 1), pool: map[processKey]*pooled{}}
 	if s.Transport.HTTP != nil {
 		h, err := newHTTPTarget(s.Transport.HTTP, p.transport, p.cfg.MaxResult)
 		if err != nil {
@@ -88,24 +87,25 @@ func (t *target) acquire(ctx context.Context, who access.Principal, d *gate.Disp
 			return httpModern{t.http}, pr, func(bool) {}, nil
 		}
 	}
-	e, err := t.pooled(ctx, who, d)
+	key := t.key(who, d)
+	e, err := t.pooled(ctx, key, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return e.link, e.peer, func(bad bool) { t.release(who, e, bad) }, nil
+	return e.link, e.peer, func(bad bool) { t.release(key, e, bad) }, nil
 }
 
-// pooled returns the principal's conversation, opening it if there is none. Only
+// pooled returns the conversation of key, opening it if there is none. Only
 // opening waits for others that open one.
-func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispatch) (*pooled, error) {
-	if e := t.kept(who); e != nil {
+func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (*pooled, error) {
+	if e := t.kept(key); e != nil {
 		return e, nil
 	}
 	if err := t.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer t.unlock()
-	if e := t.kept(who); e != nil {
+	if e := t.kept(key); e != nil {
 		return e, nil
 	}
 	t.mu.Lock()
@@ -114,7 +114,7 @@ func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispa
 	if n >= t.p.cfg.PerAgent*4 {
 		return nil, access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
 	}
-	l, pr, _, err := t.open(ctx, who, d, nil)
+	l, pr, _, err := t.open(ctx, key, d, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -125,21 +125,21 @@ func (t *target) pooled(ctx context.Context, who access.Principal, d *gate.Dispa
 		t.p.work.Go(func() { l.close(context.Background()) })
 		return nil, access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
 	}
-	t.pool[who] = e
+	t.pool[key] = e
 	return e, nil
 }
 
-// kept returns the principal's open conversation. A process that ended while
+// kept returns the open conversation of key. A process that ended while
 // nobody called is forgotten.
-func (t *target) kept(who access.Principal) *pooled {
+func (t *target) kept(key processKey) *pooled {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.pool[who]
+	e := t.pool[key]
 	if e == nil {
 		return nil
 	}
 	if l, ok := e.link.(*stdioLink); ok && l.over() {
-		delete(t.pool, who)
+		delete(t.pool, key)
 		t.p.work.Go(func() { l.close(context.Background()) })
 		return nil
 	}
@@ -148,13 +148,13 @@ func (t *target) kept(who access.Principal) *pooled {
 	return e
 }
 
-func (t *target) release(who access.Principal, e *pooled, bad bool) {
+func (t *target) release(key processKey, e *pooled, bad bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.busy--
 	e.used = time.Now()
-	if bad && t.pool[who] == e {
-		delete(t.pool, who)
+	if bad && t.pool[key] == e {
+		delete(t.pool, key)
 		t.p.work.Go(func() { e.link.close(context.Background()) })
 	}
 }
@@ -190,7 +190,7 @@ func (t *target) peer(ctx context.Context, d *gate.Dispatch) (*peer, error) {
 	if !errors.Is(err, errLegacyPeer) {
 		return nil, err
 	}
-	l, pr, _, err := t.open(ctx, access.Principal{}, d, nil)
+	l, pr, _, err := t.open(ctx, processKey{}, d, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +291,7 @@ const ourInit = `{"protocolVersion":"` + version2511 + `","capabilities":{},"cli
 // open starts a conversation. init are the initialize params to send to a
 // legacy upstream, nil for ours; the raw initialize result is nil if the
 // upstream turned out to be modern.
-func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
+func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, init []byte) (link, *peer, *reply, error) {
 	if t.http != nil {
 		l := &httpLegacy{t: t.http}
 		pr, rep, err := t.initialize(ctx, l, d, init)
@@ -306,20 +306,29 @@ func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatc
 		t.learnedLegacy(pr)
 		return l, pr, rep, nil
 	}
-	return t.openStdio(ctx, who, d, init)
+	return t.openStdio(ctx, key, d, init)
 }
 
 // openLegacy opens a conversation of its own for a legacy client. A server that
 // speaks both eras is spoken to in the client's; the link is nil if it only
 // speaks the modern one.
 func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, init []byte) (link, *peer, error) {
+	if t.shared() {
+		// One process for everybody has one conversation, which is ours.
+		e, err := t.pooled(ctx, processKey{}, d)
+		if err != nil {
+			return nil, nil, err
+		}
+		t.release(processKey{}, e, false)
+		return nil, e.peer, nil
+	}
 	t.mu.Lock()
 	known, only := t.known, t.modernOnly
 	t.mu.Unlock()
 	if only && known != nil {
 		return nil, known, nil
 	}
-	l, pr, _, err := t.open(ctx, who, d, init)
+	l, pr, _, err := t.open(ctx, processKey{principal: who, session: d.Session}, d, init)
 	if err == nil && !pr.modern {
 		return l, pr, nil
 	}
@@ -377,9 +386,10 @@ func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, init 
 func (t *target) reap(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for who, e := range t.pool {
-		if e.busy == 0 && now.Sub(e.used) > t.p.cfg.Idle {
-			delete(t.pool, who)
+	t.life.prune(now)
+	for key, e := range t.pool {
+		if e.busy == 0 && now.Sub(e.used) > t.idle() {
+			delete(t.pool, key)
 			t.p.work.Go(func() { e.link.close(context.Background()) })
 		}
 	}
@@ -390,7 +400,7 @@ func (t *target) close() {
 	t.mu.Lock()
 	t.closed = true
 	pool := t.pool
-	t.pool = map[access.Principal]*pooled{}
+	t.pool = map[processKey]*pooled{}
 	t.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, e := range pool {

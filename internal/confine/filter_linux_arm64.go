@@ -1,0 +1,11 @@
+package confine
+
+import "golang.org/x/sys/unix"
+
+const (
+	filterArch = "arm64"
+	auditArch  = unix.AUDIT_ARCH_AARCH64
+)
+
+// neverHere are calls only this processor has.
+var neverHere = []uint32{unix.SYS_KEXEC_FILE_LOAD, unix.SYS_VHANGUP}
