@@ -1,6 +1,7 @@
 package confine_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -9,12 +10,15 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"rutile/internal/confine"
 )
 
 // attacks are what a hostile program tries. Each does it wholly and returns nil,
@@ -239,8 +243,7 @@ var attacks = map[string]func(arg []string) error{
 	"fork bomb": func([]string) (err error) {
 		var all []*exec.Cmd
 		for range 100 {
-			c := exec.Command("/proc/self/exe")
-			c.Env = []string{attackPart + "=wait"}
+			c := exec.Command("/bin/sleep", "60")
 			if err = c.Start(); err != nil {
 				break
 			}
@@ -252,7 +255,29 @@ var attacks = map[string]func(arg []string) error{
 		}
 		return err
 	},
-	"wait": func([]string) error { return onlyErr(os.Stdin.Read(make([]byte, 1))) },
+	// A gateway that is not root, with one hostile program.
+	"gateway": func(a []string) error {
+		var out bytes.Buffer
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Path = a[0]
+		cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = []string{attackPart + "=fork bomb"}, a[1], &out, &out
+		p := confine.Profile{
+			Grants: slices.Concat(confine.Base(), confine.Program(a[0], ""), []confine.Grant{{Path: a[1], Access: confine.Own}}),
+			Limits: confine.Limits{Processes: number(a[2])}, Demand: []confine.Measure{confine.Files, confine.Processes},
+		}
+		start, err := confine.Wrap(cmd, p)
+		if err != nil {
+			return err
+		}
+		if _, err := start.Started(cmd.Start()); err != nil {
+			return err
+		}
+		if err := cmd.Wait(); err != nil {
+			return fmt.Errorf("%w: %s", err, out.String())
+		}
+		fmt.Print(out.String())
+		return nil
+	},
 }
 
 // attack does one and says on standard output how it went.

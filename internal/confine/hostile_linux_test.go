@@ -2,6 +2,7 @@ package confine_test
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"net"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -358,5 +361,204 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("with a limit of 32 MiB: %s", out)
 	} else if !strings.Contains(out, "32768") {
 		t.Errorf("the limit is not set: %s", out)
+	}
+}
+
+// The kernel does not hold root to a number of processes, so this gateway is
+// somebody else.
+func TestForkBombIsBounded(t *testing.T) {
+	dir, err := os.MkdirTemp("", "rutile-confine-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	const nobody = 64999
+	self, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, home := filepath.Join(dir, "gateway"), filepath.Join(dir, "home")
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(bin, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run := func(processes int) string {
+		cmd := exec.Command(bin, bin, home, strconv.Itoa(processes))
+		cmd.Env, cmd.Dir = []string{attackPart + "=gateway", "GORACE=atexit_sleep_ms=0"}, "/"
+		if os.Getuid() == 0 {
+			if err := os.Chown(home, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	if out := run(1000); !strings.HasPrefix(out, "done") {
+		t.Fatalf("a hundred of a thousand: %s", out)
+	}
+	if out := run(40); !strings.HasPrefix(out, "stopped:") || !strings.Contains(out, "temporarily unavailable") {
+		t.Errorf("a hundred of forty: %s", out)
+	}
+}
+
+// What is demanded and cannot be had keeps the program from starting.
+func TestDemandIsFailClosed(t *testing.T) {
+	c := newCell(t)
+	start := func(change func(*confine.Profile)) (confine.Report, error) {
+		p := c.profile()
+		change(&p)
+		cmd := exec.Command("/bin/sh", "-c", "echo ran > "+filepath.Join(c.home, "ran"))
+		cmd.Dir = c.home
+		s, err := confine.Wrap(cmd, p)
+		if err != nil {
+			return confine.Report{}, err
+		}
+		r, err := s.Started(cmd.Start())
+		if cmd.Process != nil {
+			_ = cmd.Wait() // the error is the one looked at
+		}
+		return r, err
+	}
+	ran := func() bool {
+		_, err := os.Stat(filepath.Join(c.home, "ran"))
+		return err == nil
+	}
+	outside := filepath.Dir(c.prey)
+	if err := os.Symlink(outside, filepath.Join(c.home, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		change func(*confine.Profile)
+		want   string
+	}{
+		"a granted path is missing": {func(p *confine.Profile) {
+			p.Grants = append(p.Grants, confine.Grant{Path: "/nowhere/at/all", Access: confine.Read})
+		}, "/nowhere/at/all: no such file"},
+		"a granted path is relative": {func(p *confine.Profile) {
+			p.Grants = append(p.Grants, confine.Grant{Path: "docs", Access: confine.Read})
+		}, "not an absolute path"},
+		"an unknown access": {func(p *confine.Profile) {
+			p.Grants = append(p.Grants, confine.Grant{Path: c.home, Access: "all"})
+		}, "not known"},
+		"the private directory is granted": {func(p *confine.Profile) {
+			p.Private = []string{outside}
+			p.Grants = append(p.Grants, confine.Grant{Path: outside, Access: confine.Read})
+		}, "the gateway's own"},
+		"a part of it": {func(p *confine.Profile) {
+			p.Private = []string{outside}
+			p.Grants = append(p.Grants, confine.Grant{Path: c.prey, Access: confine.Read})
+		}, "the gateway's own"},
+		"what it is in": {func(p *confine.Profile) {
+			p.Private = []string{outside}
+			p.Grants = append(p.Grants, confine.Grant{Path: filepath.Dir(outside), Access: confine.Read})
+		}, "the gateway's own"},
+		"it, by a link": {func(p *confine.Profile) {
+			p.Private = []string{outside}
+			p.Grants = append(p.Grants, confine.Grant{Path: filepath.Join(c.home, "link"), Access: confine.Read})
+		}, "the gateway's own"},
+		"it, where it is named by a link": {func(p *confine.Profile) {
+			p.Private = []string{filepath.Join(c.home, "link")}
+			p.Grants = append(p.Grants, confine.Grant{Path: outside, Access: confine.Read})
+		}, "the gateway's own"},
+	} {
+		if _, err := start(x.change); err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if ran() {
+			t.Fatalf("%s: it was started", name)
+		}
+	}
+	// Every measure this machine lacks is fatal when it is demanded, and only then.
+	all := func(p *confine.Profile) {
+		p.Connect, p.Limits = confine.Ports{List: []int{1}}, confine.Limits{Processes: 10_000, Files: 100, Memory: 1 << 40, FileSize: 1 << 30}
+	}
+	r, err := start(all)
+	if err != nil || !ran() {
+		t.Fatalf("nothing is demanded: %v", err)
+	}
+	for _, l := range r.Lacks {
+		if err := os.Remove(filepath.Join(c.home, "ran")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := start(func(p *confine.Profile) { all(p); p.Demand = []confine.Measure{l.Measure} })
+		var missing *confine.MissingError
+		if !errors.As(err, &missing) || missing.Measure != l.Measure || ran() {
+			t.Errorf("%s is demanded and lacking: %v", l.Measure, err)
+		}
+		if _, err := start(all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err = start(func(p *confine.Profile) { all(p); p.Demand = r.Held }); err != nil {
+		t.Errorf("what holds is demanded: %v", err)
+	}
+}
+
+// A program that is not there is an error of the start, like any other.
+func TestProgramThatCannotBeExecuted(t *testing.T) {
+	c := newCell(t)
+	for name, want := range map[string]error{"/nowhere": os.ErrNotExist, c.prey: os.ErrPermission} {
+		cmd := exec.Command(name)
+		cmd.Dir = c.home
+		s, err := confine.Wrap(cmd, c.profile())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Started(cmd.Start()); !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		_ = cmd.Wait() // the error is the one looked at
+	}
+}
+
+// Many starts at once, half of them killed on the way, leave nothing open.
+func TestStartsLeaveNothingOpen(t *testing.T) {
+	count := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	c := newCell(t)
+	cycle := func() {
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				cmd := exec.Command("/bin/true")
+				cmd.Dir = c.home
+				s, err := confine.Wrap(cmd, c.profile())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				err = cmd.Start()
+				if err == nil && i%2 == 0 {
+					_ = cmd.Process.Kill() // it may have ended
+				}
+				if _, err := s.Started(err); err != nil && i%2 != 0 {
+					t.Error(err)
+				}
+				_ = cmd.Wait() // killed or not
+			})
+		}
+		all.Wait()
+	}
+	cycle()
+	before := count()
+	for range 10 {
+		cycle()
+	}
+	if n := count(); n > before {
+		t.Errorf("descriptors %d → %d", before, n)
 	}
 }

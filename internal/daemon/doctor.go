@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"rutile/internal/api"
@@ -129,6 +130,7 @@ func (d *Daemon) checkServers(ctx context.Context) []api.Check {
 		if s.Baseline[registry.KindTool].IsZero() {
 			out = append(out, api.Check{Name: name, Level: api.LevelWarning, Reason: "it has not listed its tools yet, so none can be called", Mend: "see the gateway's log for why; it is tried again by itself"})
 		}
+		out = append(out, d.checkProcess(name, s)...)
 		waiting := 0
 		for _, t := range view.Tools(s.ID) {
 			if t.State == registry.ToolPending || t.State == registry.ToolChanged {
@@ -140,6 +142,36 @@ func (d *Daemon) checkServers(ctx context.Context) []api.Check {
 		}
 	}
 	return append(out, good("servers", "%d registered, %d may be called", len(view.Servers()), callable))
+}
+
+// checkProcess looks at how the processes of a server fare and what holds them.
+func (d *Daemon) checkProcess(name string, s registry.Server) []api.Check {
+	st, ok := d.Proxy.Processes(s)
+	if !ok {
+		return nil
+	}
+	var out []api.Check
+	warn := func(reason, mend string) {
+		out = append(out, api.Check{Name: name, Level: api.LevelWarning, Reason: reason, Mend: mend})
+	}
+	switch {
+	case !st.NextTry.IsZero() && st.Failed > 0:
+		warn(fmt.Sprintf("its process failed to start %d times", st.Failed), "rutile server show "+s.ID)
+	case !st.NextTry.IsZero():
+		warn(fmt.Sprintf("its process ended by itself %d times within a minute", st.Crashes), "rutile server show "+s.ID)
+	}
+	if !st.Confined {
+		warn("its process is not confined, because its manifest says so", "remove confine: off from its manifest and grant what it needs")
+		return out
+	}
+	if len(st.Holds.Lacks) > 0 {
+		words := make([]string, len(st.Holds.Lacks))
+		for i, l := range st.Holds.Lacks {
+			words[i] = fmt.Sprintf("%s (%s)", l.Measure, l.Why)
+		}
+		warn("this machine cannot confine all of its process: "+strings.Join(words, "; "), "see docs/confinement.md; name the measure in the manifest to have the server refused instead")
+	}
+	return out
 }
 
 func (d *Daemon) checkAgents() []api.Check {

@@ -225,3 +225,57 @@ func (s *supervisor) prune(now time.Time) {
 		return now.After(c.retryAt) && now.Sub(c.at[len(c.at)-1]) > crashesWithin
 	})
 }
+
+// ProcessState is how the processes of a stdio server fare.
+type ProcessState struct {
+	Running int       // processes now
+	Starts  int       // since the gateway was started, or the entry changed
+	Failed  int       // starts that failed since one succeeded
+	Crashes int       // ends by itself within a minute, of whose ended most often
+	Last    string    // why the last one ended by itself or did not start
+	LastAt  time.Time // zero if none did
+	NextTry time.Time // zero if the next start need not wait
+	// Confined is false where the manifest switches it off. Holds is what holds
+	// the newest process, or would hold one on this machine.
+	Confined bool
+	Holds    confine.Report
+}
+
+// Processes says how the processes of a server fare; ok is false if it has none.
+func (p *Proxy) Processes(s registry.Server) (st ProcessState, ok bool) {
+	x := s.Transport.Stdio
+	if x == nil {
+		return st, false
+	}
+	if profile := profileOf(x, "", nil); profile != nil {
+		st.Confined, st.Holds = true, profile.Foresee()
+	}
+	p.mu.Lock()
+	t := p.targets[s.ID]
+	p.mu.Unlock()
+	if t != nil && t.same(s) {
+		t.life.tell(&st, time.Now())
+	}
+	return st, true
+}
+
+func (s *supervisor) tell(st *ProcessState, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Running, st.Starts, st.Failed, st.Last, st.LastAt = s.running, s.starts, s.fails, s.last, s.lastAt
+	next := s.retryAt
+	for _, c := range s.crashes {
+		if now.Sub(c.at[len(c.at)-1]) <= crashesWithin {
+			st.Crashes = max(st.Crashes, len(c.at))
+		}
+		if c.retryAt.After(next) {
+			next = c.retryAt
+		}
+	}
+	if next.After(now) {
+		st.NextTry = next
+	}
+	if s.report != nil && st.Confined {
+		st.Holds = *s.report
+	}
+}
