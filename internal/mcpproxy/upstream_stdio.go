@@ -198,7 +198,9 @@ func (l *stdioLink) over() bool {
 }
 
 func (l *stdioLink) close(ctx context.Context) {
-	l.stopping.Store(true)
+	if !l.over() { // else nobody wanted that
+		l.stopping.Store(true)
+	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	if err := l.proc.Close(ctx); err != nil {
