@@ -156,7 +156,7 @@ func (p *Profile) report(k kernel) Report {
 		}
 	}
 	if !p.Sockets {
-		say(Sockets, k.filter, noFilter)
+		say(Sockets, k.filter || k.abi >= 9, noFilter)
 	}
 	say(Signals, k.abi >= 6, "needs Linux 6.12")
 	say(Tracing, k.abi >= 1 || k.filter, noLandlock)

@@ -14,8 +14,8 @@ import (
 // Base returns the grants nearly every program needs to start: the system's
 // programs and libraries, the parts of /etc that hold no secrets, what the
 // kernel says about the machine and about the process (not about those it
-// starts), and devices that are no devices. Nothing of a
-// person is among them, and nothing of another process.
+// starts), and devices that are no devices. Nothing of a person is among them, and
+// nothing of another process.
 func Base() []Grant {
 	var out []Grant
 	add := func(a Access, paths ...string) {
@@ -92,13 +92,15 @@ func installed(name string) []Grant {
 	out := []Grant{{Path: name, Access: Exec, Optional: true}}
 	dir := filepath.Dir(name)
 	prefix := filepath.Dir(dir)
+	var beside []string
 	switch filepath.Base(dir) {
 	case "bin", "sbin":
-		for _, sub := range []string{"bin", "sbin", "lib", "lib64", "libexec", "include", "pyvenv.cfg"} {
-			out = append(out, Grant{Path: filepath.Join(prefix, sub), Access: Exec, Optional: true})
-		}
-	case "shims": // of a version manager, which is nothing but installations
-		out = append(out, Grant{Path: prefix, Access: Exec, Optional: true})
+		beside = []string{"bin", "sbin", "lib", "lib64", "libexec", "include", "pyvenv.cfg"}
+	case "shims": // of a version manager
+		beside = []string{"shims", "bin", "lib", "libexec", "versions", "installs", "plugins"}
+	}
+	for _, sub := range beside {
+		out = append(out, Grant{Path: filepath.Join(prefix, sub), Access: Exec, Optional: true})
 	}
 	return out
 }

@@ -354,3 +354,39 @@ func TestCrashLoopIsHeldBackAndSeen(t *testing.T) {
 		t.Errorf("another agent pays for it: %s", got.body)
 	}
 }
+
+// The times of a manifest bound the start and the idle life of its processes.
+func TestManifestTimes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRig(t)
+	with := func(part, file, more string) string {
+		return strings.Replace(stdioManifest(part, file, "sanctioned"), ", confine:", ", "+more+", confine:", 1)
+	}
+	silent := filepath.Join(dir, "silent")
+	r.apply(with("modern silent", silent, "startTimeout: 1s"))
+	got := r.list(r.token("bot", "up"), "up")
+	if got.msg.kind() != "upstream_unavailable" || !strings.Contains(got.body, "did not answer within 1s") || !strings.Contains(got.body, "rutile server show up") {
+		t.Errorf("a process that says nothing: %s", got.body)
+	}
+	s, _ := r.d.Admin.Current().View.Server("up")
+	if st, _ := r.d.Proxy.Processes(s); st.Failed != 1 || st.NextTry.IsZero() || !strings.Contains(st.Last, "in time") {
+		t.Errorf("an operator sees %+v", st)
+	}
+	idle := filepath.Join(dir, "idle")
+	r.apply(with("modern", idle, "idleTimeout: 1s"), "up")
+	if got := r.call(r.token("bot", "up"), "up", "do", do("", "hello")); !strings.Contains(got.body, "hello") {
+		t.Fatalf("answered %s", got.body)
+	}
+	eventually(t, "the idle processes ended", func() bool {
+		raw, err := os.ReadFile(idle)
+		return err == nil && strings.Count("\n"+string(raw), "\nend ") == 2
+	})
+	s, _ = r.d.Admin.Current().View.Server("up")
+	if st, _ := r.d.Proxy.Processes(s); st.Crashes != 0 || st.Last != "" {
+		t.Errorf("an idle end counts as a crash: %+v", st)
+	}
+	if got := r.call(r.token("bot", "up"), "up", "do", do("", "again")); !strings.Contains(got.body, "again") {
+		t.Errorf("after it: %s", got.body)
+	}
+}

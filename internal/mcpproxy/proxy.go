@@ -205,7 +205,7 @@ func (p *Proxy) hold(who access.Principal) (release func(), ok bool) {
 
 // reap ends what has not been used for long.
 func (p *Proxy) reap() {
-	tick := time.NewTicker(min(p.cfg.Idle/4, 30*time.Second) + time.Millisecond)
+	tick := time.NewTicker(min(p.cfg.Idle/4, 5*time.Second) + time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
