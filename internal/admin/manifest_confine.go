@@ -161,11 +161,14 @@ func (o object) count(key string, low int) int {
 	return v
 }
 
-// sizes are the units of amounts of bytes, the largest first.
-var sizes = []struct {
+// size is a unit of amounts of bytes.
+type size struct {
 	unit string
 	n    int64
-}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}}
+}
+
+// sizes returns the units, the largest first.
+func sizes() []size { return []size{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}} }
 
 func (o object) bytes(key string) int64 {
 	n := o.members[key]
@@ -175,7 +178,7 @@ func (o object) bytes(key string) int64 {
 	if n.Kind == yaml.ScalarNode && n.Value == unlimited {
 		return registry.Unlimited
 	}
-	for _, s := range sizes {
+	for _, s := range sizes() {
 		digits, ok := strings.CutSuffix(n.Value, s.unit)
 		if !ok || n.Kind != yaml.ScalarNode {
 			continue
@@ -285,7 +288,7 @@ func bytesText(n int64) string {
 	case registry.Unlimited:
 		return unlimited
 	}
-	for _, s := range sizes {
+	for _, s := range sizes() {
 		if n%s.n == 0 {
 			return strconv.FormatInt(n/s.n, 10) + s.unit
 		}

@@ -148,9 +148,9 @@ func TestRealClientsReachRealServers(t *testing.T) {
 	file := gatetest.TempFile(t, "note.txt", "the launch is on Thursday")
 	memory, env := npm.MemoryServer(dir + "/graph.jsonl")
 	rig := conformanceRig(t, map[string]string{
-		"files":  granting(overStdio(npm.FilesystemServer(strings.TrimSuffix(file, "/note.txt"))...), fmt.Sprintf("{read: [%q, %q]}", npm.Dir, strings.TrimSuffix(file, "/note.txt")), ""),
-		"demo":   granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{read: [%q]}", npm.Dir), ""),
-		"memory": granting(overStdio(memory...), fmt.Sprintf("{read: [%q], write: [%q]}", npm.Dir, dir), fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}", env["MEMORY_FILE_PATH"])),
+		"files":  granting(overStdio(npm.FilesystemServer(strings.TrimSuffix(file, "/note.txt"))...), fmt.Sprintf("{bestEffort: true, read: [%q, %q]}", npm.Dir, strings.TrimSuffix(file, "/note.txt")), ""),
+		"demo":   granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),
+		"memory": granting(overStdio(memory...), fmt.Sprintf("{bestEffort: true, read: [%q], write: [%q]}", npm.Dir, dir), fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}", env["MEMORY_FILE_PATH"])),
 	})
 	for _, c := range []struct {
 		server string

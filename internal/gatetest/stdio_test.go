@@ -64,7 +64,7 @@ state: %s
 // childConfine lets a child write its notes. The race detector reserves more
 // memory than there is.
 func childConfine(dir string) string {
-	return fmt.Sprintf("confine: {write: [%q], limits: {memory: unlimited}}", dir)
+	return fmt.Sprintf("confine: {bestEffort: true, write: [%q], limits: {memory: unlimited}}", dir)
 }
 
 func do(what, text string) string { return `{"do":"` + what + `","text":"` + text + `"}` }

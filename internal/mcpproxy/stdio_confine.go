@@ -7,9 +7,11 @@ import (
 	"rutile/internal/registry"
 )
 
-// The bounds of a process whose manifest names none. They are for an accident
-// or an attack, not for the size of the work.
-var stdioLimits = confine.Limits{Processes: 512, Files: 4096, Memory: 4 << 30, FileSize: 1 << 30}
+// usualLimits are the bounds of a process whose manifest names none. They are
+// for an accident or an attack, not for the size of the work.
+func usualLimits() confine.Limits {
+	return confine.Limits{Processes: 512, Files: 4096, Memory: 4 << 30, FileSize: 1 << 30}
+}
 
 // profileOf makes the profile of a server's process, nil if its manifest says
 // that it is not to be confined. home is its own directory, "" if it has none
@@ -53,7 +55,7 @@ func portsOf(p registry.Ports) confine.Ports {
 }
 
 func limitsOf(l *registry.Limits) confine.Limits {
-	out := stdioLimits
+	out := usualLimits()
 	if l == nil {
 		return out
 	}
