@@ -465,6 +465,7 @@ func TestDemandIsFailClosed(t *testing.T) {
 			p.Private = []string{outside}
 			p.Grants = append(p.Grants, confine.Grant{Path: filepath.Join(c.home, "link"), Access: confine.Read})
 		}, "the gateway's own"},
+		"a private path is relative": {func(p *confine.Profile) { p.Private = []string{"data"} }, "needs an absolute path"},
 		"it, where it is named by a link": {func(p *confine.Profile) {
 			p.Private = []string{filepath.Join(c.home, "link")}
 			p.Grants = append(p.Grants, confine.Grant{Path: outside, Access: confine.Read})

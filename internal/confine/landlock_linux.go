@@ -163,6 +163,9 @@ func (p *Profile) public(fd int, g Grant) error {
 		return fmt.Errorf("%s: %w", g.Path, err)
 	}
 	for _, private := range p.Private {
+		if !filepath.IsAbs(private) {
+			return fmt.Errorf("%s: what is private needs an absolute path", private)
+		}
 		pfd, err := unix.Open(private, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

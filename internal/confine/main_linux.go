@@ -45,13 +45,8 @@ type answer struct {
 func Main() int {
 	runtime.LockOSThread()
 	runtime.GOMAXPROCS(1)
-	// Whoever starts us by hand has no spec for us, and nothing of ours is to
-	// reach the program.
+	// Nothing of ours is to reach the program.
 	in, out := os.NewFile(specFD, "spec"), os.NewFile(answerFD, "answer")
-	if in == nil || out == nil {
-		fmt.Fprintln(os.Stderr, "rutile: this command is started by the gateway only")
-		return 2
-	}
 	if err := unix.CloseRange(specFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		// An older kernel: what the runtime and the gateway opened closes by
 		// itself, and these two are the ones that were passed on.
@@ -72,16 +67,17 @@ func Main() int {
 	return tell(out, become(&s, out))
 }
 
-// tell writes an answer. Nobody is left to hear that it could not be written.
+// tell writes the answer of a start that failed, or says to whoever started us
+// by hand that there is nobody to write it to.
 func tell(out *os.File, a answer) int {
 	raw, err := json.Marshal(a)
 	if err == nil {
 		_, err = out.Write(raw)
 	}
-	if err != nil || a.Error != "" || a.Lack != nil {
-		return 1
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "rutile: this command is started by the gateway only")
 	}
-	return 0
+	return 1
 }
 
 func failed(doing string, err error) answer {
@@ -113,9 +109,7 @@ func become(s *spec, out *os.File) answer {
 			return failed("granting files", err)
 		}
 	}
-	if err := p.limit(k); err != nil {
-		return failed("setting limits", err)
-	}
+	bounds := p.bounds(k)
 	if err := dropPrivileges(); err != nil {
 		return failed("dropping privileges", err)
 	}
@@ -145,6 +139,11 @@ func become(s *spec, out *os.File) answer {
 	// executing fail, a second answer follows.
 	if _, err := out.Write(append(raw, '\n')); err != nil {
 		return failed("writing the report", err)
+	}
+	for _, b := range bounds {
+		if err := narrow(b.what, b.most); err != nil {
+			return failed("setting limits", err)
+		}
 	}
 	return failed("executing "+s.Path, syscall.Exec(s.Path, s.Args, s.Env))
 }
@@ -180,27 +179,28 @@ func tasks(uid int) int {
 	return n
 }
 
-func (p *Profile) limit(k kernel) error {
-	set := func(what int, n uint64) error {
-		var now syscall.Rlimit
-		if err := syscall.Getrlimit(what, &now); err != nil {
-			return err
-		}
-		if now.Max < n { // a bound can only be narrowed
-			n = now.Max
-		}
-		return syscall.Setrlimit(what, &syscall.Rlimit{Cur: n, Max: n})
+// narrow sets a bound, which can only be made smaller.
+func narrow(what int, n uint64) error {
+	var now syscall.Rlimit
+	if err := syscall.Getrlimit(what, &now); err != nil {
+		return err
 	}
-	type bound struct {
-		what int
-		n    uint64
-	}
+	n = min(n, now.Max)
+	return syscall.Setrlimit(what, &syscall.Rlimit{Cur: n, Max: n})
+}
+
+// bound is a resource and how much of it there is to be.
+type bound struct {
+	what int
+	most uint64
+}
+
+// bounds lists what is to be set. They are set last: this program may need more
+// than the one it becomes.
+func (p *Profile) bounds(k kernel) []bound {
 	all := []bound{{unix.RLIMIT_CORE, 0}}
 	if n := p.Limits.Files; n > 0 {
 		all = append(all, bound{unix.RLIMIT_NOFILE, uint64(n)})
-	}
-	if n := p.Limits.Memory; n > 0 {
-		all = append(all, bound{unix.RLIMIT_DATA, uint64(n)})
 	}
 	if n := p.Limits.FileSize; n > 0 {
 		all = append(all, bound{unix.RLIMIT_FSIZE, uint64(n)})
@@ -208,12 +208,10 @@ func (p *Profile) limit(k kernel) error {
 	if n := p.Limits.Processes; n > 0 && !k.root {
 		all = append(all, bound{unix.RLIMIT_NPROC, uint64(n + tasks(os.Getuid()))})
 	}
-	for _, b := range all {
-		if err := set(b.what, b.n); err != nil {
-			return err
-		}
+	if n := p.Limits.Memory; n > 0 {
+		all = append(all, bound{unix.RLIMIT_DATA, uint64(n)})
 	}
-	return nil
+	return all
 }
 
 // dropPrivileges leaves no capability and no way to gain one. Without the rights

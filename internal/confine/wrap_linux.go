@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,6 +89,7 @@ func (s *Start) Started(err error) (Report, error) {
 	}
 	_ = s.in.Close() // wakes a writer whose reader has gone
 	wrote := <-sent
+	s.spec = nil // it holds the secret of the environment
 	switch {
 	case last.Lack != nil:
 		return last.Report, &MissingError{*last.Lack}
@@ -108,5 +108,14 @@ func reason(a answer) error {
 	if a.Errno == 0 {
 		return errors.New(a.Error)
 	}
-	return &fs.PathError{Op: "confined start", Path: a.Error, Err: syscall.Errno(a.Errno)}
+	return &startError{a.Error, syscall.Errno(a.Errno)}
 }
+
+// startError says in words what a system call's number was about.
+type startError struct {
+	words string
+	errno syscall.Errno
+}
+
+func (e *startError) Error() string { return e.words }
+func (e *startError) Unwrap() error { return e.errno }

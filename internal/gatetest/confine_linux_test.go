@@ -216,6 +216,32 @@ func TestUnfitConfinementStartsNothing(t *testing.T) {
 	}
 }
 
+// What a manifest names is demanded; with bestEffort it is wanted.
+func TestManifestDemands(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRig(t)
+	with := func(file, confine string) string {
+		return strings.Replace(stdioManifest("modern", filepath.Join(dir, file), "sanctioned"), childConfine(dir), "confine: "+confine, 1)
+	}
+	// Of the measures, a bound of processes is what a machine lacks most often:
+	// for root.
+	granted := fmt.Sprintf("write: [%q], limits: {memory: unlimited, processes: 100000}", dir)
+	r.apply(with("wanted", "{bestEffort: true, "+granted+"}"), "up")
+	lacking := lacks(t, r, confine.Processes)
+	r.apply(with("demanded", "{"+granted+"}"))
+	err := r.d.Proxy.Learn(t.Context(), "up")
+	if (err != nil) != lacking {
+		t.Errorf("a bound of processes is demanded, lacking: %t, and starting gives %v", lacking, err)
+	}
+	if _, serr := os.Stat(filepath.Join(dir, "demanded")); lacking == (serr == nil) {
+		t.Errorf("lacking: %t, and it ran: %v", lacking, serr)
+	}
+	if got := r.list(r.token("bot", "up"), "up"); lacking && !strings.Contains(got.body, "failed to start") && !strings.Contains(got.body, "demands a confinement") {
+		t.Errorf("the agent sees %s", got.body)
+	}
+}
+
 // The public servers as a newcomer would write them down: through node and
 // through npx, with nothing granted but what they are to work on.
 func TestPublicServersWorkConfined(t *testing.T) {
