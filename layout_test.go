@@ -29,6 +29,7 @@ var layers = map[string]int{
 	"credential": 2,
 	"inspect":    2,
 	"audit":      2,
+	"confine":    2,
 
 	"pdp":       3,
 	"discovery": 3,

@@ -96,6 +96,7 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 				it.Dangers = append(it.Dangers, fmt.Sprintf("sets %s=%s, which changes what the command runs", name, s.Env[name]))
 			}
 		}
+		it.Dangers = append(it.Dangers, confineDangers(s)...)
 	}
 	if h := next.Transport.HTTP; h != nil && strings.HasPrefix(h.URL, "http:") && !loopback(h.URL) {
 		it.Dangers = append(it.Dangers, "is reached without encryption: everything, its credential too, can be read on the way")

@@ -86,6 +86,10 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		e.list(2, "args", x.Args)
 		e.mapping(2, "env", x.Env)
 		e.text(2, "dir", x.Dir)
+		e.confine(2, x.Confine)
+		e.text(2, "process", string(x.Process))
+		e.duration(2, "startTimeout", x.StartTimeout)
+		e.duration(2, "idleTimeout", x.IdleTimeout)
 	}
 	if c := s.Credential; c != nil {
 		e.open(0, "credential")

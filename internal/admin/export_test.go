@@ -22,6 +22,14 @@ func nasty() []string {
 
 func pick(r *rand.Rand) string { n := nasty(); return n[r.IntN(len(n))] }
 
+// confinements are spellings of what a process is granted.
+var confinements = []string{
+	"", ", confine: off", ", confine: {}", ", process: session, startTimeout: 90s, idleTimeout: 5m", ", process: principal",
+	`, confine: {read: [/srv/a, "/srv/ü b"], exec: [/opt/x], write: [/var/y], bestEffort: true, sockets: true}`,
+	", confine: {network: none}", ", confine: {network: any}, process: server", ", confine: {network: {connect: [443, 53], listen: any}}", ", confine: {network: {listen: [8080]}}",
+	", confine: {limits: {processes: unlimited, files: 100, memory: 1536MiB, fileSize: 2TiB}}", ", confine: {limits: {memory: unlimited}}", ", confine: {limits: {}}",
+}
+
 // randomState applies random manifests and listings.
 func randomState(t *testing.T, r *rand.Rand) *office {
 	t.Helper()
@@ -45,7 +53,7 @@ func randomState(t *testing.T, r *rand.Rand) *office {
 		if r.IntN(2) == 0 {
 			fmt.Fprintf(&b, "transport: {http: {url: \"https://h/mcp?a=%%20b\", headers: {X-A: %s}, tls: {ca: %s, cert: /c, key: /k, serverName: h.example}, proxy: %s}}\ncredential: {ref: c, header: X-K, value: %s}\n", q(strings.ReplaceAll(trimmed(), "日本", "jp")), q("/"+trimmed()), []string{"none", "http://p:3128", "https://p"}[r.IntN(3)], q("k {secret} "+strings.Trim(pick(r), `"\`)))
 		} else {
-			fmt.Fprintf(&b, "transport: {stdio: {command: %s, args: [%s, %s], env: {A: %s}, dir: /srv}}\npinning: %s\n", q(trimmed()), q(pick(r)), q(pick(r)), q(pick(r)), []string{"enforce", "observe"}[r.IntN(2)])
+			fmt.Fprintf(&b, "transport: {stdio: {command: %s, args: [%s, %s], env: {A: %s}, dir: /srv%s}}\npinning: %s\n", q(trimmed()), q(pick(r)), q(pick(r)), q(pick(r)), confinements[r.IntN(len(confinements))], []string{"enforce", "observe"}[r.IntN(2)])
 		}
 	}
 	cedar := []string{

@@ -47,6 +47,9 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 		s.Transport.Stdio = t.stdio()
 	}
 	s.Credential = o.credential(s.Transport)
+	if x := s.Transport.Stdio; x != nil && x.Process == registry.ProcessServer && s.Credential != nil {
+		o.fail("credential", "must not be in a process that everybody shares (transport.stdio.process: server): remove one of the two")
+	}
 	m.server = s
 	m.baseline = o.baseline()
 	m.pins = o.pins(m.id)
@@ -167,12 +170,17 @@ func managedHeader(name string) bool {
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
 func (o object) stdio() *registry.Stdio {
-	s, ok := o.sub("stdio", "command", "args", "env", "dir")
+	s, ok := o.sub("stdio", "command", "args", "env", "dir", "confine", "process", "startTimeout", "idleTimeout")
 	if !ok {
 		return nil
 	}
 	s.required("command", "the program to start")
 	out := &registry.Stdio{Command: s.text("command"), Args: s.texts("args"), Env: s.mapping("env"), Dir: s.text("dir")}
+	out.Confine, out.Process = s.confine(), registry.Process(s.choice("process", string(registry.ProcessPrincipal), string(registry.ProcessSession), string(registry.ProcessServer)))
+	if out.Process == registry.ProcessPrincipal {
+		out.Process = "" // the default is kept as nothing
+	}
+	out.StartTimeout, out.IdleTimeout = s.duration("startTimeout", time.Second, time.Hour), s.duration("idleTimeout", time.Second, 7*24*time.Hour)
 	if strings.TrimSpace(out.Command) != out.Command {
 		s.fail("command", "must not start or end with a space; arguments go to args, one by one")
 	}

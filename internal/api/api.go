@@ -21,6 +21,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/rawjson"
+	"rutile/internal/registry"
 )
 
 // SchemaVersion is the version of every answer. It grows when a field goes or
@@ -57,7 +58,9 @@ type Deps struct {
 	// Learn lists what a server offers and returns when decisions know it.
 	Learn  func(ctx context.Context, server string) error
 	Status func(ctx context.Context) Status
-	Doctor func(ctx context.Context) []Check
+	// Process says how the processes of a server fare, nil if it has none.
+	Process func(s registry.Server) *Process
+	Doctor  func(ctx context.Context) []Check
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -71,7 +74,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Evidence == nil || d.Learn == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")

@@ -16,6 +16,7 @@ import (
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/registry"
 )
 
 const (
@@ -73,8 +74,9 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
-		Status: func(context.Context) api.Status { return api.Status{Version: "test"} },
-		Doctor: func(context.Context) []api.Check { return nil },
+		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
+		Process: func(registry.Server) *api.Process { return nil },
+		Doctor:  func(context.Context) []api.Check { return nil },
 	}
 	for _, f := range change {
 		f(&r.cfg, &r.deps)

@@ -147,7 +147,9 @@ func (a *API) findServer(id string) (Server, error) {
 	if !ok {
 		return Server{}, access.Errorf(access.CodeNotFound, "server %q is not registered: see rutile server list", id)
 	}
-	return viewServer(view, s), nil
+	out := viewServer(view, s)
+	out.Process = a.deps.Process(s)
+	return out, nil
 }
 
 func (a *API) server(c *call) (any, error) { return answerOf(a.findServer(c.PathValue("id"))) }

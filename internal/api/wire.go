@@ -10,6 +10,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/confine"
 	"rutile/internal/registry"
 )
 
@@ -58,6 +59,22 @@ type Server struct {
 	Callable bool           `json:"callable"`
 	Why      string         `json:"why,omitempty"`   // it is not
 	Tools    map[string]int `json:"tools,omitempty"` // definitions by state
+	// Process is how the processes of a stdio server fare. Lists leave it out.
+	Process *Process `json:"process,omitempty"`
+}
+
+// Process is how the processes of a server fare and what holds them.
+type Process struct {
+	State    string         `json:"state"` // idle, running or waiting (for the next try)
+	Running  int            `json:"running"`
+	Starts   int            `json:"starts"`             // since the gateway started or the entry changed
+	Failed   int            `json:"failed,omitempty"`   // starts in a row
+	Crashes  int            `json:"crashes,omitempty"`  // ends nobody wanted within a minute
+	LastExit string         `json:"lastExit,omitempty"` // why the last one ended by itself or did not start
+	LastAt   time.Time      `json:"lastAt,omitzero"`
+	NextTry  time.Time      `json:"nextTry,omitzero"`
+	Confined bool           `json:"confined"` // false: the manifest says confine: off
+	Holds    confine.Report `json:"holds"`    // measures in force, and those this machine lacks
 }
 
 // Tool is one definition of a server. List leaves out the definitions.

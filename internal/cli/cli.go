@@ -23,11 +23,15 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/api"
+	"rutile/internal/confine"
 	"rutile/internal/daemon"
 )
 
 // Main runs one command line and returns its exit status.
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) == 1 && args[0] == confine.Command {
+		return confine.Main() // becomes a server's process
+	}
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup asks to live on when the terminal closes
 		signals = append(signals, syscall.SIGHUP)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -79,10 +80,84 @@ func (a *app) printServer(s api.Server) error {
 		if s.Credential != nil {
 			credential = s.Credential.Ref
 		}
-		fields(w, "server", s.ID, "state", string(s.State), "because", s.StateWhy, "set by", s.StateBy, "not callable", s.Why, "owner", s.Owner,
+		pairs := []string{"server", s.ID, "state", string(s.State), "because", s.StateWhy, "set by", s.StateBy, "not callable", s.Why, "owner", s.Owner,
 			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning,
-			"speaks", s.Era, "tools", counts(s.Tools), "registered", when(s.Created), "changed", when(s.Changed))
+			"speaks", s.Era, "tools", counts(s.Tools), "registered", when(s.Created), "changed", when(s.Changed)}
+		fields(w, append(pairs, process(s)...)...)
 	})
+}
+
+// process shows how the processes of a stdio server fare, what they are granted
+// and what holds them.
+func process(s api.Server) []string {
+	p, x := s.Process, s.Transport.Stdio
+	if p == nil || x == nil {
+		return nil
+	}
+	scope := x.Process
+	if scope == "" {
+		scope = registry.ProcessPrincipal
+	}
+	state := fmt.Sprintf("%s: %d running, %d started; one for each %s", p.State, p.Running, p.Starts, scope)
+	if p.Failed > 0 {
+		state += fmt.Sprintf("; %d starts in a row failed", p.Failed)
+	}
+	if p.Crashes > 1 {
+		state += fmt.Sprintf("; ended by itself %d times within a minute", p.Crashes)
+	}
+	last := p.LastExit
+	if last != "" {
+		last = when(p.LastAt) + " " + last
+	}
+	pairs := []string{"process", state, "last exit", last, "next try", when(p.NextTry)}
+	if !p.Confined {
+		return append(pairs, "confined", "no: its manifest says confine: off")
+	}
+	var held, lacks []string
+	for _, m := range p.Holds.Held {
+		held = append(held, string(m))
+	}
+	for _, l := range p.Holds.Lacks {
+		lacks = append(lacks, fmt.Sprintf("%s (%s)", l.Measure, l.Why))
+	}
+	return append(pairs, "granted", granted(x.Confine), "confined", strings.Join(held, ", "), "cannot confine", strings.Join(lacks, "; "))
+}
+
+// granted shows what a manifest grants besides what every program needs.
+func granted(c *registry.Confine) string {
+	network := "connects anywhere, listens nowhere"
+	var out []string
+	if c != nil {
+		for _, g := range []struct {
+			verb  string
+			paths []string
+		}{{"reads", c.Read}, {"executes", c.Exec}, {"writes", c.Write}} {
+			if len(g.paths) > 0 {
+				out = append(out, g.verb+" "+command(g.paths))
+			}
+		}
+		if n := c.Network; n != nil {
+			network = "connects " + portWords(n.Connect) + ", listens " + portWords(n.Listen)
+		}
+		if c.Sockets {
+			network += ", unix sockets"
+		}
+	}
+	return strings.Join(append(out, network), "; ")
+}
+
+func portWords(p registry.Ports) string {
+	switch {
+	case p.Any:
+		return "anywhere"
+	case len(p.List) == 0:
+		return "nowhere"
+	}
+	words := make([]string, len(p.List))
+	for i, n := range p.List {
+		words[i] = strconv.Itoa(n)
+	}
+	return "on " + strings.Join(words, " ")
 }
 
 func (a *app) serverShow() *cobra.Command {

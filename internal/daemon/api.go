@@ -20,6 +20,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/api"
 	"rutile/internal/audit"
+	"rutile/internal/registry"
 )
 
 // TokenName is the file in the data directory that holds the operator token.
@@ -42,7 +43,7 @@ func (d *Daemon) api() (local, remote http.Handler, err error) {
 	a, err := api.New(api.Config{
 		Token: token, Hosts: hostsOf(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL), UID: os.Getuid(), Log: d.log, Stop: stopped,
 	}, api.Deps{
-		Admin: d.Admin, Evidence: evidence{d.Evidence, d.Config.Data}, Learn: d.Proxy.Learn, Doctor: d.doctor,
+		Admin: d.Admin, Evidence: evidence{d.Evidence, d.Config.Data}, Learn: d.Proxy.Learn, Process: d.process, Doctor: d.doctor,
 		Status: func(context.Context) api.Status { return d.status(started) },
 	})
 	if err != nil {
@@ -63,6 +64,25 @@ func (d *Daemon) status(started time.Time) api.Status {
 	return api.Status{
 		Version: d.version, Node: d.nodeID, PID: os.Getpid(), Started: started, Mode: mode, Agents: d.AgentsURL, Operators: d.OperatorsURL,
 		Data: d.Config.Data, Store: d.store.Dialect(), Generation: cur.View.Generation(), Evidence: d.Evidence.Size(),
+	}
+}
+
+// process says how the processes of a server fare, nil if it has none.
+func (d *Daemon) process(s registry.Server) *api.Process {
+	st, ok := d.Proxy.Processes(s)
+	if !ok {
+		return nil
+	}
+	state := "idle"
+	switch {
+	case !st.NextTry.IsZero():
+		state = "waiting"
+	case st.Running > 0:
+		state = "running"
+	}
+	return &api.Process{
+		State: state, Running: st.Running, Starts: st.Starts, Failed: st.Failed, Crashes: st.Crashes, LastExit: st.Last,
+		LastAt: st.LastAt.UTC(), NextTry: st.NextTry.UTC(), Confined: st.Confined, Holds: st.Holds,
 	}
 }
 

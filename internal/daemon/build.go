@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"path/filepath"
@@ -59,7 +60,10 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	mcp := opt.MCP
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
 	mcp.Extensions = append(mcp.Extensions, d.Config.MCP.Extensions...)
-	mcp.Homes = filepath.Join(d.Config.Data, "servers")
+	if mcp.Private, err = d.private(); err != nil {
+		return err
+	}
+	mcp.Homes = filepath.Join(mcp.Private[0], "servers")
 	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, d.vault, d.log)
 	if err != nil {
 		return err
@@ -105,6 +109,23 @@ func (d *Daemon) mode() admin.Mode {
 	default:
 		return admin.ModeBare
 	}
+}
+
+// private lists what no server's process may be granted: our data, with the
+// vault, the evidence and the socket in it, and the files of our configuration.
+func (d *Daemon) private() ([]string, error) {
+	var out []string
+	for _, name := range []string{d.Config.Data, d.Config.file, d.Config.TLS.Key} {
+		if name == "" {
+			continue
+		}
+		abs, err := filepath.Abs(name) // a process has another working directory
+		if err != nil {
+			return nil, fmt.Errorf("finding what is private: %w", err)
+		}
+		out = append(out, abs)
+	}
+	return out, nil
 }
 
 // egress lets upstreams live on loopback only behind a loopback listener, or

@@ -6,9 +6,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"rutile/internal/api"
+	"rutile/internal/confine"
+	"rutile/internal/mcpproxy"
 	"rutile/internal/registry"
 )
 
@@ -29,6 +33,9 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 		out = append(out, d.checkCertificate())
 	}
 	out = append(out, d.checkMode())
+	if slices.ContainsFunc(d.Admin.Current().View.Servers(), func(s registry.Server) bool { return s.Transport.Stdio != nil }) {
+		out = append(out, d.checkConfinement())
+	}
 	out = append(out, d.checkServers(ctx)...)
 	return append(out, d.checkAgents()...)
 }
@@ -129,6 +136,7 @@ func (d *Daemon) checkServers(ctx context.Context) []api.Check {
 		if s.Baseline[registry.KindTool].IsZero() {
 			out = append(out, api.Check{Name: name, Level: api.LevelWarning, Reason: "it has not listed its tools yet, so none can be called", Mend: "see the gateway's log for why; it is tried again by itself"})
 		}
+		out = append(out, d.checkProcess(name, s)...)
 		waiting := 0
 		for _, t := range view.Tools(s.ID) {
 			if t.State == registry.ToolPending || t.State == registry.ToolChanged {
@@ -140,6 +148,59 @@ func (d *Daemon) checkServers(ctx context.Context) []api.Check {
 		}
 	}
 	return append(out, good("servers", "%d registered, %d may be called", len(view.Servers()), callable))
+}
+
+// checkProcess looks at how the processes of a server fare and what holds them.
+func (d *Daemon) checkProcess(name string, s registry.Server) []api.Check {
+	st, ok := d.Proxy.Processes(s)
+	if !ok {
+		return nil
+	}
+	var out []api.Check
+	warn := func(reason, mend string) {
+		out = append(out, api.Check{Name: name, Level: api.LevelWarning, Reason: reason, Mend: mend})
+	}
+	switch {
+	case !st.NextTry.IsZero() && st.Failed > 0:
+		warn(fmt.Sprintf("its process failed to start %d times", st.Failed), "rutile server show "+s.ID)
+	case !st.NextTry.IsZero():
+		warn(fmt.Sprintf("its process ended by itself %d times within a minute", st.Crashes), "rutile server show "+s.ID)
+	}
+	if !st.Confined {
+		warn("its process is not confined, because its manifest says so", "remove confine: off from its manifest and grant what it needs")
+		return out
+	}
+	usual := d.usually().Holds.Lacks
+	lacks := slices.DeleteFunc(slices.Clone(st.Holds.Lacks), func(l confine.Lack) bool { return slices.Contains(usual, l) })
+	if len(lacks) > 0 {
+		warn("this machine cannot hold its process to its manifest: "+lackWords(lacks), "remove bestEffort from its manifest to have it refused instead")
+	}
+	return out
+}
+
+// usually says how a process is held that has nothing in its manifest.
+func (d *Daemon) usually() mcpproxy.ProcessState {
+	st, _ := d.Proxy.Processes(registry.Server{Transport: registry.Transport{Stdio: &registry.Stdio{}}})
+	return st
+}
+
+// checkConfinement looks at what this machine can take from processes.
+func (d *Daemon) checkConfinement() api.Check {
+	const name = "confinement"
+	h := d.usually().Holds
+	if len(h.Lacks) > 0 {
+		return api.Check{Name: name, Level: api.LevelWarning, Reason: "the processes of stdio servers are not wholly confined here: " + lackWords(h.Lacks),
+			Mend: "see docs/confinement.md; what a manifest names is demanded, and its server refused where it cannot be had"}
+	}
+	return good(name, "the processes of stdio servers are confined, Landlock is at version %d", h.ABI)
+}
+
+func lackWords(lacks []confine.Lack) string {
+	words := make([]string, len(lacks))
+	for i, l := range lacks {
+		words[i] = fmt.Sprintf("%s (%s)", l.Measure, l.Why)
+	}
+	return strings.Join(words, "; ")
 }
 
 func (d *Daemon) checkAgents() []api.Check {

@@ -348,7 +348,7 @@ func (s *stage) realServer(ctx context.Context) (string, error) {
 const filesManifest = `kind: Server
 id: files
 owner: demo-team
-transport: {stdio: {command: %q, args: ["-y", "@modelcontextprotocol/server-filesystem@2026.8.31", %q]}}
+transport: {stdio: {command: %[1]q, args: ["-y", "@modelcontextprotocol/server-filesystem@2026.8.31", %[2]q], confine: {bestEffort: true, read: [%[2]q]}}}
 state: sanctioned
 `
 

@@ -83,6 +83,9 @@ func (c *child) line(raw []byte) {
 	}
 	_ = json.Unmarshal(raw, &m)
 	c.note("got %s", raw)
+	if strings.Contains(c.part, "silent") {
+		return
+	}
 	id, stamp := string(m.ID), ""
 	if c.modern {
 		stamp = `"resultType":"complete","ttlMs":0,"cacheScope":"private",`

@@ -61,6 +61,11 @@ func overStdio(argv ...string) string {
 	return fmt.Sprintf("{stdio: {command: %q, args: %s}}", argv[0], args)
 }
 
+// granting adds what a process is granted, and more, to overStdio's.
+func granting(transport, confine, more string) string {
+	return strings.TrimSuffix(transport, "}}") + ", confine: " + confine + more + "}}"
+}
+
 // issuer issues a token per server and renews it before it ends.
 type issuer struct {
 	rig *rig
@@ -143,9 +148,9 @@ func TestRealClientsReachRealServers(t *testing.T) {
 	file := gatetest.TempFile(t, "note.txt", "the launch is on Thursday")
 	memory, env := npm.MemoryServer(dir + "/graph.jsonl")
 	rig := conformanceRig(t, map[string]string{
-		"files":  overStdio(npm.FilesystemServer(strings.TrimSuffix(file, "/note.txt"))...),
-		"demo":   overStdio(npm.EverythingServer()...),
-		"memory": strings.TrimSuffix(overStdio(memory...), "}}") + fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}}}", env["MEMORY_FILE_PATH"]),
+		"files":  granting(overStdio(npm.FilesystemServer(strings.TrimSuffix(file, "/note.txt"))...), fmt.Sprintf("{bestEffort: true, read: [%q, %q]}", npm.Dir, strings.TrimSuffix(file, "/note.txt")), ""),
+		"demo":   granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),
+		"memory": granting(overStdio(memory...), fmt.Sprintf("{bestEffort: true, read: [%q], write: [%q]}", npm.Dir, dir), fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}", env["MEMORY_FILE_PATH"])),
 	})
 	for _, c := range []struct {
 		server string

@@ -42,6 +42,8 @@ type Config struct {
 	Idle        time.Duration // an unused session or upstream conversation ends, default 30 min
 	Extensions  []string      // protocol extensions carried besides tasks, as "prefix/name"
 	Homes       string        // directory for the home directories of processes; "" makes a new one at each start
+	Private     []string      // files and directories no process may be granted, whatever its manifest says
+	StartTime   time.Duration // for a process to start and say what it speaks, default 60 s
 	Egress      Egress
 }
 
@@ -67,6 +69,7 @@ func (c Config) withDefaults() Config {
 	dur(&c.CallMax, 10*time.Minute)
 	dur(&c.ParkTime, 5*time.Minute)
 	dur(&c.Idle, 30*time.Minute)
+	dur(&c.StartTime, time.Minute)
 	return c
 }
 
@@ -222,7 +225,7 @@ func (p *Proxy) hold(who access.Principal) (release func(), ok bool) {
 
 // reap ends what has not been used for long.
 func (p *Proxy) reap() {
-	tick := time.NewTicker(min(p.cfg.Idle/4, 30*time.Second) + time.Millisecond)
+	tick := time.NewTicker(min(p.cfg.Idle/4, 5*time.Second) + time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {

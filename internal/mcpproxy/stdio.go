@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"rutile/internal/confine"
 	"rutile/internal/rawjson"
 )
 
@@ -23,6 +24,9 @@ type stdioConfig struct {
 	Args    []string
 	Env     map[string]string // added to an environment made from nothing
 	Dir     string            // default: the private directory that is also HOME
+	// Confine is what the process may have besides its private directory and
+	// what its command is made of. Nil confines nothing.
+	Confine *confine.Profile
 	// Secret returns a variable that is put into the environment at the start
 	// and kept nowhere else. ok is false if there is none; nil is the same.
 	Secret       func() (name, value string, ok bool)
@@ -64,6 +68,8 @@ var (
 type stdioProcess struct {
 	cfg      stdioConfig
 	home     string
+	start    *confine.Start // nil if it is not confined
+	report   confine.Report // what holds it, known when startStdio returns
 	messages chan []byte
 	quit     chan struct{} // closed when messages no longer matter
 	exited   chan struct{} // closed when the process is no more
@@ -134,10 +140,7 @@ func (p *stdioProcess) run(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(p.done)
-	err := cmd.Start()
-	for _, end := range []any{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
-		_ = end.(*os.File).Close() // the child's end, which it has or never will
-	}
+	err := p.begin(cmd)
 	if err != nil {
 		p.err = err
 		p.cleanUp()
@@ -147,12 +150,6 @@ func (p *stdioProcess) run(cmd *exec.Cmd, started chan<- error) {
 	}
 	// Only the start needs the environment, and it holds the secret.
 	cmd.Env, cmd.Args = nil, nil
-	p.mu.Lock()
-	p.cmd = cmd
-	if p.reason != nil {
-		stdioSignal(cmd.Process, stdioKill)
-	}
-	p.mu.Unlock()
 	var readers sync.WaitGroup
 	readers.Go(p.read)
 	readers.Go(p.readErrors)
@@ -172,6 +169,36 @@ func (p *stdioProcess) run(cmd *exec.Cmd, started chan<- error) {
 	readers.Wait()
 	p.cleanUp()
 	p.err = p.verdict(cmd.ProcessState.String())
+}
+
+// begin starts the process and returns when it is confined and executed, or is
+// no more.
+func (p *stdioProcess) begin(cmd *exec.Cmd) error {
+	err := cmd.Start()
+	for _, end := range []any{cmd.Stdin, cmd.Stdout, cmd.Stderr} {
+		_ = end.(*os.File).Close() // the child's end, which it has or never will
+	}
+	if err == nil {
+		p.mu.Lock()
+		p.cmd = cmd
+		if p.reason != nil {
+			stdioSignal(cmd.Process, stdioKill)
+		}
+		p.mu.Unlock()
+	}
+	if p.start == nil {
+		return err
+	}
+	p.report, err = p.start.Started(err)
+	if err == nil || cmd.Process == nil {
+		return err
+	}
+	p.mu.Lock()
+	stdioSignal(cmd.Process, stdioKill)
+	p.cmd = nil
+	p.mu.Unlock()
+	_ = cmd.Wait() // the reason is known
+	return err
 }
 
 func (p *stdioProcess) cleanUp() {

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// stdioSysProcAttr puts the process into a group of its own, which is signalled
-// as a whole.
-func stdioSysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// stdioSysProcAttr puts the process into a session of its own, without a
+// terminal and with a group that is signalled as a whole.
+func stdioSysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 // stdioAwait waits for the end of the process.
 func stdioAwait(cmd *exec.Cmd) {

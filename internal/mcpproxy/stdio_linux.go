@@ -8,10 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stdioSysProcAttr puts the process into a group of its own, which is signalled
-// as a whole, and has the kernel kill it if we die without doing so.
+// stdioSysProcAttr puts the process into a session of its own, without a
+// terminal and with a group that is signalled as a whole, and has the kernel kill
+// it if we die without doing so.
 func stdioSysProcAttr() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 // stdioAwait waits for the end of the process and leaves it a zombie, so that

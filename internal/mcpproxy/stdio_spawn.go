@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"rutile/internal/confine"
 )
 
 // command prepares the process and its three pipes.
@@ -38,7 +40,30 @@ func (p *stdioProcess) command() (*exec.Cmd, error) {
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
 	p.in, p.out.file, p.errs.file = inOurs, outOurs, errsOurs
+	if err := p.confine(cmd); err != nil { // last: it opens what only a start closes
+		return nil, errors.Join(err, in.Close(), inOurs.Close(), out.Close(), outOurs.Close(), errs.Close(), errsOurs.Close())
+	}
 	return cmd, nil
+}
+
+// confine makes cmd confine itself before it is what it is, if it is to be.
+func (p *stdioProcess) confine(cmd *exec.Cmd) (err error) {
+	if p.cfg.Confine == nil {
+		return nil
+	}
+	path, search := cmd.Path, ""
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(cmd.Dir, path)
+	}
+	for _, v := range cmd.Env {
+		if dirs, ok := strings.CutPrefix(v, "PATH="); ok {
+			search = dirs
+		}
+	}
+	profile := *p.cfg.Confine
+	profile.Grants = slices.Concat(confine.Base(), confine.Program(path, search), []confine.Grant{{Path: p.home, Access: confine.Own}}, profile.Grants)
+	p.start, err = confine.Wrap(cmd, profile)
+	return err
 }
 
 // environ makes the whole environment: nothing of ours but the search path is

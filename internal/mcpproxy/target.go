@@ -45,25 +45,16 @@ type target struct {
 	mu         sync.Mutex
 	known      *peer
 	modernOnly bool // it refused initialize
-	pool       map[poolKey]*pooled
+	pool       map[processKey]*pooled
 	closed     bool
-	failed     int // starts of a process that ended at once, for the backoff
-	retryAt    time.Time
-}
-
-// poolKey says whose stateless requests a conversation is for: those of one
-// principal whose client can be asked the same (carriedKinds), since a legacy
-// server is told once what it may ask.
-type poolKey struct {
-	who  access.Principal
-	caps string
+	life       supervisor // of its processes
 }
 
 // maxTold bounds the conversations of one principal with one server that differ
 // in what the server was told.
 const maxTold = 4
 
-// pooled is a conversation kept for one principal's stateless requests.
+// pooled is a conversation kept for the stateless requests of those who share it.
 type pooled struct {
 	link link
 	peer *peer
@@ -84,7 +75,7 @@ func (e *pooled) end() {
 var errEntryChanged = access.Errorf(access.CodeUnavailable, "the server's entry changed; try again")
 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
-	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[poolKey]*pooled{}}
+	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[processKey]*pooled{}}
 	if s.Transport.HTTP != nil {
 		rt, own, err := p.transportFor(s.Transport.HTTP)
 		if err != nil {
@@ -134,16 +125,20 @@ func (t *target) acquire(ctx context.Context, who access.Principal, caps string,
 			return httpModern{t.http}, pr, func(bool) {}, nil
 		}
 	}
-	key, e, err := t.pooled(ctx, poolKey{who, caps}, d)
+	key := t.key(who, d)
+	if !t.shared() {
+		key.caps = caps
+	}
+	key, e, err := t.pooled(ctx, key, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	return e.link, e.peer, func(bad bool) { t.release(key, e, bad) }, nil
 }
 
-// pooled returns the principal's conversation, opening it if there is none. Only
+// pooled returns the conversation of key, opening it if there is none. Only
 // opening waits for others that open one.
-func (t *target) pooled(ctx context.Context, key poolKey, d *gate.Dispatch) (poolKey, *pooled, error) {
+func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (processKey, *pooled, error) {
 	key = t.told(key)
 	if e := t.kept(key, d); e != nil {
 		return key, e, nil
@@ -159,14 +154,14 @@ func (t *target) pooled(ctx context.Context, key poolKey, d *gate.Dispatch) (poo
 	if err := t.room(key); err != nil {
 		return key, nil, err
 	}
-	l, pr, _, err := t.open(ctx, key.who, d, hello{caps: key.caps})
+	l, pr, _, err := t.open(ctx, key, d, hello{caps: key.caps})
 	if err != nil {
 		return key, nil, err
 	}
 	wctx, stop := context.WithCancel(context.Background())
 	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, stop: stop}
 	key = t.told(key)
-	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.who != (access.Principal{}) {
+	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.principal != (access.Principal{}) {
 		ready := make(chan struct{})
 		t.p.work.Go(func() { t.watch(wctx, h, ready) })
 		select { // what is asked there before it is open would be lost
@@ -186,7 +181,7 @@ func (t *target) pooled(ctx context.Context, key poolKey, d *gate.Dispatch) (poo
 }
 
 // told is the key without what a modern server is not told by a handshake.
-func (t *target) told(key poolKey) poolKey {
+func (t *target) told(key processKey) processKey {
 	if pr := t.current(); pr != nil && pr.modern {
 		key.caps = ""
 	}
@@ -195,22 +190,22 @@ func (t *target) told(key poolKey) poolKey {
 
 // room makes room for one more conversation: at the bound of a principal its
 // least recently used idle one ends.
-func (t *target) room(key poolKey) error {
+func (t *target) room(key processKey) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	own, oldest := 0, poolKey{}
+	own, oldest := 0, processKey{}
 	for k, e := range t.pool {
-		if k.who != key.who {
+		if k.principal != key.principal {
 			continue
 		}
 		own++
-		if o := t.pool[oldest]; e.busy == 0 && (o == nil || oldest.who != key.who || e.used.Before(o.used)) {
+		if o := t.pool[oldest]; e.busy == 0 && (o == nil || oldest.principal != key.principal || e.used.Before(o.used)) {
 			oldest = k
 		}
 	}
 	if own >= maxTold {
 		e := t.pool[oldest]
-		if e == nil || oldest.who != key.who || e.busy > 0 {
+		if e == nil || oldest.principal != key.principal || e.busy > 0 {
 			return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
 		}
 		delete(t.pool, oldest)
@@ -224,7 +219,7 @@ func (t *target) room(key poolKey) error {
 
 // kept returns the principal's open conversation. A process that ended while
 // nobody called is forgotten, and one that holds a credential that was replaced.
-func (t *target) kept(key poolKey, d *gate.Dispatch) *pooled {
+func (t *target) kept(key processKey, d *gate.Dispatch) *pooled {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.pool[key]
@@ -243,7 +238,7 @@ func (t *target) kept(key poolKey, d *gate.Dispatch) *pooled {
 	return e
 }
 
-func (t *target) release(key poolKey, e *pooled, bad bool) {
+func (t *target) release(key processKey, e *pooled, bad bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.busy--
@@ -288,7 +283,7 @@ func (t *target) peer(ctx context.Context, d *gate.Dispatch) (*peer, error) {
 	if !errors.Is(err, errLegacyPeer) {
 		return nil, err
 	}
-	l, pr, _, err := t.open(ctx, access.Principal{}, d, hello{})
+	l, pr, _, err := t.open(ctx, processKey{}, d, hello{})
 	if err != nil {
 		return nil, err
 	}
@@ -404,7 +399,7 @@ func (h hello) params() []byte {
 
 // open starts a conversation. The raw initialize result is nil if the upstream
 // turned out to be modern.
-func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
+func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
 	if t.http != nil {
 		l := &httpLegacy{t: t.http}
 		pr, rep, err := t.initialize(ctx, l, d, h)
@@ -421,20 +416,29 @@ func (t *target) open(ctx context.Context, who access.Principal, d *gate.Dispatc
 		}
 		return l, pr, rep, nil
 	}
-	return t.openStdio(ctx, who, d, h)
+	return t.openStdio(ctx, key, d, h)
 }
 
 // openLegacy opens a conversation of its own for a legacy client. A server that
 // speaks both eras is spoken to in the client's; the link is nil if it only
 // speaks the modern one.
 func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, error) {
+	if t.shared() {
+		// One process for everybody has one conversation, which is ours.
+		key, e, err := t.pooled(ctx, processKey{}, d)
+		if err != nil {
+			return nil, nil, err
+		}
+		t.release(key, e, false)
+		return nil, e.peer, nil
+	}
 	t.mu.Lock()
 	known, only := t.known, t.modernOnly
 	t.mu.Unlock()
 	if only && known != nil {
 		return nil, known, nil
 	}
-	l, pr, _, err := t.open(ctx, who, d, h)
+	l, pr, _, err := t.open(ctx, processKey{principal: who, session: d.Session}, d, h)
 	if err == nil && !pr.modern {
 		return l, pr, nil
 	}
@@ -489,8 +493,9 @@ func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, h hel
 func (t *target) reap(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.life.prune(now)
 	for key, e := range t.pool {
-		if e.busy == 0 && now.Sub(e.used) > t.p.cfg.Idle {
+		if e.busy == 0 && now.Sub(e.used) > t.idle() {
 			delete(t.pool, key)
 			t.p.work.Go(e.end)
 		}
@@ -502,7 +507,7 @@ func (t *target) close() {
 	t.mu.Lock()
 	t.closed = true
 	pool := t.pool
-	t.pool = map[poolKey]*pooled{}
+	t.pool = map[processKey]*pooled{}
 	t.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, f := range t.p.flights.where(func(f *flight) bool { return f.t == t }) {

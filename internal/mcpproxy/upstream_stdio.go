@@ -2,15 +2,11 @@ package mcpproxy
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rutile/internal/access"
@@ -28,8 +24,11 @@ type stdioLink struct {
 	server string
 	max    int
 	turn   chan struct{} // held by the call that may be asked something; nil if no client was declared to be asked
+	shared bool          // by principals: what belongs to no call is for nobody
 	d      *gate.Dispatch
 	ended  chan struct{} // closed once everything the process said is read
+
+	stopping atomic.Bool // it ends because we want it to
 
 	mu      sync.Mutex
 	pending map[string]*stdioCall // by raw id
@@ -68,14 +67,22 @@ type stdioReply struct {
 }
 
 // openStdio starts a process and finds out what it speaks (mcp.md 2.2).
-func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
-	if err := t.mayStart(); err != nil {
+func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
+	if err := t.life.mayStart(t.server.ID, key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := t.start(ctx, who, h.asks())
+	asked := ctx
+	ctx, cancel := context.WithTimeoutCause(ctx, t.startTime(), errStartTimeout)
+	defer cancel()
+	failed := func(err error) {
+		if asked.Err() == nil { // whoever gives up says nothing about the process
+			t.life.failed(err, time.Now())
+		}
+	}
+	l, err := t.start(ctx, key, h.asks())
 	if err != nil {
-		t.started(false)
-		return nil, nil, nil, &access.Error{Code: access.CodeUnavailable, Msg: fmt.Sprintf("the process of server %q cannot be started", t.server.ID), Err: err}
+		failed(err)
+		return nil, nil, nil, t.startError(err)
 	}
 	if !l.holds(d) { // replaced since d was leased
 		l.close(context.WithoutCancel(ctx))
@@ -84,10 +91,17 @@ func (t *target) openStdio(ctx context.Context, who access.Principal, d *gate.Di
 	pr, rep, err := t.handshake(ctx, l, d, h)
 	if err != nil {
 		l.close(context.WithoutCancel(ctx))
-		t.started(false)
+		if ended := l.proc.Err(); errors.Is(err, errProcessEnded) && ended != nil {
+			failed(ended)
+		} else {
+			failed(err)
+		}
+		if errors.Is(err, errStartTimeout) {
+			return nil, nil, nil, t.startError(errStartTimeout)
+		}
 		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
 	}
-	t.started(true)
+	t.life.started()
 	switch {
 	case pr.modern:
 		t.learned(pr)
@@ -112,7 +126,7 @@ func (t *target) handshake(ctx context.Context, l *stdioLink, d *gate.Dispatch, 
 		}
 	}
 	if known := t.current(); known == nil || known.modern {
-		pctx, cancel := context.WithTimeout(ctx, probeTime)
+		pctx, cancel := context.WithTimeout(ctx, min(probeTime, t.startTime()/2))
 		pr, err := t.discover(pctx, l, d)
 		cancel()
 		if err == nil {
@@ -135,29 +149,12 @@ func (t *target) isModernOnly() bool {
 	return t.modernOnly
 }
 
-// mayStart refuses while a process that failed to start is in its backoff.
-func (t *target) mayStart() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if wait := time.Until(t.retryAt); wait > 0 {
-		return access.Errorf(access.CodeUnavailable, "the process of server %q failed to start %d times; the next try is in %s", t.server.ID, t.failed, wait.Round(time.Second))
-	}
-	return nil
-}
-
-func (t *target) started(ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if ok {
-		t.failed, t.retryAt = 0, time.Time{}
-		return
-	}
-	t.failed++
-	t.retryAt = time.Now().Add(min(time.Second<<min(t.failed-1, 6), time.Minute))
-}
-
 // start runs the command of the manifest: the only place a process comes from.
-func (t *target) start(ctx context.Context, who access.Principal, asks bool) (*stdioLink, error) {
+func (t *target) start(ctx context.Context, key processKey, asks bool) (*stdioLink, error) {
+	s := t.server.Transport.Stdio
+	if t.shared() && t.server.Credential != nil {
+		return nil, errSharedCredential
+	}
 	// The process holds its credential as long as it lives, so the lease is its
 	// own and not the call's.
 	own, err := t.p.gate.System(ctx, t.server.ID)
@@ -168,52 +165,38 @@ func (t *target) start(ctx context.Context, who access.Principal, asks bool) (*s
 		own.Release()
 		return nil, errEntryChanged
 	}
-	s := t.server.Transport.Stdio
+	home, env := t.home(key)
 	cfg := stdioConfig{
-		Command: s.Command, Args: s.Args, Env: t.environment(who), Dir: s.Dir, MaxLine: t.p.cfg.MaxResult,
-		Log: t.p.log.With("server", t.server.ID), Scrub: own.Scrub,
+		Command: s.Command, Args: s.Args, Env: env, Dir: s.Dir, MaxLine: t.p.cfg.MaxResult, StartTimeout: t.startTime(),
+		Confine: profileOf(s, home, t.p.cfg.Private),
+		Log:     t.p.log.With("server", t.server.ID), Scrub: own.Scrub,
 	}
 	if own.Lease != nil {
 		cfg.Secret = own.Lease.Env
 	}
-	t.p.log.Info("starting a server's process", "server", t.server.ID, "command", s.Command)
+	t.p.log.Info("starting a server's process", "server", t.server.ID, "command", s.Command, "confined", cfg.Confine != nil)
 	proc, err := startStdio(ctx, cfg)
 	if err != nil {
 		own.Release()
 		return nil, err
 	}
-	l := &stdioLink{p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, d: own, pending: map[string]*stdioCall{}, ended: make(chan struct{})}
+	t.life.began(proc.report)
+	l := &stdioLink{
+		p: t.p, proc: proc, server: t.server.ID, max: t.p.cfg.MaxResult, shared: t.shared(), d: own,
+		pending: map[string]*stdioCall{}, ended: make(chan struct{}),
+	}
 	if asks {
 		l.turn = make(chan struct{}, 1)
 	}
+	begun := time.Now()
 	t.p.work.Go(func() {
 		defer own.Release()
-		defer close(l.ended)
 		l.read()
+		close(l.ended)
+		<-proc.Done()
+		t.ended(key, l, time.Since(begun))
 	})
 	return l, nil
-}
-
-// environment is the manifest's, with a home of the principal's own for this
-// server that survives restarts: a package runner keeps its cache there, and
-// no two principals share it.
-func (t *target) environment(who access.Principal) map[string]string {
-	env := t.server.Transport.Stdio.Env
-	if t.p.cfg.Homes == "" || env["HOME"] != "" {
-		return env
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", who.Agent, who.Issuer, who.Subject))
-	home := filepath.Join(t.p.cfg.Homes, t.server.ID, hex.EncodeToString(sum[:8]))
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		t.p.log.Warn("a server gets a temporary home", "server", t.server.ID, "error", err)
-		return env
-	}
-	env = maps.Clone(env)
-	if env == nil {
-		env = map[string]string{}
-	}
-	env["HOME"] = home
-	return env
 }
 
 // over reports whether the process has ended and everything it said is read.
@@ -237,6 +220,9 @@ func (l *stdioLink) holds(d *gate.Dispatch) bool {
 }
 
 func (l *stdioLink) close(ctx context.Context) {
+	if !l.over() { // else nobody wanted that
+		l.stopping.Store(true)
+	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	if err := l.proc.Close(ctx); err != nil {
@@ -356,7 +342,7 @@ func (l *stdioLink) message(line []byte, v rawjson.Value) {
 	method, _ := v.Get("method").Str()
 	var owner *stdioCall
 	l.mu.Lock()
-	if len(l.pending) == 1 {
+	if len(l.pending) == 1 && !l.shared {
 		for _, c := range l.pending {
 			owner = c
 		}

@@ -114,6 +114,12 @@ type Stdio struct {
 	Args    []string          `json:"args,omitempty"`
 	Env     map[string]string `json:"env,omitempty"` // not secret; the rest of the environment is built from nothing
 	Dir     string            `json:"dir,omitempty"`
+	Confine *Confine          `json:"confine,omitempty"` // nil is the default profile
+	Process Process           `json:"process,omitempty"`
+	// StartTimeout bounds the start and the handshake, IdleTimeout the time
+	// without a call. 0 is the gateway's default.
+	StartTimeout time.Duration `json:"startTimeout,omitempty"`
+	IdleTimeout  time.Duration `json:"idleTimeout,omitempty"`
 }
 
 // CredentialRef says which sealed secret is injected, where and in which form.
