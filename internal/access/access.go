@@ -85,6 +85,7 @@ type Request struct {
 	// reads them neither matches nor errors (access.md 2.4).
 	Unknown bool
 	RPC     string // raw bytes of the JSON-RPC id, for traces only
+	Session string // of the transport, where there is one; for traces only
 	Client  netip.AddrPort
 	Trace   Trace
 	BytesIn int

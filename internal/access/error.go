@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code classifies an error whose message the caller should read. Each edge has
@@ -53,6 +54,22 @@ func (e *Error) Error() string { return e.Msg }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Reasons is err with every cause below it, which Errors keep out of their text.
+// It is for the log only.
+func Reasons(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	var e *Error
+	if errors.As(err, &e) && e.Err != nil {
+		if below := Reasons(e.Err); !strings.Contains(text, below) {
+			text += ": " + below
+		}
+	}
+	return text
+}
 
 // CodeOf returns the code of the first Error in err's chain, CodeInternal if
 // there is none, "" if err is nil.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -96,7 +95,7 @@ func problemOf(err error) (p Problem, internal bool) {
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p, internal := problemOf(err)
 	if internal || errors.Unwrap(err) != nil && p.Status >= http.StatusInternalServerError {
-		a.cfg.Log.Error("a request of the administration API did not succeed", "ref", p.Ref, "method", r.Method, "path", r.URL.Path, "error", reasons(err))
+		a.cfg.Log.Error("a request of the administration API did not succeed", "ref", p.Ref, "method", r.Method, "path", r.URL.Path, "error", access.Reasons(err))
 	}
 	b, merr := Marshal(p)
 	if merr != nil {
@@ -106,16 +105,6 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="rutile operators"`)
 	}
 	write(w, p.Status, "application/problem+json", b)
-}
-
-// reasons is err with its cause, which an access.Error keeps out of its text.
-func reasons(err error) string {
-	text := err.Error()
-	var e *access.Error
-	if errors.As(err, &e) && e.Err != nil && !strings.Contains(text, e.Err.Error()) {
-		text += ": " + e.Err.Error()
-	}
-	return text
 }
 
 // errorOf turns the answer of a refused request back into the error it was.

@@ -25,6 +25,7 @@ type indexer struct {
 	asked   chan struct{} // cap 1: somebody waits for the index
 	reindex chan chan error
 	quit    chan struct{}
+	cut     chan struct{} // closed when quit took too long
 	done    chan struct{}
 
 	mu      sync.Mutex
@@ -37,7 +38,7 @@ type indexer struct {
 func newIndexer(l *Log) *indexer {
 	return &indexer{
 		l: l, deriver: newDeriver(l), wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), reindex: make(chan chan error),
-		quit: make(chan struct{}), done: make(chan struct{}),
+		quit: make(chan struct{}), cut: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -60,6 +61,13 @@ func (x *indexer) run() {
 	defer close(x.done)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	go func() {
+		select {
+		case <-x.cut:
+			cancel()
+		case <-x.done:
+		}
+	}()
 	next, known := uint64(0), false
 	for {
 		err := x.catchUp(ctx, &next, &known)
@@ -209,13 +217,15 @@ func (x *indexer) dropped() uint64 {
 	return x.drops
 }
 
-func (x *indexer) stop(ctx context.Context) error {
+// stop lets the index catch up until ctx ends. What is missing then is derived
+// at the next start: a store that does not answer must not hold up the stop.
+func (x *indexer) stop(ctx context.Context) {
 	close(x.quit)
 	select {
 	case <-x.done:
-		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("indexing evidence: %w", ctx.Err())
+		close(x.cut)
+		<-x.done
 	}
 }
 

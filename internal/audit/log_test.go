@@ -386,6 +386,36 @@ func TestIndexCatchesUp(t *testing.T) {
 	}
 }
 
+// silent is an index whose database does not answer any more.
+type silent struct{ *memory }
+
+func (silent) PutRows(ctx context.Context, _ string, _ []audit.Row, _ uint64) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A database that does not answer does not hold up the stop, and the evidence is
+// whole; the next start completes the index.
+func TestStopDoesNotWaitForASilentIndex(t *testing.T) {
+	cfg, m := config(t.TempDir()), newMemory()
+	l, err := audit.Open(t.Context(), cfg, m, newSealer(), silent{m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(t, l, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := l.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	verifyOK(t, cfg.Dir, audit.VerifyOptions{Complete: true})
+	l = start(t, cfg, m)
+	stop(t, l)
+	if len(m.all()) < 4 || uint64(len(m.all())) != l.Size() {
+		t.Errorf("%d of %d leaves indexed", len(m.all()), l.Size())
+	}
+}
+
 func TestFollowYieldsEveryLeafOnce(t *testing.T) {
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.SealEvery = 3 * time.Millisecond

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the help about the configuration
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,12 @@ func (a *app) up() *cobra.Command {
 	var play, once, offline bool
 	var listen daemon.Listen
 	c := a.command("up", "Run the gateway", "rutile up", nil, func(ctx context.Context, _ []string) error {
+		if !play && (once || offline) {
+			return access.Errorf(access.CodeUsage, "--once and --offline belong to --demo")
+		}
+		if play {
+			return a.demo(ctx, listen, once, offline)
+		}
 		cfg, err := a.loadConfig()
 		if err != nil {
 			return err
@@ -33,21 +40,8 @@ func (a *app) up() *cobra.Command {
 		if listen.Operators != "" {
 			cfg.Listen.Operators = listen.Operators
 		}
-		switch {
-		case a.quiet:
-			cfg.Log.Level = "error"
-		case a.verbose:
-			cfg.Log.Level = "debug"
-		}
-		if !play && (once || offline) {
-			return access.Errorf(access.CodeUsage, "--once and --offline belong to --demo")
-		}
-		if play {
-			err := demo.Run(ctx, demo.Config{Daemon: cfg, Version: a.version, Once: once, Offline: offline, Out: a.out, Log: a.err})
-			if err != nil && ctx.Err() != nil {
-				return context.Canceled // ended before the script did
-			}
-			return err
+		if l := a.logLevel(); l != "" {
+			cfg.Log.Level = l
 		}
 		return a.serve(ctx, cfg)
 	})
@@ -69,6 +63,32 @@ observes: calls pass and are recorded with what enforcing would have decided.
 	f.StringVar(&listen.Agents, "listen-agents", "", "`address` agents use, instead of listen.agents")
 	f.StringVar(&listen.Operators, "listen-operators", "", "`address` operators use, instead of listen.operators")
 	return c
+}
+
+// demo plays the demonstration, on data of its own.
+func (a *app) demo(ctx context.Context, listen daemon.Listen, once, offline bool) error {
+	if a.config != "" || a.data != "" {
+		a.say("the demonstration has a configuration and data of its own; --config and --data are not used")
+	}
+	err := demo.Run(ctx, demo.Config{
+		Listen: listen, Log: daemon.Log{Level: a.logLevel()}, Version: a.version, Program: shellWord(os.Args[0]),
+		Once: once, Offline: offline, Out: a.out, Errors: a.err,
+	})
+	if err != nil && ctx.Err() != nil {
+		return context.Canceled // ended before the script did
+	}
+	return err
+}
+
+// logLevel is what -q and -v ask for, "" for neither.
+func (a *app) logLevel() string {
+	switch {
+	case a.quiet:
+		return "error"
+	case a.verbose:
+		return "debug"
+	}
+	return ""
 }
 
 func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {

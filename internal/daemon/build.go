@@ -44,17 +44,24 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Config.URLs.Operators != "" {
 		d.OperatorsURL = d.Config.URLs.Operators
 	}
-	states := &states{}
+	states := &d.states
 	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL, Insecure: d.Config.Insecure}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
 		return err
 	}
+	states.renewed(time.Now())
 	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
 		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: d.vault, Authority: tokens{d.authority, d.AgentsURL}, Now: time.Now,
 	}); err != nil {
 		return err
 	}
 	states.admin.Store(d.Admin)
-	if d.gate, err = gate.New(states, d.Evidence, d.vault, d.telemetry, time.Now); err != nil {
+	if d.store.Dialect() != "sqlite" { // else nobody else changes what is stored
+		states.lease = viewLease
+		if opt.ViewLease > 0 {
+			states.lease = opt.ViewLease
+		}
+	}
+	if d.gate, err = gate.New(states, d.recorder, d.vault, d.telemetry, time.Now); err != nil {
 		return err
 	}
 	mcp := opt.MCP
@@ -140,10 +147,16 @@ func (d *Daemon) egress() mcpproxy.Egress {
 	return e
 }
 
+// viewLease is how long decisions are made on a view that cannot be compared
+// with the store. Other nodes may have suspended an agent meanwhile.
+const viewLease = 10 * time.Second
+
 // states gives the gate the state admin holds, as the decision point reads it.
 type states struct {
 	admin atomic.Pointer[admin.Admin]
 	last  atomic.Pointer[converted]
+	lease time.Duration             // how long a view may go without being compared; 0: for ever
+	fresh atomic.Pointer[time.Time] // when it was compared last
 }
 
 type converted struct {
@@ -151,9 +164,22 @@ type converted struct {
 	state *pdp.State
 }
 
-// State returns the state of one generation.
+// renewed says that the view was the store's at this time.
+func (s *states) renewed(at time.Time) { s.fresh.Store(&at) }
+
+// expired reports whether the view is too old to decide on. It goes by the
+// monotonic clock, so that setting the wall clock changes nothing.
+func (s *states) expired() bool {
+	return s.lease > 0 && time.Since(*s.fresh.Load()) > s.lease
+}
+
+// State returns the state of one generation. One that has expired holds no
+// policies and so permits nothing.
 func (s *states) State() *pdp.State {
 	cur := s.admin.Load().Current()
+	if s.expired() {
+		return &pdp.State{View: cur.View}
+	}
 	if c := s.last.Load(); c != nil && c.from == cur {
 		return c.state
 	}
@@ -167,7 +193,7 @@ type agents struct{ *states }
 
 // AgentKeys returns the agent's public keys, or why it may not authenticate.
 func (a agents) AgentKeys(id string) ([]json.RawMessage, error) {
-	ag, ok := a.State().View.Agent(id)
+	ag, ok := a.admin.Load().Current().View.Agent(id)
 	if !ok {
 		return nil, access.Errorf(access.CodeNotFound, "agent %q is not registered; apply a manifest for it", id)
 	}
@@ -175,7 +201,7 @@ func (a agents) AgentKeys(id string) ([]json.RawMessage, error) {
 }
 
 // Generation changes whenever what AgentKeys says may have changed.
-func (a agents) Generation() uint64 { return a.State().View.Generation() }
+func (a agents) Generation() uint64 { return a.admin.Load().Current().View.Generation() }
 
 // resources tells which resource identifiers exist (RFC 8707).
 type resources struct {
@@ -189,7 +215,7 @@ func (r resources) Known(uri string) bool {
 	if !ok {
 		return false
 	}
-	s, ok := r.State().View.Server(id)
+	s, ok := r.admin.Load().Current().View.Server(id)
 	return ok && s.State != registry.ServerBlocked && s.State != registry.ServerRetired
 }
 

@@ -32,6 +32,10 @@ import (
 // StopTimeout bounds how long calls in flight may run on after a stop.
 const StopTimeout = 10 * time.Second
 
+// closeTimeout bounds how long each part may take to close after that. It cuts
+// nothing short that evidence needs.
+const closeTimeout = 5 * time.Second
+
 // Daemon is a running gateway. Its parts are exported for the assembly above it
 // (the command line, the demonstration, tests), which must not change them.
 type Daemon struct {
@@ -49,6 +53,8 @@ type Daemon struct {
 	vault     *credential.Vault
 	authority *identity.Authority
 	telemetry *telemetry
+	recorder  *recorder
+	states    states
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer
@@ -74,6 +80,9 @@ type Options struct {
 	// MCP holds the proxy's bounds; the daemon sets its addresses. The zero value
 	// is the defaults, and tests shorten what would make them wait.
 	MCP mcpproxy.Config
+	// ViewLease is how long a node that shares a database decides on what it last
+	// read; 0 is the default, and tests shorten it.
+	ViewLease time.Duration
 }
 
 // New builds a daemon, opens its listeners and serves. Close must be called.
@@ -98,7 +107,10 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	if err := d.build(ctx, opt); err != nil {
 		return nil, err
 	}
-	d.work.Go(func() { d.background(run) })
+	d.work.Go(func() { d.relearn(run) })
+	if d.states.lease > 0 {
+		d.work.Go(func() { d.refresh(run) })
+	}
 	close(d.ready)
 	return d, nil
 }
@@ -116,11 +128,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	if d.store, err = store.Open(ctx, store.Config{DSN: d.Config.Store, Dir: d.Config.Data, Log: d.log}); err != nil {
 		return err
 	}
-	d.closing("store", func(context.Context) error { return d.store.Close() })
+	d.closing("store", d.closeStore)
 	if d.vault, err = credential.New(ctx, credential.Config{Tenant: tenant, Dir: d.Config.Data}, d.store); err != nil {
 		return err
 	}
-	if d.telemetry, err = newTelemetry(ctx, d.Config.Telemetry, d.version); err != nil {
+	if d.telemetry, err = newTelemetry(ctx, d.Config.Telemetry, d.version, d.log); err != nil {
 		return err
 	}
 	d.closing("telemetry", d.telemetry.close)
@@ -137,34 +149,68 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("evidence", d.Evidence.Close)
+	d.recorder = &recorder{log: d.Evidence, t: d.telemetry}
 	return nil
 }
 
 // tenant is the only tenant of this version.
 const tenant = "default"
 
-// background keeps the state fresh: what servers list, what other nodes
-// committed.
-func (d *Daemon) background(ctx context.Context) {
-	d.learnAll(ctx)
-	refresh, relearn := time.NewTicker(time.Second), time.NewTicker(10*time.Minute)
-	defer refresh.Stop()
-	defer relearn.Stop()
+// relearn looks at what servers list, now and again.
+func (d *Daemon) relearn(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Minute)
+	defer tick.Stop()
+	for {
+		d.learnAll(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// refresh keeps up with what other nodes commit. While it cannot, the view's
+// lease runs out and nothing is permitted. It waits for nothing else: a server
+// that is slow to list must not let the lease run out.
+func (d *Daemon) refresh(ctx context.Context) {
+	every := min(time.Second, d.states.lease/4)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-refresh.C:
-			if d.store.Dialect() == "sqlite" {
-				continue // one daemon per file
-			}
-			if err := errors.Join(d.Admin.Refresh(ctx), d.vault.Reload(ctx)); err != nil && ctx.Err() == nil {
-				d.log.Error("reading what other nodes changed", "error", err)
-			}
-		case <-relearn.C:
-			d.learnAll(ctx)
+		case <-tick.C:
 		}
+		from := time.Now()
+		bound, cancel := context.WithTimeout(ctx, d.states.lease/2)
+		err := d.catchUp(bound)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			d.states.renewed(from)
+			if failing {
+				d.log.Info("reading what other nodes change again")
+			}
+		case !failing:
+			d.log.Error("what other nodes change cannot be read; nothing is permitted until it can", "error", err, "after", d.states.lease)
+		}
+		failing = err != nil
 	}
+}
+
+// catchUp takes over what other nodes committed. Where there is nothing it does
+// not wait for a change this node is at.
+func (d *Daemon) catchUp(ctx context.Context) error {
+	gen, err := d.store.Generation(ctx)
+	if err == nil && gen != d.Admin.Current().View.Generation() {
+		err = d.Admin.Refresh(ctx)
+	}
+	return errors.Join(err, d.vault.Reload(ctx))
 }
 
 // learnAll looks at every server that may be called.
@@ -223,11 +269,27 @@ func (d *Daemon) close(ctx context.Context) error {
 		cancel()
 	}
 	for i := len(d.closers) - 1; i >= 0; i-- {
-		if err := d.closers[i].close(ctx); err != nil {
+		bound, cancel := context.WithTimeout(ctx, closeTimeout)
+		if err := d.closers[i].close(bound); err != nil {
 			errs = append(errs, fmt.Errorf("closing the %s: %w", d.closers[i].what, err))
 		}
+		cancel()
 	}
 	return errors.Join(errs...)
+}
+
+// closeStore closes the database; one that does not answer is left to end with
+// the process.
+func (d *Daemon) closeStore(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- d.store.Close() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		d.log.Warn("the database does not answer; its connections are dropped")
+		return nil
+	}
 }
 
 func newLogger(cfg Log, w io.Writer) *slog.Logger {

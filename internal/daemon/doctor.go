@@ -75,7 +75,9 @@ func (d *Daemon) checkStore(ctx context.Context) api.Check {
 }
 
 func (d *Daemon) checkEvidence() api.Check {
-	if err := d.Evidence.Healthy(); err != nil {
+	if err := d.Evidence.Healthy(); err == nil && d.recorder.healthy() != nil {
+		return api.Check{Name: "evidence", Level: api.LevelBroken, Reason: "the last record could not be kept, so its call was refused", Mend: "see the gateway's log; it goes on by itself when there is room and the database takes what is written"}
+	} else if err != nil {
 		d.log.Warn("doctor: the evidence log is dead", "error", err)
 		return api.Check{Name: "evidence", Level: api.LevelBroken, Reason: "nothing can be recorded any more, so every call is refused", Mend: "mend the disk, then start the gateway again"}
 	}

@@ -3,8 +3,12 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
+
+	"rutile/internal/access"
 )
 
 // operators builds the operators' handlers: the API over the unix socket and
@@ -32,13 +36,17 @@ func (d *Daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 	writeStatus(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether calls can be served: the store answers and evidence can
-// be kept. It names the part that is not ready, not why.
+// minFree is the space below which no evidence can be expected to be kept.
+const minFree = 1 << 20 // bytes
+
+// readyz says whether calls can be served: the store answers, what is decided on
+// is not too old, and evidence can be kept. It names the part that is not ready,
+// not why.
 func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	parts := map[string]string{"status": "ok", "store": "ok", "evidence": "ok"}
 	status := http.StatusOK
 	fail := func(part string, err error) {
-		d.log.Warn("not ready", "part", part, "error", err)
+		d.log.Warn("not ready", "part", part, "error", access.Reasons(err))
 		parts[part], parts["status"] = "failing", "unavailable"
 		status = http.StatusServiceUnavailable
 	}
@@ -52,8 +60,13 @@ func (d *Daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := d.store.Ping(ctx); err != nil {
 		fail("store", err)
 	}
-	if err := d.Evidence.Healthy(); err != nil {
+	if d.states.expired() {
+		fail("store", errors.New("the view of the registry is older than its lease"))
+	}
+	if err := d.recorder.healthy(); err != nil {
 		fail("evidence", err)
+	} else if free, err := freeSpace(d.Config.Data); err == nil && free < minFree {
+		fail("evidence", fmt.Errorf("%d bytes are left in %s", free, d.Config.Data))
 	}
 	writeStatus(w, status, parts)
 }
@@ -72,10 +85,12 @@ func (d *Daemon) metrics() {
 		return float64(size)
 	})
 	d.telemetry.gauge("rutile_evidence_healthy", "1 while evidence can be kept.", func() float64 {
-		if d.Evidence.Healthy() != nil {
+		if d.recorder.healthy() != nil {
 			return 0
 		}
 		return 1
 	})
+	d.telemetry.gauge("rutile_evidence_queue", "Records that wait to be written.", func() float64 { return float64(d.Evidence.Queued()) })
+	d.telemetry.gauge("rutile_evidence_open_intents", "Calls whose outcome is not recorded.", func() float64 { return float64(d.recorder.open.Load()) })
 	d.telemetry.gauge("rutile_mcp_sessions", "Open legacy MCP sessions.", func() float64 { return float64(d.Proxy.Sessions()) })
 }

@@ -2,10 +2,15 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,12 +30,14 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/gate"
+	"rutile/internal/registry"
 )
 
 // telemetry measures requests with the names of the MCP semantic conventions
 // (evidence.md 11) and, where a receiver is configured, traces them. Argument
 // and result content is never recorded.
 type telemetry struct {
+	log      *slog.Logger
 	registry *prometheus.Registry
 	meters   *sdkmetric.MeterProvider
 	traces   *sdktrace.TracerProvider // nil without a receiver
@@ -39,6 +46,7 @@ type telemetry struct {
 	server   metric.Float64Histogram
 	client   metric.Float64Histogram
 	decision metric.Float64Histogram
+	commit   metric.Float64Histogram
 	outcomes metric.Int64Counter
 	sets     sync.Map // setKey → metric.MeasurementOption
 	count    int
@@ -48,8 +56,8 @@ type telemetry struct {
 // durationBounds are the conventions' bucket bounds in seconds.
 var durationBounds = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300}
 
-func newTelemetry(ctx context.Context, cfg Telemetry, version string) (*telemetry, error) {
-	t := &telemetry{registry: prometheus.NewRegistry()}
+func newTelemetry(ctx context.Context, cfg Telemetry, version string, log *slog.Logger) (*telemetry, error) {
+	t := &telemetry{registry: prometheus.NewRegistry(), log: log}
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	exporter, err := otelprom.New(otelprom.WithRegisterer(t.registry), otelprom.WithoutScopeInfo())
 	if err != nil {
@@ -68,6 +76,7 @@ func newTelemetry(ctx context.Context, cfg Telemetry, version string) (*telemetr
 	t.server = histogram("mcp.server.operation.duration", "Duration of requests agents made.", durationBounds)
 	t.client = histogram("mcp.client.operation.duration", "Duration of requests sent to upstream servers.", durationBounds)
 	t.decision = histogram("rutile.decision.duration", "Duration of decisions.", []float64{1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2})
+	t.commit = histogram("rutile.evidence.commit.duration", "Time until a record was durable.", []float64{1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 1e-1, 1})
 	if err != nil {
 		return nil, fmt.Errorf("building the metrics: %w", err)
 	}
@@ -81,7 +90,7 @@ func newTelemetry(ctx context.Context, cfg Telemetry, version string) (*telemetr
 	if err != nil {
 		return nil, fmt.Errorf("building the trace exporter: %w", err)
 	}
-	t.traces = sdktrace.NewTracerProvider(sdktrace.WithBatcher(exp), sdktrace.WithResource(res))
+	t.traces = sdktrace.NewTracerProvider(sdktrace.WithBatcher(&sender{SpanExporter: exp, log: log}), sdktrace.WithResource(res))
 	t.tracer = t.traces.Tracer("rutile")
 	return t, nil
 }
@@ -95,18 +104,47 @@ func (t *telemetry) handler() http.Handler {
 	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{})
 }
 
+// close sends what is left. A receiver that does not answer loses the last spans
+// and does not hold up the stop.
 func (t *telemetry) close(ctx context.Context) error {
 	if t.traces != nil {
+		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+		defer cancel()
 		if err := t.traces.Shutdown(ctx); err != nil {
-			return fmt.Errorf("flushing traces: %w", err)
+			t.log.Warn("the last spans were not sent", "error", err)
 		}
 	}
 	return t.meters.Shutdown(ctx)
 }
 
+// flushTimeout bounds how long the last spans may take to be sent.
+const flushTimeout = 2 * time.Second
+
+// sender sends spans, and says once when they cannot be sent and once when they
+// can again. The batch they were in is dropped: traces are no evidence.
+type sender struct {
+	sdktrace.SpanExporter
+	log  *slog.Logger
+	down atomic.Bool
+}
+
+// ExportSpans never returns an error: the library would write it to standard
+// error in a form of its own.
+func (s *sender) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	err := s.SpanExporter.ExportSpans(ctx, spans)
+	switch down := err != nil; {
+	case down == s.down.Swap(down):
+	case down:
+		s.log.Warn("spans cannot be sent and are dropped until the receiver of telemetry.otlp answers", "error", err)
+	default:
+		s.log.Info("spans are sent again")
+	}
+	return nil
+}
+
 // setKey is what distinguishes one series from another. Names an agent made up
 // are not in it: a tool is named only once it was permitted.
-type setKey struct{ method, version, target, outcome, failure string }
+type setKey struct{ method, version, server, target, outcome, failure string }
 
 // maxSeries bounds the series of one daemon.
 const maxSeries = 10_000
@@ -118,7 +156,7 @@ func (t *telemetry) set(k setKey, kind access.Kind) metric.MeasurementOption {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.count >= maxSeries {
-		k.target = ""
+		k.server, k.target = "", ""
 		if o, ok := t.sets.Load(k); ok {
 			return o.(metric.MeasurementOption)
 		}
@@ -130,6 +168,7 @@ func (t *telemetry) set(k setKey, kind access.Kind) metric.MeasurementOption {
 		}
 	}
 	add("mcp.protocol.version", k.version)
+	add("rutile.server", k.server)
 	add("rutile.decision", k.outcome)
 	add("error.type", k.failure)
 	switch kind {
@@ -152,7 +191,8 @@ func (t *telemetry) Start(ctx context.Context, r *access.Request) context.Contex
 	}
 	carrier := propagation.MapCarrier{"traceparent": r.Trace.Parent, "tracestate": r.Trace.State}
 	ctx = propagation.TraceContext{}.Extract(ctx, carrier)
-	ctx, _ = t.tracer.Start(ctx, spanName(r), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(r.At), trace.WithAttributes(spanAttributes(r)...))
+	ctx, _ = t.tracer.Start(ctx, spanName(r), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(r.At), trace.WithAttributes(spanAttributes(r)...),
+		trace.WithAttributes(attribute.String("network.transport", "tcp"), attribute.String("network.protocol.name", "http")))
 	if r.Client.IsValid() {
 		trace.SpanFromContext(ctx).SetAttributes(attribute.String("client.address", r.Client.Addr().String()), attribute.Int("client.port", int(r.Client.Port())))
 	}
@@ -160,17 +200,34 @@ func (t *telemetry) Start(ctx context.Context, r *access.Request) context.Contex
 }
 
 // Forward begins the client span.
-func (t *telemetry) Forward(ctx context.Context, r *access.Request) context.Context {
+func (t *telemetry) Forward(ctx context.Context, r *access.Request, server *registry.Server) context.Context {
 	if t.tracer == nil {
 		return ctx
 	}
-	ctx, _ = t.tracer.Start(ctx, spanName(r), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(append(spanAttributes(r), attribute.String("server.address", r.Server))...))
+	ctx, _ = t.tracer.Start(ctx, spanName(r), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(append(spanAttributes(r), reachedAt(server)...)...))
 	return ctx
+}
+
+// reachedAt says where the server is.
+func reachedAt(s *registry.Server) []attribute.KeyValue {
+	if s.Transport.HTTP == nil {
+		return []attribute.KeyValue{attribute.String("network.transport", "pipe")}
+	}
+	kv := []attribute.KeyValue{attribute.String("network.transport", "tcp"), attribute.String("network.protocol.name", "http")}
+	u, err := url.Parse(s.Transport.HTTP.URL)
+	if err != nil {
+		return kv
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		port = map[string]int{"http": 80, "https": 443}[u.Scheme]
+	}
+	return append(kv, attribute.String("server.address", u.Hostname()), attribute.Int("server.port", port))
 }
 
 // Forwarded ends the client span and records its duration.
 func (t *telemetry) Forwarded(ctx context.Context, r *access.Request, status audit.Status, took time.Duration) {
-	k := setKey{method: r.Method, version: r.Version, target: metricTarget(r)}
+	k := setKey{method: r.Method, version: r.Version, server: r.Server, target: metricTarget(r)}
 	if status != audit.StatusOK {
 		k.failure = string(status)
 	}
@@ -184,7 +241,7 @@ func (t *telemetry) Forwarded(ctx context.Context, r *access.Request, status aud
 func (t *telemetry) End(ctx context.Context, r *access.Request, d *access.Decision, status audit.Status, err error) {
 	k := setKey{method: r.Method, version: r.Version, outcome: d.Outcome.String()}
 	if d.Allowed() {
-		k.target = metricTarget(r)
+		k.server, k.target = r.Server, metricTarget(r)
 	}
 	switch {
 	case err != nil:
@@ -194,7 +251,9 @@ func (t *telemetry) End(ctx context.Context, r *access.Request, d *access.Decisi
 	}
 	o := t.set(k, r.Kind)
 	t.server.Record(ctx, time.Since(r.At).Seconds(), o)
-	t.decision.Record(ctx, d.Duration.Seconds())
+	if d.Duration > 0 { // else nothing was decided
+		t.decision.Record(ctx, d.Duration.Seconds())
+	}
 	t.outcomes.Add(ctx, 1, t.set(setKey{method: r.Method, outcome: k.outcome}, ""))
 	if t.tracer == nil {
 		return
@@ -222,33 +281,47 @@ func endSpan(span trace.Span, failure string, ok bool) {
 // may hold personal data, so they are never a label.
 func metricTarget(r *access.Request) string {
 	if r.Kind == access.KindTool || r.Kind == access.KindPrompt {
-		return r.Server + "/" + r.Target
+		return r.Target
 	}
 	return ""
 }
 
 func spanName(r *access.Request) string {
 	if t := metricTarget(r); t != "" {
-		return r.Method + " " + r.Target
+		return r.Method + " " + t
 	}
 	return r.Method
 }
 
 func spanAttributes(r *access.Request) []attribute.KeyValue {
-	kv := []attribute.KeyValue{
-		attribute.String("mcp.method.name", r.Method), attribute.String("mcp.protocol.version", r.Version),
-		attribute.String("network.transport", "tcp"), attribute.String("network.protocol.name", "http"),
+	kv := []attribute.KeyValue{attribute.String("mcp.method.name", r.Method), attribute.String("rutile.server", r.Server)}
+	add := func(name, v string) {
+		if v != "" {
+			kv = append(kv, attribute.String(name, v))
+		}
 	}
-	if r.RPC != "" {
-		kv = append(kv, attribute.String("jsonrpc.request.id", r.RPC))
-	}
+	add("mcp.protocol.version", r.Version)
+	add("mcp.session.id", r.Session)
+	add("jsonrpc.request.id", idText(r.RPC))
 	switch r.Kind {
 	case access.KindTool:
-		kv = append(kv, attribute.String("gen_ai.tool.name", r.Target), attribute.String("gen_ai.operation.name", "execute_tool"))
+		add("gen_ai.tool.name", r.Target)
+		add("gen_ai.operation.name", "execute_tool")
 	case access.KindPrompt:
-		kv = append(kv, attribute.String("gen_ai.prompt.name", r.Target))
+		add("gen_ai.prompt.name", r.Target)
+	case access.KindResource:
+		add("mcp.resource.uri", r.Target)
 	}
 	return kv
+}
+
+// idText is a JSON-RPC id as text: the conventions have strings without quotes.
+func idText(raw string) string {
+	var s string
+	if json.Unmarshal([]byte(raw), &s) == nil {
+		return s
+	}
+	return raw
 }
 
 var _ gate.Meter = (*telemetry)(nil)

@@ -28,12 +28,14 @@ import (
 
 // Config says how to run the demonstration.
 type Config struct {
-	Daemon  daemon.Config // listeners and logging; the data directory is replaced
+	Listen  daemon.Listen // default: the usual ports, or free ones where those are in use
+	Log     daemon.Log
 	Version string
-	Once    bool // end after the script
-	Offline bool // leave out the real server, which npx may have to download
+	Program string // how the person called it, for hints
+	Once    bool   // end after the script
+	Offline bool   // leave out the real server, which npx may have to download
 	Out     io.Writer
-	Log     io.Writer
+	Errors  io.Writer // where logs go
 }
 
 // secret is the upstream credential of the demonstration. It is no secret; the
@@ -76,7 +78,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Once {
 		return nil
 	}
-	s.say("\nThe gateway keeps running; look around with another terminal, end it with Ctrl-C:\n  rutile --data %s audit tail\n  rutile --data %s tool diff notes read_note\n", s.data(), s.data())
+	s.say("\nThe gateway keeps running; look around with another terminal, end it with Ctrl-C:\n  %s --data %s audit tail\n  %s --data %s tool diff notes read_note\n", s.cfg.Program, s.data(), s.cfg.Program, s.data())
 	return s.d.Wait(ctx)
 }
 
@@ -110,16 +112,21 @@ func (s *stage) start(ctx context.Context) (stop func() error, err error) {
 		closers = append(closers, h.Close)
 		urls[srv.name] = "http://" + ln.Addr().String() + "/mcp"
 	}
-	cfg := s.cfg.Daemon
-	cfg.Data, cfg.Mode, cfg.Store = s.data(), "enforce", "sqlite"
+	// Nothing of a configuration of the machine's: it may name other stores,
+	// addresses and receivers, which have nothing to do with this.
+	cfg := daemon.Config{Data: s.data(), Mode: "enforce", Listen: s.cfg.Listen, Log: s.cfg.Log}
 	if cfg.Log.Level == "" {
 		cfg.Log.Level = "error"
 	}
-	if s.d, err = startDaemon(ctx, cfg, daemon.Options{Version: s.cfg.Version, Log: s.cfg.Log}); err != nil {
+	if s.d, err = startDaemon(ctx, cfg, daemon.Options{Version: s.cfg.Version, Log: s.cfg.Errors}); err != nil {
 		return stop, err
 	}
 	closers = append(closers, func() error { return s.d.Close(context.WithoutCancel(ctx)) })
-	s.say("Rutile %s: demonstration data in %s; nothing leaves this machine.\n", s.cfg.Version, s.dir)
+	leaves := "nothing leaves this machine"
+	if s.npx() != "" {
+		leaves += "; npx fetches one public server if it is not here yet (--offline leaves it out)"
+	}
+	s.say("Rutile %s: demonstration data in %s; %s.\n", s.cfg.Version, s.dir, leaves)
 	s.say("ready agents=%s operators=%s\n\n", s.d.AgentsURL, s.d.OperatorsURL)
 	if s.agent, err = newAgent("demo-agent", s.d.AgentsURL); err != nil {
 		return stop, err
@@ -214,6 +221,11 @@ func (s *stage) play(ctx context.Context) error {
 	} {
 		s.step++
 		said, err := step.run(ctx)
+		var out leftOut
+		if errors.As(err, &out) {
+			s.say("- %d  %-34s %v\n", s.step, step.name, out)
+			continue
+		}
 		if err != nil {
 			s.say("✗ %d  %-34s %v\n", s.step, step.name, err)
 			return fmt.Errorf("the demonstration's step %d, %s: %w", s.step, step.name, err)
@@ -223,6 +235,11 @@ func (s *stage) play(ctx context.Context) error {
 	s.say("\n%d steps in %.1f s.\n", s.step, time.Since(started).Seconds())
 	return nil
 }
+
+// leftOut says why a step that needs something of the machine was not played.
+type leftOut string
+
+func (l leftOut) Error() string { return "left out: " + string(l) }
 
 func (s *stage) governed(ctx context.Context) (string, error) {
 	list, err := s.agent.list(ctx, "notes")
@@ -307,11 +324,23 @@ func (s *stage) rugPull(ctx context.Context) (string, error) {
 	return "notes/read_note changed its description → " + a.Text, nil
 }
 
+// npx is the program that starts the real server, "" if it is not to be started.
+func (s *stage) npx() string {
+	path, err := exec.LookPath("npx")
+	if err != nil || s.cfg.Offline {
+		return ""
+	}
+	return path
+}
+
 // realServer governs the official filesystem server where Node is present.
 func (s *stage) realServer(ctx context.Context) (string, error) {
-	npx, err := exec.LookPath("npx")
-	if s.cfg.Offline || err != nil {
-		return "left out: needs Node (npx) to start @modelcontextprotocol/server-filesystem", nil
+	npx := s.npx()
+	switch {
+	case s.cfg.Offline:
+		return "", leftOut("--offline")
+	case npx == "":
+		return "", leftOut("it needs Node (npx) to start @modelcontextprotocol/server-filesystem")
 	}
 	docs := filepath.Join(s.dir, "docs")
 	if err := os.MkdirAll(docs, 0o700); err != nil {
@@ -326,7 +355,10 @@ func (s *stage) realServer(ctx context.Context) (string, error) {
 	lctx, cancel := context.WithTimeout(ctx, 45*time.Second)
 	defer cancel()
 	if err := s.d.Proxy.Learn(lctx, "files"); err != nil {
-		return fmt.Sprintf("left out: @modelcontextprotocol/server-filesystem did not start (%v)", err), nil
+		if ctx.Err() != nil {
+			return "", err
+		}
+		return "", leftOut(fmt.Sprintf("@modelcontextprotocol/server-filesystem did not start (%v)", err))
 	}
 	read, err := s.agent.call(ctx, "files", "read_text_file", map[string]any{"path": filepath.Join(docs, "hello.txt")})
 	if err != nil {

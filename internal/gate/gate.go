@@ -45,8 +45,8 @@ type States interface{ State() *pdp.State }
 type Meter interface {
 	// Start begins the observation of a request.
 	Start(ctx context.Context, r *access.Request) context.Context
-	// Forward begins the observation of what is sent upstream.
-	Forward(ctx context.Context, r *access.Request) context.Context
+	// Forward begins the observation of what is sent to server.
+	Forward(ctx context.Context, r *access.Request, server *registry.Server) context.Context
 	// Forwarded ends what Forward began.
 	Forwarded(ctx context.Context, r *access.Request, status audit.Status, took time.Duration)
 	// End ends what Start began. status is "" where nothing was dispatched.
@@ -157,7 +157,7 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	}
 	d.intent = ref
 	start := g.now()
-	fctx := g.meter.Forward(ctx, r)
+	fctx := g.meter.Forward(ctx, r, &d.Server)
 	resp, ferr := fwd(fctx, d)
 	resp.Body = d.Scrub(resp.Body)
 	took := g.now().Sub(start)

@@ -272,11 +272,7 @@ func (u *upstream) onCall(f func(w http.ResponseWriter, r *http.Request, id json
 	u.answer = f
 }
 
-// governed is a rig with agent "bot" allowed everything on server "up".
-func governed(t *testing.T, u *upstream, change ...func(*daemon.Config)) (*rig, string) {
-	t.Helper()
-	r := newRig(t, change...)
-	r.apply(`
+const governs = `
 kind: Agent
 id: bot
 owner: team
@@ -287,9 +283,15 @@ tools: ["up/*"]
 kind: Server
 id: up
 owner: team
-transport: {http: {url: "`+u.URL+`/mcp"}}
+transport: {http: {url: "UP"}}
 state: sanctioned
-`, "up")
+`
+
+// governed is a rig with agent "bot" allowed everything on server "up".
+func governed(t *testing.T, u *upstream, change ...func(*daemon.Config)) (*rig, string) {
+	t.Helper()
+	r := newRig(t, change...)
+	r.apply(strings.ReplaceAll(governs, "UP", u.URL+"/mcp"), "up")
 	return r, r.token("bot", "up")
 }
 

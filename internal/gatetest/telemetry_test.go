@@ -3,13 +3,19 @@ package gatetest_test
 import (
 	"context"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -59,6 +65,10 @@ func (r *receiver) find(name string, kind tracev1.Span_SpanKind) *tracev1.Span {
 func attributes(s *tracev1.Span) map[string]string {
 	m := map[string]string{}
 	for _, a := range s.Attributes {
+		if n, ok := a.Value.Value.(*commonv1.AnyValue_IntValue); ok {
+			m[a.Key] = strconv.FormatInt(n.IntValue, 10)
+			continue
+		}
 		m[a.Key] = a.Value.GetStringValue()
 	}
 	return m
@@ -71,7 +81,7 @@ func TestSpansFollowTheConventions(t *testing.T) {
 	u := newUpstream(t)
 	r, token := governed(t, u, func(c *daemon.Config) { c.Telemetry.OTLP = rec.URL })
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-	body := `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"text":"canary-argument"},` +
+	body := `{"jsonrpc":"2.0","id":"seven","method":"tools/call","params":{"name":"echo","arguments":{"text":"canary-argument"},` +
 		strings.Replace(meta, `{"io`, `{"traceparent":"00-`+trace+`-`+parent+`-01","io`, 1) + `}}`
 	if got := post(t, r.url("up"), modernHeaders(token, "tools/call", "echo"), body); got.msg.code() != 0 {
 		t.Fatal(got.body)
@@ -92,10 +102,26 @@ func TestSpansFollowTheConventions(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"mcp.method.name": "tools/call", "gen_ai.tool.name": "echo", "gen_ai.operation.name": "execute_tool",
-		"mcp.protocol.version": "2026-07-28", "jsonrpc.request.id": "7", "rutile.decision": "permit", "client.address": "127.0.0.1",
+		"mcp.protocol.version": "2026-07-28", "jsonrpc.request.id": "seven", "rutile.decision": "permit", "client.address": "127.0.0.1",
+		"network.transport": "tcp", "network.protocol.name": "http", "rutile.server": "up", "rutile.policy.ids": "",
 	} {
-		if got := attributes(server)[key]; got != want {
+		if got, ok := attributes(server)[key]; got != want || !ok {
 			t.Errorf("attribute %s is %q, want %q", key, got, want)
+		}
+	}
+	if leaf, err := strconv.ParseUint(attributes(server)["rutile.evidence.leaf"], 10, 64); err != nil || leaf == 0 || leaf >= r.d.Evidence.Size() {
+		t.Errorf("the server span is about leaf %d, %v", leaf, err)
+	}
+	address, err := url.Parse(u.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"mcp.method.name": "tools/call", "gen_ai.tool.name": "echo", "network.transport": "tcp",
+		"server.address": address.Hostname(), "server.port": address.Port(),
+	} {
+		if got := attributes(client)[key]; got != want {
+			t.Errorf("attribute %s of the client span is %q, want %q", key, got, want)
 		}
 	}
 	denied := rec.find("tools/call absent", tracev1.Span_SPAN_KIND_SERVER)
@@ -111,6 +137,46 @@ func TestSpansFollowTheConventions(t *testing.T) {
 	}
 }
 
+// TestDeadReceiverCostsOnlySpans: a receiver that refuses or never answers holds
+// up neither calls nor the stop, and is said once, in the log's own form.
+func TestDeadReceiverCostsOnlySpans(t *testing.T) {
+	var elsewhere lockedBuffer // what libraries write by themselves
+	log.SetOutput(&elsewhere)
+	defer log.SetOutput(os.Stderr)
+	never := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-never }))
+	defer silent.Close()
+	defer close(never)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	for name, tt := range map[string]struct{ url, says string }{
+		"refused": {gone.URL, "level=WARN msg=\"spans cannot be sent"},
+		"silent":  {silent.URL, "level=WARN msg=\"the last spans were not sent\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUpstream(t)
+			r, token := governed(t, u, func(c *daemon.Config) { c.Telemetry.OTLP = tt.url })
+			if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
+				t.Errorf("answered %s", got.body)
+			}
+			http.DefaultClient.CloseIdleConnections()
+			began := time.Now()
+			if err := r.d.Close(context.Background()); err != nil {
+				t.Errorf("the stop: %v", err)
+			}
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("the stop took %v", took)
+			}
+			if n := strings.Count(r.logs.String(), tt.says); n != 1 {
+				t.Errorf("the log says it %d times:\n%s", n, r.logs.String())
+			}
+		})
+	}
+	if s := elsewhere.String(); s != "" {
+		t.Errorf("written past the log: %s", s)
+	}
+}
+
 func hexOf(b []byte) string {
 	const digits = "0123456789abcdef"
 	var s strings.Builder
@@ -121,6 +187,21 @@ func hexOf(b []byte) string {
 	return s.String()
 }
 
+// operators asks the operators' listener.
+func (r *rig) operators(path string) (int, string) {
+	r.t.Helper()
+	resp, err := http.Get(r.d.OperatorsURL + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
 // TestMetricsAndHealth: the operators' listener answers probes and publishes
 // the conventions' histograms; names an agent made up are not in them.
 func TestMetricsAndHealth(t *testing.T) {
@@ -128,27 +209,16 @@ func TestMetricsAndHealth(t *testing.T) {
 	r, token := governed(t, u)
 	r.call(token, "up", "echo", `{}`)
 	r.call(token, "up", "made-up-by-the-agent", `{}`)
-	get := func(path string) (int, string) {
-		resp, err := http.Get(r.d.OperatorsURL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(b)
-	}
 	for path, want := range map[string]string{"/healthz": `"status":"ok"`, "/readyz": `"evidence":"ok"`} {
-		if status, body := get(path); status != 200 || !strings.Contains(body, want) {
+		if status, body := r.operators(path); status != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s answered %d %s", path, status, body)
 		}
 	}
-	_, metrics := get("/metrics")
+	_, metrics := r.operators("/metrics")
 	for _, want := range []string{
-		`mcp_server_operation_duration_seconds_bucket{`, `gen_ai_tool_name="up/echo"`, `mcp_client_operation_duration_seconds_count`,
+		`mcp_server_operation_duration_seconds_bucket{`, `gen_ai_tool_name="echo"`, `rutile_server="up"`, `mcp_client_operation_duration_seconds_count`,
 		`rutile_decisions_total{`, `rutile_evidence_size`, `rutile_mcp_sessions`,
+		`rutile_decision_duration_seconds_count`, `rutile_evidence_commit_duration_seconds_count`, `rutile_evidence_queue 0`, `rutile_evidence_open_intents 0`, `rutile_evidence_healthy 1`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics lack %s", want)

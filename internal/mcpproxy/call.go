@@ -382,7 +382,7 @@ func (c *call) failure(err error) *rpcError {
 		c.in.p.log.Error("serving a call", "decision", c.req.ID, "server", c.req.Server, "error", err)
 		return &rpcError{status: http.StatusOK, code: codeInternal, msg: "internal error (ref " + c.req.ID + ")"}
 	}
-	c.in.p.log.Warn("a call did not complete", "decision", c.req.ID, "server", c.req.Server, "code", string(ae.Code), "error", err, "cause", ae.Err)
+	c.in.p.log.Warn("a call did not complete", "decision", c.req.ID, "server", c.req.Server, "code", string(ae.Code), "error", access.Reasons(err))
 	return rpcFailure(ae, c.req.ID)
 }
 

@@ -113,7 +113,7 @@ func (p *Proxy) startLearning(server string) *learning {
 		}()
 		l.err = p.learn(ctx, server)
 		if l.err != nil {
-			p.log.Warn("a server's tools could not be listed", "server", server, "error", l.err)
+			p.log.Warn("a server's tools could not be listed", "server", server, "error", access.Reasons(l.err))
 		}
 		close(l.done)
 	})

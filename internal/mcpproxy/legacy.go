@@ -121,6 +121,7 @@ func (in *inbound) sessionRequest(s *session, ans *answer) {
 		return
 	}
 	c := &call{in: in, ans: ans, sess: s, req: in.request(s.version)}
+	c.req.Session = s.id
 	switch {
 	case m.name == "initialize":
 		ans.fail(badRequest(codeInvalidRequest, "the session is initialized already"))

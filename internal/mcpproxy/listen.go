@@ -105,7 +105,7 @@ func (in *inbound) authenticate(server string) bool {
 		}
 		r.Client, _ = netAddr(in.r.RemoteAddr)
 		if gerr := in.p.gate.Refuse(in.r.Context(), r, b.Msg); gerr != nil {
-			in.p.log.Error("recording a refused token", "error", gerr)
+			in.p.log.Error("recording a refused token", "error", access.Reasons(gerr))
 			err = gerr
 		}
 	}
@@ -114,7 +114,7 @@ func (in *inbound) authenticate(server string) bool {
 		in.w.Header().Set("WWW-Authenticate", challenge)
 	}
 	if status >= 500 {
-		in.p.log.Error("verifying a token", "error", err)
+		in.p.log.Error("verifying a token", "error", access.Reasons(err))
 	}
 	http.Error(in.w, http.StatusText(status)+": "+publicText(err), status)
 	return false
