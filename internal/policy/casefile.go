@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -100,6 +101,9 @@ type testThen struct {
 	Listed  *bool    `yaml:"listed"`
 }
 
+// unknownField is how the YAML library says that a key is not known.
+var unknownField = regexp.MustCompile(`^field (.*) not found in type `)
+
 // readTests reads the cases of a file.
 func readTests(f TestFile) ([]prepared, Problems) {
 	var out []prepared
@@ -117,6 +121,9 @@ func readTests(f TestFile) ([]prepared, Problems) {
 		}
 		if one != nil || errors.As(err, &one) {
 			line, col, msg = one.Mark.Line, one.Mark.Column, one.Message
+		}
+		if m := unknownField.FindStringSubmatch(msg); m != nil {
+			msg = fmt.Sprintf("unknown key %q", m[1])
 		}
 		bad(line, col, msg)
 	}

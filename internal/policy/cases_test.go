@@ -147,8 +147,8 @@ func TestBrokenTestFilesAreErrors(t *testing.T) {
 	}{
 		"not YAML":          {"\t:", "", 1},
 		"other kind":        {"kind: Policy\n", `kind is "Policy"`, 1},
-		"unknown member":    {"kind: PolicyTest\ncase: []\n", "case", 2},
-		"unknown in a case": {head + "  - name: x\n    whne: {}\n", "whne", 5},
+		"unknown member":    {"kind: PolicyTest\ncase: []\n", `unknown key "case"`, 2},
+		"unknown in a case": {head + "  - name: x\n    whne: {}\n", `unknown key "whne"`, 5},
 		"wrong type":        {head + "  - name: [x]\n", "", 4},
 		"no name":           {head + "  - when: {server: s}\n    then: {outcome: deny}\n", "no name", 4},
 		"no agent":          {"kind: PolicyTest\ncases:\n  - name: x\n    when: {server: s}\n    then: {outcome: deny}\n", "given.agent.id", 3},
