@@ -86,13 +86,13 @@ type testGrant struct {
 }
 
 type testWhen struct {
-	Server    string `yaml:"server"`
-	Tool      string `yaml:"tool"`
-	Prompt    string `yaml:"prompt"`
-	Resource  string `yaml:"resource"`
-	Ask       string `yaml:"ask"`
-	Method    string `yaml:"method"` // for a list: default tools/list
-	Arguments any    `yaml:"arguments"`
+	Server    string    `yaml:"server"`
+	Tool      string    `yaml:"tool"`
+	Prompt    string    `yaml:"prompt"`
+	Resource  string    `yaml:"resource"`
+	Ask       string    `yaml:"ask"`
+	Method    string    `yaml:"method"` // for a list: default tools/list
+	Arguments yaml.Node `yaml:"arguments"`
 }
 
 type testThen struct {
