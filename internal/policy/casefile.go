@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -85,13 +86,13 @@ type testGrant struct {
 }
 
 type testWhen struct {
-	Server    string `yaml:"server"`
-	Tool      string `yaml:"tool"`
-	Prompt    string `yaml:"prompt"`
-	Resource  string `yaml:"resource"`
-	Ask       string `yaml:"ask"`
-	Method    string `yaml:"method"` // for a list: default tools/list
-	Arguments any    `yaml:"arguments"`
+	Server    string    `yaml:"server"`
+	Tool      string    `yaml:"tool"`
+	Prompt    string    `yaml:"prompt"`
+	Resource  string    `yaml:"resource"`
+	Ask       string    `yaml:"ask"`
+	Method    string    `yaml:"method"` // for a list: default tools/list
+	Arguments yaml.Node `yaml:"arguments"`
 }
 
 type testThen struct {
@@ -99,6 +100,9 @@ type testThen struct {
 	By      []string `yaml:"by"`
 	Listed  *bool    `yaml:"listed"`
 }
+
+// unknownField is how the YAML library says that a key is not known.
+var unknownField = regexp.MustCompile(`^field (.*) not found in type `)
 
 // readTests reads the cases of a file.
 func readTests(f TestFile) ([]prepared, Problems) {
@@ -117,6 +121,9 @@ func readTests(f TestFile) ([]prepared, Problems) {
 		}
 		if one != nil || errors.As(err, &one) {
 			line, col, msg = one.Mark.Line, one.Mark.Column, one.Message
+		}
+		if m := unknownField.FindStringSubmatch(msg); m != nil {
+			msg = fmt.Sprintf("unknown key %q", m[1])
 		}
 		bad(line, col, msg)
 	}

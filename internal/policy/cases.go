@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -247,12 +246,12 @@ func (p *prepared) query() (*Query, error) {
 	if g := p.Given.Grant; g != nil {
 		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound}
 	}
-	if w.Arguments == nil {
+	if w.Arguments.IsZero() {
 		return q, nil
 	}
-	raw, err := json.Marshal(w.Arguments)
+	raw, err := jsonOf(&w.Arguments)
 	if err != nil {
-		return nil, errors.New("when.arguments cannot be written as JSON: every key must be a string")
+		return nil, err
 	}
 	if q.Arguments, err = rawjson.Parse(raw, rawjson.Limits{}); err != nil {
 		return nil, fmt.Errorf("reading when.arguments: %w", err)

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +140,39 @@ cases:
 	}
 }
 
+// A case is about the arguments as a call would hold them, digit for digit.
+func TestCaseArgumentsAreWhatACallHolds(t *testing.T) {
+	for arguments, want := range map[string]string{
+		`{v: 2026-01-01}`:                   `context.input.v == "2026-01-01"`,
+		`{v: 2026-01-01T10:00:00Z}`:         `context.input.v == "2026-01-01T10:00:00Z"`,
+		`{v: "1"}`:                          `context.input.v == "1"`,
+		`{v: 1.10}`:                         `context.input.v == decimal("1.1")`,
+		`{v: 922337203685477.5807}`:         `context.input.v == decimal("922337203685477.5807")`,
+		`{v: 9223372036854775807}`:          `context.input.v == 9223372036854775807`,
+		`{1: a, true: b}`:                   `context.input["1"] == "a" && context.input["true"] == "b"`,
+		`{v: ~, w: [yes, false, null, {}]}`: `!(context.input has v) && context.input.w == ["yes", false, {}]`,
+		`{v: &x {k: 1}, w: *x}`:             `context.input.v == context.input.w`,
+		`{v: "a\tb\u0001\U0001F600"}`:       `context.input.v like "a*b*"`,
+		`{}`:                                `context.input == {}`,
+		`{v: 0x10}`:                         "not how JSON writes it",
+		`{v: .inf}`:                         "not how JSON writes it",
+		`{? [a] : b}`:                       "must be text",
+		`{v: 1, v: 2}`:                      "duplicate key",
+		`[1]`:                               `error`,
+	} {
+		file := policy.TestFile{Path: "t.yaml", Text: "kind: PolicyTest\ncases:\n  - name: x\n    given: {agent: {id: bot}}\n    when: {server: s, tool: t, arguments: " + arguments + "}\n    then: {outcome: permit}\n"}
+		condition := want
+		if !strings.Contains(want, "context") {
+			condition = "context.input has x"
+		}
+		r := policy.RunTests([]policy.TestFile{file}, []policy.Policy{{ID: "p", Cedar: "permit (principal, action == Mcp::Action::\"s/t\", resource) when { " + condition + " };"}}, policy.Catalog{})
+		text := fmt.Sprint(r.Errors, r.Tests)
+		if condition == want && !r.OK() || condition != want && (r.OK() || want != "error" && !strings.Contains(text, want)) {
+			t.Errorf("%s: %s", arguments, text)
+		}
+	}
+}
+
 func TestBrokenTestFilesAreErrors(t *testing.T) {
 	const head = "kind: PolicyTest\ngiven: {agent: {id: bot}}\ncases:\n"
 	for name, tt := range map[string]struct {
@@ -147,8 +181,8 @@ func TestBrokenTestFilesAreErrors(t *testing.T) {
 	}{
 		"not YAML":          {"\t:", "", 1},
 		"other kind":        {"kind: Policy\n", `kind is "Policy"`, 1},
-		"unknown member":    {"kind: PolicyTest\ncase: []\n", "case", 2},
-		"unknown in a case": {head + "  - name: x\n    whne: {}\n", "whne", 5},
+		"unknown member":    {"kind: PolicyTest\ncase: []\n", `unknown key "case"`, 2},
+		"unknown in a case": {head + "  - name: x\n    whne: {}\n", `unknown key "whne"`, 5},
 		"wrong type":        {head + "  - name: [x]\n", "", 4},
 		"no name":           {head + "  - when: {server: s}\n    then: {outcome: deny}\n", "no name", 4},
 		"no agent":          {"kind: PolicyTest\ncases:\n  - name: x\n    when: {server: s}\n    then: {outcome: deny}\n", "given.agent.id", 3},

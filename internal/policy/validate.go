@@ -252,7 +252,7 @@ func (v *validator) missing(s *statement, action string) {
 	prompt := strings.HasPrefix(name, "prompts/") || name == "resources/read" || strings.HasPrefix(name, "requests/")
 	switch {
 	case !ok:
-		v.mistake(s, SeverityError, fmt.Sprintf("unknown action `%s`: actions are server/tool, or a group: %s", action, strings.Join(groups(), ", ")))
+		v.mistake(s, v.types, fmt.Sprintf("unknown action `%s`: actions are server/tool, or a group: %s", action, strings.Join(groups(), ", ")))
 	case !slices.Contains(v.servers, server):
 		v.mistake(s, SeverityWarning, fmt.Sprintf("no server %q is known, so %q is never asked", server, action))
 	case !prompt:
