@@ -1,6 +1,7 @@
 package gatetest_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
@@ -60,4 +61,40 @@ func TestListsAreBounded(t *testing.T) {
 	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
 		t.Errorf("afterwards a call answered %s", got.body)
 	}
+}
+
+// A server that asks and asks, and takes no answer, holds a handful of
+// connections.
+func TestManyQuestionsAreFewAnswers(t *testing.T) {
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "")
+	c := r.legacy(token, "up", v2511, `{}`)
+	const questions = 5000
+	over := make(chan bool)
+	p.handle("", func(x *exchange) { // it never answers an answer
+		select {
+		case <-over:
+		case <-x.r.Context().Done():
+		}
+	})
+	p.handle("tools/call", func(x *exchange) {
+		x.sse()
+		for i := range questions {
+			x.event(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"sampling/createMessage","params":{}}`, i))
+		}
+		x.text("ok")
+	})
+	before := runtime.NumGoroutine()
+	got := c.call("echo", `{}`)
+	if n := runtime.NumGoroutine() - before; got.msg.Result == nil || n > 200 {
+		t.Errorf("%d goroutines run after %d questions: %.300s", n, questions, got.body)
+	}
+	eventually(t, "some answers arrived", func() bool { return len(p.got("POST")) > 0 })
+	if n := len(p.got("POST")); n > 100 {
+		t.Errorf("%d answers are on their way at once", n)
+	}
+	close(over)
+	p.handle("", nil)
+	p.handle("tools/call", nil)
+	eventually(t, "it is answered again", func() bool { return c.call("echo", `{}`).msg.Result != nil })
 }

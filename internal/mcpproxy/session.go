@@ -243,12 +243,7 @@ func (s *session) decline(c *call, kind string, v rawjson.Value) {
 	case "sampling":
 		body = appendError(nil, id, &rpcError{code: -1, msg: "policy does not permit sampling"})
 	}
-	d, l := c.d, s.link
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = l.send(ctx, d, body) // the server's own request times out if this is lost
-	}()
+	s.link.answer(c.d, body)
 }
 
 // respond carries the client's answer to the server that asked; false means

@@ -30,6 +30,7 @@ type stdioLink struct {
 	asks   bool // a session's own process: server requests may be relayed
 	d      *gate.Dispatch
 	ended  chan struct{} // closed once everything the process said is read
+	beside answers
 
 	mu      sync.Mutex
 	pending map[string]*stdioCall // by raw id
@@ -248,6 +249,10 @@ func (l *stdioLink) send(ctx context.Context, _ *gate.Dispatch, msg []byte) erro
 	return nil
 }
 
+func (l *stdioLink) answer(d *gate.Dispatch, msg []byte) {
+	l.beside.send(func(ctx context.Context) { _ = l.send(ctx, d, msg) })
+}
+
 func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
 	c := &stdioCall{x: x, done: make(chan stdioReply, 1)}
 	key := string(x.id)
@@ -313,11 +318,11 @@ func (l *stdioLink) read() {
 			l.message(line, rep.root)
 			continue
 		}
-		l.answer(rep)
+		l.answered(rep)
 	}
 }
 
-func (l *stdioLink) answer(rep *reply) {
+func (l *stdioLink) answered(rep *reply) {
 	id := rep.root.Get("id")
 	l.mu.Lock()
 	c := l.pending[string(id.Raw())]
