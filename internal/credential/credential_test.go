@@ -328,6 +328,9 @@ func TestRotateWhileLeased(t *testing.T) {
 	if _, b, err := next.Header(); err != nil || b != "Bearer the new value" || next.Version() <= old.Version() {
 		t.Errorf("the new lease gives %q version %d %v", b, next.Version(), err)
 	}
+	if got, n := old.Scrub([]byte("Bearer " + canary + " or Bearer the new value")); n != 2 || string(got) != "Bearer [credential removed] or Bearer [credential removed]" {
+		t.Errorf("the old lease leaves %s", got)
+	}
 	if !old.Same(old) || old.Same(next) || next.Same(old) {
 		t.Error("leases of two versions pass for one another's")
 	}

@@ -61,6 +61,7 @@ func (o *opened) release() {
 // Lease is a secret opened for one request. It never shows its value: printing,
 // logging and encoding it give its id and version.
 type Lease struct {
+	vault  *Vault
 	req    LeaseRequest
 	open   *opened
 	closed atomic.Bool
@@ -87,7 +88,7 @@ func (v *Vault) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 			return nil, err
 		}
 		if o != nil {
-			return &Lease{req: r, open: o}, nil
+			return &Lease{vault: v, req: r, open: o}, nil
 		}
 		if err := v.prepare(ctx, r); err != nil {
 			return nil, err
@@ -202,14 +203,34 @@ func (l *Lease) render() string {
 }
 
 // Scrub returns b without the secret in any of its common forms, and how often
-// it stood there. b itself is returned if it is clean. A lease that has ended
-// does not know the secret any more and returns nothing of b.
+// it stood there. b itself is returned if it is clean. A version that is in use
+// since the lease began is removed too: the server knows it. A lease that has
+// ended does not know the secret any more and returns nothing of b.
 func (l *Lease) Scrub(b []byte) ([]byte, int) {
 	if !l.hold() {
 		return []byte(removed), 1
 	}
 	defer l.open.release()
-	return l.open.scrub.scrub(b)
+	b, n := l.open.scrub.scrub(b)
+	if now := l.vault.inUse(l.req.Ref); now != nil {
+		defer now.release()
+		if now != l.open {
+			var more int
+			b, more = now.scrub.scrub(b)
+			n += more
+		}
+	}
+	return b, n
+}
+
+// inUse returns the opened secret, held, or nil if it is not open.
+func (v *Vault) inUse(id string) *opened {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if o := v.opened[id]; o != nil && o.hold() {
+		return o
+	}
+	return nil
 }
 
 // Release ends the lease; the value is cleared once nothing holds it.

@@ -91,9 +91,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	for _, p := range []string{"/oauth/", "/.well-known/"} {
 		mux.Handle(p, authz)
 	}
-	var agentsHandler http.Handler = mux
+	agentsHandler := unreadBody(mux)
 	if opt.Agents != nil {
-		agentsHandler = opt.Agents(mux)
+		agentsHandler = opt.Agents(agentsHandler)
 	}
 	local, remote, err := d.operators()
 	if err != nil {

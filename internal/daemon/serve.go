@@ -23,6 +23,7 @@ import (
 const (
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 60 * time.Second
+	unreadTimeout = 5 * time.Second // for a body that no handler reads: net/http reads it before it answers
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
 	maxConns      = 20_000
@@ -132,16 +133,26 @@ func (l *listeners) shutdown(ctx context.Context) {
 	}
 }
 
-// slowBody bounds how long a client may take to send its body.
-func slowBody(h http.Handler) http.Handler {
+// unreadBody bounds how long a client may take to send a body that no handler
+// reads.
+func unreadBody(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
-			rc := http.NewResponseController(w)
-			_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
-			r.Body = &timed{ReadCloser: r.Body, rc: rc}
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadTimeout))
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// slowBody bounds how long a client may take to send its body, whether it is
+// read or not.
+func slowBody(h http.Handler) http.Handler {
+	return unreadBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			r.Body = &timed{ReadCloser: r.Body, rc: http.NewResponseController(w)}
+		}
+		h.ServeHTTP(w, r)
+	}))
 }
 
 // address is the base URL of a listener as clients on this machine reach it.
@@ -197,16 +208,22 @@ func (d *Daemon) ownHosts(ln net.Listener, configured, public string, h http.Han
 	})
 }
 
-// timed lifts the read deadline once the body is read, so that it does not end
-// a long answer on the same connection.
+// timed gives a body that is read the time for it, and lifts the deadline once
+// it is read to its end, so that it does not end a long answer on the same
+// connection. After any other error it stays: the rest will not come.
 type timed struct {
 	io.ReadCloser
-	rc *http.ResponseController
+	rc    *http.ResponseController
+	begun bool
 }
 
 func (t *timed) Read(b []byte) (int, error) {
+	if !t.begun {
+		t.begun = true
+		_ = t.rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 	n, err := t.ReadCloser.Read(b)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		_ = t.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err

@@ -249,9 +249,11 @@ func TestSubscriptions(t *testing.T) {
 		"no tag":             `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{}}`,
 	} {
 		p.handle("subscriptions/listen", func(x *exchange) { x.sse(); x.event(first); x.gone() })
-		got := post(t, r.url("up"), modernHeaders(token, "subscriptions/listen", ""), modernBody(`"s"`, "subscriptions/listen", `"notifications":{"toolsListChanged":true}`))
-		if got.msg.kind() != "upstream_malformed" || strings.Contains(got.body, "notifications/") {
-			t.Errorf("%s: answered %s", name, got.body)
+		for _, id := range []string{`"s"`, `9007199254740993`} { // the second travels under another
+			got := post(t, r.url("up"), modernHeaders(token, "subscriptions/listen", ""), modernBody(id, "subscriptions/listen", `"notifications":{"toolsListChanged":true}`))
+			if got.msg.kind() != "upstream_malformed" || strings.Contains(got.body, "notifications/") {
+				t.Errorf("%s: %s answered %s", name, id, got.body)
+			}
 		}
 	}
 }

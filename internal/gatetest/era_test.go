@@ -296,6 +296,10 @@ func TestBatchesOnlyIn20250326(t *testing.T) {
 			}
 		}
 		calls := len(p.got("tools/call"))
+		modern := old.post(`[` + modernBody("7", "tools/call", `"name":"echo","arguments":{}`) + `,{"jsonrpc":"2.0","id":8,"method":"ping"},` + strings.Replace(modernBody("9", "notifications/progress", ""), `"id":9,`, "", 1) + `]`)
+		if err := json.Unmarshal([]byte(modern.body), &parts); err != nil || len(parts) != 2 || string(parts[0].ID) != "7" || parts[0].code() != -32600 || string(parts[1].Result) != "{}" {
+			t.Errorf("%s: modern messages in a batch were answered %s", up, modern.body)
+		}
 		for name, body := range map[string]string{"empty": `[]`, "seventeen": "[" + strings.Repeat(`{"jsonrpc":"2.0","id":1,"method":"ping"},`, 16) + `{"jsonrpc":"2.0","id":1,"method":"ping"}]`, "nested": "[" + batch + "]"} {
 			if got := old.post(body); (got.status != 400 || got.msg.code() != -32600) && name != "nested" {
 				t.Errorf("%s: %s answered %d %s", up, name, got.status, got.body)

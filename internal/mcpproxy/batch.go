@@ -54,6 +54,13 @@ func (in *inbound) one(s *session, body []byte) []byte {
 		return ans.collected
 	}
 	ans.id = part.msg.idBytes()
+	if part.msg.meta.Get(metaVersion).Exists() {
+		// It is modern whatever it stands in (mcp.md 2.1), and then alone.
+		if part.msg.kind == isRequest {
+			ans.fail(badRequest(codeInvalidRequest, "a message of 2026-07-28 is not accepted in a batch"))
+		}
+		return ans.collected
+	}
 	switch part.msg.kind {
 	case isResponse:
 		if matched, err := s.respond(in.r.Context(), &part.msg); !matched || err != nil {

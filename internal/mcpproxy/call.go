@@ -517,12 +517,7 @@ func refuseAsk(l link, d *gate.Dispatch, v rawjson.Value) {
 	} else {
 		body = appendError(nil, id, &rpcError{code: codeMethodNotFound, msg: "the client did not declare this capability"})
 	}
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		// The server's own request times out if this is lost.
-		_ = l.send(ctx, d, body)
-	}()
+	l.answer(d, body)
 }
 
 // entryRequest is the request that asks whether one entry of a list is shown.

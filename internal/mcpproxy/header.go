@@ -179,8 +179,9 @@ type paramHeader struct {
 	path   []string // properties from the root of the arguments
 }
 
-// shape is what the proxy reads from a tool's definition, once per digest.
+// shape is what the proxy reads from a tool's definition, once.
 type shape struct {
+	digest  string // of the definition
 	headers []paramHeader
 	root    rawjson.Value // the input schema
 	top     declaration   // of the arguments

@@ -187,6 +187,10 @@ func (c *call) initialize() {
 		c.ans.fail(invalidParams("/params must have protocolVersion (a string), capabilities and clientInfo (objects)"))
 		return
 	}
+	if len(params.Raw()) > maxHandshake {
+		c.ans.fail(invalidParams("/params of initialize are too large"))
+		return
+	}
 	if !legacyVersion(requested) {
 		requested = version2511
 	}

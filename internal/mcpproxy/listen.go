@@ -34,11 +34,17 @@ var inboundPool = sync.Pool{New: func() any { return &inbound{buf: make([]byte, 
 const (
 	maxHeaderBytes = 8 << 10
 	maxHeaders     = 64
+	// unreadTime is how long the body of a refused request may take to arrive:
+	// net/http reads it before it answers.
+	unreadTime = 5 * time.Second
 )
 
 // ServeHTTP serves /mcp/{server}. The order of the checks is mcp.md section 3,
 // rules 1 to 6.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		p.readBy(w, unreadTime)
+	}
 	if !p.hosts[r.Host] {
 		http.Error(w, "this host name is not served here", http.StatusForbidden)
 		return
@@ -252,11 +258,7 @@ func (in *inbound) readBody() *rpcError {
 	if n := int(in.r.ContentLength); n >= cap(in.buf) {
 		in.buf = make([]byte, 0, n+1)
 	}
-	// A client that sends slowly must not hold a connection for ever; what
-	// follows the body has other bounds.
-	rc := http.NewResponseController(in.w)
-	_ = rc.SetReadDeadline(in.received.Add(in.p.cfg.BodyTimeout))
-	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	in.p.readBy(in.w, in.p.cfg.BodyTimeout)
 	for {
 		n, err := in.r.Body.Read(in.buf[len(in.buf):cap(in.buf)])
 		in.buf = in.buf[:len(in.buf)+n]
@@ -264,6 +266,7 @@ func (in *inbound) readBody() *rpcError {
 		case len(in.buf) > in.p.cfg.MaxBody:
 			return tooLarge
 		case errors.Is(err, io.EOF):
+			in.p.readBy(in.w, 0) // what follows has other bounds
 			return nil
 		case err != nil:
 			return badMessage(codeParse, "the body could not be read")
@@ -271,6 +274,17 @@ func (in *inbound) readBody() *rpcError {
 			in.buf = append(in.buf, 0)[:len(in.buf)]
 		}
 	}
+}
+
+// readBy bounds how long the rest of a request may take to arrive, at most
+// BodyTimeout; 0 lifts the bound. A client that sends slowly must not hold its
+// connection for ever, whatever it is answered.
+func (p *Proxy) readBy(w http.ResponseWriter, d time.Duration) {
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(min(d, p.cfg.BodyTimeout))
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(at) // test recorders have none; a real connection does
 }
 
 func (in *inbound) fail(e *rpcError) {

@@ -97,7 +97,7 @@ type Proxy struct {
 	origins   map[string]bool
 	transport *h1Transport
 	ids       atomic.Int64
-	shapes    sync.Map // definition digest → *shape
+	shapes    sync.Map // shapeKey → *shape
 
 	mu       sync.Mutex
 	targets  map[string]*target
@@ -181,17 +181,23 @@ func (p *Proxy) leave(t *target) {
 	}
 }
 
-// shapeOf returns what is to be known of an approved definition.
+// shapeKey names a definition.
+type shapeKey struct{ server, tool string }
+
+// shapeOf returns what is to be known of an approved definition. One is kept for
+// each tool: a server may change its definitions as often as it likes.
 func (p *Proxy) shapeOf(tool registry.Tool) *shape {
 	definition, digest := tool.Pinned, tool.PinDigest
 	if tool.SeenDigest != "" && (len(definition) == 0 || tool.State == registry.ToolChanged) {
 		definition, digest = tool.Seen, tool.SeenDigest
 	}
-	if sh, ok := p.shapes.Load(digest); ok {
-		return sh.(*shape)
+	key := shapeKey{tool.Server, tool.Name}
+	if kept, ok := p.shapes.Load(key); ok && kept.(*shape).digest == digest {
+		return kept.(*shape)
 	}
 	sh := newShape(definition)
-	p.shapes.Store(digest, sh)
+	sh.digest = digest
+	p.shapes.Store(key, sh)
 	return sh
 }
 

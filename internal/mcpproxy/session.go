@@ -278,12 +278,7 @@ func (s *session) decline(c *call, a *ask, id []byte) {
 	} else {
 		body = appendError(nil, id, a.fault)
 	}
-	d, l := c.d, s.link
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = l.send(ctx, d, body) // the server's own request times out if this is lost
-	}()
+	s.link.answer(c.d, body)
 }
 
 // respond carries the client's answer to the server that asked; false means

@@ -137,7 +137,8 @@ func (s *subscription) ask(_ []byte, v rawjson.Value) { refuseAsk(s.c.link, s.d,
 
 func (s *subscription) note(msg []byte, v rawjson.Value) error {
 	name, _ := v.Get("method").Str()
-	if !sameID(v.Path("params", "_meta", metaSubscription), s.c.in.msg.id) && string(s.c.sent) == string(s.c.ans.id) {
+	tag, minted := v.Path("params", "_meta", metaSubscription), string(s.c.sent) != string(s.c.ans.id)
+	if minted && string(tag.Raw()) != string(s.c.sent) || !minted && !sameID(tag, s.c.in.msg.id) {
 		return malformed("a subscription's message is not tagged with its id")
 	}
 	if !s.acked {

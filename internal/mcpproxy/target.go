@@ -324,6 +324,18 @@ func (t *target) forget() {
 // errLegacyPeer says that the upstream does not speak 2026-07-28.
 var errLegacyPeer = errors.New("the upstream speaks a session-based revision")
 
+// maxHandshake bounds what a server or a client says of itself: it is kept as
+// long as the conversation.
+const maxHandshake = 64 << 10
+
+// handshaken refuses a server that says too much of itself.
+func handshaken(rep *reply) error {
+	if len(rep.body) > 16*maxHandshake {
+		return malformed("what it says of itself is too large")
+	}
+	return nil
+}
+
 // discover asks a modern upstream what it is (mcp.md 2.2).
 func (t *target) discover(ctx context.Context, l link, d *gate.Dispatch) (*peer, error) {
 	id := t.p.mint()
@@ -352,6 +364,9 @@ func (t *target) discover(ctx context.Context, l link, d *gate.Dispatch) (*peer,
 	}
 	if !supportsModern(rep.result.Get("supportedVersions")) {
 		return nil, errLegacyPeer
+	}
+	if err := handshaken(rep); err != nil {
+		return nil, err
 	}
 	return &peer{
 		modern: true, version: version2026, capabilities: rep.result.Get("capabilities"),
@@ -482,6 +497,9 @@ func (t *target) initialize(ctx context.Context, l link, d *gate.Dispatch, h hel
 	}
 	if rep.result.Get("capabilities").Kind() != rawjson.Object {
 		return nil, nil, malformed("its initialize result has no capabilities")
+	}
+	if err := handshaken(rep); err != nil {
+		return nil, nil, err
 	}
 	return &peer{
 		version: version, capabilities: rep.result.Get("capabilities"),

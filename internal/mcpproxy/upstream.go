@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/gate"
@@ -21,8 +23,35 @@ type link interface {
 	call(ctx context.Context, x *exchange) (*reply, access.Reach, error)
 	// send delivers a notification or a response.
 	send(ctx context.Context, d *gate.Dispatch, msg []byte) error
+	// answer sends a response beside the stream that is being read. It may be
+	// lost: the server's own request then times out.
+	answer(d *gate.Dispatch, msg []byte)
 	// close ends the conversation; calls in flight fail.
 	close(ctx context.Context)
+}
+
+// Bounds of the answers of one conversation that are on their way: a server
+// that asks and does not take the answers must not pile them up.
+const (
+	maxAnswers = 16
+	answerTime = 10 * time.Second
+)
+
+// answers sends responses beside what is being read.
+type answers struct{ running atomic.Int32 }
+
+// send runs f, unless too many run.
+func (a *answers) send(f func(ctx context.Context)) {
+	if a.running.Add(1) > maxAnswers {
+		a.running.Add(-1)
+		return
+	}
+	go func() {
+		defer a.running.Add(-1)
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		f(ctx)
+	}()
 }
 
 // exchange is one request on its way to an upstream.

@@ -105,6 +105,8 @@ func (l httpModern) send(context.Context, *gate.Dispatch, []byte) error {
 	return nil
 }
 
+func (l httpModern) answer(*gate.Dispatch, []byte) {}
+
 func (l httpModern) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
 	r, err := l.t.request(ctx, http.MethodPost, x.body, x.d)
 	if err != nil {
@@ -136,6 +138,7 @@ type httpLegacy struct {
 	t       *httpTarget
 	session string
 	version string
+	beside  answers
 }
 
 func (l *httpLegacy) headers(h http.Header) {
@@ -191,6 +194,10 @@ func (l *httpLegacy) send(ctx context.Context, d *gate.Dispatch, msg []byte) err
 		return err
 	}
 	return l.deliver(r)
+}
+
+func (l *httpLegacy) answer(d *gate.Dispatch, msg []byte) {
+	l.beside.send(func(ctx context.Context) { _ = l.send(ctx, d, msg) })
 }
 
 // message is the request that carries a message of the session.

@@ -27,6 +27,7 @@ type stdioLink struct {
 	shared bool          // by principals: what belongs to no call is for nobody
 	d      *gate.Dispatch
 	ended  chan struct{} // closed once everything the process said is read
+	beside answers
 
 	stopping atomic.Bool // it ends because we want it to
 
@@ -237,6 +238,10 @@ func (l *stdioLink) send(ctx context.Context, _ *gate.Dispatch, msg []byte) erro
 	return nil
 }
 
+func (l *stdioLink) answer(d *gate.Dispatch, msg []byte) {
+	l.beside.send(func(ctx context.Context) { _ = l.send(ctx, d, msg) })
+}
+
 func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
 	if l.turn != nil && x.method.asks() {
 		// Nothing in a server's request tells which call it belongs to.
@@ -313,11 +318,11 @@ func (l *stdioLink) read() {
 			l.message(line, rep.root)
 			continue
 		}
-		l.answer(rep)
+		l.answered(rep)
 	}
 }
 
-func (l *stdioLink) answer(rep *reply) {
+func (l *stdioLink) answered(rep *reply) {
 	id := rep.root.Get("id")
 	l.mu.Lock()
 	c := l.pending[string(id.Raw())]
