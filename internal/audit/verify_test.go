@@ -86,7 +86,7 @@ func TestForeignKeyDoesNotVerify(t *testing.T) {
 func TestEveryAlteredByteIsFound(t *testing.T) {
 	cfg, _, vkey := filled(t, 2)
 	step := 7
-	if os.Getenv("RUTILE_LONG") != "" {
+	if long() {
 		step = 1
 	}
 	for _, sub := range []string{"log", "payload"} {
