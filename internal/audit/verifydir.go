@@ -39,7 +39,7 @@ func VerifyDir(dir string, opts VerifyOptions) (Report, error) {
 			beside = parent
 		}
 	}
-	w := &walk{report: &r, read: log.read, front: &frontier{}, open: map[uint64][32]byte{}, tiles: map[uint64][]tlog.Hash{}}
+	w := &walk{report: &r, read: log.read, front: &frontier{}, open: map[uint64][32]byte{}, asked: map[uint64][32]byte{}, tiles: map[uint64][]tlog.Hash{}}
 	signed, err := w.read("checkpoint")
 	if err != nil {
 		return r, fmt.Errorf("verifying %s: reading its checkpoint: %w", dir, err)
@@ -75,6 +75,7 @@ type walk struct {
 	front  *frontier
 
 	open     map[uint64][32]byte    // intents without an outcome so far
+	asked    map[uint64][32]byte    // intents whose call waits for its client's input
 	tiles    map[uint64][]tlog.Hash // a few tiles of closed intents
 	boot     int64
 	lastOpen uint64               // index of the last log.open
@@ -277,15 +278,24 @@ func (w *walk) opened(index uint64, v value) {
 }
 
 // outcome pairs an outcome with its intent. Only a late result may follow
-// another outcome.
+// another outcome, and one more the outcome that says that the call waits for
+// input.
 func (w *walk) outcome(index uint64, v value) {
 	intent := uint64(v.get("intent").get("i").num)
 	says, _ := decodeHash(v.get("intent").get("h"))
-	if hash, ok := w.open[intent]; ok {
-		delete(w.open, intent)
+	hash, awaited := w.open[intent]
+	if !awaited {
+		hash, awaited = w.asked[intent]
+	}
+	if awaited {
 		if hash != says {
 			w.report.problem("leaf %d: it names another intent than leaf %d", index, intent)
 		}
+		delete(w.asked, intent)
+		if _, first := w.open[intent]; first && v.get("st").str == "input_required" {
+			w.asked[intent] = hash
+		}
+		delete(w.open, intent)
 		return
 	}
 	if v.get("st").str != "late_result" || intent >= index {
