@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"time"
 
 	"rutile/internal/access"
 )
@@ -21,12 +22,31 @@ func (l *Log) Intent(ctx context.Context, i Intent) (Ref, error) {
 		return Ref{}, evidence("recording the intent", err)
 	}
 	ref, err := l.submit(ctx, e)
-	if err == nil && relaxed {
+	if err == nil {
 		l.mu.Lock()
-		l.relax[ref.Index] = true
+		l.calls[ref.Index] = openCall{since: i.Request.At, relaxed: relaxed}
 		l.mu.Unlock()
 	}
 	return ref, err
+}
+
+// openCall is a call whose intent has no outcome yet.
+type openCall struct {
+	since   time.Time
+	relaxed bool // its outcome need not be awaited either
+}
+
+// OpenCalls returns how many calls of this run have an intent and no outcome,
+// and since when the oldest; those of earlier runs were closed at the start.
+func (l *Log) OpenCalls() (n int, oldest time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.calls {
+		if oldest.IsZero() || c.since.Before(oldest) {
+			oldest = c.since
+		}
+	}
+	return len(l.calls), oldest
 }
 
 // relaxed reports whether the sync of i's leaves need not be awaited: calls of
@@ -86,16 +106,16 @@ func (l *Log) Outcome(ctx context.Context, o Outcome) (Ref, error) {
 		return Ref{}, access.Errorf(access.CodeEvidence, "recording an outcome: the request or the status is missing")
 	}
 	l.mu.Lock()
-	relaxed := l.relax[o.Intent.Index]
+	relaxed := l.calls[o.Intent.Index].relaxed
 	l.mu.Unlock()
 	e, err := l.scribe.outcome(ctx, &o, relaxed)
 	if err != nil {
 		return Ref{}, evidence("recording the outcome", err)
 	}
 	ref, err := l.submit(ctx, e)
-	if err == nil && relaxed {
+	if err == nil {
 		l.mu.Lock()
-		delete(l.relax, o.Intent.Index)
+		delete(l.calls, o.Intent.Index)
 		l.mu.Unlock()
 	}
 	return ref, err

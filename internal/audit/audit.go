@@ -121,6 +121,9 @@ type Row struct {
 	Text     string    `json:"text,omitempty"` // what full-text search reads
 }
 
+// StatusOpen is what a Query selects intents without an outcome by.
+const StatusOpen Status = "open"
+
 // Query selects rows. Zero members do not restrict.
 type Query struct {
 	Origin                                         string // of one log; several may share a database

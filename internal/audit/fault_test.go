@@ -170,6 +170,55 @@ func TestSealingIsTriedAgain(t *testing.T) {
 	verifyOK(t, cfg.Dir, audit.VerifyOptions{})
 }
 
+// Sealing that fails again and again writes its payloads over, so that it does
+// not fill the disk it waits for.
+func TestFailedSealingGrowsNoPack(t *testing.T) {
+	var full atomic.Bool
+	fsys := &hookFS{write: func(name string, _ int64, _ []byte) error {
+		if full.Load() && filepath.Base(name) == "tile" {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	cfg, m := config(t.TempDir()), newMemory()
+	cfg.FS = fsys
+	l := start(t, cfg, m)
+	size := func() (n int64) {
+		packs, err := filepath.Glob(filepath.Join(cfg.Dir, "payload", "decision", "*", "*.pack"))
+		if err != nil || len(packs) != 1 {
+			t.Fatalf("packs %v, %v", packs, err)
+		}
+		info, err := os.Stat(packs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	first, _ := call(t, l, 1)
+	if _, err := l.Prove(context.Background(), first.Index); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	before := size()
+	last, _ := call(t, l, 2)
+	var grown []int64
+	for range 3 {
+		if _, err := l.Prove(context.Background(), last.Index); err == nil {
+			t.Fatal("proved a leaf that could not be sealed")
+		}
+		grown = append(grown, size()-before)
+	}
+	if grown[0] == 0 || grown[0] != grown[1] || grown[1] != grown[2] {
+		t.Errorf("the pack grew by %v with each attempt", grown)
+	}
+	full.Store(false)
+	call(t, l, 3)
+	stop(t, l)
+	if r := verifyOK(t, cfg.Dir, audit.VerifyOptions{Complete: true}); r.Payloads != 6 {
+		t.Errorf("%d payloads verify", r.Payloads)
+	}
+}
+
 func TestSealerSyncErrorKillsTheLog(t *testing.T) {
 	var broken atomic.Bool
 	fsys := &hookFS{sync: func(name string) error {

@@ -111,8 +111,8 @@ type Log struct {
 	keeping sync.Mutex // of checkpoints
 
 	mu     sync.Mutex
-	relax  map[uint64]bool // intents whose outcome need not be awaited either
-	grown  chan struct{}   // closed when size grows; nil if nobody waits
+	calls  map[uint64]openCall // by intent: what has no outcome yet
+	grown  chan struct{}       // closed when size grows; nil if nobody waits
 	closed bool
 }
 
@@ -129,7 +129,7 @@ func Open(ctx context.Context, cfg Config, keys KeyStore, sealer access.Sealer, 
 	l := &Log{
 		cfg: cfg, fs: cfg.FS, log: cfg.Log, index: index, originHash: sha256.Sum256([]byte(cfg.Origin)),
 		queue: queue{wake: make(chan struct{}, 1)}, listed: make(chan struct{}, maxListed),
-		committed: make(chan struct{}), sealedAll: make(chan struct{}), died: make(chan struct{}), relax: map[uint64]bool{},
+		committed: make(chan struct{}), sealedAll: make(chan struct{}), died: make(chan struct{}), calls: map[uint64]openCall{},
 	}
 	if err := l.open(ctx, keys, sealer); err != nil {
 		if l.lock != nil {

@@ -27,11 +27,12 @@ func (id packID) dir(root string) string {
 	return filepath.Join(root, "payload", id.class, fmt.Sprintf("%06d", id.month))
 }
 
-// pack is the pack being appended to. What is after off does not count: a round
-// that failed is written over.
+// pack is the pack being appended to. What is after off did not reach a
+// checkpoint: if the round fails it is written over.
 type pack struct {
 	file File
 	off  int64
+	end  int64 // of what this round wrote
 }
 
 // writePayloads makes the payloads of groups durable beside the log.
@@ -75,12 +76,22 @@ func (s *sealer) appendPack(id packID, pays []pay) error {
 	if err := p.file.Sync(); err != nil {
 		return &syncError{err}
 	}
-	p.off += int64(len(b))
-	if p.off >= maxPack {
-		delete(s.packs, id)
-		return p.file.Close()
-	}
+	p.end = p.off + int64(len(b))
 	return nil
+}
+
+// keepPacks goes on behind what a round wrote, once it reached its checkpoint.
+func (s *sealer) keepPacks() {
+	for id, p := range s.packs {
+		p.off = max(p.off, p.end)
+		if p.off < maxPack {
+			continue
+		}
+		delete(s.packs, id)
+		if err := p.file.Close(); err != nil {
+			s.l.log.Warn("closing a payload pack", "err", err)
+		}
+	}
 }
 
 // newPack starts a pack. One of that name can only be left of a sealing that

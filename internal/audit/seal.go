@@ -195,6 +195,7 @@ func (s *sealer) seal() error {
 	if err := s.replace("checkpoint", signed); err != nil {
 		return fmt.Errorf("replacing the checkpoint: %w", err)
 	}
+	s.keepPacks()
 	s.front, s.tail = r.front, tail
 	s.mu.Lock()
 	s.head, s.checkpoint = h, signed

@@ -1,15 +1,13 @@
 package audit
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
-	"strings"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // VerifyOptions say whom to trust and what to demand.
@@ -52,8 +50,9 @@ func (r *Report) problem(format string, args ...any) {
 }
 
 func (r *Report) lack(format string, args ...any) {
-	if len(r.Lacking) < maxProblems {
-		r.Lacking = append(r.Lacking, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if len(r.Lacking) < maxProblems && !slices.Contains(r.Lacking, text) {
+		r.Lacking = append(r.Lacking, text)
 	}
 }
 
@@ -100,11 +99,18 @@ type trust struct {
 	keys   map[string]string // origin to vkey
 	logs   []note.Verifier
 	self   bool
+	seen   map[seenAt]tlog.Hash // roots
+}
+
+// seenAt is a size of a log.
+type seenAt struct {
+	origin string
+	size   uint64
 }
 
 // newTrust reads the options; it trusts nobody yet if they name nobody.
 func newTrust(opts VerifyOptions) (*trust, error) {
-	t := &trust{keys: map[string]string{}}
+	t := &trust{keys: map[string]string{}, seen: map[seenAt]tlog.Hash{}}
 	keys := opts.Keys
 	if len(opts.Policy) > 0 {
 		p, err := parsePolicy(opts.Policy)
@@ -132,61 +138,26 @@ func (t *trust) add(vkey string) error {
 	return nil
 }
 
-// open verifies a checkpoint and reports what it says. ok is false if it does
-// not verify, which is then in the report.
+// open verifies a checkpoint and reports what the largest says. ok is false if
+// it does not verify, which is then in the report.
 func (t *trust) open(signed []byte, r *Report) (h head, ok bool) {
 	h, err := openCheckpoint(signed, t.logs...)
 	if err != nil {
 		r.problem("%v", err)
 		return h, false
 	}
+	if root, ok := t.seen[seenAt{h.origin, h.size}]; ok && root != h.root {
+		r.problem("the log signed two roots of size %d, so it shows two histories", h.size)
+		return h, false
+	}
+	t.seen[seenAt{h.origin, h.size}] = h.root
 	if t.policy != nil {
 		if lacks := t.policy.lacks(signed); lacks != "" {
 			r.lack("%s", lacks)
 		}
 	}
-	r.Origin, r.Key, r.SelfTrusted, r.Size, r.Root = h.origin, t.keys[h.origin], t.self, h.size, h.root.String()
+	if h.size >= r.Size {
+		r.Origin, r.Key, r.SelfTrusted, r.Size, r.Root = h.origin, t.keys[h.origin], t.self, h.size, h.root.String()
+	}
 	return h, true
-}
-
-// readIn reads files below root by slash-separated path, as a regular file or
-// not at all: nothing in an archive somebody handed over leads out of it.
-func readIn(root string) func(string) ([]byte, error) {
-	return func(path string) ([]byte, error) {
-		if !fs.ValidPath(path) {
-			return nil, fmt.Errorf("%q is not a path", path)
-		}
-		r, err := os.OpenRoot(root)
-		if err != nil {
-			return nil, err
-		}
-		defer r.Close()
-		return r.ReadFile(path)
-	}
-}
-
-// missing reports whether err says that a file is not there.
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-// listIn returns the names in a directory of the file system, sorted, none if
-// it is not there.
-func listIn(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if missing(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	sort.Strings(names)
-	return names, nil
-}
-
-func stem(name, suffix string) (string, bool) {
-	s, ok := strings.CutSuffix(name, suffix)
-	return s, ok && s != ""
 }

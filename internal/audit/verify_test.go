@@ -86,7 +86,7 @@ func TestForeignKeyDoesNotVerify(t *testing.T) {
 func TestEveryAlteredByteIsFound(t *testing.T) {
 	cfg, _, vkey := filled(t, 2)
 	step := 7
-	if os.Getenv("RUTILE_LONG") != "" {
+	if long() {
 		step = 1
 	}
 	for _, sub := range []string{"log", "payload"} {
@@ -171,6 +171,45 @@ func TestUnansweredIntentIsVisible(t *testing.T) {
 	rep = verifyOK(t, cfg.Dir, audit.VerifyOptions{Complete: true})
 	if len(rep.Unmatched) != 0 {
 		t.Errorf("after a restart %v are unmatched", rep.Unmatched)
+	}
+}
+
+// A call that asked its client for input may end once more, when nobody comes
+// back; any other call ends once, but for a late result.
+func TestOutcomesEndACallOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ends []audit.Status
+		want int
+	}{
+		"once":                 {[]audit.Status{audit.StatusOK}, audit.ExitVerified},
+		"late":                 {[]audit.Status{audit.StatusTimeout, audit.StatusLateResult}, audit.ExitVerified},
+		"asked":                {[]audit.Status{audit.StatusInputRequired}, audit.ExitVerified},
+		"asked in vain":        {[]audit.Status{audit.StatusInputRequired, audit.StatusTimeout}, audit.ExitVerified},
+		"asked, came too late": {[]audit.Status{audit.StatusInputRequired, audit.StatusTimeout, audit.StatusLateResult}, audit.ExitVerified},
+		"twice":                {[]audit.Status{audit.StatusOK, audit.StatusTimeout}, audit.ExitProblems},
+		"asked twice":          {[]audit.Status{audit.StatusInputRequired, audit.StatusInputRequired, audit.StatusOK}, audit.ExitProblems},
+		"asked, ended twice":   {[]audit.Status{audit.StatusInputRequired, audit.StatusTimeout, audit.StatusOK}, audit.ExitProblems},
+		"asked after its end":  {[]audit.Status{audit.StatusOK, audit.StatusInputRequired}, audit.ExitProblems},
+	} {
+		cfg, m := config(t.TempDir()), newMemory()
+		l := start(t, cfg, m)
+		r := request(t, 1)
+		intent, err := l.Intent(context.Background(), audit.Intent{Request: r, Decision: permit(r)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, status := range tt.ends {
+			o := outcomeOf(r, intent)
+			o.Status = status
+			if _, err := l.Outcome(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop(t, l)
+		got, err := audit.Verify(cfg.Dir, audit.VerifyOptions{Complete: true})
+		if err != nil || got.ExitStatus() != tt.want {
+			t.Errorf("%s: status %d, want %d: %q %q %v", name, got.ExitStatus(), tt.want, got.Problems, got.Lacking, err)
+		}
 	}
 }
 
@@ -286,7 +325,7 @@ func TestVerifierStandsAlone(t *testing.T) {
 		for _, line := range strings.Split(string(b), "\n") {
 			path, ok := strings.CutPrefix(strings.TrimSpace(line), `"`)
 			path, quoted := strings.CutSuffix(path, `"`)
-			if ok && quoted && strings.Contains(path, ".") && strings.Contains(path, "/") && !strings.HasPrefix(path, "golang.org/x/mod/") {
+			if ok && quoted && strings.Contains(path, ".") && strings.Contains(path, "/") && !strings.HasPrefix(path, "golang.org/x/mod/") || ok && quoted && strings.HasPrefix(path, "rutile/") {
 				t.Errorf("%s imports %s", f, path)
 			}
 		}

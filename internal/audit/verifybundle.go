@@ -1,10 +1,11 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,20 +13,26 @@ import (
 
 // VerifyBundle verifies an exported bundle: every file against MANIFEST, every
 // leaf against its proof, disclosed values against the commitments, payloads
-// against their leaves, and outcomes against their intents. Whom to trust is in
-// opts; without that the bundle's own trust/policy is taken and the report says
-// so.
+// against their leaves, and outcomes against their intents. A file MANIFEST does
+// not name is a problem: its reader would take it for verified. Whom to trust is
+// in opts; without that the bundle's own trust/policy is taken and the report
+// says so.
 func VerifyBundle(dir string, opts VerifyOptions) (Report, error) {
 	r := Report{Path: dir, Kind: "bundle"}
-	b := &bundle{report: &r, read: readIn(dir), parsed: map[uint64]value{}, hashes: map[uint64][32]byte{}}
+	files, err := openArchive(dir)
+	if err != nil {
+		return r, fmt.Errorf("verifying: %w", err)
+	}
+	defer files.close()
+	b := &bundle{report: &r, archive: files, files: map[string]bool{}, parsed: map[uint64]value{}, hashes: map[uint64][32]byte{}}
 	if err := b.manifest(); err != nil {
 		return r, fmt.Errorf("verifying %s: %w", dir, err)
 	}
+	b.strays()
 	self := len(opts.Keys) == 0 && len(opts.Policy) == 0
-	if self {
-		opts.Policy = b.files["trust/policy"]
+	if self && b.files[policyName] {
+		opts.Policy, _ = files.read(policyName)
 	}
-	var err error
 	if b.trust, err = newTrust(opts); err != nil {
 		return r, fmt.Errorf("verifying %s: %w", dir, err)
 	}
@@ -34,12 +41,14 @@ func VerifyBundle(dir string, opts VerifyOptions) (Report, error) {
 	}
 	b.trust.self = self
 	for _, name := range b.names {
-		if base, ok := stem(strings.TrimPrefix(name, "leaves/"), ".json"); ok && strings.HasPrefix(name, "leaves/") {
-			b.leaf(base)
+		if index, ok := indexIn(name, "leaves/", ".json"); ok {
+			b.leaf(index)
 		}
 	}
-	b.details()
-	b.pair()
+	for _, name := range b.names {
+		b.detail(name)
+	}
+	pair(&r, b.parsed, b.hashes, "the bundle")
 	if r.Leaves == 0 {
 		r.lack("the bundle has no leaf")
 	}
@@ -47,24 +56,33 @@ func VerifyBundle(dir string, opts VerifyOptions) (Report, error) {
 }
 
 type bundle struct {
-	report *Report
-	trust  *trust
-	read   func(string) ([]byte, error)
-	names  []string
-	files  map[string][]byte
-	parsed map[uint64]value
-	hashes map[uint64][32]byte
+	report  *Report
+	trust   *trust
+	archive *archive
+	names   []string        // in MANIFEST, sorted
+	files   map[string]bool // the same; whether it can be read
+	parsed  map[uint64]value
+	hashes  map[uint64][32]byte
 }
 
-// manifest reads every file MANIFEST names. The manifest is a convenience that
+const policyName = "trust/policy"
+
+// indexIn returns the index a file of the bundle is named after.
+func indexIn(name, dir, suffix string) (uint64, bool) {
+	base, in := strings.CutPrefix(name, dir)
+	base, ok := strings.CutSuffix(base, suffix)
+	index, err := strconv.ParseUint(base, 10, 62)
+	return index, in && ok && err == nil && strconv.FormatUint(index, 10) == base
+}
+
+// manifest hashes every file MANIFEST names. The manifest is a convenience that
 // shows damage early; what convinces are the proofs.
 func (b *bundle) manifest() error {
-	text, err := b.read("MANIFEST")
+	text, err := b.archive.read("MANIFEST")
 	if err != nil {
 		return fmt.Errorf("reading MANIFEST: %w", err)
 	}
-	b.files = map[string][]byte{}
-	for _, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(text), "\n"), "\n") {
 		if line == "" {
 			continue
 		}
@@ -72,74 +90,100 @@ func (b *bundle) manifest() error {
 		if !ok {
 			return fmt.Errorf("a line of MANIFEST is malformed")
 		}
-		data, err := b.read(name)
-		if err != nil {
-			b.report.problem("%s: it is named in MANIFEST and cannot be read", name)
+		if _, twice := b.files[name]; twice {
+			b.report.problem("%s: it is named in MANIFEST twice", name)
 			continue
 		}
-		if have := sha256.Sum256(data); hex.EncodeToString(have[:]) != sum {
+		data, err := b.archive.read(name)
+		if have := sha256.Sum256(data); err != nil {
+			b.report.problem("%s: it is named in MANIFEST and cannot be read", name)
+		} else if hex.EncodeToString(have[:]) != sum {
 			b.report.problem("%s: it is not what MANIFEST says", name)
 		}
-		b.files[name] = data
+		b.files[name] = err == nil
 		b.names = append(b.names, name)
 	}
 	slices.Sort(b.names)
 	return nil
 }
 
-func (b *bundle) leaf(base string) {
-	index, err := strconv.ParseUint(base, 10, 62)
-	text, ok := b.files["proofs/"+base+".tlog-proof"]
-	if err != nil || !ok {
-		b.report.problem("leaves/%s.json has no proof", base)
+// strays reports files that MANIFEST does not name.
+func (b *bundle) strays() {
+	stray := func(dir string, expected func(name string) bool) {
+		names, err := b.archive.list(dir)
+		if err != nil {
+			b.report.problem("%s: %v", dir, err)
+		}
+		for _, name := range names {
+			if !expected(name) {
+				b.report.problem("%s: MANIFEST does not name it, so it proves nothing", path.Join(dir, name))
+			}
+		}
+	}
+	dirs := []string{"disclosed", "leaves", "payload", "proofs", "trust"}
+	stray(".", func(name string) bool { return name == "MANIFEST" || slices.Contains(dirs, name) })
+	for _, dir := range dirs {
+		stray(dir, func(name string) bool { _, named := b.files[dir+"/"+name]; return named })
+	}
+}
+
+func (b *bundle) leaf(index uint64) {
+	text, err := b.archive.read(fmt.Sprintf("proofs/%d.tlog-proof", index))
+	if err != nil {
+		b.report.problem("leaves/%d.json has no proof", index)
 		return
 	}
 	p, err := ParseProof(text)
 	if err != nil || p.Index != index {
-		b.report.problem("proofs/%s.tlog-proof is not a proof of that leaf", base)
+		b.report.problem("proofs/%d.tlog-proof is not a proof of that leaf", index)
 		return
 	}
-	leaf := b.files["leaves/"+base+".json"]
+	leaf, err := b.archive.read(fmt.Sprintf("leaves/%d.json", index))
+	if err != nil {
+		return // which is said already
+	}
 	if v, ok := b.trust.proof(text, leaf, b.report); ok {
 		b.parsed[index], b.hashes[index] = v, leafHash(leaf)
 	}
 }
 
-// details checks what is disclosed and the payloads handed over.
-func (b *bundle) details() {
-	for _, name := range b.names {
-		base, ok := stem(strings.TrimPrefix(name, "disclosed/"), ".json")
-		if ok && strings.HasPrefix(name, "disclosed/") {
-			b.disclosed(name, base)
-		}
-		base, ok = stem(strings.TrimPrefix(name, "payload/"), ".bin")
-		if ok && strings.HasPrefix(name, "payload/") {
-			b.payload(name, base)
-		}
+// detail checks a file that is not a leaf.
+func (b *bundle) detail(name string) {
+	if index, ok := indexIn(name, "disclosed/", ".json"); ok {
+		b.disclosed(name, index)
+	} else if index, ok := indexIn(name, "payload/", ".bin"); ok {
+		b.payload(name, index)
+	} else if index, ok := indexIn(name, "proofs/", ".tlog-proof"); ok {
+		b.at(name, index)
+	} else if _, ok := indexIn(name, "leaves/", ".json"); !ok && name != policyName {
+		b.report.problem("%s: it is no part of a bundle", name)
 	}
 }
 
-func (b *bundle) at(name, base string) (value, bool) {
-	index, err := strconv.ParseUint(base, 10, 62)
+func (b *bundle) at(name string, index uint64) (value, bool) {
 	v, ok := b.parsed[index]
-	if err != nil || !ok {
+	if !ok {
 		b.report.problem("%s: it belongs to no leaf that verifies", name)
 	}
-	return v, err == nil && ok
+	return v, ok
 }
 
-func (b *bundle) disclosed(name, base string) {
-	v, ok := b.at(name, base)
+func (b *bundle) disclosed(name string, index uint64) {
+	v, ok := b.at(name, index)
 	if !ok {
 		return
 	}
-	list, err := parseDisclosures(b.files[name])
+	text, err := b.archive.read(name)
+	if err != nil {
+		return // which is said already
+	}
+	list, err := parseDisclosures(text)
 	if err != nil {
 		b.report.problem("%s is malformed", name)
 		return
 	}
 	for _, d := range list {
-		if err := d.check(v); err != nil || strconv.FormatUint(d.Index, 10) != base {
+		if err := d.check(v); err != nil || d.Index != index {
 			b.report.problem("%s: %q does not open the leaf's commitment", name, d.Tag)
 			continue
 		}
@@ -147,43 +191,46 @@ func (b *bundle) disclosed(name, base string) {
 	}
 }
 
-func (b *bundle) payload(name, base string) {
-	v, ok := b.at(name, base)
+func (b *bundle) payload(name string, index uint64) {
+	v, ok := b.at(name, index)
 	if !ok {
 		return
 	}
-	want, ok := decodeHash(v.get("pay").get("h"))
-	if have := sha256.Sum256(b.files[name]); !ok || !bytes.Equal(have[:], want[:]) {
+	data, err := b.archive.read(name)
+	if err != nil {
+		return // which is said already
+	}
+	if want, ok := decodeHash(v.get("pay").get("h")); !ok || sha256.Sum256(data) != want {
 		b.report.problem("%s: it is not the payload its leaf commits to", name)
 		return
 	}
 	b.report.Payloads++
 }
 
-// pair checks outcomes whose intent is in the bundle too, and says what is not.
-func (b *bundle) pair() {
+// pair checks outcomes whose intent is there too, and says what is not.
+func pair(r *Report, parsed map[uint64]value, hashes map[uint64][32]byte, where string) {
 	answered := map[uint64]bool{}
-	for index, v := range b.parsed {
+	for _, index := range slices.Sorted(maps.Keys(parsed)) {
+		v := parsed[index]
 		if v.get("type").str != "outcome" {
 			continue
 		}
 		intent := uint64(v.get("intent").get("i").num)
 		says, _ := decodeHash(v.get("intent").get("h"))
-		have, there := b.hashes[intent]
+		have, there := hashes[intent]
 		switch {
 		case !there:
-			b.report.lack("leaf %d: its intent, leaf %d, is not in the bundle", index, intent)
-		case have != says || b.parsed[intent].get("type").str != "intent":
-			b.report.problem("leaf %d: it names another intent than leaf %d", index, intent)
+			r.lack("leaf %d: its intent, leaf %d, is not in %s", index, intent, where)
+		case have != says || parsed[intent].get("type").str != "intent":
+			r.problem("leaf %d: it names another intent than leaf %d", index, intent)
 		default:
 			answered[intent] = true
 		}
 	}
-	for index, v := range b.parsed {
-		if v.get("type").str == "intent" && !answered[index] {
-			b.report.Unmatched = append(b.report.Unmatched, index)
-			b.report.lack("leaf %d: no outcome of it is in the bundle", index)
+	for _, index := range slices.Sorted(maps.Keys(parsed)) {
+		if parsed[index].get("type").str == "intent" && !answered[index] {
+			r.Unmatched = append(r.Unmatched, index)
+			r.lack("leaf %d: no outcome of it is in %s", index, where)
 		}
 	}
-	slices.Sort(b.report.Unmatched)
 }

@@ -1,10 +1,12 @@
 package audit
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"os"
+	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,11 +21,25 @@ import (
 // may be verified: what is above its checkpoint is not looked at.
 func VerifyDir(dir string, opts VerifyOptions) (Report, error) {
 	r := Report{Path: dir, Kind: "log"}
-	logDir, beside := dir, filepath.Dir(dir)
-	if _, err := os.Stat(filepath.Join(dir, "log", "checkpoint")); err == nil {
-		logDir, beside = filepath.Join(dir, "log"), dir
+	top, err := openArchive(dir)
+	if err != nil {
+		return r, fmt.Errorf("verifying: %w", err)
 	}
-	w := &walk{report: &r, read: readIn(logDir), front: &frontier{}, open: map[uint64][32]byte{}, tiles: map[uint64][]tlog.Hash{}}
+	defer top.close()
+	log, beside := top, (*archive)(nil)
+	if top.is("log", fs.ModeDir) {
+		if log, err = top.sub("log"); err != nil {
+			return r, fmt.Errorf("verifying %s: %w", dir, err)
+		}
+		defer log.close()
+		beside = top
+	} else if parent, err := openArchive(filepath.Dir(filepath.Clean(dir))); err == nil {
+		defer parent.close()
+		if filepath.Base(dir) == "log" && parent.is("wal", fs.ModeDir) { // it stands in its evidence directory
+			beside = parent
+		}
+	}
+	w := &walk{report: &r, read: log.read, front: &frontier{}, open: map[uint64][32]byte{}, asked: map[uint64][32]byte{}, tiles: map[uint64][]tlog.Hash{}}
 	signed, err := w.read("checkpoint")
 	if err != nil {
 		return r, fmt.Errorf("verifying %s: reading its checkpoint: %w", dir, err)
@@ -41,8 +57,9 @@ func VerifyDir(dir string, opts VerifyOptions) (Report, error) {
 		return r, nil
 	}
 	w.head = h
-	if err := w.besides(beside); err != nil {
-		return r, fmt.Errorf("verifying %s: %w", dir, err)
+	w.marks, w.packs = map[uint64]tlog.Hash{}, map[uint64][32]byte{}
+	if beside != nil {
+		w.besides(beside)
 	}
 	w.leaves()
 	w.finish(opts)
@@ -58,6 +75,7 @@ type walk struct {
 	front  *frontier
 
 	open     map[uint64][32]byte    // intents without an outcome so far
+	asked    map[uint64][32]byte    // intents whose call waits for its client's input
 	tiles    map[uint64][]tlog.Hash // a few tiles of closed intents
 	boot     int64
 	lastOpen uint64               // index of the last log.open
@@ -96,20 +114,16 @@ func (w *walk) anyFirst() ([]byte, error) {
 }
 
 // besides reads older checkpoints and payload packs.
-func (w *walk) besides(dir string) error {
-	w.marks, w.packs = map[uint64]tlog.Hash{}, map[uint64][32]byte{}
-	names, err := listIn(filepath.Join(dir, "checkpoints"))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
+func (w *walk) besides(a *archive) {
+	for _, name := range w.list(a, "checkpoints") {
 		size, err := strconv.ParseUint(name, 10, 62)
 		if err != nil {
 			continue
 		}
-		signed, err := os.ReadFile(filepath.Join(dir, "checkpoints", name))
+		signed, err := a.read("checkpoints/" + name)
 		if err != nil {
-			return err
+			w.report.problem("checkpoints/%s: %v", name, err)
+			continue
 		}
 		h, err := openCheckpoint(signed, w.trust.logs...)
 		if err != nil || h.size != size || h.origin != w.head.origin {
@@ -122,50 +136,63 @@ func (w *walk) besides(dir string) error {
 		}
 		w.marks[size] = h.root
 	}
-	return w.payloads(filepath.Join(dir, "payload"))
+	for _, class := range w.list(a, "payload") {
+		for _, month := range w.list(a, path.Join("payload", class)) {
+			dir := path.Join("payload", class, month)
+			for _, name := range w.list(a, dir) {
+				if err := w.pack(a, path.Join(dir, name)); err != nil {
+					w.report.problem("%s/%s: %v", dir, name, err)
+				}
+			}
+		}
+	}
 }
 
-// payloads hashes every record of every pack. A later pack of the same class
-// wins, because it is the one that reached a checkpoint.
-func (w *walk) payloads(dir string) error {
-	classes, err := listIn(dir)
+func (w *walk) list(a *archive, dir string) []string {
+	names, err := a.list(dir)
+	if err != nil {
+		w.report.problem("%s: %v", dir, err)
+	}
+	return names
+}
+
+// maxPacked bounds a payload: an excerpt and what sealing adds.
+const maxPacked = 32 << 10
+
+// pack hashes every record of a pack. A later pack of the same class wins,
+// because it is the one that reached a checkpoint. The log may be writing the
+// pack's end, so what is no record ends it.
+func (w *walk) pack(a *archive, name string) error {
+	const magic, record = "RTLPACK1", 12
+	f, err := a.open(name)
 	if err != nil {
 		return err
 	}
-	for _, class := range classes {
-		months, err := listIn(filepath.Join(dir, class))
+	defer f.Close()
+	b := bufio.NewReaderSize(f, 2*maxPacked)
+	if m, err := b.Peek(len(magic)); err != nil || string(m) != magic {
+		return nil
+	}
+	for n := len(magic); ; {
+		if _, err := b.Discard(n); err != nil {
+			return nil
+		}
+		h, err := b.Peek(record)
 		if err != nil {
-			return err
+			return nil
 		}
-		for _, month := range months {
-			packs, err := listIn(filepath.Join(dir, class, month))
-			if err != nil {
-				return err
-			}
-			for _, p := range packs {
-				b, err := os.ReadFile(filepath.Join(dir, class, month, p))
-				if err != nil {
-					return err
-				}
-				w.pack(b)
-			}
+		index, size := binary.BigEndian.Uint64(h), binary.BigEndian.Uint32(h[8:])
+		if size == 0 || size > maxPacked {
+			return nil
 		}
-	}
-	return nil
-}
-
-func (w *walk) pack(b []byte) {
-	const magic, record = "RTLPACK1", 12
-	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
-		return // a pack that was being started
-	}
-	for b = b[len(magic):]; len(b) >= record; {
-		index, n := binary.BigEndian.Uint64(b), int(binary.BigEndian.Uint32(b[8:]))
-		if n > len(b)-record {
-			return // the end of a pack that was being written
+		n = record + int(size)
+		all, err := b.Peek(n)
+		if err != nil {
+			return nil
 		}
-		w.packs[index] = sha256.Sum256(b[record : record+n])
-		b = b[record+n:]
+		if index < w.head.size {
+			w.packs[index] = sha256.Sum256(all[record:])
+		}
 	}
 }
 
@@ -251,15 +278,24 @@ func (w *walk) opened(index uint64, v value) {
 }
 
 // outcome pairs an outcome with its intent. Only a late result may follow
-// another outcome.
+// another outcome, and one more the outcome that says that the call waits for
+// input.
 func (w *walk) outcome(index uint64, v value) {
 	intent := uint64(v.get("intent").get("i").num)
 	says, _ := decodeHash(v.get("intent").get("h"))
-	if hash, ok := w.open[intent]; ok {
-		delete(w.open, intent)
+	hash, awaited := w.open[intent]
+	if !awaited {
+		hash, awaited = w.asked[intent]
+	}
+	if awaited {
 		if hash != says {
 			w.report.problem("leaf %d: it names another intent than leaf %d", index, intent)
 		}
+		delete(w.asked, intent)
+		if _, first := w.open[intent]; first && v.get("st").str == "input_required" {
+			w.asked[intent] = hash
+		}
+		delete(w.open, intent)
 		return
 	}
 	if v.get("st").str != "late_result" || intent >= index {

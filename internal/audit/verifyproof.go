@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -34,7 +33,11 @@ func (p *Proof) Text() []byte {
 }
 
 // maxProof bounds a proof file: 62 hashes, a checkpoint and many cosignatures.
-const maxProof = 64 << 10
+// maxEntry is the largest entry a bundle of tlog-tiles can hold.
+const (
+	maxProof = 64 << 10
+	maxEntry = 1<<16 - 1
+)
 
 // ParseProof reads a C2SP tlog-proof. The leaf is not part of it.
 func ParseProof(text []byte) (*Proof, error) {
@@ -72,9 +75,28 @@ func ParseProof(text []byte) (*Proof, error) {
 	return p, nil
 }
 
+// Proven is a leaf with its tlog-proof and the index it is said to have.
+type Proven struct {
+	Index uint64
+	Proof []byte
+	Leaf  []byte
+}
+
 // VerifyProof verifies that leaf is in a log whose key is trusted. Without keys
 // and without a policy it is a usage error: a leaf cannot vouch for its log.
 func VerifyProof(text, leaf []byte, opts VerifyOptions) (Report, error) {
+	p, err := ParseProof(text)
+	if err != nil {
+		r := Report{Kind: "proof"}
+		r.problem("%v", err)
+		return r, nil
+	}
+	return VerifyProofs([]Proven{{p.Index, text, leaf}}, opts)
+}
+
+// VerifyProofs verifies leaves that were handed over together. If they are more
+// than one, outcomes and intents among them must belong to each other.
+func VerifyProofs(proven []Proven, opts VerifyOptions) (Report, error) {
 	r := Report{Kind: "proof"}
 	t, err := newTrust(opts)
 	if err != nil {
@@ -83,7 +105,27 @@ func VerifyProof(text, leaf []byte, opts VerifyOptions) (Report, error) {
 	if len(t.logs) == 0 {
 		return r, errors.New("verifying a proof needs the log's key or a policy file")
 	}
-	t.proof(text, leaf, &r)
+	parsed, hashes := map[uint64]value{}, map[uint64][32]byte{}
+	for _, p := range proven {
+		stated, err := ParseProof(p.Proof)
+		if err != nil {
+			r.problem("leaf %d: %v", p.Index, err)
+			continue
+		}
+		if _, twice := parsed[p.Index]; twice || stated.Index != p.Index {
+			r.problem("leaf %d: its proof is of leaf %d, or it stands there twice", p.Index, stated.Index)
+			continue
+		}
+		if v, ok := t.proof(p.Proof, p.Leaf, &r); ok {
+			parsed[p.Index], hashes[p.Index] = v, leafHash(p.Leaf)
+		}
+	}
+	if len(proven) > 1 {
+		pair(&r, parsed, hashes, "the proof")
+	}
+	if r.Leaves == 0 && len(r.Problems) == 0 {
+		r.lack("the proof has no leaf")
+	}
 	return r, nil
 }
 
@@ -119,7 +161,7 @@ func (t *trust) proof(text, leaf []byte, r *Report) (v value, ok bool) {
 // policy of the bundle around it (../trust/policy) is taken, and the report
 // says that it is the bundle's own word.
 func VerifyProofFile(path string, opts VerifyOptions) (Report, error) {
-	text, err := os.ReadFile(path)
+	text, err := readBounded(path, maxProof)
 	if err != nil {
 		return Report{}, fmt.Errorf("verifying: %w", err)
 	}
@@ -128,16 +170,16 @@ func VerifyProofFile(path string, opts VerifyOptions) (Report, error) {
 	if !ok {
 		return Report{}, fmt.Errorf("verifying %s: a proof's name ends in .tlog-proof", path)
 	}
-	leaf, err := os.ReadFile(filepath.Join(dir, base+".json"))
+	leaf, err := readBeside(filepath.Join(dir, base+".json"), maxEntry)
 	if missing(err) {
-		leaf, err = os.ReadFile(filepath.Join(dir, "..", "leaves", base+".json"))
+		leaf, err = readBeside(filepath.Join(dir, "..", "leaves", base+".json"), maxEntry)
 	}
 	if err != nil {
 		return Report{}, fmt.Errorf("verifying %s: reading its leaf: %w", path, err)
 	}
 	self := false
 	if len(opts.Keys) == 0 && len(opts.Policy) == 0 {
-		opts.Policy, err = os.ReadFile(filepath.Join(dir, "..", "trust", "policy"))
+		opts.Policy, err = readBeside(filepath.Join(dir, "..", "trust", "policy"), maxProof)
 		if err != nil {
 			return Report{}, fmt.Errorf("verifying %s needs the log's key or a policy file", path)
 		}

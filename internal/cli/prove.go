@@ -235,25 +235,16 @@ func verifyProof(path string, b []byte, o audit.VerifyOptions) (audit.Report, er
 	if self {
 		o.Keys = []string{p.Key}
 	}
-	total := audit.Report{Path: path, Kind: "proof", SelfTrusted: self}
-	for _, l := range p.Leaves {
-		r, err := audit.VerifyProof([]byte(l.Proof), l.Leaf, o)
-		if err != nil {
-			return total, access.Errorf(access.CodeInvalid, "verifying %s: %w", path, err)
-		}
-		if stated, err := audit.ParseProof([]byte(l.Proof)); err == nil && stated.Index != l.Index {
-			r.Problems = append(r.Problems, fmt.Sprintf("leaf %d: its proof is of leaf %d", l.Index, stated.Index))
-		}
-		if r.Size >= total.Size {
-			total.Origin, total.Key, total.Size, total.Root = r.Origin, r.Key, r.Size, r.Root
-		}
-		total.Leaves += r.Leaves
-		total.Problems = append(total.Problems, r.Problems...)
-		for _, s := range r.Lacking {
-			total.Lacking = append(total.Lacking, fmt.Sprintf("leaf %d: %s", l.Index, s))
-		}
+	proven := make([]audit.Proven, len(p.Leaves))
+	for i, l := range p.Leaves {
+		proven[i] = audit.Proven{Index: l.Index, Proof: []byte(l.Proof), Leaf: l.Leaf}
 	}
-	return total, nil
+	r, err := audit.VerifyProofs(proven, o)
+	if err != nil {
+		return r, access.Errorf(access.CodeInvalid, "verifying %s: %w", path, err)
+	}
+	r.Path, r.SelfTrusted = path, self
+	return r, nil
 }
 
 func writeVerified(w io.Writer, r audit.Report) {

@@ -39,6 +39,9 @@ func (d *Daemon) api() (local, remote http.Handler, err error) {
 		closeOnce()
 		stop()
 	}
+	if err := dropBundles(d.Config.Data); err != nil {
+		return nil, nil, err
+	}
 	started := time.Now().UTC()
 	a, err := api.New(api.Config{
 		Token: token, Hosts: hostsOf(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL), UID: os.Getuid(), Log: d.log, Stop: stopped,
@@ -169,9 +172,26 @@ func (e evidence) Prove(ctx context.Context, indices []uint64) (api.Proof, error
 	return out, nil
 }
 
+const bundlePrefix = "export-"
+
+// dropBundles removes what exports left behind when the process was killed: a
+// bundle may show in clear what the evidence only seals.
+func dropBundles(data string) error {
+	entries, err := os.ReadDir(data)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), bundlePrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(data, e.Name())))
+		}
+	}
+	if err != nil {
+		return access.Errorf(access.CodeUnavailable, "what is left of an export cannot be removed from %s: %v", data, pathReason(err))
+	}
+	return nil
+}
+
 // Export writes a bundle beside the evidence and hands it out as a tar file.
 func (e evidence) Export(ctx context.Context, w io.Writer, q audit.Query, o audit.ExportOptions) (err error) {
-	dir, err := os.MkdirTemp(e.tmp, "export-")
+	dir, err := os.MkdirTemp(e.tmp, bundlePrefix)
 	if err != nil {
 		return fmt.Errorf("making room for a bundle: %w", err)
 	}

@@ -91,6 +91,16 @@ func (d *Daemon) metrics() {
 		return 1
 	})
 	d.telemetry.gauge("rutile_evidence_queue", "Records that wait to be written.", func() float64 { return float64(d.Evidence.Queued()) })
-	d.telemetry.gauge("rutile_evidence_open_intents", "Calls whose outcome is not recorded.", func() float64 { return float64(d.recorder.open.Load()) })
+	d.telemetry.gauge("rutile_evidence_open_intents", "Calls that were dispatched and have no outcome yet.", func() float64 {
+		n, _ := d.Evidence.OpenCalls()
+		return float64(n)
+	})
+	d.telemetry.gauge("rutile_evidence_oldest_open_seconds", "Age of the oldest of them, 0 if there is none.", func() float64 {
+		n, oldest := d.Evidence.OpenCalls()
+		if n == 0 {
+			return 0
+		}
+		return time.Since(oldest).Seconds()
+	})
 	d.telemetry.gauge("rutile_mcp_sessions", "Open legacy MCP sessions.", func() float64 { return float64(d.Proxy.Sessions()) })
 }

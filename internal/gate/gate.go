@@ -156,9 +156,16 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
 	d.intent = ref
+	returned := false
+	defer func() {
+		if !returned { // it panicked, and nobody knows what it did before
+			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
+		}
+	}()
 	start := g.now()
 	fctx := g.meter.Forward(ctx, r, &d.Server)
 	resp, ferr := fwd(fctx, d)
+	returned = true
 	resp.Body = d.Scrub(resp.Body)
 	took := g.now().Sub(start)
 	status := statusOf(ctx, resp, ferr)

@@ -2,12 +2,15 @@ package gatetest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"rutile/internal/admin"
+	"rutile/internal/audit"
 	"rutile/internal/daemon"
 	"rutile/internal/registry"
 )
@@ -189,5 +192,45 @@ func TestEveryIntentEndsInAnOutcome(t *testing.T) {
 				t.Errorf("recorded %+v", got)
 			}
 		})
+	}
+}
+
+// A call that was dispatched and has no outcome can be seen: it is counted, and
+// it is found.
+func TestUnansweredCallIsVisible(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2026)
+	r, token := governPeer(t, p, "")
+	busy, finish := make(chan bool), make(chan bool)
+	p.handle("tools/call", func(x *exchange) {
+		busy <- true
+		<-finish
+		x.text("fine")
+	})
+	open := func() (n int) {
+		t.Helper()
+		rows, err := r.d.Evidence.Search(t.Context(), audit.Query{Status: string(audit.StatusOpen)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := httpGet(t, r.d.OperatorsURL+"/metrics")
+		if !strings.Contains(counted, fmt.Sprintf("\nrutile_evidence_open_intents %d\n", len(rows))) {
+			t.Errorf("%d are found and the metrics say %s", len(rows), regexp.MustCompile(`(?m)^rutile_evidence_o.*$`).FindAllString(counted, -1))
+		}
+		return len(rows)
+	}
+	if n := open(); n != 0 {
+		t.Errorf("%d calls are open before any", n)
+	}
+	done := make(chan reply)
+	go func() { done <- r.call(token, "up", "echo", `{}`) }()
+	<-busy
+	if n := open(); n != 1 {
+		t.Errorf("%d calls are open during one", n)
+	}
+	close(finish)
+	<-done
+	if n := open(); n != 0 {
+		t.Errorf("%d calls are open after it", n)
 	}
 }

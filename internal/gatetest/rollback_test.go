@@ -213,3 +213,17 @@ func TestLostDatabaseLosesNoEvidence(t *testing.T) {
 		})
 	}
 }
+
+// A gateway killed in the middle of an export leaves nothing in clear behind.
+func TestUnfinishedExportIsRemoved(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	left := filepath.Join(h.data, "export-123", "bundle", "disclosed")
+	if err := errors.Join(os.MkdirAll(left, 0o700), os.WriteFile(filepath.Join(left, "1.json"), []byte("in clear"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	rigAt(t, h.data, "127.0.0.1:0")
+	if _, err := os.Stat(filepath.Join(h.data, "export-123")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}

@@ -134,6 +134,40 @@ func TestDroppedRowsCanBeBuiltAgain(t *testing.T) {
 	})
 }
 
+// What was dispatched and has no outcome is found, in its own log only.
+func TestOpenIntentsAreFound(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
+		rows := rowsUpTo(12) // intents
+		for i, of := range map[uint64]uint64{8: 1, 9: 5, 10: 5, 11: 6} {
+			rows[i].Type, rows[i].Decision, rows[i].Status, rows[i].Intent = "outcome", rows[of].Decision, "ok", int64(of)
+		}
+		rows[3].Type = "verdict"
+		putRows(t, s, rows, 12)
+		const other = "example.org/rutile/main/n2/1"
+		done := row(1)
+		done.Type, done.Decision = "outcome", rows[2].Decision // of another log
+		if err := s.PutRows(t.Context(), other, []audit.Row{row(0), done}, 2); err != nil {
+			t.Fatal(err)
+		}
+		for name, tt := range map[string]struct {
+			q    audit.Query
+			want []uint64
+		}{
+			"all":      {audit.Query{Origin: origin, Ascending: true}, []uint64{0, 2, 4, 7}},
+			"agent":    {audit.Query{Origin: origin, Agent: "agent-4"}, []uint64{4}},
+			"policy":   {audit.Query{Origin: origin, Policy: "baseline", Limit: 2}, []uint64{7, 4}},
+			"text":     {audit.Query{Origin: origin, Text: "tool_2"}, []uint64{2}},
+			"others":   {audit.Query{Origin: other}, []uint64{0}},
+			"verdicts": {audit.Query{Types: []string{"verdict"}}, []uint64{}},
+		} {
+			tt.q.Status = string(audit.StatusOpen)
+			if got := indexes(search(t, s, tt.q)); !slices.Equal(got, tt.want) {
+				t.Errorf("%s: got %v, want %v", name, got, tt.want)
+			}
+		}
+	})
+}
+
 // A head that was signed is known for ever: a smaller or another one of the
 // same size does not replace it, and dropping the index does not forget it.
 func TestNewestHeadIsKept(t *testing.T) {

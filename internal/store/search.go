@@ -112,9 +112,15 @@ func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
 	sel.types(q.Types)
 	for _, f := range []struct{ column, value string }{
 		{"agent", q.Agent}, {"subject", q.Subject}, {"session", q.Session}, {"task", q.Task}, {"server", q.Server}, {"tool", q.Tool},
-		{"decision", q.Decision}, {"outcome", q.Outcome}, {"status", q.Status}, {"trace", q.Trace},
+		{"decision", q.Decision}, {"outcome", q.Outcome}, {"trace", q.Trace},
 	} {
 		sel.equal(f.column, f.value)
+	}
+	if q.Status == string(audit.StatusOpen) {
+		sel.where = append(sel.where, "type = 'intent'", `NOT EXISTS (SELECT 1 FROM evidence o
+			WHERE o.decision = evidence.decision AND o.origin = evidence.origin AND o.type = 'outcome')`)
+	} else {
+		sel.equal("status", q.Status)
 	}
 	// Rows of a policy are read in the order of its own index.
 	from, idx, origin := "evidence", "idx", "origin"
