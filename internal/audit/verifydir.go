@@ -251,7 +251,7 @@ func (w *walk) opened(index uint64, v value) {
 }
 
 // outcome pairs an outcome with its intent. Only a late result may follow
-// another outcome.
+// another outcome, and the end of a call that waited for input.
 func (w *walk) outcome(index uint64, v value) {
 	intent := uint64(v.get("intent").get("i").num)
 	says, _ := decodeHash(v.get("intent").get("h"))
@@ -262,7 +262,7 @@ func (w *walk) outcome(index uint64, v value) {
 		}
 		return
 	}
-	if v.get("st").str != "late_result" || intent >= index {
+	if st := v.get("st").str; st != string(StatusLateResult) && st != string(StatusAbandoned) || intent >= index {
 		w.report.problem("leaf %d: leaf %d is not an intent that awaits an outcome", index, intent)
 		return
 	}

@@ -39,6 +39,7 @@ type call struct {
 	state   *state           // of a retry, opened
 	unasked []byte           // raw answers that came without a state, as far as they go on
 	flight  *flight          // that this request left parked
+	waiting *waiting         // what it left there, until its outcome is recorded
 	parked  []byte           // the answer that asks for a parked flight
 	recall  []rawjson.Change // of the params, for another round with a modern upstream
 	wrap    []rawjson.Change // of a modern upstream's result that asks
@@ -185,12 +186,14 @@ func (c *call) gated() {
 		return
 	}
 	var rep *reply
+	defer c.settled()
 	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
 		var resp access.Response
 		var err error
 		rep, resp, err = c.forward(ctx, d)
 		return resp, err
 	})
+	c.settled()
 	var again *deniedAgain
 	switch {
 	case errors.Is(err, errClientCancelled):
@@ -407,7 +410,11 @@ func rpcFailure(e *access.Error, ref string) *rpcError {
 
 func (c *call) begin(sse bool) error {
 	if c.modern && !c.peer.modern {
-		c.ans.prefer(sse) // the end may have a status a legacy server does not give
+		// A quick end may have a status a legacy server does not give.
+		if c.ans.prefer(sse); sse {
+			ans := c.ans
+			time.AfterFunc(time.Second, func() { _ = ans.begin(true) }) // a client that has gone is noticed later
+		}
 		return nil
 	}
 	return c.told(c.ans.begin(sse))

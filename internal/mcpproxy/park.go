@@ -230,7 +230,7 @@ func (c *call) park(ctx context.Context, f *flight, raised []*ask) error {
 	if err != nil {
 		return err
 	}
-	w := &waiting{round: f.round, raised: raised, req: bare(c.req), d: c.d}
+	w := &waiting{round: f.round, raised: raised, req: bare(c.req), d: c.d, asked: make(chan struct{})}
 	if refuse == "" && !p.flights.park(f, w) {
 		refuse = "too many calls wait for input; answer one of them, or try again later"
 	}
@@ -243,9 +243,18 @@ func (c *call) park(ctx context.Context, f *flight, raised []*ask) error {
 		}
 		return gaveUp{refuse}
 	}
-	c.flight = f
+	c.flight, c.waiting = f, w
 	c.parked = appendResult(nil, c.ans.id, inputRequired(raised, sealed))
 	return nil
+}
+
+// settled says that the outcome of a request that asked is recorded: how its
+// call ended may follow.
+func (c *call) settled() {
+	if c.waiting != nil {
+		close(c.waiting.asked)
+		c.waiting = nil
+	}
 }
 
 func kindsOf(raised []*ask) map[string]string {
@@ -317,6 +326,7 @@ func (f *flight) abandon(why error) {
 	if f.err == nil {
 		why = nil // a result nobody took
 	}
+	<-w.asked
 	if err := f.p.gate.Late(context.Background(), w.req, w.d, access.Response{Reached: access.ReachYes}, why); err != nil {
 		f.p.log.Error("a call that waited for input ended", "server", w.req.Server, "decision", w.req.ID, "error", err)
 	}
@@ -410,6 +420,7 @@ type waiting struct {
 	req    *access.Request
 	d      *gate.Dispatch // of the request whose answer asked; for its evidence only
 	timer  *time.Timer
+	asked  chan struct{} // closed once the outcome of that request is recorded
 }
 
 // flights are the calls that may ask, and which of them are parked.
