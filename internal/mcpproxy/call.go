@@ -274,6 +274,17 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 	if err != nil {
 		return nil, no, err
 	}
+	if c.sess != nil {
+		if !c.sess.began(c) {
+			return nil, no, badRequest(codeInvalidRequest, "this id is already in flight in the session")
+		}
+		defer func() {
+			c.sess.ended(c)
+			if brokenLink(err) && c.sess.link != nil {
+				c.in.p.drop(c.sess) // the client is told to initialize again
+			}
+		}()
+	}
 	rep, resp.Reached, err = c.carry(ctx, t, d)
 	var gave gaveUp
 	switch {
@@ -310,11 +321,7 @@ func (c *call) try(ctx context.Context, t *target, d *gate.Dispatch) (*reply, ac
 func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
-		rep, reach, err := c.send(ctx, d)
-		if brokenLink(err) {
-			c.in.p.drop(c.sess) // the client is told to initialize again
-		}
-		return rep, reach, err
+		return c.send(ctx, d)
 	}
 	caps := c.kinds()
 	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), caps, d)
@@ -354,12 +361,6 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	}
 	if c.modern && c.shape != nil {
 		x.extra = c.in.unknownParams(c.shape)
-	}
-	if c.sess != nil {
-		if !c.sess.began(c) {
-			return nil, access.ReachNo, badRequest(codeInvalidRequest, "this id is already in flight in the session")
-		}
-		defer c.sess.ended(c)
 	}
 	return c.link.call(ctx, x)
 }
