@@ -262,7 +262,7 @@ func (w *walk) outcome(index uint64, v value) {
 		}
 		return
 	}
-	if st := v.get("st").str; st != string(StatusLateResult) && st != string(StatusAbandoned) || intent >= index {
+	if st := v.get("st").str; st != "late_result" && st != "abandoned" || intent >= index {
 		w.report.problem("leaf %d: leaf %d is not an intent that awaits an outcome", index, intent)
 		return
 	}
