@@ -49,6 +49,7 @@ const (
 	StatusUnknown       Status = "unknown"
 	StatusOrphaned      Status = "orphaned"
 	StatusInputRequired Status = "input_required" // the client was asked for input; the call goes on with its retry
+	StatusAbandoned     Status = "abandoned"      // after input_required: no retry came, and the call was ended
 )
 
 // Outcome is written after a call, before its result is released.

@@ -183,15 +183,15 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 
 // Late records how a dispatched call ended whose outcome said that it waits for
 // input and that nobody came back for: a second outcome of the intent of d,
-// which Do dispatched r with.
+// which Do dispatched r with and MUST have returned from. A nil cause is a
+// result nobody took.
 func (g *Gate) Late(ctx context.Context, r *access.Request, d *Dispatch, resp access.Response, cause error) error {
-	status := statusOf(ctx, resp, cause)
-	if cause == nil {
-		status = audit.StatusLateResult
+	out := audit.Outcome{Request: r, Intent: d.intent, Status: audit.StatusLateResult, Reached: resp.Reached.String(), Findings: resp.Findings}
+	if cause != nil {
+		out.Status = audit.StatusAbandoned
+		out.Findings = append(out.Findings, "ended."+string(statusOf(ctx, resp, cause)))
 	}
-	_, err := g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{
-		Request: r, Intent: d.intent, Status: status, Reached: resp.Reached.String(), Findings: resp.Findings,
-	})
+	_, err := g.log.Outcome(context.WithoutCancel(ctx), out)
 	if err != nil {
 		return evidenceError("recording how a call ended", err)
 	}

@@ -181,6 +181,31 @@ func TestPolicyRunsOnEveryRound(t *testing.T) {
 	}
 }
 
+// A legacy client that cancels while it is asked ends the call: the server is not
+// called again, and the answer that comes too late is nobody's.
+func TestCancelledWhileAsked(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2026)
+	scripted(p, needs(`"inputRequests":{"a":{`+elicit+`}}`), "")
+	r, token := governPeer(t, p, askPolicy("elicitation"))
+	c := r.legacy(token, "up", v2511, allCaps)
+	s := stream(t, "POST", r.url("up"), c.headers(), `{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{"name":"echo","arguments":{}}}`)
+	var m struct{ ID json.RawMessage }
+	if err := json.Unmarshal([]byte(s.next()), &m); err != nil || m.ID == nil {
+		t.Fatalf("not asked: %v", err)
+	}
+	if got := c.post(`{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{"name":"echo","arguments":{}}}`); got.status != 400 {
+		t.Errorf("the same id again: %d %s", got.status, got.body)
+	}
+	c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"mine"}}`)
+	if end := s.rest(); len(end) != 0 {
+		t.Errorf("a cancelled call ended with %q", end)
+	}
+	if got := c.post(`{"jsonrpc":"2.0","id":` + string(m.ID) + `,"result":{"action":"accept"}}`); got.status != 400 || len(p.got("tools/call")) != 1 {
+		t.Errorf("the late answer was answered %d, %d calls", got.status, len(p.got("tools/call")))
+	}
+}
+
 // A legacy client has no answers and states to send: a server would take them
 // for answers to questions nobody judged.
 func TestLegacyClientSendsNoState(t *testing.T) {

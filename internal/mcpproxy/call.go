@@ -40,6 +40,7 @@ type call struct {
 	state   *state                 // of a retry, opened
 	unasked []byte                 // raw answers that came without a state, as far as they go on
 	flight  *flight                // that this request left parked
+	waiting *waiting               // what it left there, until its outcome is recorded
 	parked  []byte                 // the answer that asks for a parked flight
 	recall  []rawjson.Change       // of the params, for another round with a modern upstream
 	wrap    []rawjson.Change       // of a modern upstream's result that asks
@@ -171,12 +172,14 @@ func (c *call) gated() {
 		return
 	}
 	var rep *reply
+	defer c.settled()
 	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
 		var resp access.Response
 		var err error
 		rep, resp, err = c.forward(ctx, d)
 		return resp, err
 	})
+	c.settled()
 	var again *deniedAgain
 	switch {
 	case errors.Is(err, errClientCancelled):
@@ -266,6 +269,17 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 	if err != nil {
 		return nil, no, err
 	}
+	if c.sess != nil {
+		if !c.sess.began(c) {
+			return nil, no, badRequest(codeInvalidRequest, "this id is already in flight in the session")
+		}
+		defer func() {
+			c.sess.ended(c)
+			if brokenLink(err) && c.sess.link != nil {
+				c.in.p.drop(c.sess) // the client is told to initialize again
+			}
+		}()
+	}
 	rep, resp.Reached, err = c.carry(ctx, t, d)
 	var gave gaveUp
 	switch {
@@ -311,11 +325,7 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 	}
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
-		rep, reach, err := c.send(ctx, d)
-		if brokenLink(err) {
-			c.in.p.drop(c.sess) // the client is told to initialize again
-		}
-		return rep, reach, err
+		return c.send(ctx, d)
 	}
 	caps := c.kinds()
 	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), caps, d)
@@ -358,12 +368,6 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	}
 	if c.modern && c.shape != nil {
 		x.extra = c.in.unknownParams(c.shape)
-	}
-	if c.sess != nil {
-		if !c.sess.began(c) {
-			return nil, access.ReachNo, badRequest(codeInvalidRequest, "this id is already in flight in the session")
-		}
-		defer c.sess.ended(c)
 	}
 	return c.link.call(ctx, x)
 }
@@ -414,7 +418,11 @@ func rpcFailure(e *access.Error, ref string) *rpcError {
 
 func (c *call) begin(sse bool) error {
 	if c.modern && !c.peer.modern {
-		c.ans.prefer(sse) // the end may have a status a legacy server does not give
+		// A quick end may have a status a legacy server does not give.
+		if c.ans.prefer(sse); sse {
+			ans := c.ans
+			time.AfterFunc(time.Second, func() { _ = ans.begin(true) }) // a client that has gone is noticed later
+		}
 		return nil
 	}
 	return c.told(c.ans.begin(sse))

@@ -32,6 +32,9 @@ const (
 	findLink       = "ask.link"       // an address nobody should be sent to
 )
 
+// maxForm bounds a form in bytes: every word of it is read.
+const maxForm = 64 << 10
+
 // find notes a rule that something in the exchange broke.
 func (c *call) find(rule string) {
 	c.foundMu.Lock()
@@ -121,6 +124,10 @@ func (c *call) unaskable(a *ask) string {
 		return ""
 	}
 	if !a.params.Get("mode").Equals("url") {
+		if len(a.params.Raw()) > maxForm {
+			c.find(findSecret)
+			return "a form of this size cannot be read for what it asks"
+		}
 		if secretForm(a.params) {
 			c.find(findSecret)
 			return "a form must not ask for a secret; servers send people to an address of theirs for that (URL mode)"

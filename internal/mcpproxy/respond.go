@@ -31,6 +31,9 @@ type answer struct {
 func (a *answer) begin(sse bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.done {
+		return nil
+	}
 	return a.start(sse)
 }
 

@@ -222,7 +222,8 @@ func (c *call) carriedOn() []rawjson.Change {
 		return nil
 	}
 	changes := []rawjson.Change{{Key: "requestState", Raw: st.Inner}, {Key: "inputResponses"}}
-	if st.Kind != stateCarry {
+	if st.Kind != stateCarry || !c.peer.modern {
+		changes[0].Raw = nil
 		return changes
 	}
 	out, same := []byte{'{'}, len(st.Ours) == 0

@@ -23,8 +23,7 @@ type stdioLink struct {
 	proc   *stdioProcess
 	server string
 	max    int
-	turn   chan struct{} // held by the call that may be asked something; nil if no client was declared to be asked
-	shared bool          // by principals: what belongs to no call is for nobody
+	shared bool // by principals: what belongs to no call is for nobody
 	d      *gate.Dispatch
 	ended  chan struct{} // closed once everything the process said is read
 	beside answers
@@ -33,6 +32,7 @@ type stdioLink struct {
 
 	mu      sync.Mutex
 	pending map[string]*stdioCall // by raw id
+	turn    chan struct{}         // held by the call that may be asked something; nil if the server may ask nothing
 }
 
 // stdioCall is a request in flight. Its relay is used by the reading goroutine
@@ -105,6 +105,9 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	t.life.started()
 	switch {
 	case pr.modern:
+		l.mu.Lock()
+		l.turn = nil // it sends no requests
+		l.mu.Unlock()
 		t.learned(pr)
 	case h.client == nil:
 		t.learnedLegacy(pr)
@@ -243,11 +246,14 @@ func (l *stdioLink) answer(d *gate.Dispatch, msg []byte) {
 }
 
 func (l *stdioLink) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
-	if l.turn != nil && x.method.asks() {
+	l.mu.Lock()
+	turn := l.turn
+	l.mu.Unlock()
+	if turn != nil && x.method.asks() {
 		// Nothing in a server's request tells which call it belongs to.
 		select {
-		case l.turn <- struct{}{}:
-			defer func() { <-l.turn }()
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
 		case <-l.ended:
 			return nil, access.ReachNo, errProcessEnded
 		case <-ctx.Done():
@@ -352,9 +358,9 @@ func (l *stdioLink) message(line []byte, v rawjson.Value) {
 			owner = c
 		}
 	}
-	request := v.Get("id").Exists()
+	request, asks := v.Get("id").Exists(), l.turn != nil
 	switch {
-	case request && l.turn != nil:
+	case request && asks:
 		owner = nil
 		for _, c := range l.pending {
 			if c.x.method.asks() {
@@ -366,7 +372,7 @@ func (l *stdioLink) message(line []byte, v rawjson.Value) {
 	}
 	l.mu.Unlock()
 	switch {
-	case request && (owner == nil || l.turn == nil):
+	case request && (owner == nil || !asks):
 		refuseAsk(l, l.d, v)
 	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
 		l.p.relearn(l.server)
