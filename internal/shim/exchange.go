@@ -178,7 +178,7 @@ func (s *Shim) deliver(f *flight, b []byte, status int, seen func(rawjson.Value)
 			return nil
 		}
 	}
-	if f.answered(string(id.Raw())) && !f.dropped() {
+	if s.settle(f, string(id.Raw())) && !f.dropped() {
 		s.out.write(b)
 	}
 	return nil
@@ -192,7 +192,7 @@ func (s *Shim) deliverBatch(f *flight, v rawjson.Value) *failure {
 		}
 	}
 	for one := range v.Items() {
-		f.answered(string(one.Get("id").Raw()))
+		s.settle(f, string(one.Get("id").Raw()))
 	}
 	s.out.write(v.Raw())
 	return nil

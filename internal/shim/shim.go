@@ -321,7 +321,7 @@ func (s *Shim) request(m *message) {
 		s.mu.Lock()
 		s.held -= len(m.raw)
 		for _, id := range m.ids {
-			delete(s.flights, string(id))
+			s.land(f, string(id))
 		}
 		s.mu.Unlock()
 		if left := f.waiting(); len(left) > 0 && !f.dropped() && s.base.Err() == nil {
@@ -331,6 +331,25 @@ func (s *Shim) request(m *message) {
 			s.refuse(left, fault)
 		}
 	})
+}
+
+// land makes an id free again. The caller holds s.mu.
+func (s *Shim) land(f *flight, id string) {
+	if s.flights[id] == f {
+		delete(s.flights, id)
+	}
+}
+
+// settle says that id has its answer, before the client can see it and use the
+// id again; false if none is waited for.
+func (s *Shim) settle(f *flight, id string) bool {
+	if !f.answered(id) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.land(f, id)
+	return true
 }
 
 // cancel ends a request the client no longer wants: over modern HTTP by closing
