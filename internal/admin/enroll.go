@@ -81,7 +81,7 @@ func (a *Admin) Redeem(ctx context.Context, e identity.Enrollment) error {
 			next.Enrolled = append(next.Enrolled, registry.EnrolledKey{JWK: string(jwk), At: a.now(), By: by})
 			order(&next)
 		}
-		return enrollment(next, "enroll", "with a code of "+by, map[string]any{"key": identity.KeyID(jwk)}), nil
+		return enrollment(next, "enroll", "key "+identity.KeyID(jwk)+", with a code of "+by, map[string]any{"key": identity.KeyID(jwk)}), nil
 	})
 }
 
