@@ -63,6 +63,11 @@ func (s *Shim) once(ctx context.Context, method string, body []byte, h http.Head
 	// A stream is begun at once; a call is begun when it has something to say.
 	late := time.AfterFunc(within(method, h, s.cfg), func() { cut(errSilence) })
 	defer late.Stop()
+	defer func() {
+		if r != nil {
+			cut(nil)
+		}
+	}()
 	req, err := http.NewRequestWithContext(ctx, method, s.url, bytes.NewReader(body))
 	if err != nil {
 		return nil, token, &reply{err: err}
@@ -78,7 +83,19 @@ func (s *Shim) once(ctx context.Context, method string, body []byte, h http.Head
 		defer resp.Body.Close()
 		return nil, token, &reply{status: c, header: resp.Header, text: said(resp)}
 	}
+	resp.Body = &ending{resp.Body, cut}
 	return resp, token, nil
+}
+
+// ending is a body that ends its request's context when it is closed.
+type ending struct {
+	io.ReadCloser
+	cut context.CancelCauseFunc
+}
+
+func (e *ending) Close() error {
+	defer e.cut(nil)
+	return e.ReadCloser.Close()
 }
 
 // within bounds the wait for the first sign of an answer.
@@ -172,7 +189,11 @@ func (s *Shim) explain(r *reply) *failure {
 	case r.status == http.StatusTooManyRequests:
 		f.code, f.kind, f.msg = codeRateLimit, "rate_limited", "the gateway takes no more requests now"+text+"; try again later"
 	case r.code == "invalid_target":
-		f.kind, f.msg = "unknown_server", "the gateway has no server "+s.cfg.Server+text+"; list them with rutile server list"
+		what := "no server " + s.cfg.Server
+		if s.cfg.Server == "" {
+			what = "no endpoint for all servers together"
+		}
+		f.kind, f.msg = "unknown_server", "the gateway has "+what+text+"; list servers with rutile server list and name one"
 	case r.status == http.StatusUnauthorized || r.code != "" && r.status < 500:
 		f.kind, f.msg = "unauthenticated", "the gateway does not accept this machine's key for agent "+s.cfg.Profile.Agent+text
 		if r.skew.Abs() >= skewNoted {
