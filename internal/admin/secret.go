@@ -167,6 +167,8 @@ func (o object) enrolledKeys() []registry.EnrolledKey {
 			k.fail("jwk", "%s", msg)
 		case err != nil:
 			k.fail("at", "must be a time such as 2027-06-30T12:00:00Z")
+		case len(k.text("by")) > 256 || strings.ContainsFunc(k.text("by"), hidden):
+			k.fail("by", "must be one line of at most 256 characters")
 		case slices.ContainsFunc(out, func(e registry.EnrolledKey) bool { return e.JWK == string(jwk) }):
 			k.fail("jwk", "the same key is there twice: remove one")
 		default:

@@ -297,6 +297,25 @@ func TestTheOldestRevisionIsServedByTheNext(t *testing.T) {
 	}
 }
 
+// TestMessagesTheGatewayCannotTakeHoldUpNothing sends many while it is away, and
+// then a request: it waits for one of them at most.
+func TestMessagesTheGatewayCannotTakeHoldUpNothing(t *testing.T) {
+	t.Parallel()
+	s, g, r := open(t)
+	<-s.streams
+	g.CloseClientConnections()
+	g.Listener.Close()
+	began := time.Now()
+	for range 50 {
+		r.send(`{"jsonrpc":"2.0","method":"notifications/progress","params":{}}`)
+	}
+	r.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	r.refused("1", "gateway_unavailable")
+	if took := time.Since(began); took > patient {
+		t.Errorf("it took %v with a patience of 2s", took)
+	}
+}
+
 func TestNotificationsOutsideOfASessionGoNowhere(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, echo)

@@ -53,7 +53,8 @@ type message struct {
 // readMessage reads as much of a message as routing it needs. The gateway
 // judges the rest.
 func readMessage(text []byte, max int) (*message, *failure) {
-	root, err := rawjson.Parse(text, rawjson.Limits{Bytes: max})
+	// Deeper and wider than the gateway takes: it refuses with the request's id.
+	root, err := rawjson.Parse(text, rawjson.Limits{Bytes: max, Depth: 512, Members: 1 << 20})
 	if err != nil {
 		code := codeInvalidRequest
 		var e *rawjson.Error

@@ -89,6 +89,7 @@ type Shim struct {
 	held    int                // bytes of messages on their way
 	queued  int                // notifications and answers on their way
 	resting bool               // the client closed its end
+	away    time.Time          // when a notification or answer last failed
 	before  chan struct{}      // closed when all that must be sent before the next message is
 	session *session           // of a legacy client
 	params  map[string][]param // mirrored arguments by tool
@@ -138,7 +139,15 @@ func (s *Shim) Run(ctx context.Context) error {
 		f.cut()
 	}
 	s.mu.Unlock()
-	s.end()
+	ended := make(chan struct{})
+	go func() {
+		s.end()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(farewell):
+	}
 	if err == nil {
 		s.wait(farewell)
 	}
@@ -380,7 +389,7 @@ func (s *Shim) forward(m *message) {
 		return
 	}
 	s.queued, s.held = s.queued+1, s.held+len(m.raw)
-	before, sent := s.before, make(chan struct{})
+	before, sent, queued := s.before, make(chan struct{}), time.Now()
 	s.before = sent
 	s.mu.Unlock()
 	s.work.Go(func() {
@@ -396,13 +405,21 @@ func (s *Shim) forward(m *message) {
 			return
 		}
 		s.mu.Lock()
-		ses := s.session
+		ses, away := s.session, queued.Before(s.away)
 		s.mu.Unlock()
-		if ses == nil {
+		switch {
+		case ses == nil:
 			s.log.Debug("a message outside of a session went nowhere", "method", m.method)
+			return
+		case away:
+			// One waited for the gateway for all of them, and requests wait behind.
+			s.log.Warn("a message was dropped: the gateway was away", "method", m.method)
 			return
 		}
 		if f := s.post(ses, m); f != nil {
+			s.mu.Lock()
+			s.away = time.Now()
+			s.mu.Unlock()
 			s.log.Warn("a message could not be delivered", "method", m.method, "reason", f.msg, "ref", f.reference())
 		}
 	})
