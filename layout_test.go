@@ -41,6 +41,7 @@ var layers = map[string]int{
 	"mcpproxy": 5,
 	"a2aproxy": 5,
 	"oauth":    5,
+	"shim":     5,
 	"api":      5,
 	"console":  5,
 	"store":    5,

@@ -2,8 +2,10 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,6 +181,7 @@ func (p *planner) agent(m *manifest, it *Item) {
 	old, exists := p.cur.View.Agent(m.id)
 	next := *m.agent
 	next.Created, next.Changed, next.State, next.StateBy = p.now, p.now, registry.AgentActive, p.by
+	p.keys(m, old, &next)
 	if exists {
 		next.Created, next.State, next.StateWhy, next.StateBy = old.Created, old.State, old.StateWhy, old.StateBy
 	}
@@ -228,6 +231,28 @@ func (p *planner) agent(m *manifest, it *Item) {
 			}
 		}
 	}
+}
+
+// keys adds the enrolled keys to those of the manifest. A manifest that says
+// nothing of enrolled keys leaves them alone; one that lists a key among its own
+// makes it its own.
+func (p *planner) keys(m *manifest, old registry.Agent, next *registry.Agent) {
+	enrolled := old.Enrolled
+	if m.enrolled {
+		enrolled = next.Enrolled
+	}
+	next.Codes, next.Enrolled = old.Codes, nil
+	for _, e := range enrolled {
+		if slices.ContainsFunc(next.Keys, func(k json.RawMessage) bool { return string(k) == e.JWK }) {
+			continue
+		}
+		next.Enrolled = append(next.Enrolled, e)
+	}
+	next.Keys = slices.Clone(next.Keys)
+	for _, e := range next.Enrolled {
+		next.Keys = append(next.Keys, json.RawMessage(e.JWK))
+	}
+	order(next)
 }
 
 // owner notes an owner who is no registered team: people are known to the

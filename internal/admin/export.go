@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -53,10 +54,21 @@ func (e *emitter) agent(a registry.Agent) {
 	}
 	e.list(0, "tools", a.Tools)
 	e.list(0, "dataScopes", a.DataScopes)
-	if len(a.Keys) > 0 {
+	own := slices.DeleteFunc(slices.Clone(a.Keys), func(k json.RawMessage) bool {
+		return slices.ContainsFunc(a.Enrolled, func(x registry.EnrolledKey) bool { return x.JWK == string(k) })
+	})
+	if len(own) > 0 {
 		e.open(0, "keys")
-		for _, k := range a.Keys {
+		for _, k := range own {
 			e.item(1, "jwk", string(k))
+		}
+	}
+	if len(a.Enrolled) > 0 {
+		e.open(0, "enrolled")
+		for _, k := range a.Enrolled {
+			e.item(1, "jwk", k.JWK)
+			e.text(2, "at", k.At.UTC().Format(time.RFC3339Nano))
+			e.text(2, "by", k.By)
 		}
 	}
 	e.text(0, "state", string(a.State))

@@ -21,6 +21,7 @@ type manifest struct {
 	why      string
 	agent    *registry.Agent
 	expires  bool // the agent's end date is written
+	enrolled bool // and its enrolled keys
 	server   *registry.Server
 	pins     []registry.Tool
 	baseline map[registry.Kind]time.Time
@@ -155,12 +156,12 @@ func (o object) date(key string) time.Time {
 }
 
 func (d *decoder) agent(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "purpose", "runtime", "model", "class", "riskTier", "expires", "tools", "dataScopes", "keys", "state", "stateWhy")
+	o := d.object(n, "", "kind", "id", "owner", "purpose", "runtime", "model", "class", "riskTier", "expires", "tools", "dataScopes", "keys", "enrolled", "state", "stateWhy")
 	o.required("owner", "team-name")
 	m.id = o.id()
 	a := &registry.Agent{
 		ID: m.id, Owner: o.owner(), Purpose: o.text("purpose"), Runtime: o.text("runtime"), Model: o.text("model"), Class: o.text("class"),
-		RiskTier: o.integer("riskTier", 0, 3, 1), Expires: o.date("expires"), Tools: o.set("tools"), DataScopes: o.scopes(), Keys: o.agentKeys(),
+		RiskTier: o.integer("riskTier", 0, 3, 1), Expires: o.date("expires"), Tools: o.set("tools"), DataScopes: o.scopes(), Keys: o.agentKeys(), Enrolled: o.enrolledKeys(),
 	}
 	if a.Class != "" && !access.ValidID(a.Class) {
 		o.fail("class", "%q cannot be a class: use lower-case letters, digits and -", clip(a.Class))
@@ -173,7 +174,7 @@ func (d *decoder) agent(n *yaml.Node, m *manifest) {
 			o.d.fail(o.members["tools"].Content[i], fmt.Sprintf("tools[%d]", i), "%s", err)
 		}
 	}
-	m.expires = o.has("expires")
+	m.expires, m.enrolled = o.has("expires"), o.has("enrolled")
 	m.state = o.choice("state", string(registry.AgentActive), string(registry.AgentSuspended), string(registry.AgentQuarantined), string(registry.AgentRetired))
 	m.why = o.text("stateWhy")
 	m.agent = a

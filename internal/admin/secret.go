@@ -9,12 +9,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"go.yaml.in/yaml/v4"
 
 	"rutile/internal/identity"
 	"rutile/internal/rawjson"
+	"rutile/internal/registry"
 )
 
 // adviceSecret is the next step wherever a secret stands in a manifest.
@@ -144,6 +146,37 @@ func (o object) agentKeys() []json.RawMessage {
 		}
 	}
 	slices.SortFunc(out, func(a, b json.RawMessage) int { return strings.Compare(string(a), string(b)) })
+	return out
+}
+
+// enrolledKeys reads the keys that came by enrollment, as export writes them.
+func (o object) enrolledKeys() []registry.EnrolledKey {
+	n := o.members["enrolled"]
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode || len(n.Content) > maxAllKeys {
+		o.fail("enrolled", "must be a list of at most %d keys such as rutile export writes; [] removes them all", maxAllKeys)
+		return nil
+	}
+	var out []registry.EnrolledKey
+	for i, c := range n.Content {
+		k := o.d.object(c, fmt.Sprintf("enrolled[%d]", i), "jwk", "at", "by")
+		jwk, msg := publicKey(k.text("jwk"))
+		at, err := time.Parse(time.RFC3339Nano, k.text("at"))
+		switch {
+		case msg != "":
+			k.fail("jwk", "%s", msg)
+		case err != nil:
+			k.fail("at", "must be a time such as 2027-06-30T12:00:00Z")
+		case len(k.text("by")) > 256 || strings.ContainsFunc(k.text("by"), hidden):
+			k.fail("by", "must be one line of at most 256 characters")
+		case slices.ContainsFunc(out, func(e registry.EnrolledKey) bool { return e.JWK == string(jwk) }):
+			k.fail("jwk", "the same key is there twice: remove one")
+		default:
+			out = append(out, registry.EnrolledKey{JWK: string(jwk), At: at.UTC().Truncate(time.Millisecond), By: k.text("by")})
+		}
+	}
 	return out
 }
 

@@ -117,6 +117,8 @@ func (a *API) routes() []route {
 		{"POST /api/v1/agents", maxSmall, a.createAgent},
 		{"GET /api/v1/agents/{id}", 0, a.agent},
 		{"POST /api/v1/agents/{id}/token", maxSmall, a.token},
+		{"POST /api/v1/agents/{id}/enroll", maxSmall, a.invite},
+		{"POST /api/v1/agents/{id}/unenroll", maxSmall, a.unenroll},
 		{"POST /api/v1/agents/{id}/{verb}", maxSmall, a.changeAgent},
 
 		{"GET /api/v1/servers", 0, a.servers},

@@ -209,6 +209,16 @@ func (c *Client) Token(ctx context.Context, agent string, spec TokenSpec) (Token
 	return ask[Token](ctx, c, "POST", "agents/"+url.PathEscape(agent)+"/token", spec)
 }
 
+// Invite makes an enrollment code for an agent.
+func (c *Client) Invite(ctx context.Context, agent string, spec InviteSpec) (admin.Invitation, error) {
+	return ask[admin.Invitation](ctx, c, "POST", "agents/"+url.PathEscape(agent)+"/enroll", spec)
+}
+
+// Unenroll removes enrolled keys of an agent.
+func (c *Client) Unenroll(ctx context.Context, agent string, spec UnenrollSpec) (Agent, error) {
+	return ask[Agent](ctx, c, "POST", "agents/"+url.PathEscape(agent)+"/unenroll", spec)
+}
+
 // Servers lists servers.
 func (c *Client) Servers(ctx context.Context, o ListOptions) (Page[Server], error) {
 	return ask[Page[Server]](ctx, c, "GET", "servers"+o.query(), nil)

@@ -97,6 +97,29 @@ func (a *API) changeAgent(c *call) (any, error) {
 	return a.viewAgent(x), nil
 }
 
+func (a *API) invite(c *call) (any, error) {
+	var in InviteSpec
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if in.Seconds < 0 || in.Seconds > int(24*time.Hour/time.Second) {
+		return nil, access.Errorf(access.CodeInvalid, "seconds must be between 1 and a day's worth")
+	}
+	return a.deps.Admin.Invite(c.Context(), c.actor, c.PathValue("id"), time.Duration(in.Seconds)*time.Second)
+}
+
+func (a *API) unenroll(c *call) (any, error) {
+	var in UnenrollSpec
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	x, err := a.deps.Admin.Unenroll(c.Context(), c.actor, c.PathValue("id"), in.Key, in.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return a.viewAgent(x), nil
+}
+
 func (a *API) token(c *call) (any, error) {
 	var in TokenSpec
 	if err := c.decode(&in); err != nil {

@@ -51,6 +51,8 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/agents", "", `{"id":"writer","owner":"team"}`},
 		{"GET /api/v1/agents/{id}", "/api/v1/agents/reader", ""},
 		{"POST /api/v1/agents/{id}/token", "/api/v1/agents/reader/token", `{"server":"files"}`},
+		{"POST /api/v1/agents/{id}/enroll", "/api/v1/agents/reader/enroll", `{"seconds":60}`},
+		{"POST /api/v1/agents/{id}/unenroll", "/api/v1/agents/reader/unenroll", `{}`},
 		{"POST /api/v1/agents/{id}/{verb}", "/api/v1/agents/reader/suspend", `{"reason":"it reads too much"}`},
 		{"GET /api/v1/servers", "", ""},
 		{"GET /api/v1/servers/{id}", "/api/v1/servers/files", ""},

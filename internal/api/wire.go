@@ -144,6 +144,17 @@ type TokenSpec struct {
 	Seconds int    `json:"seconds,omitempty"` // default 300
 }
 
+// InviteSpec says how long an enrollment code lives.
+type InviteSpec struct {
+	Seconds int `json:"seconds,omitempty"` // default 600
+}
+
+// UnenrollSpec says which enrolled keys go.
+type UnenrollSpec struct {
+	Key    string `json:"key,omitempty"` // start of its id; "" is all
+	Reason string `json:"reason,omitempty"`
+}
+
 // Token is an issued development token.
 type Token struct {
 	Token    string    `json:"token"`

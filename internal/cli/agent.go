@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
+	"rutile/internal/identity"
 	"rutile/internal/registry"
 )
 
@@ -22,7 +24,7 @@ func (a *app) agent() *cobra.Command {
 		a.agentVerb(registry.VerbSuspend, "Stop an agent until it is resumed", "rutile agent suspend reader --reason 'reads too much'"),
 		a.agentVerb(registry.VerbResume, "Let a suspended or quarantined agent act again", "rutile agent resume reader"),
 		a.agentVerb(registry.VerbRetire, "End an agent for good; its id is never used again", "rutile agent retire reader"),
-		a.agentToken())
+		a.agentToken(), a.agentEnroll(), a.agentUnenroll())
 }
 
 // paging adds the flags of a list.
@@ -64,9 +66,18 @@ func (a *app) printAgent(x api.Agent) error {
 	return a.print(x, func(w io.Writer) {
 		fields(w, "agent", x.ID, "state", string(x.Status), "because", x.StateWhy, "set by", x.StateBy, "owner", x.Owner, "purpose", x.Purpose,
 			"runtime", x.Runtime, "model", x.Model, "class", x.Class, "risk tier", itoa(x.RiskTier), "expires", day(x.Expires),
-			"tools", strings.Join(x.Tools, " "), "data scopes", strings.Join(x.DataScopes, " "), "keys", itoa(len(x.Keys)),
+			"tools", strings.Join(x.Tools, " "), "data scopes", strings.Join(x.DataScopes, " "), "keys", itoa(len(x.Keys)), "enrolled", enrolledKeys(x),
 			"registered", when(x.Created), "changed", when(x.Changed))
 	})
+}
+
+// enrolledKeys names the keys that came by enrollment.
+func enrolledKeys(x api.Agent) string {
+	var out []string
+	for _, k := range x.Enrolled {
+		out = append(out, identity.KeyID(json.RawMessage(k.JWK)))
+	}
+	return strings.Join(out, " ")
 }
 
 func (a *app) agentShow() *cobra.Command {

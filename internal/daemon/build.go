@@ -75,11 +75,20 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	authz, err := oauth.New(oauth.Config{Log: d.log}, d.authority, resources{states, d.AgentsURL})
+	authz, err := oauth.New(oauth.Config{Enroll: d.redeem, Log: d.log}, d.authority, resources{states, d.AgentsURL})
 	if err != nil {
 		return err
 	}
 	return d.serve(opt, authz)
+}
+
+// redeem adds a key to an agent with an enrollment code.
+func (d *Daemon) redeem(ctx context.Context, request string) (agent, key string, err error) {
+	e, err := d.authority.ReadEnrollment(request)
+	if err != nil {
+		return "", "", err
+	}
+	return e.Agent, identity.KeyID(e.Key), d.Admin.Redeem(ctx, e)
 }
 
 func (d *Daemon) serve(opt Options, authz http.Handler) error {

@@ -56,8 +56,10 @@ func (f fixed) State() *pdp.State { return f.state }
 func (fixed) Lease(context.Context, credential.LeaseRequest) (*credential.Lease, error) {
 	return nil, errors.New("the server needs none")
 }
-func (fixed) Start(ctx context.Context, _ *access.Request) context.Context                { return ctx }
-func (fixed) Forward(ctx context.Context, _ *access.Request) context.Context              { return ctx }
+func (fixed) Start(ctx context.Context, _ *access.Request) context.Context { return ctx }
+func (fixed) Forward(ctx context.Context, _ *access.Request, _ *registry.Server) context.Context {
+	return ctx
+}
 func (fixed) Forwarded(context.Context, *access.Request, audit.Status, time.Duration)     {}
 func (fixed) End(context.Context, *access.Request, *access.Decision, audit.Status, error) {}
 

@@ -121,7 +121,16 @@ var visitScript string
 // Visit makes a visit with the TypeScript SDK's client. Its 1.x line knows the
 // legacy revisions only and negotiates its newest.
 func (n NPM) Visit(ctx context.Context, url, token string, call Call) (Visit, error) {
-	in, err := json.Marshal(map[string]any{"modules": n.Dir, "url": url, "token": token, "call": call})
+	return n.visit(ctx, map[string]any{"modules": n.Dir, "url": url, "token": token, "call": call})
+}
+
+// VisitOverStdio is Visit of a server it starts.
+func (n NPM) VisitOverStdio(ctx context.Context, command []string, call Call) (Visit, error) {
+	return n.visit(ctx, map[string]any{"modules": n.Dir, "command": command, "call": call})
+}
+
+func (n NPM) visit(ctx context.Context, what map[string]any) (Visit, error) {
+	in, err := json.Marshal(what)
 	if err != nil {
 		return Visit{}, err
 	}

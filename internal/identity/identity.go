@@ -192,6 +192,10 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// CheckIssuer reports whether s may be the issuer of a gateway: https, or http
+// on a loopback address.
+func CheckIssuer(s string) error { return checkIssuer(s, false) }
+
 // checkIssuer holds the issuer to one spelling, because it is compared byte for
 // byte everywhere.
 func checkIssuer(s string, insecure bool) error {

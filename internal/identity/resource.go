@@ -10,6 +10,7 @@ import (
 // Paths of the agents' listener that identity's documents name.
 const (
 	TokenPath     = "/oauth/token"
+	EnrollPath    = "/oauth/enroll"
 	JWKSPath      = "/oauth/jwks"
 	AuthorizePath = "/oauth/authorize"
 	// ResourceMetadataPath is the well-known prefix of RFC 9728.

@@ -9,6 +9,7 @@
 //	/.well-known/oauth-authorization-server            metadata of the issuer (RFC 8414)
 //	/.well-known/openid-configuration                  the same document
 //	/oauth/token                                       POST, grant client_credentials with private_key_jwt
+//	/oauth/enroll                                      POST, redeems an enrollment code
 //	/oauth/authorize                                   refuses: no grant uses it yet
 //	/oauth/jwks                                        keys of access tokens (RFC 7517)
 //
@@ -49,6 +50,10 @@ type Config struct {
 	AgentRate, AgentBurst int
 	// Now is the clock of the limits; time.Now.
 	Now func() time.Time
+	// Enroll redeems an enrollment for a key and returns the agent and the id of
+	// the key. Errors are *identity.Error or *access.Error for the caller. Nil
+	// offers none.
+	Enroll func(ctx context.Context, request string) (agent, key string, err error)
 	// Log receives why token requests were refused; it may be nil.
 	Log *slog.Logger
 }
@@ -56,6 +61,7 @@ type Config struct {
 type server struct {
 	authority *identity.Authority
 	servers   Servers
+	redeem    func(ctx context.Context, request string) (agent, key string, err error)
 	log       *slog.Logger
 	addresses *limiter
 	agents    *limiter
@@ -92,6 +98,7 @@ func New(cfg Config, authority *identity.Authority, servers Servers) (http.Handl
 	return &server{
 		authority: authority,
 		servers:   servers,
+		redeem:    cfg.Enroll,
 		log:       cfg.Log,
 		addresses: newLimiter(cfg.AddressRate, cfg.AddressBurst, cfg.Now),
 		agents:    newLimiter(cfg.AgentRate, cfg.AgentBurst, cfg.Now),
@@ -112,6 +119,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path {
 	case identity.TokenPath:
 		s.token(w, r)
+	case identity.EnrollPath:
+		s.enroll(w, r)
 	case identity.JWKSPath:
 		s.document(w, r, s.authority.JWKS())
 	case identity.AuthorizePath:

@@ -37,12 +37,29 @@ type Agent struct {
 	Expires    time.Time         `json:"expires"`  // end of that day, UTC
 	Tools      []string          `json:"tools,omitempty"`
 	DataScopes []string          `json:"dataScopes,omitempty"`
-	Keys       []json.RawMessage `json:"keys,omitempty"` // public JWKs, resolved at apply
+	Keys       []json.RawMessage `json:"keys,omitempty"` // public JWKs: of the manifest, resolved at apply, and enrolled
+	Enrolled   []EnrolledKey     `json:"enrolled,omitempty"`
+	Codes      []EnrollmentCode  `json:"codes,omitempty"`
 	State      AgentState        `json:"state"`
 	StateWhy   string            `json:"stateWhy,omitempty"`
 	StateBy    string            `json:"stateBy,omitempty"` // who put it in its state
 	Created    time.Time         `json:"created"`
 	Changed    time.Time         `json:"changed"`
+}
+
+// EnrolledKey says of one of an agent's keys that it came by enrollment, so that
+// a manifest that does not know it leaves it alone.
+type EnrolledKey struct {
+	JWK string    `json:"jwk"` // as it stands in Keys
+	At  time.Time `json:"at"`
+	By  string    `json:"by"` // who gave out the code
+}
+
+// EnrollmentCode lets whoever holds its private half add one key, once.
+type EnrollmentCode struct {
+	Public  string    `json:"public"`
+	Expires time.Time `json:"expires"`
+	By      string    `json:"by"`
 }
 
 // ServerState is where a server is in its life.

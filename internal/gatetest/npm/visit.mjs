@@ -1,16 +1,17 @@
 // Connects to an MCP server, lists its tools, calls one and prints what it saw.
-// Reads {modules, url, token, call: {tool, arguments}} as JSON from stdin.
+// Reads {modules, url, token, command, call: {tool, arguments}} as JSON from
+// stdin; with a command the server is started and spoken to over stdio.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const { modules, url, token, call } = JSON.parse(readFileSync(0, 'utf8'));
+const { modules, url, token, command, call } = JSON.parse(readFileSync(0, 'utf8'));
 const require = createRequire(join(modules, 'package.json'));
 const { Client } = require('@modelcontextprotocol/sdk/client/index.js');
+const { StdioClientTransport } = require('@modelcontextprotocol/sdk/client/stdio.js');
 const { StreamableHTTPClientTransport } = require('@modelcontextprotocol/sdk/client/streamableHttp.js');
 
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
-const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
 const answers = call.answers ?? {};
 const capabilities = {};
 if (answers.elicitation) capabilities.elicitation = { form: {}, url: {} };
@@ -21,6 +22,10 @@ const { ElicitRequestSchema, CreateMessageRequestSchema, ListRootsRequestSchema 
 if (answers.elicitation) client.setRequestHandler(ElicitRequestSchema, () => answers.elicitation);
 if (answers.sampling) client.setRequestHandler(CreateMessageRequestSchema, () => answers.sampling);
 if (answers.roots) client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [{ uri: answers.roots }] }));
+const transport = command
+  ? new StdioClientTransport({ command: command[0], args: command.slice(1) })
+  : new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
+transport.setProtocolVersion ??= (v) => { transport.protocolVersion = v; };
 await client.connect(transport);
 const tools = [];
 for (let cursor; ; ) {
@@ -38,5 +43,5 @@ console.log(JSON.stringify({
   text,
   isError: result.isError === true,
 }));
-await transport.terminateSession().catch(() => {}); // a server may not support it
+await transport.terminateSession?.().catch(() => {}); // a server may not support it
 await client.close();
