@@ -46,7 +46,7 @@ func (in *inbound) batch() bool {
 
 // one serves one message of a batch and returns its answer, nil if it has none.
 func (in *inbound) one(s *session, body []byte) []byte {
-	part := &inbound{p: in.p, w: discard{}, r: in.r, server: in.server, known: in.known, who: in.who, received: in.received}
+	part := &inbound{p: in.p, w: discard{}, r: in.r, id: in.id, all: in.all, server: in.server, known: in.known, who: in.who, received: in.received}
 	ans := &answer{w: part.w, collect: true}
 	if err := part.msg.parse(body, rawjson.Limits{Bytes: in.p.cfg.MaxBody}); err != nil {
 		ans.id = part.msg.idBytes()

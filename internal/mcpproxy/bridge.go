@@ -147,6 +147,12 @@ func (c *call) sameJudged(body []byte) error {
 
 // inbound returns the final message in the client's era with the client's id.
 func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
+	if c.in.all {
+		var err error
+		if rep, err = c.aggregated(rep); err != nil {
+			return nil, err
+		}
+	}
 	var edits []rawjson.Edit
 	if id := rep.root.Get("id"); !id.Exists() {
 		edits = append(edits, rawjson.SetMember(rep.root, "id", c.ans.id))

@@ -29,6 +29,9 @@ func (in *inbound) modern(ans *answer) {
 		ans.fail(methodNotFound(true))
 		return
 	}
+	if in.all && in.aggregate(ans, nil) {
+		return
+	}
 	c := &call{in: in, ans: ans, modern: true, req: in.request(version2026)}
 	switch {
 	case m.name == "server/discover":

@@ -74,7 +74,7 @@ type Catalog interface {
 	Observe(ctx context.Context, server string, l registry.Listing) error
 }
 
-// Proxy serves /mcp/{server}.
+// Proxy serves /mcp/{server} and the aggregate /mcp.
 type Proxy struct {
 	cfg      Config
 	gate     *gate.Gate
@@ -87,6 +87,7 @@ type Proxy struct {
 	transport *h1Transport
 	ids       atomic.Int64
 	shapes    sync.Map // definition digest → *shape
+	offers    offers   // what the aggregate lists
 
 	mu       sync.Mutex
 	targets  map[string]*target

@@ -23,6 +23,8 @@ type answer struct {
 
 	collect   bool // one element of a batch: keep the final message, drop the rest
 	collected []byte
+
+	via func(msg []byte) []byte // maps a message before the final one, nil drops it
 }
 
 // begin fixes the representation: headers go out at once for a stream, so that
@@ -57,6 +59,11 @@ func (a *answer) event(msg []byte) error {
 	defer a.mu.Unlock()
 	if a.done || a.collect {
 		return nil
+	}
+	if a.via != nil {
+		if msg = a.via(msg); msg == nil {
+			return nil
+		}
 	}
 	if err := a.start(true); err != nil {
 		return err
