@@ -85,8 +85,12 @@ func (in *inbound) aggregate(ans *answer, s *session) (answered bool) {
 		c.introduce()
 	case m.method.list != "":
 		c.listAll()
+	case m.name == "subscriptions/listen":
+		c.listenAll()
 	case m.name == "initialize", m.name == "ping":
 		return false
+	case m.name == "logging/setLevel":
+		c.setLevelAll()
 	default:
 		if err := in.retarget(s == nil); err != nil {
 			ans.fail(err)

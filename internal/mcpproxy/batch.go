@@ -56,7 +56,7 @@ func (in *inbound) one(s *session, body []byte) []byte {
 	ans.id = part.msg.idBytes()
 	switch part.msg.kind {
 	case isResponse:
-		if matched, err := s.respond(in.r.Context(), &part.msg); !matched || err != nil {
+		if matched, err := s.waiting(&part.msg).respond(in.r.Context(), &part.msg); !matched || err != nil {
 			in.p.log.Debug("dropped a response in a batch", "server", s.server)
 		}
 	case isNotification:

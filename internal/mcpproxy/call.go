@@ -235,7 +235,7 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 		rep, reach, err := c.once(ctx, t, d)
 		resp := access.Response{Reached: reach}
 		if err != nil {
-			if brokenLink(err) && reach == access.ReachNo && c.sess == nil && attempt == 0 {
+			if brokenLink(err) && reach == access.ReachNo && (c.sess == nil || c.in.all) && attempt == 0 {
 				continue // the conversation was over before the request was taken
 			}
 			return nil, resp, err
@@ -256,6 +256,11 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (*reply, access.Re
 
 // once sends the request over the conversation it belongs to.
 func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
+	leave, err := c.join(ctx, t, d)
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
+	defer leave()
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
 		rep, reach, err := c.send(ctx, d)

@@ -24,7 +24,8 @@ type answer struct {
 	collect   bool // one element of a batch: keep the final message, drop the rest
 	collected []byte
 
-	via func(msg []byte) []byte // maps a message before the final one, nil drops it
+	via  func(msg []byte) []byte // maps a message before the final one, nil drops it
+	onto *answer                 // the stream this one's events go to, nil if it is its own
 }
 
 // begin fixes the representation: headers go out at once for a stream, so that
@@ -64,6 +65,9 @@ func (a *answer) event(msg []byte) error {
 		if msg = a.via(msg); msg == nil {
 			return nil
 		}
+	}
+	if a.onto != nil {
+		return a.onto.event(msg)
 	}
 	if err := a.start(true); err != nil {
 		return err

@@ -36,6 +36,9 @@ type session struct {
 	streamed *answer           // the open GET stream, nil if none
 	ended_   bool
 	over     chan struct{} // closed when it ends
+
+	parts *parts   // of the aggregate: the sessions with the servers used; nil of any other
+	whole *session // the aggregate's session this is a part of, nil if none
 }
 
 // asked is a server's request that waits for the client's answer.
@@ -119,6 +122,9 @@ func (p *Proxy) session(id string, who access.Principal, server string) *session
 
 // drop forgets the session and ends it in the background.
 func (p *Proxy) drop(s *session) {
+	if s.whole != nil {
+		s.whole.parts.forget(s)
+	}
 	p.mu.Lock()
 	if p.sessions[s.id] == s {
 		delete(p.sessions, s.id)
@@ -134,6 +140,9 @@ func (p *Proxy) reapSessions(now time.Time) {
 	p.mu.Lock()
 	var idle []*session
 	for _, s := range p.sessions {
+		if s.parts != nil {
+			p.work.Go(func() { s.parts.reap(now) })
+		}
 		if used, free := s.idle(); free && now.Sub(used) > p.cfg.Idle {
 			idle = append(idle, s)
 		}
@@ -157,6 +166,9 @@ func (s *session) end() {
 		c.cut(context.Canceled)
 	}
 	s.mu.Unlock()
+	if s.parts != nil {
+		s.parts.end()
+	}
 	if s.link != nil {
 		s.link.close(context.Background())
 	}

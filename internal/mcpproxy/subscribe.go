@@ -68,7 +68,7 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if body, err = c.subscribable(body); err != nil {
 		return err
 	}
-	sub := &subscription{c: c, d: d}
+	sub := &subscription{c: c, d: d, ctx: ctx}
 	rep, _, err := l.call(ctx, &exchange{
 		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, d: d, relay: sub,
 		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
@@ -116,6 +116,7 @@ func (c *call) subscribable(body []byte) ([]byte, error) {
 type subscription struct {
 	c     *call
 	d     *gate.Dispatch
+	ctx   context.Context // of the subscription
 	acked bool
 }
 
@@ -133,6 +134,7 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 			return malformed("a subscription did not begin with its acknowledgement")
 		}
 		s.acked = true
+		s.c.announces(s.ctx, v.Path("params", "notifications"))
 		return s.c.ans.event(s.d.Scrub(s.tagged(msg, v)))
 	}
 	want := s.c.in.msg.params.Get("notifications")
