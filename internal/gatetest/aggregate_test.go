@@ -23,7 +23,7 @@ func aggregate(t *testing.T, r *rig, servers map[string]string, more string) str
 }
 
 // all is the endpoint of the aggregate.
-func (r *rig) all() string { return r.d.AgentsURL + "/mcp" }
+func (r *rig) all() string { return r.url("") }
 
 // names are the names or URIs a list holds, in its order.
 func names(t *testing.T, got reply, list string) []string {
