@@ -256,3 +256,139 @@ func TestAggregateSessionIsThePrincipals(t *testing.T) {
 		}
 	}
 }
+
+// An answer that comes when its call is over is taken and dropped: nothing the
+// client did is wrong. Only once, and only from the session that was asked.
+func TestLateAnswersAreDropped(t *testing.T) {
+	t.Parallel()
+	r, token, old, _, _ := gathered(t, strings.ReplaceAll(askPolicy("roots"), "up/", "old/"))
+	old.handle("tools/call", func(x *exchange) {
+		x.sse()
+		x.event(`{"jsonrpc":"2.0","id":"server-7",` + roots + `}`)
+		x.text("done")
+	})
+	for name, c := range map[string]*oldClient{"aggregate": r.legacyAll(token, v2511, `{"roots":{}}`), "server": r.legacy(r.token("bot", "old"), "old", v2511, `{"roots":{}}`)} {
+		s := stream(t, "POST", r.url(c.server), c.headers(), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+map[string]string{"": "old__"}[c.server]+`echo","arguments":{}}}`)
+		events := s.rest()
+		var m struct{ ID json.RawMessage }
+		if len(events) != 2 || json.Unmarshal([]byte(events[0]), &m) != nil || m.ID == nil {
+			t.Fatalf("%s: the call said %q", name, events)
+		}
+		answer := `{"jsonrpc":"2.0","id":` + string(m.ID) + `,"result":{"roots":[]}}`
+		before := len(old.got("POST"))
+		for i, want := range []int{202, 400} {
+			if got := c.post(answer); got.status != want {
+				t.Errorf("%s: answer %d was answered %d", name, i+1, got.status)
+			}
+		}
+		if n := len(old.got("POST")) - before; n != 0 {
+			t.Errorf("%s: a late answer reached the server", name)
+		}
+	}
+}
+
+// Resources are subscribed to at their server and updates come on the session's
+// one stream, under the aggregate's URIs; one used after the stream was opened
+// joins it.
+func TestAggregateSessionSubscribesToResources(t *testing.T) {
+	t.Parallel()
+	a, b := newPeer(t, v2511), newPeer(t, v2511)
+	a.streams, b.streams = true, true
+	r := newRig(t)
+	token := aggregate(t, r, map[string]string{"a": a.URL, "b": b.URL}, "")
+	c := r.legacyAll(token, v2511, `{}`)
+	subscribe := func(id string, p *peer) {
+		t.Helper()
+		if got := c.request("resources/subscribe", `{"uri":"rutile+`+id+`:test://a"}`); got.msg.Result == nil {
+			t.Fatalf("subscribing answered %d %s", got.status, got.body)
+		}
+		if got := p.last("resources/subscribe").params; !strings.Contains(got, `"uri":"test://a"`) {
+			t.Errorf("the server was sent %s", got)
+		}
+	}
+	subscribe("a", a)
+	s := stream(t, "GET", r.all(), c.headers(), "")
+	subscribe("b", b)
+	for id, p := range map[string]*peer{"a": a, "b": b} {
+		session := p.last("resources/subscribe").session
+		eventually(t, "the session's stream is open at the server", func() bool {
+			for _, g := range p.got("GET") {
+				if g.session == session {
+					return true
+				}
+			}
+			return false
+		})
+		eventually(t, "the update comes", func() bool {
+			// It may be the gateway's own stream that takes it.
+			p.push <- `{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"test://a"}}`
+			select {
+			case got := <-s.events:
+				return got == `{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"rutile+`+id+`:test://a"}}`
+			case <-time.After(100 * time.Millisecond):
+				return false
+			}
+		})
+		if got := c.request("resources/unsubscribe", `{"uri":"rutile+`+id+`:test://a"}`); got.msg.Result == nil || !strings.Contains(p.last("resources/unsubscribe").params, `"uri":"test://a"`) {
+			t.Errorf("%s: unsubscribing answered %d %s", id, got.status, got.body)
+		}
+	}
+	if got := c.request("resources/subscribe", `{"uri":"test://a"}`); got.msg.code() != -32602 {
+		t.Errorf("a URI of no server: %d %s", got.status, got.body)
+	}
+	if got := stream(t, "GET", r.all(), c.headers(), ""); got.status != 409 {
+		t.Errorf("a second stream was answered %d", got.status)
+	}
+}
+
+// What is recorded of a call is what is recorded at its server, and a list is
+// one decision for every server it shows.
+func TestAggregateEvidence(t *testing.T) {
+	t.Parallel()
+	r, token, _, _, _ := gathered(t, "---\nkind: Policy\nid: no\ncedar: |\n  forbid (principal, action == Mcp::Action::\"both/echo\", resource);\n")
+	from := r.d.Evidence.Size()
+	r.ask(token, "tools/list", "", "")
+	r.ask(token, "tools/call", "old__echo", `"name":"old__echo","arguments":{}`)
+	r.ask(token, "tools/call", "both__echo", `"name":"both__echo","arguments":{}`)
+	r.ask(token, "tools/call", "nowhere__echo", `"name":"nowhere__echo","arguments":{}`)
+	got := map[string]int{}
+	for _, l := range r.leaves(from) {
+		if l.What.Method != "" {
+			got[l.Type+" "+l.What.Method+" "+l.What.Server+" "+l.What.Tool]++
+		}
+	}
+	want := map[string]int{
+		"verdict tools/list modern ": 1, "verdict tools/list old ": 1, // both has nothing to show
+		"intent tools/call old echo": 1, "verdict tools/call both echo": 1, "verdict tools/call nowhere echo": 1,
+	}
+	for k, n := range want {
+		if got[k] != n {
+			t.Errorf("%q is recorded %d times, want %d: %v", k, got[k], n, got)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("recorded %v", got)
+	}
+}
+
+// No extension is offered to a server through the aggregate, so that none
+// answers in a form that is not carried.
+func TestAggregateOffersNoExtensions(t *testing.T) {
+	t.Parallel()
+	r, token, _, modern, _ := gathered(t, "")
+	body := strings.Replace(modernBody("1", "tools/call", `"name":"modern__echo","arguments":{}`), `clientCapabilities":{}`, `clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}},"experimental":{"x":{}}}`, 1)
+	if got := post(t, r.all(), modernHeaders(token, "tools/call", "modern__echo"), body); got.msg.Result == nil {
+		t.Fatalf("answered %d %s", got.status, got.body)
+	}
+	if got := modern.last("tools/call").params; strings.Contains(got, "tasks") || !strings.Contains(got, `"experimental":{"x":{}}`) {
+		t.Errorf("the server was sent %s", got)
+	}
+	if got := r.ask(token, "server/discover", "", ""); strings.Contains(got.body, "extensions") || !strings.Contains(got.body, `"name":"rutile"`) || !strings.Contains(got.body, `"listChanged":true`) {
+		t.Errorf("discovered %s", got.body)
+	}
+	for _, method := range []string{"tasks/get", "logging/setLevel", "resources/subscribe", "ping", "vendor/x"} {
+		if got := r.ask(token, method, "x", `"uri":"x","taskId":"x"`); got.status != 404 || got.msg.code() != -32601 {
+			t.Errorf("%s: answered %d %s", method, got.status, got.body)
+		}
+	}
+}

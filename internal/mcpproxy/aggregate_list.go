@@ -62,7 +62,7 @@ func (c *call) listAll() {
 		c.ans.fail(err)
 		return
 	}
-	all, shown := c.in.p.offered(c.req, list)
+	all, shown := c.in.p.offered(c.req, list, "")
 	shown = shown[sort.Search(len(shown), func(i int) bool { return after.before(&all[shown[i]]) }):]
 	result := []byte{'{'}
 	if c.modern {

@@ -171,7 +171,7 @@ func (c *call) subscribePart(ctx context.Context, server string, uris []string, 
 	body = append(append(append(body, `]},"_meta":`...), c.in.msg.meta.Raw()...), "}}"...)
 	honoured := false
 	for wait := followAgain; ctx.Err() == nil; wait = min(2*wait, followMax) {
-		in := &inbound{p: c.in.p, w: discard{}, r: c.in.r, who: c.in.who, received: time.Now()}
+		in := &inbound{p: c.in.p, all: true, w: discard{}, r: c.in.r, who: c.in.who, received: time.Now()}
 		in.is(server)
 		if err := in.msg.parse(append([]byte(nil), body...), rawjson.Limits{Bytes: 2 * c.in.p.cfg.MaxBody}); err != nil {
 			return

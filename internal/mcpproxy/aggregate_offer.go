@@ -28,15 +28,16 @@ type offers struct {
 	of    map[string][]offer // by list, sorted by server and name
 	state *pdp.State
 	seen  map[viewer]sight
-	size  int             // indices in seen
+	size  int             // of seen, in indices
 	left  map[string]bool // digests of what was left out and said so
 }
 
 // viewer is what visibility may depend on besides the state: everything a token
 // says but its own id and end.
 type viewer struct {
-	who  access.Identity
-	list string
+	who    access.Identity
+	list   string
+	server string
 }
 
 // sight is which offers a viewer sees, and when that was found out: conditions
@@ -49,15 +50,16 @@ type sight struct {
 const (
 	sightTime = time.Second
 	maxSights = 4 << 20 // indices kept in all
+	sightCost = 128     // of one sight besides, in indices
 	freshTime = 30 * time.Second
 )
 
-// offered returns the offers of a list and which of them are visible to the
-// request's identity. Neither may be changed.
-func (p *Proxy) offered(r *access.Request, list string) ([]offer, []int32) {
+// offered returns the offers of a list and which of them, of one server or of
+// all for "", are visible to the request's identity. Neither may be changed.
+func (p *Proxy) offered(r *access.Request, list, server string) ([]offer, []int32) {
 	who := r.Who
 	who.TokenID, who.Expires = "", time.Time{}
-	key := viewer{who, list}
+	key := viewer{who, list, server}
 	state := p.gate.State()
 	s := &p.offers
 	s.mu.Lock()
@@ -73,42 +75,44 @@ func (p *Proxy) offered(r *access.Request, list string) ([]offer, []int32) {
 		return all, got.shown
 	}
 	s.mu.Unlock()
-	shown := p.visible(state, r, list, all)
+	shown := p.visible(state, r, list, server, all)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != state {
 		return all, shown // whoever asks next decides on the newer one
 	}
-	if s.size+len(shown) > maxSights {
-		s.seen, s.size = map[viewer]sight{}, 0
+	if old, ok := s.seen[key]; ok {
+		s.size -= len(old.shown) + sightCost
 	}
-	s.size += len(shown) + 1 - len(s.seen[key].shown)
+	if s.size += len(shown) + sightCost; s.size > maxSights {
+		s.seen, s.size = map[viewer]sight{}, len(shown)+sightCost
+	}
 	s.seen[key] = sight{r.At, shown}
 	return all, shown
 }
 
 // visible applies to every offer what /mcp/{server} applies to its list.
-func (p *Proxy) visible(state *pdp.State, r *access.Request, list string, all []offer) []int32 {
+func (p *Proxy) visible(state *pdp.State, r *access.Request, list, server string, all []offer) []int32 {
 	k := listKinds[list]
-	var shown []int32
+	open := map[string]bool{}
 	for _, s := range state.View.Servers() {
+		if server != "" && s.ID != server {
+			continue
+		}
 		ask := *r
 		ask.Server = s.ID
-		if pdp.Visible(state, &ask) {
+		if open[s.ID] = pdp.Visible(state, &ask); open[s.ID] && server == "" {
 			p.freshen(s.ID)
 		}
 	}
-	server, open := "", false
+	var shown []int32
 	for i := range all {
 		o := &all[i]
-		ask := *r
-		ask.Server = o.server
-		if o.server != server {
-			server, open = o.server, pdp.Visible(state, &ask)
-		}
-		if !open {
+		if !open[o.server] {
 			continue
 		}
+		ask := *r
+		ask.Server = o.server
 		ask.Kind, ask.Target, ask.Unknown, ask.Arguments = k.access, o.name, true, rawjson.Value{}
 		if pdp.Visible(state, &ask) {
 			shown = append(shown, int32(i))

@@ -143,7 +143,7 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 
 // openPart makes the session as an initialize at /mcp/{server} would.
 func (ps *parts) openPart(ctx context.Context, c *call, d *gate.Dispatch, whole *session) (*session, error) {
-	in := &inbound{p: c.in.p, w: discard{}, r: c.in.r, who: c.in.who, received: c.in.received}
+	in := &inbound{p: c.in.p, all: true, w: discard{}, r: c.in.r, who: c.in.who, received: c.in.received}
 	in.is(d.Server.ID)
 	if err := in.msg.parse(ps.init, rawjson.Limits{}); err != nil {
 		return nil, err
@@ -265,7 +265,8 @@ func (s *session) waiting(m *message) *session {
 	}
 	for _, part := range s.parts.open() {
 		part.mu.Lock()
-		asked := part.asked[string(m.id.Raw())] != nil
+		key := string(m.id.Raw())
+		asked := part.asked[key] != nil || part.late[key]
 		part.mu.Unlock()
 		if asked {
 			return part

@@ -71,12 +71,10 @@ func (w *watch) look() map[string]uint64 {
 	for _, l := range listChanges {
 		r := w.r
 		r.At, r.Method, r.Kind, r.Target = time.Now(), l.method, access.KindServer, ""
-		all, shown := w.p.offered(&r, l.list)
+		all, shown := w.p.offered(&r, l.list, w.server)
 		h := fnv.New64a()
 		for _, i := range shown {
-			if o := &all[i]; w.server == "" || o.server == w.server {
-				h.Write([]byte(o.server + "\x00" + o.name + "\x00" + o.digest + "\x00"))
-			}
+			h.Write([]byte(all[i].server + "\x00" + all[i].name + "\x00" + all[i].digest + "\x00"))
 		}
 		sums[l.notification] = sums[l.notification]*31 + h.Sum64()
 	}

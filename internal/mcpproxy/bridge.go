@@ -102,6 +102,13 @@ func (c *call) deniedKinds(caps rawjson.Value) []string {
 			denied = append(denied, kind)
 		}
 	}
+	if c.in.all { // the aggregate offers none, so that none answers in a form it does not carry
+		for _, kind := range []string{"extensions", "tasks"} {
+			if caps.Get(kind).Exists() {
+				denied = append(denied, kind)
+			}
+		}
+	}
 	return denied
 }
 

@@ -33,6 +33,7 @@ type session struct {
 	level    string
 	inflight map[string]*call  // by idKey
 	asked    map[string]*asked // by our id
+	late     map[string]bool   // our ids of requests whose call ended before the client answered
 	streamed *answer           // the open GET stream, nil if none
 	ended_   bool
 	over     chan struct{} // closed when it ends
@@ -194,6 +195,10 @@ func (s *session) ended(c *call) {
 	for k, a := range s.asked {
 		if a.d == c.d {
 			delete(s.asked, k)
+			if s.late == nil || len(s.late) >= maxAsked {
+				s.late = map[string]bool{}
+			}
+			s.late[k] = true
 		}
 	}
 }
@@ -272,10 +277,12 @@ func (s *session) respond(ctx context.Context, m *message) (bool, error) {
 	}
 	s.mu.Lock()
 	a := s.asked[key]
+	late := s.late[key]
 	delete(s.asked, key)
+	delete(s.late, key)
 	s.mu.Unlock()
 	if a == nil {
-		return false, nil
+		return late, nil // nobody waits any more, which is not the client's fault
 	}
 	start, end := m.id.Span()
 	return true, a.link.send(ctx, a.d, rawjson.Splice(m.buf, rawjson.Edit{Start: start, End: end, Text: a.upstream}))
