@@ -64,7 +64,13 @@ func (c *call) listAll() {
 	}
 	all, shown := c.in.p.offered(c.req, list, "")
 	shown = shown[sort.Search(len(shown), func(i int) bool { return after.before(&all[shown[i]]) }):]
-	result := []byte{'{'}
+	size := 512
+	for _, i := range shown[:min(len(shown), pageEntries)] {
+		size += len(all[i].raw) + 1
+	}
+	// The answer may be large, so it is written in one piece.
+	result := append(make([]byte, 0, min(size, pageBytes)), `{"jsonrpc":"2.0","id":`...)
+	result = append(append(result, c.ans.id...), `,"result":{`...)
 	if c.modern {
 		result = append(result, `"resultType":"complete",`...)
 	}
@@ -102,7 +108,7 @@ func (c *call) listAll() {
 	if c.modern {
 		result = append(result, `,"ttlMs":`+aggregateTTL+`,"cacheScope":"private","_meta":{"`+metaServerInfo+`":`+ourInfo+`}`...)
 	}
-	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, append(result, '}'))) // the client may have gone
+	_ = c.ans.final(http.StatusOK, append(result, "}}"...)) // the client may have gone
 }
 
 // opens decides and records that a server's entries are shown.
