@@ -38,27 +38,31 @@ func (p *Proxy) followAll(ctx context.Context) {
 
 // followServers follows each callable server as long as it is one.
 func (p *Proxy) followServers(ctx context.Context) {
-	running := map[string]context.CancelFunc{}
+	type follower struct {
+		of   *target // how it is reached
+		stop context.CancelFunc
+	}
+	running := map[string]follower{}
 	for {
 		next := p.nextChange()
 		view := p.gate.State().View
-		for id, stop := range running {
-			if !view.ServerStanding(id).OK {
-				stop()
+		for id, f := range running {
+			if s, _ := view.Server(id); !view.ServerStanding(id).OK || !f.of.same(s) {
+				f.stop()
 				delete(running, id)
 			}
 		}
 		for _, s := range view.Servers() {
-			if running[s.ID] == nil && view.ServerStanding(s.ID).OK {
+			if running[s.ID].of == nil && view.ServerStanding(s.ID).OK {
 				one, stop := context.WithCancel(ctx)
-				running[s.ID] = stop
+				running[s.ID] = follower{&target{server: s}, stop}
 				p.work.Go(func() { p.followServer(one, s.ID) })
 			}
 		}
 		select {
 		case <-ctx.Done():
-			for _, stop := range running {
-				stop()
+			for _, f := range running {
+				f.stop()
 			}
 			return
 		case <-next:

@@ -81,6 +81,10 @@ func (c *call) listAll() {
 	more, permitted := false, false
 	for _, i := range shown {
 		o := &all[i]
+		if n == pageEntries {
+			more = true
+			break
+		}
 		if o.server != server {
 			server = o.server
 			if permitted, err = c.opens(server); err != nil {
@@ -91,7 +95,7 @@ func (c *call) listAll() {
 		if !permitted {
 			continue
 		}
-		if n == pageEntries || n > 0 && len(result)+len(o.raw) > pageBytes {
+		if n > 0 && len(result)+len(o.raw) > pageBytes {
 			more = true
 			break
 		}

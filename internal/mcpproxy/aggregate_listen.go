@@ -3,6 +3,7 @@ package mcpproxy
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,7 +99,7 @@ const (
 // in the order asked for, that a server acknowledged in time. A server that is
 // slow or does not tell of its resources is left out, and delays nobody longer.
 func (c *call) resourceParts(ctx context.Context, list rawjson.Value, work *sync.WaitGroup) []string {
-	type ask struct{ whole, server string }
+	type ask struct{ whole, server, uri string }
 	var asks []ask
 	of := map[string][]string{}
 	for item := range list.Items() {
@@ -109,11 +110,11 @@ func (c *call) resourceParts(ctx context.Context, list rawjson.Value, work *sync
 		if !ok || len(asks) >= maxSubscribed || !c.in.p.gate.Visible(r) {
 			continue
 		}
-		asks = append(asks, ask{whole, server})
+		asks = append(asks, ask{whole, server, uri})
 		of[server] = append(of[server], uri)
 	}
 	var mu sync.Mutex
-	acked := map[string]bool{}
+	acked := map[string][]string{} // by server
 	var ready sync.WaitGroup
 	gate := make(chan struct{}) // closed when the acknowledgement is made
 	for server, uris := range of {
@@ -121,16 +122,16 @@ func (c *call) resourceParts(ctx context.Context, list rawjson.Value, work *sync
 		once := sync.OnceFunc(ready.Done)
 		work.Go(func() {
 			defer once()
-			c.subscribePart(ctx, server, uris, gate, func() (late bool) {
+			c.subscribePart(ctx, server, uris, gate, func(uris []string) (late bool) {
 				defer once()
 				mu.Lock()
 				defer mu.Unlock()
 				select {
 				case <-gate:
-					return !acked[server]
+					return len(acked[server]) == 0
 				default:
-					acked[server] = true
-					return false
+					acked[server] = uris
+					return len(uris) == 0
 				}
 			})
 		})
@@ -150,7 +151,7 @@ func (c *call) resourceParts(ctx context.Context, list rawjson.Value, work *sync
 	close(gate)
 	var honoured []string
 	for _, a := range asks {
-		if acked[a.server] {
+		if slices.Contains(acked[a.server], a.uri) {
 			honoured = append(honoured, a.whole)
 		}
 	}
@@ -158,9 +159,9 @@ func (c *call) resourceParts(ctx context.Context, list rawjson.Value, work *sync
 }
 
 // subscribePart keeps a listen at one server, as /mcp/{server} would have it,
-// until ctx ends. acked is told of the server's acknowledgement; what it
-// acknowledges too late ends. Updates wait until told is closed.
-func (c *call) subscribePart(ctx context.Context, server string, uris []string, told <-chan struct{}, acked func() (late bool)) {
+// until ctx ends. acked is told what the server acknowledged; nothing, or too
+// late, ends it. Updates wait until told is closed.
+func (c *call) subscribePart(ctx context.Context, server string, uris []string, told <-chan struct{}, acked func(uris []string) (late bool)) {
 	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), c.ans.id...), `,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":[`...)
 	for i, uri := range uris {
 		if i > 0 {
@@ -181,7 +182,7 @@ func (c *call) subscribePart(ctx context.Context, server string, uris []string, 
 		mapped := outward{server: server}.message
 		ans := &answer{w: in.w, id: c.ans.id, onto: c.ans, via: func(msg []byte) []byte {
 			if !heard.Swap(true) {
-				if late.Store(acked()); late.Load() {
+				if late.Store(acked(acknowledged(msg))); late.Load() {
 					cut(context.Canceled)
 				}
 				return nil // the aggregate acknowledges for all
@@ -213,4 +214,19 @@ func (c *call) subscribePart(ctx context.Context, server string, uris []string, 
 		case <-time.After(wait):
 		}
 	}
+}
+
+// acknowledged are the resources an acknowledgement names.
+func acknowledged(msg []byte) []string {
+	v, err := rawjson.Parse(msg, rawjson.Limits{Bytes: len(msg) + 1})
+	if err != nil {
+		return nil // it was parsed before
+	}
+	var uris []string
+	for item := range v.Path("params", "notifications", "resourceSubscriptions").Items() {
+		if uri, ok := item.Str(); ok {
+			uris = append(uris, uri)
+		}
+	}
+	return uris
 }

@@ -60,9 +60,9 @@ func (p *Proxy) offered(r *access.Request, list, server string) ([]offer, []int3
 	who := r.Who
 	who.TokenID, who.Expires = "", time.Time{}
 	key := viewer{who, list, server}
-	state := p.gate.State()
 	s := &p.offers
 	s.mu.Lock()
+	state := p.gate.State() // never an older one than somebody else has seen here
 	if s.view != state.View {
 		s.of, s.view = p.gather(state.View, s.of), state.View
 	}

@@ -33,7 +33,7 @@ type part struct {
 }
 
 // maxInit bounds an initialize that is kept for servers yet to be used.
-const maxInit = 16 << 10
+const maxInit = 64 << 10
 
 // initializeAll opens a session of the aggregate. No server is asked.
 func (c *call) initializeAll() {
@@ -44,7 +44,7 @@ func (c *call) initializeAll() {
 		return
 	}
 	if len(c.in.msg.buf) > maxInit {
-		c.ans.fail(invalidParams("/params of an initialize to the aggregate may have 16 KiB"))
+		c.ans.fail(invalidParams("/params of an initialize to the aggregate may have 64 KiB"))
 		return
 	}
 	s := &session{

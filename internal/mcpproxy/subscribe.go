@@ -134,8 +134,11 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 			return malformed("a subscription did not begin with its acknowledgement")
 		}
 		s.acked = true
+		if err := s.c.ans.event(s.d.Scrub(s.tagged(msg, v))); err != nil {
+			return err
+		}
 		s.c.announces(s.ctx, v.Path("params", "notifications"))
-		return s.c.ans.event(s.d.Scrub(s.tagged(msg, v)))
+		return nil
 	}
 	want := s.c.in.msg.params.Get("notifications")
 	asked := false
