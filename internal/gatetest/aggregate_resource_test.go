@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"rutile/internal/daemon"
 )
 
 // A URI goes to its server byte for byte and comes back under the aggregate's
@@ -205,3 +207,37 @@ func TestAggregatePages(t *testing.T) {
 func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 func cursorOf(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+// No text that nobody approved is listed, not even where calls are only
+// observed; where a server's definitions are observed, what it listed last is.
+func TestAggregateListsOnlyApprovedText(t *testing.T) {
+	t.Parallel()
+	for mode, pinning := range map[string]string{"enforce": "enforce", "monitor": "enforce", "observed": "observe"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			u := newUpstream(t, tool("kept"), tool("changes"), tool("goes"))
+			r := newRig(t, func(c *daemon.Config) {
+				if mode == "monitor" {
+					c.Mode = mode
+				}
+			})
+			token := aggregate(t, r, nil, strings.Replace(serverAt("up", u.URL), "owner:", "pinning: "+pinning+"\nowner:", 1))
+			if err := r.d.Proxy.Learn(t.Context(), "up"); err != nil {
+				t.Fatal(err)
+			}
+			u.setTools(tool("kept"), strings.Replace(tool("changes"), `"text"`, `"poison"`, 1), strings.Replace(tool("new"), `"text"`, `"poison"`, 1))
+			one := names(t, r.list(r.token("bot", "up"), "up"), "tools") // which looks at it again
+			got := r.ask(token, "tools/list", "", "")
+			want := []string{"up__kept"}
+			if pinning == "observe" {
+				want = []string{"up__changes", "up__kept", "up__new"}
+			}
+			if diff := cmp.Diff(want, names(t, got, "tools")); diff != "" || len(one) != len(want) {
+				t.Errorf("listed, beside %v at the server (-want +got):\n%s", one, diff)
+			}
+			if strings.Contains(got.body, "poison") != (pinning == "observe") {
+				t.Errorf("listed %s", got.body)
+			}
+		})
+	}
+}
