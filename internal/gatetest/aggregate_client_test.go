@@ -39,7 +39,7 @@ func TestAggregateWithRealClientsAndServers(t *testing.T) {
 	for server, c := range calls {
 		visits := map[string]func() (gatetest.Visit, error){
 			"TypeScript 1": func() (gatetest.Visit, error) { return npm.Visit(t.Context(), rig.all(), "", c.call) },
-			"TypeScript 2": func() (gatetest.Visit, error) { return npm.VisitModern(t.Context(), rig.all(), "", c.call) },
+			"TypeScript 2": func() (gatetest.Visit, error) { return npm.VisitModern(t.Context(), rig.all(), c.call) },
 		}
 		for _, revision := range []string{v2503, v2506, v2511, v2026} {
 			visits["Go "+revision] = func() (gatetest.Visit, error) {

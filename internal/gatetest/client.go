@@ -83,19 +83,10 @@ func (b bearer) CloseIdleConnections() { b.next.CloseIdleConnections() }
 //go:embed npm/visit.mjs
 var visitScript string
 
-// Visit makes a visit with the TypeScript SDK's client of the 1.x line, which
-// knows the legacy revisions only and negotiates its newest.
+// Visit makes a visit with the TypeScript SDK's client. Its 1.x line knows the
+// legacy revisions only and negotiates its newest.
 func (n NPM) Visit(ctx context.Context, url, token string, call Call) (Visit, error) {
-	return n.visit(ctx, url, token, false, call)
-}
-
-// VisitModern makes a visit with the client of the 2.x line at 2026-07-28.
-func (n NPM) VisitModern(ctx context.Context, url, token string, call Call) (Visit, error) {
-	return n.visit(ctx, url, token, true, call)
-}
-
-func (n NPM) visit(ctx context.Context, url, token string, modern bool, call Call) (Visit, error) {
-	in, err := json.Marshal(map[string]any{"modules": n.Dir, "url": url, "token": token, "modern": modern, "call": call})
+	in, err := json.Marshal(map[string]any{"modules": n.Dir, "url": url, "token": token, "call": call})
 	if err != nil {
 		return Visit{}, err
 	}
@@ -114,22 +105,6 @@ func (n NPM) visit(ctx context.Context, url, token string, modern bool, call Cal
 		return v, fmt.Errorf("reading what the client saw: %w", err)
 	}
 	return v, nil
-}
-
-// Inspect runs the command line of the MCP Inspector and returns what it prints.
-// It takes no token: the address must be one that Authorize stands before. home
-// is where it keeps what it keeps.
-func (n NPM) Inspect(ctx context.Context, home, url string, args ...string) (string, error) {
-	argv := append([]string{n.Package("@modelcontextprotocol/inspector", "clients/launcher/build/index.js"), "--cli", url, "--transport", "http"}, args...)
-	cmd := exec.CommandContext(ctx, n.Node, argv...)
-	cmd.Env = append(cmd.Environ(), "HOME="+home, "MCP_CATALOG_PATH="+home+"/mcp.json")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("inspecting: %w: %s", err, tail(stderr.String(), 2000))
-	}
-	return string(out), nil
 }
 
 // ListOverStdio starts a server, lists its tools with the Go SDK's client and

@@ -114,9 +114,12 @@ func (c *call) aggregated(rep *reply) (*reply, error) {
 	if len(o.edits) == 0 {
 		return rep, nil
 	}
-	body := o.splice(rep.body)
+	id := rep.root.Get("id").Raw() // it was matched before
+	if id == nil {
+		id = c.sent
+	}
 	mapped := &reply{status: rep.status}
-	matched, err := mapped.read(body, c.sent, rawjson.Limits{Bytes: 2 * c.in.p.cfg.MaxResult})
+	matched, err := mapped.read(o.splice(rep.body), id, rawjson.Limits{Bytes: 2 * c.in.p.cfg.MaxResult})
 	if err == nil && !matched {
 		err = access.Errorf(access.CodeInternal, "a mapped answer is not the one received")
 	}

@@ -1,20 +1,17 @@
 // Connects to an MCP server, lists its tools, calls one and prints what it saw.
-// Reads {modules, url, token, modern, call: {tool, arguments}} as JSON from stdin.
-// The SDK's 2.x line speaks 2026-07-28, its 1.x line what came before.
+// Reads {modules, url, token, call: {tool, arguments}} as JSON from stdin.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const { modules, url, token, modern, call } = JSON.parse(readFileSync(0, 'utf8'));
+const { modules, url, token, call } = JSON.parse(readFileSync(0, 'utf8'));
 const require = createRequire(join(modules, 'package.json'));
-const { Client, StreamableHTTPClientTransport } = modern
-  ? require('@modelcontextprotocol/client')
-  : { ...require('@modelcontextprotocol/sdk/client/index.js'), ...require('@modelcontextprotocol/sdk/client/streamableHttp.js') };
+const { Client } = require('@modelcontextprotocol/sdk/client/index.js');
+const { StreamableHTTPClientTransport } = require('@modelcontextprotocol/sdk/client/streamableHttp.js');
 
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
-const options = modern ? { versionNegotiation: { mode: { pin: '2026-07-28' } } } : {};
-const client = new Client({ name: 'gatetest', version: '1' }, options);
+const client = new Client({ name: 'gatetest', version: '1' });
 await client.connect(transport);
 const tools = [];
 for (let cursor; ; ) {
@@ -26,11 +23,11 @@ for (let cursor; ; ) {
 const result = await client.callTool({ name: call.tool, arguments: call.arguments ?? {} });
 const text = (result.content ?? []).filter((c) => c.type === 'text').map((c) => c.text).join('');
 console.log(JSON.stringify({
-  revision: modern ? client.getNegotiatedProtocolVersion() : transport.protocolVersion,
+  revision: transport.protocolVersion,
   server: client.getServerVersion()?.name,
   tools,
   text,
   isError: result.isError === true,
 }));
-if (!modern) await transport.terminateSession().catch(() => {}); // a server may not support it
+await transport.terminateSession().catch(() => {}); // a server may not support it
 await client.close();
