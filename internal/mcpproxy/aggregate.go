@@ -16,6 +16,9 @@ import (
 // same gate, the same judge, the same bytes. What is told of no single server is
 // answered here, from what the registry holds: it never waits for an upstream.
 
+// ourInfo is how the aggregate calls itself: as the gateway does to servers.
+const ourInfo = `{"name":"rutile","version":"1"}`
+
 // joint stands between the id of a server and the name of what it offers. A
 // server's id holds no "_", so the first joint always ends it.
 const joint = "__"

@@ -15,6 +15,12 @@ import (
 // server that says its list changed is looked at, and the clients whose own list
 // is another for it are told.
 
+// ears is who listens: one follower of the servers as long as a stream is open.
+type ears struct {
+	streams int
+	stop    context.CancelFunc
+}
+
 // followAll keeps the servers followed until ctx ends.
 func (p *Proxy) followAll(ctx context.Context) {
 	p.mu.Lock()
@@ -22,16 +28,16 @@ func (p *Proxy) followAll(ctx context.Context) {
 	if p.closed {
 		return
 	}
-	if p.followers++; p.followers == 1 {
+	if p.ears.streams++; p.ears.streams == 1 {
 		base, stop := context.WithCancel(p.base)
-		p.unfollow = stop
+		p.ears.stop = stop
 		p.work.Go(func() { p.followServers(base) })
 	}
 	context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.followers--; p.followers == 0 {
-			p.unfollow()
+		if p.ears.streams--; p.ears.streams == 0 {
+			p.ears.stop()
 		}
 	})
 }

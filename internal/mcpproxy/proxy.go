@@ -89,22 +89,21 @@ type Proxy struct {
 	shapes    sync.Map // definition digest → *shape
 	offers    offers   // what the aggregate lists
 
-	mu        sync.Mutex
-	targets   map[string]*target
-	sessions  map[string]*session
-	streams   map[access.Principal]int
-	learning  map[string]*learning
-	closed    bool
-	changed   chan struct{} // closed when decisions rest on another state
-	followers int           // streams of the aggregate that are open
-	unfollow  context.CancelFunc
-	stop      chan struct{}
-	draining  chan struct{}
-	base      context.Context // ends when calls must end
-	cut       context.CancelFunc
-	life      sync.RWMutex // held for writing when base ends, so that calls is not added to after that
-	calls     sync.WaitGroup
-	work      sync.WaitGroup
+	mu       sync.Mutex
+	targets  map[string]*target
+	sessions map[string]*session
+	streams  map[access.Principal]int
+	learning map[string]*learning
+	closed   bool
+	changed  chan struct{} // closed when decisions rest on another state
+	ears     ears
+	stop     chan struct{}
+	draining chan struct{}
+	base     context.Context // ends when calls must end
+	cut      context.CancelFunc
+	life     sync.RWMutex // held for writing when base ends, so that calls is not added to after that
+	calls    sync.WaitGroup
+	work     sync.WaitGroup
 }
 
 // New returns a Proxy. Every dependency is required. Close must be called.
@@ -120,7 +119,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, log *slog.Logger) (*Pr
 		hosts: map[string]bool{}, origins: map[string]bool{}, transport: newTransport(cfg.Egress),
 		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{},
 		learning: map[string]*learning{},
-		stop:     make(chan struct{}), changed: make(chan struct{}),
+		stop:     make(chan struct{}),
 		draining: make(chan struct{}),
 	}
 	p.base, p.cut = context.WithCancel(context.Background())
@@ -132,6 +131,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, log *slog.Logger) (*Pr
 		p.origins[o] = true
 	}
 	p.work.Go(p.reap)
+	p.changed = make(chan struct{})
 	p.work.Go(p.announce)
 	return p, nil
 }

@@ -281,16 +281,12 @@ func textRaw(v rawjson.Value) []byte {
 	return v.Raw()
 }
 
-// ourInfo is how the gateway calls itself to servers and, at the aggregate, to
-// clients.
-const ourInfo = `{"name":"rutile","version":"1"}`
-
 // ourMeta is the _meta of the gateway's own modern requests: no capability is
 // declared, so a server may ask nothing of it.
-const ourMeta = `{"` + metaVersion + `":"` + version2026 + `","` + metaCapabilities + `":{},"` + metaClientInfo + `":` + ourInfo + `}`
+const ourMeta = `{"` + metaVersion + `":"` + version2026 + `","` + metaCapabilities + `":{},"` + metaClientInfo + `":{"name":"rutile","version":"1"}}`
 
 // ourInit are the initialize params of the gateway's own conversations.
-const ourInit = `{"protocolVersion":"` + version2511 + `","capabilities":{},"clientInfo":` + ourInfo + `}`
+const ourInit = `{"protocolVersion":"` + version2511 + `","capabilities":{},"clientInfo":{"name":"rutile","version":"1"}}`
 
 // open starts a conversation. init are the initialize params to send to a
 // legacy upstream, nil for ours; the raw initialize result is nil if the
