@@ -218,11 +218,12 @@ type resources struct {
 	base string
 }
 
-// Known reports whether uri is a server's resource identifier.
+// Known reports whether uri is the resource identifier of a server or of the
+// aggregate.
 func (r resources) Known(uri string) bool {
-	id, ok := strings.CutPrefix(uri, r.base+"/mcp/")
-	if !ok {
-		return false
+	id, ok := identity.ParseResource(r.base, uri)
+	if !ok || id == "" {
+		return ok
 	}
 	s, ok := r.admin.Load().Current().View.Server(id)
 	return ok && s.State != registry.ServerBlocked && s.State != registry.ServerRetired
@@ -234,15 +235,16 @@ type tokens struct {
 	base      string
 }
 
-// DevelopmentToken issues a token for the server's resource.
+// DevelopmentToken issues a token for the server's resource, or the aggregate's.
 func (t tokens) DevelopmentToken(ctx context.Context, r admin.TokenRequest) (identity.Token, error) {
-	switch {
-	case r.A2A != "":
+	if r.A2A != "" {
 		return identity.Token{}, access.Errorf(access.CodeUnsupported, "A2A endpoints are not served by this version; use --server")
-	case r.Server == "*":
-		return identity.Token{}, access.Errorf(access.CodeUnsupported, "the aggregate endpoint /mcp is not served by this version; name one server")
 	}
-	return t.authority.Development(ctx, r.Agent, t.base+"/mcp/"+r.Server, r.Subject, r.Task, r.TTL)
+	server := r.Server
+	if server == "*" {
+		server = "" // the aggregate's
+	}
+	return t.authority.Development(ctx, r.Agent, identity.Resource(t.base, server), r.Subject, r.Task, r.TTL)
 }
 
 // catalog hands admin what servers list.

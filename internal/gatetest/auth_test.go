@@ -55,14 +55,21 @@ state: sanctioned
 				if params["resource_metadata"] == "" || params["scope"] != "mcp" || (params["error"] == "invalid_token") != (token != "") {
 					t.Fatalf("challenged with %v", params)
 				}
-				if got := follow(t, r, params["resource_metadata"], "bot", private); got.msg.Result == nil {
+				if got := follow(t, r, params["resource_metadata"], "up", "echo", private); got.msg.Result == nil {
 					t.Errorf("the way of the challenge ended with %d %s", got.status, got.body)
 				}
 			}
 		})
 	}
-	if u.count() != 2*len(wrong) {
-		t.Errorf("the upstream saw %d calls, want only those at the end of the way: %d", u.count(), 2*len(wrong))
+	got := post(t, r.url(""), modernHeaders(r.token("bot", "up"), "tools/call", "up__echo"), modernBody("1", "tools/call", `"name":"up__echo","arguments":{}`))
+	if got.status != 401 {
+		t.Fatalf("a server's token at the aggregate: %d %s", got.status, got.body)
+	}
+	if got := follow(t, r, challenge(t, got.header)["resource_metadata"], "", "up__echo", private); got.msg.Result == nil {
+		t.Errorf("the way of the aggregate's challenge ended with %d %s", got.status, got.body)
+	}
+	if want := 2*len(wrong) + 1; u.count() != want {
+		t.Errorf("the upstream saw %d calls, want only those at the end of the way: %d", u.count(), want)
 	}
 }
 
@@ -83,31 +90,32 @@ func challenge(t *testing.T, h http.Header) map[string]string {
 // follow reads the metadata a challenge names (RFC 9728), the metadata of the
 // authorization server that names (RFC 8414), gets a token there (RFC 7523) and
 // calls the resource with it. Each URL is taken from the document before.
-func follow(t *testing.T, r *rig, metadata, agent string, key ed25519.PrivateKey) reply {
+func follow(t *testing.T, r *rig, metadata, server, tool string, key ed25519.PrivateKey) reply {
 	t.Helper()
 	var resource struct {
 		Resource string   `json:"resource"`
 		Servers  []string `json:"authorization_servers"`
 	}
 	fetchJSON(t, metadata, &resource)
-	if resource.Resource != r.url("up") || len(resource.Servers) != 1 || !strings.HasPrefix(metadata, r.d.AgentsURL) || !strings.HasSuffix(metadata, "/.well-known/oauth-protected-resource/mcp/up") {
+	path := strings.TrimPrefix(r.url(server), r.d.AgentsURL)
+	if resource.Resource != r.url(server) || len(resource.Servers) != 1 || metadata != r.d.AgentsURL+"/.well-known/oauth-protected-resource"+path {
 		t.Fatalf("%s says %+v", metadata, resource)
 	}
-	var server struct {
+	var issuer struct {
 		Issuer  string   `json:"issuer"`
 		Token   string   `json:"token_endpoint"`
 		Grants  []string `json:"grant_types_supported"`
 		Methods []string `json:"token_endpoint_auth_methods_supported"`
 	}
-	fetchJSON(t, resource.Servers[0]+"/.well-known/oauth-authorization-server", &server)
-	if server.Issuer != resource.Servers[0] || !slices.Contains(server.Grants, "client_credentials") || !slices.Contains(server.Methods, "private_key_jwt") {
-		t.Fatalf("the authorization server says %+v", server)
+	fetchJSON(t, resource.Servers[0]+"/.well-known/oauth-authorization-server", &issuer)
+	if issuer.Issuer != resource.Servers[0] || !slices.Contains(issuer.Grants, "client_credentials") || !slices.Contains(issuer.Methods, "private_key_jwt") {
+		t.Fatalf("the authorization server says %+v", issuer)
 	}
 	form := url.Values{
-		"grant_type": {"client_credentials"}, "client_assertion": {assertion(t, agent, server.Issuer, key)},
+		"grant_type": {"client_credentials"}, "client_assertion": {assertion(t, "bot", issuer.Issuer, key)},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "resource": {resource.Resource},
 	}
-	resp, err := http.PostForm(server.Token, form)
+	resp, err := http.PostForm(issuer.Token, form)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +127,7 @@ func follow(t *testing.T, r *rig, metadata, agent string, key ed25519.PrivateKey
 	if err := json.NewDecoder(resp.Body).Decode(&granted); err != nil || resp.StatusCode != 200 || granted.Type != "Bearer" {
 		t.Fatalf("the token endpoint answered %d: %v %+v", resp.StatusCode, err, granted)
 	}
-	return post(t, resource.Resource, modernHeaders(granted.Token, "tools/call", "echo"), modernBody("1", "tools/call", `"name":"echo","arguments":{}`))
+	return post(t, resource.Resource, modernHeaders(granted.Token, "tools/call", tool), modernBody("1", "tools/call", `"name":"`+tool+`","arguments":{}`))
 }
 
 func fetchJSON(t *testing.T, url string, v any) {

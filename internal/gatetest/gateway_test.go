@@ -81,6 +81,9 @@ type issued struct {
 
 func (i *issuer) token(path string) string {
 	server, ok := strings.CutPrefix(path, "/mcp/")
+	if path == "/mcp" {
+		server, ok = "*", true
+	}
 	if !ok {
 		return ""
 	}

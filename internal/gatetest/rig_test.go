@@ -92,8 +92,13 @@ func (r *rig) token(agent, server string) string {
 	return tk.Value
 }
 
-// url is the endpoint of a server.
-func (r *rig) url(server string) string { return r.d.AgentsURL + "/mcp/" + server }
+// url is the endpoint of a server, or of the aggregate for none.
+func (r *rig) url(server string) string {
+	if server == "" {
+		return r.d.AgentsURL + "/mcp"
+	}
+	return r.d.AgentsURL + "/mcp/" + server
+}
 
 // reply is what an agent got back.
 type reply struct {

@@ -46,7 +46,7 @@ func (in *inbound) batch() bool {
 
 // one serves one message of a batch and returns its answer, nil if it has none.
 func (in *inbound) one(s *session, body []byte) []byte {
-	part := &inbound{p: in.p, w: discard{}, r: in.r, server: in.server, known: in.known, who: in.who, received: in.received}
+	part := &inbound{p: in.p, w: discard{}, r: in.r, id: in.id, all: in.all, server: in.server, known: in.known, who: in.who, received: in.received}
 	ans := &answer{w: part.w, collect: true}
 	if err := part.msg.parse(body, rawjson.Limits{Bytes: in.p.cfg.MaxBody}); err != nil {
 		ans.id = part.msg.idBytes()
@@ -63,7 +63,7 @@ func (in *inbound) one(s *session, body []byte) []byte {
 	}
 	switch part.msg.kind {
 	case isResponse:
-		if matched, err := s.respond(in.r.Context(), &part.msg); !matched || err != nil {
+		if matched, err := s.waiting(&part.msg).respond(in.r.Context(), &part.msg); !matched || err != nil {
 			in.p.log.Debug("dropped a response in a batch", "server", s.server)
 		}
 	case isNotification:

@@ -129,6 +129,13 @@ func (c *call) deniedKinds(caps rawjson.Value) []string {
 			denied = append(denied, kind)
 		}
 	}
+	if c.in.all { // the aggregate offers none, so that none answers in a form it does not carry
+		for _, kind := range []string{"extensions", "tasks"} {
+			if caps.Get(kind).Exists() {
+				denied = append(denied, kind)
+			}
+		}
+	}
 	return denied
 }
 
@@ -176,6 +183,12 @@ func (c *call) sameJudged(body []byte) error {
 
 // inbound returns the final message in the client's era with the client's id.
 func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
+	if c.in.all {
+		var err error
+		if rep, err = c.aggregated(rep); err != nil {
+			return nil, err
+		}
+	}
 	var edits []rawjson.Edit
 	if id := rep.root.Get("id"); !id.Exists() {
 		edits = append(edits, rawjson.SetMember(rep.root, "id", c.ans.id))

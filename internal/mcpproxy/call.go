@@ -270,15 +270,11 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 		return nil, no, err
 	}
 	if c.sess != nil {
-		if !c.sess.began(c) {
-			return nil, no, badRequest(codeInvalidRequest, "this id is already in flight in the session")
+		leave, jerr := c.join(ctx, t, d)
+		if jerr != nil {
+			return nil, no, jerr
 		}
-		defer func() {
-			c.sess.ended(c)
-			if brokenLink(err) && c.sess.link != nil {
-				c.in.p.drop(c.sess) // the client is told to initialize again
-			}
-		}()
+		defer func() { leave(err) }()
 	}
 	rep, resp.Reached, err = c.carry(ctx, t, d)
 	var gave gaveUp
@@ -311,10 +307,15 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 // try sends the request, again if the conversation was over before it was taken.
 func (c *call) try(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
 	rep, reach, err := c.once(ctx, t, d)
-	if brokenLink(err) && reach == access.ReachNo && c.sess == nil {
-		return c.once(ctx, t, d)
+	if !brokenLink(err) || reach != access.ReachNo || c.sess != nil && c.sess.whole == nil {
+		return rep, reach, err
 	}
-	return rep, reach, err
+	if c.sess != nil {
+		if err := c.joinAgain(ctx, t, d); err != nil {
+			return nil, access.ReachNo, err
+		}
+	}
+	return c.once(ctx, t, d)
 }
 
 // once sends the request over the conversation it belongs to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -21,7 +22,11 @@ func (in *inbound) legacy(ans *answer) {
 	if len(id) == 0 {
 		if m.kind == isRequest && m.name == "initialize" {
 			c := &call{in: in, ans: ans, req: in.request("")}
-			c.initialize()
+			if in.all {
+				c.initializeAll()
+			} else {
+				c.initialize()
+			}
 			return
 		}
 		ans.fail(badRequest(codeInvalidRequest, "a session id is required; initialize first"))
@@ -75,6 +80,7 @@ func (in *inbound) sessionVersion(s *session) *rpcError {
 }
 
 func (in *inbound) response(s *session, ans *answer) {
+	s = s.waiting(&in.msg)
 	matched, err := s.respond(in.r.Context(), &in.msg)
 	switch {
 	case !matched:
@@ -91,6 +97,13 @@ func (in *inbound) response(s *session, ans *answer) {
 // sent on.
 func (in *inbound) notification(s *session) {
 	m := &in.msg
+	if s.parts != nil && m.name != "notifications/cancelled" {
+		for _, part := range s.parts.open() {
+			in.is(part.server)
+			in.notification(part)
+		}
+		return
+	}
 	switch m.name {
 	case "notifications/cancelled":
 		s.cancel(m.params.Get("requestId"))
@@ -118,6 +131,9 @@ func (in *inbound) sessionRequest(s *session, ans *answer) {
 	m := &in.msg
 	if m.method == nil || !m.method.legacy || m.method.notify {
 		ans.fail(methodNotFound(false))
+		return
+	}
+	if in.all && in.aggregate(ans, s) {
 		return
 	}
 	c := &call{in: in, ans: ans, sess: s, req: in.request(s.version)}
@@ -159,12 +175,8 @@ func (c *call) plain() {
 // setLevel keeps the level of the session and, where the upstream has one too,
 // carries it there.
 func (c *call) setLevel() {
-	level, ok := c.in.msg.params.Get("level").Str()
-	known := false
-	for _, l := range levels {
-		known = known || l == level
-	}
-	if !ok || !known {
+	level, ok := logLevel(c.in.msg.params)
+	if !ok {
 		c.ans.fail(invalidParams("/params/level must be one of the eight log levels"))
 		return
 	}
@@ -178,21 +190,23 @@ func (c *call) setLevel() {
 	c.plain()
 }
 
+// logLevel returns the level a setLevel names; ok is false if there is none.
+func logLevel(params rawjson.Value) (level string, ok bool) {
+	level, _ = params.Get("level").Str()
+	return level, slices.Contains(levels, level)
+}
+
 // initialize opens a session: the handshake with a legacy upstream is made with
 // the client's own parameters, less what policy does not carry.
 func (c *call) initialize() {
-	params := c.in.msg.params
-	requested, ok := params.Get("protocolVersion").Str()
-	if !ok || params.Get("capabilities").Kind() != rawjson.Object || params.Get("clientInfo").Kind() != rawjson.Object {
-		c.ans.fail(invalidParams("/params must have protocolVersion (a string), capabilities and clientInfo (objects)"))
+	requested, bad := initParams(c.in.msg.params)
+	if bad != nil {
+		c.ans.fail(bad)
 		return
 	}
-	if len(params.Raw()) > maxHandshake {
+	if len(c.in.msg.params.Raw()) > maxHandshake {
 		c.ans.fail(invalidParams("/params of initialize are too large"))
 		return
-	}
-	if !legacyVersion(requested) {
-		requested = version2511
 	}
 	c.req.Version = requested
 	c.observed(func(d *gate.Dispatch) error {
@@ -342,9 +356,20 @@ func (in *inbound) serveStream(s *session) {
 	}
 	ctx, cancel := context.WithCancel(in.r.Context())
 	defer cancel()
+	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
-		p := in.p
 		p.work.Go(func() { p.follow(ctx, s, h, ans) })
+	}
+	if s.parts != nil {
+		s.parts.stream(ctx, ans)
+		defer s.parts.silent()
+		p.followAll(ctx)
+	}
+	if s.announces() {
+		w := p.watch(in.request(s.version), s.server)
+		p.work.Go(func() {
+			w.run(ctx, func(notification string) error { return ans.event(changeNotice(notification, nil)) })
+		})
 	}
 	beat := time.NewTicker(25 * time.Second)
 	defer beat.Stop()

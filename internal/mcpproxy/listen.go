@@ -21,8 +21,10 @@ type inbound struct {
 	p        *Proxy
 	w        http.ResponseWriter
 	r        *http.Request
+	id       string // the server asked for, "" where a request to the aggregate names none
+	all      bool   // the endpoint is the aggregate's
 	server   registry.Server
-	known    bool // the server is registered
+	known    bool // the server is registered; true of the aggregate itself
 	who      access.Identity
 	msg      message
 	buf      []byte
@@ -39,7 +41,7 @@ const (
 	unreadTime = 5 * time.Second
 )
 
-// ServeHTTP serves /mcp/{server}. The order of the checks is mcp.md section 3,
+// ServeHTTP serves /mcp/{server} and the aggregate /mcp. The order of the checks is mcp.md section 3,
 // rules 1 to 6.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
@@ -54,8 +56,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, ok := strings.CutPrefix(r.URL.Path, "/mcp/")
-	if !ok || !access.ValidID(id) {
-		http.Error(w, "no such endpoint; agents use /mcp/{server}", http.StatusNotFound)
+	all := r.URL.Path == "/mcp" && r.URL.RawPath == ""
+	if !all && (!ok || !access.ValidID(id)) {
+		http.Error(w, "no such endpoint; agents use /mcp/{server} or /mcp", http.StatusNotFound)
 		return
 	}
 	in := inboundPool.Get().(*inbound)
@@ -70,10 +73,15 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		inboundPool.Put(in)
 	}()
 	in.p, in.w, in.r, in.received = p, w, r, time.Now()
+	if in.all = all; all {
+		id = "" // of its path nothing is left to cut off
+	}
 	if !in.authenticate(id) {
 		return
 	}
-	in.server, in.known = p.gate.State().View.Server(id)
+	if in.known = true; !all {
+		in.is(id)
+	}
 	switch r.Method {
 	case http.MethodPost:
 		in.post()
@@ -89,6 +97,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var errTokenInQuery error = &identity.BearerError{Problem: identity.ProblemMalformed,
 	Msg: "a token in the query string is not accepted (RFC 6750, OAuth 2.1); use the Authorization header"}
+
+// is makes id the server the request is about.
+func (in *inbound) is(id string) {
+	in.id = id
+	in.server, in.known = in.p.gate.State().View.Server(id)
+}
 
 // authenticate answers 400 or 401 itself and reports whether to go on.
 func (in *inbound) authenticate(server string) bool {
@@ -296,10 +310,7 @@ func (in *inbound) request(version string) *access.Request {
 	h := in.r.Header
 	req := &access.Request{
 		ID: access.NewID(access.PrefixDecision), At: in.received, Who: in.who, Protocol: "mcp", Version: version,
-		Method: in.msg.name, Server: in.server.ID, Kind: access.KindServer, RPC: string(in.msg.idBytes()), BytesIn: len(in.msg.buf),
-	}
-	if !in.known {
-		req.Server = strings.TrimPrefix(in.r.URL.Path, "/mcp/")
+		Method: in.msg.name, Server: in.id, Kind: access.KindServer, RPC: string(in.msg.idBytes()), BytesIn: len(in.msg.buf),
 	}
 	if in.msg.method != nil && in.msg.method.kind != "" {
 		req.Kind = in.msg.method.kind

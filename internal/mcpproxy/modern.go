@@ -29,6 +29,9 @@ func (in *inbound) modern(ans *answer) {
 		ans.fail(methodNotFound(true))
 		return
 	}
+	if in.all && in.aggregate(ans, nil) {
+		return
+	}
 	c := &call{in: in, ans: ans, modern: true, req: in.request(version2026)}
 	switch {
 	case m.name == "server/discover":
@@ -45,6 +48,9 @@ func (in *inbound) modern(ans *answer) {
 // checkModern applies rules 20 to 24.
 func (in *inbound) checkModern() *rpcError {
 	m, h := &in.msg, in.r.Header
+	if v, _, err := oneHeader(h, headerVersion); m.kind == isNotification && !m.meta.Exists() && err == nil && v == version2026 {
+		return nil // only requests must have _meta, and clients that cancel send none
+	}
 	version, ok := m.meta.Get(metaVersion).Str()
 	if !ok {
 		return badRequest(codeInvalidParams, "/params/_meta/"+escapePointer(metaVersion)+" is required and must be a string")

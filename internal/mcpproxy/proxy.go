@@ -84,7 +84,7 @@ type Catalog interface {
 	Observe(ctx context.Context, server string, l registry.Listing) error
 }
 
-// Proxy serves /mcp/{server}.
+// Proxy serves /mcp/{server} and the aggregate /mcp.
 type Proxy struct {
 	cfg      Config
 	gate     *gate.Gate
@@ -98,6 +98,7 @@ type Proxy struct {
 	transport *h1Transport
 	ids       atomic.Int64
 	shapes    sync.Map // shapeKey → *shape
+	offers    offers   // what the aggregate lists
 
 	mu       sync.Mutex
 	targets  map[string]*target
@@ -106,6 +107,8 @@ type Proxy struct {
 	streams  map[access.Principal]int
 	learning map[string]*learning
 	closed   bool
+	changed  chan struct{} // closed when decisions rest on another state
+	ears     ears
 	stop     chan struct{}
 	draining chan struct{}
 	base     context.Context // ends when calls must end
@@ -140,6 +143,8 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, lo
 		p.origins[o] = true
 	}
 	p.work.Go(p.reap)
+	p.changed = make(chan struct{})
+	p.work.Go(p.announce)
 	return p, nil
 }
 

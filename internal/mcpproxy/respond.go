@@ -24,6 +24,9 @@ type answer struct {
 
 	collect   bool // one element of a batch: keep the final message, drop the rest
 	collected []byte
+
+	via  func(msg []byte) []byte // maps a message before the final one, nil drops it
+	onto *answer                 // the stream this one's events go to, nil if it is its own
 }
 
 // begin fixes the representation: headers go out at once for a stream, so that
@@ -69,6 +72,14 @@ func (a *answer) event(msg []byte) error {
 	defer a.mu.Unlock()
 	if a.done || a.collect {
 		return nil
+	}
+	if a.via != nil {
+		if msg = a.via(msg); msg == nil {
+			return nil
+		}
+	}
+	if a.onto != nil {
+		return a.onto.event(msg)
 	}
 	if err := a.start(true); err != nil {
 		return err

@@ -33,9 +33,13 @@ type session struct {
 	level    string
 	inflight map[string]*call  // by idKey
 	asked    map[string]*asked // by our id
+	late     map[string]bool   // our ids of requests whose call ended before the client answered
 	streamed *answer           // the open GET stream, nil if none
 	ended_   bool
 	over     chan struct{} // closed when it ends
+
+	parts *parts   // of the aggregate: the sessions with the servers used; nil of any other
+	whole *session // the aggregate's session this is a part of, nil if none
 }
 
 // asked is a server's request that waits for the client's answer.
@@ -120,6 +124,9 @@ func (p *Proxy) session(id string, who access.Principal, server string) *session
 
 // drop forgets the session and ends it in the background.
 func (p *Proxy) drop(s *session) {
+	if s.whole != nil {
+		s.whole.parts.forget(s)
+	}
 	p.mu.Lock()
 	if p.sessions[s.id] == s {
 		delete(p.sessions, s.id)
@@ -135,6 +142,9 @@ func (p *Proxy) reapSessions(now time.Time) {
 	p.mu.Lock()
 	var idle []*session
 	for _, s := range p.sessions {
+		if s.parts != nil {
+			p.work.Go(func() { s.parts.reap(now) })
+		}
 		if used, free := s.idle(); free && now.Sub(used) > p.cfg.Idle {
 			idle = append(idle, s)
 		}
@@ -158,6 +168,9 @@ func (s *session) end() {
 		c.cut(context.Canceled)
 	}
 	s.mu.Unlock()
+	if s.parts != nil {
+		s.parts.end()
+	}
 	if s.link != nil {
 		s.link.close(context.Background())
 	}
@@ -186,6 +199,10 @@ func (s *session) ended(c *call) {
 	for k, a := range s.asked {
 		if a.d == c.d { // what it asked is not waited for any more
 			delete(s.asked, k)
+			if s.late == nil || len(s.late) >= maxAsked {
+				s.late = map[string]bool{}
+			}
+			s.late[k] = true
 		}
 	}
 }
@@ -290,10 +307,12 @@ func (s *session) respond(ctx context.Context, m *message) (bool, error) {
 	}
 	s.mu.Lock()
 	a := s.asked[key]
+	late := s.late[key]
 	delete(s.asked, key)
+	delete(s.late, key)
 	s.mu.Unlock()
 	if a == nil {
-		return false, nil
+		return late, nil // nobody waits any more, which is not the client's fault
 	}
 	if a.got != nil {
 		a.got <- append([]byte(nil), m.root.Get("result").Raw()...) // buffered, and only one answer is taken

@@ -70,7 +70,7 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if body, err = c.subscribable(ctx, body); err != nil {
 		return err
 	}
-	sub := &subscription{c: c, d: d}
+	sub := &subscription{c: c, d: d, ctx: ctx}
 	rep, _, err := l.call(ctx, &exchange{
 		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, d: d, relay: sub,
 		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
@@ -128,6 +128,7 @@ func (c *call) subscribable(ctx context.Context, body []byte) ([]byte, error) {
 type subscription struct {
 	c     *call
 	d     *gate.Dispatch
+	ctx   context.Context // of the subscription
 	acked bool
 }
 
@@ -150,7 +151,11 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 		if err != nil {
 			return err
 		}
-		return s.c.ans.event(s.d.Scrub(s.c.acknowledgedTasks(out, v)))
+		if err := s.c.ans.event(s.d.Scrub(s.c.acknowledgedTasks(out, v))); err != nil {
+			return err
+		}
+		s.c.announces(s.ctx, v.Path("params", "notifications"))
+		return nil
 	}
 	want := s.c.in.msg.params.Get("notifications")
 	asked := false

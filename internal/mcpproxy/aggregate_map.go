@@ -1,0 +1,127 @@
+package mcpproxy
+
+import (
+	"sort"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+)
+
+// outward maps what a server says to what the aggregate says: the URIs in the
+// places where the protocol has them, and whose answer it is. What a server
+// writes into texts stays as it is.
+type outward struct {
+	server string
+	edits  []rawjson.Edit
+}
+
+func (o *outward) set(v rawjson.Value, raw []byte) {
+	s, e := v.Span()
+	o.edits = append(o.edits, rawjson.Edit{Start: s, End: e, Text: raw})
+}
+
+func (o *outward) uri(v rawjson.Value) {
+	if s, ok := v.Str(); ok {
+		o.set(v, rawjson.AppendString(nil, joinedURI(o.server, s)))
+	}
+}
+
+// content maps one block of content or a list of them.
+func (o *outward) content(v rawjson.Value, depth int) {
+	if depth > 4 {
+		return
+	}
+	if v.Kind() == rawjson.Array {
+		for item := range v.Items() {
+			o.content(item, depth+1)
+		}
+		return
+	}
+	switch t := v.Get("type"); {
+	case t.Equals("resource_link"):
+		o.uri(v.Get("uri"))
+	case t.Equals("resource"):
+		o.uri(v.Path("resource", "uri"))
+	case t.Equals("tool_result"):
+		o.content(v.Get("content"), depth+1)
+	}
+}
+
+// ask maps a request of the server to the client.
+func (o *outward) ask(v rawjson.Value) {
+	if v.Get("method").Equals("sampling/createMessage") {
+		for msg := range v.Path("params", "messages").Items() {
+			o.content(msg.Get("content"), 0)
+		}
+	}
+}
+
+func (o *outward) result(method string, r rawjson.Value) {
+	switch method {
+	case "tools/call":
+		o.content(r.Get("content"), 0)
+	case "prompts/get":
+		for msg := range r.Get("messages").Items() {
+			o.content(msg.Get("content"), 0)
+		}
+	case "resources/read":
+		for item := range r.Get("contents").Items() {
+			o.uri(item.Get("uri"))
+		}
+	}
+	for _, ask := range r.Get("inputRequests").Members() {
+		o.ask(ask)
+	}
+	if info := r.Path("_meta", metaServerInfo); info.Exists() {
+		o.set(info, []byte(ourInfo))
+	}
+	if scope := r.Get("cacheScope"); scope.Exists() {
+		o.set(scope, []byte(`"private"`)) // who asked decided which server answered
+	}
+}
+
+func (o *outward) splice(src []byte) []byte {
+	sort.Slice(o.edits, func(i, j int) bool { return o.edits[i].Start < o.edits[j].Start })
+	return rawjson.Splice(src, o.edits...)
+}
+
+// message maps a notification or a request of the server, nil to drop it: that
+// a list changed is said by the aggregate, of its own lists.
+func (o outward) message(msg []byte) []byte {
+	v, err := rawjson.Parse(msg, rawjson.Limits{Bytes: len(msg) + 1})
+	if err != nil {
+		return nil // it was parsed before
+	}
+	switch name, _ := v.Get("method").Str(); name {
+	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
+		return nil
+	case "notifications/resources/updated":
+		o.uri(v.Path("params", "uri"))
+	default:
+		o.ask(v)
+	}
+	if len(o.edits) == 0 {
+		return msg
+	}
+	return o.splice(msg)
+}
+
+// aggregated maps the final message of a server.
+func (c *call) aggregated(rep *reply) (*reply, error) {
+	o := outward{server: c.req.Server}
+	o.result(c.in.msg.name, rep.result)
+	o.uri(rep.fault.Path("data", "uri"))
+	if len(o.edits) == 0 {
+		return rep, nil
+	}
+	id := rep.root.Get("id").Raw() // it was matched before
+	if id == nil {
+		id = c.sent
+	}
+	mapped := &reply{status: rep.status}
+	matched, err := mapped.read(o.splice(rep.body), id, rawjson.Limits{Bytes: 2 * c.in.p.cfg.MaxResult})
+	if err == nil && !matched {
+		err = access.Errorf(access.CodeInternal, "a mapped answer is not the one received")
+	}
+	return mapped, err
+}

@@ -1,0 +1,349 @@
+package mcpproxy
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/gate"
+	"rutile/internal/rawjson"
+)
+
+// parts are the sessions of one session of the aggregate with the servers its
+// client used: each is made at the first use of its server, with the client's
+// own initialize, and is what a session of /mcp/{server} would be.
+type parts struct {
+	p    *Proxy
+	init []byte // the client's initialize, told to every server
+
+	mu   sync.Mutex
+	of   map[string]*part
+	ans  *answer // the client's open stream, nil if none
+	ctx  context.Context
+	over bool
+}
+
+// part is one place; sess is nil until somebody opened it.
+type part struct {
+	turn chan struct{} // one opens at a time
+	sess *session
+	stop context.CancelFunc // of what follows its stream
+}
+
+// maxInit bounds an initialize that is kept for servers yet to be used.
+const maxInit = 64 << 10
+
+// initializeAll opens a session of the aggregate. No server is asked.
+func (c *call) initializeAll() {
+	params := c.in.msg.params
+	requested, err := initParams(params)
+	if err != nil {
+		c.ans.fail(err)
+		return
+	}
+	if len(c.in.msg.buf) > maxInit {
+		c.ans.fail(invalidParams("/params of an initialize to the aggregate may have 64 KiB"))
+		return
+	}
+	s := &session{
+		p: c.in.p, id: newSessionID(), principal: c.req.Who.Principal(), version: requested, used: time.Now(),
+		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
+		parts: &parts{p: c.in.p, init: append([]byte(nil), c.in.msg.buf...), of: map[string]*part{}},
+	}
+	if err := c.in.p.keep(s); err != nil {
+		c.ans.fail(c.failure(err))
+		return
+	}
+	c.in.w.Header()[headerSession] = []string{s.id}
+	result := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
+	result = append(result, `,"capabilities":`+ourCaps+`,"serverInfo":`+ourInfo+`,"instructions":`...)
+	result = append(rawjson.AppendString(result, ourInstructions), '}')
+	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, result)) // the client may have gone
+}
+
+// initParams checks the parameters of an initialize and returns the revision to
+// speak.
+func initParams(params rawjson.Value) (string, *rpcError) {
+	requested, ok := params.Get("protocolVersion").Str()
+	if !ok || params.Get("capabilities").Kind() != rawjson.Object || params.Get("clientInfo").Kind() != rawjson.Object {
+		return "", invalidParams("/params must have protocolVersion (a string), capabilities and clientInfo (objects)")
+	}
+	if !legacyVersion(requested) {
+		requested = version2511
+	}
+	return requested, nil
+}
+
+// join makes the call one of its session, and of a session of the aggregate one
+// of the session with its server too, opening that if it is not open. leave must
+// be called with the error the call ends with.
+func (c *call) join(ctx context.Context, t *target, d *gate.Dispatch) (leave func(error), err error) {
+	whole := c.sess
+	if !whole.began(c) {
+		return nil, errIDInFlight
+	}
+	if whole.parts == nil {
+		return func(err error) {
+			whole.ended(c)
+			if brokenLink(err) && whole.link != nil {
+				c.in.p.drop(whole) // the client is told to initialize again
+			}
+		}, nil
+	}
+	if err := c.joinPart(ctx, whole, t, d); err != nil {
+		whole.ended(c)
+		return nil, err
+	}
+	return func(err error) {
+		c.sess.ended(c)
+		whole.ended(c)
+		if brokenLink(err) {
+			c.in.p.drop(c.sess) // the next call opens another
+		}
+	}, nil
+}
+
+var errIDInFlight = badRequest(codeInvalidRequest, "this id is already in flight in the session")
+
+func (c *call) joinPart(ctx context.Context, whole *session, t *target, d *gate.Dispatch) error {
+	s, err := whole.parts.session(ctx, c, t, d, whole)
+	if err != nil {
+		return err
+	}
+	if !s.began(c) {
+		return errSessionEnded
+	}
+	c.sess = s
+	return nil
+}
+
+// joinAgain leaves a session with a server that was over before it took the call
+// for a new one.
+func (c *call) joinAgain(ctx context.Context, t *target, d *gate.Dispatch) error {
+	c.sess.ended(c)
+	c.in.p.drop(c.sess)
+	return c.joinPart(ctx, c.sess.whole, t, d)
+}
+
+// session returns the open session with a server.
+func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispatch, whole *session) (*session, error) {
+	ps.mu.Lock()
+	pt := ps.of[d.Server.ID]
+	if pt == nil {
+		pt = &part{turn: make(chan struct{}, 1)}
+		ps.of[d.Server.ID] = pt
+	}
+	ps.mu.Unlock()
+	select {
+	case pt.turn <- struct{}{}:
+		defer func() { <-pt.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	ps.mu.Lock()
+	s := pt.sess
+	ps.mu.Unlock()
+	if s != nil && !s.outdated(t, d) {
+		s.mu.Lock()
+		s.used = time.Now()
+		s.mu.Unlock()
+		return s, nil
+	}
+	if s != nil {
+		c.in.p.drop(s) // its server is reached another way now
+	}
+	s, err := ps.openPart(ctx, c, d, whole)
+	if err != nil {
+		return nil, err
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.over || ps.of[d.Server.ID] != pt {
+		c.in.p.work.Go(s.end)
+		return nil, access.Errorf(access.CodeUnavailable, "the session has ended")
+	}
+	pt.sess = s
+	ps.followLocked(pt)
+	return s, nil
+}
+
+// openPart makes the session as an initialize at /mcp/{server} would.
+func (ps *parts) openPart(ctx context.Context, c *call, d *gate.Dispatch, whole *session) (*session, error) {
+	in := &inbound{p: c.in.p, all: true, w: discard{}, r: c.in.r, who: c.in.who, received: c.in.received}
+	in.is(d.Server.ID)
+	if err := in.msg.parse(ps.init, rawjson.Limits{}); err != nil {
+		return nil, err
+	}
+	open := &call{in: in, ans: &answer{w: in.w, collect: true}, req: in.request(whole.version)}
+	s, _, err := open.open(ctx, d, whole.version)
+	if err != nil {
+		return nil, err
+	}
+	s.whole, s.version, s.level = whole, whole.version, whole.logLevel()
+	if s.level != "" {
+		s.carryLevel(ctx, d)
+	}
+	return s, nil
+}
+
+// open returns the sessions that are open.
+func (ps *parts) open() []*session {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	var open []*session
+	for _, pt := range ps.of {
+		if pt.sess != nil {
+			open = append(open, pt.sess)
+		}
+	}
+	return open
+}
+
+// forget makes the next call to the session's server open another.
+func (ps *parts) forget(s *session) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if pt := ps.of[s.server]; pt != nil && pt.sess == s {
+		pt.close()
+	}
+}
+
+func (pt *part) close() {
+	pt.sess = nil
+	if pt.stop != nil {
+		pt.stop()
+		pt.stop = nil
+	}
+}
+
+// end ends every session with a server, side by side.
+func (ps *parts) end() {
+	open := ps.open()
+	ps.mu.Lock()
+	ps.over = true
+	for _, pt := range ps.of {
+		pt.close()
+	}
+	ps.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range open {
+		wg.Go(s.end)
+	}
+	wg.Wait()
+}
+
+// reap ends the sessions with servers that have not been used for long.
+func (ps *parts) reap(now time.Time) {
+	for _, s := range ps.open() {
+		if used, free := s.idle(); free && now.Sub(used) > ps.p.cfg.Idle {
+			ps.p.drop(s)
+		}
+	}
+}
+
+// stream makes ans the client's open stream: what servers say outside of
+// requests goes there until silent is called.
+func (ps *parts) stream(ctx context.Context, ans *answer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.ans, ps.ctx = ans, ctx
+	for _, pt := range ps.of {
+		if pt.sess != nil {
+			ps.followLocked(pt)
+		}
+	}
+}
+
+// silent says that the client's stream has ended.
+func (ps *parts) silent() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.ans = nil
+	for _, pt := range ps.of {
+		if pt.stop != nil {
+			pt.stop()
+			pt.stop = nil
+		}
+	}
+}
+
+// followLocked relays the part's own stream while the client has one open.
+func (ps *parts) followLocked(pt *part) {
+	if pt.stop != nil {
+		pt.stop()
+		pt.stop = nil
+	}
+	h, ok := pt.sess.link.(*httpLegacy)
+	if ps.ans == nil || !ok {
+		return
+	}
+	ctx, stop := context.WithCancel(ps.ctx)
+	pt.stop = stop
+	s, out := pt.sess, &answer{w: ps.ans.w, onto: ps.ans, via: outward{server: pt.sess.server}.message}
+	ps.p.work.Go(func() { ps.p.follow(ctx, s, h, out) })
+}
+
+// waiting returns the session that waits for the client's response m: s itself,
+// or of the aggregate the part that asked.
+func (s *session) waiting(m *message) *session {
+	if s.parts == nil {
+		return s
+	}
+	for _, part := range s.parts.open() {
+		part.mu.Lock()
+		key := string(m.id.Raw())
+		asked := part.asked[key] != nil || part.late[key]
+		part.mu.Unlock()
+		if asked {
+			return part
+		}
+	}
+	return s
+}
+
+// setLevelAll keeps the level for every server, and tells those that are open.
+func (c *call) setLevelAll() {
+	level, ok := logLevel(c.in.msg.params)
+	if !ok {
+		c.ans.fail(invalidParams("/params/level must be one of the eight log levels"))
+		return
+	}
+	s, p := c.sess, c.in.p
+	s.mu.Lock()
+	s.level = level
+	s.mu.Unlock()
+	for _, part := range s.parts.open() {
+		part.mu.Lock()
+		part.level = level
+		part.mu.Unlock()
+		p.work.Go(func() { // a server that is slow to take it delays nobody
+			ctx, cancel := context.WithTimeout(context.Background(), p.cfg.CallTimeout)
+			defer cancel()
+			stop := context.AfterFunc(p.base, cancel)
+			defer stop()
+			d, err := p.gate.System(ctx, part.server)
+			if err != nil {
+				return
+			}
+			defer d.Release()
+			part.carryLevel(ctx, d)
+		})
+	}
+	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, []byte("{}"))) // the client may have gone
+}
+
+// carryLevel tells a server of the session's level, where it has one.
+func (s *session) carryLevel(ctx context.Context, d *gate.Dispatch) {
+	if s.link == nil || !s.peer.offers("logging") {
+		return
+	}
+	id := s.p.mint()
+	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"logging/setLevel","params":{"level":`...)
+	body = append(rawjson.AppendString(body, s.logLevel()), "}}"...)
+	x := &exchange{method: methods["logging/setLevel"], body: body, id: id, d: d, relay: noRelay{}, limits: rawjson.Limits{Bytes: s.p.cfg.MaxResult}}
+	if _, _, err := s.link.call(ctx, x); err != nil {
+		s.p.log.Warn("a server was not told of the log level", "server", s.server, "error", err)
+	}
+}
