@@ -58,8 +58,12 @@ func TestForeignHostIsRefused(t *testing.T) {
 			t.Error("the API answers under a foreign Host")
 		}
 	}
-	// The endpoint of all servers is not there yet, and says so itself.
-	if status, body := ask(t, agents, "/mcp", ""); status != http.StatusNotFound || !strings.Contains(body, "/mcp/{server}") {
-		t.Errorf("/mcp answered %d %s", status, body)
+	for _, path := range []string{"/mcp", "/mcp/x"} {
+		if status, body := ask(t, agents, path, ""); status != http.StatusUnauthorized {
+			t.Errorf("%s answered %d %s", path, status, body)
+		}
+		if status, body := ask(t, agents, path, "evil.example"); status != http.StatusForbidden {
+			t.Errorf("%s answered a foreign host with %d %s", path, status, body)
+		}
 	}
 }

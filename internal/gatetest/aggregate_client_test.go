@@ -20,11 +20,12 @@ import (
 func TestAggregateWithRealClientsAndServers(t *testing.T) {
 	npm := gatetest.NewNPM(t)
 	file := gatetest.TempFile(t, "note.txt", "the launch is on Thursday")
-	memory, env := npm.MemoryServer(t.TempDir() + "/graph.jsonl")
+	dir := t.TempDir()
+	memory, env := npm.MemoryServer(dir + "/graph.jsonl")
 	rig := conformanceRig(t, map[string]string{
-		"files":  overStdio(npm.FilesystemServer(strings.TrimSuffix(file, "/note.txt"))...),
-		"demo":   overStdio(npm.EverythingServer()...),
-		"memory": strings.TrimSuffix(overStdio(memory...), "}}") + fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}}}", env["MEMORY_FILE_PATH"]),
+		"files":  granting(overStdio(npm.FilesystemServer(strings.TrimSuffix(file, "/note.txt"))...), fmt.Sprintf("{bestEffort: true, read: [%q, %q]}", npm.Dir, strings.TrimSuffix(file, "/note.txt")), ""),
+		"demo":   granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),
+		"memory": granting(overStdio(memory...), fmt.Sprintf("{bestEffort: true, read: [%q], write: [%q]}", npm.Dir, dir), fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}", env["MEMORY_FILE_PATH"])),
 		"both":   overHTTP(gatetest.DualEra(t)),
 	})
 	calls := map[string]struct {

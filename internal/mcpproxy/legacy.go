@@ -59,8 +59,10 @@ func (in *inbound) session() *session {
 	if len(id) != 1 || !in.known {
 		return nil
 	}
-	if _, err := in.p.target(in.server); err != nil {
-		return nil
+	if !in.all {
+		if _, err := in.p.target(in.server); err != nil {
+			return nil
+		}
 	}
 	return in.p.session(id[0], in.who.Principal(), in.server.ID)
 }
@@ -322,6 +324,9 @@ const streamMethod = "stream"
 // mayListen decides whether the session's stream may be opened now, as the
 // session once was; it answers itself if not.
 func (in *inbound) mayListen(s *session) bool {
+	if s.parts != nil {
+		return true // what a server says is decided where it is followed
+	}
 	req := in.request(s.version)
 	req.Method = streamMethod
 	dec, err := in.p.gate.Check(in.r.Context(), req)
