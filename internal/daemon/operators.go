@@ -91,6 +91,5 @@ func (d *Daemon) metrics() {
 		return 1
 	})
 	d.telemetry.gauge("rutile_evidence_queue", "Records that wait to be written.", func() float64 { return float64(d.Evidence.Queued()) })
-	d.telemetry.gauge("rutile_evidence_open_intents", "Calls whose outcome is not recorded.", func() float64 { return float64(d.recorder.open.Load()) })
 	d.telemetry.gauge("rutile_mcp_sessions", "Open legacy MCP sessions.", func() float64 { return float64(d.Proxy.Sessions()) })
 }

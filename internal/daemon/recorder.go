@@ -18,7 +18,6 @@ import (
 type recorder struct {
 	log  *audit.Log
 	t    *telemetry
-	open atomic.Int64          // intents without an outcome
 	lost atomic.Pointer[lapse] // the last that could not be kept, nil once one could
 }
 
@@ -61,14 +60,11 @@ func (r *recorder) kept(ctx context.Context, from time.Time, ref audit.Ref, err 
 	}
 }
 
-// Intent records an intent; it is open from then on.
+// Intent records that a call is about to be dispatched.
 func (r *recorder) Intent(ctx context.Context, i audit.Intent) (audit.Ref, error) {
 	from := time.Now()
 	ref, err := r.log.Intent(ctx, i)
 	r.kept(ctx, from, ref, err)
-	if err == nil {
-		r.open.Add(1)
-	}
 	return ref, err
 }
 
@@ -80,14 +76,11 @@ func (r *recorder) Verdict(ctx context.Context, i audit.Intent) (audit.Ref, erro
 	return ref, err
 }
 
-// Outcome records how a call ended, which closes its intent.
+// Outcome records how a call ended.
 func (r *recorder) Outcome(ctx context.Context, o audit.Outcome) (audit.Ref, error) {
 	from := time.Now()
 	ref, err := r.log.Outcome(ctx, o)
 	r.kept(ctx, from, ref, err)
-	if err == nil {
-		r.open.Add(-1)
-	}
 	return ref, err
 }
 

@@ -218,7 +218,7 @@ func TestMetricsAndHealth(t *testing.T) {
 	for _, want := range []string{
 		`mcp_server_operation_duration_seconds_bucket{`, `gen_ai_tool_name="echo"`, `rutile_server="up"`, `mcp_client_operation_duration_seconds_count`,
 		`rutile_decisions_total{`, `rutile_evidence_size`, `rutile_mcp_sessions`,
-		`rutile_decision_duration_seconds_count`, `rutile_evidence_commit_duration_seconds_count`, `rutile_evidence_queue 0`, `rutile_evidence_open_intents 0`, `rutile_evidence_healthy 1`,
+		`rutile_decision_duration_seconds_count`, `rutile_evidence_commit_duration_seconds_count`, `rutile_evidence_queue 0`, `rutile_evidence_healthy 1`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics lack %s", want)
