@@ -58,6 +58,10 @@ func TestForeignHostIsRefused(t *testing.T) {
 			t.Error("the API answers under a foreign Host")
 		}
 	}
+	// Its own public host gets as far as being asked for the token.
+	if status, _ := ask(t, operators, "/api/v1/status", "ops.example"); status != http.StatusUnauthorized {
+		t.Errorf("the API under its public host: %d, want 401", status)
+	}
 	// The endpoint of all servers is not there yet, and says so itself.
 	if status, body := ask(t, agents, "/mcp", ""); status != http.StatusNotFound || !strings.Contains(body, "/mcp/{server}") {
 		t.Errorf("/mcp answered %d %s", status, body)
