@@ -36,6 +36,7 @@ type session struct {
 	streamed *answer           // the open GET stream, nil if none
 	ended_   bool
 	over     chan struct{} // closed when it ends
+	opened   time.Time
 }
 
 // asked is a server's request that waits for the client's answer.
@@ -88,6 +89,7 @@ func (p *Proxy) keep(s *session) error {
 		p.mu.Unlock()
 		return access.Errorf(access.CodeUnavailable, "too many sessions are open; end one or try again later")
 	}
+	s.opened = time.Now()
 	p.sessions[s.id] = s
 	p.mu.Unlock()
 	if full {
@@ -154,6 +156,7 @@ func (s *session) end() {
 	}
 	s.ended_ = true
 	close(s.over)
+	s.p.ended(Ended{Version: s.version, Took: time.Since(s.opened)})
 	for _, c := range s.inflight {
 		c.cut(context.Canceled)
 	}
