@@ -38,8 +38,12 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	}
 	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()
-	// A second signal ends the program at once.
-	context.AfterFunc(ctx, stop)
+	// A second signal ends the program at once. The same one sent to the program
+	// and to its group, as by timeout(1), is not a second one.
+	context.AfterFunc(ctx, func() {
+		time.Sleep(sameSignal)
+		stop()
+	})
 	out := &sink{w: stdout}
 	a := &app{version: version, in: stdin, out: out, err: stderr, terminal: isTerminal(stdout), now: time.Now}
 	root := a.root()
@@ -60,6 +64,9 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	}
 	return status(err)
 }
+
+// sameSignal is how long a signal may take to arrive twice.
+const sameSignal = 500 * time.Millisecond
 
 // app is one run of the command line.
 type app struct {

@@ -112,7 +112,8 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // terminate DIR [hangup] asks the gateway on DIR to stop as a service manager
-// does, or as a terminal that closes does.
+// does, or as a terminal that closes does. The signal comes twice, as from
+// timeout(1), and still stops it in order.
 func terminate(ts *testscript.TestScript, _ bool, args []string) {
 	s, err := api.NewSocketClient(filepath.Join(ts.MkAbs(args[0]), daemon.SocketName), "").Status(context.Background())
 	ts.Check(err)
@@ -123,6 +124,7 @@ func terminate(ts *testscript.TestScript, _ bool, args []string) {
 		sig = syscall.SIGHUP
 	}
 	ts.Check(p.Signal(sig))
+	_ = p.Signal(sig) // it may have ended
 }
 
 // poison TEXT changes the description of the upstream's tool: a rug pull.

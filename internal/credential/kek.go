@@ -77,7 +77,7 @@ func loadKEK(cfg Config) (*localKEK, error) {
 	if path == "" {
 		path = filepath.Join(cfg.Dir, keyFile)
 	}
-	key, err := readOrMake(path, 32)
+	key, err := readOrMake(path, 32, !cfg.Sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func passphraseKEK(cfg Config) (*localKEK, error) {
 	if len(phrase) < 12 {
 		return nil, access.Errorf(access.CodeInvalid, "the passphrase in %s is shorter than 12 bytes; use a longer one", cfg.PassphraseFile)
 	}
-	salt, err := readOrMake(filepath.Join(cfg.Dir, saltFile), 32)
+	salt, err := readOrMake(filepath.Join(cfg.Dir, saltFile), 32, !cfg.Sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +111,14 @@ func passphraseKEK(cfg Config) (*localKEK, error) {
 	return newKEK(key)
 }
 
-// readOrMake reads n random bytes from a file, making it if it is not there:
-// owner only, on disk before it is used, never replaced.
-func readOrMake(path string, n int) ([]byte, error) {
+// readOrMake reads n random bytes from a file, making it if it is not there and
+// may be: owner only, on disk before it is used, never replaced.
+func readOrMake(path string, n int, may bool) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if !may {
+			return nil, access.Errorf(access.CodeConflict, "the key file %s is missing, and what is sealed cannot be opened without it; restore it from a backup", path)
+		}
 		return makeKey(path, n)
 	}
 	if err != nil {

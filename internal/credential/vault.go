@@ -26,6 +26,7 @@ type Config struct {
 	Dir            string // data directory
 	KeyFile        string // key encryption key, 32 bytes in hexadecimal, mode 0600
 	PassphraseFile string // instead of KeyFile: a passphrase, mode 0600
+	Sealed         bool   // something is sealed already: a key that is missing is not made anew
 	Now            func() time.Time
 }
 

@@ -70,7 +70,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if mcp.Private, err = d.private(); err != nil {
 		return err
 	}
-	mcp.Homes = filepath.Join(mcp.Private[0], "servers")
+	mcp.Homes, mcp.Ended = filepath.Join(mcp.Private[0], "servers"), d.telemetry.sessionEnded
 	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, d.vault, d.log)
 	if err != nil {
 		return err

@@ -38,6 +38,8 @@ type Config struct {
 	Insecure bool `yaml:"insecure"`
 	// Store is "sqlite" or a postgres:// address.
 	Store string `yaml:"store"`
+	// Vault says what seals credentials and evidence keys.
+	Vault Vault `yaml:"vault"`
 	// Evidence says how evidence is kept.
 	Evidence Evidence `yaml:"evidence"`
 	// Egress says where upstream servers may live.
@@ -70,6 +72,13 @@ type TLS struct {
 	Cert     string `yaml:"cert"`     // PEM chain
 	Key      string `yaml:"key"`      // PEM private key
 	ClientCA string `yaml:"clientCA"` // PEM; agents must then present a certificate of it
+}
+
+// Vault says what seals credentials and evidence keys. It cannot be changed
+// once something is sealed.
+type Vault struct {
+	KeyFile        string `yaml:"keyFile"`        // 32 bytes in hexadecimal, made at the first start; default vault.key in the data directory
+	PassphraseFile string `yaml:"passphraseFile"` // instead: a file with a passphrase the key is derived from, best where no backup of the data goes
 }
 
 // Evidence says how evidence is kept.
@@ -127,7 +136,7 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	c.file, c.lines = file, f.lines
 	if file != "" {
 		dir := filepath.Dir(file)
-		for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data} {
+		for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Data} {
 			if *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(dir, *p)
 			}
@@ -171,6 +180,9 @@ func (c *Config) check() error {
 	}
 	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
 		note("tls.clientCA", "needs tls.cert and tls.key")
+	}
+	if c.Vault.KeyFile != "" && c.Vault.PassphraseFile != "" {
+		note("vault", "keyFile and passphraseFile exclude one another")
 	}
 	if o := c.Evidence.Organisation; o != "" && !organisation.MatchString(o) {
 		note("evidence.organisation", "must be a domain such as example.com, at most 64 characters")

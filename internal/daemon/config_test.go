@@ -53,6 +53,7 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"not a range", "egress:\n  allow:\n    - 10.0.0.0/8\n    - 10.0.0.1\n", "line 4: egress.allow[1]:"},
 		{"unknown store", "store: mysql://x\n", "line 1: store:"},
 		{"unknown durability", "evidence: {durability: none}\n", "evidence.durability:"},
+		{"two keys", "vault:\n  keyFile: a\n  passphraseFile: b\n", "line 1: vault: keyFile and passphraseFile exclude one another"},
 		{"organisation with a path", "evidence: {organisation: a/b}\n", "line 1: evidence.organisation: must be a domain"},
 		{"organisation too long", "evidence: {organisation: " + strings.Repeat("a", 65) + "}\n", "evidence.organisation:"},
 		{"unknown log level", "log: {level: loud}\n", "log.level:"},

@@ -84,9 +84,6 @@ func (f *configFile) syntax(err error) {
 
 // read sets v, a struct, list, text or bool, to what n holds.
 func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
-	if key != "" {
-		f.lines[key] = n.Line
-	}
 	switch {
 	case n.Kind == yaml.AliasNode, n.Anchor != "", n.Style&yaml.TaggedStyle != 0:
 		f.fail(n.Line, key, "anchors, aliases and tags are not allowed: write the value out")
@@ -104,7 +101,9 @@ func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 		}
 		v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 		for i, c := range n.Content {
-			f.read(c, v.Index(i), fmt.Sprintf("%s[%d]", key, i))
+			item := fmt.Sprintf("%s[%d]", key, i)
+			f.lines[item] = c.Line
+			f.read(c, v.Index(i), item)
 		}
 	case reflect.Bool:
 		if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
@@ -148,7 +147,7 @@ func (f *configFile) members(n *yaml.Node, v reflect.Value, key string) {
 		case seen[name] > 0:
 			f.fail(k.Line, path, "the key is there twice, first in line %d: remove one", seen[name])
 		default:
-			seen[name] = k.Line
+			seen[name], f.lines[path] = k.Line, k.Line
 			f.read(n.Content[i+1], field, path)
 		}
 	}

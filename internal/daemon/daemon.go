@@ -124,20 +124,23 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := dataDir(d.Config.Data); err != nil {
 		return err
 	}
-	var err error
+	evidence := filepath.Join(d.Config.Data, "evidence")
+	_, err := os.Stat(evidence)
+	again := !errors.Is(err, os.ErrNotExist)
 	if d.store, err = store.Open(ctx, store.Config{DSN: d.Config.Store, Dir: d.Config.Data, Log: d.log}); err != nil {
 		return err
 	}
 	d.closing("store", d.closeStore)
-	if d.vault, err = credential.New(ctx, credential.Config{Tenant: tenant, Dir: d.Config.Data}, d.store); err != nil {
+	if d.vault, err = credential.New(ctx, credential.Config{
+		Tenant: tenant, Dir: d.Config.Data, KeyFile: d.Config.Vault.KeyFile, PassphraseFile: d.Config.Vault.PassphraseFile, Sealed: again,
+	}, d.store); err != nil {
 		return err
 	}
 	if d.telemetry, err = newTelemetry(ctx, d.Config.Telemetry, d.version, d.log); err != nil {
 		return err
 	}
 	d.closing("telemetry", d.telemetry.close)
-	evidence := filepath.Join(d.Config.Data, "evidence")
-	if d.nodeID, err = nodeID(d.Config.Data, evidence); err != nil {
+	if d.nodeID, err = nodeID(d.Config.Data, evidence, again); err != nil {
 		return err
 	}
 	d.Evidence, err = audit.Open(ctx, audit.Config{

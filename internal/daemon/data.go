@@ -78,8 +78,8 @@ const nodeName = "node"
 
 // nodeID names the node in the evidence. It stands beside the log, not in the
 // store: nodes that share a database each write a log of their own. It is made
-// once.
-func nodeID(dir, evidence string) (string, error) {
+// once: again says that there is evidence of an earlier start.
+func nodeID(dir, evidence string, again bool) (string, error) {
 	path := filepath.Join(dir, nodeName)
 	raw, err := os.ReadFile(path)
 	if err == nil {
@@ -93,7 +93,7 @@ func nodeID(dir, evidence string) (string, error) {
 		return "", access.Errorf(access.CodeUnavailable, "%s cannot be read: %v", path, pathReason(err))
 	}
 	// A log goes on under the name it began with, or not at all.
-	if _, err := os.Stat(evidence); !errors.Is(err, os.ErrNotExist) {
+	if again {
 		return "", access.Errorf(access.CodeConflict, "%s is missing although there is evidence in %s: restore it from a backup, or move %s and %s away to begin a new log", path, evidence, evidence, evidence+"-signing.key")
 	}
 	id := "n" + strings.ToLower(access.NewID("")[16:])

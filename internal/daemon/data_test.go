@@ -134,6 +134,55 @@ func TestLostNodeIsNotReplaced(t *testing.T) {
 	defer d.Close(context.Background())
 }
 
+// TestLostVaultKeyIsNotReplaced: what is sealed stays sealed, and is not joined
+// by what another key seals.
+func TestLostVaultKeyIsNotReplaced(t *testing.T) {
+	dir := t.TempDir()
+	d := start(t, daemon.Config{Data: dir})
+	if err := d.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	key, safe := filepath.Join(dir, "vault.key"), filepath.Join(t.TempDir(), "safe")
+	if err := os.Rename(key, safe); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, daemon.Config{Data: dir}, access.CodeConflict, key, "missing", "restore it")
+	if _, err := os.Stat(key); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("another key was made: %v", err)
+	}
+	// The key may lie where no backup of the data goes.
+	d = start(t, daemon.Config{Data: dir, Vault: daemon.Vault{KeyFile: safe}})
+	if err := d.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPassphraseSealsTheData: with it no key lies beside what it opens, and
+// without it, or with another, nothing starts.
+func TestPassphraseSealsTheData(t *testing.T) {
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "passphrase")
+	write := func(phrase string) {
+		if err := os.WriteFile(file, []byte(phrase), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := daemon.Config{Data: dir, Vault: daemon.Vault{PassphraseFile: file}}
+	refused(t, cfg, access.CodeInvalid, file)
+	write("correct horse battery\n")
+	for range 2 {
+		d := start(t, cfg)
+		if err := d.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "vault.key")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a key file: %v", err)
+	}
+	refused(t, daemon.Config{Data: dir}, access.CodeConflict, "vault.key", "missing")
+	write("another horse battery")
+	refused(t, cfg, access.CodeEvidence, "sealing key")
+}
+
 // TestOneDirectoryUnderTwoNamesIsOne: a symbolic link does not get a second
 // daemon past the lock, and the socket works through it.
 func TestOneDirectoryUnderTwoNamesIsOne(t *testing.T) {

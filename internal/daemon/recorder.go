@@ -60,7 +60,7 @@ func (r *recorder) kept(ctx context.Context, from time.Time, ref audit.Ref, err 
 	}
 }
 
-// Intent records an intent.
+// Intent records that a call is about to be dispatched.
 func (r *recorder) Intent(ctx context.Context, i audit.Intent) (audit.Ref, error) {
 	from := time.Now()
 	ref, err := r.log.Intent(ctx, i)

@@ -58,6 +58,10 @@ func TestForeignHostIsRefused(t *testing.T) {
 			t.Error("the API answers under a foreign Host")
 		}
 	}
+	// Its own public host gets as far as being asked for the token.
+	if status, _ := ask(t, operators, "/api/v1/status", "ops.example"); status != http.StatusUnauthorized {
+		t.Errorf("the API under its public host: %d, want 401", status)
+	}
 	for _, path := range []string{"/mcp", "/mcp/x"} {
 		if status, body := ask(t, agents, path, ""); status != http.StatusUnauthorized {
 			t.Errorf("%s answered %d %s", path, status, body)

@@ -30,6 +30,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/gate"
+	"rutile/internal/mcpproxy"
 	"rutile/internal/registry"
 )
 
@@ -47,6 +48,8 @@ type telemetry struct {
 	client   metric.Float64Histogram
 	decision metric.Float64Histogram
 	commit   metric.Float64Histogram
+	ours     metric.Float64Histogram // sessions of agents
+	theirs   metric.Float64Histogram // sessions at servers
 	outcomes metric.Int64Counter
 	sets     sync.Map // setKey → metric.MeasurementOption
 	count    int
@@ -75,6 +78,8 @@ func newTelemetry(ctx context.Context, cfg Telemetry, version string, log *slog.
 	}
 	t.server = histogram("mcp.server.operation.duration", "Duration of requests agents made.", durationBounds)
 	t.client = histogram("mcp.client.operation.duration", "Duration of requests sent to upstream servers.", durationBounds)
+	t.ours = histogram("mcp.server.session.duration", "Duration of agents' legacy sessions.", durationBounds)
+	t.theirs = histogram("mcp.client.session.duration", "Duration of legacy sessions at upstream servers, and of their processes.", durationBounds)
 	t.decision = histogram("rutile.decision.duration", "Duration of decisions.", []float64{1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2})
 	t.commit = histogram("rutile.evidence.commit.duration", "Time until a record was durable.", []float64{1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 1e-1, 1})
 	if err != nil {
@@ -197,6 +202,22 @@ func (t *telemetry) Start(ctx context.Context, r *access.Request) context.Contex
 		trace.SpanFromContext(ctx).SetAttributes(attribute.String("client.address", r.Client.Addr().String()), attribute.Int("client.port", int(r.Client.Port())))
 	}
 	return ctx
+}
+
+// sessionEnded records how long a session lasted.
+func (t *telemetry) sessionEnded(e mcpproxy.Ended) {
+	kv := []attribute.KeyValue{attribute.String("network.transport", "tcp")}
+	if e.Pipe {
+		kv[0] = attribute.String("network.transport", "pipe")
+	}
+	if e.Version != "" {
+		kv = append(kv, attribute.String("mcp.protocol.version", e.Version))
+	}
+	h := t.ours
+	if e.Upstream {
+		h = t.theirs
+	}
+	h.Record(context.Background(), e.Took.Seconds(), metric.WithAttributes(kv...))
 }
 
 // Forward begins the client span.

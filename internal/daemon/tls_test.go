@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/daemon"
 )
 
@@ -81,15 +82,93 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 }
 
+// TestBrokenCertificateRefusesToStart, and says which file it is.
 func TestBrokenCertificateRefusesToStart(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := certificate(t, dir, 1)
-	if err := os.WriteFile(key, []byte("not a key"), 0o600); err != nil {
+	garbage := func(name string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("no PEM"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	gone := func(name string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		harm func(*testing.T, string)
+		want string
+	}{
+		"a certificate that is none": {garbage("tls.crt"), "tls.crt"},
+		"a key that is none":         {garbage("tls.key"), "tls.crt and its key"},
+		"a CA that is none":          {garbage("ca.crt"), "ca.crt holds no PEM certificate"},
+		"no certificate":             {gone("tls.crt"), "tls.crt cannot be read: no such file"},
+		"no key":                     {gone("tls.key"), "tls.key cannot be read: no such file"},
+		"no CA":                      {gone("ca.crt"), "ca.crt cannot be read: no such file"},
+		"another's key": {func(t *testing.T, dir string) {
+			_, key := certificate(t, t.TempDir(), 2)
+			if err := os.Rename(key, filepath.Join(dir, "tls.key")); err != nil {
+				t.Fatal(err)
+			}
+		}, "does not match"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			cert, key := certificate(t, dir, 1)
+			ca := filepath.Join(dir, "ca.crt")
+			copyFile(t, cert, ca)
+			tt.harm(t, dir)
+			_, err := daemon.New(t.Context(), daemon.Config{Data: filepath.Join(dir, "data"), Listen: free, TLS: daemon.TLS{Cert: cert, Key: key, ClientCA: ca}}, daemon.Options{Log: io.Discard})
+			if access.CodeOf(err) != access.CodeInvalid || !strings.Contains(err.Error(), "tls") || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want an error about tls that says %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, err := daemon.New(t.Context(), daemon.Config{Data: filepath.Join(dir, "data"), Listen: free, TLS: daemon.TLS{Cert: cert, Key: key}}, daemon.Options{Log: io.Discard})
-	if err == nil || !strings.Contains(err.Error(), "tls") {
-		t.Fatalf("got %v, want an error about tls", err)
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReplacedClientCAEndsOldCertificates, also for a client that resumes the
+// session it had under the old one.
+func TestReplacedClientCAEndsOldCertificates(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := certificate(t, dir, 1)
+	ca := filepath.Join(dir, "ca.crt")
+	copyFile(t, cert, ca)
+	d := start(t, daemon.Config{Data: filepath.Join(dir, "data"), TLS: daemon.TLS{Cert: cert, Key: key, ClientCA: ca}})
+	defer d.Close(context.Background())
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := strings.TrimPrefix(d.AgentsURL, "https://")
+	client := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}, ClientSessionCache: tls.NewLRUClientSessionCache(1), ServerName: "localhost"}
+	for range 2 {
+		if err := requestAs(addr, client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other, _ := certificate(t, t.TempDir(), 2)
+	copyFile(t, other, ca)
+	waitFor(t, func() bool { return requestAs(addr, client) != nil })
+	if err := os.WriteFile(ca, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1200 * time.Millisecond) // longer than the reload interval
+	if requestAs(addr, client) == nil {
+		t.Error("a broken client CA lets the old certificate in again")
 	}
 }
 
@@ -114,7 +193,11 @@ func TestClientCertificateIsDemanded(t *testing.T) {
 }
 
 func request(addr string, certs []tls.Certificate) error {
-	conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, Certificates: certs})
+	return requestAs(addr, &tls.Config{InsecureSkipVerify: true, Certificates: certs})
+}
+
+func requestAs(addr string, client *tls.Config) error {
+	conn, err := tls.Dial("tcp", addr, client)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/registry"
 	"rutile/internal/store/pgtest"
 )
 
@@ -79,6 +80,28 @@ func TestExpiredViewDenies(t *testing.T) {
 		status, _ := r.readiness()
 		return status == http.StatusOK && !strings.Contains(r.call(token, "up", "echo", `{}`).body, "denial")
 	})
+}
+
+// TestNodesShareADatabase: what an operator changes on one node holds on the
+// other, each writes a log of its own, and one vault key opens what both seal.
+func TestNodesShareADatabase(t *testing.T) {
+	t.Parallel()
+	one, u, _ := onPostgres(t, time.Hour)
+	other := daemon.Config{Store: one.d.Config.Store, Vault: daemon.Vault{KeyFile: filepath.Join(one.d.Config.Data, "vault.key")}}
+	two := startRig(t, nil, func(c *daemon.Config) { c.Store, c.Vault = other.Store, other.Vault })
+	token := two.token("bot", "up")
+	if got := two.call(token, "up", "echo", `{}`); got.msg.Result == nil || u.count() != 1 {
+		t.Fatalf("a call through the second node: %s", got.body)
+	}
+	if _, err := one.d.Admin.ChangeAgent(t.Context(), operator, "bot", registry.VerbSuspend, "test"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the other node denies", func() bool {
+		return strings.Contains(two.call(token, "up", "echo", `{}`).body, "suspended")
+	})
+	if one.d.Evidence.Origin() == two.d.Evidence.Origin() {
+		t.Errorf("both nodes write %s", one.d.Evidence.Origin())
+	}
 }
 
 // TestSilentDatabaseDoesNotHoldUpTheStop, nor does it cost evidence.

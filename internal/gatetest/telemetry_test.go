@@ -137,6 +137,41 @@ func TestSpansFollowTheConventions(t *testing.T) {
 	}
 }
 
+// TestSessionsAreMeasured: how long sessions last on both sides, and which one a
+// span belongs to.
+func TestSessionsAreMeasured(t *testing.T) {
+	rec, p := newReceiver(t), newPeer(t, v2511)
+	r := startRig(t, nil, func(c *daemon.Config) { c.Telemetry.OTLP = rec.URL })
+	r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`), "up")
+	old := r.legacy(r.token("bot", "up"), "up", v2511, `{}`)
+	if got := old.request("resources/read", `{"uri":"test://a"}`); got.msg.Result == nil {
+		t.Fatalf("answered %s", got.body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, r.url("up"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = old.headers()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	eventually(t, "both sessions are measured", func() bool {
+		_, m := r.operators("/metrics")
+		return strings.Contains(m, `mcp_server_session_duration_seconds_count{mcp_protocol_version="2025-11-25",network_transport="tcp"} 1`) &&
+			strings.Contains(m, `mcp_client_session_duration_seconds_count{mcp_protocol_version="2025-11-25",network_transport="tcp"}`)
+	})
+	http.DefaultClient.CloseIdleConnections()
+	if err := r.d.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	span := rec.find("resources/read", tracev1.Span_SPAN_KIND_SERVER)
+	if span == nil || attributes(span)["mcp.session.id"] != old.session || attributes(span)["mcp.resource.uri"] != "test://a" {
+		t.Errorf("the read's span: %v", span)
+	}
+}
+
 // TestDeadReceiverCostsOnlySpans: a receiver that refuses or never answers holds
 // up neither calls nor the stop, and is said once, in the log's own form.
 func TestDeadReceiverCostsOnlySpans(t *testing.T) {
@@ -218,7 +253,7 @@ func TestMetricsAndHealth(t *testing.T) {
 	for _, want := range []string{
 		`mcp_server_operation_duration_seconds_bucket{`, `gen_ai_tool_name="echo"`, `rutile_server="up"`, `mcp_client_operation_duration_seconds_count`,
 		`rutile_decisions_total{`, `rutile_evidence_size`, `rutile_mcp_sessions`,
-		`rutile_decision_duration_seconds_count`, `rutile_evidence_commit_duration_seconds_count`, `rutile_evidence_queue 0`, `rutile_evidence_open_intents 0`, `rutile_evidence_healthy 1`,
+		`rutile_decision_duration_seconds_count`, `rutile_evidence_commit_duration_seconds_count`, `rutile_evidence_queue 0`, `rutile_evidence_healthy 1`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics lack %s", want)

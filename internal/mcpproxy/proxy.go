@@ -45,6 +45,21 @@ type Config struct {
 	Private     []string      // files and directories no process may be granted, whatever its manifest says
 	StartTime   time.Duration // for a process to start and say what it speaks, default 60 s
 	Egress      Egress
+	Ended       func(Ended) // observes sessions that end; it must not block
+}
+
+// Ended is a session that ended, for who measures.
+type Ended struct {
+	Upstream bool   // it was one of ours at a server, or a process; else an agent's here
+	Version  string // protocol revision, "" if it is not one for all of the session
+	Pipe     bool   // a process on standard input and output
+	Took     time.Duration
+}
+
+func (p *Proxy) ended(e Ended) {
+	if p.cfg.Ended != nil {
+		p.cfg.Ended(e)
+	}
 }
 
 func (c Config) withDefaults() Config {

@@ -38,8 +38,9 @@ type session struct {
 	ended_   bool
 	over     chan struct{} // closed when it ends
 
-	parts *parts   // of the aggregate: the sessions with the servers used; nil of any other
-	whole *session // the aggregate's session this is a part of, nil if none
+	parts  *parts   // of the aggregate: the sessions with the servers used; nil of any other
+	whole  *session // the aggregate's session this is a part of, nil if none
+	opened time.Time
 }
 
 // asked is a server's request that waits for the client's answer.
@@ -92,6 +93,7 @@ func (p *Proxy) keep(s *session) error {
 		p.mu.Unlock()
 		return access.Errorf(access.CodeUnavailable, "too many sessions are open; end one or try again later")
 	}
+	s.opened = time.Now()
 	p.sessions[s.id] = s
 	p.mu.Unlock()
 	if full {
@@ -164,6 +166,7 @@ func (s *session) end() {
 	}
 	s.ended_ = true
 	close(s.over)
+	s.p.ended(Ended{Version: s.version, Took: time.Since(s.opened)})
 	for _, c := range s.inflight {
 		c.cut(context.Canceled)
 	}

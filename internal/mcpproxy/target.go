@@ -416,7 +416,7 @@ func (h hello) params() []byte {
 // turned out to be modern.
 func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
 	if t.http != nil {
-		l := &httpLegacy{t: t.http}
+		l := &httpLegacy{t: t.http, opened: time.Now(), ended: t.p.ended}
 		pr, rep, err := t.initialize(ctx, l, d, h)
 		if err != nil {
 			return nil, nil, nil, err

@@ -139,6 +139,8 @@ type httpLegacy struct {
 	session string
 	version string
 	beside  answers
+	opened  time.Time
+	ended   func(Ended)
 }
 
 func (l *httpLegacy) headers(h http.Header) {
@@ -270,6 +272,7 @@ func (l *httpLegacy) close(ctx context.Context) {
 	if l.session == "" {
 		return
 	}
+	l.ended(Ended{Upstream: true, Version: l.version, Took: time.Since(l.opened)})
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	r, err := l.t.request(ctx, http.MethodDelete, nil, nil)

@@ -198,6 +198,7 @@ func (t *target) start(ctx context.Context, key processKey, asks bool) (*stdioLi
 		l.read()
 		close(l.ended)
 		<-proc.Done()
+		t.p.ended(Ended{Upstream: true, Pipe: true, Took: time.Since(begun)})
 		t.ended(key, l, time.Since(begun))
 	})
 	return l, nil
