@@ -153,6 +153,57 @@ func TestRotatedCredentialEndsItsProcesses(t *testing.T) {
 	}
 }
 
+// A call that waited for its client while its server's credential was replaced,
+// or its server moved, does not go on: it is of what was.
+func TestParkedCallOfAnEarlierEntryEnds(t *testing.T) {
+	t.Parallel()
+	const first, second = "first-parked-canary", "second-parked-canary"
+	for name, tt := range map[string]struct {
+		stdio, moves bool
+	}{"http rotated": {}, "http moved": {moves: true}, "stdio rotated": {stdio: true}, "not changed": {}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, other, r := newPeer(t, v2511), newPeer(t, v2511), newRig(t)
+			newAsker(p, elicit)
+			r.secret("key", first)
+			r.secret("other", second)
+			manifests := withCredential(botAndServer(p.URL+"/mcp", `["up/*"]`), "key")
+			u := turn{r: r, server: "up", id: "1", tool: "echo", args: `{}`, caps: allCaps}
+			if tt.stdio {
+				manifests = strings.Replace(stdioManifest("legacy", filepath.Join(t.TempDir(), "notes"), "sanctioned"), "\nstate:", "\ncredential: {ref: key, env: GATETEST_KEY}\nstate:", 1)
+				u.tool, u.args = "do", do("ask", "")
+			}
+			r.apply(manifests+askPolicy("elicitation"), "up")
+			u.token = r.token("bot", "up")
+			in := asked(t, u.send())
+			switch {
+			case name == "not changed":
+			case tt.moves:
+				r.apply(withCredential(botAndServer(other.URL+"/mcp", `["up/*"]`), "other"))
+			default:
+				if _, err := r.d.Admin.RotateCredential(t.Context(), operator, "key", []byte(second)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := u.answering(in, accept).send()
+			if (got.msg.Result != nil) != (name == "not changed") || got.msg.Result == nil && got.msg.kind() != "upstream_unavailable" {
+				t.Errorf("answered %d %s", got.status, got.body)
+			}
+			if strings.Contains(got.body, first) || strings.Contains(got.body, second) {
+				t.Errorf("the client was shown a credential: %s", got.body)
+			}
+			for _, s := range p.all() {
+				if strings.Contains(s.header.Get("X-Key"), second) && tt.moves {
+					t.Errorf("%s %s: the old place got the new credential", s.verb, s.method)
+				}
+			}
+			if got := u.answering(in, accept).send(); got.msg.code() != -32602 {
+				t.Errorf("and then %d %s", got.status, got.body)
+			}
+		})
+	}
+}
+
 // What a process says besides its answers, on either output, shows its
 // credential to nobody, and neither do its arguments or what is known of it.
 func TestProcessShowsItsCredentialToNobody(t *testing.T) {

@@ -101,7 +101,7 @@ func (c *child) line(raw []byte) {
 		c.call(id, m.Params.Arguments.Do, m.Params.Arguments.Text, string(m.Params.Meta.Token))
 	case m.Method == "" && string(m.Result) != "":
 		for w := range c.waits {
-			c.text(w, "answered "+string(m.Result))
+			c.text(w, "answered "+string(m.Result)+" "+os.Getenv(childKey))
 		}
 	case id != "":
 		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}`, id)

@@ -169,7 +169,7 @@ func TestSlowServer(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t, up)
 			r, token := governPeer(t, p, "", func(o *daemon.Options) {
-				o.MCP.CallTimeout, o.MCP.CallMax = 250*time.Millisecond, 800*time.Millisecond
+				o.MCP.CallTimeout, o.MCP.CallMax = 400*time.Millisecond, 2*time.Second
 			})
 			old := r.legacy(token, "up", v2511, `{}`)
 			for name, tt := range map[string]struct {
@@ -187,9 +187,9 @@ func TestSlowServer(t *testing.T) {
 				}, "upstream_timeout"},
 				"progress": {func(x *exchange) {
 					x.sse()
-					for i := range 8 {
+					for i := range 8 { // longer than CallTimeout in all
 						x.progress(i)
-						time.Sleep(50 * time.Millisecond)
+						time.Sleep(75 * time.Millisecond)
 					}
 					x.text("done")
 				}, ""},
@@ -214,7 +214,7 @@ func TestSlowServer(t *testing.T) {
 						if got.msg.kind() != tt.kind || (tt.kind == "") != (got.msg.Result != nil) {
 							t.Errorf("%s: answered %d %s", era, got.status, got.body)
 						}
-						if took := time.Since(start); took > 4*time.Second {
+						if took := time.Since(start); took > 20*time.Second {
 							t.Errorf("%s: took %s", era, took)
 						}
 						want := map[string]string{"": "ok", "upstream_timeout": "timeout"}[tt.kind]

@@ -82,7 +82,7 @@ func newAsker(p *peer, requests ...string) *asker {
 			x.event(`{"jsonrpc":"2.0","method":"notifications/progress","params":{` + rest + `,"progress":1}}`)
 		}
 		x.event(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"late"}}`)
-		x.text("the client said " + said)
+		x.text("the client said " + said + " " + x.r.Header.Get("X-Key"))
 	})
 	return a
 }

@@ -278,7 +278,7 @@ func inputRequired(raised []*ask, sealed []byte) []byte {
 }
 
 // land carries a parked flight on with the answers of a retry.
-func (c *call) land(ctx context.Context) (*reply, access.Reach, error) {
+func (c *call) land(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
 	f := c.in.p.flights.find(c.state.Park)
 	if f == nil {
 		return nil, access.ReachNo, errStateGone
@@ -286,6 +286,13 @@ func (c *call) land(ctx context.Context) (*reply, access.Reach, error) {
 	w := c.in.p.flights.claim(f, c.state.Round)
 	if w == nil {
 		return nil, access.ReachNo, errStateGone
+	}
+	if f.t != t || !sameCredential(f.own, d) {
+		// Its server is elsewhere by now, or holds what was replaced and is not
+		// known to this request.
+		f.cut(errEntryChanged)
+		<-f.done
+		return nil, access.ReachYes, errEntryChanged
 	}
 	f.mu.Lock()
 	c.link, c.peer, c.minted, f.holder = f.link, f.peer, f.minted, c

@@ -67,7 +67,7 @@ func (c *call) permitted(ctx context.Context) error {
 // client: the final one, or a question.
 func (c *call) carry(ctx context.Context, t *target, d *gate.Dispatch) (*reply, access.Reach, error) {
 	if c.state != nil && c.state.Kind == statePark {
-		rep, reach, err := c.land(ctx)
+		rep, reach, err := c.land(ctx, t, d)
 		return c.carried(ctx, rep, reach, err)
 	}
 	rep, reach, err := c.try(ctx, t, d)

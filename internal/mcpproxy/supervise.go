@@ -260,8 +260,11 @@ func (p *Proxy) Processes(s registry.Server) (st ProcessState, ok bool) {
 	}
 	p.mu.Lock()
 	t := p.targets[s.ID]
+	if t != nil && !t.same(s) {
+		t = nil
+	}
 	p.mu.Unlock()
-	if t != nil && t.same(s) {
+	if t != nil {
 		t.life.tell(&st, time.Now())
 	}
 	return st, true

@@ -217,11 +217,15 @@ func (l *stdioLink) over() bool {
 // holds reports whether the process holds the credential d was given, or as d
 // none: one that holds an earlier version could show it, and is not what the
 // server is to be called with.
-func (l *stdioLink) holds(d *gate.Dispatch) bool {
-	if l.d.Lease == nil || d.Lease == nil {
-		return l.d.Lease == d.Lease
+func (l *stdioLink) holds(d *gate.Dispatch) bool { return sameCredential(l.d, d) }
+
+// sameCredential reports whether both were given one version of one credential,
+// or both none.
+func sameCredential(a, b *gate.Dispatch) bool {
+	if a.Lease == nil || b.Lease == nil {
+		return a.Lease == b.Lease
 	}
-	return l.d.Lease.Same(d.Lease)
+	return a.Lease.Same(b.Lease)
 }
 
 func (l *stdioLink) close(ctx context.Context) {
