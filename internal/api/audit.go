@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -156,13 +155,12 @@ func (a *API) tail(c *call) (any, error) {
 	}
 	follow := v.Get("follow") == "true"
 	size := a.deps.Evidence.Size()
-	var rows []audit.Row
-	if limit > 0 {
-		q.Limit = limit
-		if rows, err = a.deps.Evidence.Search(c.Context(), q); err != nil {
-			return nil, err
-		}
+	q.Limit = max(limit, 1) // what cannot be searched for is refused before the first byte
+	rows, err := a.deps.Evidence.Search(c.Context(), q)
+	if err != nil {
+		return nil, err
 	}
+	rows = rows[:min(len(rows), limit)]
 	c.w.Header().Set("Content-Type", "application/jsonl")
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -198,9 +196,14 @@ func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64)
 		for next < size && s.err == nil {
 			q.From = next
 			rows, err := a.deps.Evidence.Search(ctx, q)
+			if access.CodeOf(err) == access.CodeUnavailable && ctx.Err() == nil {
+				a.cfg.Log.Warn("following the evidence; it is tried again", "error", err)
+				break // nothing was shown, so nothing is lost
+			}
 			if err != nil {
-				if !errors.Is(err, context.Canceled) {
+				if ctx.Err() == nil {
 					a.cfg.Log.Error("following the evidence", "error", err)
+					panic(http.ErrAbortHandler) // who watches must not take it for an orderly end
 				}
 				return
 			}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -265,6 +266,62 @@ func TestTailShowsEachLeafOnce(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("leaves (-want +got):\n%s", d)
+	}
+}
+
+// brokenEvidence fails some searches after the first.
+type brokenEvidence struct {
+	*fakeEvidence
+	fails []error
+	n     int
+}
+
+func (e *brokenEvidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
+	e.mu.Lock()
+	e.n++
+	n := e.n - 2
+	e.mu.Unlock()
+	if n >= 0 && n < len(e.fails) {
+		return nil, e.fails[n]
+	}
+	if n == len(e.fails) {
+		e.add(audit.Row{Type: "verdict", Agent: "reader"})
+	}
+	return e.fakeEvidence.Search(ctx, q)
+}
+
+// TestTailOutlivesABusyIndex: an index that is away for a while ends no tail,
+// and one that ends otherwise does not look like an orderly end.
+func TestTailOutlivesABusyIndex(t *testing.T) {
+	away := access.Errorf(access.CodeUnavailable, "the index is behind")
+	for name, tt := range map[string]struct {
+		fails []error
+		want  []uint64
+	}{
+		"away":   {[]error{away, away}, []uint64{0, 1, 2}},
+		"broken": {[]error{errors.New("disk")}, []uint64{0}},
+	} {
+		ev := &brokenEvidence{fakeEvidence: &fakeEvidence{}, fails: tt.fails}
+		ev.add(audit.Row{Type: "verdict", Agent: "reader"})
+		r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
+		c, done := r.serveClient(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		enough := errors.New("enough")
+		var got []uint64
+		err := c.Tail(ctx, url.Values{"follow": {"true"}, "limit": {"10"}}, func(row audit.Row) error {
+			if got = append(got, row.Index); len(got) == 1 {
+				ev.add(audit.Row{Type: "verdict", Agent: "reader"})
+			}
+			if len(got) == 3 {
+				return enough
+			}
+			return nil
+		})
+		if !slices.Equal(got, tt.want) || err == nil || errors.Is(err, enough) != (name == "away") {
+			t.Errorf("%s: showed %v and ended with %v", name, got, err)
+		}
+		cancel()
+		done()
 	}
 }
 
