@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -19,4 +20,11 @@ func lockFile(name string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// unlock gives the lock back and closes f. A process that is being started from
+// this one holds a copy of f for a moment, and with it the lock, unless it is
+// given back expressly.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

@@ -20,3 +20,6 @@ func lockFile(name string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock closes f, which gives the lock back.
+func unlock(f *os.File) error { return f.Close() }

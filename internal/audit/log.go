@@ -133,7 +133,7 @@ func Open(ctx context.Context, cfg Config, keys KeyStore, sealer access.Sealer, 
 	}
 	if err := l.open(ctx, keys, sealer); err != nil {
 		if l.lock != nil {
-			l.lock.Close()
+			unlock(l.lock)
 		}
 		return nil, fmt.Errorf("opening the evidence log: %w", err)
 	}
@@ -374,5 +374,5 @@ func (l *Log) stop(ctx context.Context) error {
 	<-l.committed
 	<-l.sealedAll
 	l.indexer.stop(ctx)
-	return l.lock.Close()
+	return unlock(l.lock)
 }

@@ -1,6 +1,7 @@
 package gatetest_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 func TestDemonstrationServerAsks(t *testing.T) {
 	npm := gatetest.NewNPM(t)
 	r := conformanceRig(t, map[string]string{
-		"stdio": overStdio(npm.EverythingServer()...),
+		"stdio": granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),
 		"http":  overHTTP(gatetest.EverythingNPM(t, npm)),
 	})
 	answers := map[string]any{

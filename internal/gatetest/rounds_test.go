@@ -201,7 +201,7 @@ func TestCancelledWhileAsked(t *testing.T) {
 	if end := s.rest(); len(end) != 0 {
 		t.Errorf("a cancelled call ended with %q", end)
 	}
-	if got := c.post(`{"jsonrpc":"2.0","id":` + string(m.ID) + `,"result":{"action":"accept"}}`); got.status != 400 || len(p.got("tools/call")) != 1 {
+	if got := c.post(`{"jsonrpc":"2.0","id":` + string(m.ID) + `,"result":{"action":"accept"}}`); got.status != 202 || len(p.got("tools/call")) != 1 {
 		t.Errorf("the late answer was answered %d, %d calls", got.status, len(p.got("tools/call")))
 	}
 }

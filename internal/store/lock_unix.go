@@ -17,3 +17,10 @@ func tryLock(f *os.File) (held bool, err error) {
 	}
 	return false, err
 }
+
+// unlock gives the lock back and closes f. A process that is being started from
+// this one holds a copy of f for a moment, and with it the lock, unless it is
+// given back expressly.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

@@ -226,4 +226,4 @@ func lockDaemon(database string) (*daemonLock, error) {
 }
 
 // Close gives the lock back.
-func (l *daemonLock) Close() error { return l.f.Close() }
+func (l *daemonLock) Close() error { return unlock(l.f) }
