@@ -133,7 +133,7 @@ func Open(ctx context.Context, cfg Config, keys KeyStore, sealer access.Sealer, 
 	}
 	if err := l.open(ctx, keys, sealer); err != nil {
 		if l.lock != nil {
-			unlock(l.lock)
+			_ = unlock(l.lock) // what failed before is what is reported
 		}
 		return nil, fmt.Errorf("opening the evidence log: %w", err)
 	}
