@@ -16,6 +16,7 @@ const (
 	packMagic  = "RTLPACK1"
 	packRecord = 8 + 4
 	maxPack    = 4 << 20
+	packWrite  = 256 << 10 // bytes gathered for one write
 )
 
 type packID struct {
@@ -61,22 +62,26 @@ func (s *sealer) appendPack(id packID, pays []pay) error {
 		}
 		s.packs[id] = p
 	}
-	b := s.buf[:0]
-	for _, y := range pays {
+	if s.buf == nil {
+		s.buf = make([]byte, 0, packWrite+maxLeaf+maxExcerpt)
+	}
+	b, end := s.buf[:0], p.off
+	for i, y := range pays {
 		b = binary.BigEndian.AppendUint64(b, y.index)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(y.data)))
 		b = append(b, y.data...)
-	}
-	if s.buf = b; cap(b) > maxPack {
-		s.buf = nil // of a burst
-	}
-	if _, err := p.file.WriteAt(b, p.off); err != nil {
-		return err
+		if len(b) < packWrite && i+1 < len(pays) {
+			continue
+		}
+		if _, err := p.file.WriteAt(b, end); err != nil {
+			return err
+		}
+		b, end = b[:0], end+int64(len(b))
 	}
 	if err := p.file.Sync(); err != nil {
 		return &syncError{err}
 	}
-	p.end = p.off + int64(len(b))
+	p.end = end
 	return nil
 }
 

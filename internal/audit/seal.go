@@ -40,7 +40,7 @@ type sealer struct {
 	front *frontier
 	tail  [][]byte // leaves of the bundle that is not full
 	packs map[packID]*pack
-	buf   []byte          // what a pack gets at once, kept for the next time
+	buf   []byte          // what a pack gets with one write
 	dirs  map[string]bool // known to exist
 }
 

@@ -148,7 +148,8 @@ func encodeGroup(salt *[32]byte, first, durable uint64, entries []*entry) ([]byt
 			h.Write(e.payHash[:])
 		}
 	}
-	return h.Sum(b)[:len(b)+groupTail], g
+	var sum [sha256.Size]byte // Sum would need room for all of it behind b, and copy b
+	return append(b, h.Sum(sum[:0])[:groupTail]...), g
 }
 
 func appendFrame(b []byte, kind byte, data []byte) []byte {
