@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
 	"sync"
@@ -71,13 +72,37 @@ type subject struct {
 	Key []byte `json:"key"`
 
 	pseudonym string
+	macs      *macs // under Key
 }
 
 // dataKey opens what belongs to one data subject, class and month.
 type dataKey struct {
-	id   string // 26 base32 characters, public
-	aead cipher.AEAD
-	salt []byte // HKDF(DEK, "rutile salt v1")
+	id    string // 26 base32 characters, public
+	aead  cipher.AEAD
+	salts *macs // HKDF(DEK, "rutile salt v1")
+}
+
+// macs are HMAC-SHA-256 under one key, kept for the next use: to set one up
+// costs more than what it is used for.
+type macs struct{ pool sync.Pool }
+
+func newMACs(key []byte) *macs {
+	return &macs{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
+// of returns the MAC of parts joined by NUL.
+func (m *macs) of(parts ...string) (sum [sha256.Size]byte) {
+	h := m.pool.Get().(hash.Hash)
+	h.Reset()
+	for i, p := range parts {
+		if i > 0 {
+			h.Write([]byte{0})
+		}
+		io.WriteString(h, p)
+	}
+	h.Sum(sum[:0])
+	m.pool.Put(h)
+	return sum
 }
 
 type dataKeyID struct {
@@ -155,16 +180,10 @@ var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // keyedName is base32 of the first 130 bits of HMAC-SHA-256 over parts joined
 // by NUL.
 func keyedName(key []byte, parts ...string) string {
-	m := hmac.New(sha256.New, key)
-	for i, p := range parts {
-		if i > 0 {
-			m.Write([]byte{0})
-		}
-		io.WriteString(m, p)
-	}
-	var sum [sha256.Size]byte
-	return lowerBase32.EncodeToString(m.Sum(sum[:0])[:17])[:26]
+	return shortName(newMACs(key).of(parts...))
 }
+
+func shortName(sum [sha256.Size]byte) string { return lowerBase32.EncodeToString(sum[:17])[:26] }
 
 // subject returns the key of e, made at first sight.
 func (k *keyring) subject(ctx context.Context, e entity) (*subject, error) {
@@ -201,13 +220,14 @@ func parseSubject(raw []byte, tenant string) (*subject, error) {
 	if err := json.Unmarshal(raw, s); err != nil || len(s.Key) != 32 {
 		return nil, errors.New("reading a subject key: it is malformed")
 	}
+	s.macs = newMACs(s.Key)
 	s.pseudonym = s.of(tenant, s.Who.Kind, s.Who.name())
 	return s, nil
 }
 
 // of returns the pseudonym of something that belongs to s.
 func (s *subject) of(tenant, kind, id string) string {
-	return "p_" + keyedName(s.Key, tenant, kind, id)
+	return "p_" + shortName(s.macs.of(tenant, kind, id))
 }
 
 // pseudonyms returns who stands behind each pseudonym of a person or agent
@@ -306,18 +326,12 @@ func (k *keyring) loadDataKey(ctx context.Context, id string, make func() ([]byt
 	if err != nil {
 		return nil, err
 	}
-	return &dataKey{id: id, aead: aead, salt: salt}, nil
+	return &dataKey{id: id, aead: aead, salts: newMACs(salt)}, nil
 }
 
 // saltFor derives the salt of one commitment of one leaf.
 func (d *dataKey) saltFor(leafID, tag string) [32]byte {
-	m := hmac.New(sha256.New, d.salt)
-	io.WriteString(m, leafID)
-	m.Write([]byte{0})
-	io.WriteString(m, tag)
-	var sum [32]byte
-	m.Sum(sum[:0])
-	return sum
+	return d.salts.of(leafID, tag)
 }
 
 // commit returns SHA-256(salt || u16(len(tag)) || tag || value).

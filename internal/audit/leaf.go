@@ -39,6 +39,7 @@ const maxExcerpt = 8 << 10
 type entry struct {
 	buf     []byte // 0x00 || leaf: what the leaf hash is computed over
 	hash    [32]byte
+	plain   []byte // room for what payload is made from
 	payload []byte // ciphertext, nil if none
 	payHash [32]byte
 	class   string
@@ -129,7 +130,7 @@ func (s *scribe) start(ctx context.Context, class string, owner *entity) (*draft
 	if en == nil {
 		en = &entry{done: make(chan struct{}, 1), buf: make([]byte, 0, 2048)}
 	}
-	*en = entry{buf: append(en.buf[:0], 0), done: en.done}
+	*en = entry{buf: append(en.buf[:0], 0), plain: en.plain[:0], done: en.done}
 	at := s.now().UTC().Truncate(time.Microsecond)
 	id, err := ulid.New(ulid.Timestamp(at), s.rand)
 	if err != nil {
@@ -177,9 +178,11 @@ func (d *draft) payload(content []byte) error {
 		return nil
 	}
 	kept := content[:min(len(content), maxExcerpt)]
-	plain := make([]byte, 8, 8+len(kept))
-	binary.BigEndian.PutUint64(plain, uint64(len(content)))
-	ct, err := d.key.seal(d.s.rand, d.key.associated(d.s.tenant, d.id, d.class, sealPayload), append(plain, kept...))
+	plain := binary.BigEndian.AppendUint64(d.entry.plain[:0], uint64(len(content)))
+	plain = append(plain, kept...)
+	ct, err := d.key.seal(d.s.rand, d.key.associated(d.s.tenant, d.id, d.class, sealPayload), plain)
+	clear(plain)
+	d.entry.plain = plain
 	if err != nil {
 		return err
 	}
