@@ -127,10 +127,15 @@ func (d *Daemon) open(ctx context.Context) error {
 	evidence := filepath.Join(d.Config.Data, "evidence")
 	_, err := os.Stat(evidence)
 	again := !errors.Is(err, os.ErrNotExist)
+	_, err = os.Stat(filepath.Join(d.Config.Data, databaseName))
+	lost := again && errors.Is(err, os.ErrNotExist) && d.Config.Store == "sqlite"
 	if d.store, err = store.Open(ctx, store.Config{DSN: d.Config.Store, Dir: d.Config.Data, Log: d.log}); err != nil {
 		return err
 	}
 	d.closing("store", d.closeStore)
+	if lost {
+		d.log.Warn("the database is new although there is evidence of an earlier start: what was registered, sealed and approved is gone; restore a backup, or apply the manifests again", "database", filepath.Join(d.Config.Data, databaseName))
+	}
 	if d.vault, err = credential.New(ctx, credential.Config{
 		Tenant: tenant, Dir: d.Config.Data, KeyFile: d.Config.Vault.KeyFile, PassphraseFile: d.Config.Vault.PassphraseFile, Sealed: again,
 	}, d.store); err != nil {

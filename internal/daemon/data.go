@@ -50,12 +50,15 @@ func oursOrEmpty(dir string) (bool, error) {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "rutile.db", "vault.key", nodeName:
+		case databaseName, "vault.key", nodeName:
 			return true, nil
 		}
 	}
 	return len(entries) == 0, nil
 }
+
+// databaseName is SQLite's file in the data directory.
+const databaseName = "rutile.db"
 
 // SocketName is the name of the unix socket in the data directory.
 const SocketName = "rutile.sock"

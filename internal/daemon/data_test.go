@@ -157,6 +157,32 @@ func TestLostVaultKeyIsNotReplaced(t *testing.T) {
 	}
 }
 
+// TestLostDatabaseIsSaid: the gateway starts, and nobody has to find out from
+// what is denied.
+func TestLostDatabaseIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	for n, want := range []bool{false, false, true} {
+		if want {
+			for _, name := range []string{"rutile.db", "rutile.db-wal", "rutile.db-shm"} {
+				if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Fatal(err)
+				}
+			}
+		}
+		var log strings.Builder
+		d, err := daemon.New(t.Context(), daemon.Config{Data: dir, Listen: free}, daemon.Options{Log: &log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "the database is new although there is evidence"); got != want {
+			t.Errorf("start %d: said %t, want %t:\n%s", n+1, got, want, log.String())
+		}
+	}
+}
+
 // TestPassphraseSealsTheData: with it no key lies beside what it opens, and
 // without it, or with another, nothing starts.
 func TestPassphraseSealsTheData(t *testing.T) {
