@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"rutile/internal/credential"
 	"rutile/internal/daemon"
@@ -71,6 +72,47 @@ func TestMovedServerKeepsItsCredential(t *testing.T) {
 	for _, s := range after.all() {
 		if k := s.header.Get("X-Key"); k != newKey && s.verb != http.MethodDelete {
 			t.Errorf("%s %s: the new place got %q", s.verb, s.method, k)
+		}
+	}
+}
+
+// The same in a session of the aggregate, which outlives the change: its next
+// call goes where the server is, and its stream comes from there.
+func TestMovedServerLeavesTheAggregate(t *testing.T) {
+	t.Parallel()
+	const oldKey, newKey = "old-place-secret", "new-place-secret"
+	before, after := newPeer(t, v2511), newPeer(t, v2511)
+	before.streams, after.streams = true, true
+	r := newRig(t)
+	r.secret("old-key", oldKey)
+	r.secret("new-key", newKey)
+	r.apply(withCredential(botAndServer(before.URL+"/mcp", `["up/*"]`), "old-key"), "up")
+	c := r.legacyAll(r.token("bot", "*"), v2511, `{}`)
+	if got := c.call("up__echo", `{}`); got.msg.Result == nil {
+		t.Fatalf("answered %s", got.body)
+	}
+	gone := make(chan bool, 1)
+	before.mu.Lock()
+	before.onStreamEnd = func() { gone <- true }
+	before.mu.Unlock()
+	s := stream(t, http.MethodGet, r.all(), c.headers(), "")
+	eventually(t, "the server's stream is followed", func() bool { return len(before.got("GET")) == 1 })
+	r.apply(withCredential(botAndServer(after.URL+"/mcp", `["up/*"]`), "new-key"), "up")
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the stream from where the server was does not end")
+	}
+	if got := c.call("up__echo", `{}`); got.msg.Result == nil || len(after.got("tools/call")) != 1 {
+		t.Errorf("the next call answered %d %s", got.status, got.body)
+	}
+	after.push <- `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"from the new place"}}`
+	if e := s.next(); !strings.Contains(e, "from the new place") {
+		t.Errorf("the stream said %s", e)
+	}
+	for _, s := range before.all() {
+		if strings.Contains(s.header.Get("X-Key"), newKey) {
+			t.Errorf("%s %s: the old place got the new credential", s.verb, s.method)
 		}
 	}
 }

@@ -27,15 +27,16 @@ type peer struct {
 	modern bool
 	legacy string // the revision it negotiates, "" if none
 
-	mu       sync.Mutex
-	caps     string
-	lists    map[string]string // method → raw list
-	on       map[string]func(x *exchange)
-	seen     []seen
-	sessions map[string]bool
-	minted   int
-	streams  bool // it offers a GET stream
-	push     chan string
+	mu          sync.Mutex
+	caps        string
+	lists       map[string]string // method → raw list
+	on          map[string]func(x *exchange)
+	seen        []seen
+	sessions    map[string]bool
+	minted      int
+	streams     bool // it offers a GET stream
+	onStreamEnd func()
+	push        chan string
 }
 
 // seen is one request that reached a peer.
@@ -200,6 +201,12 @@ func (p *peer) sessionVerb(x *exchange, s seen, alive bool) {
 		for {
 			select {
 			case <-x.r.Context().Done():
+				p.mu.Lock()
+				ended := p.onStreamEnd
+				p.mu.Unlock()
+				if ended != nil {
+					ended()
+				}
 				return
 			case msg := <-p.push:
 				x.event(msg)

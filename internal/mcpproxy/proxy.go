@@ -198,6 +198,14 @@ func (p *Proxy) leave(t *target) {
 			delete(p.sessions, id)
 			p.work.Go(s.end)
 		}
+		if s.parts == nil {
+			continue
+		}
+		for _, part := range s.parts.open() {
+			if part.target == t {
+				p.work.Go(func() { p.drop(part) })
+			}
+		}
 	}
 }
 
