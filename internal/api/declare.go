@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -65,7 +66,10 @@ func (a *API) unlisted(plan admin.Plan) []string {
 	return out
 }
 
-// learn lets the servers list what they offer, all at once and within
+// learnTurn is how long a server that is looked at keeps others waiting.
+const learnTurn = 2 * time.Second
+
+// learn lets the servers list what they offer, side by side and within
 // LearnTime. What does not work is a warning: the gateway tries again.
 func (a *API) learn(ctx context.Context, servers []string) []Warning {
 	ctx, cancel := context.WithTimeout(ctx, LearnTime)
@@ -77,7 +81,9 @@ func (a *API) learn(ctx context.Context, servers []string) []Warning {
 	for _, id := range servers {
 		wg.Go(func() {
 			slots <- struct{}{}
-			defer func() { <-slots }()
+			free := sync.OnceFunc(func() { <-slots })
+			defer free()
+			defer time.AfterFunc(learnTurn, free).Stop()
 			if err := a.deps.Learn(ctx, id); err != nil {
 				mu.Lock()
 				defer mu.Unlock()

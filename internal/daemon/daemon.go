@@ -221,6 +221,10 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 	return errors.Join(err, d.vault.Reload(ctx))
 }
 
+// learnTurn is how long a look at a server keeps others waiting for theirs: a
+// few begin at once, and one that hangs delays nobody longer.
+const learnTurn = 2 * time.Second
+
 // learnAll looks at every server that may be called.
 func (d *Daemon) learnAll(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -230,9 +234,17 @@ func (d *Daemon) learnAll(ctx context.Context) {
 		if !view.ServerStanding(s.ID).OK {
 			continue
 		}
-		slots <- struct{}{}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
 		wg.Go(func() {
-			defer func() { <-slots }()
+			free := sync.OnceFunc(func() { <-slots })
+			defer free()
+			defer time.AfterFunc(learnTurn, free).Stop()
 			_ = d.Proxy.Learn(ctx, s.ID) // logged there; the server is tried again later
 		})
 	}

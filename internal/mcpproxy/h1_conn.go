@@ -306,8 +306,30 @@ func (x *h1Exchange) fill() error {
 		x.w = copy(x.in, x.in[x.r:x.w])
 		x.r = 0
 	}
+	if x.w == 0 && x.framing == h1Chunked && x.state == h1ChunkSize && !x.poll && x.c.raw != nil {
+		return x.lull()
+	}
 	n, err := x.recv(x.in[x.w:])
 	x.w += n
+	return err
+}
+
+// lull is fill between two chunks. The next may be long in coming, as on the
+// stream of a call that waits for a person: meanwhile no buffer is held.
+func (x *h1Exchange) lull() error {
+	x.poll = true
+	n, err := x.recv(x.in)
+	x.poll = false
+	if errors.Is(err, h1Nothing) {
+		x.t.buffers.Put(x.buf)
+		x.buf, x.in = nil, nil
+		var first [1]byte
+		n, err = x.recv(first[:])
+		x.buf = x.t.buffers.Get().(*h1Buffer)
+		x.in = x.buf[:]
+		x.in[0] = first[0]
+	}
+	x.w = n
 	return err
 }
 

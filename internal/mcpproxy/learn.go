@@ -26,6 +26,15 @@ type learning struct {
 	next bool // another look will follow; of Proxy.mu
 }
 
+func (l *learning) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Learn lists what a server offers and tells the catalog. Concurrent calls for
 // one server share one look.
 func (p *Proxy) Learn(ctx context.Context, server string) error {
@@ -87,12 +96,8 @@ func (p *Proxy) relearn(server string) {
 func (p *Proxy) startLearning(server string) *learning {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.learning[server]; l != nil {
-		select {
-		case <-l.done:
-		default:
-			return l
-		}
+	if l := p.learning[server]; l != nil && !l.over() {
+		return l
 	}
 	l := &learning{done: make(chan struct{}), at: time.Now()}
 	if p.closed {

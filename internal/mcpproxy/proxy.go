@@ -229,6 +229,25 @@ func (p *Proxy) shapeOf(tool registry.Tool) *shape {
 	return sh
 }
 
+// unlearn forgets what was kept about definitions and servers that cannot be
+// called any more. It is made again where they can.
+func (p *Proxy) unlearn(view *registry.View) {
+	p.shapes.Range(func(k, _ any) bool {
+		key := k.(shapeKey)
+		if _, st := view.Callable(key.server, key.tool); !st.OK {
+			p.shapes.Delete(key)
+		}
+		return true
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for server, l := range p.learning {
+		if !view.ServerStanding(server).OK && l.over() {
+			delete(p.learning, server)
+		}
+	}
+}
+
 // enter counts a call in flight, unless the proxy is closed.
 func (p *Proxy) enter() bool {
 	p.life.RLock()
@@ -261,6 +280,7 @@ func (p *Proxy) hold(who access.Principal) (release func(), ok bool) {
 func (p *Proxy) reap() {
 	tick := time.NewTicker(min(p.cfg.Idle/4, 5*time.Second) + time.Millisecond)
 	defer tick.Stop()
+	var seen *registry.View
 	for {
 		select {
 		case <-p.stop:
@@ -269,6 +289,10 @@ func (p *Proxy) reap() {
 			p.reapSessions(now)
 			view := p.gate.State().View
 			p.flights.reap(p)
+			if view != seen {
+				p.unlearn(view)
+				seen = view
+			}
 			p.mu.Lock()
 			targets := make([]*target, 0, len(p.targets))
 			for id, t := range p.targets {

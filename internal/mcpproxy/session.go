@@ -331,3 +331,10 @@ func (p *Proxy) Sessions() int {
 	defer p.mu.Unlock()
 	return len(p.sessions)
 }
+
+// Waiting returns how many calls wait for the input of their client.
+func (p *Proxy) Waiting() int {
+	p.flights.mu.Lock()
+	defer p.flights.mu.Unlock()
+	return p.flights.n
+}

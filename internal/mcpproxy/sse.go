@@ -23,6 +23,9 @@ func (e *sseEvent) isMessage() bool {
 	return len(e.data) > 0 && (e.name == "" || e.name == "message")
 }
 
+// sseBuffer is what a stream holds to begin with; many are open and silent.
+const sseBuffer = 1 << 10
+
 // maxRetryDigits is enough for eleven days.
 const maxRetryDigits = 9
 
@@ -135,7 +138,7 @@ func (s *sseReader) fill() error {
 		s.r = 0
 	}
 	if len(s.in) == cap(s.in) {
-		s.in = append(make([]byte, 0, max(4<<10, 2*cap(s.in))), s.in...)
+		s.in = append(make([]byte, 0, max(sseBuffer, 2*cap(s.in))), s.in...)
 	}
 	n, err := s.src.Read(s.in[len(s.in):cap(s.in)])
 	s.in = s.in[:len(s.in)+n]

@@ -1,0 +1,37 @@
+package gatetest_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// However many servers hang when the gateway starts, the others are looked at
+// soon.
+func TestHungServersDelayNoOther(t *testing.T) {
+	t.Parallel()
+	hung, good := newPeer(t, v2026), newPeer(t, v2026)
+	hung.handle("server/discover", func(x *exchange) { <-x.r.Context().Done() })
+	data := t.TempDir()
+	r := rigAt(t, data, "127.0.0.1:0")
+	text := "kind: Server\nid: z\nowner: team\nstate: sanctioned\ntransport: {http: {url: \"" + good.URL + "/mcp\"}}\n"
+	for i := range 20 {
+		text += fmt.Sprintf("---\nkind: Server\nid: a%d\nowner: team\nstate: sanctioned\ntransport: {http: {url: %q}}\n", i, fmt.Sprint(hung.URL, "/mcp?", i))
+	}
+	r.apply(text)
+	r.stop()
+	if len(good.got("tools/list")) != 0 {
+		t.Fatal("it was listed before the restart")
+	}
+	start := time.Now()
+	rigAt(t, data, "127.0.0.1:0")
+	for len(good.got("tools/list")) == 0 {
+		if time.Since(start) > 30*time.Second { // one that hangs is given up after a minute
+			t.Fatal("the server behind twenty that hang was not listed")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if n := len(hung.got("server/discover")); n < 16 {
+		t.Errorf("%d of the others were tried first: the test shows nothing", n)
+	}
+}
