@@ -27,16 +27,16 @@ type peer struct {
 	modern bool
 	legacy string // the revision it negotiates, "" if none
 
-	mu          sync.Mutex
-	caps        string
-	lists       map[string]string // method → raw list
-	on          map[string]func(x *exchange)
-	seen        []seen
-	sessions    map[string]bool
-	minted      int
-	streams     bool // it offers a GET stream
-	onStreamEnd func()
-	push        chan string
+	mu       sync.Mutex
+	caps     string
+	lists    map[string]string // method → raw list
+	on       map[string]func(x *exchange)
+	seen     []seen
+	sessions map[string]bool
+	minted   int
+	streams  bool            // it offers a GET stream
+	ended    map[string]bool // sessions whose GET stream has ended
+	push     chan string
 }
 
 // seen is one request that reached a peer.
@@ -67,7 +67,7 @@ type exchange struct {
 func newPeer(t *testing.T, revisions ...string) *peer {
 	t.Helper()
 	p := &peer{
-		t: t, on: map[string]func(*exchange){}, sessions: map[string]bool{}, push: make(chan string, 16),
+		t: t, on: map[string]func(*exchange){}, sessions: map[string]bool{}, ended: map[string]bool{}, push: make(chan string, 16),
 		caps: `{"tools":{"listChanged":true},"prompts":{},"resources":{"subscribe":true},"logging":{},"completions":{}}`,
 		lists: map[string]string{
 			"tools/list": `"tools":[` + echoTool + `]`, "prompts/list": `"prompts":[{"name":"hi"}]`,
@@ -202,11 +202,8 @@ func (p *peer) sessionVerb(x *exchange, s seen, alive bool) {
 			select {
 			case <-x.r.Context().Done():
 				p.mu.Lock()
-				ended := p.onStreamEnd
+				p.ended[s.session] = true
 				p.mu.Unlock()
-				if ended != nil {
-					ended()
-				}
 				return
 			case msg := <-p.push:
 				x.event(msg)
