@@ -101,7 +101,7 @@ func withAnEmptyEnvironment(t *testing.T, bin string) {
 	if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte("content of a"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := newShimRig(t, bin, stdioManifests(npm.FilesystemServer(dir)), "up")
+	s := newShimRig(t, bin, stdioManifests(npm.FilesystemServer(dir), npm.Dir, dir), "up")
 	for _, version := range []string{v2026, v2511, v2506, v2503} {
 		t.Run(version, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -135,11 +135,15 @@ func withAnEmptyEnvironment(t *testing.T, bin string) {
 }
 
 // stdioManifests are agent "bot", allowed everything on the stdio server "up".
-func stdioManifests(command []string) string {
+func stdioManifests(command []string, reads ...string) string {
 	var b bytes.Buffer
 	b.WriteString("kind: Agent\nid: bot\nowner: team\npurpose: test\nriskTier: 1\ntools: [\"up/*\"]\n---\nkind: Server\nid: up\nowner: team\nstate: sanctioned\ntransport:\n  stdio:\n    command: '" + command[0] + "'\n    args:\n")
 	for _, a := range command[1:] {
 		b.WriteString("    - '" + a + "'\n")
+	}
+	b.WriteString("    confine:\n      bestEffort: true\n      read:\n")
+	for _, r := range reads {
+		b.WriteString("      - '" + r + "'\n")
 	}
 	return b.String()
 }
@@ -269,7 +273,7 @@ func servesTheGoClient(t *testing.T, bin string) {
 func servesTheTypeScriptClient(t *testing.T, bin string) {
 	npm := gatetest.NewNPM(t)
 	dir := t.TempDir()
-	s := newShimRig(t, bin, stdioManifests(npm.FilesystemServer(dir)), "up")
+	s := newShimRig(t, bin, stdioManifests(npm.FilesystemServer(dir), npm.Dir, dir), "up")
 	got, err := npm.VisitOverStdio(t.Context(), []string{"/usr/bin/env", "-i", s.bin, "connect", "up", "--state", s.state},
 		gatetest.Call{Tool: "list_allowed_directories"})
 	if err != nil || got.Revision != "2025-11-25" || !strings.Contains(got.Text, filepath.Base(dir)) || got.IsError {

@@ -322,7 +322,7 @@ func TestEveryStepOfAnEnrollmentIsRecorded(t *testing.T) {
 	var got []string
 	for _, l := range r.leaves(from) {
 		for _, verb := range []string{"invite", "enroll", "unenroll"} {
-			if strings.Contains(l.raw, `"verb":"`+verb+`"`) && strings.Contains(l.raw, `"id":"bot","kind":"Agent"`) {
+			if strings.Contains(l.raw, `"verb":"`+verb+`"`) && strings.Contains(l.raw, `"kind":"Agent"`) && !strings.Contains(l.raw, `"bot"`) {
 				got = append(got, verb)
 			}
 		}
