@@ -39,6 +39,8 @@ const (
 	// unreadTime is how long the body of a refused request may take to arrive:
 	// net/http reads it before it answers.
 	unreadTime = 5 * time.Second
+	// bodyAhead is how many bytes of a body are made room for before they arrive.
+	bodyAhead = 64 << 10
 )
 
 // ServeHTTP serves /mcp/{server} and the aggregate /mcp. The order of the checks is mcp.md section 3,
@@ -79,6 +81,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !in.authenticate(id) {
 		return
 	}
+	who := in.who.Principal()
+	if !p.flow.begin(who, p.cfg.InFlight, p.cfg.InFlightAll) {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many requests are in flight; wait until some have ended", http.StatusTooManyRequests)
+		return
+	}
+	defer p.flow.end(who)
 	if in.known = true; !all {
 		in.is(id)
 	}
@@ -269,8 +278,8 @@ func (in *inbound) readBody() *rpcError {
 	if in.r.ContentLength > int64(in.p.cfg.MaxBody) {
 		return tooLarge
 	}
-	if n := int(in.r.ContentLength); n >= cap(in.buf) {
-		in.buf = make([]byte, 0, n+1)
+	if n := min(int(in.r.ContentLength), bodyAhead); n >= cap(in.buf) {
+		in.buf = make([]byte, 0, n+1) // the rest as it arrives: what is announced may never come
 	}
 	in.p.readBy(in.w, in.p.cfg.BodyTimeout)
 	for {

@@ -445,12 +445,16 @@ func (t *httpTarget) resume(ctx context.Context, l *httpLegacy, lastID string, d
 	return resp.Body, nil
 }
 
+// answerAhead is how many bytes of an answer are made room for before they
+// arrive: what is announced may never come.
+const answerAhead = 1 << 20
+
 // readBody reads a body of at most max bytes into one buffer.
 func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, error) {
 	if length > int64(max) {
 		return nil, malformed(fmt.Sprintf("its answer is over %d bytes", max))
 	}
-	size := int(length)
+	size := int(min(length, answerAhead))
 	if length < 0 {
 		size = 4 << 10
 	}
