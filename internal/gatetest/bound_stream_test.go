@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"rutile/internal/daemon"
@@ -147,5 +148,39 @@ func TestInputsAskedAtOnceAreBounded(t *testing.T) {
 		} else if got.msg.kind() != "upstream_malformed" {
 			t.Errorf("%d inputs were answered %d %.200s", n, got.status, got.body)
 		}
+	}
+}
+
+// A server that asks a legacy client again and again without waiting has so many
+// requests open in a session and no more; the rest are refused, not kept.
+func TestOpenQuestionsAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	var refused atomic.Int32
+	p.handle("", func(x *exchange) {
+		refused.Add(1)
+		x.w.WriteHeader(http.StatusAccepted)
+	})
+	over := make(chan bool)
+	p.handle("tools/call", func(x *exchange) {
+		x.sse()
+		for i := range 80 {
+			x.event(fmt.Sprintf(`{"jsonrpc":"2.0","id":"q-%d",%s}`, i, elicit))
+		}
+		<-over
+		x.text("done")
+	})
+	r, token := governPeer(t, p, askPolicy("elicitation"))
+	c := r.legacy(token, "up", v2511, `{"elicitation":{}}`)
+	s := stream(t, http.MethodPost, r.url("up"), c.headers(), `{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{"name":"echo","arguments":{}}}`)
+	for range 64 {
+		if e := s.next(); !strings.Contains(e, "elicitation/create") {
+			t.Fatalf("the client was sent %s", e)
+		}
+	}
+	eventually(t, "what is over is refused", func() bool { return refused.Load() > 0 })
+	close(over)
+	if rest := s.rest(); len(rest) != 1 || !strings.Contains(rest[0], "done") {
+		t.Errorf("after 64 questions came %d messages: %.300q", len(rest), rest)
 	}
 }
