@@ -127,3 +127,31 @@ func TestAnnouncedBodiesHoldNothing(t *testing.T) {
 		t.Errorf("beside them a call answered %d %s", got.status, got.body)
 	}
 }
+
+// Bodies and answers larger than the room made for them arrive whole, announced
+// or not.
+func TestLargeMessagesArriveWhole(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2026)
+	r, token := governPeer(t, p, "")
+	for _, size := range []int{64<<10 - 300, 64 << 10, 1<<20 - 300, 3 << 20} {
+		text := strings.Repeat("x", size)
+		for name, announce := range map[string]bool{"announced": true, "not announced": false} {
+			p.handle("tools/call", func(x *exchange) {
+				if !strings.Contains(x.params, text) {
+					x.text("cut")
+					return
+				}
+				answer := `{"jsonrpc":"2.0","id":` + x.id + `,"result":{"resultType":"complete","content":[{"type":"text","text":"` + text + `end"}]}}`
+				x.w.Header().Set("Content-Type", "application/json")
+				if announce {
+					x.w.Header().Set("Content-Length", fmt.Sprint(len(answer)))
+				}
+				_, _ = io.WriteString(x.w, answer)
+			})
+			if got := r.call(token, "up", "echo", `{"text":"`+text+`"}`); !strings.Contains(got.body, text+"end") {
+				t.Errorf("%s, %d bytes: answered %d %.100s", name, size, got.status, got.body)
+			}
+		}
+	}
+}

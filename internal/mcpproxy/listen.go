@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -294,9 +295,19 @@ func (in *inbound) readBody() *rpcError {
 		case err != nil:
 			return badMessage(codeParse, "the body could not be read")
 		case len(in.buf) == cap(in.buf):
-			in.buf = append(in.buf, 0)[:len(in.buf)]
+			in.buf = roomier(in.buf, in.r.ContentLength)
 		}
 	}
+}
+
+// roomier is a full buffer with room for as much again, or for what is left of
+// length, -1 if that is not known, and its end.
+func roomier(buf []byte, length int64) []byte {
+	n := len(buf)
+	if left := int(length) - n + 1; left > 0 {
+		n = min(n, left)
+	}
+	return slices.Grow(buf, n)
 }
 
 // readBy bounds how long the rest of a request may take to arrive, at most

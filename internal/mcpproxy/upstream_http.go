@@ -470,7 +470,7 @@ func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, 
 		case err != nil:
 			return nil, brokeOff(ctx, err)
 		case len(buf) == cap(buf):
-			buf = append(buf, 0)[:len(buf)]
+			buf = roomier(buf, length)
 		}
 	}
 }
