@@ -2,6 +2,9 @@ package gatetest_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,5 +36,30 @@ func TestHungServersDelayNoOther(t *testing.T) {
 	}
 	if n := len(hung.got("server/discover")); n < 16 {
 		t.Errorf("%d of the others were tried first: the test shows nothing", n)
+	}
+}
+
+// A stream may begin with a byte order mark, in as many pieces as it likes, on
+// a call that runs by itself too.
+func TestByteOrderMarkInPieces(t *testing.T) {
+	t.Parallel()
+	for _, up := range []string{v2026, v2511} {
+		p := newPeer(t, up)
+		p.handle("tools/call", func(x *exchange) {
+			x.sse()
+			for _, b := range []string{"\xef", "\xbb", "\xbf"} {
+				_, _ = io.WriteString(x.w, b)
+				x.w.(http.Flusher).Flush()
+				time.Sleep(20 * time.Millisecond)
+			}
+			x.text("after the mark")
+		})
+		r, token := governPeer(t, p, askPolicy("elicitation"))
+		u := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{}`, caps: allCaps}
+		for name, got := range map[string]reply{"modern": r.call(token, "up", "echo", `{}`), "asked": u.send(), "legacy": r.legacy(token, "up", v2511, `{}`).call("echo", `{}`)} {
+			if !strings.Contains(got.body, "after the mark") {
+				t.Errorf("%s to %s: answered %d %s", name, up, got.status, got.body)
+			}
+		}
 	}
 }

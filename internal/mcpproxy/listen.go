@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,6 +40,8 @@ const (
 	// unreadTime is how long the body of a refused request may take to arrive:
 	// net/http reads it before it answers.
 	unreadTime = 5 * time.Second
+	// bodyAhead is how many bytes of a body are made room for before they arrive.
+	bodyAhead = 64 << 10
 )
 
 // ServeHTTP serves /mcp/{server} and the aggregate /mcp. The order of the checks is mcp.md section 3,
@@ -79,6 +82,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !in.authenticate(id) {
 		return
 	}
+	who := in.who.Principal()
+	if !p.flow.begin(who, p.cfg.InFlight, p.cfg.InFlightAll) {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many requests are in flight; wait until some have ended", http.StatusTooManyRequests)
+		return
+	}
+	defer p.flow.end(who)
 	if in.known = true; !all {
 		in.is(id)
 	}
@@ -269,8 +279,8 @@ func (in *inbound) readBody() *rpcError {
 	if in.r.ContentLength > int64(in.p.cfg.MaxBody) {
 		return tooLarge
 	}
-	if n := int(in.r.ContentLength); n >= cap(in.buf) {
-		in.buf = make([]byte, 0, n+1)
+	if n := min(int(in.r.ContentLength), bodyAhead); n >= cap(in.buf) {
+		in.buf = make([]byte, 0, n+1) // the rest as it arrives: what is announced may never come
 	}
 	in.p.readBy(in.w, in.p.cfg.BodyTimeout)
 	for {
@@ -285,9 +295,19 @@ func (in *inbound) readBody() *rpcError {
 		case err != nil:
 			return badMessage(codeParse, "the body could not be read")
 		case len(in.buf) == cap(in.buf):
-			in.buf = append(in.buf, 0)[:len(in.buf)]
+			in.buf = roomier(in.buf, in.r.ContentLength)
 		}
 	}
+}
+
+// roomier is a full buffer with room for as much again, or for what is left of
+// length, -1 if that is not known, and its end.
+func roomier(buf []byte, length int64) []byte {
+	n := len(buf)
+	if left := int(length) - n + 1; left > 0 {
+		n = min(n, left)
+	}
+	return slices.Grow(buf, n)
 }
 
 // readBy bounds how long the rest of a request may take to arrive, at most

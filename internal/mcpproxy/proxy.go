@@ -36,6 +36,8 @@ type Config struct {
 	CallMax     time.Duration // the longest a call may run, default 10 min
 	Sessions    int           // legacy sessions in all, default 10 000
 	PerAgent    int           // legacy sessions, long streams and processes of one principal, default 64
+	InFlight    int           // HTTP requests of one principal at once, default 512
+	InFlightAll int           // such requests in all, default 8192
 	Parked      int           // calls of one principal that wait for the client's input, default 8
 	ParkedAll   int           // such calls in all, default 1024
 	ParkTime    time.Duration // how long a call waits for the client's input, default 5 min
@@ -77,6 +79,8 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxResult, 32<<20)
 	def(&c.Sessions, 10_000)
 	def(&c.PerAgent, 64)
+	def(&c.InFlight, 512)
+	def(&c.InFlightAll, 8192)
 	def(&c.Parked, 8)
 	def(&c.ParkedAll, 1024)
 	dur(&c.BodyTimeout, time.Minute)
@@ -112,6 +116,7 @@ type Proxy struct {
 	origins   map[string]bool
 	transport *h1Transport
 	ids       atomic.Int64
+	flow      flow
 	shapes    sync.Map // shapeKey → *shape
 	offers    offers   // what the aggregate lists
 

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 )
+
+// bom may begin a stream, and is no part of it.
+const bom = "\ufeff"
 
 var errEventTooLarge = errors.New("an event of the stream is over the size limit")
 
@@ -100,9 +104,11 @@ func (s *sseReader) line() ([]byte, error) {
 				s.r++
 			}
 		}
-		if !s.opened && len(s.in) >= 3 {
+		if unread := s.in[s.r:]; !s.opened && (len(unread) >= len(bom) || !strings.HasPrefix(bom, string(unread))) {
 			s.opened = true
-			s.r += len(s.in) - len(bytes.TrimPrefix(s.in, []byte("\ufeff")))
+			if bytes.HasPrefix(unread, []byte(bom)) {
+				s.r, from = s.r+len(bom), 0
+			}
 		}
 		if i := lineEnd(s.in[s.r+from:]); i >= 0 {
 			line := s.in[s.r : s.r+from+i]

@@ -189,31 +189,40 @@ func (t *target) told(key processKey) processKey {
 }
 
 // room makes room for one more conversation: at the bound of a principal its
-// least recently used idle one ends.
+// least recently used idle one ends, at the bound of the server anybody's. It
+// can be opened again; what is in use stays.
 func (t *target) room(key processKey) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	own, oldest := 0, processKey{}
+	own := 0
+	var oldest, ownOldest *processKey
 	for k, e := range t.pool {
-		if k.principal != key.principal {
+		if k.principal == key.principal {
+			own++
+		}
+		if e.busy > 0 {
 			continue
 		}
-		own++
-		if o := t.pool[oldest]; e.busy == 0 && (o == nil || oldest.principal != key.principal || e.used.Before(o.used)) {
-			oldest = k
+		if oldest == nil || e.used.Before(t.pool[*oldest].used) {
+			oldest = &k
+		}
+		if k.principal == key.principal && (ownOldest == nil || e.used.Before(t.pool[*ownOldest].used)) {
+			ownOldest = &k
 		}
 	}
-	if own >= maxTold {
-		e := t.pool[oldest]
-		if e == nil || oldest.principal != key.principal || e.busy > 0 {
-			return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
-		}
-		delete(t.pool, oldest)
-		t.p.work.Go(e.end)
-	}
-	if len(t.pool) >= t.p.cfg.PerAgent*4 {
+	switch {
+	case own >= maxTold && ownOldest == nil:
+		return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
+	case own >= maxTold:
+		oldest = ownOldest
+	case len(t.pool) < t.p.cfg.PerAgent*4:
+		return nil
+	case oldest == nil:
 		return access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
 	}
+	e := t.pool[*oldest]
+	delete(t.pool, *oldest)
+	t.p.work.Go(e.end)
 	return nil
 }
 

@@ -448,12 +448,16 @@ func (t *httpTarget) resume(ctx context.Context, l *httpLegacy, lastID string, d
 	return resp.Body, nil
 }
 
+// answerAhead is how many bytes of an answer are made room for before they
+// arrive: what is announced may never come.
+const answerAhead = 1 << 20
+
 // readBody reads a body of at most max bytes into one buffer.
 func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, error) {
 	if length > int64(max) {
 		return nil, malformed(fmt.Sprintf("its answer is over %d bytes", max))
 	}
-	size := int(length)
+	size := int(min(length, answerAhead))
 	if length < 0 {
 		size = 4 << 10
 	}
@@ -469,7 +473,7 @@ func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, 
 		case err != nil:
 			return nil, brokeOff(ctx, err)
 		case len(buf) == cap(buf):
-			buf = append(buf, 0)[:len(buf)]
+			buf = roomier(buf, length)
 		}
 	}
 }

@@ -1,0 +1,40 @@
+package mcpproxy
+
+import (
+	"sync"
+
+	"rutile/internal/access"
+)
+
+// flow counts the HTTP requests being served, whatever they ask: each may hold
+// a body, an answer and an upstream. The zero value is ready.
+type flow struct {
+	mu  sync.Mutex
+	of  map[access.Principal]int
+	all int
+}
+
+// begin counts a request, unless the principal or all have too many; end MUST
+// follow if it did.
+func (f *flow) begin(who access.Principal, each, all int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of[who] >= each || f.all >= all {
+		return false
+	}
+	if f.of == nil {
+		f.of = map[access.Principal]int{}
+	}
+	f.of[who]++
+	f.all++
+	return true
+}
+
+func (f *flow) end(who access.Principal) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all--
+	if f.of[who]--; f.of[who] <= 0 {
+		delete(f.of, who)
+	}
+}
