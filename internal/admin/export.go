@@ -82,6 +82,9 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 	if h := s.Transport.HTTP; h != nil {
 		e.open(1, "http")
 		e.text(2, "url", h.URL)
+		if h.SSE {
+			e.line(2, "sse", "true")
+		}
 		e.mapping(2, "headers", h.Headers)
 		if t := h.TLS; t != nil {
 			e.open(2, "tls")

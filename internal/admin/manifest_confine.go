@@ -49,7 +49,7 @@ func (o object) flag(key string) bool {
 	if n == nil {
 		return false
 	}
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || n.Value != "true" && n.Value != "false" {
 		o.fail(key, "must be true or false")
 	}
 	return n.Value == "true"

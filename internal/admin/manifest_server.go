@@ -56,12 +56,12 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 }
 
 func (o object) http() *registry.HTTP {
-	h, ok := o.sub("http", "url", "headers", "tls", "proxy")
+	h, ok := o.sub("http", "url", "sse", "headers", "tls", "proxy")
 	if !ok {
 		return nil
 	}
 	h.required("url", "https://mcp.example.com/mcp")
-	out := &registry.HTTP{URL: h.text("url"), Headers: h.mapping("headers"), Proxy: h.text("proxy")}
+	out := &registry.HTTP{URL: h.text("url"), SSE: h.flag("sse"), Headers: h.mapping("headers"), Proxy: h.text("proxy")}
 	if out.URL != "" {
 		if msg := checkURL(out.URL); msg != "" {
 			h.fail("url", "%s", msg)

@@ -252,6 +252,8 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"tls without https":          {http("    url: http://h\n    tls: {ca: /c.pem}\n"), "transport.http.tls: has no meaning for an http:// url"},
 		"tls unverified":             {http("    url: https://h\n    tls: {insecure: true}\n"), "transport.http.tls.insecure: unknown"},
 		"server name":                {http("    url: https://h\n    tls: {serverName: \"a b\"}\n"), "serverName: is not a host name"},
+		"sse that is a word":         {http("    url: https://h\n    sse: on\n"), "transport.http.sse: must be true or false"},
+		"sse in another case":        {http("    url: https://h\n    sse: True\n"), "transport.http.sse: must be true or false"},
 		"proxy with password":        {http("    url: https://h\n    proxy: http://u:hunter2@p:1\n"), "transport.http.proxy: must not hold a user name or password"},
 		"proxy of another scheme":    {http("    url: https://h\n    proxy: socks5://p:1\n"), "transport.http.proxy: is not the address of a proxy"},
 		"proxy with path":            {http("    url: https://h\n    proxy: http://p:1/x\n"), "proxy: must end after the port"},

@@ -371,22 +371,22 @@ func TestAggregateEvidence(t *testing.T) {
 	}
 }
 
-// No extension is offered to a server through the aggregate, so that none
-// answers in a form that is not carried.
-func TestAggregateOffersNoExtensions(t *testing.T) {
+// No extension but tasks is offered to a server through the aggregate, so that
+// none answers in a form that is not carried.
+func TestAggregateOffersNoExtensionButTasks(t *testing.T) {
 	t.Parallel()
 	r, token, _, modern, _ := gathered(t, "")
-	body := strings.Replace(modernBody("1", "tools/call", `"name":"modern__echo","arguments":{}`), `clientCapabilities":{}`, `clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}},"experimental":{"x":{}}}`, 1)
+	body := strings.Replace(modernBody("1", "tools/call", `"name":"modern__echo","arguments":{}`), `clientCapabilities":{}`, `clientCapabilities":{"extensions":{"com.example/x":{},"io.modelcontextprotocol/tasks":{}},"experimental":{"x":{}}}`, 1)
 	if got := post(t, r.all(), modernHeaders(token, "tools/call", "modern__echo"), body); got.msg.Result == nil {
 		t.Fatalf("answered %d %s", got.status, got.body)
 	}
-	if got := modern.last("tools/call").params; strings.Contains(got, "tasks") || !strings.Contains(got, `"experimental":{"x":{}}`) {
+	if got := modern.last("tools/call").params; strings.Contains(got, "com.example") || !strings.Contains(got, "modelcontextprotocol/tasks") || !strings.Contains(got, `"experimental":{"x":{}}`) {
 		t.Errorf("the server was sent %s", got)
 	}
-	if got := r.ask(token, "server/discover", "", ""); strings.Contains(got.body, "extensions") || !strings.Contains(got.body, `"name":"rutile"`) || !strings.Contains(got.body, `"listChanged":true`) {
+	if got := r.ask(token, "server/discover", "", ""); !strings.Contains(got.body, `"extensions":{"io.modelcontextprotocol/tasks":{}}`) || !strings.Contains(got.body, `"name":"rutile"`) || !strings.Contains(got.body, `"listChanged":true`) {
 		t.Errorf("discovered %s", got.body)
 	}
-	for _, method := range []string{"tasks/get", "logging/setLevel", "resources/subscribe", "ping", "vendor/x"} {
+	for _, method := range []string{"tasks/list", "logging/setLevel", "resources/subscribe", "ping", "vendor/x"} {
 		if got := r.ask(token, method, "x", `"uri":"x","taskId":"x"`); got.status != 404 || got.msg.code() != -32601 {
 			t.Errorf("%s: answered %d %s", method, got.status, got.body)
 		}

@@ -65,14 +65,25 @@ func EverythingHTTP(tb testing.TB, stateless bool) string {
 // URL. It is not the conformance fixture (see Everything).
 func EverythingNPM(tb testing.TB, n NPM) string {
 	tb.Helper()
+	return everythingNPM(tb, n, "streamableHttp") + "/mcp"
+}
+
+// EverythingSSE is EverythingNPM over the two-endpoint transport of 2024-11-05.
+func EverythingSSE(tb testing.TB, n NPM) string {
+	tb.Helper()
+	return everythingNPM(tb, n, "sse") + "/sse"
+}
+
+func everythingNPM(tb testing.TB, n NPM, transport string) string {
+	tb.Helper()
 	program := n.Package("@modelcontextprotocol/server-everything", "dist/index.js")
 	return "http://" + startServer(tb, func(addr string) []string {
 		_, port, err := net.SplitHostPort(addr)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		return []string{"env", "PORT=" + port, n.Node, program, "streamableHttp"}
-	}) + "/mcp"
+		return []string{"env", "PORT=" + port, n.Node, program, transport}
+	})
 }
 
 // DualEra runs the SDK's conformance server in both of its modes behind one

@@ -9,19 +9,20 @@ import (
 )
 
 // The public demonstration server asks its client for input, a sample and its
-// roots, over stdio and HTTP; real clients of both eras answer.
+// roots, over stdio and both HTTP transports; real clients of both eras answer.
 func TestDemonstrationServerAsks(t *testing.T) {
 	npm := gatetest.NewNPM(t)
 	r := conformanceRig(t, map[string]string{
 		"stdio": granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),
 		"http":  overHTTP(gatetest.EverythingNPM(t, npm)),
+		"sse":   overSSE(gatetest.EverythingSSE(t, npm)),
 	})
 	answers := map[string]any{
 		"elicitation": map[string]any{"action": "accept", "content": map[string]any{"name": "Ada Lovelace", "check": true}},
 		"sampling":    map[string]any{"role": "assistant", "model": "gatetest", "content": map[string]any{"type": "text", "text": "a sampled word"}},
 		"roots":       "file:///gatetest/root",
 	}
-	for _, server := range []string{"stdio", "http"} {
+	for _, server := range []string{"stdio", "http", "sse"} {
 		for _, c := range []struct {
 			tool string
 			args map[string]any

@@ -56,6 +56,8 @@ func conformanceRig(t *testing.T, transports map[string]string) *rig {
 
 func overHTTP(url string) string { return fmt.Sprintf("{http: {url: %q}}", url) }
 
+func overSSE(url string) string { return fmt.Sprintf("{http: {url: %q, sse: true}}", url) }
+
 func overStdio(argv ...string) string {
 	args, _ := json.Marshal(argv[1:]) // strings always can; JSON is YAML
 	return fmt.Sprintf("{stdio: {command: %q, args: %s}}", argv[0], args)

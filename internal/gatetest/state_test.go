@@ -131,3 +131,40 @@ func TestRequestStateIsBound(t *testing.T) {
 		})
 	}
 }
+
+// A state given at one endpoint is not one at the other, in neither direction,
+// and the call that waits goes on all the same.
+func TestRequestStateKeepsToItsEndpoint(t *testing.T) {
+	t.Parallel()
+	for _, era := range []string{v2511, v2026} {
+		t.Run(era, func(t *testing.T) {
+			p := newPeer(t, era)
+			if era == v2026 {
+				p.handle("tools/call", func(x *exchange) {
+					if strings.Contains(x.params, "inputResponses") {
+						x.text("the client said so")
+						return
+					}
+					x.result(`{"resultType":"input_required","inputRequests":{"a":{` + elicit + `}},"requestState":"s"}`)
+				})
+			} else {
+				newAsker(p, elicit)
+			}
+			r := newRig(t)
+			r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`)+askPolicy("elicitation"), "up")
+			at := turn{r: r, token: r.token("bot", "up"), server: "up", id: "1", tool: "echo", args: `{}`, caps: allCaps}
+			all := at
+			all.token, all.server, all.tool = r.token("bot", "*"), "", "up__echo"
+			for name, c := range map[string][2]turn{"of a server's at the aggregate": {at, all}, "of the aggregate at a server": {all, at}} {
+				in := asked(t, c[0].send())
+				moved := c[1].answering(in, accept)
+				if got := moved.send(); got.msg.code() != -32602 {
+					t.Errorf("a state %s: %s", name, got.body)
+				}
+				if got := c[0].answering(in, accept).send(); got.msg.Result == nil || strings.Contains(got.body, "input_required") {
+					t.Errorf("a state %s, where it was given: %s", name, got.body)
+				}
+			}
+		})
+	}
+}

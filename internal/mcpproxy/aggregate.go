@@ -86,23 +86,39 @@ func (in *inbound) aggregate(ans *answer, s *session) (answered bool) {
 	switch {
 	case m.name == "server/discover":
 		c.introduce()
+		return true
 	case m.method.list != "":
 		c.listAll()
+		return true
 	case m.name == "subscriptions/listen":
 		c.listenAll()
+		return true
 	case m.name == "initialize", m.name == "ping":
 		return false
 	case m.name == "logging/setLevel":
 		c.setLevelAll()
+		return true
+	case m.method.task:
+		in.retask()
 	default:
 		if err := in.retarget(s == nil); err != nil {
 			ans.fail(err)
 			return true
 		}
-		ans.via = outward{server: in.id}.message
-		return false
 	}
-	return true
+	ans.via = outward{server: in.id}.message
+	return false
+}
+
+// retask makes the message one to the server of the task it names, which the id
+// says; an id that is not the principal's belongs to none.
+func (in *inbound) retask() {
+	text, _ := in.msg.params.Get("taskId").Str()
+	if ref := in.taskOf(in.r.Context(), text); ref != nil {
+		in.is(ref.Server)
+		return
+	}
+	in.server, in.known = registry.Server{}, false
 }
 
 // retarget makes the message the one its server would have received. A name that

@@ -17,10 +17,16 @@ const (
 	pageBytes   = 4 << 20
 )
 
-// ourCaps is what the aggregate offers: every feature that is carried to some
+// ourFeatures are what the aggregate offers: every feature that is carried to some
 // server. It does not depend on which servers there are, since one may come or
 // go while a client is connected; what none of them has is an empty list.
-const ourCaps = `{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}}`
+const ourFeatures = `"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"subscribe":true,"listChanged":true},"completions":{},"logging":{}`
+
+const (
+	ourCaps = `{` + ourFeatures + `}`
+	// modernCaps has the extension whose ids say their server.
+	modernCaps = `{` + ourFeatures + `,"extensions":{"` + extTasks + `":{}}}`
+)
 
 // ourInstructions are the aggregate's own. Those of the servers are not repeated
 // here, where they would speak about each other's tools.
@@ -39,7 +45,7 @@ func (c *call) introduce() {
 		}
 		result = rawjson.AppendString(result, v)
 	}
-	result = append(result, `],"capabilities":`+ourCaps+`,"instructions":`...)
+	result = append(result, `],"capabilities":`+modernCaps+`,"instructions":`...)
 	result = rawjson.AppendString(result, ourInstructions)
 	result = append(result, `,"ttlMs":`+aggregateTTL+`,"cacheScope":"private","_meta":{"`+metaServerInfo+`":`+ourInfo+`}}`...)
 	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, result)) // the client may have gone

@@ -14,13 +14,18 @@ import (
 )
 
 // listenAll serves subscriptions/listen at the aggregate: changes of the lists
-// are told from what the agent sees, changes of resources by the servers that
-// have them, each over a listen of its own. One acknowledgement says what is
+// are told from what the agent sees, changes of resources and tasks by the
+// servers that have them, each over a listen of its own. One acknowledgement says what is
 // honoured.
 func (c *call) listenAll() {
 	want := c.in.msg.params.Get("notifications")
 	if want.Kind() != rawjson.Object {
 		c.ans.fail(invalidParams("/params/notifications must be an object"))
+		return
+	}
+	asks, fault := c.partAsks(want)
+	if fault != nil {
+		c.ans.fail(fault)
 		return
 	}
 	release, ok := c.in.p.hold(c.req.Who.Principal())
@@ -44,17 +49,7 @@ func (c *call) listenAll() {
 			honoured = append(append(rawjson.AppendString(honoured, l.wanted), ":true"...), ',')
 		}
 	}
-	subs := c.resourceParts(ctx, want.Get("resourceSubscriptions"), &work)
-	if len(subs) > 0 {
-		honoured = append(honoured, `"resourceSubscriptions":[`...)
-		for i, uri := range subs {
-			if i > 0 {
-				honoured = append(honoured, ',')
-			}
-			honoured = rawjson.AppendString(honoured, uri)
-		}
-		honoured = append(honoured, "],"...)
-	}
+	honoured = append(honoured, c.listenParts(ctx, asks, &work)...)
 	if n := len(honoured); honoured[n-1] == ',' {
 		honoured = honoured[:n-1]
 	}
@@ -89,49 +84,77 @@ func (c *call) listenAll() {
 	}
 }
 
-// Bounds of the resources one listen of the aggregate may subscribe to.
+// Bounds of what one listen of the aggregate may subscribe to.
 const (
 	maxSubscribed = 1024
 	ackTime       = 2 * time.Second
 )
 
-// resourceParts subscribes to the resources of each server and returns those,
-// in the order asked for, that a server acknowledged in time. A server that is
-// slow or does not tell of its resources is left out, and delays nobody longer.
-func (c *call) resourceParts(ctx context.Context, list rawjson.Value, work *sync.WaitGroup) []string {
-	type ask struct{ whole, server, uri string }
-	var asks []ask
-	of := map[string][]string{}
-	for item := range list.Items() {
+// partAsk is one resource or task a client wants to be told of.
+type partAsk struct {
+	whole  string // as the client has it
+	server string
+	part   string // as the server's own listen has it
+	task   bool
+}
+
+// partAsks reads what of a subscription is the servers' to tell: the resources
+// and tasks of this principal that it may use.
+func (c *call) partAsks(want rawjson.Value) ([]partAsk, *rpcError) {
+	var asks []partAsk
+	for item := range want.Get("resourceSubscriptions").Items() {
 		whole, _ := item.Str()
 		server, uri, ok := partedURI(whole)
 		r := c.entryRequest(access.KindResource, uri)
 		r.Server = server
-		if !ok || len(asks) >= maxSubscribed || !c.in.p.gate.Visible(r) {
-			continue
+		if ok && len(asks) < maxSubscribed && c.in.p.gate.Visible(r) {
+			asks = append(asks, partAsk{whole, server, uri, false})
 		}
-		asks = append(asks, ask{whole, server, uri})
-		of[server] = append(of[server], uri)
+	}
+	tasks := want.Get("taskIds")
+	if !tasks.Exists() {
+		return asks, nil
+	}
+	if err := c.mayWatchTasks(tasks); err != nil {
+		return nil, err
+	}
+	for item := range tasks.Items() {
+		text, _ := item.Str()
+		if ref := c.in.taskOf(c.in.r.Context(), text); ref != nil { // the server's own listen decides
+			asks = append(asks, partAsk{text, ref.Server, text, true})
+		}
+	}
+	return asks, nil
+}
+
+// listenParts subscribes at each server and returns the members of the
+// acknowledgement that say what a server acknowledged in time, in the order
+// asked for. A server that is slow or does not tell is left out, and delays
+// nobody longer.
+func (c *call) listenParts(ctx context.Context, asks []partAsk, work *sync.WaitGroup) []byte {
+	of := map[string][]partAsk{}
+	for _, a := range asks {
+		of[a.server] = append(of[a.server], a)
 	}
 	var mu sync.Mutex
-	acked := map[string][]string{} // by server
+	acked := map[string]heard{} // by server
 	var ready sync.WaitGroup
 	gate := make(chan struct{}) // closed when the acknowledgement is made
-	for server, uris := range of {
+	for server, asks := range of {
 		ready.Add(1)
 		once := sync.OnceFunc(ready.Done)
 		work.Go(func() {
 			defer once()
-			c.subscribePart(ctx, server, uris, gate, func(uris []string) (late bool) {
+			c.subscribePart(ctx, server, asks, gate, func(h heard) (late bool) {
 				defer once()
 				mu.Lock()
 				defer mu.Unlock()
 				select {
 				case <-gate:
-					return len(acked[server]) == 0
+					return acked[server].nothing()
 				default:
-					acked[server] = uris
-					return len(uris) == 0
+					acked[server] = h
+					return h.nothing()
 				}
 			})
 		})
@@ -149,27 +172,51 @@ func (c *call) resourceParts(ctx context.Context, list rawjson.Value, work *sync
 	mu.Lock()
 	defer mu.Unlock()
 	close(gate)
-	var honoured []string
-	for _, a := range asks {
-		if slices.Contains(acked[a.server], a.uri) {
-			honoured = append(honoured, a.whole)
+	var honoured []byte
+	for _, kind := range []struct {
+		member string
+		task   bool
+	}{{"resourceSubscriptions", false}, {"taskIds", true}} {
+		var list []byte
+		for _, a := range asks {
+			if a.task == kind.task && slices.Contains(acked[a.server].of(a.task), a.part) {
+				list = rawjson.AppendString(append(list, ','), a.whole)
+			}
+		}
+		if len(list) > 0 {
+			list[0] = '['
+			honoured = append(append(append(rawjson.AppendString(honoured, kind.member), ':'), list...), "],"...)
 		}
 	}
 	return honoured
 }
 
+// wantedOf is the notifications member of a listen at one server.
+func wantedOf(asks []partAsk) []byte {
+	var uris, tasks []byte
+	for _, a := range asks {
+		if a.task {
+			tasks = rawjson.AppendString(append(tasks, ','), a.part)
+		} else {
+			uris = rawjson.AppendString(append(uris, ','), a.part)
+		}
+	}
+	out := []byte{'{'}
+	for member, list := range map[string][]byte{"resourceSubscriptions": uris, "taskIds": tasks} {
+		if len(list) > 0 {
+			list[0] = '['
+			out = appendMember(out, member, append(list, ']'))
+		}
+	}
+	return append(out, '}')
+}
+
 // subscribePart keeps a listen at one server, as /mcp/{server} would have it,
 // until ctx ends. acked is told what the server acknowledged; nothing, or too
 // late, ends it. Updates wait until told is closed.
-func (c *call) subscribePart(ctx context.Context, server string, uris []string, told <-chan struct{}, acked func(uris []string) (late bool)) {
-	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), c.ans.id...), `,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":[`...)
-	for i, uri := range uris {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = rawjson.AppendString(body, uri)
-	}
-	body = append(append(append(body, `]},"_meta":`...), c.in.msg.meta.Raw()...), "}}"...)
+func (c *call) subscribePart(ctx context.Context, server string, asks []partAsk, told <-chan struct{}, acked func(heard) (late bool)) {
+	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), c.ans.id...), `,"method":"subscriptions/listen","params":{"notifications":`...)
+	body = append(append(append(append(body, wantedOf(asks)...), `,"_meta":`...), c.in.msg.meta.Raw()...), "}}"...)
 	honoured := false
 	for wait := followAgain; ctx.Err() == nil; wait = min(2*wait, followMax) {
 		in := &inbound{p: c.in.p, all: true, w: discard{}, r: c.in.r, who: c.in.who, received: time.Now()}
@@ -178,10 +225,10 @@ func (c *call) subscribePart(ctx context.Context, server string, uris []string, 
 			return
 		}
 		one, cut := context.WithCancelCause(ctx)
-		var heard, late atomic.Bool
+		var began, late atomic.Bool
 		mapped := outward{server: server}.message
 		ans := &answer{w: in.w, id: c.ans.id, onto: c.ans, via: func(msg []byte) []byte {
-			if !heard.Swap(true) {
+			if !began.Swap(true) {
 				if late.Store(acked(acknowledged(msg))); late.Load() {
 					cut(context.Canceled)
 				}
@@ -198,7 +245,7 @@ func (c *call) subscribePart(ctx context.Context, server string, uris []string, 
 		sub.observed(func(d *gate.Dispatch) error {
 			sub.cut = cut
 			sub.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() {
-				if !heard.Load() {
+				if !began.Load() {
 					cut(access.Errorf(access.CodeTimeout, "the upstream did not acknowledge the subscription in time"))
 				}
 			})
@@ -206,7 +253,7 @@ func (c *call) subscribePart(ctx context.Context, server string, uris []string, 
 			return sub.subscribe(one, d)
 		})
 		cut(context.Canceled)
-		if honoured = honoured || heard.Load() && !late.Load(); !honoured {
+		if honoured = honoured || began.Load() && !late.Load(); !honoured {
 			return
 		}
 		select {
@@ -216,17 +263,31 @@ func (c *call) subscribePart(ctx context.Context, server string, uris []string, 
 	}
 }
 
-// acknowledged are the resources an acknowledgement names.
-func acknowledged(msg []byte) []string {
+// heard is what an acknowledgement names.
+type heard struct{ uris, tasks []string }
+
+func (h heard) nothing() bool { return len(h.uris)+len(h.tasks) == 0 }
+
+func (h heard) of(task bool) []string {
+	if task {
+		return h.tasks
+	}
+	return h.uris
+}
+
+func acknowledged(msg []byte) heard {
 	v, err := rawjson.Parse(msg, rawjson.Limits{Bytes: len(msg) + 1})
 	if err != nil {
-		return nil // it was parsed before
+		return heard{} // it was parsed before
 	}
-	var uris []string
-	for item := range v.Path("params", "notifications", "resourceSubscriptions").Items() {
-		if uri, ok := item.Str(); ok {
-			uris = append(uris, uri)
+	texts := func(list rawjson.Value) (out []string) {
+		for item := range list.Items() {
+			if s, ok := item.Str(); ok {
+				out = append(out, s)
+			}
 		}
+		return out
 	}
-	return uris
+	n := v.Path("params", "notifications")
+	return heard{texts(n.Get("resourceSubscriptions")), texts(n.Get("taskIds"))}
 }

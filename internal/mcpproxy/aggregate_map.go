@@ -69,6 +69,7 @@ func (o *outward) result(method string, r rawjson.Value) {
 			o.uri(item.Get("uri"))
 		}
 	}
+	o.task(r)
 	for _, ask := range r.Get("inputRequests").Members() {
 		o.ask(ask)
 	}
@@ -78,6 +79,18 @@ func (o *outward) result(method string, r rawjson.Value) {
 	if scope := r.Get("cacheScope"); scope.Exists() {
 		o.set(scope, []byte(`"private"`)) // who asked decided which server answered
 	}
+}
+
+// task maps what the state of a task holds besides what it asks.
+func (o *outward) task(r rawjson.Value) {
+	if !r.Get("taskId").Exists() {
+		return
+	}
+	o.content(r.Path("result", "content"), 0)
+	if info := r.Path("result", "_meta", metaServerInfo); info.Exists() {
+		o.set(info, []byte(ourInfo))
+	}
+	o.uri(r.Path("error", "data", "uri"))
 }
 
 func (o *outward) splice(src []byte) []byte {
@@ -97,6 +110,11 @@ func (o outward) message(msg []byte) []byte {
 		return nil
 	case "notifications/resources/updated":
 		o.uri(v.Path("params", "uri"))
+	case "notifications/tasks":
+		o.task(v.Get("params"))
+		for _, ask := range v.Path("params", "inputRequests").Members() {
+			o.ask(ask)
+		}
 	default:
 		o.ask(v)
 	}

@@ -71,7 +71,7 @@ func (c *call) metaFor() ([]byte, bool) {
 	crossing := c.modern != c.peer.modern
 	caps := m.meta.Get(metaCapabilities)
 	denied := c.deniedKinds(caps)
-	extensions, foreign := c.in.p.carriedExtensions(caps.Get("extensions"))
+	extensions, foreign := c.carriedExtensions(caps.Get("extensions"))
 	if !crossing && c.minted == nil && len(denied) == 0 && !foreign {
 		return nil, false
 	}
@@ -129,9 +129,9 @@ func (c *call) deniedKinds(caps rawjson.Value) []string {
 			denied = append(denied, kind)
 		}
 	}
-	if c.in.all { // the aggregate offers none, so that none answers in a form it does not carry
+	if c.in.all { // what the aggregate does not offer must not be answered with
 		for _, kind := range []string{"extensions", "tasks"} {
-			if caps.Get(kind).Exists() {
+			if caps.Get(kind).Exists() && (kind == "tasks" || !c.modern) {
 				denied = append(denied, kind)
 			}
 		}

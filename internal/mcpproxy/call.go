@@ -346,7 +346,7 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 
 // brokenLink reports whether err means that the conversation is over.
 func brokenLink(err error) bool {
-	return errors.Is(err, errSessionEnded) || errors.Is(err, errProcessEnded)
+	return errors.Is(err, errSessionEnded) || errors.Is(err, errProcessEnded) || errors.Is(err, errStreamEnded)
 }
 
 func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach, error) {

@@ -280,10 +280,10 @@ func (s *session) result() []byte {
 }
 
 // outdated reports whether the session belongs to an earlier entry of its
-// server, or its process to an earlier credential.
+// server, or its process or event stream to an earlier credential.
 func (s *session) outdated(t *target, d *gate.Dispatch) bool {
-	l, process := s.link.(*stdioLink)
-	return s.target != t || process && !l.holds(d)
+	l, ok := s.link.(*conversation)
+	return s.target != t || ok && !l.holds(d)
 }
 
 // get serves the stream of a session for messages that belong to no request.

@@ -22,6 +22,7 @@ type state struct {
 	Kind      string           `json:"k"`
 	Principal access.Principal `json:"p"`
 	Server    string           `json:"s"`
+	All       bool             `json:"w"` // given at the aggregate, and good there only
 	Call      []byte           `json:"c"` // digest of method, target and arguments
 	Round     int              `json:"r"` // of asking, the first is 1
 	Expires   time.Time        `json:"e"`
@@ -50,7 +51,7 @@ const statePurpose = "mcp request state"
 
 // sealed returns st as the raw JSON string a client is given.
 func (c *call) sealed(ctx context.Context, st state) ([]byte, error) {
-	st.Principal, st.Server, st.Call = c.req.Who.Principal(), c.req.Server, c.digest()
+	st.Principal, st.Server, st.All, st.Call = c.req.Who.Principal(), c.req.Server, c.in.all, c.digest()
 	plain, err := json.Marshal(st)
 	if err != nil {
 		return nil, access.Errorf(access.CodeInternal, "encoding a request state: %w", err)
@@ -192,7 +193,7 @@ func (c *call) opened(ctx context.Context, text string) (*state, *rpcError) {
 		return nil, errStateForeign
 	}
 	switch {
-	case st.Principal != c.req.Who.Principal(), st.Server != c.req.Server, !bytes.Equal(st.Call, c.digest()):
+	case st.Principal != c.req.Who.Principal(), st.Server != c.req.Server, st.All != c.in.all, !bytes.Equal(st.Call, c.digest()):
 		return nil, errStateForeign
 	case time.Now().After(st.Expires):
 		return nil, errStateExpired

@@ -116,13 +116,13 @@ func (t *target) home(key processKey) (string, map[string]string) {
 	return home, env
 }
 
-// ended notes the end of a process.
-func (t *target) ended(key processKey, l *stdioLink, lived time.Duration) {
-	err := l.proc.Err()
+// ended notes the end of what a conversation ran over.
+func (t *target) ended(key processKey, l *conversation, what string, lived time.Duration) {
+	err := l.pipe.err()
 	wanted := l.stopping.Load()
 	t.life.ended(key.life(), err, wanted, time.Now())
 	if !wanted {
-		t.p.log.Warn("a server's process ended by itself", "server", t.server.ID, "lived", lived.Round(time.Millisecond), "error", err)
+		t.p.log.Warn("a server's "+what+" ended by itself", "server", t.server.ID, "lived", lived.Round(time.Millisecond), "error", err)
 	}
 }
 
@@ -137,7 +137,7 @@ const (
 
 func backoff(n int) time.Duration { return min(backoffFirst<<min(n, 6), backoffMost) }
 
-// supervisor remembers how the processes of one server fare. The zero value is
+// supervisor remembers how the processes, or event streams, of one server fare. The zero value is
 // ready.
 type supervisor struct {
 	mu      sync.Mutex
@@ -157,18 +157,17 @@ type crashes struct {
 	retryAt time.Time
 }
 
-// mayStart refuses while a process has to wait for its next start.
-func (s *supervisor) mayStart(server string, key processKey, now time.Time) error {
+// mayStart refuses while what is started has to wait for its next start; help
+// says where more is to be learned.
+func (s *supervisor) mayStart(what, help string, key processKey, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if wait := s.retryAt.Sub(now); wait > 0 {
-		return access.Errorf(access.CodeUnavailable, "the process of server %q failed to start %d times; the next try is in %s; an operator sees why with: rutile server show %s",
-			server, s.fails, atLeast(wait), server)
+		return access.Errorf(access.CodeUnavailable, "%s failed to start %d times; the next try is in %s; %s", what, s.fails, atLeast(wait), help)
 	}
 	if c := s.crashes[key]; c != nil {
 		if wait := c.retryAt.Sub(now); wait > 0 {
-			return access.Errorf(access.CodeUnavailable, "the process of server %q ended by itself %d times within a minute; the next try is in %s; an operator sees why with: rutile server show %s",
-				server, len(c.at), atLeast(wait), server)
+			return access.Errorf(access.CodeUnavailable, "%s ended by itself %d times within a minute; the next try is in %s; %s", what, len(c.at), atLeast(wait), help)
 		}
 	}
 	return nil
@@ -190,6 +189,14 @@ func (s *supervisor) began(r confine.Report) {
 	s.running++
 	s.starts++
 	s.report = &r
+}
+
+// opened counts an event stream, which no process is behind.
+func (s *supervisor) opened() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running++
+	s.starts++
 }
 
 func (s *supervisor) started() {

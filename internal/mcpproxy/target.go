@@ -116,7 +116,7 @@ func sameEntry(a, b registry.Server) bool {
 // client can be asked what caps says. release must be called; bad says that the
 // conversation must not be used again.
 func (t *target) acquire(ctx context.Context, who access.Principal, caps string, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
-	if t.http != nil {
+	if t.http != nil && !t.http.sse {
 		pr, err := t.peer(ctx, d)
 		if err != nil {
 			return nil, nil, nil, err
@@ -226,8 +226,9 @@ func (t *target) room(key processKey) error {
 	return nil
 }
 
-// kept returns the principal's open conversation. A process that ended while
-// nobody called is forgotten, and one that holds a credential that was replaced.
+// kept returns the principal's open conversation. A process or event stream that
+// ended while nobody called is forgotten, and one that holds a credential that
+// was replaced.
 func (t *target) kept(key processKey, d *gate.Dispatch) *pooled {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -235,7 +236,7 @@ func (t *target) kept(key processKey, d *gate.Dispatch) *pooled {
 	if e == nil {
 		return nil
 	}
-	if l, ok := e.link.(*stdioLink); ok && (l.over() || !l.holds(d)) {
+	if l, ok := e.link.(*conversation); ok && (l.over() || !l.holds(d)) {
 		delete(t.pool, key)
 		if e.gone = true; e.busy == 0 {
 			t.p.work.Go(e.end)
@@ -424,6 +425,9 @@ func (h hello) params() []byte {
 // open starts a conversation. The raw initialize result is nil if the upstream
 // turned out to be modern.
 func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, h hello) (link, *peer, *reply, error) {
+	if t.http != nil && t.http.sse {
+		return t.openEvents(ctx, key, d, h)
+	}
 	if t.http != nil {
 		l := &httpLegacy{t: t.http, opened: time.Now(), ended: t.p.ended}
 		pr, rep, err := t.initialize(ctx, l, d, h)
@@ -469,7 +473,7 @@ func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.D
 	if err == nil {
 		l.close(context.WithoutCancel(ctx)) // a process that turned out to be modern
 	} else {
-		if access.CodeOf(err) != access.CodeUpstream || t.http == nil {
+		if access.CodeOf(err) != access.CodeUpstream || t.http == nil || t.http.sse {
 			return nil, nil, err
 		}
 		if pr, err = t.peer(ctx, d); err != nil {

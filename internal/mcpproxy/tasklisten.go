@@ -22,11 +22,8 @@ type watchedTask struct {
 // server gets: of ids that are this principal's, its own. A client that did not
 // declare the extension is refused.
 func (c *call) watchTasks(ctx context.Context, list rawjson.Value) ([]byte, error) {
-	if !declares(c.in.msg.meta.Get(metaCapabilities), extTasks) {
-		return nil, errTaskUndeclared
-	}
-	if list.Kind() != rawjson.Array || list.Len() > maxTasks {
-		return nil, invalidParams("/params/notifications/taskIds must be an array of at most 256 task ids")
+	if err := c.mayWatchTasks(list); err != nil {
+		return nil, err
 	}
 	c.watched = map[string]watchedTask{}
 	out := []byte{'['}
@@ -43,6 +40,17 @@ func (c *call) watchTasks(ctx context.Context, list rawjson.Value) ([]byte, erro
 		c.watched[ref.name()] = watchedTask{ref, item.Raw()}
 	}
 	return append(out, ']'), nil
+}
+
+// mayWatchTasks checks what a subscription names as its tasks.
+func (c *call) mayWatchTasks(list rawjson.Value) *rpcError {
+	if !declares(c.in.msg.meta.Get(metaCapabilities), extTasks) {
+		return errTaskUndeclared
+	}
+	if list.Kind() != rawjson.Array || list.Len() > maxTasks {
+		return invalidParams("/params/notifications/taskIds must be an array of at most 256 task ids")
+	}
+	return nil
 }
 
 // acknowledgedTasks puts the client's ids into an acknowledgement.

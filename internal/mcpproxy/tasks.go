@@ -79,10 +79,23 @@ func (p *Proxy) carries(extension string) bool {
 // carriedExtensions is the raw map of extensions without those the gateway does
 // not carry, nil if none is left; changed says whether any was dropped.
 func (p *Proxy) carriedExtensions(v rawjson.Value) (raw []byte, changed bool) {
+	return extensionsOf(v, p.carries)
+}
+
+// carriedExtensions is those this request may carry. The aggregate carries tasks
+// only: it could not map what others put into results.
+func (c *call) carriedExtensions(v rawjson.Value) (raw []byte, changed bool) {
+	if c.in.all {
+		return extensionsOf(v, func(extension string) bool { return extension == extTasks })
+	}
+	return c.in.p.carriedExtensions(v)
+}
+
+func extensionsOf(v rawjson.Value, carries func(extension string) bool) (raw []byte, changed bool) {
 	out := []byte{'{'}
 	for k, settings := range v.Members() {
 		name, _ := k.Str()
-		if !p.carries(name) {
+		if !carries(name) {
 			changed = true
 			continue
 		}
@@ -139,16 +152,28 @@ func (c *call) openTask(ctx context.Context) *rpcError {
 
 // taskOf opens a task id of this principal and server, nil if it is not one.
 func (c *call) taskOf(ctx context.Context, text string) *taskRef {
+	ref := c.in.taskOf(ctx, text)
+	if ref == nil || ref.Server != c.req.Server {
+		return nil
+	}
+	return ref
+}
+
+// taskOf opens a task id of this principal at any server, nil if it is not one.
+func (in *inbound) taskOf(ctx context.Context, text string) *taskRef {
+	if len(text) > maxOurTaskID {
+		return nil
+	}
 	box, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return nil
 	}
-	plain, err := c.in.p.seal.Open(ctx, taskPurpose, box)
+	plain, err := in.p.seal.Open(ctx, taskPurpose, box)
 	if err != nil {
 		return nil
 	}
 	ref := new(taskRef)
-	if json.Unmarshal(plain, ref) != nil || ref.Principal != c.req.Who.Principal() || ref.Server != c.req.Server {
+	if json.Unmarshal(plain, ref) != nil || ref.Principal != in.who.Principal() {
 		return nil
 	}
 	return ref

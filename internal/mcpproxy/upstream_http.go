@@ -18,7 +18,7 @@ import (
 	"rutile/internal/registry"
 )
 
-// httpTarget is a streamable-HTTP upstream. Requests carry only headers built
+// httpTarget is an upstream spoken to over HTTP. Requests carry only headers built
 // here: nothing of the agent's own request travels on.
 type httpTarget struct {
 	url   *url.URL
@@ -27,6 +27,7 @@ type httpTarget struct {
 	fixed map[string]string
 	rt    http.RoundTripper // not a client: redirects are answers, and there are no cookies
 	max   int               // bytes of one message
+	sse   bool              // url is the event stream of the transport of 2024-11-05
 }
 
 func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget, error) {
@@ -36,7 +37,7 @@ func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget
 	}
 	return &httpTarget{
 		url: u, entry: h.URL, host: u.Host, fixed: h.Headers, max: max,
-		rt: rt,
+		rt: rt, sse: h.SSE,
 	}, nil
 }
 

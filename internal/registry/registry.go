@@ -104,7 +104,10 @@ type Transport struct {
 
 // HTTP is a streamable-HTTP upstream.
 type HTTP struct {
-	URL     string            `json:"url"`
+	URL string `json:"url"`
+	// SSE says that URL is the event stream of a server that only speaks the
+	// two-endpoint transport of 2024-11-05.
+	SSE     bool              `json:"sse,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"` // fixed, not secret
 	TLS     *TLS              `json:"tls,omitempty"`
 	// Proxy is the http(s) address of the forward proxy to go through, ProxyNone
