@@ -33,13 +33,17 @@ type streamPost struct {
 
 // eventStream is one open stream.
 type eventStream struct {
-	w  http.ResponseWriter
-	mu sync.Mutex
+	w    http.ResponseWriter
+	mu   sync.Mutex
+	over bool // its handler has returned
 }
 
 func (s *eventStream) write(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
 	_, _ = io.WriteString(s.w, text) // the gateway may have gone
 	s.w.(http.Flusher).Flush()
 }
@@ -63,6 +67,9 @@ func newStreamPeer(t *testing.T, begin func(p *streamPeer) string) *streamPeer {
 			current <- s
 			s.write(begin(p))
 			<-r.Context().Done()
+			s.mu.Lock()
+			s.over = true
+			s.mu.Unlock()
 			return
 		}
 		body, _ := io.ReadAll(r.Body)
@@ -182,11 +189,13 @@ func TestSSERedirects(t *testing.T) {
 			t.Errorf("%s came to %s with %q", post.method, post.path, post.key)
 		}
 	}
+	p.mu.Lock()
 	p.take = func(w http.ResponseWriter) bool {
 		w.Header().Set("Location", other.URL+"/messages")
 		w.WriteHeader(http.StatusTemporaryRedirect)
 		return true
 	}
+	p.mu.Unlock()
 	if got := r.call(token, "up", "echo", `{}`); got.msg.code() != -32603 || !strings.Contains(got.body, "redirects") {
 		t.Errorf("a redirected message answered %s", got.body)
 	}

@@ -339,11 +339,7 @@ func (s *session) carryLevel(ctx context.Context, d *gate.Dispatch) {
 	if s.link == nil || !s.peer.offers("logging") {
 		return
 	}
-	id := s.p.mint()
-	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"logging/setLevel","params":{"level":`...)
-	body = append(rawjson.AppendString(body, s.logLevel()), "}}"...)
-	x := &exchange{method: methods["logging/setLevel"], body: body, id: id, d: d, relay: noRelay{}, limits: rawjson.Limits{Bytes: s.p.cfg.MaxResult}}
-	if _, _, err := s.link.call(ctx, x); err != nil {
+	if err := s.p.tellLevel(ctx, s.link, s.logLevel(), d); err != nil {
 		s.p.log.Warn("a server was not told of the log level", "server", s.server, "error", err)
 	}
 }

@@ -333,6 +333,9 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 	if err != nil {
 		return nil, access.ReachNo, err
 	}
+	if c.modern && !pr.modern {
+		t.hear(ctx, l, pr, c.in.msg.meta.Get(metaLogLevel), d)
+	}
 	if c.modern && !pr.modern && caps != "" && c.in.msg.method.asks() {
 		return c.fly(ctx, t, l, pr, release, caps)
 	}

@@ -48,7 +48,10 @@ func streams(l link) bool { _, ok := l.(httpModern); return ok }
 func (p *Proxy) carried(pr *peer, modern, streams bool) []byte {
 	drop := []string{"tasks"}
 	if modern != pr.modern {
-		drop = append(drop, "experimental", "logging", "extensions")
+		drop = append(drop, "experimental", "extensions")
+		if !modern {
+			drop = append(drop, "logging")
+		}
 	} else if !modern {
 		drop = append(drop, "extensions")
 	}

@@ -62,6 +62,9 @@ var judgedMembers = []string{"method", "params", "mode", "message", "requestedSc
 // it could not be decided.
 func (c *call) judge(ctx context.Context, caps, v rawjson.Value) (*ask, error) {
 	a := read(caps, v)
+	if a.fault == nil && c.sess != nil && c.sess.version == version2506 && newerForm(a) {
+		a.fault = &rpcError{code: codeInvalidParams, msg: "the client's revision has no such form"}
+	}
 	if a.fault != nil {
 		c.find(findUndeclared)
 		return a, nil
@@ -104,6 +107,20 @@ func read(caps, v rawjson.Value) *ask {
 		}
 	}
 	return a
+}
+
+// newerForm reports whether a form has what only 2025-11-25 knows: choices with
+// titles and choices of several.
+func newerForm(a *ask) bool {
+	if a.kind != "elicitation" {
+		return false
+	}
+	for _, field := range a.params.Path("requestedSchema", "properties").Members() {
+		if field.Get("type").Equals("array") || field.Get("oneOf").Exists() || field.Get("anyOf").Exists() {
+			return true
+		}
+	}
+	return false
 }
 
 // no answers in the client's stead (mcp.md 2.4 step 4).

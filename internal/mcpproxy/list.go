@@ -147,10 +147,11 @@ func (c *call) filtered(r rawjson.Value) []rawjson.Edit {
 // maxListTTL bounds how long a client may keep a list that was made for it.
 const maxListTTL = 60_000
 
-// privately marks a modern list as made for this principal, since every list is
-// filtered (mcp.md 2.3, "Caching").
+// privately marks a modern result as made for this principal (mcp.md 2.3,
+// "Caching"): every list is filtered, and a resource read was decided for it. A
+// cache between must not give it to somebody who would be denied.
 func (c *call) privately(r rawjson.Value) []rawjson.Edit {
-	if c.in.msg.method.list == "" {
+	if !c.in.msg.method.cached {
 		return nil
 	}
 	var edits []rawjson.Edit

@@ -60,6 +60,7 @@ type pooled struct {
 	peer *peer
 	used time.Time
 	busy int
+	loud int                // the most verbose log level told so far, counted from its quiet end; 0 for none
 	gone bool               // out of the pool; closed when nobody uses it
 	stop context.CancelFunc // ends the watch of the session's own stream
 }
