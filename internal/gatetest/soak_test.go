@@ -66,6 +66,8 @@ func atRest(t *testing.T) held {
 type soak struct {
 	*rig
 	tokens map[string]string // by server, "" is the aggregate
+
+	answered atomic.Int64 // parked calls that were answered in time
 }
 
 func newSoak(t *testing.T, opts ...func(*daemon.Options)) *soak {
@@ -153,7 +155,11 @@ func (s *soak) round(n int) int {
 	}
 	u := s.asks()
 	in := asked(s.t, u.send())
-	s.does("an answer", u.answering(in, accept).send())
+	// On a busy machine the answer may come too late, which is an end too.
+	if got := u.answering(in, accept).send(); got.msg.code() != -32602 {
+		s.does("an answer", got)
+		s.answered.Add(1)
+	}
 	if n%4 == 0 {
 		asked(s.t, u.send()) // nobody answers this one
 	}
@@ -255,6 +261,9 @@ func TestSoak(t *testing.T) {
 	t.Logf("before: %s", before)
 	sessions := s.churn(rounds, processes)
 	settled()
+	if s.answered.Load() == 0 {
+		t.Error("no parked call was answered")
+	}
 	after := atRest(t)
 	grown := after.bytes() - before.bytes()
 	t.Logf("after %d sessions: %s; %d bytes for each", sessions, after, grown/sessions)
