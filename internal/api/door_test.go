@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,6 +266,66 @@ func TestTailShowsEachLeafOnce(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("leaves (-want +got):\n%s", d)
+	}
+}
+
+// endingEvidence is a log in which a call ends while its newest rows are
+// searched for, and another begins.
+type endingEvidence struct {
+	fakeEvidence
+	once sync.Once
+}
+
+func (e *endingEvidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
+	e.once.Do(func() {
+		e.end(1, "ok")
+		e.add(audit.Row{Type: "intent", Agent: "reader"})
+	})
+	return e.fakeEvidence.Search(ctx, q)
+}
+
+// TestTailShowsACallWhenItBeginsAndWhenItEnds: also one that is older than all
+// that was shown, and never twice as it was.
+func TestTailShowsACallWhenItBeginsAndWhenItEnds(t *testing.T) {
+	for _, tt := range []struct {
+		limit string
+		want  [][2]uint64 // first and newest leaf of what is shown
+	}{
+		{"1", [][2]uint64{{2, 2}, {1, 3}, {4, 4}, {0, 5}, {4, 6}, {1, 7}, {8, 8}}},
+		{"2", [][2]uint64{{1, 3}, {2, 2}, {4, 4}, {0, 5}, {4, 6}, {1, 7}, {8, 8}}},
+	} {
+		ev := &endingEvidence{}
+		for range 3 {
+			ev.add(audit.Row{Type: "intent", Agent: "reader"})
+		}
+		r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
+		c, done := r.serveClient(t)
+		defer done()
+		enough := errors.New("enough")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		var got [][2]uint64
+		v := url.Values{"follow": {"true"}, "agent": {"reader"}, "limit": {tt.limit}}
+		err := c.Tail(ctx, v, func(row audit.Row) error {
+			got = append(got, [2]uint64{row.Index, row.Last()})
+			switch {
+			case row.Last() == 4:
+				ev.end(0, "timeout")
+				ev.end(4, "ok")
+			case row.Last() == 6:
+				ev.end(1, "late_result")
+				ev.add(audit.Row{Type: "intent", Agent: "reader"})
+			case row.Last() == 8:
+				return enough
+			}
+			return nil
+		})
+		if !errors.Is(err, enough) {
+			t.Fatalf("the tail ended with %v after %v", err, got)
+		}
+		if d := cmp.Diff(tt.want, got); d != "" {
+			t.Errorf("limit %s (-want +got):\n%s", tt.limit, d)
+		}
 	}
 }
 

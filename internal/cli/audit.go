@@ -28,7 +28,7 @@ type filter struct{ values map[string]*string }
 func filterFlags(c *cobra.Command) *filter {
 	f := &filter{values: map[string]*string{}}
 	for _, x := range []struct{ name, help string }{
-		{"type", "`types` of evidence: verdict, intent, outcome, admin, loss, with commas between"},
+		{"type", "`types` of evidence: verdict, intent (a call), outcome (a call that ended), admin, loss, with commas between"},
 		{"agent", "`agent` that acted"}, {"subject", "`user` on whose behalf"}, {"session", "`session` it was part of"}, {"task", "`task` it was for"},
 		{"server", "`server` it was about"}, {"tool", "`tool` or prompt, as the server calls it"},
 		{"decision", "decision or change: dec_… or chg_…"}, {"outcome", "what was decided: permit, deny, …"}, {"status", "how a call ended: ok, tool_error, …; open if it has not"},
@@ -101,7 +101,8 @@ document.`
 	return c
 }
 
-// rowLine is one piece of evidence on one line.
+// rowLine is one piece of evidence on one line: of a call what was decided and,
+// once it ended, how.
 func rowLine(r audit.Row) string {
 	var what string
 	switch r.Type {
@@ -124,10 +125,11 @@ func rowLine(r audit.Row) string {
 	default:
 		what = r.Text
 	}
-	word := r.Outcome + r.Status
+	word := r.Outcome
 	if r.Would != "" && r.Would != r.Outcome {
 		word += "(" + r.Would + ")"
 	}
+	word = strings.TrimSpace(word + " " + r.Status)
 	line := fmt.Sprintf("%s %6d %-9s %-10s %s", r.At.UTC().Format("2006-01-02T15:04:05.000Z"), r.Index, cell(r.Type), cell(word), cell(what))
 	if r.Decision != "" {
 		line += "  " + cell(r.Decision)

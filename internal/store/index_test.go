@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
@@ -134,19 +135,23 @@ func TestDroppedRowsCanBeBuiltAgain(t *testing.T) {
 	})
 }
 
+// ended returns the row of a call whose outcomes are the given leaves.
+func ended(r audit.Row, status string, leaves ...uint64) audit.Row {
+	r.Status, r.Ends, r.Ended, r.Text = status, leaves, at(int(leaves[len(leaves)-1])), r.Text+" "+status
+	return r
+}
+
 // What was dispatched and has no outcome is found, in its own log only.
 func TestOpenIntentsAreFound(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
-		rows := rowsUpTo(12) // intents
-		for i, of := range map[uint64]uint64{8: 1, 9: 5, 10: 5, 11: 6} {
-			rows[i].Type, rows[i].Decision, rows[i].Status, rows[i].Intent = "outcome", rows[of].Decision, "ok", int64(of)
-		}
+		rows := rowsUpTo(8) // intents
 		rows[3].Type = "verdict"
-		putRows(t, s, rows, 12)
+		putRows(t, s, rows, 8)
+		putRows(t, s, []audit.Row{ended(rows[1], "ok", 8), ended(rows[5], "ok", 9, 10), ended(rows[6], "ok", 11)}, 12)
 		const other = "example.org/rutile/main/n2/1"
-		done := row(1)
-		done.Type, done.Decision = "outcome", rows[2].Decision // of another log
-		if err := s.PutRows(t.Context(), other, []audit.Row{row(0), done}, 2); err != nil {
+		done := ended(row(2), "ok", 3)
+		done.Decision = rows[2].Decision // of another log
+		if err := s.PutRows(t.Context(), other, []audit.Row{row(0), done}, 4); err != nil {
 			t.Fatal(err)
 		}
 		for name, tt := range map[string]struct {
@@ -163,6 +168,109 @@ func TestOpenIntentsAreFound(t *testing.T) {
 			tt.q.Status = string(audit.StatusOpen)
 			if got := indexes(search(t, s, tt.q)); !slices.Equal(got, tt.want) {
 				t.Errorf("%s: got %v, want %v", name, got, tt.want)
+			}
+		}
+	})
+}
+
+// A call that ended replaces the row it had, in every way it can be found; a row
+// that knows less does not come back.
+func TestACallThatEndedReplacesItsRow(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, cfg store.Config) {
+		begun := rowsUpTo(6)
+		putRows(t, s, begun, 6)
+		asked, gone := ended(begun[2], "input_required", 6), ended(begun[2], "abandoned", 6, 9)
+		gone.Text = asked.Text + " abandoned"
+		putRows(t, s, []audit.Row{asked, ended(begun[4], "ok", 7), row(8)}, 9)
+		putRows(t, s, []audit.Row{gone, row(10), gone, asked}, 11) // two of one row at once
+		putRows(t, s, begun, 11)                                   // as after a dropping that was interrupted
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, cfg)
+		want := []audit.Row{begun[0], begun[1], gone, begun[3], ended(begun[4], "ok", 7), begun[5], row(8), row(10)}
+		if diff := cmp.Diff(want, search(t, s, audit.Query{Ascending: true})); diff != "" {
+			t.Errorf("rows differ (-want +got):\n%s", diff)
+		}
+		for name, tt := range map[string]struct {
+			q    audit.Query
+			want []uint64
+		}{
+			"words it had":       {audit.Query{Text: "tool_2"}, []uint64{2}},
+			"words that came":    {audit.Query{Text: "abandoned"}, []uint64{2}},
+			"words in between":   {audit.Query{Text: "input_required tool_2"}, []uint64{2}},
+			"status it had":      {audit.Query{Status: "input_required"}, []uint64{}},
+			"status":             {audit.Query{Status: "abandoned"}, []uint64{2}},
+			"ended":              {audit.Query{Types: []string{"outcome"}}, []uint64{4, 2}},
+			"ended and verdicts": {audit.Query{Types: []string{"verdict", "outcome"}}, []uint64{4, 2}},
+			"calls":              {audit.Query{Types: []string{"intent"}}, []uint64{10, 8, 5, 4, 3, 2, 1, 0}},
+			"policy":             {audit.Query{Policy: "baseline", Limit: 3, Before: 5}, []uint64{4, 3, 2}},
+		} {
+			if got := indexes(search(t, s, tt.q)); !slices.Equal(got, tt.want) {
+				t.Errorf("%s: got %v, want %v", name, got, tt.want)
+			}
+		}
+		if err := s.DropRows(t.Context(), origin); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"tool_2", "abandoned", "input_required"} {
+			if got := search(t, s, audit.Query{Text: text}); len(got) > 0 {
+				t.Errorf("%q is found after the rows were dropped: %v", text, indexes(got))
+			}
+		}
+	})
+}
+
+// Whoever follows from leaf to leaf sees each call when it begins and when it
+// ends, whatever he filters by, and comes to an end.
+func TestFollowersSeeEveryChangeOfARow(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
+		type sight struct{ Index, Last uint64 }
+		queries := map[string]audit.Query{
+			"all": {}, "agent": {Agent: "agent-3"}, "policy": {Policy: "baseline"}, "text": {Text: "release"}, "type": {Types: []string{"intent"}}, "session": {Session: "ses_3"},
+			"outcome": {Outcome: "permit"}, "ended": {Types: []string{"outcome"}}, "origin": {Origin: origin}, "all of it": {Origin: origin, Agent: "agent-3", Policy: "baseline", Text: "release", Server: "github", Tool: "tool_3"},
+		}
+		next := map[string]uint64{}
+		look := func(name string) (seen []sight) {
+			t.Helper()
+			q := queries[name]
+			q.Ascending, q.Following, q.Limit = true, true, 2
+			for range 100 {
+				q.From = next[name]
+				rows := search(t, s, q)
+				for i := range rows {
+					seen = append(seen, sight{rows[i].Index, rows[i].Last()})
+					next[name] = rows[i].Last() + 1
+				}
+				if len(rows) < q.Limit {
+					return seen
+				}
+			}
+			t.Fatalf("%s: it goes on for ever", name)
+			return nil
+		}
+		steps := []struct {
+			rows      []audit.Row
+			all, some []sight
+		}{
+			{rowsUpTo(5), []sight{{0, 0}, {1, 1}, {2, 2}, {3, 3}, {4, 4}}, []sight{{3, 3}}},
+			{[]audit.Row{ended(row(3), "input_required", 5), row(6), ended(row(0), "ok", 7)}, []sight{{3, 5}, {6, 6}, {0, 7}}, []sight{{3, 5}}},
+			{[]audit.Row{ended(row(3), "ok", 5, 9), ended(row(8), "ok", 10)}, []sight{{3, 9}, {8, 10}}, []sight{{3, 9}}},
+			{nil, nil, nil},
+		}
+		for n, step := range steps {
+			putRows(t, s, step.rows, 11)
+			for name := range queries {
+				want := step.all
+				switch name {
+				case "agent", "session", "all of it":
+					want = step.some
+				case "ended":
+					want = slices.DeleteFunc(slices.Clone(want), func(x sight) bool { return x.Index == x.Last })
+				}
+				if diff := cmp.Diff(want, look(name), cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("step %d, %s (-want +got):\n%s", n, name, diff)
+				}
 			}
 		}
 	})
@@ -210,8 +318,8 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
 		rows := rowsUpTo(40)
 		hit := audit.Row{
-			Index: 20, LeafID: "x", Type: "outcome", At: at(20), Decision: "dec_x", Outcome: "deny", Status: "timeout", Agent: "bot", Subject: "iss|bob",
-			Session: "ses_x", Task: "task-x", Server: "files", Tool: "write", Policies: []string{"p-x", "p-y"}, TraceID: "ffff", Intent: 19, Text: "Zoë Straße 日本語",
+			Index: 20, Ends: []uint64{41}, Ended: at(41), LeafID: "x", Type: "round", At: at(20), Decision: "dec_x", Outcome: "deny", Status: "timeout", Agent: "bot", Subject: "iss|bob",
+			Session: "ses_x", Task: "task-x", Server: "files", Tool: "write", Policies: []string{"p-x", "p-y"}, TraceID: "ffff", Intent: -1, Text: "Zoë Straße 日本語",
 		}
 		rows[20] = hit
 		putRows(t, s, rows, 40)
@@ -225,11 +333,12 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 			}
 		}
 		for name, q := range map[string]audit.Query{
-			"types": {Types: []string{"verdict", "outcome"}}, "agent": {Agent: "bot"}, "subject": {Subject: "iss|bob"}, "session": {Session: "ses_x"},
+			"type": {Types: []string{"round"}}, "types": {Types: []string{"verdict", "round"}}, "ended": {Types: []string{"outcome"}},
+			"ended or": {Types: []string{"verdict", "outcome"}}, "agent": {Agent: "bot"}, "subject": {Subject: "iss|bob"}, "session": {Session: "ses_x"},
 			"task": {Task: "task-x"}, "server": {Server: "files"}, "tool": {Tool: "write"}, "decision": {Decision: "dec_x"}, "outcome": {Outcome: "deny"},
 			"status": {Status: "timeout"}, "policy": {Policy: "p-y"}, "trace": {Trace: "ffff"}, "text": {Text: "zoë"},
-			"time": {Since: at(20), Until: at(21)}, "page": {Before: 21, Limit: 1}, "page up": {From: 20, Ascending: true, Limit: 1},
-			"all": {Origin: origin, Types: []string{"outcome"}, Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
+			"time": {Since: at(20), Until: at(21)}, "newest": {From: 40, Ascending: true, Following: true}, "page": {Before: 21, Limit: 1}, "page up": {From: 20, Ascending: true, Limit: 1},
+			"all": {Origin: origin, Types: []string{"outcome"}, Outcome: "deny", Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
 		} {
 			if got := indexes(search(t, s, q)); !slices.Equal(got, []uint64{20}) {
 				t.Errorf("%s: got %v, want row 20 only", name, got)
@@ -237,7 +346,7 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 		}
 		for name, q := range map[string]audit.Query{
 			"agent": {Agent: "BOT"}, "tool": {Tool: "writ"}, "policy": {Policy: "p"}, "both": {Agent: "bot", Outcome: "permit"}, "type": {Types: []string{""}},
-			"until": {Since: at(20).Add(time.Microsecond), Until: at(21)},
+			"newest": {From: 42, Ascending: true, Following: true}, "until": {Since: at(20).Add(time.Microsecond), Until: at(21)},
 		} {
 			if got := indexes(search(t, s, q)); slices.Contains(got, 20) || len(got) > 0 {
 				t.Errorf("%s: got %v, want nothing", name, got)

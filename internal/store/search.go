@@ -78,6 +78,22 @@ func (s *selection) equal(column, value string) {
 		s.add(column+" || '' = %s", v) // an expression keeps the index of the column out
 	default:
 		s.add(column+" = %s", v)
+		if most := usual(column); most != "" && value != most {
+			s.where = append(s.where, column+" <> '"+most+"'")
+		}
+	}
+}
+
+// usual is what most rows have in a column. The index of the column holds the
+// others, and a statement MUST say so for it to be used.
+func usual(column string) string {
+	switch column {
+	case "type":
+		return "intent"
+	case "outcome":
+		return "permit"
+	default:
+		return ""
 	}
 }
 
