@@ -33,7 +33,7 @@ func filterFlags(c *cobra.Command) *filter {
 		{"server", "`server` it was about"}, {"tool", "`tool` or prompt, as the server calls it"},
 		{"decision", "decision or change: dec_… or chg_…"}, {"outcome", "what was decided: permit, deny, …"}, {"status", "how a call ended: ok, tool_error, …; open if it has not"},
 		{"policy", "`policy` that took part"}, {"trace", "W3C trace `id`"}, {"text", "words that all appear"},
-		{"since", "not before this `time`: 2026-11-24, 2026-11-24T10:00:00Z, or 1h ago as 1h"}, {"until", "before this `time`"},
+		{"since", "begun not before this `time`: 2026-11-24, 2026-11-24T10:00:00Z, or 1h ago as 1h"}, {"until", "begun before this `time`"},
 	} {
 		f.values[x.name] = c.Flags().String(x.name, "", x.help)
 	}
@@ -92,9 +92,9 @@ func (a *app) auditTail() *cobra.Command {
 			return err
 		})
 	})
-	c.Long = `Show the newest evidence and follow it until Ctrl-C. With --lines it shows that
-many and ends, unless --follow is given too. With -o json every line is one JSON
-document.`
+	c.Long = `Show the newest evidence and follow it until Ctrl-C; a call that ends meanwhile
+comes again. With --lines it shows that many and ends, unless --follow is given
+too. With -o json every line is one JSON document.`
 	c.Flags().IntVarP(&n, "lines", "n", 10, "so many of the newest first")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
 	f = filterFlags(c)
