@@ -329,6 +329,25 @@ func TestTailShowsACallWhenItBeginsAndWhenItEnds(t *testing.T) {
 	}
 }
 
+// TestBundleOfALeafIsThatOfItsRow: an outcome comes with its intent.
+func TestBundleOfALeafIsThatOfItsRow(t *testing.T) {
+	ev := &fakeEvidence{}
+	ev.add(audit.Row{Type: "verdict"}, audit.Row{Type: "intent"}, audit.Row{Type: "verdict"})
+	ev.end(1, "ok")
+	r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
+	c, done := r.serveClient(t)
+	defer done()
+	for leaf, row := range map[string]uint64{"0": 0, "1": 1, "2": 2, "3": 1} {
+		body, err := c.Bundle(t.Context(), url.Values{"index": {leaf}})
+		if err == nil { // the fake breaks off what it sends
+			body.Close()
+		}
+		if ev.sent.From != row || ev.sent.Before != row+1 || !ev.sent.Ascending {
+			t.Errorf("leaf %s: asked for %+v, want the row of leaf %d", leaf, ev.sent, row)
+		}
+	}
+}
+
 // serveClient serves the operators' address and returns a client of it.
 func (r *rig) serveClient(t *testing.T) (*api.Client, func()) {
 	t.Helper()

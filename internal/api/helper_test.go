@@ -95,6 +95,7 @@ type fakeEvidence struct {
 	mu   sync.Mutex
 	rows []audit.Row
 	err  error
+	sent audit.Query // of the newest export
 }
 
 func (e *fakeEvidence) add(rows ...audit.Row) {
@@ -167,7 +168,8 @@ func (e *fakeEvidence) Prove(_ context.Context, indices []uint64) (api.Proof, er
 	return p, e.err
 }
 
-func (e *fakeEvidence) Export(_ context.Context, w io.Writer, _ audit.Query, _ audit.ExportOptions) error {
+func (e *fakeEvidence) Export(_ context.Context, w io.Writer, q audit.Query, _ audit.ExportOptions) error {
+	e.sent = q
 	if e.err != nil {
 		return e.err
 	}
