@@ -215,8 +215,8 @@ func (x *indexer) keepOpen(rows []Row) {
 	}
 }
 
-// batch returns rows of leaves from index next on: live ones, or derived ones up to where
-// the live ones begin.
+// batch returns rows of leaves from index next on: live ones, or derived ones up
+// to where the live ones begin.
 func (x *indexer) batch(ctx context.Context, next uint64) ([]Row, error) {
 	end := min(x.l.Size(), next+indexBatch)
 	x.mu.Lock()
