@@ -31,7 +31,7 @@ type Evidence interface {
 
 // Leaf is one piece of evidence.
 type Leaf struct {
-	audit.Row                   // with pseudonyms resolved
+	audit.Row                   // of this leaf alone, with pseudonyms resolved
 	Raw       json.RawMessage   `json:"raw"`              // as it stands in the log, which only commits and seals
 	Sealed    map[string]string `json:"sealed,omitempty"` // what it seals, opened
 	Excerpt   *Excerpt          `json:"excerpt,omitempty"`
@@ -154,11 +154,19 @@ func (a *API) tail(c *call) (any, error) {
 		return nil, err
 	}
 	follow := v.Get("follow") == "true"
+	// What begins from here on is left to the following, which also shows what of
+	// the newest rows changes.
 	size := a.deps.Evidence.Size()
 	q.Limit = max(limit, 1) // what cannot be searched for is refused before the first byte
+	if q.Before == 0 || q.Before > size {
+		q.Before = size
+	}
 	rows, err := a.deps.Evidence.Search(c.Context(), q)
 	if err != nil {
 		return nil, err
+	}
+	if size == 0 { // before no leaf is before any
+		rows = nil
 	}
 	rows = rows[:min(len(rows), limit)]
 	c.w.Header().Set("Content-Type", "application/jsonl")
@@ -166,22 +174,25 @@ func (a *API) tail(c *call) (any, error) {
 	c.w.Header().Set("X-Content-Type-Options", "nosniff")
 	c.w.WriteHeader(http.StatusOK)
 	s := &stream{w: c.w, rc: http.NewResponseController(c.w)}
-	last := size
+	shown := map[uint64]bool{}            // newest leaves of rows that changed before they were found
 	for i := len(rows) - 1; i >= 0; i-- { // newest first from the index
 		s.put(rows[i])
-		last = max(last, rows[i].Index+1)
+		if last := rows[i].Last(); last >= size {
+			shown[last] = true
+		}
 	}
 	s.flush()
 	if follow {
 		q.Before, q.Until = 0, time.Time{}
-		a.follow(c.Context(), s, q, last)
+		a.follow(c.Context(), s, q, size, shown)
 	}
 	return streamed{}, nil
 }
 
-// follow writes the rows of leaves from index next on as they come.
-func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64) {
-	q.Ascending, q.Limit = true, maxLimit
+// follow writes the rows of leaves from index next on as they come: a call when
+// it begins and again when it ends, unless it was shown like that already.
+func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64, shown map[uint64]bool) {
+	q.Ascending, q.Following, q.Limit = true, true, maxLimit
 	pause := time.NewTicker(tailPause)
 	defer pause.Stop()
 	for s.err == nil {
@@ -209,8 +220,10 @@ func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64)
 			}
 			full := len(rows) == q.Limit
 			for _, r := range rows {
-				s.put(r)
-				next = r.Index + 1
+				if !shown[r.Last()] {
+					s.put(r)
+				}
+				next = r.Last() + 1
 			}
 			if !full {
 				// The search may have seen leaves that came after size was read.
@@ -264,11 +277,7 @@ func (a *API) indices(ctx context.Context, id string) ([]uint64, error) {
 	if len(rows) == 0 {
 		return nil, access.Errorf(access.CodeNotFound, "no evidence of %s is in this log", id)
 	}
-	out := make([]uint64, len(rows))
-	for i, r := range rows {
-		out[i] = r.Index
-	}
-	return out, nil
+	return audit.LeavesOf(rows), nil
 }
 
 func (a *API) leaves(c *call) (any, error) {
@@ -311,6 +320,13 @@ func (a *API) bundle(c *call) (any, error) {
 		n, err := strconv.ParseUint(s, 10, 62)
 		if err != nil {
 			return nil, access.Errorf(access.CodeInvalid, "%q is not the index of a leaf", s)
+		}
+		l, err := a.deps.Evidence.Show(c.Context(), n)
+		if err != nil {
+			return nil, err
+		}
+		if l.Type == audit.TypeOutcome { // it is in the row of its call
+			n = uint64(l.Intent)
 		}
 		q.Before, q.From, q.Ascending = n+1, n, true
 	}

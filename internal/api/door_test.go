@@ -12,16 +12,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"rutile/internal/access"
 	"rutile/internal/api"
-	"rutile/internal/audit"
 	"rutile/internal/daemon"
 )
 
@@ -217,111 +212,6 @@ func TestCredentialsNeverComeOut(t *testing.T) {
 		if strings.Contains(said.String(), form) {
 			t.Errorf("%q came out: %s", form, said.String())
 		}
-	}
-}
-
-// busyEvidence is a log that grows while it is searched.
-type busyEvidence struct {
-	fakeEvidence
-	until uint64
-}
-
-func (e *busyEvidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
-	if e.Size() < e.until {
-		e.add(audit.Row{Type: "verdict", Agent: "reader"}, audit.Row{Type: "verdict", Agent: "other"})
-	}
-	return e.fakeEvidence.Search(ctx, q)
-}
-
-// TestTailShowsEachLeafOnce: leaves that come while the tail looks are neither
-// lost nor shown twice.
-func TestTailShowsEachLeafOnce(t *testing.T) {
-	ev := &busyEvidence{until: 30}
-	ev.add(audit.Row{Type: "verdict", Agent: "reader"})
-	r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
-	c, done := r.serveClient(t)
-	defer done()
-	enough := errors.New("enough")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	var got []uint64
-	err := c.Tail(ctx, url.Values{"follow": {"true"}, "limit": {"10"}, "agent": {"reader"}}, func(row audit.Row) error {
-		if got = append(got, row.Index); row.Index >= ev.until-1 {
-			return enough
-		}
-		return nil
-	})
-	if !errors.Is(err, enough) {
-		t.Fatalf("the tail ended with %v after %v", err, got)
-	}
-	rows, err := ev.fakeEvidence.Search(t.Context(), audit.Query{Agent: "reader", Ascending: true, Limit: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []uint64
-	for _, row := range rows {
-		if row.Index <= got[len(got)-1] {
-			want = append(want, row.Index)
-		}
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("leaves (-want +got):\n%s", d)
-	}
-}
-
-// brokenEvidence fails some searches after the first.
-type brokenEvidence struct {
-	*fakeEvidence
-	fails []error
-	n     int
-}
-
-func (e *brokenEvidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
-	e.mu.Lock()
-	e.n++
-	n := e.n - 2
-	e.mu.Unlock()
-	if n >= 0 && n < len(e.fails) {
-		return nil, e.fails[n]
-	}
-	if n == len(e.fails) {
-		e.add(audit.Row{Type: "verdict", Agent: "reader"})
-	}
-	return e.fakeEvidence.Search(ctx, q)
-}
-
-// TestTailOutlivesABusyIndex: an index that is away for a while ends no tail,
-// and one that ends otherwise does not look like an orderly end.
-func TestTailOutlivesABusyIndex(t *testing.T) {
-	away := access.Errorf(access.CodeUnavailable, "the index is behind")
-	for name, tt := range map[string]struct {
-		fails []error
-		want  []uint64
-	}{
-		"away":   {[]error{away, away}, []uint64{0, 1, 2}},
-		"broken": {[]error{errors.New("disk")}, []uint64{0}},
-	} {
-		ev := &brokenEvidence{fakeEvidence: &fakeEvidence{}, fails: tt.fails}
-		ev.add(audit.Row{Type: "verdict", Agent: "reader"})
-		r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
-		c, done := r.serveClient(t)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		enough := errors.New("enough")
-		var got []uint64
-		err := c.Tail(ctx, url.Values{"follow": {"true"}, "limit": {"10"}}, func(row audit.Row) error {
-			if got = append(got, row.Index); len(got) == 1 {
-				ev.add(audit.Row{Type: "verdict", Agent: "reader"})
-			}
-			if len(got) == 3 {
-				return enough
-			}
-			return nil
-		})
-		if !slices.Equal(got, tt.want) || err == nil || errors.Is(err, enough) != (name == "away") {
-			t.Errorf("%s: showed %v and ended with %v", name, got, err)
-		}
-		cancel()
-		done()
 	}
 }
 

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,6 +95,7 @@ type fakeEvidence struct {
 	mu   sync.Mutex
 	rows []audit.Row
 	err  error
+	sent audit.Query // of the newest export
 }
 
 func (e *fakeEvidence) add(rows ...audit.Row) {
@@ -104,23 +107,44 @@ func (e *fakeEvidence) add(rows ...audit.Row) {
 	}
 }
 
+// end adds the leaf of an outcome to the row of leaf i.
+func (e *fakeEvidence) end(i uint64, status string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := uint64(len(e.rows))
+	r := &e.rows[i]
+	r.Status, r.Ends = status, append(slices.Clip(r.Ends), n)
+	e.rows = append(e.rows, audit.Row{Index: n, Type: audit.TypeOutcome, Intent: int64(i)})
+}
+
 func (e *fakeEvidence) Size() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return uint64(len(e.rows))
 }
 
-// Search knows what the API relies on: Before, From, Ascending, Limit and Agent.
+// Search knows what the API relies on: Before, From, Ascending, Following,
+// Limit, Agent and Decision.
 func (e *fakeEvidence) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var out []audit.Row
-	for i := range e.rows {
-		r := e.rows[i]
-		if !q.Ascending {
-			r = e.rows[len(e.rows)-1-i]
+	rows := slices.Clone(e.rows)
+	key := func(r audit.Row) uint64 {
+		if q.Following {
+			return r.Last()
 		}
-		if q.Before > 0 && r.Index >= q.Before || q.Ascending && r.Index < q.From || q.Agent != "" && r.Agent != q.Agent || q.Decision != "" && r.Decision != q.Decision {
+		return r.Index
+	}
+	slices.SortFunc(rows, func(a, b audit.Row) int { return cmp.Compare(key(a), key(b)) })
+	if !q.Ascending {
+		slices.Reverse(rows)
+	}
+	for _, r := range rows {
+		if r.Type == audit.TypeOutcome { // it is in the row of its call
+			continue
+		}
+		if q.Before > 0 && key(r) >= q.Before || q.Ascending && key(r) < q.From || q.Agent != "" && r.Agent != q.Agent || q.Decision != "" && r.Decision != q.Decision {
 			continue
 		}
 		if out = append(out, r); len(out) == q.Limit {
@@ -144,7 +168,8 @@ func (e *fakeEvidence) Prove(_ context.Context, indices []uint64) (api.Proof, er
 	return p, e.err
 }
 
-func (e *fakeEvidence) Export(_ context.Context, w io.Writer, _ audit.Query, _ audit.ExportOptions) error {
+func (e *fakeEvidence) Export(_ context.Context, w io.Writer, q audit.Query, _ audit.ExportOptions) error {
+	e.sent = q
 	if e.err != nil {
 		return e.err
 	}

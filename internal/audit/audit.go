@@ -11,6 +11,7 @@ package audit
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -96,17 +97,21 @@ type KeyStore interface {
 	EvidenceKeys(ctx context.Context) (map[string][]byte, error)
 }
 
-// Row is one index entry, derived from one durable leaf (evidence.md 9).
+// Row is one index entry, derived from the durable leaves of one event: a call,
+// which has an intent and, once it ended, an outcome; a verdict; a change; a
+// loss. Its members are those of the first leaf but for Ends, Ended and Status.
 type Row struct {
 	Origin   string    `json:"origin"`
-	Index    uint64    `json:"index"`
+	Index    uint64    `json:"index"`          // of the first leaf
+	Ends     []uint64  `json:"ends,omitempty"` // of the outcomes of a call
+	Ended    time.Time `json:"ended,omitzero"` // when the newest of them was written
 	LeafID   string    `json:"leaf"`
 	Type     string    `json:"type"`
 	At       time.Time `json:"at"`
 	Decision string    `json:"decision,omitempty"` // "dec_…"
 	Outcome  string    `json:"outcome,omitempty"`  // word of access.Outcome
 	Would    string    `json:"would,omitempty"`
-	Status   string    `json:"status,omitempty"`
+	Status   string    `json:"status,omitempty"` // of the newest outcome
 	Agent    string    `json:"agent,omitempty"`
 	Subject  string    `json:"subject,omitempty"`
 	Session  string    `json:"session,omitempty"`
@@ -116,32 +121,60 @@ type Row struct {
 	Tool     string    `json:"tool,omitempty"`
 	Policies []string  `json:"policies,omitempty"`
 	TraceID  string    `json:"trace,omitempty"`
-	Intent   int64     `json:"intent"` // index of the intent an outcome belongs to, -1 if none
+	Intent   int64     `json:"intent"` // of the row of an outcome leaf: the index of its intent; else -1
 	Actor    string    `json:"actor,omitempty"`
 	Object   string    `json:"object,omitempty"`
 	Text     string    `json:"text,omitempty"` // what full-text search reads
 }
 
-// StatusOpen is what a Query selects intents without an outcome by.
+// Last returns the index of the newest leaf of the row.
+func (r *Row) Last() uint64 {
+	if n := len(r.Ends); n > 0 {
+		return r.Ends[n-1]
+	}
+	return r.Index
+}
+
+// Leaves returns the indexes of the leaves of the row, in order.
+func (r *Row) Leaves() []uint64 { return append([]uint64{r.Index}, r.Ends...) }
+
+// LeavesOf returns the indexes of the leaves of rows, in log order.
+func LeavesOf(rows []Row) []uint64 {
+	var leaves []uint64
+	for i := range rows {
+		leaves = append(leaves, rows[i].Leaves()...)
+	}
+	slices.Sort(leaves)
+	return leaves
+}
+
+// StatusOpen is what a Query selects calls without an outcome by.
 const StatusOpen Status = "open"
 
-// Query selects rows. Zero members do not restrict.
+// TypeOutcome is what a Query selects calls with an outcome by; the type of
+// their rows is that of their intents.
+const TypeOutcome = typeOutcome
+
+// Query selects rows. Zero members do not restrict. Times are those at which an
+// event began.
 type Query struct {
 	Origin                                         string // of one log; several may share a database
 	Types                                          []string
 	Agent, Subject, Session, Task, Server, Tool    string
 	Decision, Outcome, Status, Policy, Trace, Text string
 	Since, Until                                   time.Time
-	Before                                         uint64 // index below which to look, for paging; 0 = newest
-	From                                           uint64 // with Ascending: index at which to begin
+	Before                                         uint64 // index below which rows begin, for paging; 0 = newest
+	From                                           uint64 // with Ascending: index at which rows begin at the earliest
 	Ascending                                      bool
-	Limit                                          int // default 100, at most 1000
+	Following                                      bool // with Ascending: Before, From and the order go by the newest leaf of a row
+	Limit                                          int  // default 100, at most 1000
 }
 
 // Index keeps rows for search. It can be dropped and rebuilt from the log.
 type Index interface {
 	// PutRows stores rows and the watermark (the size of the log indexed so far)
-	// in one transaction. Rows already there are left as they are.
+	// in one transaction. A row already there is replaced by one whose newest
+	// leaf is newer, and else left as it is.
 	PutRows(ctx context.Context, origin string, rows []Row, watermark uint64) error
 	// Watermark returns how much of the log is indexed.
 	Watermark(ctx context.Context, origin string) (uint64, error)

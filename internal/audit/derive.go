@@ -13,19 +13,17 @@ import (
 // what a reindex, a late index and recovery use; rows made while a leaf is
 // written are equal (row.go).
 type deriver struct {
-	l       *Log
-	names   map[string]entity
-	loaded  bool           // names was read since the last miss was looked up
-	intents map[uint64]Row // rows outcomes are likely to ask for
+	l      *Log
+	names  map[string]entity
+	loaded bool // names was read since the last miss was looked up
 }
 
 func newDeriver(l *Log) *deriver {
-	return &deriver{l: l, names: map[string]entity{}, intents: map[uint64]Row{}}
+	return &deriver{l: l, names: map[string]entity{}}
 }
 
-const maxParents = 50_000
-
-// row derives the row of the leaf at index.
+// row derives the row of the leaf at index. That of an outcome says only what
+// it adds to its call.
 func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, error) {
 	v, err := parseLeaf(leaf)
 	if err != nil {
@@ -40,17 +38,11 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 		return Row{}, fmt.Errorf("deriving the row of leaf %d: %w", index, err)
 	}
 	row := Row{Intent: -1}
-	switch typ := v.get("type").str; typ {
+	switch v.get("type").str {
 	case typeIntent, typeVerdict:
 		row, err = d.call(ctx, v, ids)
-		if typ == typeIntent && err == nil {
-			if len(d.intents) >= maxParents {
-				clear(d.intents)
-			}
-			d.intents[index] = row
-		}
 	case typeOutcome:
-		row, err = d.outcome(ctx, v)
+		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings())
 	case typeAdmin:
 		row, err = d.admin(ctx, v, ids)
 	case typeLoss:
@@ -151,23 +143,16 @@ func either(a, b string) string {
 	return b
 }
 
-func (d *deriver) outcome(ctx context.Context, v value) (Row, error) {
-	intent := uint64(v.get("intent").get("i").num)
-	parent, ok := d.intents[intent]
-	if !ok {
-		leaf, err := d.l.Leaf(ctx, intent)
-		if err != nil {
-			return Row{}, fmt.Errorf("its intent: %w", err)
-		}
-		if typ, err := topString(leaf, "type"); err != nil || typ != typeIntent {
-			return Row{}, fmt.Errorf("leaf %d is not its intent", intent)
-		}
-		if parent, err = d.row(ctx, intent, leaf); err != nil {
-			return Row{}, err
-		}
+// intent derives the row of the intent of the outcome o.
+func (d *deriver) intent(ctx context.Context, o *Row) (Row, error) {
+	leaf, err := d.l.Leaf(ctx, uint64(o.Intent))
+	if err != nil {
+		return Row{}, fmt.Errorf("the intent of leaf %d: %w", o.Index, err)
 	}
-	delete(d.intents, intent)
-	return outcomeRow(parent, intent, v.get("st").str, v.get("findings").strings()), nil
+	if typ, err := topString(leaf, "type"); err != nil || typ != typeIntent {
+		return Row{}, fmt.Errorf("leaf %d is not the intent of leaf %d", o.Intent, o.Index)
+	}
+	return d.row(ctx, uint64(o.Intent), leaf)
 }
 
 func (d *deriver) admin(ctx context.Context, v value, ids sealedIDs) (Row, error) {

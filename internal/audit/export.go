@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,9 +31,9 @@ const (
 	exportPage = 1000
 )
 
-// Export writes a bundle of the leaves that match q into dir, which must not
-// exist or be empty. An intent comes with its outcome and an outcome with its
-// intent. MANIFEST is written last: a bundle without it is not one.
+// Export writes a bundle of the leaves of the rows that match q into dir, which
+// must not exist or be empty. MANIFEST is written last: a bundle without it is
+// not one.
 func (l *Log) Export(ctx context.Context, q Query, dir string, opts ExportOptions) (err error) {
 	var indexes []uint64
 	err = l.whole(ctx, func() error {
@@ -149,41 +148,25 @@ func (l *Log) keepCheckpoint() error {
 	return l.fs.SyncDir(dir)
 }
 
-// matching returns the indexes that match q, sorted, with the counterparts of
-// intents and outcomes. It is all of them or an error: whoever is handed a
-// bundle takes it for what he asked for.
+// matching returns the leaves of the rows that match q, sorted. It is all of
+// them or an error: whoever is handed a bundle takes it for what he asked for.
 func (l *Log) matching(ctx context.Context, q Query) ([]uint64, error) {
-	found := map[uint64]bool{}
-	decisions := map[string]bool{}
-	for q.Ascending, q.Limit = true, exportPage; ; {
+	var found []uint64
+	for q.Ascending, q.Following, q.Limit = true, false, exportPage; ; {
 		rows, err := l.find(ctx, q)
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range rows {
-			q.From = r.Index + 1
-			found[r.Index] = true
-			if r.Type == typeIntent || r.Type == typeOutcome {
-				decisions[r.Decision] = true
-			}
-		}
+		found = append(found, LeavesOf(rows)...)
 		if len(found) > maxExport {
 			return nil, access.Errorf(access.CodeTooLarge, "more than %d leaves match: narrow the search and export in parts", maxExport)
 		}
 		if len(rows) < q.Limit {
-			break
+			slices.Sort(found)
+			return found, nil
 		}
+		q.From = rows[len(rows)-1].Index + 1
 	}
-	for id := range decisions {
-		rows, err := l.find(ctx, decision(id))
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			found[r.Index] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // bundleWriter writes files and remembers their hashes.

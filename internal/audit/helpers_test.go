@@ -109,7 +109,7 @@ func (m *memory) PutRows(_ context.Context, origin string, rows []audit.Row, mar
 		if r.Origin != origin {
 			return fmt.Errorf("row %d is of origin %q", r.Index, r.Origin)
 		}
-		if _, ok := m.rows[r.Index]; !ok {
+		if had, ok := m.rows[r.Index]; !ok || had.Last() < r.Last() {
 			m.rows[r.Index] = r
 		}
 	}
@@ -141,6 +141,7 @@ func (m *memory) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 		case len(q.Types) > 0 && !slices.Contains(q.Types, r.Type),
 			q.Agent != "" && r.Agent != q.Agent,
 			q.Decision != "" && r.Decision != q.Decision,
+			q.Origin != "" && r.Origin != q.Origin,
 			q.Ascending && r.Index < q.From,
 			q.Before > 0 && r.Index >= q.Before,
 			q.Text != "" && !strings.Contains(r.Text, q.Text):

@@ -10,19 +10,21 @@ import (
 // Bounds of the indexer.
 const (
 	indexBatch = 1000
-	indexPause = 200 * time.Millisecond // lets rows gather: the pages of many are written once
-	maxLive    = 50_000                 // rows kept for a slow store; beyond it they are derived from the log
+	indexPause = time.Second // lets rows gather: a call and its outcome are one, and the pages of many are written once
+	maxLive    = 50_000      // rows kept for a slow store; beyond it they are derived from the log
+	maxOpen    = 50_000      // rows kept of calls without an outcome; beyond it they are read
 	indexRetry = time.Second
 )
 
-// indexer writes rows behind the log. Rows that come from appends are used
-// while they follow on each other; any gap (a restart, a slow store, a reindex)
-// is filled from the leaves.
+// indexer writes rows behind the log. Rows of leaves that come from appends are
+// used while they follow on each other; any gap (a restart, a slow store, a
+// reindex) is filled from the leaves. The rows of events are made of them.
 type indexer struct {
 	l       *Log
 	deriver *deriver
-	wake    chan struct{} // cap 1
-	asked   chan struct{} // cap 1: somebody waits for the index
+	open    map[uint64]Row // stored rows of calls without an outcome
+	wake    chan struct{}  // cap 1
+	asked   chan struct{}  // cap 1: somebody waits for the index
 	reindex chan chan error
 	quit    chan struct{}
 	cut     chan struct{} // closed when quit took too long
@@ -37,7 +39,7 @@ type indexer struct {
 
 func newIndexer(l *Log) *indexer {
 	return &indexer{
-		l: l, deriver: newDeriver(l), wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), reindex: make(chan chan error),
+		l: l, deriver: newDeriver(l), open: map[uint64]Row{}, wake: make(chan struct{}, 1), asked: make(chan struct{}, 1), reindex: make(chan chan error),
 		quit: make(chan struct{}), cut: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -50,7 +52,11 @@ func (x *indexer) add(rows []Row) {
 	} else {
 		x.live = append(x.live, rows...)
 	}
+	full := len(x.live) >= indexBatch
 	x.mu.Unlock()
+	if full {
+		x.ask()
+	}
 	select {
 	case x.wake <- struct{}{}:
 	default:
@@ -70,11 +76,24 @@ func (x *indexer) run() {
 	}()
 	next, known := uint64(0), false
 	for {
-		err := x.catchUp(ctx, &next, &known)
-		wait := indexPause
-		if err != nil {
+		wait, hurry := indexPause, x.asked
+		if err := x.catchUp(ctx, &next, &known); err != nil {
 			x.l.log.Error("indexing evidence; search lags behind", "err", err)
-			wait = indexRetry
+			wait, hurry = indexRetry, nil
+		} else {
+			select {
+			case <-x.wake:
+			case reply := <-x.reindex:
+				x.restart() // first: nobody may take what is left meanwhile for all there is
+				err := x.l.index.DropRows(ctx, x.l.cfg.Origin)
+				next, known = 0, true
+				x.deriver = newDeriver(x.l)
+				clear(x.open)
+				x.forget()
+				reply <- err
+				continue
+			case <-x.quit:
+			}
 		}
 		select {
 		case <-x.quit:
@@ -83,32 +102,17 @@ func (x *indexer) run() {
 			}
 			return
 		case <-time.After(wait):
-		case <-x.hurry(err):
-		}
-		if err != nil {
-			continue
-		}
-		select {
-		case <-x.wake:
-		case reply := <-x.reindex:
-			x.restart() // first: nobody may take what is left meanwhile for all there is
-			err := x.l.index.DropRows(ctx, x.l.cfg.Origin)
-			next, known = 0, true
-			x.deriver = newDeriver(x.l)
-			x.forget()
-			reply <- err
-		case <-x.quit:
+		case <-hurry:
 		}
 	}
 }
 
-// hurry is what ends the pause before its time: somebody who waits for the
-// index, unless the store just failed.
-func (x *indexer) hurry(err error) <-chan struct{} {
-	if err != nil {
-		return nil
+// ask ends the pause before its time, unless the store just failed.
+func (x *indexer) ask() {
+	select {
+	case x.asked <- struct{}{}:
+	default:
 	}
-	return x.asked
 }
 
 // forget drops the live rows, so that everything is derived.
@@ -129,17 +133,19 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 		x.set(n)
 	}
 	for *next < x.l.Size() {
-		rows, err := x.batch(ctx, *next)
+		leaves, err := x.batch(ctx, *next)
 		if err != nil {
 			return err
 		}
-		for i := range rows {
-			rows[i].Origin = x.l.cfg.Origin
+		rows, err := x.events(ctx, leaves)
+		if err != nil {
+			return err
 		}
-		n := *next + uint64(len(rows))
+		n := *next + uint64(len(leaves))
 		if err := x.l.index.PutRows(ctx, x.l.cfg.Origin, rows, n); err != nil {
 			return fmt.Errorf("writing rows: %w", err)
 		}
+		x.keepOpen(rows)
 		*next = n
 		x.drop(n)
 		x.set(n)
@@ -147,8 +153,70 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 	return nil
 }
 
-// batch returns rows from index next on: live ones, or derived ones up to where
-// the live ones begin.
+// events makes the rows of events of those of leaves: an outcome goes into the
+// row of its call.
+func (x *indexer) events(ctx context.Context, leaves []Row) ([]Row, error) {
+	rows := make([]Row, 0, len(leaves))
+	calls := map[uint64]int{} // where in rows a call is
+	for i := range leaves {
+		leaf := &leaves[i]
+		if leaf.Type != typeOutcome {
+			calls[leaf.Index] = len(rows)
+			rows = append(rows, *leaf)
+			rows[len(rows)-1].Origin = x.l.cfg.Origin
+			continue
+		}
+		at, ok := calls[uint64(leaf.Intent)]
+		if !ok {
+			call, err := x.call(ctx, leaf)
+			if err != nil {
+				return nil, err
+			}
+			at = len(rows)
+			calls[call.Index] = at
+			rows = append(rows, call)
+		}
+		rows[at].end(leaf)
+	}
+	return rows, nil
+}
+
+// call returns the row of the call that the outcome o belongs to, as it is
+// stored.
+func (x *indexer) call(ctx context.Context, o *Row) (Row, error) {
+	index := uint64(o.Intent)
+	if row, ok := x.open[index]; ok {
+		return row, nil
+	}
+	rows, err := x.l.find(ctx, Query{From: index, Before: index + 1, Ascending: true, Limit: 1})
+	if err != nil {
+		return Row{}, fmt.Errorf("reading the row of leaf %d: %w", index, err)
+	}
+	if len(rows) > 0 {
+		return rows[0], nil
+	}
+	row, err := x.deriver.intent(ctx, o)
+	row.Origin = x.l.cfg.Origin
+	return row, err
+}
+
+// keepOpen remembers the stored rows of calls whose outcomes will come.
+func (x *indexer) keepOpen(rows []Row) {
+	for i := range rows {
+		switch {
+		case len(rows[i].Ends) > 0:
+			delete(x.open, rows[i].Index)
+		case rows[i].Type == typeIntent:
+			if len(x.open) >= maxOpen {
+				clear(x.open)
+			}
+			x.open[rows[i].Index] = rows[i]
+		}
+	}
+}
+
+// batch returns rows of leaves from index next on: live ones, or derived ones up
+// to where the live ones begin.
 func (x *indexer) batch(ctx context.Context, next uint64) ([]Row, error) {
 	end := min(x.l.Size(), next+indexBatch)
 	x.mu.Lock()
@@ -243,10 +311,7 @@ func (l *Log) AwaitIndex(ctx context.Context) error {
 		}
 		moved := l.indexer.moved
 		l.indexer.mu.Unlock()
-		select {
-		case l.indexer.asked <- struct{}{}:
-		default:
-		}
+		l.indexer.ask()
 		select {
 		case <-moved:
 		case <-l.indexer.done:
@@ -261,6 +326,7 @@ func (l *Log) AwaitIndex(ctx context.Context) error {
 // the keys that still exist.
 func (l *Log) Reindex(ctx context.Context) error {
 	reply := make(chan error, 1)
+	l.indexer.ask()
 	select {
 	case l.indexer.reindex <- reply:
 	case <-l.indexer.done:

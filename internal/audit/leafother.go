@@ -23,11 +23,11 @@ func (s *scribe) outcome(ctx context.Context, o *Outcome, relaxed bool) (*entry,
 	if err := d.outcomeRest(o); err != nil {
 		return nil, err
 	}
-	return d.finish(typeOutcome, outcomeRow(callRow(o.Request, nil), o.Intent.Index, string(o.Status), cutList(o.Findings)))
+	return d.finish(typeOutcome, outcomeRow(o.Intent.Index, string(o.Status), cutList(o.Findings)))
 }
 
 // unknown closes an intent of an earlier boot: nobody knows what became of it.
-func (s *scribe) unknown(ctx context.Context, intent Ref, parent Row) (*entry, error) {
+func (s *scribe) unknown(ctx context.Context, intent Ref) (*entry, error) {
 	d, err := s.start(ctx, classDecision, nil)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (s *scribe) unknown(ctx context.Context, intent Ref, parent Row) (*entry, e
 	if err := d.outcomeRest(&Outcome{Intent: intent, Status: StatusUnknown}); err != nil {
 		return nil, err
 	}
-	return d.finish(typeOutcome, outcomeRow(parent, intent.Index, string(StatusUnknown), nil))
+	return d.finish(typeOutcome, outcomeRow(intent.Index, string(StatusUnknown), nil))
 }
 
 // outcomeRest writes what follows "findings".

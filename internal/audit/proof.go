@@ -44,8 +44,8 @@ func (l *Log) ProveCall(ctx context.Context, id string) ([]*Proof, error) {
 		return nil, err
 	}
 	var proofs []*Proof
-	for _, r := range rows {
-		p, err := l.Prove(ctx, r.Index)
+	for _, index := range LeavesOf(rows) {
+		p, err := l.Prove(ctx, index)
 		if err != nil {
 			return nil, err
 		}

@@ -364,16 +364,29 @@ func TestRestartKeepsTheTail(t *testing.T) {
 		}
 	}
 	rows, err := l.ByDecision(context.Background(), r.ID)
-	if err != nil || len(rows) != 2 {
+	if err != nil || len(rows) != 1 {
 		t.Fatalf("%d rows of the open call, %v", len(rows), err)
 	}
 	want := audit.Row{
-		Origin: testOrigin, Index: open.Index + 1, LeafID: rows[1].LeafID, Type: "outcome", At: rows[1].At, Decision: r.ID,
+		Origin: testOrigin, Index: open.Index, Ends: []uint64{open.Index + 1}, Ended: rows[0].Ended, LeafID: rows[0].LeafID, Type: "intent", At: rows[0].At,
+		Decision: r.ID, Outcome: "permit", Status: "unknown", Agent: "release-bot", Subject: "alice", Session: "ses_1", Task: "ship it", Server: "files",
+		Method: "tools/call", Tool: "read_file", Policies: []string{"allow.release-bot.files", "agent-tools"}, TraceID: "0af7651916cd43dd8448eb211c80319c", Intent: -1,
+		Text: "files tools/call read_file release-bot alice permit allow.release-bot.files agent-tools unknown",
+	}
+	if diff := cmp.Diff(want, rows[0]); diff != "" || rows[0].Ended.Before(rows[0].At) {
+		t.Errorf("the open call, closed (-want +got):\n%s", diff)
+	}
+	rev, err := l.Reveal(context.Background(), open.Index+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = audit.Row{
+		Origin: testOrigin, Index: open.Index + 1, LeafID: rev.Row.LeafID, Type: "outcome", At: rows[0].Ended, Decision: r.ID,
 		Status: "unknown", Agent: "release-bot", Subject: "alice", Session: "ses_1", Task: "ship it", Server: "files",
 		Method: "tools/call", Tool: "read_file", TraceID: "0af7651916cd43dd8448eb211c80319c", Intent: int64(open.Index),
 		Text: "files tools/call read_file release-bot alice unknown",
 	}
-	if diff := cmp.Diff(want, rows[1]); diff != "" {
+	if diff := cmp.Diff(want, rev.Row); diff != "" {
 		t.Errorf("outcome of the open intent (-want +got):\n%s", diff)
 	}
 	stop(t, l)

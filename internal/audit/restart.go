@@ -99,17 +99,8 @@ func (l *Log) closeOpenIntents(ctx context.Context, size uint64) error {
 	if err != nil || len(open) == 0 {
 		return err
 	}
-	d := newDeriver(l)
 	for _, ref := range open {
-		leaf, err := l.Leaf(ctx, ref.Index)
-		if err != nil {
-			return err
-		}
-		parent, err := d.row(ctx, ref.Index, leaf)
-		if err != nil {
-			return err
-		}
-		e, err := l.scribe.unknown(ctx, ref, parent)
+		e, err := l.scribe.unknown(ctx, ref)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 type Revealed struct {
 	Index   uint64
 	Leaf    []byte
-	Row     Row               // with pseudonyms resolved
+	Row     Row               // of this leaf alone, with pseudonyms resolved
 	Sealed  map[string]string // session, task, target, reason …
 	Payload []byte            // excerpt of arguments, result or change; nil if none or gone
 	Total   uint64            // bytes the excerpt was cut from
@@ -36,8 +36,16 @@ func (l *Log) Reveal(ctx context.Context, index uint64) (*Revealed, error) {
 		return nil, fmt.Errorf("reading leaf %d: %w", index, err)
 	}
 	r := &Revealed{Index: index, Leaf: leaf}
-	if r.Row, err = newDeriver(l).row(ctx, index, leaf); err != nil {
+	d := newDeriver(l)
+	if r.Row, err = d.row(ctx, index, leaf); err != nil {
 		return nil, err
+	}
+	if r.Row.Type == typeOutcome {
+		call, err := d.intent(ctx, &r.Row)
+		if err != nil {
+			return nil, err
+		}
+		r.Row.of(&call)
 	}
 	if v.get("key").kind == 0 {
 		return r, nil

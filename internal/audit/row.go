@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"strings"
 
 	"rutile/internal/access"
@@ -9,8 +10,7 @@ import (
 // The rows built here while a leaf is written and the rows Reindex derives from
 // the leaf (reindex.go) MUST be equal; both are made of the same functions.
 
-// callRow is the part of a row every leaf of a call shares. dec is nil for an
-// outcome, which takes only what identifies the call.
+// callRow is the row of an intent or a verdict but for its text.
 func callRow(r *access.Request, dec *access.Decision) Row {
 	target := maxTarget
 	if r.Kind != access.KindResource && plain(r.Target) {
@@ -26,26 +26,35 @@ func callRow(r *access.Request, dec *access.Decision) Row {
 		Method:   cut(r.Method, maxText),
 		Tool:     cut(r.Target, target),
 		TraceID:  traceID(r.Trace.Parent),
+		Outcome:  dec.Outcome.String(),
+		Policies: policies(dec.Permits, dec.Forbids, dec.Errors),
 		Intent:   -1,
 	}
-	if dec != nil {
-		row.Outcome = dec.Outcome.String()
-		if dec.Monitor {
-			row.Would = dec.Would.String()
-		}
-		row.Policies = policies(dec.Permits, dec.Forbids, dec.Errors)
+	if dec.Monitor {
+		row.Would = dec.Would.String()
 	}
 	return row
 }
 
-// outcomeRow turns the row of an intent into that of its outcome.
-func outcomeRow(parent Row, intent uint64, status string, findings []string) Row {
-	return Row{
-		Decision: parent.Decision, Agent: parent.Agent, Subject: parent.Subject, Session: parent.Session,
-		Task: parent.Task, Server: parent.Server, Method: parent.Method, Tool: parent.Tool, TraceID: parent.TraceID,
-		Status: status, Intent: int64(intent),
-		Text: joinText(append([]string{parent.Server, parent.Method, parent.Tool, parent.Agent, parent.Subject, status}, findings...)...),
+// outcomeRow is what an outcome adds to the row of its call.
+func outcomeRow(intent uint64, status string, findings []string) Row {
+	return Row{Status: status, Intent: int64(intent), Text: joinText(append([]string{status}, findings...)...)}
+}
+
+// end adds an outcome to the row of its call, unless it has it.
+func (r *Row) end(o *Row) {
+	if o.Index <= r.Last() {
+		return
 	}
+	r.Ends, r.Ended, r.Status = append(slices.Clip(r.Ends), o.Index), o.At, o.Status
+	r.Text = joinText(r.Text, o.Text)
+}
+
+// of adds to the row of an outcome what identifies its call.
+func (r *Row) of(call *Row) {
+	r.Decision, r.Agent, r.Subject, r.Session, r.Task = call.Decision, call.Agent, call.Subject, call.Session, call.Task
+	r.Server, r.Method, r.Tool, r.TraceID = call.Server, call.Method, call.Tool, call.TraceID
+	r.Text = joinText(call.Server, call.Method, call.Tool, call.Agent, call.Subject, r.Text)
 }
 
 func callText(row *Row, class, reason string) string {

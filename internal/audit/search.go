@@ -56,13 +56,13 @@ func (l *Log) awaitBriefly(ctx context.Context) error {
 	return err
 }
 
-// ByDecision returns the rows of a decision or change id in log order, after
-// what is durable now can be found.
+// ByDecision returns the rows of a decision or change id in the order in which
+// they began, after what is durable now can be found.
 func (l *Log) ByDecision(ctx context.Context, id string) ([]Row, error) {
 	if id == "" {
 		return nil, access.Errorf(access.CodeInvalid, "a decision id is missing")
 	}
-	rows, err := l.Search(ctx, decision(id))
+	rows, err := l.Search(ctx, Query{Decision: id, Ascending: true, Limit: 1000})
 	if err != nil {
 		return nil, fmt.Errorf("looking for %s: %w", id, err)
 	}
@@ -71,5 +71,3 @@ func (l *Log) ByDecision(ctx context.Context, id string) ([]Row, error) {
 	}
 	return rows, nil
 }
-
-func decision(id string) Query { return Query{Decision: id, Ascending: true, Limit: 1000} }

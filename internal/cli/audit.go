@@ -28,12 +28,12 @@ type filter struct{ values map[string]*string }
 func filterFlags(c *cobra.Command) *filter {
 	f := &filter{values: map[string]*string{}}
 	for _, x := range []struct{ name, help string }{
-		{"type", "`types` of evidence: verdict, intent, outcome, admin, loss, with commas between"},
+		{"type", "`types` of evidence: verdict, intent (a call), outcome (a call that ended), admin, loss, with commas between"},
 		{"agent", "`agent` that acted"}, {"subject", "`user` on whose behalf"}, {"session", "`session` it was part of"}, {"task", "`task` it was for"},
 		{"server", "`server` it was about"}, {"tool", "`tool` or prompt, as the server calls it"},
 		{"decision", "decision or change: dec_… or chg_…"}, {"outcome", "what was decided: permit, deny, …"}, {"status", "how a call ended: ok, tool_error, …; open if it has not"},
 		{"policy", "`policy` that took part"}, {"trace", "W3C trace `id`"}, {"text", "words that all appear"},
-		{"since", "not before this `time`: 2026-11-24, 2026-11-24T10:00:00Z, or 1h ago as 1h"}, {"until", "before this `time`"},
+		{"since", "begun not before this `time`: 2026-11-24, 2026-11-24T10:00:00Z, or 1h ago as 1h"}, {"until", "begun before this `time`"},
 	} {
 		f.values[x.name] = c.Flags().String(x.name, "", x.help)
 	}
@@ -92,16 +92,17 @@ func (a *app) auditTail() *cobra.Command {
 			return err
 		})
 	})
-	c.Long = `Show the newest evidence and follow it until Ctrl-C. With --lines it shows that
-many and ends, unless --follow is given too. With -o json every line is one JSON
-document.`
+	c.Long = `Show the newest evidence and follow it until Ctrl-C; a call that ends meanwhile
+comes again. With --lines it shows that many and ends, unless --follow is given
+too. With -o json every line is one JSON document.`
 	c.Flags().IntVarP(&n, "lines", "n", 10, "so many of the newest first")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
 	f = filterFlags(c)
 	return c
 }
 
-// rowLine is one piece of evidence on one line.
+// rowLine is one piece of evidence on one line: of a call what was decided and,
+// once it ended, how.
 func rowLine(r audit.Row) string {
 	var what string
 	switch r.Type {
@@ -124,10 +125,11 @@ func rowLine(r audit.Row) string {
 	default:
 		what = r.Text
 	}
-	word := r.Outcome + r.Status
+	word := r.Outcome
 	if r.Would != "" && r.Would != r.Outcome {
 		word += "(" + r.Would + ")"
 	}
+	word = strings.TrimSpace(word + " " + r.Status)
 	line := fmt.Sprintf("%s %6d %-9s %-10s %s", r.At.UTC().Format("2006-01-02T15:04:05.000Z"), r.Index, cell(r.Type), cell(word), cell(what))
 	if r.Decision != "" {
 		line += "  " + cell(r.Decision)

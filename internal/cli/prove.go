@@ -82,7 +82,7 @@ func (a *app) auditExport() *cobra.Command {
 		}
 		return a.bundle(ctx, client, v, out)
 	})
-	c.Long = `Hand over evidence: the leaves that match, each with its proof, in a directory that
+	c.Long = `Hand over evidence: what matches, each leaf with its proof, in a directory that
 rutile audit verify reads without the gateway. An intent comes with its outcome.`
 	f = filterFlags(c)
 	c.Flags().StringVar(&out, "out", "", "new `directory` to write to")

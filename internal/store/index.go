@@ -14,21 +14,23 @@ import (
 )
 
 // rowColumns are what PutRows fills, in the order of rowArgs.
-const rowColumns = `origin, idx, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, words, doc`
+const rowColumns = `origin, idx, last, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, words, doc`
 
 const (
-	rowWidth    = 16
+	rowWidth    = 17
 	policyWidth = 3
 )
 
 // What PutRows runs, with as many tuples as it has rows.
 const (
-	insertRows     = `INSERT INTO evidence (` + rowColumns + `) VALUES %s ON CONFLICT (idx, origin) DO NOTHING`
+	insertRows = `INSERT INTO evidence (` + rowColumns + `) VALUES %s ON CONFLICT (idx, origin) DO UPDATE SET
+		last = excluded.last, status = excluded.status, words = excluded.words, doc = excluded.doc WHERE excluded.last > evidence.last`
 	insertPolicies = `INSERT INTO evidence_policies (policy, leaf, log) VALUES %s ON CONFLICT (policy, leaf, log) DO NOTHING`
 )
 
-// PutRows stores rows and the watermark in one transaction. Rows already there
-// are left as they are, and the watermark never goes back.
+// PutRows stores rows and the watermark in one transaction. A row already there
+// is replaced by one with a newer leaf, which tells how a call ended, and else
+// left as it is. Neither it nor the watermark ever goes back.
 func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, watermark uint64) error {
 	const doing = "indexing evidence"
 	if err := checkKey("the origin of evidence", origin); err != nil {
@@ -37,6 +39,7 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 	if watermark > math.MaxInt64 {
 		return access.Errorf(access.CodeInvalid, "the watermark %d is larger than a log can be", watermark)
 	}
+	rows = newest(rows)
 	args := make([]any, 0, len(rows)*rowWidth)
 	for i := range rows {
 		var err error
@@ -60,14 +63,35 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 	})
 }
 
+// newest returns rows without those of which a newer one, or the same, is among
+// them: one statement cannot change a row twice.
+func newest(rows []audit.Row) []audit.Row {
+	at := make(map[uint64]int, len(rows))
+	for i := range rows {
+		if n, ok := at[rows[i].Index]; !ok || rows[n].Last() < rows[i].Last() {
+			at[rows[i].Index] = i
+		}
+	}
+	if len(at) == len(rows) {
+		return rows
+	}
+	kept := make([]audit.Row, 0, len(at))
+	for i := range rows {
+		if at[rows[i].Index] == i {
+			kept = append(kept, rows[i])
+		}
+	}
+	return kept
+}
+
 // appendRow appends the columns of a row. What it says is kept whole in the
 // document; the columns hold what both databases can index.
 func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
-	if r.Index > math.MaxInt64 {
+	if r.Index > math.MaxInt64 || r.Last() > math.MaxInt64 {
 		return nil, access.Errorf(access.CodeInvalid, "the index %d is larger than a log can be", r.Index)
 	}
 	kept := *r
-	kept.Origin, kept.At = origin, exact(r.At)
+	kept.Origin, kept.At, kept.Ended = origin, exact(r.At), exact(r.Ended)
 	doc, err := json.Marshal(kept)
 	if err != nil {
 		return nil, access.Errorf(access.CodeInvalid, "the row of leaf %d holds a time that cannot be kept", r.Index)
@@ -76,7 +100,7 @@ func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
 	if kind == nil {
 		kind = ""
 	}
-	return append(args, origin, int64(r.Index), micros(kept.At), kind, field(r.Decision), field(r.Outcome), field(r.Status),
+	return append(args, origin, int64(r.Index), int64(r.Last()), micros(kept.At), kind, field(r.Decision), field(r.Outcome), field(r.Status),
 		field(r.Agent), field(r.Subject), field(r.Session), field(r.Task), field(r.Server), field(r.Tool), field(r.TraceID),
 		strings.Join(words(r.Text), " "), string(doc)), nil
 }

@@ -134,19 +134,23 @@ func TestDroppedRowsCanBeBuiltAgain(t *testing.T) {
 	})
 }
 
+// ended returns the row of a call whose outcomes are the given leaves.
+func ended(r audit.Row, status string, leaves ...uint64) audit.Row {
+	r.Status, r.Ends, r.Ended, r.Text = status, leaves, at(int(leaves[len(leaves)-1])), r.Text+" "+status
+	return r
+}
+
 // What was dispatched and has no outcome is found, in its own log only.
 func TestOpenIntentsAreFound(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
-		rows := rowsUpTo(12) // intents
-		for i, of := range map[uint64]uint64{8: 1, 9: 5, 10: 5, 11: 6} {
-			rows[i].Type, rows[i].Decision, rows[i].Status, rows[i].Intent = "outcome", rows[of].Decision, "ok", int64(of)
-		}
+		rows := rowsUpTo(8) // intents
 		rows[3].Type = "verdict"
-		putRows(t, s, rows, 12)
+		putRows(t, s, rows, 8)
+		putRows(t, s, []audit.Row{ended(rows[1], "ok", 8), ended(rows[5], "ok", 9, 10), ended(rows[6], "ok", 11)}, 12)
 		const other = "example.org/rutile/main/n2/1"
-		done := row(1)
-		done.Type, done.Decision = "outcome", rows[2].Decision // of another log
-		if err := s.PutRows(t.Context(), other, []audit.Row{row(0), done}, 2); err != nil {
+		done := ended(row(2), "ok", 3)
+		done.Decision = rows[2].Decision // of another log
+		if err := s.PutRows(t.Context(), other, []audit.Row{row(0), done}, 4); err != nil {
 			t.Fatal(err)
 		}
 		for name, tt := range map[string]struct {
@@ -210,8 +214,8 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
 		rows := rowsUpTo(40)
 		hit := audit.Row{
-			Index: 20, LeafID: "x", Type: "outcome", At: at(20), Decision: "dec_x", Outcome: "deny", Status: "timeout", Agent: "bot", Subject: "iss|bob",
-			Session: "ses_x", Task: "task-x", Server: "files", Tool: "write", Policies: []string{"p-x", "p-y"}, TraceID: "ffff", Intent: 19, Text: "Zoë Straße 日本語",
+			Index: 20, Ends: []uint64{41}, Ended: at(41), LeafID: "x", Type: "round", At: at(20), Decision: "dec_x", Outcome: "deny", Status: "timeout", Agent: "bot", Subject: "iss|bob",
+			Session: "ses_x", Task: "task-x", Server: "files", Tool: "write", Policies: []string{"p-x", "p-y"}, TraceID: "ffff", Intent: -1, Text: "Zoë Straße 日本語",
 		}
 		rows[20] = hit
 		putRows(t, s, rows, 40)
@@ -225,11 +229,12 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 			}
 		}
 		for name, q := range map[string]audit.Query{
-			"types": {Types: []string{"verdict", "outcome"}}, "agent": {Agent: "bot"}, "subject": {Subject: "iss|bob"}, "session": {Session: "ses_x"},
+			"type": {Types: []string{"round"}}, "types": {Types: []string{"verdict", "round"}}, "ended": {Types: []string{"outcome"}},
+			"ended or": {Types: []string{"verdict", "outcome"}}, "agent": {Agent: "bot"}, "subject": {Subject: "iss|bob"}, "session": {Session: "ses_x"},
 			"task": {Task: "task-x"}, "server": {Server: "files"}, "tool": {Tool: "write"}, "decision": {Decision: "dec_x"}, "outcome": {Outcome: "deny"},
 			"status": {Status: "timeout"}, "policy": {Policy: "p-y"}, "trace": {Trace: "ffff"}, "text": {Text: "zoë"},
-			"time": {Since: at(20), Until: at(21)}, "page": {Before: 21, Limit: 1}, "page up": {From: 20, Ascending: true, Limit: 1},
-			"all": {Origin: origin, Types: []string{"outcome"}, Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
+			"time": {Since: at(20), Until: at(21)}, "newest": {From: 40, Ascending: true, Following: true}, "page": {Before: 21, Limit: 1}, "page up": {From: 20, Ascending: true, Limit: 1},
+			"all": {Origin: origin, Types: []string{"outcome"}, Outcome: "deny", Agent: "bot", Policy: "p-x", Text: "日本語 straße", Since: at(0), Before: 30},
 		} {
 			if got := indexes(search(t, s, q)); !slices.Equal(got, []uint64{20}) {
 				t.Errorf("%s: got %v, want row 20 only", name, got)
@@ -237,7 +242,7 @@ func TestEveryMemberOfAQueryRestricts(t *testing.T) {
 		}
 		for name, q := range map[string]audit.Query{
 			"agent": {Agent: "BOT"}, "tool": {Tool: "writ"}, "policy": {Policy: "p"}, "both": {Agent: "bot", Outcome: "permit"}, "type": {Types: []string{""}},
-			"until": {Since: at(20).Add(time.Microsecond), Until: at(21)},
+			"newest": {From: 42, Ascending: true, Following: true}, "until": {Since: at(20).Add(time.Microsecond), Until: at(21)},
 		} {
 			if got := indexes(search(t, s, q)); slices.Contains(got, 20) || len(got) > 0 {
 				t.Errorf("%s: got %v, want nothing", name, got)

@@ -163,6 +163,14 @@ func TestEveryEarlierSchemaIsMigrated(t *testing.T) {
 			old := must[*store.Store](t)(store.OpenAt(t.Context(), cfg, version))
 			commit(t, old, everything())
 			must[identity.Family](t)(old.JoinFamily(t.Context(), family("ses_1", 0), idle))
+			if version >= 2 { // with an index that has what it needs no more
+				if _, err := old.Writer().Exec("INSERT INTO evidence_marks (origin, size) VALUES ($1, 7)", origin); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := old.Writer().Exec("INSERT INTO evidence (origin, idx, at, type, words, doc) VALUES ($1, 2, 3, 'intent', 'release', '{}')", origin); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := old.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -172,6 +180,9 @@ func TestEveryEarlierSchemaIsMigrated(t *testing.T) {
 			}
 			if _, ok, err := s.LoadFamily(t.Context(), "ses_1"); !ok || err != nil {
 				t.Errorf("from version %d: the session is lost: %v", version, err)
+			}
+			if mark := must[uint64](t)(s.Watermark(t.Context(), origin)); mark != 0 {
+				t.Errorf("from version %d: the index is thought to hold %d leaves", version, mark)
 			}
 			putRows(t, s, rowsUpTo(3), 3)
 			if got := search(t, s, audit.Query{Text: "release"}); len(got) != 3 {

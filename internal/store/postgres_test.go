@@ -153,6 +153,9 @@ func TestErrorsHoldNeitherSQLNorValues(t *testing.T) {
 
 func TestSlowStatementIsCutOff(t *testing.T) {
 	cfg := config(t, "postgres")
+	if err := open(t, cfg).Close(); err != nil { // which needs time of its own
+		t.Fatal(err)
+	}
 	cfg.DSN = with(t, cfg.DSN, "statement_timeout", "100ms") // the address overrides ours
 	s := open(t, cfg)
 	if _, err := s.Writer().Exec(`

@@ -42,7 +42,7 @@ func (s *Store) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) 
 			if err := decode("evidence", strconv.FormatInt(idx, 10), doc, &row); err != nil {
 				return err
 			}
-			row.At = exact(row.At)
+			row.At, row.Ended = exact(row.At), exact(row.Ended)
 			out = append(out, row)
 			return nil
 		}, query, args...)
@@ -55,8 +55,9 @@ func (s *Store) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) 
 
 // selection collects conditions and their parameters.
 type selection struct {
-	where []string
-	args  []any
+	where  []string
+	args   []any
+	filter bool // rows are read in the order asked for and only filtered by value
 }
 
 // param returns the placeholder of a new parameter.
@@ -70,30 +71,56 @@ func (s *selection) add(condition string, v any) {
 }
 
 func (s *selection) equal(column, value string) {
-	if v := field(value); v != nil {
+	v := field(value)
+	switch {
+	case v == nil:
+	case s.filter:
+		s.add(column+" || '' = %s", v) // an expression keeps the index of the column out
+	default:
 		s.add(column+" = %s", v)
+		if most := usual(column); most != "" && value != most {
+			s.where = append(s.where, column+" <> '"+most+"'")
+		}
 	}
 }
 
-// types restricts to some types. The index of types serves a single one: of
-// several, rows in order are cheaper to filter than all of them to sort, so the
-// expression keeps the index out.
-func (s *selection) types(types []string) {
-	in := make([]string, len(types))
-	for i, t := range types {
-		v := field(t)
-		if v == nil {
-			v = ""
-		}
-		in[i] = s.param(v)
-	}
-	switch len(in) {
-	case 0:
-	case 1:
-		s.where = append(s.where, "type = "+in[0])
+// usual is what most rows have in a column. The index of the column holds the
+// others, and a statement MUST say so for it to be used.
+func usual(column string) string {
+	switch column {
+	case "type":
+		return "intent"
+	case "outcome":
+		return "permit"
 	default:
-		s.where = append(s.where, "type || '' IN ("+strings.Join(in, ", ")+")")
+		return ""
 	}
+}
+
+// types restricts to some types. Calls that ended are of the type outcome too.
+// The index of types serves a single one: of several, rows in order are cheaper
+// to filter than all of them to sort.
+func (s *selection) types(types []string) {
+	if len(types) == 0 {
+		return
+	}
+	if len(types) == 1 && types[0] != "" && types[0] != audit.TypeOutcome {
+		s.equal("type", types[0])
+		return
+	}
+	var in []string
+	ended := ""
+	for _, t := range types {
+		v := field(t)
+		switch {
+		case v == nil:
+			v = ""
+		case t == audit.TypeOutcome:
+			ended = " OR status IS NOT NULL"
+		}
+		in = append(in, s.param(v))
+	}
+	s.where = append(s.where, "(type || '' IN ("+strings.Join(in, ", ")+")"+ended+")")
 }
 
 func (s *selection) time(condition string, t time.Time) {
@@ -105,7 +132,7 @@ func (s *selection) time(condition string, t time.Time) {
 // searchSQL returns the statement for q. Everything of q but its order is a
 // parameter.
 func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
-	var sel selection
+	sel := selection{filter: q.Ascending && q.Following}
 	if len(q.Types) > maxTypes {
 		return "", nil, access.Errorf(access.CodeInvalid, "the search names %d types, more than %d", len(q.Types), maxTypes)
 	}
@@ -117,16 +144,20 @@ func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
 		sel.equal(f.column, f.value)
 	}
 	if q.Status == string(audit.StatusOpen) {
-		sel.where = append(sel.where, "type = 'intent'", `NOT EXISTS (SELECT 1 FROM evidence o
-			WHERE o.decision = evidence.decision AND o.origin = evidence.origin AND o.type = 'outcome')`)
+		sel.where = append(sel.where, "type = 'intent'", "status IS NULL") // as the index of open calls says it
 	} else {
 		sel.equal("status", q.Status)
 	}
 	// Rows of a policy are read in the order of its own index.
 	from, idx, origin := "evidence", "idx", "origin"
-	if p := field(q.Policy); p != nil {
+	if p := field(q.Policy); p != nil && !sel.filter {
 		from, idx, origin = "evidence_policies JOIN evidence ON idx = leaf AND origin = log", "leaf", "log"
 		sel.add("policy = %s", p)
+	} else if p != nil {
+		sel.add("EXISTS (SELECT 1 FROM evidence_policies WHERE policy = %s AND leaf = idx AND log = origin)", p)
+	}
+	if sel.filter {
+		idx = "last"
 	}
 	if q.Origin != "" {
 		sel.add(origin+" = %s", q.Origin)
