@@ -88,8 +88,9 @@ func upstreamFace(t *testing.T, npm gatetest.NPM, s gatetest.ClientScenario, age
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
 	go func() {
-		r, err := s.Run(t.Context(), npm, t.TempDir(), strings.Join([]string{self, gatetest.ClientCommand, waiting.URL}, " "))
+		r, err := s.Run(t.Context(), npm, dir, strings.Join([]string{self, gatetest.ClientCommand, waiting.URL}, " "))
 		done <- outcome{r, err}
 	}()
 	select {
