@@ -139,7 +139,7 @@ func TestRevealOpensWhatIsSealed(t *testing.T) {
 		if r, err = l.Reveal(ctx, outcome.Index); err != nil || !strings.Contains(string(r.Payload), "result of alice") {
 			t.Errorf("%s: outcome %q, %v", when, r.Payload, err)
 		}
-		if r, err = l.Reveal(ctx, admin.Index); err != nil || r.Sealed["reason"] != "reviewed with Carol" || r.Row.Actor != "user:bob" {
+		if r, err = l.Reveal(ctx, admin.Index); err != nil || r.Sealed["reason"] != "reviewed with Carol" || r.Row.Actor != "user:roberta" {
 			t.Errorf("%s: change %+v, %v", when, r, err)
 		}
 	}

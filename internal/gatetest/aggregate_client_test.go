@@ -27,6 +27,8 @@ func TestAggregateWithRealClientsAndServers(t *testing.T) {
 		"demo":   granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),
 		"memory": granting(overStdio(memory...), fmt.Sprintf("{bestEffort: true, read: [%q], write: [%q]}", npm.Dir, dir), fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}", env["MEMORY_FILE_PATH"])),
 		"both":   overHTTP(gatetest.DualEra(t)),
+		"modern": overHTTP(gatetest.EverythingHTTP(t, true)),
+		"legacy": overHTTP(gatetest.EverythingHTTP(t, false)),
 	})
 	calls := map[string]struct {
 		call gatetest.Call
@@ -36,6 +38,8 @@ func TestAggregateWithRealClientsAndServers(t *testing.T) {
 		"demo":   {gatetest.Call{Tool: "demo__echo", Arguments: map[string]any{"message": "hello"}}, "hello"},
 		"memory": {gatetest.Call{Tool: "memory__read_graph", Arguments: map[string]any{}}, "entities"},
 		"both":   {gatetest.Call{Tool: "both__test_simple_text", Arguments: map[string]any{}}, "simple text"},
+		"modern": {gatetest.Call{Tool: "modern__test_simple_text", Arguments: map[string]any{}}, "simple text"},
+		"legacy": {gatetest.Call{Tool: "legacy__test_simple_text", Arguments: map[string]any{}}, "simple text"},
 	}
 	for server, c := range calls {
 		visits := map[string]func() (gatetest.Visit, error){

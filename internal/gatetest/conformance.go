@@ -126,6 +126,7 @@ func table(text string, columns int, row func([]string) error) error {
 // Result is what a suite said about a server.
 type Result struct {
 	Tally
+	Warnings  int // of a single scenario; the suites count them as neither
 	Scenarios map[string]Tally
 	Failures  []string // the checks that failed, with the suite's reason
 	Took      time.Duration
@@ -134,7 +135,11 @@ type Result struct {
 // Run runs one cell against a URL. An error means that the suite itself could
 // not be run or understood; failed checks are in the result.
 func (c Cell) Run(ctx context.Context, n NPM, url, dir string) (Result, error) {
-	args := slices.Concat([]string{n.Package("conformance-"+c.Suite, "dist/index.js"), "server", "--url", url, "-o", dir}, c.Args)
+	return runSuite(ctx, n, c.Suite, dir, slices.Concat([]string{"server", "--url", url}, c.Args))
+}
+
+func runSuite(ctx context.Context, n NPM, suite, dir string, args []string) (Result, error) {
+	args = slices.Concat([]string{n.Package("conformance-"+suite, "dist/index.js")}, args, []string{"-o", dir})
 	cmd := exec.CommandContext(ctx, n.Node, args...)
 	cmd.Env = append(os.Environ(), "NO_COLOR=1")
 	cmd.Dir = dir
@@ -156,7 +161,7 @@ func (c Cell) Run(ctx context.Context, n NPM, url, dir string) (Result, error) {
 var (
 	scenarioLine = regexp.MustCompile(`(?m)^[✓✗] ([^ :]+): (\d+) passed, (\d+) failed`)
 	totalLine    = regexp.MustCompile(`(?m)^Total: (\d+) passed, (\d+) failed`)
-	singleLine   = regexp.MustCompile(`(?m)^Passed: (\d+)/\d+, (\d+) failed`) // of a single scenario
+	singleLine   = regexp.MustCompile(`(?m)^Passed: (\d+)/\d+, (\d+) failed(?:, (\d+) warnings)?`) // of a single scenario
 )
 
 func parseSummary(out string) (Result, error) {
@@ -166,7 +171,7 @@ func parseSummary(out string) (Result, error) {
 		if total = singleLine.FindStringSubmatch(out); total == nil {
 			return r, errors.New("no total")
 		}
-		r.Passed, r.Failed = number(total[1]), number(total[2])
+		r.Passed, r.Failed, r.Warnings = number(total[1]), number(total[2]), number(total[3])
 		return r, nil
 	}
 	r.Passed, r.Failed = number(total[1]), number(total[2])

@@ -202,6 +202,32 @@ func TestErrorsCrossEras(t *testing.T) {
 	}
 }
 
+// A server that refuses the version it supports is asked once more, and no more
+// than once.
+func TestRefusedVersionIsOfferedOnceMore(t *testing.T) {
+	t.Parallel()
+	refusal := `{"supported":["2026-07-28"],"requested":"2026-07-28"}`
+	for refusals, works := range map[int]bool{1: true, 1000: false} {
+		p := newPeer(t, v2026)
+		p.handle("server/discover", func(x *exchange) {
+			if len(p.got("server/discover")) <= refusals {
+				x.status(http.StatusBadRequest, `{"jsonrpc":"2.0","id":`+x.id+`,"error":{"code":-32022,"message":"unsupported","data":`+refusal+`}}`)
+				return
+			}
+			x.p.answer(x)
+		})
+		r := newRig(t)
+		r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`))
+		err := r.d.Proxy.Learn(t.Context(), "up")
+		if asked := len(p.got("server/discover")); (err == nil) != works || asked != 2 {
+			t.Errorf("%d refusals: asked %d times, %v", refusals, asked, err)
+		}
+		if n := len(p.got("initialize")); n > 0 {
+			t.Errorf("%d refusals: a server of the revision was sent initialize", refusals)
+		}
+	}
+}
+
 // A legacy result that already holds modern members does not make a result with
 // two of them.
 func TestBridgedResultHasOneOfEach(t *testing.T) {

@@ -156,6 +156,8 @@ func TestRealClientsReachRealServers(t *testing.T) {
 		"files":  granting(overStdio(npm.FilesystemServer(strings.TrimSuffix(file, "/note.txt"))...), fmt.Sprintf("{bestEffort: true, read: [%q, %q]}", npm.Dir, strings.TrimSuffix(file, "/note.txt")), ""),
 		"demo":   granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),
 		"memory": granting(overStdio(memory...), fmt.Sprintf("{bestEffort: true, read: [%q], write: [%q]}", npm.Dir, dir), fmt.Sprintf(", env: {MEMORY_FILE_PATH: %q}", env["MEMORY_FILE_PATH"])),
+		"modern": overHTTP(gatetest.EverythingHTTP(t, true)),
+		"legacy": overHTTP(gatetest.EverythingHTTP(t, false)),
 	})
 	for _, c := range []struct {
 		server string
@@ -165,11 +167,14 @@ func TestRealClientsReachRealServers(t *testing.T) {
 		{"files", gatetest.Call{Tool: "read_text_file", Arguments: map[string]any{"path": file}}, "the launch is on Thursday"},
 		{"demo", gatetest.Call{Tool: "echo", Arguments: map[string]any{"message": "hello"}}, "hello"},
 		{"memory", gatetest.Call{Tool: "read_graph", Arguments: map[string]any{}}, "entities"},
+		{"modern", gatetest.Call{Tool: "test_simple_text", Arguments: map[string]any{}}, "simple text"},
+		{"legacy", gatetest.Call{Tool: "test_simple_text", Arguments: map[string]any{}}, "simple text"},
 	} {
 		visits := map[string]func() (gatetest.Visit, error){
-			"TypeScript": func() (gatetest.Visit, error) { return npm.Visit(t.Context(), rig.url(c.server), "", c.call) },
+			"TypeScript 1": func() (gatetest.Visit, error) { return npm.Visit(t.Context(), rig.url(c.server), "", c.call) },
+			"TypeScript 2": func() (gatetest.Visit, error) { return npm.VisitModern(t.Context(), rig.url(c.server), c.call) },
 		}
-		for _, revision := range []string{"2025-06-18", "2025-11-25", "2026-07-28"} {
+		for _, revision := range []string{v2503, v2506, v2511, v2026} {
 			visits["Go "+revision] = func() (gatetest.Visit, error) {
 				return gatetest.VisitWithGo(t.Context(), rig.url(c.server), "", revision, c.call)
 			}
@@ -185,6 +190,15 @@ func TestRealClientsReachRealServers(t *testing.T) {
 				}
 			})
 		}
+	}
+	for _, server := range []string{"modern", "legacy"} {
+		inspect(t, npm, rig, server, map[string]inspection{
+			"tools":     {[]string{"--method", "tools/list"}, []string{`"test_simple_text"`}},
+			"a call":    {[]string{"--method", "tools/call", "--tool-name", "test_simple_text"}, []string{"simple text"}},
+			"resources": {[]string{"--method", "resources/list"}, []string{`"test://static-text"`}},
+			"a read":    {[]string{"--method", "resources/read", "--uri", "test://static-text"}, []string{`"test://static-text"`}},
+			"a prompt":  {[]string{"--method", "prompts/get", "--prompt-name", "test_simple_prompt"}, []string{`"messages"`}},
+		})
 	}
 }
 

@@ -347,13 +347,14 @@ func handshaken(rep *reply) error {
 	return nil
 }
 
-// discover asks a modern upstream what it is (mcp.md 2.2).
+// discover asks a modern upstream what it is (mcp.md 2.2). A server that refuses
+// the version and supports it all the same is asked once more, as the revision
+// wants of a client whose version is on the server's list.
 func (t *target) discover(ctx context.Context, l link, d *gate.Dispatch) (*peer, error) {
-	id := t.p.mint()
-	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"server/discover","params":{"_meta":`...)
-	body = append(append(body, ourMeta...), "}}"...)
-	x := &exchange{method: methods["server/discover"], body: body, id: id, d: d, relay: noRelay{}, limits: rawjson.Limits{Bytes: t.p.cfg.MaxResult}}
-	rep, reach, err := l.call(ctx, x)
+	rep, reach, err := t.askDiscover(ctx, l, d)
+	if err == nil && rep.code() == codeVersion && supportsModern(rep.fault.Path("data", "supported")) {
+		rep, reach, err = t.askDiscover(ctx, l, d)
+	}
 	if err != nil {
 		if access.CodeOf(err) == access.CodeUpstream && reach == access.ReachYes {
 			return nil, errLegacyPeer // any other 4xx, an empty or unrecognised body
@@ -383,6 +384,13 @@ func (t *target) discover(ctx context.Context, l link, d *gate.Dispatch) (*peer,
 		modern: true, version: version2026, capabilities: rep.result.Get("capabilities"),
 		info: rep.result.Path("_meta", metaServerInfo).Raw(), instructions: textRaw(rep.result.Get("instructions")),
 	}, nil
+}
+
+func (t *target) askDiscover(ctx context.Context, l link, d *gate.Dispatch) (*reply, access.Reach, error) {
+	id := t.p.mint()
+	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), `,"method":"server/discover","params":{"_meta":`...)
+	body = append(append(body, ourMeta...), "}}"...)
+	return l.call(ctx, &exchange{method: methods["server/discover"], body: body, id: id, d: d, relay: noRelay{}, limits: rawjson.Limits{Bytes: t.p.cfg.MaxResult}})
 }
 
 func supportsModern(list rawjson.Value) bool {
