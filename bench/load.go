@@ -149,6 +149,7 @@ func (c *caller) call() error {
 	if _, err := c.body.ReadFrom(resp.Body); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
+	resp.Body.Close()
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("answered %s: %.300s", resp.Status, c.body.Bytes())

@@ -72,7 +72,7 @@ func measure(ctx context.Context, cfg config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	print(out, cfg, targets, all)
+	show(out, cfg, targets, all)
 	if cfg.json == "" {
 		return nil
 	}
@@ -159,7 +159,7 @@ func ask(ctx context.Context, self string, o order) (sample, error) {
 	return s, nil
 }
 
-func print(out io.Writer, cfg config, targets []target, all []measurement) {
+func show(out io.Writer, cfg config, targets []target, all []measurement) {
 	fmt.Fprintf(out, "%d rounds of %v, %d cores, %s, call 1 KiB, reply 0.25 KiB, seed %d; min/median/max\n", cfg.rounds, cfg.duration, runtime.NumCPU(), runtime.Version(), cfg.seed)
 	for _, c := range cfg.levels {
 		fmt.Fprintf(out, "\nc=%d\n", c)

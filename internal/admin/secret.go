@@ -119,7 +119,8 @@ func (o object) agentKeys() []json.RawMessage {
 			o.d.fail(c, path, "must have exactly one of file (a JWK or PEM file) and jwk (the JWK itself, in quotes)")
 			continue
 		}
-		key, text := "jwk", ""
+		key := "jwk"
+		var text string
 		if k.has("file") {
 			key = "file"
 			path := k.text("file")

@@ -97,7 +97,7 @@ func (s *sealer) run() {
 		case <-s.poke:
 		case reply = <-s.force:
 		case <-s.l.committed: // the last leaf is durable
-			s.attempt()
+			_ = s.attempt() // a failure is told there
 			s.closePacks()
 			return
 		case <-s.l.died:

@@ -238,7 +238,7 @@ func (w *walk) tile(level int, n uint64, hashes []tlog.Hash) {
 func (w *walk) leaf(leaf []byte) {
 	index := w.front.size
 	hash := leafHash(leaf)
-	w.front.push(hash, func(level int, n uint64, hashes []tlog.Hash) error {
+	_ = w.front.push(hash, func(level int, n uint64, hashes []tlog.Hash) error {
 		w.tile(level, n, hashes)
 		return nil
 	})

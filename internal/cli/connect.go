@@ -131,7 +131,7 @@ func (a *app) enrollHere(ctx context.Context, dir, agent, gateway, ca string) er
 			return err
 		}
 	}
-	code := ""
+	var code string
 	if gateway != "" {
 		if agent != "" {
 			return access.Errorf(access.CodeUsage, "the code says which agent it is: leave --agent out, or --gateway where you may administer the gateway")

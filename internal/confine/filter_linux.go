@@ -34,9 +34,6 @@ const (
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
 	unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-// mptcp is stream transport whose connections Landlock does not see.
-const mptcp = 262
-
 // never are the calls no server needs and attackers do: looking into other
 // processes, keys of the user, parts of the kernel that only administration uses.
 func never() []uint32 {

@@ -20,16 +20,6 @@ import (
 	"rutile/internal/confine"
 )
 
-// abi is what this machine's kernel has of Landlock. What it lacks must be in
-// the report, so the tests hold either way.
-func abi() int {
-	v, _, no := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if no != 0 {
-		return 0
-	}
-	return int(v)
-}
-
 // cell is a place for one hostile program: a home of its own, the prey beside
 // it, and what is open to it.
 type cell struct {

@@ -86,10 +86,10 @@ func TestLoad(t *testing.T) {
 	from := r.leaves(0)
 	intents, outcomes := 0, 0
 	for _, l := range from {
-		switch {
-		case l.Type == "intent":
+		switch l.Type {
+		case "intent":
 			intents++
-		case l.Type == "outcome":
+		case "outcome":
 			outcomes++
 		}
 	}

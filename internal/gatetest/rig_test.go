@@ -237,7 +237,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		u.calls = append(u.calls, body)
 	}
 	u.mu.Unlock()
-	result := ""
+	var result string
 	switch m.Method {
 	case "server/discover":
 		result = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private"}`

@@ -59,7 +59,8 @@ func TestPrincipalsShareNoUpstreamSession(t *testing.T) {
 	for i := range 3 { // each legacy session has one of its own, also of one principal
 		c := r.legacy(token, "up", v2511, `{}`)
 		who := fmt.Sprint("legacy ", i)
-		if use(who, func() reply { return c.call("echo", `{}`) }) != use(who, func() reply { return c.call("echo", `{}`) }) {
+		first := use(who, func() reply { return c.call("echo", `{}`) })
+		if use(who, func() reply { return c.call("echo", `{}`) }) != first {
 			t.Error("a session changed its session upstream")
 		}
 	}

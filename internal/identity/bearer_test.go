@@ -3,7 +3,6 @@ package identity_test
 import (
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -93,7 +92,7 @@ func TestTokenCorpus(t *testing.T) {
 	claims := payload(t, w.token().Value)
 	head := object{"alg": "EdDSA", "typ": "at+jwt", "kid": kid}
 	now := w.clock.now().Unix()
-	jwk := json.RawMessage(publicJWK(stranger, kid))
+	jwk := publicJWK(stranger, kid)
 	agent := w.assertion()
 
 	cases := map[string]struct {

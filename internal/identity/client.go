@@ -184,10 +184,10 @@ func (a *Authority) checkAssertion(c *assertionClaims, now time.Time) error {
 }
 
 // holdsKey reports whether one of the keys has this thumbprint.
-func holdsKey(keys []json.RawMessage, print string) bool {
+func holdsKey(keys []json.RawMessage, thumbprint string) bool {
 	return slices.ContainsFunc(keys, func(raw json.RawMessage) bool {
 		k, err := parseAgentKey(raw)
-		return err == nil && k.thumbprint == print
+		return err == nil && k.thumbprint == thumbprint
 	})
 }
 

@@ -26,7 +26,7 @@ func TestAssertionCorpus(t *testing.T) {
 	w.agents.set("other-bot", other)
 	now := w.clock.now().Unix()
 	head := object{"alg": "EdDSA", "typ": "JWT"}
-	jwk := json.RawMessage(publicJWK(other, ""))
+	jwk := publicJWK(other, "")
 	cases := map[string]struct {
 		header object
 		claims object // changes

@@ -204,10 +204,10 @@ func (p *Proxy) offer(s registry.Server, t registry.Tool, list string, def []byt
 		}
 		return offer{}, false
 	}
-	name := ""
+	var name string
 	switch kind := t.Kind(); kind {
 	case registry.KindTool, registry.KindPrompt:
-		ok := false
+		var ok bool
 		if name, ok = joined(s.ID, kind, t.Bare()); !ok {
 			return leave("its name with the server's is longer than 128 characters or, of a tool, holds others than A-Z a-z 0-9 _ - .")
 		}

@@ -293,8 +293,8 @@ func (s *session) waiting(m *message) *session {
 	}
 	for _, part := range s.parts.open() {
 		part.mu.Lock()
-		key := string(m.id.Raw())
-		asked := part.asked[key] != nil || part.late[key]
+		key := m.id.Raw()
+		asked := part.asked[string(key)] != nil || part.late[string(key)]
 		part.mu.Unlock()
 		if asked {
 			return part

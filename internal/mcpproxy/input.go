@@ -67,7 +67,7 @@ func (c *call) judge(ctx context.Context, caps, v rawjson.Value) (*ask, error) {
 	}
 	if a.fault != nil {
 		c.find(findUndeclared)
-		return a, nil
+		return a, nil //nolint:nilerr // the fault is the answer to the server, in a
 	}
 	r := c.entryRequest(access.KindAsk, a.kind)
 	r.ID, r.Method, r.Unknown, r.Arguments = access.NewID(access.PrefixDecision), a.method, false, a.params

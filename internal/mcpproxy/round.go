@@ -72,7 +72,7 @@ func (c *call) carry(ctx context.Context, t *target, d *gate.Dispatch) (*reply, 
 	}
 	rep, reach, err := c.try(ctx, t, d)
 	for err == nil && rep != nil && c.peer.modern && rep.result.Get("resultType").Equals("input_required") {
-		again := false
+		var again bool
 		if again, err = c.round(ctx, rep.result); !again || err != nil {
 			return rep, reach, err
 		}

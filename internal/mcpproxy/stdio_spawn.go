@@ -18,7 +18,7 @@ func (p *stdioProcess) command() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(p.cfg.Command, p.cfg.Args...)
+	cmd := exec.Command(p.cfg.Command, p.cfg.Args...) //nolint:noctx // it outlives any call and is ended in steps, with all it started
 	if cmd.Err != nil {
 		return nil, cmd.Err
 	}

@@ -214,7 +214,7 @@ func (l *httpLegacy) message(ctx context.Context, d *gate.Dispatch, msg []byte) 
 }
 
 func (l *httpLegacy) deliver(r *http.Request) error {
-	resp, _, err := l.t.do(r)
+	resp, _, err := l.t.do(r) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return err
 	}
@@ -282,7 +282,7 @@ func (l *httpLegacy) close(ctx context.Context) {
 	}
 	l.headers(r.Header)
 	// Ending an upstream session is a courtesy; it also ends by itself.
-	if resp, _, err := l.t.do(r); err == nil {
+	if resp, _, err := l.t.do(r); err == nil { //nolint:bodyclose // drain closes it
 		drain(resp.Body)
 	}
 }

@@ -84,8 +84,7 @@ func chainOf(n xast.IsNode) path {
 // of something that is not a chain, so that anything may be read.
 func readsOf(p *ast.Policy) (paths, asked []path, in, ok bool) {
 	ok = true
-	var visit func(n xast.IsNode) bool
-	visit = func(n xast.IsNode) bool {
+	visit := func(n xast.IsNode) bool {
 		switch t := n.(type) {
 		case xast.NodeTypeAccess:
 			if c := chainOf(t); c != nil {

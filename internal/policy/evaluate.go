@@ -187,10 +187,10 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 		if st.reads.bits&readBareContext == 0 {
 			t = partialEval(st.body.AST(), e, &r)
 		}
-		switch {
-		case t == isError:
+		switch t {
+		case isError:
 			v.Errors = append(v.Errors, st.id)
-		case t == isTrue:
+		case isTrue:
 			v.matched(st)
 			m.deny = true // unless an argument it names cannot be judged: that errs
 		default:
@@ -265,10 +265,10 @@ func (q *Query) unknown() bool {
 
 // input is context.input with the members the trees name.
 func (e *evaluation) input(trees ...*tree) (types.Record, bool) {
-	switch {
-	case e.q.Tool.Kind == access.KindResource:
+	switch e.q.Tool.Kind {
+	case access.KindResource:
 		return resourceInput(e.q.Target), true
-	case e.q.Tool.Kind == access.KindTool:
+	case access.KindTool:
 		return inputOf(e.q.Arguments, e.set.inputs[e.q.Action], trees...)
 	default:
 		return inputOf(e.q.Arguments, nil, trees...)

@@ -159,7 +159,7 @@ func (s *Shim) reopen(ctx context.Context, lost *session) (*session, *failure) {
 	if now != lost {
 		return now, now.broken
 	}
-	resp, fault := s.send(ctx, http.MethodPost, lost.init, headers(""))
+	resp, fault := s.send(ctx, http.MethodPost, lost.init, headers("")) //nolint:bodyclose // answerTo closes it
 	if fault != nil {
 		return nil, fault
 	}
@@ -195,7 +195,7 @@ func changed() *failure {
 
 // ask makes a request of the shim's own and returns the answer.
 func (s *Shim) ask(ctx context.Context, id, body []byte, h http.Header) (rawjson.Value, *failure) {
-	resp, fault := s.send(ctx, http.MethodPost, body, h)
+	resp, fault := s.send(ctx, http.MethodPost, body, h) //nolint:bodyclose // answerTo closes it
 	if fault != nil {
 		return rawjson.Value{}, fault
 	}

@@ -194,9 +194,11 @@ func TestAFailedEnrollmentLeavesTheOldProfile(t *testing.T) {
 		"refused": {enroller(t, func(w http.ResponseWriter, _ *http.Request) {
 			reply(w, 400, `{"error":"invalid_grant","error_description":"the code does not count"}`)
 		}), good, ""},
-		"another key":    {enroller(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, `{"agent":"bot","key":"x"}`) }), good, ""},
-		"broken off":     {enroller(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), good, ""},
-		"redirected":     {enroller(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other+r.URL.Path, 307) }), good, ""},
+		"another key": {enroller(t, func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, `{"agent":"bot","key":"x"}`) }), good, ""},
+		"broken off":  {enroller(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), good, ""},
+		"redirected": {enroller(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other+r.URL.Path, http.StatusTemporaryRedirect)
+		}), good, ""},
 		"another name":   {posing.URL, good, ""},
 		"nobody":         {"http://" + closedPort(t), good, ""},
 		"clear text":     {"http://192.0.2.1", good, ""},

@@ -156,7 +156,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	made := map[inserting]*sql.Stmt{}
 	for statement, width := range map[string]int{insertRows: rowWidth, insertPolicies: policyWidth} {
 		for _, n := range s.dialect.batches {
-			stmt, err := s.writer.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width)))
+			stmt, err := s.writer.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width))) //nolint:sqlclosecheck // Close closes what is kept
 			if err != nil {
 				return errors.Join(err, closeAll(made))
 			}

@@ -356,9 +356,9 @@ func TestHostileValuesCannotKeepARowOut(t *testing.T) {
 		}
 		long := random(200_000)
 		values := []string{"a\x00b", "a\ufffdb", "\xff\xfe", "\x01x", long, long + "x", "' OR 1=1 --", unicode}
-		rows := make([]audit.Row, len(values))
+		var rows []audit.Row
 		for i, v := range values {
-			rows[i] = audit.Row{Origin: origin, Index: uint64(i), Type: "verdict", At: at(i), Agent: v, Subject: v, Session: v, Task: v, Server: v, Tool: v, Decision: v, TraceID: v, Policies: []string{v, "", v}, Text: v + " needle"}
+			rows = append(rows, audit.Row{Origin: origin, Index: uint64(i), Type: "verdict", At: at(i), Agent: v, Subject: v, Session: v, Task: v, Server: v, Tool: v, Decision: v, TraceID: v, Policies: []string{v, "", v}, Text: v + " needle"})
 		}
 		rows = append(rows, audit.Row{Origin: origin, Index: 99, At: at(99), Text: random(1<<20) + " " + strings.Repeat("ﷺ ", 30_000)})
 		putRows(t, s, rows, 100)

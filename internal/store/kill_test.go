@@ -50,7 +50,7 @@ func commitForever(ctx context.Context, s *store.Store) error {
 	gen, err := s.Generation(ctx)
 	for err == nil {
 		if gen, err = s.Commit(ctx, marked(gen)); err == nil {
-			fresh := false
+			var fresh bool
 			if fresh, err = s.UseAssertion(ctx, "bot", fmt.Sprint(gen), time.Now().Add(time.Hour)); err == nil {
 				fmt.Println(gen, fresh)
 			}
