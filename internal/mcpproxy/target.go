@@ -109,6 +109,9 @@ func (t *target) same(s registry.Server) bool {
 // sameEntry reports whether two entries are reached alike, with the same
 // credential.
 func sameEntry(a, b registry.Server) bool {
+	if a.Transport == b.Transport && a.Credential == b.Credential {
+		return true // entries share what did not change
+	}
 	return reflect.DeepEqual(a.Transport, b.Transport) && reflect.DeepEqual(a.Credential, b.Credential)
 }
 
@@ -116,6 +119,9 @@ func sameEntry(a, b registry.Server) bool {
 // client can be asked what caps says. release must be called; bad says that the
 // conversation must not be used again.
 func (t *target) acquire(ctx context.Context, who access.Principal, caps string, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
+	if t.left() {
+		return nil, nil, nil, errEntryChanged
+	}
 	if t.http != nil {
 		pr, err := t.peer(ctx, d)
 		if err != nil {
@@ -176,8 +182,20 @@ func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (
 		t.p.work.Go(e.end)
 		return key, nil, errEntryChanged
 	}
+	if old := t.pool[key]; old != nil { // it turned out to be what there is already
+		t.retire(key, old)
+	}
 	t.pool[key] = e
 	return key, e, nil
+}
+
+// retire takes a conversation out of the pool; it ends when nobody uses it. t.mu
+// is held.
+func (t *target) retire(key processKey, e *pooled) {
+	delete(t.pool, key)
+	if e.gone = true; e.busy == 0 {
+		t.p.work.Go(e.end)
+	}
 }
 
 // told is the key without what a modern server is not told by a handshake.
@@ -188,33 +206,43 @@ func (t *target) told(key processKey) processKey {
 	return key
 }
 
-// room makes room for one more conversation: at the bound of a principal its
-// least recently used idle one ends.
+// room makes room for one more conversation: at the bounds of a principal, and
+// of a session that has a process of its own, its least recently used idle one
+// ends.
 func (t *target) room(key processKey) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	own, oldest := 0, processKey{}
-	for k, e := range t.pool {
-		if k.principal != key.principal {
-			continue
-		}
-		own++
-		if o := t.pool[oldest]; e.busy == 0 && (o == nil || oldest.principal != key.principal || e.used.Before(o.used)) {
-			oldest = k
-		}
+	if !t.roomAmong(maxTold, func(k processKey) bool { return k.life() == key.life() }) {
+		return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
 	}
-	if own >= maxTold {
-		e := t.pool[oldest]
-		if e == nil || oldest.principal != key.principal || e.busy > 0 {
-			return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
-		}
-		delete(t.pool, oldest)
-		t.p.work.Go(e.end)
-	}
-	if len(t.pool) >= t.p.cfg.PerAgent*4 {
+	if !t.roomAmong(t.p.cfg.PerAgent, func(k processKey) bool { return k.principal == key.principal }) || len(t.pool) >= t.p.cfg.PerAgent*4 {
 		return access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
 	}
 	return nil
+}
+
+// roomAmong ends the least recently used idle conversation of those that count
+// if there are most of them; false means that all are busy. t.mu is held.
+func (t *target) roomAmong(most int, counts func(processKey) bool) bool {
+	n, oldest := 0, processKey{}
+	var idle *pooled
+	for k, e := range t.pool {
+		if !counts(k) {
+			continue
+		}
+		if n++; e.busy == 0 && (idle == nil || e.used.Before(idle.used)) {
+			oldest, idle = k, e
+		}
+	}
+	if n < most {
+		return true
+	}
+	if idle == nil {
+		return false
+	}
+	delete(t.pool, oldest)
+	t.p.work.Go(idle.end)
+	return true
 }
 
 // kept returns the principal's open conversation. A process that ended while
@@ -227,10 +255,7 @@ func (t *target) kept(key processKey, d *gate.Dispatch) *pooled {
 		return nil
 	}
 	if l, ok := e.link.(*stdioLink); ok && (l.over() || !l.holds(d)) {
-		delete(t.pool, key)
-		if e.gone = true; e.busy == 0 {
-			t.p.work.Go(e.end)
-		}
+		t.retire(key, e)
 		return nil
 	}
 	e.busy++
@@ -289,6 +314,13 @@ func (t *target) peer(ctx context.Context, d *gate.Dispatch) (*peer, error) {
 	}
 	l.close(ctx)
 	return pr, nil
+}
+
+// left reports whether everything that goes to t was ended.
+func (t *target) left() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
 }
 
 func (t *target) current() *peer {
