@@ -168,8 +168,12 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, lo
 func (p *Proxy) mint() []byte { return strconv.AppendInt(nil, p.ids.Add(1), 10) }
 
 // target returns how server is reached now. A changed manifest makes a new
-// target; conversations and sessions under the old one end.
+// target; conversations and sessions under the old one end. Who comes with an
+// earlier entry of a server, decided before it changed, gets nothing.
 func (p *Proxy) target(server registry.Server) (*target, error) {
+	if now, ok := p.gate.State().View.Server(server.ID); !ok || !sameEntry(now, server) {
+		return nil, errEntryChanged
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
