@@ -35,7 +35,7 @@ type Config struct {
 	CallTimeout time.Duration // silence of an upstream before a call ends, default 60 s
 	CallMax     time.Duration // the longest a call may run, default 10 min
 	Sessions    int           // legacy sessions in all, default 10 000
-	PerAgent    int           // legacy sessions, long streams and processes of one principal, default 64
+	PerAgent    int           // legacy sessions, sessions with servers behind those of the aggregate, long streams, and processes of one server, of one principal each, default 64
 	Parked      int           // calls of one principal that wait for the client's input, default 8
 	ParkedAll   int           // such calls in all, default 1024
 	ParkTime    time.Duration // how long a call waits for the client's input, default 5 min
