@@ -116,7 +116,7 @@ func (p *Proxy) followOnce(ctx context.Context, server string) error {
 	if err != nil {
 		return err
 	}
-	l, pr, release, err := t.acquire(ctx, access.Principal{}, "", d)
+	l, pr, release, err := t.acquire(ctx, access.Principal{}, allKinds, d) // the one that lists
 	if err != nil {
 		return err
 	}

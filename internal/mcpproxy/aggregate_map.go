@@ -124,6 +124,20 @@ func (o outward) message(msg []byte) []byte {
 	return o.splice(msg)
 }
 
+// aggregatedAsk maps an answer of ours that asks what a server asked.
+func (c *call) aggregatedAsk(body []byte) ([]byte, error) {
+	if !c.in.all {
+		return body, nil
+	}
+	v, err := rawjson.Parse(body, rawjson.Limits{Bytes: len(body) + 1})
+	if err != nil {
+		return nil, access.Errorf(access.CodeInternal, "parsing an answer that asks: %w", err)
+	}
+	o := outward{server: c.req.Server}
+	o.result(c.in.msg.name, v.Get("result"))
+	return o.splice(body), nil
+}
+
 // aggregated maps the final message of a server.
 func (c *call) aggregated(rep *reply) (*reply, error) {
 	o := outward{server: c.req.Server}

@@ -22,6 +22,7 @@ type parts struct {
 	of   map[string]*part
 	ans  *answer // the client's open stream, nil if none
 	ctx  context.Context
+	who  *access.Request // that opened it
 	over bool
 }
 
@@ -100,7 +101,7 @@ func (c *call) join(ctx context.Context, t *target, d *gate.Dispatch) (leave fun
 		c.sess.ended(c)
 		whole.ended(c)
 		if brokenLink(err) {
-			c.in.p.drop(c.sess) // the next call opens another
+			c.in.p.leaveBroken(c.sess) // the next call opens another
 		}
 	}, nil
 }
@@ -108,22 +109,34 @@ func (c *call) join(ctx context.Context, t *target, d *gate.Dispatch) (leave fun
 var errIDInFlight = badRequest(codeInvalidRequest, "this id is already in flight in the session")
 
 func (c *call) joinPart(ctx context.Context, whole *session, t *target, d *gate.Dispatch) error {
-	s, err := whole.parts.session(ctx, c, t, d, whole)
-	if err != nil {
-		return err
+	for {
+		s, err := whole.parts.session(ctx, c, t, d, whole)
+		if err != nil {
+			return err
+		}
+		if s.began(c) {
+			c.sess = s
+			return nil
+		}
+		whole.parts.forget(s) // it ended just now
 	}
-	if !s.began(c) {
-		return errSessionEnded
-	}
-	c.sess = s
-	return nil
+}
+
+// leaveBroken gives up a session with a server that is over. What else runs in
+// it is not cancelled, but finds out by itself: it may have been answered, or
+// can be sent again as well.
+func (p *Proxy) leaveBroken(s *session) {
+	s.mu.Lock()
+	s.broken = true
+	s.mu.Unlock()
+	p.drop(s)
 }
 
 // joinAgain leaves a session with a server that was over before it took the call
 // for a new one.
 func (c *call) joinAgain(ctx context.Context, t *target, d *gate.Dispatch) error {
 	c.sess.ended(c)
-	c.in.p.drop(c.sess)
+	c.in.p.leaveBroken(c.sess)
 	return c.joinPart(ctx, c.sess.whole, t, d)
 }
 
@@ -158,15 +171,61 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 	if err != nil {
 		return nil, err
 	}
+	p := c.in.p
+	if err := p.roomForPart(s); err != nil {
+		p.work.Go(s.end)
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.over || ps.of[d.Server.ID] != pt {
-		c.in.p.work.Go(s.end)
+		p.work.Go(s.end)
 		return nil, access.Errorf(access.CodeUnavailable, "the session has ended")
+	}
+	if p.targets[s.server] != s.target {
+		p.work.Go(s.end)
+		return nil, errEntryChanged
 	}
 	pt.sess = s
 	ps.followLocked(pt)
 	return s, nil
+}
+
+// roomForPart bounds the conversations with servers that a principal's sessions
+// of the aggregate hold: at the bound of its sessions the least recently used
+// idle one ends.
+func (p *Proxy) roomForPart(s *session) error {
+	if s.link == nil {
+		return nil
+	}
+	n, oldest := 0, (*session)(nil)
+	var since time.Time
+	p.mu.Lock()
+	for _, whole := range p.sessions {
+		if whole.parts == nil || whole.principal != s.principal {
+			continue
+		}
+		for _, part := range whole.parts.open() {
+			if part.link == nil {
+				continue
+			}
+			n++
+			if used, idle := part.idle(); idle && (oldest == nil || used.Before(since)) {
+				oldest, since = part, used
+			}
+		}
+	}
+	p.mu.Unlock()
+	if n < p.cfg.PerAgent {
+		return nil
+	}
+	if oldest == nil {
+		return access.Errorf(access.CodeUnavailable, "too many sessions with servers are open; end one or try again later")
+	}
+	p.drop(oldest)
+	return nil
 }
 
 // openPart makes the session as an initialize at /mcp/{server} would.
@@ -176,7 +235,7 @@ func (ps *parts) openPart(ctx context.Context, c *call, d *gate.Dispatch, whole 
 	if err := in.msg.parse(ps.init, rawjson.Limits{}); err != nil {
 		return nil, err
 	}
-	open := &call{in: in, ans: &answer{w: in.w, collect: true}, req: in.request(whole.version)}
+	open := &call{in: in, req: in.request(whole.version)} // of the whole session, whatever the answer of this call can carry
 	s, _, err := open.open(ctx, d, whole.version)
 	if err != nil {
 		return nil, err
@@ -234,55 +293,23 @@ func (ps *parts) end() {
 	wg.Wait()
 }
 
-// reap ends the sessions with servers that have not been used for long.
+// reap ends the sessions with servers that have not been used for long, unless
+// the client listens to them.
 func (ps *parts) reap(now time.Time) {
-	for _, s := range ps.open() {
-		if used, free := s.idle(); free && now.Sub(used) > ps.p.cfg.Idle {
-			ps.p.drop(s)
-		}
-	}
-}
-
-// stream makes ans the client's open stream: what servers say outside of
-// requests goes there until silent is called.
-func (ps *parts) stream(ctx context.Context, ans *answer) {
 	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	ps.ans, ps.ctx = ans, ctx
+	var idle []*session
 	for _, pt := range ps.of {
-		if pt.sess != nil {
-			ps.followLocked(pt)
+		if pt.sess == nil || pt.stop != nil {
+			continue
+		}
+		if used, free := pt.sess.idle(); free && now.Sub(used) > ps.p.cfg.Idle {
+			idle = append(idle, pt.sess)
 		}
 	}
-}
-
-// silent says that the client's stream has ended.
-func (ps *parts) silent() {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	ps.ans = nil
-	for _, pt := range ps.of {
-		if pt.stop != nil {
-			pt.stop()
-			pt.stop = nil
-		}
+	ps.mu.Unlock()
+	for _, s := range idle {
+		ps.p.drop(s)
 	}
-}
-
-// followLocked relays the part's own stream while the client has one open.
-func (ps *parts) followLocked(pt *part) {
-	if pt.stop != nil {
-		pt.stop()
-		pt.stop = nil
-	}
-	h, ok := pt.sess.link.(*httpLegacy)
-	if ps.ans == nil || !ok {
-		return
-	}
-	ctx, stop := context.WithCancel(ps.ctx)
-	pt.stop = stop
-	s, out := pt.sess, &answer{w: ps.ans.w, onto: ps.ans, via: outward{server: pt.sess.server}.message}
-	ps.p.work.Go(func() { ps.p.follow(ctx, s, h, out) })
 }
 
 // waiting returns the session that waits for the client's response m: s itself,

@@ -285,8 +285,9 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 	case err != nil:
 		return nil, resp, err
 	case c.parked != nil:
-		resp.Body, resp.Asked = c.parked, true
-		return nil, resp, nil
+		resp.Asked = true
+		resp.Body, err = c.aggregatedAsk(c.parked)
+		return nil, resp, err
 	}
 	if resp.Body, err = c.inbound(ctx, rep); err != nil {
 		return nil, resp, err

@@ -327,8 +327,7 @@ func (in *inbound) mayListen(s *session) bool {
 	if s.parts != nil {
 		return true // what a server says is decided where it is followed
 	}
-	req := in.request(s.version)
-	req.Method = streamMethod
+	req := in.streams(s)
 	dec, err := in.p.gate.Check(in.r.Context(), req)
 	switch {
 	case err != nil:
@@ -338,6 +337,13 @@ func (in *inbound) mayListen(s *session) bool {
 		http.Error(in.w, denialText(&dec), http.StatusForbidden)
 	}
 	return err == nil && dec.Allowed()
+}
+
+// streams is the request for the stream of a session.
+func (in *inbound) streams(s *session) *access.Request {
+	req := in.request(s.version)
+	req.Method = streamMethod
+	return req
 }
 
 func (in *inbound) serveStream(s *session) {
@@ -363,10 +369,11 @@ func (in *inbound) serveStream(s *session) {
 	defer cancel()
 	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
-		p.work.Go(func() { p.follow(ctx, s, h, ans) })
+		who := in.streams(s)
+		p.work.Go(func() { p.follow(ctx, s, h, ans, who) })
 	}
 	if s.parts != nil {
-		s.parts.stream(ctx, ans)
+		s.parts.stream(ctx, ans, in.streams(s))
 		defer s.parts.silent()
 		p.followAll(ctx)
 	}
@@ -396,13 +403,13 @@ func (in *inbound) serveStream(s *session) {
 
 // follow relays the upstream session's own stream. Without one, which a server
 // may refuse, the client's stream stays silent.
-func (p *Proxy) follow(ctx context.Context, s *session, h *httpLegacy, ans *answer) {
+func (p *Proxy) follow(ctx context.Context, s *session, h *httpLegacy, ans *answer, who *access.Request) {
 	d, err := p.gate.System(ctx, s.server)
 	if err != nil {
 		return
 	}
 	defer d.Release()
-	if err := h.stream(ctx, d, &sessionRelay{s: s, d: d, ans: ans}); err != nil && ctx.Err() == nil {
+	if err := h.stream(ctx, d, &sessionRelay{s: s, d: d, ans: ans, who: who}); err != nil && ctx.Err() == nil {
 		p.log.Debug("an upstream's stream ended", "server", s.server, "error", err)
 	}
 }
@@ -412,6 +419,15 @@ type sessionRelay struct {
 	s   *session
 	d   *gate.Dispatch
 	ans *answer
+	who *access.Request // for the stream
+}
+
+// may reports whether the client may still hear of this: a stream lives long
+// after it was decided about.
+func (r *sessionRelay) may(kind access.Kind, target string) bool {
+	req := *r.who
+	req.At, req.Kind, req.Target, req.Unknown = time.Now(), kind, target, target != ""
+	return r.s.p.gate.Visible(&req)
 }
 
 func (r *sessionRelay) begin(bool) error   { return nil }
@@ -429,8 +445,15 @@ func (r *sessionRelay) note(msg []byte, v rawjson.Value) error {
 	switch name, _ := v.Get("method").Str(); name {
 	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
 		r.s.p.relearn(r.s.server)
-	case "notifications/message", "notifications/resources/updated", "notifications/elicitation/complete":
+	case "notifications/resources/updated":
+		if uri, ok := v.Path("params", "uri").Str(); !ok || !r.may(access.KindResource, uri) {
+			return nil
+		}
+	case "notifications/message", "notifications/elicitation/complete":
 	default:
+		return nil
+	}
+	if !r.may(access.KindServer, "") {
 		return nil
 	}
 	return r.ans.event(r.d.Scrub(msg))

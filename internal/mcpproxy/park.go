@@ -90,8 +90,8 @@ func (c *call) fly(ctx context.Context, t *target, l link, pr *peer, release fun
 	p.flights.add(f)
 	p.calls.Go(func() {
 		f.rep, f.reach, f.err = l.call(fctx, x)
+		release(brokenLink(f.err)) // before the end is seen: a retry must not get it again
 		close(f.done)
-		release(brokenLink(f.err))
 		stopping()
 		own.Release()
 		p.flights.over(f)

@@ -35,7 +35,7 @@ type Config struct {
 	CallTimeout time.Duration // silence of an upstream before a call ends, default 60 s
 	CallMax     time.Duration // the longest a call may run, default 10 min
 	Sessions    int           // legacy sessions in all, default 10 000
-	PerAgent    int           // legacy sessions, long streams and processes of one principal, default 64
+	PerAgent    int           // legacy sessions, sessions with servers behind those of the aggregate, long streams, and processes of one server, of one principal each, default 64
 	InFlight    int           // HTTP requests of one principal at once, default 512
 	InFlightAll int           // such requests in all, default 8192
 	Parked      int           // calls of one principal that wait for the client's input, default 8
@@ -173,8 +173,12 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, lo
 func (p *Proxy) mint() []byte { return strconv.AppendInt(nil, p.ids.Add(1), 10) }
 
 // target returns how server is reached now. A changed manifest makes a new
-// target; conversations and sessions under the old one end.
+// target; conversations and sessions under the old one end. Who comes with an
+// earlier entry of a server, decided before it changed, gets nothing.
 func (p *Proxy) target(server registry.Server) (*target, error) {
+	if now, ok := p.gate.State().View.Server(server.ID); !ok || !sameEntry(now, server) {
+		return nil, errEntryChanged
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

@@ -60,7 +60,8 @@ func (c *call) permitted(ctx context.Context) error {
 	if !dec.Allowed() {
 		return &access.Error{Code: access.CodeDenied, Msg: errNoLonger.Msg, Err: &deniedAgain{dec}}
 	}
-	return nil
+	_, err = c.in.p.target(c.d.Server) // what was answered is not for where the server was
+	return err
 }
 
 // carry takes the request to the upstream until there is an answer for the

@@ -36,6 +36,7 @@ type session struct {
 	late     map[string]bool   // our ids of requests whose call ended before the client answered
 	streamed *answer           // the open GET stream, nil if none
 	ended_   bool
+	broken   bool          // it is over at its server; what runs in it finds that out
 	over     chan struct{} // closed when it ends
 
 	parts  *parts   // of the aggregate: the sessions with the servers used; nil of any other
@@ -76,6 +77,10 @@ func (p *Proxy) keep(s *session) error {
 	if p.closed {
 		p.mu.Unlock()
 		return access.Errorf(access.CodeUnavailable, "the gateway is stopping")
+	}
+	if s.target != nil && p.targets[s.server] != s.target { // it changed meanwhile
+		p.mu.Unlock()
+		return errEntryChanged
 	}
 	own, oldest := 0, (*session)(nil)
 	var since time.Time
@@ -166,9 +171,13 @@ func (s *session) end() {
 	}
 	s.ended_ = true
 	close(s.over)
-	s.p.ended(Ended{Version: s.version, Took: time.Since(s.opened)})
+	if !s.opened.IsZero() { // else it was never an agent's own
+		s.p.ended(Ended{Version: s.version, Took: time.Since(s.opened)})
+	}
 	for _, c := range s.inflight {
-		c.cut(context.Canceled)
+		if !s.broken {
+			c.cut(context.Canceled)
+		}
 	}
 	s.mu.Unlock()
 	if s.parts != nil {

@@ -110,6 +110,9 @@ func (t *target) same(s registry.Server) bool {
 // sameEntry reports whether two entries are reached alike, with the same
 // credential.
 func sameEntry(a, b registry.Server) bool {
+	if a.Transport == b.Transport && a.Credential == b.Credential {
+		return true // entries share what did not change
+	}
 	return reflect.DeepEqual(a.Transport, b.Transport) && reflect.DeepEqual(a.Credential, b.Credential)
 }
 
@@ -117,6 +120,9 @@ func sameEntry(a, b registry.Server) bool {
 // client can be asked what caps says. release must be called; bad says that the
 // conversation must not be used again.
 func (t *target) acquire(ctx context.Context, who access.Principal, caps string, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
+	if t.left() {
+		return nil, nil, nil, errEntryChanged
+	}
 	if t.http != nil && !t.http.sse {
 		pr, err := t.peer(ctx, d)
 		if err != nil {
@@ -177,8 +183,20 @@ func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (
 		t.p.work.Go(e.end)
 		return key, nil, errEntryChanged
 	}
+	if old := t.pool[key]; old != nil { // it turned out to be what there is already
+		t.retire(key, old)
+	}
 	t.pool[key] = e
 	return key, e, nil
+}
+
+// retire takes a conversation out of the pool; it ends when nobody uses it. t.mu
+// is held.
+func (t *target) retire(key processKey, e *pooled) {
+	delete(t.pool, key)
+	if e.gone = true; e.busy == 0 {
+		t.p.work.Go(e.end)
+	}
 }
 
 // told is the key without what a modern server is not told by a handshake.
@@ -189,42 +207,44 @@ func (t *target) told(key processKey) processKey {
 	return key
 }
 
-// room makes room for one more conversation: at the bound of a principal its
-// least recently used idle one ends, at the bound of the server anybody's. It
-// can be opened again; what is in use stays.
+// room makes room for one more conversation: at the bounds of a principal, of a
+// session that has a process of its own, and of the server, the least recently
+// used idle one ends. It can be opened again; what is in use stays.
 func (t *target) room(key processKey) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	own := 0
-	var oldest, ownOldest *processKey
-	for k, e := range t.pool {
-		if k.principal == key.principal {
-			own++
-		}
-		if e.busy > 0 {
-			continue
-		}
-		if oldest == nil || e.used.Before(t.pool[*oldest].used) {
-			oldest = &k
-		}
-		if k.principal == key.principal && (ownOldest == nil || e.used.Before(t.pool[*ownOldest].used)) {
-			ownOldest = &k
-		}
-	}
-	switch {
-	case own >= maxTold && ownOldest == nil:
+	if !t.roomAmong(maxTold, func(k processKey) bool { return k.life() == key.life() }) {
 		return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
-	case own >= maxTold:
-		oldest = ownOldest
-	case len(t.pool) < t.p.cfg.PerAgent*4:
-		return nil
-	case oldest == nil:
+	}
+	if !t.roomAmong(t.p.cfg.PerAgent, func(k processKey) bool { return k.principal == key.principal }) ||
+		!t.roomAmong(t.p.cfg.PerAgent*4, func(processKey) bool { return true }) {
 		return access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
 	}
-	e := t.pool[*oldest]
-	delete(t.pool, *oldest)
-	t.p.work.Go(e.end)
 	return nil
+}
+
+// roomAmong ends the least recently used idle conversation of those that count
+// if there are most of them; false means that all are busy. t.mu is held.
+func (t *target) roomAmong(most int, counts func(processKey) bool) bool {
+	n, oldest := 0, processKey{}
+	var idle *pooled
+	for k, e := range t.pool {
+		if !counts(k) {
+			continue
+		}
+		if n++; e.busy == 0 && (idle == nil || e.used.Before(idle.used)) {
+			oldest, idle = k, e
+		}
+	}
+	if n < most {
+		return true
+	}
+	if idle == nil {
+		return false
+	}
+	delete(t.pool, oldest)
+	t.p.work.Go(idle.end)
+	return true
 }
 
 // kept returns the principal's open conversation. A process or event stream that
@@ -238,10 +258,7 @@ func (t *target) kept(key processKey, d *gate.Dispatch) *pooled {
 		return nil
 	}
 	if l, ok := e.link.(*conversation); ok && (l.over() || !l.holds(d)) {
-		delete(t.pool, key)
-		if e.gone = true; e.busy == 0 {
-			t.p.work.Go(e.end)
-		}
+		t.retire(key, e)
 		return nil
 	}
 	e.busy++
@@ -300,6 +317,13 @@ func (t *target) peer(ctx context.Context, d *gate.Dispatch) (*peer, error) {
 	}
 	l.close(ctx)
 	return pr, nil
+}
+
+// left reports whether everything that goes to t was ended.
+func (t *target) left() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
 }
 
 func (t *target) current() *peer {

@@ -1,0 +1,60 @@
+package mcpproxy
+
+import (
+	"context"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// stream makes ans the client's open stream: what servers say outside of
+// requests goes there until silent is called.
+func (ps *parts) stream(ctx context.Context, ans *answer, who *access.Request) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.ans, ps.ctx, ps.who = ans, ctx, who
+	for _, pt := range ps.of {
+		if pt.sess != nil {
+			ps.followLocked(pt)
+		}
+	}
+}
+
+// silent says that the client's stream has ended.
+func (ps *parts) silent() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.ans = nil
+	for _, pt := range ps.of {
+		if pt.stop != nil {
+			pt.stop()
+			pt.stop = nil
+		}
+	}
+}
+
+// followLocked relays the part's own stream while the client has one open, if it
+// may be opened now.
+func (ps *parts) followLocked(pt *part) {
+	if pt.stop != nil {
+		pt.stop()
+		pt.stop = nil
+	}
+	h, ok := pt.sess.link.(*httpLegacy)
+	if ps.ans == nil || !ok {
+		return
+	}
+	ctx, stop := context.WithCancel(ps.ctx)
+	pt.stop = stop
+	s, out := pt.sess, &answer{w: ps.ans.w, onto: ps.ans, via: outward{server: pt.sess.server}.message}
+	who := *ps.who
+	who.ID, who.At, who.Server = access.NewID(access.PrefixDecision), time.Now(), s.server
+	ps.p.work.Go(func() {
+		switch dec, err := ps.p.gate.Check(ctx, &who); {
+		case err != nil:
+			ps.p.log.Error("deciding about a stream", "decision", who.ID, "server", s.server, "error", err)
+		case dec.Allowed():
+			ps.p.follow(ctx, s, h, out, &who)
+		}
+	})
+}
