@@ -169,7 +169,9 @@ func (e *fakeEvidence) Prove(_ context.Context, indices []uint64) (api.Proof, er
 }
 
 func (e *fakeEvidence) Export(_ context.Context, w io.Writer, q audit.Query, _ audit.ExportOptions) error {
+	e.mu.Lock()
 	e.sent = q
+	e.mu.Unlock()
 	if e.err != nil {
 		return e.err
 	}

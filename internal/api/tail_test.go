@@ -194,8 +194,11 @@ func TestBundleOfALeafIsThatOfItsRow(t *testing.T) {
 		if err == nil { // the fake breaks off what it sends
 			body.Close()
 		}
-		if ev.sent.From != row || ev.sent.Before != row+1 || !ev.sent.Ascending {
-			t.Errorf("leaf %s: asked for %+v, want the row of leaf %d", leaf, ev.sent, row)
+		ev.mu.Lock()
+		sent := ev.sent
+		ev.mu.Unlock()
+		if sent.From != row || sent.Before != row+1 || !sent.Ascending {
+			t.Errorf("leaf %s: asked for %+v, want the row of leaf %d", leaf, sent, row)
 		}
 	}
 }

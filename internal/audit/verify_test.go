@@ -38,7 +38,7 @@ func filled(t *testing.T, n int) (cfg audit.Config, m *memory, vkey string) {
 
 func change() audit.Admin {
 	return audit.Admin{
-		ID: "chg_1", Actor: "user:bob", Verb: "approve", Kind: "server", Object: "files", Before: "sha256:a", After: "sha256:b",
+		ID: "chg_1", Actor: "user:roberta", Verb: "approve", Kind: "server", Object: "files", Before: "sha256:a", After: "sha256:b",
 		Reason: "reviewed with Carol", Detail: []byte(`{"state":"sanctioned"}`),
 	}
 }
