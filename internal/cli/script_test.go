@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,6 +38,11 @@ func TestMain(m *testing.M) {
 // TestScripts runs the command line as its users do: each script against a
 // daemon of its own, with an upstream server it can turn hostile.
 func TestScripts(t *testing.T) {
+	if signal.Ignored(syscall.SIGHUP) { // else gateways would take it that they run under nohup, as the test does
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		t.Cleanup(func() { signal.Ignore(syscall.SIGHUP) })
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           filepath.Join("testdata", "script"),
 		UpdateScripts: *update,
