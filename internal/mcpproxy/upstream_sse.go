@@ -133,7 +133,7 @@ func (p *eventPipe) open(d *gate.Dispatch) error {
 		return err
 	}
 	r.Header["Accept"] = []string{"text/event-stream"}
-	resp, _, err := p.t.do(r)
+	resp, _, err := p.t.do(r) //nolint:bodyclose // p.body closes it
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (p *eventPipe) deliver(_ context.Context, d *gate.Dispatch, msg []byte) <-c
 	r.URL = p.endpoint
 	go func() {
 		defer stop()
-		resp, reach, err := p.t.do(r)
+		resp, reach, err := p.t.do(r) //nolint:bodyclose // drain closes it
 		if err != nil {
 			if context.Cause(p.ctx) != nil {
 				err = errStreamEnded
