@@ -113,10 +113,14 @@ func rowLine(r audit.Row) string {
 		if r.Subject != "" {
 			what += " for " + r.Subject
 		}
-		what += " → " + r.Server
+		what += " →"
+		if r.Server != "" {
+			what += " " + r.Server
+		}
 		if r.Tool != "" {
 			what += "/" + r.Tool
-		} else {
+		}
+		if r.Method != "" && r.Method != "tools/call" { // also a question about the task a tool began
 			what += " " + r.Method
 		}
 		if len(r.Policies) > 0 {

@@ -240,3 +240,20 @@ func TestBundlesStayInTheirDirectory(t *testing.T) {
 		t.Error("what is no archive was unpacked")
 	}
 }
+
+// TestLineSaysWhatWasAsked: a call, a question about the task it began, and what
+// names no server all read differently.
+func TestLineSaysWhatWasAsked(t *testing.T) {
+	for want, r := range map[string]audit.Row{
+		"bot → jobs/run":                  {Server: "jobs", Tool: "run", Method: "tools/call"},
+		"bot → jobs/run tasks/get":        {Server: "jobs", Tool: "run", Method: "tasks/get"},
+		"bot → jobs tools/list":           {Server: "jobs", Method: "tools/list"},
+		"bot → tasks/get":                 {Method: "tasks/get"},
+		"bot for alice → jobs/run by own": {Subject: "alice", Server: "jobs", Tool: "run", Method: "tools/call", Policies: []string{"own"}},
+	} {
+		r.Type, r.Outcome, r.Agent = "intent", "permit", "bot"
+		if got := cli.RowLine(r); !strings.HasSuffix(got, " "+want) {
+			t.Errorf("%q, want it to end in %q", got, want)
+		}
+	}
+}
