@@ -117,6 +117,7 @@ type Proxy struct {
 	transport *h1Transport
 	ids       atomic.Int64
 	flow      flow
+	opening   flow     // sessions with servers, by the legacy client they are for
 	shapes    sync.Map // shapeKey → *shape
 	offers    offers   // what the aggregate lists
 

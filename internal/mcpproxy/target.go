@@ -499,6 +499,12 @@ func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.D
 	if only && known != nil {
 		return nil, known, nil
 	}
+	// Whether there is room for the session is known only when it is open, so what
+	// one principal opens at once is bounded too: each may start a process.
+	if !t.p.opening.begin(who, t.p.cfg.PerAgent, t.p.cfg.Sessions) {
+		return nil, nil, access.Errorf(access.CodeUnavailable, "too many sessions are being opened; try again later")
+	}
+	defer t.p.opening.end(who)
 	l, pr, _, err := t.open(ctx, processKey{principal: who, session: d.Session}, d, h)
 	if err == nil && !pr.modern {
 		return l, pr, nil
