@@ -85,6 +85,7 @@ func (x *indexer) run() {
 			case <-x.wake:
 			case reply := <-x.reindex:
 				x.restart() // first: nobody may take what is left meanwhile for all there is
+				x.l.keys.forget()
 				err := x.l.index.DropRows(ctx, x.l.cfg.Origin)
 				next, known = 0, true
 				x.deriver = newDeriver(x.l)
