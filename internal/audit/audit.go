@@ -179,8 +179,9 @@ type Index interface {
 	// Watermark returns how much of the log is indexed.
 	Watermark(ctx context.Context, origin string) (uint64, error)
 	Search(ctx context.Context, q Query) ([]Row, error)
-	// DropRows removes all rows and the watermark of origin; not what is known of
-	// its heads.
+	// DropRows removes the watermark of origin, then all its rows; not what is
+	// known of its heads. If it is interrupted rows may be left: without a
+	// watermark it is called again before any row is put or found.
 	DropRows(ctx context.Context, origin string) error
 }
 

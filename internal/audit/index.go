@@ -85,8 +85,9 @@ func (x *indexer) run() {
 			case <-x.wake:
 			case reply := <-x.reindex:
 				x.restart() // first: nobody may take what is left meanwhile for all there is
+				x.l.keys.forget()
 				err := x.l.index.DropRows(ctx, x.l.cfg.Origin)
-				next, known = 0, true
+				next, known = 0, err == nil
 				x.deriver = newDeriver(x.l)
 				clear(x.open)
 				x.forget()
@@ -128,6 +129,13 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 		n, err := x.l.index.Watermark(ctx, x.l.cfg.Origin)
 		if err != nil {
 			return fmt.Errorf("reading the watermark: %w", err)
+		}
+		if n == 0 {
+			// A dropping that was interrupted leaves rows, which may name whom a
+			// destroyed key named.
+			if err := x.l.index.DropRows(ctx, x.l.cfg.Origin); err != nil {
+				return fmt.Errorf("dropping rows left behind: %w", err)
+			}
 		}
 		*next, *known = n, true
 		x.set(n)

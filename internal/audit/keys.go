@@ -131,7 +131,7 @@ type keyring struct {
 
 func newKeyring(ctx context.Context, store KeyStore, sealer access.Sealer, tenant string, rand io.Reader) (*keyring, error) {
 	k := &keyring{store: store, sealer: sealer, tenant: tenant, rand: rand}
-	k.empty()
+	k.forget()
 	var err error
 	if k.lookup, err = k.unwrapped(ctx, nameLookup, k.fresh); err != nil {
 		return nil, fmt.Errorf("opening the evidence keys: %w", err)
@@ -139,7 +139,10 @@ func newKeyring(ctx context.Context, store KeyStore, sealer access.Sealer, tenan
 	return k, nil
 }
 
-func (k *keyring) empty() {
+// forget drops what is cached, so that keys that were destroyed open nothing.
+func (k *keyring) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.subjects, k.data, k.byID = map[entity]*subject{}, map[dataKeyID]*dataKey{}, map[string]*dataKey{}
 }
 

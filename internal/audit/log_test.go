@@ -218,6 +218,37 @@ func TestErasureBreaksNoProof(t *testing.T) {
 	}
 }
 
+// A key that is destroyed while the gateway runs opens nothing from the next
+// rebuild on: what the gateway still has of it in memory is not used either.
+func TestARebuildForgetsKeysThatWereDestroyed(t *testing.T) {
+	ctx := context.Background()
+	m := newMemory()
+	l := start(t, config(t.TempDir()), m)
+	intent, outcome := call(t, l, 1)
+	if rev, err := l.Reveal(ctx, intent.Index); err != nil || rev.Erased { // which keeps its key
+		t.Fatalf("before: %+v, %v", rev, err)
+	}
+	m.mu.Lock()
+	maps.DeleteFunc(m.keys, func(name string, _ []byte) bool { return name != "lookup" })
+	m.mu.Unlock()
+	if err := l.Reindex(ctx); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := l.ByDecision(ctx, request(t, 1).ID)
+	if err != nil || len(rows) != 1 || rows[0].Agent+rows[0].Subject+rows[0].Session+rows[0].Task != "" {
+		t.Errorf("the index names somebody: %+v, %v", rows, err)
+	}
+	for _, index := range []uint64{intent.Index, outcome.Index} {
+		if rev, err := l.Reveal(ctx, index); err != nil || !rev.Erased || rev.Payload != nil || rev.Sealed != nil {
+			t.Errorf("leaf %d: %+v, %v", index, rev, err)
+		}
+	}
+	call(t, l, 2)
+	if len(m.keysOnly().keys) < 2 {
+		t.Error("a call used keys that are nowhere kept")
+	}
+}
+
 // A database restored from before a key was made makes another key under its
 // name at the next call. What the lost one sealed is erased; nothing waits for
 // it: not the index, not the start, not a reader.

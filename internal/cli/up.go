@@ -27,6 +27,12 @@ func (a *app) up() *cobra.Command {
 		if !play && (once || offline) {
 			return access.Errorf(access.CodeUsage, "--once and --offline belong to --demo")
 		}
+		// Said here: later it would be taken for a mistake in the configuration.
+		for _, f := range []struct{ name, addr string }{{"--listen-agents", listen.Agents}, {"--listen-operators", listen.Operators}} {
+			if msg := daemon.CheckAddress(f.addr); f.addr != "" && msg != "" {
+				return access.Errorf(access.CodeInvalid, "%s: %s", f.name, msg)
+			}
+		}
 		if play {
 			return a.demo(ctx, listen, once, offline)
 		}

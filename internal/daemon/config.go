@@ -224,14 +224,8 @@ var organisation = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-
 // checkListen checks the listeners' addresses and what clients call them.
 func (c *Config) checkListen(note func(key, format string, args ...any)) {
 	for _, l := range []struct{ key, addr string }{{"listen.agents", c.Listen.Agents}, {"listen.operators", c.Listen.Operators}} {
-		if l.addr == "" {
-			continue
-		}
-		_, port, err := net.SplitHostPort(l.addr)
-		if err != nil {
-			note(l.key, "%q is not host:port", l.addr)
-		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			note(l.key, "%q has no port from 0 to 65535", l.addr)
+		if msg := CheckAddress(l.addr); l.addr != "" && msg != "" {
+			note(l.key, "%s", msg)
 		}
 	}
 	for _, l := range []struct{ key, url string }{{"urls.agents", c.URLs.Agents}, {"urls.operators", c.URLs.Operators}} {
@@ -248,6 +242,18 @@ func (c *Config) checkListen(note func(key, format string, args ...any)) {
 			note(l.key, "tokens would travel in clear; write https, or insecure: true")
 		}
 	}
+}
+
+// CheckAddress returns what is wrong with an address to listen on, "" if nothing.
+func CheckAddress(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Sprintf("%q is not host:port", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Sprintf("%q has no port from 0 to 65535", addr)
+	}
+	return ""
 }
 
 // withDefaults fills in what was left out.

@@ -105,9 +105,7 @@ func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
 		strings.Join(words(r.Text), " "), string(doc)), nil
 }
 
-// putPolicies says by which policies the rows can be found. It does so for
-// rows already there too: a dropping that was interrupted may have left them
-// without.
+// putPolicies says by which policies the rows can be found.
 func (s *Store) putPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit.Row) error {
 	var args []any
 	for i := range rows {
@@ -196,7 +194,8 @@ func (s *Store) DropRows(ctx context.Context, origin string) error {
 	if err := checkKey("the origin of evidence", origin); err != nil {
 		return err
 	}
-	// The watermark goes first: without it everything is indexed again.
+	// The watermark goes first: without it what is left is dropped and everything
+	// indexed again.
 	err := s.write(ctx, doing, func(tx *sql.Tx) error {
 		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_policies WHERE log = $1`} {
 			if _, err := tx.ExecContext(ctx, query, origin); err != nil {
