@@ -239,6 +239,22 @@ var attacks = map[string]func(arg []string) error{
 		}
 		return unix.Munmap(b)
 	},
+	// A datagram socket that is one of a pair still sends wherever it is told.
+	"datagram of a pair": func(a []string) error {
+		pair, err := unix.Socketpair(unix.AF_UNIX, number(a[1]), 0)
+		if err != nil {
+			return err
+		}
+		return unix.Sendto(pair[0], []byte("READY=1"), 0, &unix.SockaddrUnix{Name: a[0]})
+	},
+	"pair": func([]string) error {
+		for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET | unix.SOCK_CLOEXEC} {
+			if _, err := unix.Socketpair(unix.AF_UNIX, kind, 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
 	"peek": func(a []string) error { return onlyErr(os.ReadFile("/proc/" + a[0] + "/environ")) },
 	// A gateway, and another program of its user that looks into it.
 	"peeked at": func(a []string) error {

@@ -354,6 +354,29 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+func TestPairsOfSocketsLeadNowhere(t *testing.T) {
+	dir, err := os.MkdirTemp("", "rutile-confine-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for name, kind := range map[string]int{"datagram": unix.SOCK_DGRAM, "raw": unix.SOCK_RAW | unix.SOCK_NONBLOCK} {
+		t.Run(name, func(t *testing.T) {
+			held(t, "datagram of a pair", confine.Sockets, nil, func(*cell) []string { return []string{l.LocalAddr().String(), strconv.Itoa(kind)} })
+		})
+	}
+	c := newCell(t)
+	p := c.profile()
+	if out, _ := c.try(&p, "pair"); !strings.HasPrefix(out, "done") {
+		t.Errorf("pairs of streams, which programs speak to their children over: %s", out)
+	}
+}
+
 // nobody is a user that has no other process.
 const nobody = 64999
 
