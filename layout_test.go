@@ -17,8 +17,9 @@ import (
 // packages of one layer never meet. A package that is not here does not exist;
 // docs/architecture.md tells which layer a new one belongs to.
 var layers = map[string]int{
-	"rawjson": 0,
-	"access":  1,
+	"rawjson":   0,
+	"access":    1,
+	"mcpheader": 1,
 
 	"identity":   2,
 	"registry":   2,

@@ -32,6 +32,10 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	if len(args) == 1 && args[0] == confine.Command {
 		return confine.Main() // becomes a server's process
 	}
+	if err := confine.HideMemory(); err != nil {
+		fmt.Fprintln(stderr, "rutile: "+err.Error())
+		return status(err)
+	}
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup asks to live on when the terminal closes
 		signals = append(signals, syscall.SIGHUP)

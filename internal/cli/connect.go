@@ -207,7 +207,7 @@ func (a *app) agentEnroll() *cobra.Command {
 code on standard output. Hand it over as you would a password, and give it to
 rutile connect --enroll on standard input. Making it and redeeming it are
 recorded.`
-	c.Flags().DurationVar(&ttl, "ttl", 10*time.Minute, "how long it counts, up to 1h")
+	c.Flags().DurationVar(&ttl, "ttl", 10*time.Minute, "how long it counts, 1m to 1h")
 	return c
 }
 

@@ -239,6 +239,52 @@ var attacks = map[string]func(arg []string) error{
 		}
 		return unix.Munmap(b)
 	},
+	// A datagram socket that is one of a pair still sends wherever it is told.
+	"datagram of a pair": func(a []string) error {
+		pair, err := unix.Socketpair(unix.AF_UNIX, number(a[1]), 0)
+		if err != nil {
+			return err
+		}
+		return unix.Sendto(pair[0], []byte("READY=1"), 0, &unix.SockaddrUnix{Name: a[0]})
+	},
+	"pair": func([]string) error {
+		for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET | unix.SOCK_CLOEXEC} {
+			if _, err := unix.Socketpair(unix.AF_UNIX, kind, 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	"peek": func(a []string) error { return onlyErr(os.ReadFile("/proc/" + a[0] + "/environ")) },
+	// A gateway, and another program of its user that looks into it.
+	"peeked at": func(a []string) error {
+		if a[2] == "hidden" {
+			if err := confine.HideMemory(); err != nil {
+				return err
+			}
+		}
+		cmd := exec.Command(a[0], strconv.Itoa(os.Getpid()))
+		cmd.Env = []string{attackPart + "=peek", "GORACE=atexit_sleep_ms=0"}
+		out, err := cmd.CombinedOutput()
+		fmt.Print(string(out))
+		return err
+	},
+	"core dumps": func([]string) error {
+		if err := confine.HideMemory(); err != nil {
+			return err
+		}
+		var l unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_CORE, &l); err != nil {
+			return err
+		}
+		dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+		if err != nil {
+			return err
+		}
+		child, err := exec.Command("/bin/sh", "-c", "ulimit -H -c").CombinedOutput()
+		fmt.Printf("%d %d %d %s", l.Cur, l.Max, dumpable, child)
+		return err
+	},
 	// The bomb is bounded: a hundred children, which are ended again.
 	"fork bomb": func([]string) (err error) {
 		var all []*exec.Cmd
@@ -255,8 +301,20 @@ var attacks = map[string]func(arg []string) error{
 		}
 		return err
 	},
-	// A gateway that is not root, with one hostile program.
+	// A gateway that is not root, with threads of its own and one hostile program.
 	"gateway": func(a []string) error {
+		if err := confine.HideMemory(); err != nil {
+			return err
+		}
+		for range number(a[3]) {
+			up := make(chan bool)
+			go func() {
+				runtime.LockOSThread()
+				close(up)
+				select {}
+			}()
+			<-up
+		}
 		var out bytes.Buffer
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Path = a[0]

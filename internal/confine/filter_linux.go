@@ -113,6 +113,7 @@ func (p *Profile) compile() program {
 		b.ret(refuse)
 	})
 	f.on(unix.SYS_SOCKET, p.socket)
+	f.on(unix.SYS_SOCKETPAIR, p.pair)
 	if p.Listen.None() {
 		// Listening without binding takes any free port.
 		f.equal(unix.SYS_LISTEN, deny)
@@ -131,8 +132,24 @@ func (p *Profile) compile() program {
 	return f
 }
 
-// socket says which sockets may be made. Pairs of connected ones are always
-// allowed: they lead nowhere.
+// pair says which connected sockets may be made. Those of streams lead nowhere;
+// one of datagrams can be told to send to any other socket.
+func (p *Profile) pair(b *program) {
+	b.load(arg(0))
+	b.op(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, unix.AF_UNIX, 1, 0)
+	b.ret(deny)
+	if p.Sockets {
+		b.ret(allow)
+		return
+	}
+	b.load(arg(1))
+	b.op(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, 0xf, 0, 0)
+	b.equal(unix.SOCK_STREAM, allow)
+	b.equal(unix.SOCK_SEQPACKET, allow)
+	b.ret(deny)
+}
+
+// socket says which sockets may be made.
 func (p *Profile) socket(b *program) {
 	const route = 0 // what interfaces there are
 	inet := func(b *program) {

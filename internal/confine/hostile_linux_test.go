@@ -354,15 +354,41 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// The kernel does not hold root to a number of processes, so this gateway is
-// somebody else.
-func TestForkBombIsBounded(t *testing.T) {
+func TestPairsOfSocketsLeadNowhere(t *testing.T) {
 	dir, err := os.MkdirTemp("", "rutile-confine-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	const nobody = 64999
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for name, kind := range map[string]int{"datagram": unix.SOCK_DGRAM, "raw": unix.SOCK_RAW | unix.SOCK_NONBLOCK} {
+		t.Run(name, func(t *testing.T) {
+			held(t, "datagram of a pair", confine.Sockets, nil, func(*cell) []string { return []string{l.LocalAddr().String(), strconv.Itoa(kind)} })
+		})
+	}
+	c := newCell(t)
+	p := c.profile()
+	if out, _ := c.try(&p, "pair"); !strings.HasPrefix(out, "done") {
+		t.Errorf("pairs of streams, which programs speak to their children over: %s", out)
+	}
+}
+
+// nobody is a user that has no other process.
+const nobody = 64999
+
+// asNobody plays a part as somebody who is not root, of which the kernel holds
+// to less. The program and a home are its arguments before args.
+func asNobody(t *testing.T, part string, args ...string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rutile-confine-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
 	self, err := os.ReadFile(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
@@ -377,26 +403,51 @@ func TestForkBombIsBounded(t *testing.T) {
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	run := func(processes int) string {
-		cmd := exec.Command(bin, bin, home, strconv.Itoa(processes))
-		cmd.Env, cmd.Dir = []string{attackPart + "=gateway", "GORACE=atexit_sleep_ms=0"}, "/"
-		if os.Getuid() == 0 {
-			if err := os.Chown(home, nobody, nobody); err != nil {
-				t.Fatal(err)
-			}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd := exec.Command(bin, append([]string{bin, home}, args...)...)
+	cmd.Env, cmd.Dir = []string{attackPart + "=" + part, "GORACE=atexit_sleep_ms=0"}, "/"
+	if os.Getuid() == 0 {
+		if err := os.Chown(home, nobody, nobody); err != nil {
+			t.Fatal(err)
 		}
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return string(out)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
-	if out := run(1000); !strings.HasPrefix(out, "done") {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+// The kernel does not hold root to a number of processes, so this gateway is
+// somebody else.
+func TestForkBombIsBounded(t *testing.T) {
+	run := func(processes, threads int) string {
+		return asNobody(t, "gateway", strconv.Itoa(processes), strconv.Itoa(threads))
+	}
+	if out := run(1000, 0); !strings.HasPrefix(out, "done") {
 		t.Fatalf("a hundred of a thousand: %s", out)
 	}
-	if out := run(40); !strings.HasPrefix(out, "stopped:") || !strings.Contains(out, "temporarily unavailable") {
+	if out := run(40, 0); !strings.HasPrefix(out, "stopped:") || !strings.Contains(out, "temporarily unavailable") {
 		t.Errorf("a hundred of forty: %s", out)
+	}
+	if out := run(200, 300); !strings.HasPrefix(out, "done") {
+		t.Errorf("a hundred of two hundred, beside three hundred of the gateway's: %s", out)
+	}
+}
+
+func TestMemoryIsHiddenFromOthersOfTheUser(t *testing.T) {
+	const part = "peeked at"
+	if out := asNobody(t, part, "open"); !strings.HasPrefix(out, "done") {
+		t.Skipf("this machine lets nobody look into another process anyway: %s", out)
+	}
+	if out := asNobody(t, part, "hidden"); !strings.HasPrefix(out, "stopped:") {
+		t.Errorf("looked into: %s", out)
+	}
+}
+
+func TestHiddenMemoryLeavesNoCore(t *testing.T) {
+	if out := asNobody(t, "core dumps"); !strings.HasPrefix(out, "0 0 0 0\n") {
+		t.Errorf("limit, hard limit, dumpable, hard limit of a child: %s", out)
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"unicode/utf8"
 
 	"rutile/internal/access"
 	"rutile/internal/rawjson"
@@ -117,37 +116,6 @@ func FuzzEvents(f *testing.F) {
 			}
 		}
 	})
-}
-
-// FuzzHeader: a value comes back as it was written, and what is read can have
-// been meant in no other way.
-func FuzzHeader(f *testing.F) {
-	for _, seed := range []string{"greet", "file:///a", "", " a", "é", "=?base64?", "=?base64??=", "=?base64?Zmk=?=", "=?base64?Zml=?=", "=?base64?Zm k=?=", "=?BASE64?Zmk=?=", "a\tb", "\xff", "=?base64?PT9iYXNlNjQ/WQ==?="} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if utf8.ValidString(s) {
-			h := encodeHeader(s)
-			if got, ok := decodeHeader(h); !ok || got != s || strings.ContainsAny(h, "\r\n\x00") {
-				t.Fatalf("%q was written as %q and read as %q, %v", s, h, got, ok)
-			}
-		}
-		got, ok := decodeHeader(s)
-		if !ok {
-			return
-		}
-		trimmed := strings.Trim(s, " \t")
-		if !utf8.ValidString(got) || got != trimmed && !looksEncoded(trimmed) {
-			t.Fatalf("%q was read as %q", s, got)
-		}
-		if looksEncoded(trimmed) && encodedAs(got) != trimmed {
-			t.Fatalf("%q is a second way to write %q", s, got)
-		}
-	})
-}
-
-func encodedAs(s string) string {
-	return sentinelOpen + base64.StdEncoding.EncodeToString([]byte(s)) + sentinelClose
 }
 
 // FuzzStdioLines: what a process writes is cut at its newlines and nowhere else,

@@ -2,13 +2,11 @@ package mcpproxy
 
 import (
 	"bytes"
-	"encoding/base64"
 	"net/http"
 	"net/textproto"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
+	"rutile/internal/mcpheader"
 	"rutile/internal/rawjson"
 )
 
@@ -21,49 +19,6 @@ const (
 	headerSession = "Mcp-Session-Id"
 	headerLastID  = "Last-Event-Id"
 )
-
-const (
-	sentinelOpen  = "=?base64?"
-	sentinelClose = "?="
-)
-
-// encodeHeader returns the header form of s: as is where that is safe and
-// unambiguous, otherwise base64 between the sentinels.
-func encodeHeader(s string) string {
-	plain := !looksEncoded(s)
-	for i := 0; plain && i < len(s); i++ {
-		plain = s[i] >= 0x20 && s[i] <= 0x7e
-	}
-	if plain && (s == "" || (!blank(s[0]) && !blank(s[len(s)-1]))) {
-		return s
-	}
-	return sentinelOpen + base64.StdEncoding.EncodeToString([]byte(s)) + sentinelClose
-}
-
-// decodeHeader returns the value a mirrored header stands for; ok is false if
-// it is not a correct encoding of anything (rule 25). It decodes exactly once.
-func decodeHeader(h string) (s string, ok bool) {
-	h = strings.Trim(h, " \t")
-	for i := 0; i < len(h); i++ {
-		if (h[i] < 0x20 && h[i] != '\t') || h[i] > 0x7e {
-			return "", false
-		}
-	}
-	if !looksEncoded(h) {
-		return h, true
-	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(h[len(sentinelOpen) : len(h)-len(sentinelClose)])
-	if err != nil || strings.ContainsAny(h, "\r\n") || !utf8.Valid(raw) {
-		return "", false
-	}
-	return string(raw), true
-}
-
-func looksEncoded(s string) bool {
-	return len(s) >= len(sentinelOpen)+len(sentinelClose) && strings.HasPrefix(s, sentinelOpen) && strings.HasSuffix(s, sentinelClose)
-}
-
-func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 func mismatch(msg string) *rpcError { return badRequest(codeHeaderMismatch, msg) }
 
@@ -105,7 +60,7 @@ func checkMirror(h http.Header, m *message) *rpcError {
 	if !present {
 		return mismatch("the header Mcp-Name is missing")
 	}
-	if got, ok := decodeHeader(v); !ok || got != want {
+	if got, ok := mcpheader.Decode(v); !ok || got != want {
 		return mismatch("the header Mcp-Name differs from /params/" + m.method.source)
 	}
 	return nil
@@ -119,7 +74,7 @@ func checkParamHeaders(h http.Header, sh *shape, args rawjson.Value) *rpcError {
 		if err != nil {
 			return err
 		}
-		want, given := paramText(args.Path(p.path...))
+		want, given := mcpheader.Text(args.Path(p.path...))
 		switch {
 		case given && !present:
 			return mismatch("the header " + p.header + " is missing while its argument is given")
@@ -128,7 +83,7 @@ func checkParamHeaders(h http.Header, sh *shape, args rawjson.Value) *rpcError {
 		case !given:
 			continue
 		}
-		got, ok := decodeHeader(v)
+		got, ok := mcpheader.Decode(v)
 		if !ok || (got != want && !sameNumber(got, args.Path(p.path...))) {
 			return mismatch("the header " + p.header + " differs from its argument")
 		}
@@ -139,28 +94,9 @@ func checkParamHeaders(h http.Header, sh *shape, args rawjson.Value) *rpcError {
 // setParamHeaders writes the recognised Mcp-Param headers for the upstream.
 func setParamHeaders(set func(name, value string), sh *shape, args rawjson.Value) {
 	for _, p := range sh.headers {
-		if s, ok := paramText(args.Path(p.path...)); ok {
-			set(p.header, encodeHeader(s))
+		if s, ok := mcpheader.Text(args.Path(p.path...)); ok {
+			set(p.header, mcpheader.Encode(s))
 		}
-	}
-}
-
-// paramText returns the text a scalar argument has in a header.
-func paramText(v rawjson.Value) (string, bool) {
-	switch v.Kind() {
-	case rawjson.String:
-		return v.Str()
-	case rawjson.Number:
-		if n, ok := v.Int64(); ok {
-			return strconv.FormatInt(n, 10), true
-		}
-		return string(v.Raw()), true
-	case rawjson.True:
-		return "true", true
-	case rawjson.False:
-		return "false", true
-	default:
-		return "", false
 	}
 }
 
@@ -241,7 +177,7 @@ func (sh *shape) annotate(schema, x rawjson.Value, path []string, reachable bool
 	typ, _ := schema.Get("type").Str()
 	key := strings.ToLower(name)
 	switch {
-	case !ok || name == "" || !token(name):
+	case !ok || name == "" || !mcpheader.Token(name):
 		sh.invalid = "an x-mcp-header is not a header token"
 	case seen[key]:
 		sh.invalid = "an x-mcp-header is declared twice"
@@ -253,16 +189,4 @@ func (sh *shape) annotate(schema, x rawjson.Value, path []string, reachable bool
 		seen[key] = true
 		sh.headers = append(sh.headers, paramHeader{header: textproto.CanonicalMIMEHeaderKey(headerParam + name), path: path})
 	}
-}
-
-// token reports whether s is an RFC 9110 token.
-func token(s string) bool {
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 {
-			continue
-		}
-		return false
-	}
-	return s != ""
 }

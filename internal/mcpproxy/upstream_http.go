@@ -14,6 +14,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/gate"
+	"rutile/internal/mcpheader"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
@@ -121,7 +122,7 @@ func (l httpModern) call(ctx context.Context, x *exchange) (*reply, access.Reach
 		if name == "" {
 			name, _ = x.params.Get(x.method.source).Str()
 		}
-		h[headerName] = []string{encodeHeader(name)}
+		h[headerName] = []string{mcpheader.Encode(name)}
 	}
 	for i := 0; i+1 < len(x.extra); i += 2 {
 		h[x.extra[i]] = []string{x.extra[i+1]}

@@ -65,7 +65,11 @@ func (p Profile) known(ctx context.Context, client *http.Client) error {
 	var doc struct {
 		Issuer string `json:"issuer"`
 	}
-	if status, err := p.fetch(client, req, &doc); err != nil || status != http.StatusOK {
+	status, err := p.fetch(client, req, &doc)
+	if why := (*access.Error)(nil); errors.As(err, &why) {
+		return err // nothing answers, or not to the end
+	}
+	if err != nil || status != http.StatusOK {
 		return access.Errorf(access.CodeUnavailable, "what answers at %s is no gateway of rutile; give the agents' address of the ready line", p.Gateway)
 	}
 	if doc.Issuer != p.Gateway {

@@ -1,12 +1,11 @@
 package shim
 
 import (
-	"encoding/base64"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
+	"rutile/internal/mcpheader"
 	"rutile/internal/rawjson"
 )
 
@@ -45,7 +44,7 @@ func (s *Shim) modern(f *flight) *failure {
 
 // mirror makes the headers that repeat parts of the body (mcp.md 1.5).
 func (s *Shim) mirror(f *flight) http.Header {
-	h := headers(headerText(f.version))
+	h := headers(mcpheader.Encode(f.version))
 	h.Set("Mcp-Method", f.method)
 	member := ""
 	switch f.method {
@@ -58,7 +57,7 @@ func (s *Shim) mirror(f *flight) http.Header {
 	}
 	name, ok := f.params.Get(member).Str()
 	if ok {
-		h.Set("Mcp-Name", headerText(name))
+		h.Set("Mcp-Name", mcpheader.Encode(name))
 	}
 	if f.method != "tools/call" || !ok {
 		return h
@@ -67,58 +66,20 @@ func (s *Shim) mirror(f *flight) http.Header {
 	params := s.params[name]
 	s.mu.Unlock()
 	for _, p := range params {
-		if text, ok := paramText(f.params.Get("arguments").Path(p.path...)); ok {
-			h.Set("Mcp-Param-"+p.name, headerText(text))
+		if text, ok := mcpheader.Text(f.params.Get("arguments").Path(p.path...)); ok {
+			h.Set("Mcp-Param-"+p.name, mcpheader.Encode(text))
 		}
 	}
 	return h
 }
 
-// headerText returns s as it stands in a header: as it is where that is plain,
-// else in base64 between the marks.
-func headerText(s string) string {
-	marked := len(s) >= len("=?base64??=") && strings.HasPrefix(s, "=?base64?") && strings.HasSuffix(s, "?=")
-	if !marked && s == strings.Trim(s, " ") && printable(s) {
-		return s
-	}
-	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
-}
-
 // headerValue reports whether s may stand in a header as it is.
-func headerValue(s string) bool { return printable(s) && !strings.Contains(s, " ") }
-
-func printable(s string) bool {
-	for i := range len(s) {
-		if s[i] < 0x20 || s[i] > 0x7e {
-			return false
-		}
-	}
-	return true
-}
+func headerValue(s string) bool { return mcpheader.Plain(s) && !strings.Contains(s, " ") }
 
 // param is an argument of a tool that is mirrored in a header.
 type param struct {
 	name string   // after Mcp-Param-
 	path []string // properties from the root of the arguments
-}
-
-// paramText returns the text a scalar argument has in a header.
-func paramText(v rawjson.Value) (string, bool) {
-	switch v.Kind() {
-	case rawjson.String:
-		return v.Str()
-	case rawjson.Number:
-		if n, ok := v.Int64(); ok {
-			return strconv.FormatInt(n, 10), true
-		}
-		return string(v.Raw()), true
-	case rawjson.True:
-		return "true", true
-	case rawjson.False:
-		return "false", true
-	default:
-		return "", false
-	}
 }
 
 // learn remembers which arguments the listed tools mirror.
@@ -145,7 +106,7 @@ func annotated(schema rawjson.Value, path []string, found []param) []param {
 	if len(path) > 32 {
 		return found
 	}
-	if name, ok := schema.Get("x-mcp-header").Str(); ok && token(name) && len(path) > 0 {
+	if name, ok := schema.Get("x-mcp-header").Str(); ok && mcpheader.Token(name) && len(path) > 0 {
 		found = append(found, param{name, slices.Clone(path)})
 	}
 	for key, prop := range schema.Get("properties").Members() {
@@ -153,17 +114,6 @@ func annotated(schema rawjson.Value, path []string, found []param) []param {
 		found = annotated(prop, append(path[:len(path):len(path)], name), found)
 	}
 	return found
-}
-
-// token reports whether s is an RFC 9110 token.
-func token(s string) bool {
-	for _, c := range []byte(s) {
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 {
-			continue
-		}
-		return false
-	}
-	return s != ""
 }
 
 // list lists the tools for the shim itself, with the words of the client's own
@@ -184,7 +134,7 @@ func (s *Shim) list(f *flight) {
 		if cursor.Exists() {
 			body = append(append(body, `,"cursor":`...), cursor.Raw()...)
 		}
-		h := headers(headerText(f.version))
+		h := headers(mcpheader.Encode(f.version))
 		h.Set("Mcp-Method", "tools/list")
 		answer, fault := s.ask(f.ctx, []byte(id), append(body, `}}`...), h)
 		if fault != nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -234,4 +236,23 @@ func keyIn(request string) string {
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	_ = json.Unmarshal(payload, &claims)
 	return identity.KeyID(claims.Key)
+}
+
+func TestAnEnrollmentSaysWhyNobodyAnswers(t *testing.T) {
+	code, _, err := identity.NewEnrollmentCode("bot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer untrusted.Close()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for gateway, want := range map[string]string{gone.URL: "connection refused", untrusted.URL: "certificate", other.URL: "no gateway of rutile"} {
+		if _, err := shim.Enroll(t.Context(), t.TempDir(), gateway, "", code); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q in it", gateway, err, want)
+		}
+	}
 }
