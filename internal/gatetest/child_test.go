@@ -131,6 +131,8 @@ func (c *child) call(id, do, text, token string) {
 		answer()
 	case "doubt":
 		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}}`, id)
+	case "garble":
+		c.say(`{"jsonrpc":"1.0","method":"x"}`)
 	case "wait":
 		c.waits[id] = text
 	case "release":

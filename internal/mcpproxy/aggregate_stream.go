@@ -9,10 +9,10 @@ import (
 
 // stream makes ans the client's open stream: what servers say outside of
 // requests goes there until silent is called.
-func (ps *parts) stream(ctx context.Context, ans *answer, who *access.Request) {
+func (ps *parts) stream(ctx context.Context, cut context.CancelCauseFunc, ans *answer, who *access.Request) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.ans, ps.ctx, ps.who = ans, ctx, who
+	ps.ans, ps.ctx, ps.cut, ps.who = ans, ctx, cut, who
 	for _, pt := range ps.of {
 		if pt.sess != nil {
 			ps.followLocked(pt)
@@ -49,7 +49,7 @@ func (ps *parts) followLocked(pt *part) {
 	s, out := pt.sess, &answer{w: ps.ans.w, onto: ps.ans, via: outward{server: pt.sess.server}.message}
 	who := *ps.who
 	who.ID, who.At, who.Server = access.NewID(access.PrefixDecision), time.Now(), s.server
-	ps.p.work.Go(func() {
+	ps.p.spawnFor(ps.cut, "the stream of a session", func() {
 		switch dec, err := ps.p.gate.Check(ctx, &who); {
 		case err != nil:
 			ps.p.log.Error("deciding about a stream", "decision", who.ID, "server", s.server, "error", err)

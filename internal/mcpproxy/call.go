@@ -425,8 +425,10 @@ func (c *call) begin(sse bool) error {
 	if c.modern && !c.peer.modern {
 		// A quick end may have a status a legacy server does not give.
 		if c.ans.prefer(sse); sse {
-			ans := c.ans
-			time.AfterFunc(time.Second, func() { _ = ans.begin(true) }) // a client that has gone is noticed later
+			p, ans := c.in.p, c.ans // c is over by then, maybe
+			time.AfterFunc(time.Second, func() {
+				p.contain("beginning an answer", func() { _ = ans.begin(true) }) // a client that has gone is noticed later
+			})
 		}
 		return nil
 	}

@@ -142,7 +142,7 @@ func (l *conversation) send(ctx context.Context, d *gate.Dispatch, msg []byte) e
 }
 
 func (l *conversation) answer(d *gate.Dispatch, msg []byte) {
-	l.beside.send(func(ctx context.Context) { _ = l.send(ctx, d, msg) })
+	l.beside.send(l.p.log, func(ctx context.Context) { _ = l.send(ctx, d, msg) })
 }
 
 func (l *conversation) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
@@ -284,14 +284,31 @@ func (l *conversation) answered(rep *reply) {
 // belongs to nobody is dropped or refused.
 func (l *conversation) message(msg []byte, v rawjson.Value) {
 	method, _ := v.Get("method").Str()
-	var owner *pendingCall
+	request := v.Get("id").Exists()
+	owner, asks := l.owner(method, request, v)
+	switch {
+	case request && (owner == nil || !asks):
+		refuseAsk(l, l.d, v)
+	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
+		l.p.relearn(l.server)
+	case owner != nil:
+		if err := owner.relay(msg, v); err != nil {
+			l.p.log.Debug("dropped a message of a server", "server", l.server, "error", err)
+		}
+	}
+}
+
+// owner finds the call a message belongs to, nil if it is none's; asks says
+// whether the server may ask something.
+func (l *conversation) owner(method string, request bool, v rawjson.Value) (owner *pendingCall, asks bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(l.pending) == 1 && !l.shared {
 		for _, c := range l.pending {
 			owner = c
 		}
 	}
-	request, asks := v.Get("id").Exists(), l.turn != nil
+	asks = l.turn != nil
 	switch {
 	case request && asks:
 		owner = nil
@@ -303,17 +320,7 @@ func (l *conversation) message(msg []byte, v rawjson.Value) {
 	case method == "notifications/progress":
 		owner = l.byToken(v.Path("params", "progressToken"))
 	}
-	l.mu.Unlock()
-	switch {
-	case request && (owner == nil || !asks):
-		refuseAsk(l, l.d, v)
-	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
-		l.p.relearn(l.server)
-	case owner != nil:
-		if err := owner.relay(msg, v); err != nil {
-			l.p.log.Debug("dropped a message of a server", "server", l.server, "error", err)
-		}
-	}
+	return owner, asks
 }
 
 // byToken finds the call that sent a progress token; l.mu is held.

@@ -219,7 +219,7 @@ func (c *call) initialize() {
 			return err
 		}
 		if err := c.in.p.keep(s); err != nil {
-			c.in.p.work.Go(s.end)
+			c.in.p.spawn("the end of a session", s.end)
 			return err
 		}
 		c.in.w.Header()[headerSession] = []string{s.id}
@@ -365,21 +365,21 @@ func (in *inbound) serveStream(s *session) {
 	if err := ans.begin(true); err != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(in.r.Context())
-	defer cancel()
+	ctx, cut := context.WithCancelCause(in.r.Context())
+	defer cut(context.Canceled)
 	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
 		who := in.streams(s)
-		p.work.Go(func() { p.follow(ctx, s, h, ans, who) })
+		p.spawnFor(cut, "the stream of a session", func() { p.follow(ctx, s, h, ans, who) })
 	}
 	if s.parts != nil {
-		s.parts.stream(ctx, ans, in.streams(s))
+		s.parts.stream(ctx, cut, ans, in.streams(s))
 		defer s.parts.silent()
 		p.followAll(ctx)
 	}
 	if s.announces() {
 		w := p.watch(in.request(s.version), s.server)
-		p.work.Go(func() {
+		p.spawnFor(cut, "the watch of a session", func() {
 			w.run(ctx, func(notification string) error { return ans.event(changeNotice(notification, nil)) })
 		})
 	}

@@ -153,15 +153,19 @@ func (t *target) start(ctx context.Context, key processKey, asks bool) (*convers
 	l := t.newConversation(own, asks, errProcessEnded)
 	l.pipe = processPipe{proc}
 	begun := time.Now()
-	t.p.work.Go(func() {
+	t.p.spawn("the end of a process", func() {
 		defer own.Release()
-		for line := range proc.Messages() {
-			l.take(line)
+		if t.p.contain("the reader of a process", func() {
+			for line := range proc.Messages() {
+				l.take(line)
+			}
+		}) {
+			proc.stop(errPanicked) // it would wait for its reader
 		}
 		close(l.ended)
 		<-proc.Done()
-		t.p.ended(Ended{Upstream: true, Pipe: true, Took: time.Since(begun)})
 		t.ended(key, l, "process", time.Since(begun))
+		t.p.ended(Ended{Upstream: true, Pipe: true, Took: time.Since(begun)})
 	})
 	return l, nil
 }
