@@ -76,6 +76,9 @@ func (c *child) line(raw []byte) {
 				Do   string `json:"do"`
 				Text string `json:"text"`
 			} `json:"arguments"`
+			Client struct {
+				Name string `json:"name"`
+			} `json:"clientInfo"`
 			Meta struct {
 				Token json.RawMessage `json:"progressToken"`
 			} `json:"_meta"`
@@ -93,6 +96,8 @@ func (c *child) line(raw []byte) {
 	switch {
 	case m.Method == "server/discover" && c.modern:
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, id, stamp)
+	case m.Method == "initialize" && strings.HasPrefix(m.Params.Client.Name, "refused "):
+		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"no"}}`, id)
 	case m.Method == "initialize" && !c.modern:
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"child","version":"1"}}}`, id)
 	case m.Method == "tools/list":

@@ -101,6 +101,21 @@ func (t *target) newConversation(own *gate.Dispatch, asks bool, broken error) *c
 	return l
 }
 
+// leased opens what a conversation holds as long as it lasts, which is longer
+// than the call it is opened for. The credential of one entry is not for the
+// command or the address of another.
+func (t *target) leased(ctx context.Context) (*gate.Dispatch, error) {
+	own, err := t.p.gate.System(ctx, t.server.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !sameEntry(t.server, own.Server) {
+		own.Release()
+		return nil, errEntryChanged
+	}
+	return own, nil
+}
+
 // over reports whether the pipe has ended and everything it said is read.
 func (l *conversation) over() bool {
 	select {

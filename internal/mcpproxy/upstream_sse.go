@@ -53,14 +53,9 @@ func (t *target) openEvents(ctx context.Context, key processKey, d *gate.Dispatc
 	if err := t.life.mayStart(what, "the gateway's log says why", key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	// The stream outlives the call it is opened for, so the lease is its own.
-	own, err := t.p.gate.System(ctx, t.server.ID)
+	own, err := t.leased(ctx)
 	if err != nil {
 		return nil, nil, nil, err
-	}
-	if !sameEntry(t.server, own.Server) {
-		own.Release()
-		return nil, nil, nil, errEntryChanged
 	}
 	pipe, err := t.http.openEvents(ctx, own, min(endpointTime, t.startTime()))
 	if err != nil {
