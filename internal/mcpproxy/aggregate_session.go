@@ -300,7 +300,7 @@ func (ps *parts) reap(now time.Time) {
 	ps.mu.Lock()
 	var idle []*session
 	for _, pt := range ps.of {
-		if pt.sess == nil || pt.stop != nil {
+		if pt.sess == nil || pt.stop != nil && pt.sess.heard() {
 			continue
 		}
 		if used, free := pt.sess.idle(); free && now.Sub(used) > ps.p.cfg.Idle {

@@ -40,8 +40,7 @@ func (ps *parts) followLocked(pt *part) {
 		pt.stop()
 		pt.stop = nil
 	}
-	h, ok := pt.sess.link.(*httpLegacy)
-	if ps.ans == nil || !ok {
+	if ps.ans == nil || pt.sess.link == nil {
 		return
 	}
 	ctx, stop := context.WithCancel(ps.ctx)
@@ -54,7 +53,12 @@ func (ps *parts) followLocked(pt *part) {
 		case err != nil:
 			ps.p.log.Error("deciding about a stream", "decision", who.ID, "server", s.server, "error", err)
 		case dec.Allowed():
-			ps.p.follow(ctx, s, h, out, &who)
+			switch l := s.link.(type) {
+			case *httpLegacy:
+				ps.p.follow(ctx, s, l, out, &who)
+			case *conversation:
+				l.listenUntil(ctx, &sessionRelay{s: s, d: l.d, ans: out, who: &who})
+			}
 		}
 	})
 }

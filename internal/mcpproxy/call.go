@@ -327,7 +327,10 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 	}
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
-		return c.send(ctx, d)
+		return c.sess.subscribes(c, func() (*reply, access.Reach, error) { return c.send(ctx, d) })
+	}
+	if c.in.msg.method.subscribes() {
+		return nil, access.ReachNo, methodNotFound(c.modern) // no update would come
 	}
 	caps := c.kinds()
 	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), caps, d)
@@ -466,7 +469,12 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 		if c.modern {
 			return nil
 		}
-	case "notifications/elicitation/complete", "notifications/resources/updated", "notifications/tasks/status":
+	case resourceUpdated:
+		uri, ok := params.Get("uri").Str()
+		if c.modern || !ok || !c.in.p.gate.Visible(c.entryRequest(access.KindResource, uri)) {
+			return nil
+		}
+	case "notifications/elicitation/complete", "notifications/tasks/status":
 		if c.modern {
 			return nil
 		}

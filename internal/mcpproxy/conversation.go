@@ -53,6 +53,7 @@ type conversation struct {
 
 	mu      sync.Mutex
 	pending map[string]*pendingCall // by raw id
+	ear     *sessionRelay           // of the session that has it to itself, while its client listens; else nil
 	turn    chan struct{}           // held by the call that may be asked something; nil if the server may ask nothing
 }
 
@@ -294,8 +295,8 @@ func (l *conversation) answered(rep *reply) {
 	}
 }
 
-// message attributes a notification by its progress token, else to the one call
-// in flight, and a request to the one call that may be asked something. What
+// message attributes a notification by its progress token, or to the session's
+// stream, else to the one call in flight, and a request to the one call that may be asked something. What
 // belongs to nobody is dropped or refused.
 func (l *conversation) message(msg []byte, v rawjson.Value) {
 	method, _ := v.Get("method").Str()
@@ -304,6 +305,8 @@ func (l *conversation) message(msg []byte, v rawjson.Value) {
 	switch {
 	case request && (owner == nil || !asks):
 		refuseAsk(l, l.d, v)
+	case method == resourceUpdated:
+		l.updated(msg, v)
 	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
 		l.p.relearn(l.server)
 	case owner != nil:

@@ -372,6 +372,9 @@ func (in *inbound) serveStream(s *session) {
 		who := in.streams(s)
 		p.spawnFor(cut, "the stream of a session", func() { p.follow(ctx, s, h, ans, who) })
 	}
+	if l, ok := s.link.(*conversation); ok {
+		defer l.listen(&sessionRelay{s: s, d: l.d, ans: ans, who: in.streams(s)})()
+	}
 	if s.parts != nil {
 		s.parts.stream(ctx, cut, ans, in.streams(s))
 		defer s.parts.silent()
@@ -445,7 +448,7 @@ func (r *sessionRelay) note(msg []byte, v rawjson.Value) error {
 	switch name, _ := v.Get("method").Str(); name {
 	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
 		r.s.p.relearn(r.s.server)
-	case "notifications/resources/updated":
+	case resourceUpdated:
 		if uri, ok := v.Path("params", "uri").Str(); !ok || !r.may(access.KindResource, uri) {
 			return nil
 		}
