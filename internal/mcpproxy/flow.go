@@ -6,15 +6,16 @@ import (
 	"rutile/internal/access"
 )
 
-// flow counts the HTTP requests being served, whatever they ask: each may hold
-// a body, an answer and an upstream. The zero value is ready.
+// flow counts what runs for principals: the HTTP requests being served, whatever
+// they ask, each of which may hold a body, an answer and an upstream; and the
+// sessions being opened. The zero value is ready.
 type flow struct {
 	mu  sync.Mutex
 	of  map[access.Principal]int
 	all int
 }
 
-// begin counts a request, unless the principal or all have too many; end MUST
+// begin counts one more, unless the principal or all have too many; end MUST
 // follow if it did.
 func (f *flow) begin(who access.Principal, each, all int) bool {
 	f.mu.Lock()

@@ -230,6 +230,12 @@ func (c *call) initialize() {
 
 // open makes the session and the initialize result for the client.
 func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*session, []byte, error) {
+	// What is being opened counts as no session yet, and may be a process.
+	who := c.req.Who.Principal()
+	if !c.in.p.opening.begin(who, c.in.p.cfg.PerAgent, c.in.p.cfg.Sessions) {
+		return nil, nil, access.Errorf(access.CodeUnavailable, "too many sessions are being opened; try again later")
+	}
+	defer c.in.p.opening.end(who)
 	t, err := c.in.p.target(d.Server)
 	if err != nil {
 		return nil, nil, err
@@ -241,7 +247,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 		return nil, nil, access.Errorf(access.CodeInternal, "parsing the capabilities kept: %w", err)
 	}
 	s := &session{
-		p: c.in.p, id: newSessionID(), principal: c.req.Who.Principal(), server: d.Server.ID, version: requested, caps: kept,
+		p: c.in.p, id: newSessionID(), principal: who, server: d.Server.ID, version: requested, caps: kept,
 		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(),
 		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 	}

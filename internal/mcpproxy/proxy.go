@@ -117,6 +117,7 @@ type Proxy struct {
 	transport *h1Transport
 	ids       atomic.Int64
 	flow      flow
+	opening   flow     // legacy sessions whose handshake with the server is not over
 	shapes    sync.Map // shapeKey → *shape
 	offers    offers   // what the aggregate lists
 
