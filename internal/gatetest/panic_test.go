@@ -2,6 +2,7 @@ package gatetest_test
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,4 +156,33 @@ func TestPanicIsContained(t *testing.T) {
 		}
 		log.contained(t)
 	})
+}
+
+// A handler that panicked has no response any more: nothing that comes later
+// writes to it.
+func TestNothingIsWrittenBehindAPanic(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	p.handle("tools/call", func(x *exchange) { x.sse() }) // and no answer
+	log, opt := brittle("a call did not complete")
+	r, token := governPeer(t, p, "", opt)
+	from := r.d.Evidence.Size()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url("up"), strings.NewReader(modernBody("1", "tools/call", `"name":"echo","arguments":{}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = modernHeaders(token, "tools/call", "echo")
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Errorf("answered %d", resp.StatusCode)
+	}
+	time.Sleep(1500 * time.Millisecond) // the answer would begin now
+	if text := log.String(); !log.broken.Load() || strings.Contains(text, "a panic was contained") {
+		t.Errorf("the log says %s", tail(text, 4000))
+	}
+	for _, l := range r.leaves(from) {
+		if l.Type == "outcome" && l.Status != "protocol_error" {
+			t.Errorf("recorded is %s", l.raw)
+		}
+	}
 }
