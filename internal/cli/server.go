@@ -103,7 +103,7 @@ func process(s api.Server) []string {
 		state += fmt.Sprintf("; %d starts in a row failed", p.Failed)
 	}
 	if p.Crashes > 1 {
-		state += fmt.Sprintf("; ended by itself %d times within a minute", p.Crashes)
+		state += fmt.Sprintf("; ended by itself, or refused its client, %d times within a minute", p.Crashes)
 	}
 	last := p.LastExit
 	if last != "" {

@@ -166,7 +166,7 @@ func (d *Daemon) checkProcess(name string, s registry.Server) []api.Check {
 	case !st.NextTry.IsZero() && st.Failed > 0:
 		warn(fmt.Sprintf("its process failed to start %d times", st.Failed), "rutile server show "+s.ID)
 	case !st.NextTry.IsZero():
-		warn(fmt.Sprintf("its process ended by itself %d times within a minute", st.Crashes), "rutile server show "+s.ID)
+		warn(fmt.Sprintf("its process ended by itself, or refused its client, %d times within a minute", st.Crashes), "rutile server show "+s.ID)
 	}
 	if !st.Confined {
 		warn("its process is not confined, because its manifest says so", "remove confine: off from its manifest and grant what it needs")

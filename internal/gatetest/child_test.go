@@ -76,6 +76,9 @@ func (c *child) line(raw []byte) {
 				Do   string `json:"do"`
 				Text string `json:"text"`
 			} `json:"arguments"`
+			Client struct {
+				Name string `json:"name"`
+			} `json:"clientInfo"`
 			Meta struct {
 				Token json.RawMessage `json:"progressToken"`
 			} `json:"_meta"`
@@ -93,10 +96,16 @@ func (c *child) line(raw []byte) {
 	switch {
 	case m.Method == "server/discover" && c.modern:
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, id, stamp)
+	case m.Method == "initialize" && strings.HasPrefix(m.Params.Client.Name, "refused "):
+		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"no"}}`, id)
 	case m.Method == "initialize" && !c.modern:
-		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"child","version":"1"}}}`, id)
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}%s},"serverInfo":{"name":"child","version":"1"}}}`, id, c.resources())
 	case m.Method == "tools/list":
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"tools":[{"name":"do","inputSchema":{"type":"object"}}]}}`, id, stamp)
+	case m.Method == "resources/list":
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"resources":[{"uri":"test://a","name":"a"},{"uri":"test://b","name":"b"}]}}`, id)
+	case m.Method == "resources/subscribe", m.Method == "resources/unsubscribe":
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
 	case m.Method == "tools/call":
 		c.call(id, m.Params.Arguments.Do, m.Params.Arguments.Text, string(m.Params.Meta.Token))
 	case m.Method == "" && string(m.Result) != "":
@@ -106,6 +115,14 @@ func (c *child) line(raw []byte) {
 	case id != "":
 		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no"}}`, id)
 	}
+}
+
+// resources is the capability, where the part has it.
+func (c *child) resources() string {
+	if strings.Contains(c.part, "resources") {
+		return `,"resources":{"subscribe":true}`
+	}
+	return ""
 }
 
 func (c *child) call(id, do, text, token string) {
@@ -131,6 +148,14 @@ func (c *child) call(id, do, text, token string) {
 		answer()
 	case "doubt":
 		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}}`, id)
+	case "update":
+		c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q}}`, text)
+		c.text(id, text)
+		time.AfterFunc(20*time.Millisecond, func() {
+			c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q,"later":true}}`, text)
+		})
+	case "garble":
+		c.say(`{"jsonrpc":"1.0","method":"x"}`)
 	case "wait":
 		c.waits[id] = text
 	case "release":

@@ -133,61 +133,6 @@ func TestAllSessionsBusy(t *testing.T) {
 	}
 }
 
-// What a principal opens at once is bounded like what it has open: no more than
-// that reach the server together, and nobody else waits for it.
-func TestSessionsBeingOpenedAreBounded(t *testing.T) {
-	t.Parallel()
-	p := newPeer(t, v2511)
-	r, token := governPeer(t, p, eve, func(o *daemon.Options) { o.MCP.PerAgent = 2 })
-	other := r.token("eve", "up")
-	const n = 6
-	entered, release := make(chan bool, n+1), make(chan bool)
-	p.handle("initialize", func(x *exchange) {
-		entered <- true
-		<-release
-		x.result(`{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"peer","version":"1"}}`)
-	})
-	initialize := func(token string) reply {
-		c := &oldClient{t: t, r: r, token: token, server: "up", version: v2511}
-		return c.post(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"old","version":"1"}}}`)
-	}
-	answers := make(chan reply, n+1)
-	for range n {
-		go func() { answers <- initialize(token) }()
-	}
-	next := func() reply {
-		select {
-		case got := <-answers:
-			return got
-		case <-time.After(20 * time.Second):
-			close(release)
-			t.Fatal("no answer comes")
-			return reply{}
-		}
-	}
-	for range n - 2 {
-		if got := next(); got.msg.code() != -32603 || !strings.Contains(got.body, "too many sessions are being opened") {
-			t.Errorf("one too many was answered %d %s", got.status, got.body)
-		}
-	}
-	go func() { answers <- initialize(other) }()
-	for range 3 {
-		<-entered
-	}
-	close(release)
-	for range 3 {
-		if got := next(); got.header.Get("Mcp-Session-Id") == "" {
-			t.Errorf("a session within the bound was answered %d %s", got.status, got.body)
-		}
-	}
-	if got := initialize(token); got.header.Get("Mcp-Session-Id") == "" {
-		t.Errorf("afterwards one was answered %d %s", got.status, got.body)
-	}
-	if len(entered) != 1 { // that one
-		t.Errorf("%d more reached the server", len(entered))
-	}
-}
-
 // An upstream that forgets its sessions, as after a restart, is met again: a
 // modern client notices nothing, a legacy one is told to initialize.
 func TestUpstreamForgetsItsSessions(t *testing.T) {

@@ -184,6 +184,36 @@ func TestProcessStartBacksOff(t *testing.T) {
 	}
 }
 
+// A server may refuse what one client says of itself, which is no reason to start
+// nothing for others. Who is refused again and again waits alone.
+func TestRefusedHandshakeHoldsBackNobodyElse(t *testing.T) {
+	t.Parallel()
+	r, token, notes := stdioRig(t, "legacy", "sanctioned", eve)
+	hello := func(token, name string) reply {
+		h := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "Authorization": {"Bearer " + token}}
+		return post(t, r.url("up"), h, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"`+name+`","version":"1"}}}`)
+	}
+	waits := false
+	for range 10 {
+		got := hello(token, "refused by this server")
+		if got.msg.Error == nil {
+			t.Fatalf("answered %d %s", got.status, got.body)
+		}
+		if waits = strings.Contains(got.body, "the next try is in"); waits {
+			break
+		}
+		if got := hello(r.token("eve", "up"), "good"); got.msg.Result == nil {
+			t.Fatalf("another agent is answered %d %s", got.status, got.body)
+		}
+	}
+	if !waits {
+		t.Errorf("%d processes were started in vain", len(notes("start")))
+	}
+	if got := hello(r.token("eve", "up"), "good"); got.msg.Result == nil {
+		t.Errorf("another agent is answered %d %s", got.status, got.body)
+	}
+}
+
 // No two principals, and no two legacy sessions, share a process.
 func TestPrincipalsShareNoProcess(t *testing.T) {
 	t.Parallel()

@@ -162,6 +162,19 @@ func TestTaskIsOfItsPrincipal(t *testing.T) {
 	r.await(token, "up", id, "cancelled")
 }
 
+// refusedTask requires that what was asked about a task is denied as methods
+// other than tools/call are: by an error that says by which decision.
+func refusedTask(t *testing.T, got reply, code int) {
+	t.Helper()
+	var data struct{ Decision string }
+	if got.msg.Error != nil {
+		_ = json.Unmarshal(got.msg.Error.Data, &data)
+	}
+	if got.status != 200 || got.msg.code() != code || data.Decision == "" || got.msg.Result != nil {
+		t.Errorf("answered %d %s", got.status, got.body)
+	}
+}
+
 // Asking about a task is decided as the call it came from, each time: with the
 // arguments of that call, on the policy and the standing of now.
 func TestTaskIsDecidedAsItsCall(t *testing.T) {
@@ -190,16 +203,26 @@ func TestTaskIsDecidedAsItsCall(t *testing.T) {
 		if want && taskState(t, got).Status != "working" {
 			t.Errorf("a task whose call is permitted: %s", got.body)
 		}
-		if !want && (denied(t, got).Decision == "" || len(up.Seen()) != before) {
-			t.Errorf("a task whose call is denied, or may be: %s", got.body)
+		if want {
+			continue
+		}
+		refusedTask(t, got, 4030) // the call is denied, or may be
+		all := r.token("bot", "*")
+		for _, method := range []string{"tasks/get", "tasks/cancel"} {
+			refusedTask(t, r.about(all, "", method, id, ""), 4030)
+		}
+		refusedTask(t, r.about(token, "up", "tasks/update", id, `,"inputResponses":{}`), 4030)
+		if len(up.Seen()) != before {
+			t.Error("what is denied reached the server")
 		}
 	}
 	if _, err := r.d.Admin.ChangeTool(t.Context(), operator, "up", "slow_compute", registry.VerbQuarantine, "test"); err != nil {
 		t.Fatal(err)
 	}
 	before := len(up.Seen())
-	if got := r.about(token, "up", "tasks/get", other, ""); denied(t, got).Decision == "" || len(up.Seen()) != before {
-		t.Errorf("a task of a quarantined tool: %s", got.body)
+	refusedTask(t, r.about(token, "up", "tasks/get", other, ""), 4030)
+	if len(up.Seen()) != before {
+		t.Error("a task of a quarantined tool was asked for")
 	}
 }
 

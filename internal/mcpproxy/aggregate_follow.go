@@ -31,7 +31,7 @@ func (p *Proxy) followAll(ctx context.Context) {
 	if p.ears.streams++; p.ears.streams == 1 {
 		base, stop := context.WithCancel(p.base)
 		p.ears.stop = stop
-		p.work.Go(func() { p.followServers(base) })
+		p.spawn("following servers", func() { p.followServers(base) })
 	}
 	context.AfterFunc(ctx, func() {
 		p.mu.Lock()
@@ -62,7 +62,7 @@ func (p *Proxy) followServers(ctx context.Context) {
 			if running[s.ID].of == nil && view.ServerStanding(s.ID).OK {
 				one, stop := context.WithCancel(ctx)
 				running[s.ID] = follower{&target{server: s}, stop}
-				p.work.Go(func() { p.followServer(one, s.ID) })
+				p.spawn("following a server", func() { p.followServer(one, s.ID) })
 			}
 		}
 		select {
@@ -86,9 +86,11 @@ func (p *Proxy) followServer(ctx context.Context, server string) {
 	wait := followAgain
 	for ctx.Err() == nil {
 		since := time.Now()
-		if err := p.followOnce(ctx, server); err != nil && ctx.Err() == nil {
-			p.log.Debug("a server is not followed", "server", server, "error", err)
-		}
+		p.contain("following a server", func() {
+			if err := p.followOnce(ctx, server); err != nil && ctx.Err() == nil {
+				p.log.Debug("a server is not followed", "server", server, "error", err)
+			}
+		})
 		if time.Since(since) > followMax {
 			wait = followAgain // it worked for a while
 		}

@@ -34,10 +34,11 @@ func (c *call) listenAll() {
 		return
 	}
 	defer release()
-	ctx, cancel := context.WithCancel(c.in.r.Context())
+	ctx, cut := context.WithCancelCause(c.in.r.Context())
+	c.cut = cut
 	var work sync.WaitGroup
 	defer work.Wait()
-	defer cancel()
+	defer cut(context.Canceled)
 	defer c.ans.close()
 	w := c.in.p.watch(c.req, "")
 	c.in.p.followAll(ctx)
@@ -59,12 +60,16 @@ func (c *call) listenAll() {
 		return
 	}
 	work.Go(func() {
-		w.run(ctx, func(notification string) error {
-			if !asked[notification] {
-				return nil
-			}
-			return c.ans.event(changeNotice(notification, c.ans.id))
-		})
+		if c.in.p.contain("the watch of a subscription", func() {
+			w.run(ctx, func(notification string) error {
+				if !asked[notification] {
+					return nil
+				}
+				return c.ans.event(changeNotice(notification, c.ans.id))
+			})
+		}) {
+			cut(errPanicked)
+		}
 	})
 	beat := time.NewTicker(25 * time.Second)
 	defer beat.Stop()
@@ -143,20 +148,23 @@ func (c *call) listenParts(ctx context.Context, asks []partAsk, work *sync.WaitG
 	for server, asks := range of {
 		ready.Add(1)
 		once := sync.OnceFunc(ready.Done)
+		ack := func(h heard) (late bool) {
+			defer once()
+			mu.Lock()
+			defer mu.Unlock()
+			select {
+			case <-gate:
+				return acked[server].nothing()
+			default:
+				acked[server] = h
+				return h.nothing()
+			}
+		}
 		work.Go(func() {
 			defer once()
-			c.subscribePart(ctx, server, asks, gate, func(h heard) (late bool) {
-				defer once()
-				mu.Lock()
-				defer mu.Unlock()
-				select {
-				case <-gate:
-					return acked[server].nothing()
-				default:
-					acked[server] = h
-					return h.nothing()
-				}
-			})
+			if c.in.p.contain("a subscription", func() { c.subscribePart(ctx, server, asks, gate, ack) }) {
+				c.cut(errPanicked)
+			}
 		})
 	}
 	all := make(chan struct{})

@@ -108,7 +108,7 @@ func (o outward) message(msg []byte) []byte {
 	switch name, _ := v.Get("method").Str(); name {
 	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
 		return nil
-	case "notifications/resources/updated":
+	case resourceUpdated:
 		o.uri(v.Path("params", "uri"))
 	case "notifications/tasks":
 		o.task(v.Get("params"))

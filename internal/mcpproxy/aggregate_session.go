@@ -22,7 +22,8 @@ type parts struct {
 	of   map[string]*part
 	ans  *answer // the client's open stream, nil if none
 	ctx  context.Context
-	who  *access.Request // that opened it
+	cut  context.CancelCauseFunc // ends the stream
+	who  *access.Request         // that opened it
 	over bool
 }
 
@@ -173,7 +174,7 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 	}
 	p := c.in.p
 	if err := p.roomForPart(s); err != nil {
-		p.work.Go(s.end)
+		p.spawn("the end of a session", s.end)
 		return nil, err
 	}
 	p.mu.Lock()
@@ -181,11 +182,11 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.over || ps.of[d.Server.ID] != pt {
-		p.work.Go(s.end)
+		p.spawn("the end of a session", s.end)
 		return nil, access.Errorf(access.CodeUnavailable, "the session has ended")
 	}
 	if p.targets[s.server] != s.target {
-		p.work.Go(s.end)
+		p.spawn("the end of a session", s.end)
 		return nil, errEntryChanged
 	}
 	pt.sess = s
@@ -288,7 +289,7 @@ func (ps *parts) end() {
 	ps.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, s := range open {
-		wg.Go(s.end)
+		wg.Go(func() { ps.p.contain("the end of a session", s.end) })
 	}
 	wg.Wait()
 }
@@ -299,7 +300,7 @@ func (ps *parts) reap(now time.Time) {
 	ps.mu.Lock()
 	var idle []*session
 	for _, pt := range ps.of {
-		if pt.sess == nil || pt.stop != nil {
+		if pt.sess == nil || pt.stop != nil && pt.sess.heard() {
 			continue
 		}
 		if used, free := pt.sess.idle(); free && now.Sub(used) > ps.p.cfg.Idle {
@@ -345,7 +346,7 @@ func (c *call) setLevelAll() {
 		part.mu.Lock()
 		part.level = level
 		part.mu.Unlock()
-		p.work.Go(func() { // a server that is slow to take it delays nobody
+		p.spawn("a log level", func() { // a server that is slow to take it delays nobody
 			ctx, cancel := context.WithTimeout(context.Background(), p.cfg.CallTimeout)
 			defer cancel()
 			stop := context.AfterFunc(p.base, cancel)

@@ -9,10 +9,10 @@ import (
 
 // stream makes ans the client's open stream: what servers say outside of
 // requests goes there until silent is called.
-func (ps *parts) stream(ctx context.Context, ans *answer, who *access.Request) {
+func (ps *parts) stream(ctx context.Context, cut context.CancelCauseFunc, ans *answer, who *access.Request) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.ans, ps.ctx, ps.who = ans, ctx, who
+	ps.ans, ps.ctx, ps.cut, ps.who = ans, ctx, cut, who
 	for _, pt := range ps.of {
 		if pt.sess != nil {
 			ps.followLocked(pt)
@@ -40,8 +40,7 @@ func (ps *parts) followLocked(pt *part) {
 		pt.stop()
 		pt.stop = nil
 	}
-	h, ok := pt.sess.link.(*httpLegacy)
-	if ps.ans == nil || !ok {
+	if ps.ans == nil || pt.sess.link == nil {
 		return
 	}
 	ctx, stop := context.WithCancel(ps.ctx)
@@ -49,12 +48,17 @@ func (ps *parts) followLocked(pt *part) {
 	s, out := pt.sess, &answer{w: ps.ans.w, onto: ps.ans, via: outward{server: pt.sess.server}.message}
 	who := *ps.who
 	who.ID, who.At, who.Server = access.NewID(access.PrefixDecision), time.Now(), s.server
-	ps.p.work.Go(func() {
+	ps.p.spawnFor(ps.cut, "the stream of a session", func() {
 		switch dec, err := ps.p.gate.Check(ctx, &who); {
 		case err != nil:
 			ps.p.log.Error("deciding about a stream", "decision", who.ID, "server", s.server, "error", err)
 		case dec.Allowed():
-			ps.p.follow(ctx, s, h, out, &who)
+			switch l := s.link.(type) {
+			case *httpLegacy:
+				ps.p.follow(ctx, s, l, out, &who)
+			case *conversation:
+				l.listenUntil(ctx, &sessionRelay{s: s, d: l.d, ans: out, who: &who})
+			}
 		}
 	})
 }

@@ -131,7 +131,7 @@ func (c *call) announces(ctx context.Context, acked rawjson.Value) {
 	}
 	w := c.in.p.watch(c.req, c.req.Server)
 	id := append([]byte(nil), c.ans.id...)
-	c.in.p.work.Go(func() {
+	c.in.p.spawnFor(c.cut, "the watch of a subscription", func() {
 		w.run(ctx, func(notification string) error {
 			if !asked[notification] {
 				return nil

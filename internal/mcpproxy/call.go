@@ -327,7 +327,10 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 	}
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
-		return c.send(ctx, d)
+		return c.sess.subscribes(c, func() (*reply, access.Reach, error) { return c.send(ctx, d) })
+	}
+	if c.in.msg.method.subscribes() {
+		return nil, access.ReachNo, methodNotFound(c.modern) // no update would come
 	}
 	caps := c.kinds()
 	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), caps, d)
@@ -425,8 +428,10 @@ func (c *call) begin(sse bool) error {
 	if c.modern && !c.peer.modern {
 		// A quick end may have a status a legacy server does not give.
 		if c.ans.prefer(sse); sse {
-			ans := c.ans
-			time.AfterFunc(time.Second, func() { _ = ans.begin(true) }) // a client that has gone is noticed later
+			p, ans := c.in.p, c.ans // c is over by then, maybe
+			time.AfterFunc(time.Second, func() {
+				p.contain("beginning an answer", func() { _ = ans.begin(true) }) // a client that has gone is noticed later
+			})
 		}
 		return nil
 	}
@@ -464,7 +469,12 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 		if c.modern {
 			return nil
 		}
-	case "notifications/elicitation/complete", "notifications/resources/updated", "notifications/tasks/status":
+	case resourceUpdated:
+		uri, ok := params.Get("uri").Str()
+		if c.modern || !ok || !c.in.p.gate.Visible(c.entryRequest(access.KindResource, uri)) {
+			return nil
+		}
+	case "notifications/elicitation/complete", "notifications/tasks/status":
 		if c.modern {
 			return nil
 		}

@@ -53,6 +53,7 @@ type conversation struct {
 
 	mu      sync.Mutex
 	pending map[string]*pendingCall // by raw id
+	ear     *sessionRelay           // of the session that has it to itself, while its client listens; else nil
 	turn    chan struct{}           // held by the call that may be asked something; nil if the server may ask nothing
 }
 
@@ -101,6 +102,21 @@ func (t *target) newConversation(own *gate.Dispatch, asks bool, broken error) *c
 	return l
 }
 
+// leased opens what a conversation holds as long as it lasts, which is longer
+// than the call it is opened for. The credential of one entry is not for the
+// command or the address of another.
+func (t *target) leased(ctx context.Context) (*gate.Dispatch, error) {
+	own, err := t.p.gate.System(ctx, t.server.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !sameEntry(t.server, own.Server) {
+		own.Release()
+		return nil, errEntryChanged
+	}
+	return own, nil
+}
+
 // over reports whether the pipe has ended and everything it said is read.
 func (l *conversation) over() bool {
 	select {
@@ -142,7 +158,7 @@ func (l *conversation) send(ctx context.Context, d *gate.Dispatch, msg []byte) e
 }
 
 func (l *conversation) answer(d *gate.Dispatch, msg []byte) {
-	l.beside.send(func(ctx context.Context) { _ = l.send(ctx, d, msg) })
+	l.beside.send(l.p.log, func(ctx context.Context) { _ = l.send(ctx, d, msg) })
 }
 
 func (l *conversation) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
@@ -279,19 +295,38 @@ func (l *conversation) answered(rep *reply) {
 	}
 }
 
-// message attributes a notification by its progress token, else to the one call
-// in flight, and a request to the one call that may be asked something. What
+// message attributes a notification by its progress token, or to the session's
+// stream, else to the one call in flight, and a request to the one call that may be asked something. What
 // belongs to nobody is dropped or refused.
 func (l *conversation) message(msg []byte, v rawjson.Value) {
 	method, _ := v.Get("method").Str()
-	var owner *pendingCall
+	request := v.Get("id").Exists()
+	owner, asks := l.owner(method, request, v)
+	switch {
+	case request && (owner == nil || !asks):
+		refuseAsk(l, l.d, v)
+	case method == resourceUpdated:
+		l.updated(msg, v)
+	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
+		l.p.relearn(l.server)
+	case owner != nil:
+		if err := owner.relay(msg, v); err != nil {
+			l.p.log.Debug("dropped a message of a server", "server", l.server, "error", err)
+		}
+	}
+}
+
+// owner finds the call a message belongs to, nil if it is none's; asks says
+// whether the server may ask something.
+func (l *conversation) owner(method string, request bool, v rawjson.Value) (owner *pendingCall, asks bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(l.pending) == 1 && !l.shared {
 		for _, c := range l.pending {
 			owner = c
 		}
 	}
-	request, asks := v.Get("id").Exists(), l.turn != nil
+	asks = l.turn != nil
 	switch {
 	case request && asks:
 		owner = nil
@@ -303,17 +338,7 @@ func (l *conversation) message(msg []byte, v rawjson.Value) {
 	case method == "notifications/progress":
 		owner = l.byToken(v.Path("params", "progressToken"))
 	}
-	l.mu.Unlock()
-	switch {
-	case request && (owner == nil || !asks):
-		refuseAsk(l, l.d, v)
-	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
-		l.p.relearn(l.server)
-	case owner != nil:
-		if err := owner.relay(msg, v); err != nil {
-			l.p.log.Debug("dropped a message of a server", "server", l.server, "error", err)
-		}
-	}
+	return owner, asks
 }
 
 // byToken finds the call that sent a progress token; l.mu is held.

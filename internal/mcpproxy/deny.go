@@ -13,11 +13,11 @@ import (
 // what is hidden the same bytes as for what does not exist.
 func (c *call) deny(d *access.Decision) {
 	if d.Class == access.ClassHidden {
-		c.ans.fail(unknownTarget(c.req))
+		c.ans.fail(c.unknownTarget())
 		return
 	}
 	text := denialText(d)
-	if c.req.Kind != access.KindTool {
+	if !c.toolCall() {
 		c.ans.fail(&rpcError{status: http.StatusOK, code: denialCode(d.Outcome), msg: text, data: denialData(d)})
 		return
 	}
@@ -31,8 +31,15 @@ func (c *call) deny(d *access.Decision) {
 	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, result))
 }
 
-func unknownTarget(r *access.Request) *rpcError {
-	switch r.Kind {
+// toolCall reports whether the client reads a result of a tool: about a task it
+// asks for something else, although that is decided as the tool's call.
+func (c *call) toolCall() bool { return c.in.msg.name == "tools/call" }
+
+func (c *call) unknownTarget() *rpcError {
+	if c.in.msg.method.task {
+		return errTaskUnknown
+	}
+	switch c.req.Kind {
 	case access.KindTool:
 		return invalidParams("Unknown tool")
 	case access.KindPrompt:

@@ -32,6 +32,7 @@ func (p *Proxy) transportFor(h *registry.HTTP) (rt *h1Transport, own bool, err e
 		return p.transport, false, nil
 	}
 	rt = newTransport(p.cfg.Egress)
+	rt.log = p.log
 	if h.TLS != nil {
 		if rt.fallback.TLSClientConfig, err = clientTLS(h.TLS); err != nil {
 			return nil, false, err

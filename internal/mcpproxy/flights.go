@@ -74,7 +74,7 @@ func (l *flights) park(f *flight, w *waiting) bool {
 	w.timer = time.AfterFunc(f.p.cfg.ParkTime, func() {
 		if f.p.enter() { // else Close ends it
 			defer f.p.calls.Done()
-			f.abandon(errGaveUp)
+			f.p.contain("giving a call up", func() { f.abandon(errGaveUp) })
 		}
 	})
 	return true
@@ -107,7 +107,7 @@ func (l *flights) reap(p *Proxy) {
 		if p.enter() {
 			go func() {
 				defer p.calls.Done()
-				f.abandon(errNoLonger)
+				p.contain("giving a call up", func() { f.abandon(errNoLonger) })
 			}()
 		}
 	}

@@ -6,8 +6,9 @@ import (
 	"rutile/internal/access"
 )
 
-// flow counts what principals have in flight at once, such as HTTP requests: each
-// may hold a body, an answer and an upstream. The zero value is ready.
+// flow counts what runs for principals: the HTTP requests being served, whatever
+// they ask, each of which may hold a body, an answer and an upstream; and the
+// sessions being opened. The zero value is ready.
 type flow struct {
 	mu  sync.Mutex
 	of  map[access.Principal]int

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -63,6 +64,7 @@ func h1NotSent(err error) error { return fmt.Errorf("%w: %w", h1Unsent, err) }
 // It does not follow redirects, decompress, keep cookies, use proxies or show
 // trailers, and it has no deadline for an answer but the context's.
 type h1Transport struct {
+	log      *slog.Logger
 	fallback *http.Transport
 	proxied  bool // everything is the fallback's
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -82,7 +84,7 @@ type h1Buffer [h1BufferSize]byte
 
 func newH1Transport(fallback *http.Transport, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *h1Transport {
 	return &h1Transport{
-		fallback: fallback, dial: dial,
+		log: slog.New(slog.DiscardHandler), fallback: fallback, dial: dial,
 		buffers:  sync.Pool{New: func() any { return new(h1Buffer) }},
 		idleTime: h1IdleTime, perHost: h1IdlePerHost, total: h1IdleTotal,
 		idle: map[string][]*h1Conn{},

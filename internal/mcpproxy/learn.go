@@ -84,7 +84,7 @@ func (p *Proxy) relearn(server string) {
 		p.startLearning(server)
 		return
 	}
-	p.work.Go(func() {
+	p.spawn("another look at a server", func() {
 		select {
 		case <-p.stop:
 		case <-time.After(learnInterval):
@@ -106,7 +106,9 @@ func (p *Proxy) startLearning(server string) *learning {
 		return l
 	}
 	p.learning[server] = l
-	p.work.Go(func() {
+	p.spawn("a look at a server", func() {
+		defer close(l.done)
+		l.err = errPanicked // unless it returns
 		ctx, cancel := context.WithTimeout(context.Background(), learnTimeout)
 		defer cancel()
 		go func() {
@@ -120,7 +122,6 @@ func (p *Proxy) startLearning(server string) *learning {
 		if l.err != nil {
 			p.log.Warn("a server's tools could not be listed", "server", server, "error", access.Reasons(l.err))
 		}
-		close(l.done)
 	})
 	return l
 }

@@ -219,7 +219,7 @@ func (c *call) initialize() {
 			return err
 		}
 		if err := c.in.p.keep(s); err != nil {
-			c.in.p.work.Go(s.end)
+			c.in.p.spawn("the end of a session", s.end)
 			return err
 		}
 		c.in.w.Header()[headerSession] = []string{s.id}
@@ -230,6 +230,12 @@ func (c *call) initialize() {
 
 // open makes the session and the initialize result for the client.
 func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*session, []byte, error) {
+	// What is being opened counts as no session yet, and may be a process.
+	who := c.req.Who.Principal()
+	if !c.in.p.opening.begin(who, c.in.p.cfg.PerAgent, c.in.p.cfg.Sessions) {
+		return nil, nil, access.Errorf(access.CodeUnavailable, "too many sessions are being opened; try again later")
+	}
+	defer c.in.p.opening.end(who)
 	t, err := c.in.p.target(d.Server)
 	if err != nil {
 		return nil, nil, err
@@ -241,7 +247,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 		return nil, nil, access.Errorf(access.CodeInternal, "parsing the capabilities kept: %w", err)
 	}
 	s := &session{
-		p: c.in.p, id: newSessionID(), principal: c.req.Who.Principal(), server: d.Server.ID, version: requested, caps: kept,
+		p: c.in.p, id: newSessionID(), principal: who, server: d.Server.ID, version: requested, caps: kept,
 		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(),
 		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 	}
@@ -365,21 +371,24 @@ func (in *inbound) serveStream(s *session) {
 	if err := ans.begin(true); err != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(in.r.Context())
-	defer cancel()
+	ctx, cut := context.WithCancelCause(in.r.Context())
+	defer cut(context.Canceled)
 	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
 		who := in.streams(s)
-		p.work.Go(func() { p.follow(ctx, s, h, ans, who) })
+		p.spawnFor(cut, "the stream of a session", func() { p.follow(ctx, s, h, ans, who) })
+	}
+	if l, ok := s.link.(*conversation); ok {
+		defer l.listen(&sessionRelay{s: s, d: l.d, ans: ans, who: in.streams(s)})()
 	}
 	if s.parts != nil {
-		s.parts.stream(ctx, ans, in.streams(s))
+		s.parts.stream(ctx, cut, ans, in.streams(s))
 		defer s.parts.silent()
 		p.followAll(ctx)
 	}
 	if s.announces() {
 		w := p.watch(in.request(s.version), s.server)
-		p.work.Go(func() {
+		p.spawnFor(cut, "the watch of a session", func() {
 			w.run(ctx, func(notification string) error { return ans.event(changeNotice(notification, nil)) })
 		})
 	}
@@ -445,7 +454,7 @@ func (r *sessionRelay) note(msg []byte, v rawjson.Value) error {
 	switch name, _ := v.Get("method").Str(); name {
 	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
 		r.s.p.relearn(r.s.server)
-	case "notifications/resources/updated":
+	case resourceUpdated:
 		if uri, ok := v.Path("params", "uri").Str(); !ok || !r.may(access.KindResource, uri) {
 			return nil
 		}

@@ -186,6 +186,7 @@ func (in *inbound) post() {
 // dispatch chooses the client's era (mcp.md 2.1).
 func (in *inbound) dispatch(w http.ResponseWriter) {
 	ans := &answer{w: w, id: in.msg.idBytes()}
+	defer ans.close() // where no answer was made, nothing may write one when the handler is gone
 	version, present, err := oneHeader(in.r.Header, headerVersion)
 	switch {
 	case err != nil:

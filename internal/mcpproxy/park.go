@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
@@ -89,14 +90,33 @@ func (c *call) fly(ctx context.Context, t *target, l link, pr *peer, release fun
 	}
 	p.flights.add(f)
 	p.calls.Go(func() {
-		f.rep, f.reach, f.err = l.call(fctx, x)
-		release(brokenLink(f.err)) // before the end is seen: a retry must not get it again
-		close(f.done)
-		stopping()
-		own.Release()
-		p.flights.over(f)
+		p.contain("a call that may ask", func() {
+			defer p.flights.over(f)
+			defer own.Release()
+			defer stopping()
+			defer cut(context.Canceled)
+			defer close(f.done)
+			// Before the end is seen: a retry must not get it again.
+			defer func() { release(brokenLink(f.err) || errors.Is(f.err, errPanicked)) }()
+			f.reach, f.err = access.ReachUnknown, errPanicked // unless it returns
+			f.rep, f.reach, f.err = l.call(fctx, x)
+		})
 	})
-	return c.attend(ctx, f)
+	return f.tended(func() (*reply, access.Reach, error) { return c.attend(ctx, f) })
+}
+
+// tended runs what looks after the flight and ends it if that panics: nobody
+// else would.
+func (f *flight) tended(do func() (*reply, access.Reach, error)) (*reply, access.Reach, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			f.cut(errPanicked)
+		}
+	}()
+	rep, reach, err := do()
+	returned = true
+	return rep, reach, err
 }
 
 // bare is a request without what belongs to the HTTP request it came with.
@@ -287,6 +307,10 @@ func (c *call) land(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 	if w == nil {
 		return nil, access.ReachNo, errStateGone
 	}
+	return f.tended(func() (*reply, access.Reach, error) { return c.landed(ctx, t, d, f, w) })
+}
+
+func (c *call) landed(ctx context.Context, t *target, d *gate.Dispatch, f *flight, w *waiting) (*reply, access.Reach, error) {
 	if f.t != t || !sameCredential(f.own, d) {
 		// Its server is elsewhere by now, or holds what was replaced and is not
 		// known to this request.

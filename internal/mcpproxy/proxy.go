@@ -117,7 +117,7 @@ type Proxy struct {
 	transport *h1Transport
 	ids       atomic.Int64
 	flow      flow
-	opening   flow     // sessions with servers, by the legacy client they are for
+	opening   flow     // legacy sessions whose handshake with the server is not over
 	shapes    sync.Map // shapeKey → *shape
 	offers    offers   // what the aggregate lists
 
@@ -155,6 +155,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, lo
 		stop:     make(chan struct{}),
 		draining: make(chan struct{}),
 	}
+	p.transport.log = log
 	p.base, p.cut = context.WithCancel(context.Background())
 	for _, h := range cfg.Hosts {
 		p.hosts[h] = true
@@ -163,9 +164,9 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, lo
 	for _, o := range cfg.Origins {
 		p.origins[o] = true
 	}
-	p.work.Go(p.reap)
 	p.changed = make(chan struct{})
-	p.work.Go(p.announce)
+	p.spawn("reaping", p.reap)
+	p.spawn("announcing", p.announce)
 	return p, nil
 }
 
@@ -202,18 +203,18 @@ func (p *Proxy) target(server registry.Server) (*target, error) {
 // leave ends everything that goes to t; p.mu is held.
 func (p *Proxy) leave(t *target) {
 	delete(p.targets, t.server.ID)
-	p.work.Go(t.close)
+	p.spawn("leaving a server", t.close)
 	for id, s := range p.sessions {
 		if s.target == t {
 			delete(p.sessions, id)
-			p.work.Go(s.end)
+			p.spawn("the end of a session", s.end)
 		}
 		if s.parts == nil {
 			continue
 		}
 		for _, part := range s.parts.open() {
 			if part.target == t {
-				p.work.Go(func() { p.drop(part) })
+				p.spawn("the end of a session", func() { p.drop(part) })
 			}
 		}
 	}
@@ -296,28 +297,36 @@ func (p *Proxy) reap() {
 		case <-p.stop:
 			return
 		case now := <-tick.C:
-			p.reapSessions(now)
-			view := p.gate.State().View
-			p.flights.reap(p)
-			if view != seen {
-				p.unlearn(view)
-				seen = view
-			}
-			p.mu.Lock()
-			targets := make([]*target, 0, len(p.targets))
-			for id, t := range p.targets {
-				if s, ok := view.Server(id); !ok || !t.same(s) {
-					p.leave(t)
-					continue
+			p.contain("reaping", func() {
+				p.reapSessions(now)
+				p.flights.reap(p)
+				view := p.gate.State().View
+				if view != seen {
+					p.unlearn(view)
+					seen = view
 				}
-				targets = append(targets, t)
-			}
-			p.mu.Unlock()
-			for _, t := range targets {
-				t.reap(now)
-			}
+				for _, t := range p.standing(view) {
+					t.reap(now)
+				}
+			})
 		}
 	}
+}
+
+// standing returns how servers are reached, and leaves those that are reached
+// another way in view or not at all.
+func (p *Proxy) standing(view *registry.View) []*target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	targets := make([]*target, 0, len(p.targets))
+	for id, t := range p.targets {
+		if s, ok := view.Server(id); !ok || !t.same(s) {
+			p.leave(t)
+			continue
+		}
+		targets = append(targets, t)
+	}
+	return targets
 }
 
 // Drain ends the streams that would otherwise never end, so that the listener
@@ -349,13 +358,13 @@ func (p *Proxy) Close(ctx context.Context) error {
 	p.sessions, p.targets = map[string]*session{}, map[string]*target{}
 	p.mu.Unlock()
 	for _, f := range p.flights.where(func(f *flight) bool { return f.waiting != nil }) {
-		p.calls.Go(func() { f.abandon(errStopping) })
+		p.calls.Go(func() { p.contain("giving a call up", func() { f.abandon(errStopping) }) })
 	}
 	for _, s := range sessions {
-		p.work.Go(s.end)
+		p.spawn("the end of a session", s.end)
 	}
 	for _, t := range targets {
-		p.work.Go(t.close)
+		p.spawn("leaving a server", t.close)
 	}
 	done := make(chan struct{})
 	go func() {

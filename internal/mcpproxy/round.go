@@ -32,7 +32,7 @@ func (g gaveUp) Error() string { return g.why }
 
 // gaveUp is the answer to a call that was given up.
 func (c *call) gaveUp(g gaveUp) (body []byte, toolErr bool, err error) {
-	if c.req.Kind != access.KindTool {
+	if !c.toolCall() {
 		return nil, false, upstreamError("input_refused", g.why)
 	}
 	result := []byte(`{`)

@@ -28,16 +28,17 @@ type session struct {
 	link      link // the upstream session of its own; nil if the upstream is modern
 	peer      *peer
 
-	mu       sync.Mutex
-	used     time.Time
-	level    string
-	inflight map[string]*call  // by idKey
-	asked    map[string]*asked // by our id
-	late     map[string]bool   // our ids of requests whose call ended before the client answered
-	streamed *answer           // the open GET stream, nil if none
-	ended_   bool
-	broken   bool          // it is over at its server; what runs in it finds that out
-	over     chan struct{} // closed when it ends
+	mu         sync.Mutex
+	used       time.Time
+	level      string
+	inflight   map[string]*call  // by idKey
+	asked      map[string]*asked // by our id
+	late       map[string]bool   // our ids of requests whose call ended before the client answered
+	subscribed map[string]bool   // URIs, over a conversation of its own
+	streamed   *answer           // the open GET stream, nil if none
+	ended_     bool
+	broken     bool          // it is over at its server; what runs in it finds that out
+	over       chan struct{} // closed when it ends
 
 	parts  *parts   // of the aggregate: the sessions with the servers used; nil of any other
 	whole  *session // the aggregate's session this is a part of, nil if none
@@ -141,7 +142,7 @@ func (p *Proxy) drop(s *session) {
 	closed := p.closed
 	p.mu.Unlock()
 	if !closed {
-		p.work.Go(s.end)
+		p.spawn("the end of a session", s.end)
 	}
 }
 
@@ -150,7 +151,7 @@ func (p *Proxy) reapSessions(now time.Time) {
 	var idle []*session
 	for _, s := range p.sessions {
 		if s.parts != nil {
-			p.work.Go(func() { s.parts.reap(now) })
+			p.spawn("the reaping of a session", func() { s.parts.reap(now) })
 		}
 		if used, free := s.idle(); free && now.Sub(used) > p.cfg.Idle {
 			idle = append(idle, s)
@@ -164,28 +165,35 @@ func (p *Proxy) reapSessions(now time.Time) {
 
 // end cancels what runs in the session and ends its upstream session.
 func (s *session) end() {
-	s.mu.Lock()
-	if s.ended_ {
-		s.mu.Unlock()
+	if !s.finish() {
 		return
 	}
-	s.ended_ = true
-	close(s.over)
+	if s.link != nil {
+		defer s.link.close(context.Background())
+	}
+	if s.parts != nil {
+		defer s.parts.end()
+	}
 	if !s.opened.IsZero() { // else it was never an agent's own
 		s.p.ended(Ended{Version: s.version, Took: time.Since(s.opened)})
 	}
+}
+
+// finish ends the session for its clients, once.
+func (s *session) finish() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended_ {
+		return false
+	}
+	s.ended_ = true
+	close(s.over)
 	for _, c := range s.inflight {
 		if !s.broken {
 			c.cut(context.Canceled)
 		}
 	}
-	s.mu.Unlock()
-	if s.parts != nil {
-		s.parts.end()
-	}
-	if s.link != nil {
-		s.link.close(context.Background())
-	}
+	return true
 }
 
 // began registers a call; false means that its id is in flight already or the

@@ -121,7 +121,17 @@ func startStdio(ctx context.Context, cfg stdioConfig) (*stdioProcess, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.StartTimeout, errStdioLate)
 	defer cancel()
 	started := make(chan error, 1)
-	go p.run(cmd, started)
+	go func() {
+		defer close(p.done)
+		if p.contain("running a process", func() { p.run(cmd, started) }) {
+			p.err = errPanicked
+			p.cleanUp()
+			select {
+			case started <- errPanicked:
+			default: // it had said that it runs
+			}
+		}
+	}()
 	select {
 	case err := <-started:
 		if err != nil {
@@ -139,7 +149,6 @@ func startStdio(ctx context.Context, cfg stdioConfig) (*stdioProcess, error) {
 func (p *stdioProcess) run(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer close(p.done)
 	err := p.begin(cmd)
 	if err != nil {
 		p.err = err
@@ -151,8 +160,8 @@ func (p *stdioProcess) run(cmd *exec.Cmd, started chan<- error) {
 	// Only the start needs the environment, and it holds the secret.
 	cmd.Env, cmd.Args = nil, nil
 	var readers sync.WaitGroup
-	readers.Go(p.read)
-	readers.Go(p.readErrors)
+	readers.Go(func() { p.contain("reading a process", p.read) })
+	readers.Go(func() { p.contain("reading the errors of a process", p.readErrors) })
 	started <- nil
 
 	// What the process has started is killed while its own id cannot have been
@@ -169,6 +178,15 @@ func (p *stdioProcess) run(cmd *exec.Cmd, started chan<- error) {
 	readers.Wait()
 	p.cleanUp()
 	p.err = p.verdict(cmd.ProcessState.String())
+}
+
+// contain is contain for what reads or runs the process, which is stopped if
+// that panics: nobody else would see to it.
+func (p *stdioProcess) contain(what string, f func()) (panicked bool) {
+	if panicked = contain(p.cfg.Log, what, f); panicked {
+		p.stop(errPanicked)
+	}
+	return panicked
 }
 
 // begin starts the process and returns when it is confined and executed, or is

@@ -166,7 +166,7 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 		asked, _ = want.Get("promptsListChanged").Bool()
 	case "notifications/resources/list_changed":
 		asked, _ = want.Get("resourcesListChanged").Bool()
-	case "notifications/resources/updated":
+	case resourceUpdated:
 		uri := v.Path("params", "uri")
 		for u := range want.Get("resourceSubscriptions").Items() {
 			text, _ := u.Str()

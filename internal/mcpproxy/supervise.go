@@ -151,7 +151,8 @@ type supervisor struct {
 	crashes map[processKey]*crashes
 }
 
-// crashes are the ends of one key's processes that nobody wanted.
+// crashes are the ends of one key's processes that nobody wanted, and the
+// processes it started in vain.
 type crashes struct {
 	at      []time.Time // within crashesWithin of the newest
 	retryAt time.Time
@@ -167,7 +168,7 @@ func (s *supervisor) mayStart(what, help string, key processKey, now time.Time) 
 	}
 	if c := s.crashes[key]; c != nil {
 		if wait := c.retryAt.Sub(now); wait > 0 {
-			return access.Errorf(access.CodeUnavailable, "%s ended by itself %d times within a minute; the next try is in %s; %s", what, len(c.at), atLeast(wait), help)
+			return access.Errorf(access.CodeUnavailable, "%s ended by itself, or refused its client, %d times within a minute; the next try is in %s; %s", what, len(c.at), atLeast(wait), help)
 		}
 	}
 	return nil
@@ -215,6 +216,20 @@ func (s *supervisor) ended(key processKey, err error, wanted bool, now time.Time
 	if err != nil {
 		s.last = err.Error()
 	}
+	s.crashed(key, now)
+}
+
+// refused notes a process that was started in vain, because it lives and will
+// not talk to whom it was started for. Nobody else waits for that.
+func (s *supervisor) refused(key processKey, err error, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = err.Error()
+	s.crashed(key, now)
+}
+
+// crashed counts against a key; s.mu is held.
+func (s *supervisor) crashed(key processKey, now time.Time) {
 	s.lastAt = now
 	if s.crashes == nil {
 		s.crashes = map[processKey]*crashes{}
@@ -246,7 +261,7 @@ type ProcessState struct {
 	Running int       // processes now
 	Starts  int       // since the gateway was started, or the entry changed
 	Failed  int       // starts that failed since one succeeded
-	Crashes int       // ends by itself within a minute, of whose ended most often
+	Crashes int       // ends by itself, or starts in vain, within a minute, of who had most of them
 	Last    string    // why the last one ended by itself or did not start
 	LastAt  time.Time // zero if none did
 	NextTry time.Time // zero if the next start need not wait

@@ -85,7 +85,7 @@ func newTarget(p *Proxy, s registry.Server) (*target, error) {
 		if own {
 			t.own = rt
 		}
-		if t.http, err = newHTTPTarget(s.Transport.HTTP, rt, p.cfg.MaxResult); err != nil {
+		if t.http, err = newHTTPTarget(s.Transport.HTTP, rt, p.cfg.MaxResult, p.log); err != nil {
 			return nil, err
 		}
 	} else if s.Transport.Stdio == nil {
@@ -170,7 +170,7 @@ func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (
 	key = t.told(key)
 	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.principal != (access.Principal{}) {
 		ready := make(chan struct{})
-		t.p.work.Go(func() { t.watch(wctx, h, ready) })
+		t.p.spawn("the watch of a session with a server", func() { t.watch(wctx, h, ready) })
 		select { // what is asked there before it is open would be lost
 		case <-ready:
 		case <-time.After(3 * time.Second):
@@ -180,7 +180,7 @@ func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		t.p.work.Go(e.end)
+		t.p.spawn("the end of a conversation", e.end)
 		return key, nil, errEntryChanged
 	}
 	if old := t.pool[key]; old != nil { // it turned out to be what there is already
@@ -195,7 +195,7 @@ func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (
 func (t *target) retire(key processKey, e *pooled) {
 	delete(t.pool, key)
 	if e.gone = true; e.busy == 0 {
-		t.p.work.Go(e.end)
+		t.p.spawn("the end of a conversation", e.end)
 	}
 }
 
@@ -243,7 +243,7 @@ func (t *target) roomAmong(most int, counts func(processKey) bool) bool {
 		return false
 	}
 	delete(t.pool, oldest)
-	t.p.work.Go(idle.end)
+	t.p.spawn("the end of a conversation", idle.end)
 	return true
 }
 
@@ -276,7 +276,7 @@ func (t *target) release(key processKey, e *pooled, bad bool) {
 		delete(t.pool, key)
 	}
 	if bad || e.gone && e.busy == 0 {
-		t.p.work.Go(e.end)
+		t.p.spawn("the end of a conversation", e.end)
 	}
 }
 
@@ -499,12 +499,6 @@ func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.D
 	if only && known != nil {
 		return nil, known, nil
 	}
-	// Whether there is room for the session is known only when it is open, so what
-	// one principal opens at once is bounded too: each may start a process.
-	if !t.p.opening.begin(who, t.p.cfg.PerAgent, t.p.cfg.Sessions) {
-		return nil, nil, access.Errorf(access.CodeUnavailable, "too many sessions are being opened; try again later")
-	}
-	defer t.p.opening.end(who)
 	l, pr, _, err := t.open(ctx, processKey{principal: who, session: d.Session}, d, h)
 	if err == nil && !pr.modern {
 		return l, pr, nil
@@ -567,7 +561,7 @@ func (t *target) reap(now time.Time) {
 	for key, e := range t.pool {
 		if e.busy == 0 && now.Sub(e.used) > t.idle() {
 			delete(t.pool, key)
-			t.p.work.Go(e.end)
+			t.p.spawn("the end of a conversation", e.end)
 		}
 	}
 }
@@ -582,12 +576,12 @@ func (t *target) close() {
 	var wg sync.WaitGroup
 	for _, f := range t.p.flights.where(func(f *flight) bool { return f.t == t }) {
 		wg.Go(func() {
-			f.abandon(errEntryChanged)
-			f.cut(errEntryChanged)
+			defer f.cut(errEntryChanged)
+			t.p.contain("giving a call up", func() { f.abandon(errEntryChanged) })
 		})
 	}
 	for _, e := range pool {
-		wg.Go(e.end)
+		wg.Go(func() { t.p.contain("the end of a conversation", e.end) })
 	}
 	wg.Wait()
 	if t.own != nil {

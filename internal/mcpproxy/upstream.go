@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -41,7 +42,7 @@ const (
 type answers struct{ running atomic.Int32 }
 
 // send runs f, unless too many run.
-func (a *answers) send(f func(ctx context.Context)) {
+func (a *answers) send(log *slog.Logger, f func(ctx context.Context)) {
 	if a.running.Add(1) > maxAnswers {
 		a.running.Add(-1)
 		return
@@ -50,7 +51,7 @@ func (a *answers) send(f func(ctx context.Context)) {
 		defer a.running.Add(-1)
 		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 		defer cancel()
-		f(ctx)
+		contain(log, "an answer to a server", func() { f(ctx) })
 	}()
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
@@ -28,17 +29,18 @@ type httpTarget struct {
 	fixed map[string]string
 	rt    http.RoundTripper // not a client: redirects are answers, and there are no cookies
 	max   int               // bytes of one message
-	sse   bool              // url is the event stream of the transport of 2024-11-05
+	log   *slog.Logger
+	sse   bool // url is the event stream of the transport of 2024-11-05
 }
 
-func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int) (*httpTarget, error) {
+func newHTTPTarget(h *registry.HTTP, rt http.RoundTripper, max int, log *slog.Logger) (*httpTarget, error) {
 	u, err := url.Parse(h.URL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, access.Errorf(access.CodeInvalid, "the server's url is not an http or https address")
 	}
 	return &httpTarget{
 		url: u, entry: h.URL, host: u.Host, fixed: h.Headers, max: max,
-		rt: rt, sse: h.SSE,
+		rt: rt, sse: h.SSE, log: log,
 	}, nil
 }
 
@@ -180,7 +182,8 @@ func (l *httpLegacy) call(ctx context.Context, x *exchange) (*reply, access.Reac
 		go func() {
 			defer cancel()
 			if terr == nil {
-				_ = l.deliver(tell) // a courtesy: the call is over for us either way
+				// A courtesy: the call is over for us either way.
+				contain(l.t.log, "a cancellation", func() { _ = l.deliver(tell) })
 			}
 		}()
 	}
@@ -201,7 +204,7 @@ func (l *httpLegacy) send(ctx context.Context, d *gate.Dispatch, msg []byte) err
 }
 
 func (l *httpLegacy) answer(d *gate.Dispatch, msg []byte) {
-	l.beside.send(func(ctx context.Context) { _ = l.send(ctx, d, msg) })
+	l.beside.send(l.t.log, func(ctx context.Context) { _ = l.send(ctx, d, msg) })
 }
 
 // message is the request that carries a message of the session.

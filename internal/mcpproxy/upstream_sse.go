@@ -53,14 +53,9 @@ func (t *target) openEvents(ctx context.Context, key processKey, d *gate.Dispatc
 	if err := t.life.mayStart(what, "the gateway's log says why", key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	// The stream outlives the call it is opened for, so the lease is its own.
-	own, err := t.p.gate.System(ctx, t.server.ID)
+	own, err := t.leased(ctx)
 	if err != nil {
 		return nil, nil, nil, err
-	}
-	if !sameEntry(t.server, own.Server) {
-		own.Release()
-		return nil, nil, nil, errEntryChanged
 	}
 	pipe, err := t.http.openEvents(ctx, own, min(endpointTime, t.startTime()))
 	if err != nil {
@@ -74,9 +69,11 @@ func (t *target) openEvents(ctx context.Context, key processKey, d *gate.Dispatc
 	l.pipe = pipe
 	begun := time.Now()
 	t.life.opened()
-	t.p.work.Go(func() {
+	t.p.spawn("the end of an event stream", func() {
 		defer own.Release()
-		pipe.read(l)
+		if t.p.contain("the reader of an event stream", func() { pipe.read(l) }) {
+			pipe.end(errPanicked)
+		}
 		close(l.ended)
 		t.ended(key, l, "event stream", time.Since(begun))
 	})
@@ -206,27 +203,36 @@ func (p *eventPipe) deliver(_ context.Context, d *gate.Dispatch, msg []byte) <-c
 	r.URL = p.endpoint
 	go func() {
 		defer stop()
-		resp, reach, err := p.t.do(r) //nolint:bodyclose // drain closes it
-		if err != nil {
-			if context.Cause(p.ctx) != nil {
-				err = errStreamEnded
+		if contain(p.t.log, "posting a message", func() { p.post(r, done) }) {
+			select {
+			case done <- delivery{access.ReachUnknown, errPanicked}:
+			default: // it had said how it went
 			}
-			done <- delivery{reach, err}
-			return
 		}
-		switch {
-		case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
-			// The server does not know the stream any more.
-			p.end(errStreamEnded)
-			done <- delivery{access.ReachNo, errStreamEnded}
-		case resp.StatusCode/100 != 2:
-			done <- delivery{access.ReachYes, statusError(resp.StatusCode)}
-		default:
-			done <- delivery{reach: access.ReachYes}
-		}
-		drain(resp.Body)
 	}()
 	return done
+}
+
+func (p *eventPipe) post(r *http.Request, done chan<- delivery) {
+	resp, reach, err := p.t.do(r) //nolint:bodyclose // drain closes it
+	if err != nil {
+		if context.Cause(p.ctx) != nil {
+			err = errStreamEnded
+		}
+		done <- delivery{reach, err}
+		return
+	}
+	switch {
+	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
+		// The server does not know the stream any more.
+		p.end(errStreamEnded)
+		done <- delivery{access.ReachNo, errStreamEnded}
+	case resp.StatusCode/100 != 2:
+		done <- delivery{access.ReachYes, statusError(resp.StatusCode)}
+	default:
+		done <- delivery{reach: access.ReachYes}
+	}
+	drain(resp.Body)
 }
 
 // read gives the conversation what the server says until the stream ends.

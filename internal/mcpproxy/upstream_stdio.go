@@ -47,7 +47,14 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 			t.life.failed(err, time.Now())
 		}
 	}
-	l, err := t.start(ctx, key, h.asks())
+	if t.shared() && t.server.Credential != nil {
+		return nil, nil, nil, t.startError(errSharedCredential)
+	}
+	own, err := t.leased(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	l, err := t.start(ctx, key, own, h.asks())
 	if err != nil {
 		failed(err)
 		return nil, nil, nil, t.startError(err)
@@ -59,13 +66,16 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	pr, rep, err := t.handshake(ctx, l, d, h)
 	if err != nil {
 		l.close(context.WithoutCancel(ctx))
-		if ended := l.pipe.err(); errors.Is(err, errProcessEnded) && ended != nil {
-			failed(ended)
-		} else {
+		switch ended := l.pipe.err(); {
+		case errors.Is(err, errStartTimeout):
 			failed(err)
-		}
-		if errors.Is(err, errStartTimeout) {
 			return nil, nil, nil, t.startError(errStartTimeout)
+		case errors.Is(err, errProcessEnded) && ended != nil:
+			failed(ended)
+		case errors.Is(err, errProcessEnded):
+			failed(err)
+		case asked.Err() == nil: // it lives and refuses what it is told of this client
+			t.life.refused(key.life(), err, time.Now())
 		}
 		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
 	}
@@ -119,21 +129,9 @@ func (t *target) isModernOnly() bool {
 }
 
 // start runs the command of the manifest: the only place a process comes from.
-func (t *target) start(ctx context.Context, key processKey, asks bool) (*conversation, error) {
+// own is its own to release.
+func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, asks bool) (*conversation, error) {
 	s := t.server.Transport.Stdio
-	if t.shared() && t.server.Credential != nil {
-		return nil, errSharedCredential
-	}
-	// The process holds its credential as long as it lives, so the lease is its
-	// own and not the call's.
-	own, err := t.p.gate.System(ctx, t.server.ID)
-	if err != nil {
-		return nil, err
-	}
-	if !sameEntry(t.server, own.Server) { // the credential of one entry is not for the command of another
-		own.Release()
-		return nil, errEntryChanged
-	}
 	home, env := t.home(key)
 	cfg := stdioConfig{
 		Command: s.Command, Args: s.Args, Env: env, Dir: s.Dir, MaxLine: t.p.cfg.MaxResult, StartTimeout: t.startTime(),
@@ -153,15 +151,19 @@ func (t *target) start(ctx context.Context, key processKey, asks bool) (*convers
 	l := t.newConversation(own, asks, errProcessEnded)
 	l.pipe = processPipe{proc}
 	begun := time.Now()
-	t.p.work.Go(func() {
+	t.p.spawn("the end of a process", func() {
 		defer own.Release()
-		for line := range proc.Messages() {
-			l.take(line)
+		if t.p.contain("the reader of a process", func() {
+			for line := range proc.Messages() {
+				l.take(line)
+			}
+		}) {
+			proc.stop(errPanicked) // it would wait for its reader
 		}
 		close(l.ended)
 		<-proc.Done()
-		t.p.ended(Ended{Upstream: true, Pipe: true, Took: time.Since(begun)})
 		t.ended(key, l, "process", time.Since(begun))
+		t.p.ended(Ended{Upstream: true, Pipe: true, Took: time.Since(begun)})
 	})
 	return l, nil
 }

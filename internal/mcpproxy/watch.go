@@ -27,14 +27,9 @@ func (t *target) watch(ctx context.Context, l *httpLegacy, ready chan struct{}) 
 	open := sync.OnceFunc(func() { close(ready) })
 	defer open()
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
-		d, err := t.p.gate.System(ctx, t.server.ID)
-		if err != nil {
-			return
-		}
-		err = l.stream(ctx, d, &watchRelay{t: t, link: l, d: d, open: open})
-		d.Release()
+		err := t.watchOnce(ctx, l, open)
 		open()
-		if ctx.Err() != nil || !errors.Is(err, io.EOF) && access.CodeOf(err) == access.CodeUpstream {
+		if errors.Is(err, errNotWatched) || ctx.Err() != nil || !errors.Is(err, io.EOF) && access.CodeOf(err) == access.CodeUpstream {
 			return // it has none
 		}
 		select {
@@ -45,6 +40,18 @@ func (t *target) watch(ctx context.Context, l *httpLegacy, ready chan struct{}) 
 		case <-time.After(wait):
 		}
 	}
+}
+
+// errNotWatched says that the server may not be looked at.
+var errNotWatched = errors.New("the server is not watched")
+
+func (t *target) watchOnce(ctx context.Context, l *httpLegacy, open func()) error {
+	d, err := t.p.gate.System(ctx, t.server.ID)
+	if err != nil {
+		return errors.Join(errNotWatched, err)
+	}
+	defer d.Release()
+	return l.stream(ctx, d, &watchRelay{t: t, link: l, d: d, open: open})
 }
 
 // watchRelay takes what comes outside every call of a pooled session.

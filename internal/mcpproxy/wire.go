@@ -75,6 +75,10 @@ func (m *method) asks() bool {
 	return m.name == "tools/call" || m.name == "prompts/get" || m.name == "resources/read"
 }
 
+func (m *method) subscribes() bool {
+	return m.name == "resources/subscribe" || m.name == "resources/unsubscribe"
+}
+
 // methods is the closed list of what agents may send; anything else is
 // answered -32601.
 var methods = func() map[string]*method {

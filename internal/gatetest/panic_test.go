@@ -1,0 +1,188 @@
+package gatetest_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rutile/internal/daemon"
+)
+
+// brittleLog panics on the goroutine that logs a text, once; the panic quotes
+// what a log must not hold.
+type brittleLog struct {
+	lockedBuffer
+	on     string
+	broken atomic.Bool
+}
+
+func (l *brittleLog) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), l.on) && !l.broken.Swap(true) {
+		panic("a payload of somebody")
+	}
+	return l.lockedBuffer.Write(p)
+}
+
+// brittle makes a daemon's log one that panics on a text.
+func brittle(on string) (*brittleLog, func(*daemon.Options)) {
+	l := &brittleLog{on: on}
+	return l, func(o *daemon.Options) { o.Log = l }
+}
+
+// contained requires that a panic happened and was logged, with where it was and
+// without what it quoted.
+func (l *brittleLog) contained(t *testing.T) {
+	t.Helper()
+	text := l.String()
+	if !l.broken.Load() {
+		t.Error("nothing panicked")
+	}
+	if n := strings.Count(text, "level=ERROR msg=\"a panic was contained\""); n != 1 || !strings.Contains(text, "mcpproxy.") || strings.Contains(text, "payload of somebody") {
+		t.Errorf("it is logged %d times: %s", n, tail(text, 4000))
+	}
+}
+
+// unknownOnce requires one intent and one outcome, unknown, of calls since from.
+func (r *rig) unknownOnce(from uint64) {
+	r.t.Helper()
+	var said []string
+	for _, l := range r.leaves(from) {
+		if l.Type == "intent" || l.Type == "outcome" {
+			said = append(said, l.Type+" "+l.Status)
+		}
+	}
+	if len(said) != 2 || said[0] != "intent " || said[1] != "outcome unknown" {
+		r.t.Errorf("recorded is %q", said)
+	}
+}
+
+// A panic on a goroutine of the gateway ends what ran on it, and no more.
+func TestPanicIsContained(t *testing.T) {
+	t.Parallel()
+	t.Run("the reader of an event stream", func(t *testing.T) {
+		t.Parallel()
+		p := newStreamPeer(t, func(*streamPeer) string { return atMessages })
+		log, opt := brittle("dropped a message of a server")
+		r := startRig(t, []func(*daemon.Options){opt})
+		r.apply(sseServer(p.URL+"/sse"), "up")
+		token := r.token("bot", "up")
+		p.answers(func(s *eventStream, m streamPost) bool {
+			if m.method == "tools/call" && !log.broken.Load() {
+				s.say(`{"jsonrpc":"1.0","method":"x"}`)
+				return true
+			}
+			return false
+		})
+		from := r.d.Evidence.Size()
+		if got := r.call(token, "up", "echo", `{"text":"x"}`); got.msg.code() != -32603 {
+			t.Errorf("answered %d %s", got.status, got.body)
+		}
+		log.contained(t)
+		r.unknownOnce(from)
+		if got := r.call(token, "up", "echo", `{"text":"x"}`); !strings.Contains(got.body, "mine") {
+			t.Errorf("the next call: %d %s", got.status, got.body)
+		}
+	})
+	t.Run("the reader of a process", func(t *testing.T) {
+		t.Parallel()
+		log, opt := brittle("dropped a message of a server")
+		r, token, notes := stdioRig(t, "legacy", "sanctioned", "", opt)
+		from := r.d.Evidence.Size()
+		if got := r.call(token, "up", "do", do("garble", "")); got.msg.code() != -32603 {
+			t.Errorf("answered %d %s", got.status, got.body)
+		}
+		log.contained(t)
+		r.unknownOnce(from)
+		if got := r.call(token, "up", "do", do("", "again")); !strings.Contains(got.body, "again") {
+			t.Errorf("the next call: %d %s", got.status, got.body)
+		}
+		if n := len(notes("start")); n != 3 { // the one that lists, bot's, and the one after it
+			t.Errorf("%d processes were started", n)
+		}
+		server, _ := r.d.Admin.Current().View.Server("up")
+		eventually(t, "the process nobody reads ends", func() bool {
+			st, _ := r.d.Proxy.Processes(server)
+			return st.Running == 2
+		})
+	})
+	t.Run("a call that may ask", func(t *testing.T) {
+		t.Parallel()
+		log, opt := brittle("a conversation ended with a call in flight")
+		r, token, _ := stdioRig(t, "legacy", "sanctioned", askPolicy("elicitation"), opt)
+		from := r.d.Evidence.Size()
+		u := turn{r: r, token: token, server: "up", id: "1", tool: "do", args: do("die", ""), caps: allCaps}
+		if got := u.send(); got.msg.code() != -32603 || !strings.Contains(got.body, "internal error") {
+			t.Errorf("answered %d %s", got.status, got.body)
+		}
+		log.contained(t)
+		r.unknownOnce(from)
+		u.args = do("", "again")
+		if got := u.send(); !strings.Contains(got.body, "again") {
+			t.Errorf("the next call: %d %s", got.status, got.body)
+		}
+	})
+	t.Run("a look at a server", func(t *testing.T) {
+		t.Parallel()
+		log, opt := brittle("a server's tools could not be listed")
+		r, _, _ := stdioRig(t, "stillborn", "triaged", "", opt)
+		r.apply(stdioManifest("stillborn", t.TempDir()+"/notes", "sanctioned"))
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			err := r.d.Proxy.Learn(ctx, "up")
+			if err == nil || ctx.Err() != nil {
+				t.Errorf("looking ends with %v", err)
+			}
+			cancel()
+		}
+		log.contained(t)
+	})
+	t.Run("the stream of a session", func(t *testing.T) {
+		t.Parallel()
+		p := newPeer(t, v2511)
+		log, opt := brittle("an upstream's stream ended")
+		r, token := governPeer(t, p, "", opt)
+		c := r.legacy(token, "up", v2511, `{}`)
+		s := stream(t, "GET", r.url("up"), c.headers(), "")
+		defer s.cancel()
+		eventually(t, "the upstream's stream is open", func() bool { return len(p.got("GET")) == 1 })
+		p.CloseClientConnections()
+		select {
+		case <-s.events: // closed
+		case <-time.After(10 * time.Second):
+			t.Error("the stream goes on although nothing is relayed to it any more")
+		}
+		log.contained(t)
+	})
+}
+
+// A handler that panicked has no response any more: nothing that comes later
+// writes to it.
+func TestNothingIsWrittenBehindAPanic(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	p.handle("tools/call", func(x *exchange) { x.sse() }) // and no answer
+	log, opt := brittle("a call did not complete")
+	r, token := governPeer(t, p, "", opt)
+	from := r.d.Evidence.Size()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url("up"), strings.NewReader(modernBody("1", "tools/call", `"name":"echo","arguments":{}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = modernHeaders(token, "tools/call", "echo")
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Errorf("answered %d", resp.StatusCode)
+	}
+	time.Sleep(1500 * time.Millisecond) // the answer would begin now
+	if text := log.String(); !log.broken.Load() || strings.Contains(text, "a panic was contained") {
+		t.Errorf("the log says %s", tail(text, 4000))
+	}
+	for _, l := range r.leaves(from) {
+		if l.Type == "outcome" && l.Status != "protocol_error" {
+			t.Errorf("recorded is %s", l.raw)
+		}
+	}
+}

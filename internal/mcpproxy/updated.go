@@ -1,0 +1,121 @@
+package mcpproxy
+
+import (
+	"context"
+
+	"rutile/internal/access"
+	"rutile/internal/rawjson"
+)
+
+// A process or an event stream says that a resource changed in the one stream
+// that holds everything else. It belongs to no call: it goes to the stream of the
+// session that has the conversation to itself, if that subscribed to it, and is
+// decided about like what comes on a stream over HTTP.
+
+const resourceUpdated = "notifications/resources/updated"
+
+// listen gives what is told of resources to r until stop is called.
+func (l *conversation) listen(r *sessionRelay) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ear = r
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.ear == r {
+			l.ear = nil
+		}
+	}
+}
+
+// listenUntil is listen until ctx or the conversation ends.
+func (l *conversation) listenUntil(ctx context.Context, r *sessionRelay) {
+	defer l.listen(r)()
+	select {
+	case <-ctx.Done():
+	case <-l.ended:
+	}
+}
+
+// updated takes the message that a resource changed.
+func (l *conversation) updated(msg []byte, v rawjson.Value) {
+	l.mu.Lock()
+	r := l.ear
+	l.mu.Unlock()
+	uri, ok := v.Path("params", "uri").Str()
+	if r == nil || !ok || l.shared || !r.s.subscribedTo(uri) {
+		return
+	}
+	if err := r.note(msg, v); err != nil {
+		l.p.log.Debug("dropped a message of a server", "server", l.server, "error", err)
+	}
+}
+
+var errSubscribed = access.Errorf(access.CodeUnavailable, "the session subscribed to too many resources; unsubscribe from some")
+
+// subscribing notes what a request of the session subscribes to. It must be
+// noted before it is sent, because an update may follow at once; undo is for one
+// that fails.
+func (s *session) subscribing(c *call) (undo func(), err error) {
+	undo = func() {}
+	if _, ok := s.link.(*conversation); !ok || c.in.msg.name != "resources/subscribe" {
+		return undo, nil
+	}
+	uri, _ := c.in.msg.params.Get("uri").Str() // checked before
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.subscribed[uri] {
+		return undo, nil
+	}
+	if len(s.subscribed) >= maxSubscribed {
+		return nil, errSubscribed
+	}
+	if s.subscribed == nil {
+		s.subscribed = map[string]bool{}
+	}
+	s.subscribed[uri] = true
+	return func() { s.unsubscribed(uri) }, nil
+}
+
+func (s *session) unsubscribed(uri string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.subscribed, uri)
+}
+
+func (s *session) subscribedTo(uri string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subscribed[uri]
+}
+
+// heard reports whether the client may hear of something over the session's own
+// stream with its server.
+func (s *session) heard() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, piped := s.link.(*conversation)
+	return !piped || len(s.subscribed) > 0
+}
+
+// subscribes sends a request of a session over the session's own conversation
+// with its server.
+func (s *session) subscribes(c *call, send func() (*reply, access.Reach, error)) (*reply, access.Reach, error) {
+	undo, err := s.subscribing(c)
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
+	done := false
+	defer func() {
+		if !done {
+			undo()
+		}
+	}()
+	rep, reach, err := send()
+	done = err == nil && !rep.fault.Exists()
+	if done && c.in.msg.name == "resources/unsubscribe" {
+		uri, _ := c.in.msg.params.Get("uri").Str()
+		s.unsubscribed(uri)
+	}
+	return rep, reach, err
+}
