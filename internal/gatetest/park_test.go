@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -392,6 +393,44 @@ func TestParkedCallEnds(t *testing.T) {
 		cancelled(t, a)
 		eventually(t, "a recorded cancellation", outcomes(r, "cancelled"))
 	})
+}
+
+// hangsUp is a client that closes its connection the moment it has been asked.
+type hangsUp struct {
+	*httptest.ResponseRecorder
+	cancel func()
+}
+
+func (w hangsUp) Write(b []byte) (int, error) {
+	n, err := w.ResponseRecorder.Write(b)
+	if strings.Contains(w.Body.String(), "input_required") {
+		w.cancel()
+	}
+	return n, err
+}
+
+// A client that closes its connection once it has the question cancels nothing:
+// many make one connection for each request.
+func TestParkedCallOutlivesItsConnection(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	newAsker(p, elicit)
+	r, token := governPeer(t, p, askPolicy("elicitation"))
+	u := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{}`, caps: allCaps}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, r.url("up"), strings.NewReader(u.body()))
+	req.Header = modernHeaders(token, "tools/call", "echo")
+	w := hangsUp{httptest.NewRecorder(), cancel}
+	r.d.Proxy.ServeHTTP(w, req)
+	_, event, _ := strings.Cut(w.Body.String(), "data: ")
+	var got reply
+	if err := json.Unmarshal([]byte(event), &got.msg); err != nil || ctx.Err() == nil {
+		t.Fatalf("answered %s", w.Body)
+	}
+	if got := u.answering(asked(t, got), accept).send(); !strings.Contains(got.body, "the client said") {
+		t.Errorf("the retry answered %s", got.body)
+	}
 }
 
 // startPost sends a request that is not awaited and returns what cancels it.

@@ -19,11 +19,12 @@ import (
 
 // What the gateway may hold, in bytes: one session or parked call at rest, and
 // each session that has come and gone. Noise does not depend on how many there
-// were. Of a parked call 8 KiB are the stack of its goroutine.
+// were. Of a parked call 8 KiB are the stack of its goroutine, 16 where the race
+// detector makes its frames larger.
 const (
 	idleBound    = 40 << 20
 	sessionBound = 8 << 10
-	parkedBound  = 24 << 10
+	parkedBound  = 24 << 10 * instrumented
 	growthBound  = 128
 	heapNoise    = 3 << 19
 	restNoise    = 32 // goroutines and descriptors: connections kept for the next call

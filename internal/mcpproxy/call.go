@@ -180,6 +180,9 @@ func (c *call) gated() {
 		return resp, err
 	})
 	c.settled()
+	// Once it has the question, a client may close its connection: that cancels
+	// nothing. One that is gone before does not come back.
+	told := false
 	var again *deniedAgain
 	switch {
 	case errors.Is(err, errClientCancelled):
@@ -193,9 +196,10 @@ func (c *call) gated() {
 		c.deny(&dec)
 	default:
 		// The client may have gone; its outcome is recorded.
-		err = c.ans.final(replyStatus(rep, c), resp.Body)
+		here := c.in.r.Context().Err() == nil
+		told = c.ans.final(replyStatus(rep, c), resp.Body) == nil && here
 	}
-	if c.flight != nil && (err != nil || c.in.r.Context().Err() != nil) {
+	if c.flight != nil && !told {
 		c.flight.abandon(fmt.Errorf("the client went away: %w", context.Canceled))
 	}
 }
