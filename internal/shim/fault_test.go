@@ -90,13 +90,20 @@ func TestNoAnswerOfAGatewayHangsTheClient(t *testing.T) {
 
 func TestASilentListenEnds(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, func(w http.ResponseWriter, r *http.Request) {
-		stream(w)
-		<-r.Context().Done()
-	})
-	r := start(t, g.URL, func(c *shim.Config) { c.Silence = 200 * time.Millisecond })
-	r.send(modern("1", "subscriptions/listen", ""))
-	r.refused("1", "gateway_timeout")
+	for name, begin := range map[string]func(http.ResponseWriter){
+		"begun": func(w http.ResponseWriter) { stream(w) }, "never begun": func(http.ResponseWriter) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, func(w http.ResponseWriter, r *http.Request) {
+				begin(w)
+				<-r.Context().Done()
+			})
+			r := start(t, g.URL, func(c *shim.Config) { c.Silence = 200 * time.Millisecond })
+			r.send(modern("1", "subscriptions/listen", ""))
+			r.refused("1", "gateway_timeout")
+		})
+	}
 }
 
 // TestErrorsWithoutAnIDGetTheRequests gives the client an answer where the

@@ -34,6 +34,8 @@ func (s *Shim) send(ctx context.Context, method string, body []byte, h http.Head
 			return resp, nil
 		case ctx.Err() != nil:
 			return nil, s.lost(context.Cause(ctx))
+		case errors.Is(r.err, errSilence):
+			return nil, s.lost(errSilence)
 		case r.status == http.StatusUnauthorized && token != "" && !renewed:
 			// It may have been revoked with its session; a new one tells.
 			renewed = true
