@@ -12,16 +12,16 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
 
 // order tells a generator what to do; sample is what it saw.
 type order struct {
+	Work     string        `json:"work"`
 	URL      string        `json:"url"`
 	Token    string        `json:"token"`
+	Decides  bool          `json:"decides"` // the target shows only what the agent may use
 	C        int           `json:"c"`
 	Duration time.Duration `json:"duration"`
 }
@@ -51,17 +51,15 @@ func generate(ctx context.Context, in io.Reader, out io.Writer) error {
 // load keeps o.C calls in flight, each on a connection of its own, until the
 // time is over.
 func load(ctx context.Context, o order) (sample, error) {
-	u, err := url.Parse(o.URL)
-	if err != nil {
-		return sample{}, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, o.Duration)
 	defer cancel()
 	callers := make([]*caller, o.C)
 	for i := range callers {
-		if callers[i], err = newCaller(u, o.Token, i); err != nil {
+		c, err := newCaller(o, i)
+		if err != nil {
 			return sample{}, err
 		}
+		callers[i] = c
 		defer callers[i].conn.Close()
 	}
 	var wg sync.WaitGroup
@@ -86,44 +84,49 @@ func load(ctx context.Context, o order) (sample, error) {
 	return s, nil
 }
 
-// caller makes one call after the other on one connection. It writes prepared
+// caller makes one request after the other on one connection. It writes prepared
 // bytes and reads just enough, so as to take little from what it measures.
 type caller struct {
-	conn  net.Conn
-	in    *bufio.Reader
-	out   []byte
-	nonce []byte // inside out
-	body  bytes.Buffer
-	took  []time.Duration
-	err   error
+	conn    net.Conn
+	in      *bufio.Reader
+	work    work
+	number  int
+	decides bool
+	out     []byte
+	nonce   []byte // inside out; nil where the work has none
+	body    bytes.Buffer
+	took    []time.Duration
+	err     error
 }
 
 const nonceDigits = 20
 
-func newCaller(u *url.URL, token string, number int) (*caller, error) {
+func newCaller(o order, number int) (*caller, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	w, ok := workOf(o.Work)
+	if !ok {
+		return nil, fmt.Errorf("%q is no work", o.Work)
+	}
 	conn, err := net.Dial("tcp", u.Host)
 	if err != nil {
 		return nil, err
 	}
-	mark := strings.Repeat("0", nonceDigits)
-	body := `{"jsonrpc":"2.0","id":` + strconv.Itoa(number+1) + `,"method":"tools/call","params":{"name":"echo","arguments":{"nonce":"` + mark + `","text":"`
-	tail := `"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"}}}}`
-	body += strings.Repeat("lorem ipsum ", 100)[:1024-len(body)-len(tail)] + tail
-	head := "POST " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n" +
-		"MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: echo\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
-	if token != "" {
-		head += "Authorization: Bearer " + token + "\r\n"
+	c := &caller{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), work: w, number: number, decides: o.Decides}
+	var mark string
+	if c.out, mark = w.request(u, o.Token, number); mark != "" {
+		at := bytes.Index(c.out, []byte(mark))
+		c.nonce = c.out[at : at+nonceDigits]
+		copy(c.nonce, fmt.Sprintf("%05d", number)) // the rest counts
 	}
-	c := &caller{conn: conn, in: bufio.NewReader(conn), out: []byte(head + "\r\n" + body)}
-	at := len(head) + 2 + strings.Index(body, mark)
-	c.nonce = c.out[at : at+nonceDigits]
-	copy(c.nonce, fmt.Sprintf("%05d", number)) // the rest counts
 	return c, nil
 }
 
 func (c *caller) run(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
-		for i, v := nonceDigits-1, n; i >= 5; i, v = i-1, v/10 {
+		for i, v := len(c.nonce)-1, n; i >= 5; i, v = i-1, v/10 {
 			c.nonce[i] = byte('0' + v%10)
 		}
 		start := time.Now()
@@ -153,12 +156,11 @@ func (c *caller) call() error {
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("answered %s: %.300s", resp.Status, c.body.Bytes())
-	case !bytes.Contains(c.body.Bytes(), c.nonce):
-		return fmt.Errorf("answered somebody else's call: %.300s", c.body.Bytes())
-	case bytes.Contains(c.body.Bytes(), []byte(`"isError":true`)):
-		return fmt.Errorf("answered a tool error: %.300s", c.body.Bytes())
 	case resp.Close:
 		return errors.New("the connection is not kept")
+	}
+	if why := c.work.wrong(c.body.Bytes(), c.nonce, c.number, c.decides); why != "" {
+		return fmt.Errorf("answered %s: %.300s", why, c.body.Bytes())
 	}
 	return nil
 }

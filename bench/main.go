@@ -27,6 +27,7 @@ import (
 type config struct {
 	rounds     int
 	duration   time.Duration
+	works      []work
 	levels     []int
 	targets    []string
 	rutile     string
@@ -69,11 +70,12 @@ func run(ctx context.Context, args []string) error {
 
 func parse(args []string) (config, error) {
 	var c config
-	var levels, targets string
+	var levels, targets, works string
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.IntVar(&c.rounds, "rounds", 5, "rounds; every target is measured once per round and level")
 	fs.DurationVar(&c.duration, "d", 1500*time.Millisecond, "length of one measurement")
-	fs.StringVar(&levels, "c", "1,16,64", "calls in flight")
+	fs.StringVar(&works, "w", "call,result,list", "what is asked: calls with small replies, calls with replies of 1 MiB, lists of 1,000 tools")
+	fs.StringVar(&levels, "c", "1,16,64", "calls in flight, of -w call; the others have 8")
 	fs.StringVar(&targets, "targets", "direct,rp,sdk,nginx,rutile", "what to measure; rp is the reference; nginx is left out where it is not installed")
 	fs.StringVar(&c.rutile, "rutile", "bin/rutile", "the program to measure")
 	fs.IntVar(&c.policies, "policies", 10000, "policies in force in rutile")
@@ -90,6 +92,13 @@ func parse(args []string) (config, error) {
 		}
 		c.levels = append(c.levels, n)
 	}
+	for s := range strings.SplitSeq(works, ",") {
+		w, ok := workOf(s)
+		if !ok {
+			return c, fmt.Errorf("-w: %q is none of call, result and list", s)
+		}
+		c.works = append(c.works, w)
+	}
 	c.targets = strings.Split(targets, ",")
 	if !slices.Contains(c.targets, reference) {
 		c.targets = append(c.targets, reference)
@@ -98,4 +107,11 @@ func parse(args []string) (config, error) {
 		return c, errors.New("at least one round of some length, and no arguments besides the flags")
 	}
 	return c, nil
+}
+
+func (c config) levelsOf(w work) []int {
+	if w.levels != nil {
+		return w.levels
+	}
+	return c.levels
 }

@@ -21,6 +21,7 @@ import (
 // measurement is one target at one level in one round.
 type measurement struct {
 	Round  int     `json:"round"`
+	Work   string  `json:"work"`
 	Target string  `json:"target"`
 	C      int     `json:"c"`
 	Rate   float64 `json:"callsPerSecond"`
@@ -87,32 +88,48 @@ func rounds(ctx context.Context, cfg config, self string, targets []target) ([]m
 	r := rand.New(rand.NewPCG(cfg.seed, 0))
 	var all []measurement
 	for round := range cfg.rounds {
-		for _, c := range cfg.levels {
-			var here []measurement
-			for _, i := range r.Perm(len(targets)) {
-				m, err := one(ctx, cfg, self, targets[i], c)
+		for _, w := range cfg.works {
+			for _, c := range cfg.levelsOf(w) {
+				here, err := side(ctx, cfg, self, targets, w, c, r.Perm(len(targets)))
 				if err != nil {
-					return nil, fmt.Errorf("%s at c=%d: %w", targets[i].name, c, err)
+					return nil, err
 				}
-				m.Round = round
-				here = append(here, m)
+				for i := range here {
+					here[i].Round = round
+				}
+				all = append(all, here...)
 			}
-			ref := slices.IndexFunc(here, func(m measurement) bool { return m.Target == reference })
-			for i := range here {
-				here[i].Ratio = here[i].Rate / here[ref].Rate
-			}
-			all = append(all, here...)
 		}
 	}
 	return all, nil
 }
 
+// side measures the targets side by side, once each.
+func side(ctx context.Context, cfg config, self string, targets []target, w work, c int, order []int) ([]measurement, error) {
+	var here []measurement
+	for _, i := range order {
+		if targets[i].name == "sdk" && !w.sdk {
+			continue
+		}
+		m, err := one(ctx, cfg, self, targets[i], w, c)
+		if err != nil {
+			return nil, fmt.Errorf("%s of %s at c=%d: %w", w.name, targets[i].name, c, err)
+		}
+		here = append(here, m)
+	}
+	ref := slices.IndexFunc(here, func(m measurement) bool { return m.Target == reference })
+	for i := range here {
+		here[i].Ratio = here[i].Rate / here[ref].Rate
+	}
+	return here, nil
+}
+
 // one measures a target once, after a short load that is not counted.
-func one(ctx context.Context, cfg config, self string, t target, c int) (measurement, error) {
-	o := order{URL: t.url, C: c, Duration: cfg.duration}
+func one(ctx context.Context, cfg config, self string, t target, w work, c int) (measurement, error) {
+	o := order{Work: w.name, URL: t.at(w.server), C: c, Duration: cfg.duration, Decides: t.token != nil}
 	if t.token != nil {
 		var err error
-		if o.Token, err = t.token(ctx); err != nil {
+		if o.Token, err = t.token(ctx, w.server); err != nil {
 			return measurement{}, err
 		}
 	}
@@ -128,7 +145,7 @@ func one(ctx context.Context, cfg config, self string, t target, c int) (measure
 	}
 	after := costOf(t.pid)
 	m := measurement{
-		Target: t.name, C: c, Rate: float64(s.Calls) / s.Elapsed.Seconds(),
+		Work: w.name, Target: t.name, C: c, Rate: float64(s.Calls) / s.Elapsed.Seconds(),
 		P50: float64(s.P50.Nanoseconds()) / 1e3, P99: float64(s.P99.Nanoseconds()) / 1e3,
 	}
 	if before.ok && after.ok {
@@ -160,30 +177,12 @@ func ask(ctx context.Context, self string, o order) (sample, error) {
 }
 
 func show(out io.Writer, cfg config, targets []target, all []measurement) {
-	fmt.Fprintf(out, "%d rounds of %v, %d cores, %s, call 1 KiB, reply 0.25 KiB, seed %d; min/median/max\n", cfg.rounds, cfg.duration, runtime.NumCPU(), runtime.Version(), cfg.seed)
-	for _, c := range cfg.levels {
-		fmt.Fprintf(out, "\nc=%d\n", c)
-		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(w, "target\tcalls/s\t×RP\tp50 µs\tp99 µs\tCPU µs/call\t")
-		for _, t := range targets {
-			of := func(f func(measurement) float64, format string) string {
-				var v []float64
-				for _, m := range all {
-					if m.Target == t.name && m.C == c {
-						v = append(v, f(m))
-					}
-				}
-				return spread(v, format)
-			}
-			cpu := "–"
-			if t.pid != 0 {
-				cpu = of(func(m measurement) float64 { return m.CPU }, "%.0f")
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t\n", t.name, of(func(m measurement) float64 { return m.Rate }, "%.0f"),
-				of(func(m measurement) float64 { return m.Ratio }, "%.2f"), of(func(m measurement) float64 { return m.P50 }, "%.0f"),
-				of(func(m measurement) float64 { return m.P99 }, "%.0f"), cpu)
+	fmt.Fprintf(out, "%d rounds of %v, %d cores, %s, seed %d; min/median/max\n", cfg.rounds, cfg.duration, runtime.NumCPU(), runtime.Version(), cfg.seed)
+	for _, work := range cfg.works {
+		fmt.Fprintf(out, "\n%s: %s\n", work.name, work.what)
+		for _, c := range cfg.levelsOf(work) {
+			table(out, targets, all, work, c)
 		}
-		_ = w.Flush() // out is what it is
 	}
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -196,6 +195,32 @@ func show(out io.Writer, cfg config, targets []target, all []measurement) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.name, idle, peak, t.note)
 	}
 	_ = w.Flush()
+}
+
+// table shows what was measured of a work at a level.
+func table(out io.Writer, targets []target, all []measurement, work work, c int) {
+	fmt.Fprintf(out, "\nc=%d\n", c)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "target\tcalls/s\t×RP\tp50 µs\tp99 µs\tCPU µs/call\t")
+	for _, t := range targets {
+		of := func(f func(measurement) float64, format string) string {
+			var v []float64
+			for _, m := range all {
+				if m.Work == work.name && m.Target == t.name && m.C == c {
+					v = append(v, f(m))
+				}
+			}
+			return spread(v, format)
+		}
+		cpu := "–"
+		if t.pid != 0 {
+			cpu = of(func(m measurement) float64 { return m.CPU }, "%.0f")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t\n", t.name, of(func(m measurement) float64 { return m.Rate }, "%.0f"),
+			of(func(m measurement) float64 { return m.Ratio }, "%.2f"), of(func(m measurement) float64 { return m.P50 }, "%.0f"),
+			of(func(m measurement) float64 { return m.P99 }, "%.0f"), cpu)
+	}
+	_ = w.Flush() // out is what it is
 }
 
 // spread is the smallest, middle and largest of some figures.

@@ -50,10 +50,10 @@ func startRutile(ctx context.Context, t target, cfg config, upstreamURL, dir str
 	}
 	for field := range strings.FieldsSeq(ready) {
 		if u, ok := strings.CutPrefix(field, "agents="); ok {
-			t.url = u + "/mcp/echo"
+			t.at = func(server string) string { return u + "/mcp/" + server }
 		}
 	}
-	if t.url == "" {
+	if t.at == nil {
 		return t, p.stop, fmt.Errorf("rutile said %q, not where agents connect", ready)
 	}
 	for _, step := range []struct {
@@ -68,22 +68,22 @@ func startRutile(ctx context.Context, t target, cfg config, upstreamURL, dir str
 		}
 	}
 	t.pid = p.cmd.Process.Pid
-	t.token = func(context.Context) (string, error) {
-		return command("", "agent", "token", "bench-bot", "--server", "echo", "--ttl", "5m")
+	t.token = func(_ context.Context, server string) (string, error) {
+		return command("", "agent", "token", "bench-bot", "--server", server, "--ttl", "5m")
 	}
 	t.note = fmt.Sprintf("whole path: token, %d policies, pinned tool, credential, evidence %s", cfg.policies, cfg.durability)
 	return t, p.stop, nil
 }
 
-// manifest is an agent that may call the upstream's tool, and policies about
-// everything else.
+// manifest is an agent that may call the tools of one server and most of those
+// of another, and policies about everything else.
 func manifest(upstreamURL string, policies int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `kind: Agent
 id: bench-bot
 owner: bench
 purpose: measure
-tools: ["echo/*"]
+tools: ["echo/*", "many/granted_*"]
 ---
 kind: Server
 id: echo
@@ -91,7 +91,13 @@ owner: bench
 transport: {http: {url: %q}}
 credential: {ref: echo-token, header: Authorization, value: "Bearer {secret}"}
 state: sanctioned
-`, upstreamURL)
+---
+kind: Server
+id: many
+owner: bench
+transport: {http: {url: %q}}
+state: sanctioned
+`, upstreamURL+"/"+echoServer, upstreamURL+"/"+manyServer)
 	const perManifest = 100 // one manifest may hold many policies
 	for i := range policies {
 		if i%perManifest == 0 {

@@ -20,11 +20,11 @@ const reference = "rp"
 // target is something that stands in front of the upstream.
 type target struct {
 	name  string
-	url   string
-	pid   int                                       // 0 where there is nothing in between
-	token func(ctx context.Context) (string, error) // nil where none is needed
-	note  string                                    // what was on
-	idle  int                                       // KiB resident before any load
+	at    func(server string) string                               // its address for a server of the upstream
+	pid   int                                                      // 0 where there is nothing in between
+	token func(ctx context.Context, server string) (string, error) // nil where none is needed; then it decides nothing
+	note  string                                                   // what was on
+	idle  int                                                      // KiB resident before any load
 }
 
 // process is a child that serves until its input closes.
@@ -83,7 +83,7 @@ func startTarget(ctx context.Context, name string, cfg config, upstreamURL, dir 
 	t := target{name: name}
 	switch name {
 	case "direct":
-		t.url, t.note = upstreamURL, "no proxy"
+		t.at, t.note = under(upstreamURL), "no proxy"
 		return t, func() {}, nil
 	case "rp", "sdk":
 		p, err := start(self, name, upstreamURL)
@@ -92,7 +92,8 @@ func startTarget(ctx context.Context, name string, cfg config, upstreamURL, dir 
 		}
 		t.pid = p.cmd.Process.Pid
 		t.note = map[string]string{"rp": "httputil.ReverseProxy, forwarding only", "sdk": "SDK server and client, forwarding only"}[name]
-		t.url, err = p.line()
+		u, err := p.line()
+		t.at = under(u)
 		return t, p.stop, err
 	case "nginx":
 		return startNginx(t, upstreamURL, dir)
@@ -130,8 +131,13 @@ http {
 	if err != nil {
 		return t, nil, err
 	}
-	t.pid, t.url, t.note = p.cmd.Process.Pid, "http://"+addr, "nginx, 2 workers, forwarding only"
+	t.pid, t.at, t.note = p.cmd.Process.Pid, under("http://"+addr), "nginx, 2 workers, forwarding only"
 	return t, p.stop, answers(addr)
+}
+
+// under is the address of a forwarder, which keeps the path.
+func under(base string) func(string) string {
+	return func(server string) string { return base + "/" + server }
 }
 
 // answers waits until an address accepts connections.

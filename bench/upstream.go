@@ -12,11 +12,33 @@ import (
 )
 
 // upstream is the smallest MCP server of the 2026-07-28 revision that a gateway
-// can govern: discovery, one tool, and replies of a quarter of a kilobyte that
-// repeat the nonce of the call.
+// can govern: discovery, tools whose replies of a quarter of a kilobyte or of a
+// mebibyte repeat the nonce of the call, and at a path of its own a long list.
 type upstream struct{}
 
-const tool = `{"name":"echo","description":"Repeat the nonce.","inputSchema":{"type":"object","properties":{"nonce":{"type":"string"},"text":{"type":"string"}},"required":["nonce"]},"annotations":{"readOnlyHint":true}}`
+func toolNamed(name string) string {
+	return `{"name":"` + name + `","description":"Repeat the nonce.","inputSchema":{"type":"object","properties":{"nonce":{"type":"string"},"text":{"type":"string"}},"required":["nonce"]},"annotations":{"readOnlyHint":true}}`
+}
+
+// What the servers list.
+var (
+	echoTools = `"tools":[` + toolNamed("echo") + `,` + toolNamed("big") + `]` + kept
+	longList  = `"tools":[` + strings.Join(manyNames(), ",") + `]` + kept
+)
+
+const kept = `,"ttlMs":3600000,"cacheScope":"public"`
+
+func manyNames() []string {
+	var out []string
+	for i := range manyTools {
+		name := fmt.Sprintf("%s%04d", grantedTag, i)
+		if i >= grantedOf {
+			name = fmt.Sprintf("%s%04d", otherTag, i)
+		}
+		out = append(out, toolNamed(name))
+	}
+	return out
+}
 
 func (upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
@@ -24,6 +46,7 @@ func (upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ID     json.RawMessage `json:"id"`
 		Method string          `json:"method"`
 		Params struct {
+			Name      string `json:"name"`
 			Arguments struct {
 				Nonce string `json:"nonce"`
 			} `json:"arguments"`
@@ -36,11 +59,17 @@ func (upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var result string
 	switch m.Method {
 	case "tools/call":
-		result = `"content":[{"type":"text","text":"` + m.Params.Arguments.Nonce + " " + filler + `"}]`
+		text := filler
+		if m.Params.Name == "big" {
+			text = bigFiller
+		}
+		result = `"content":[{"type":"text","text":"` + m.Params.Arguments.Nonce + " " + text + `"}]`
 	case "tools/list":
-		result = `"tools":[` + tool + `],"ttlMs":3600000,"cacheScope":"public"`
+		if result = echoTools; r.URL.Path == "/"+manyServer {
+			result = longList
+		}
 	case "server/discover":
-		result = `"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":3600000,"cacheScope":"public"`
+		result = `"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}` + kept
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNotFound)
@@ -52,8 +81,12 @@ func (upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, reply) // the reader may be gone
 }
 
-// filler makes a reply 256 bytes long, more or less a nonce.
-var filler = strings.Repeat("x", 120)
+// filler makes a reply 256 bytes long, more or less a nonce; bigFiller is prose
+// of the length of a large one.
+var (
+	filler    = strings.Repeat("x", 120)
+	bigFiller = strings.Repeat("The quick brown fox jumps over the lazy dog. ", bigResult/45+1)
+)
 
 // serve serves on a free loopback port, says on which, and ends with its input.
 func serve(h http.Handler) error {
