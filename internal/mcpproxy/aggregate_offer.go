@@ -32,8 +32,7 @@ type offers struct {
 	left  map[string]bool // digests of what was left out and said so
 }
 
-// viewer is what visibility may depend on besides the state: everything a token
-// says but its own id and end.
+// viewer is what visibility may depend on besides the state.
 type viewer struct {
 	who    access.Identity
 	list   string
@@ -57,9 +56,7 @@ const (
 // offered returns the offers of a list and which of them, of one server or of
 // all for "", are visible to the request's identity. Neither may be changed.
 func (p *Proxy) offered(r *access.Request, list, server string) ([]offer, []int32) {
-	who := r.Who
-	who.TokenID, who.Expires = "", time.Time{}
-	key := viewer{who, list, server}
+	key := viewer{viewing(r), list, server}
 	s := &p.offers
 	s.mu.Lock()
 	state := p.gate.State() // never an older one than somebody else has seen here

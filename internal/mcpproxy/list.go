@@ -3,6 +3,7 @@ package mcpproxy
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strconv"
 
 	"rutile/internal/access"
@@ -83,23 +84,34 @@ func (c *call) filter(ctx context.Context, result rawjson.Value) []byte {
 }
 
 func (c *call) shown(result rawjson.Value) (out []byte, news bool) {
+	p, state := c.in.p, c.in.p.gate.State()
 	items := result.Get(c.in.msg.method.list)
-	out = []byte{'['}
-	removed := false
-	for item := range items.Items() {
-		show, changed := c.shows(item)
-		news = news || changed
-		if !show {
-			removed = true
-			continue
+	cur, _ := c.in.msg.params.Get("cursor").Str()
+	key := pageKey{c.req.Server, c.in.msg.method.list, cur}
+	pg, shown := p.pages.find(state, key, items.Raw(), c.req)
+	if shown == nil {
+		shown = make([]bool, 0, items.Len())
+		for item := range items.Items() {
+			show, changed := c.shows(item)
+			shown, news = append(shown, show), news || changed
 		}
-		if len(out) > 1 {
-			out = append(out, ',')
+		if !news && p.gate.State() == state {
+			p.pages.keep(state, key, items.Raw(), pg, c.req, shown)
 		}
-		out = append(out, item.Raw()...)
 	}
-	if !removed {
+	if !slices.Contains(shown, false) {
 		return nil, news
+	}
+	out = append(make([]byte, 0, len(items.Raw())), '[')
+	i := 0
+	for item := range items.Items() {
+		if shown[i] {
+			if len(out) > 1 {
+				out = append(out, ',')
+			}
+			out = append(out, item.Raw()...)
+		}
+		i++
 	}
 	return append(out, ']'), news
 }
@@ -117,7 +129,8 @@ func (c *call) shows(item rawjson.Value) (show, news bool) {
 	if !ok {
 		return false, true
 	}
-	observe := c.in.server.Pinning == registry.PinningObserve
+	server, _ := view.Server(c.req.Server)
+	observe := server.Pinning == registry.PinningObserve
 	digest := t.PinDigest
 	if !bytes.Equal(t.Pinned, item.Raw()) {
 		digest, _ = registry.Digest(item)

@@ -120,6 +120,7 @@ type Proxy struct {
 	opening   flow     // legacy sessions whose handshake with the server is not over
 	shapes    sync.Map // shapeKey → *shape
 	offers    offers   // what the aggregate lists
+	pages     pages    // what was listed at /mcp/{server}
 
 	mu       sync.Mutex
 	targets  map[string]*target
