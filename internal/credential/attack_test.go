@@ -516,6 +516,42 @@ func TestScrubbedJSONStaysJSON(t *testing.T) {
 	}
 }
 
+// TestScrubFindsSecretsAnywhere: a secret is found wherever it begins, however
+// long it is, and behind any amount of text that is nearly it.
+func TestScrubFindsSecretsAnywhere(t *testing.T) {
+	m := &memory{rows: map[string]credential.Secret{}}
+	v := vault(t, t.TempDir(), m)
+	for _, n := range []int{credential.MinValue, 9, 10, 11, 12, 15, 19, 20, 33, 64} {
+		secret := make([]byte, n)
+		for i := range secret {
+			secret[i] = "abcdefghijklmnopqrstuvwxyz0123456789-_"[(i*i*7+n*13+i)%38]
+		}
+		id := fmt.Sprintf("s%d", n)
+		if _, err := v.Set(t.Context(), credential.Secret{ID: id, MaxTier: 3}, secret); err != nil {
+			t.Fatal(err)
+		}
+		l, err := v.Lease(t.Context(), request(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Release()
+		nearly := strings.Repeat(string(secret[:n-1])+"!"+string(secret[1:])+" ", 400)
+		for _, before := range []string{strings.Repeat("x", 4096), nearly, nearly + strings.Repeat(string(secret[n/2:])+"?", 400)} {
+			if got, found := l.Scrub([]byte(before)); found != 0 || string(got) != before {
+				t.Fatalf("%d bytes: found %d where there is none", n, found)
+			}
+			for offset := range 20 {
+				text := before + strings.Repeat(".", offset)
+				for _, form := range []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret)} {
+					if got, found := l.Scrub([]byte(text + form)); found != 1 || !strings.HasPrefix(string(got), text) || strings.Contains(string(got), form) {
+						t.Fatalf("%d bytes as %q behind %d: found %d", n, form, len(text), found)
+					}
+				}
+			}
+		}
+	}
+}
+
 // FuzzScrub: whatever the secret and the text around it, no usual form of the
 // secret comes through, clean text comes through as it is.
 func FuzzScrub(f *testing.F) {

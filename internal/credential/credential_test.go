@@ -493,9 +493,16 @@ func BenchmarkScrubClean(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	text := []byte(strings.Repeat(`{"name":"value","list":[1,2,3],"text":"The quick brown fox."}`, 1000))
-	b.SetBytes(int64(len(text)))
-	for b.Loop() {
-		l.Scrub(text)
+	plain := `{"name":"value","list":[1,2,3],"text":"The quick brown fox."}`
+	for name, text := range map[string][]byte{
+		"plain":   []byte(strings.Repeat(plain, 1000)),
+		"escapes": []byte(strings.Repeat(plain+` \u00e9 %C3 &amp;`, 1000)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				l.Scrub(text)
+			}
+		})
 	}
 }

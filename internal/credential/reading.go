@@ -12,6 +12,7 @@ import (
 
 // reading is one way in which a reader of text turns characters back.
 type reading struct {
+	lead byte // what every character that is turned back begins with
 	// char reads one character: what it stands for and how many bytes it takes.
 	char func(b []byte) (text []byte, width int)
 	// marks are what a text must hold one of to be read this way.
@@ -24,9 +25,9 @@ type reading struct {
 // of which may stand in a JSON string. Writers differ in which characters they
 // escape, so that no list of forms would hold them all.
 func readings() []reading {
-	percent := reading{char: percentChar, marks: []string{"%"}}
-	entity := reading{char: entityChar, marks: []string{"&"}}
-	escape := reading{char: jsonChar, marks: []string{`\u`, `\/`}}
+	percent := reading{lead: '%', char: percentChar, marks: []string{"%"}}
+	entity := reading{lead: '&', char: entityChar, marks: []string{"&"}}
+	escape := reading{lead: '\\', char: jsonChar, marks: []string{`\u`, `\/`}}
 	twice := percent
 	twice.then = []reading{percent}
 	escape.then = []reading{escape, percent, entity}
@@ -61,6 +62,13 @@ type mark struct {
 func (v *view) read(r *reading) (out *view, changed bool) {
 	out = &view{text: make([]byte, 0, len(v.text)), of: v, marks: []mark{{}}}
 	for i := 0; i < len(v.text); {
+		plain := bytes.IndexByte(v.text[i:], r.lead)
+		if plain < 0 {
+			plain = len(v.text) - i
+		}
+		if out.text, i = append(out.text, v.text[i:i+plain]...), i+plain; i == len(v.text) {
+			break
+		}
 		text, width := r.char(v.text[i:])
 		if width == 1 && text[0] == v.text[i] {
 			out.text = append(out.text, text[0])

@@ -21,6 +21,7 @@ const removed = "[credential removed]"
 type scrubber struct {
 	forms [][]byte // looked for as they stand
 	core  [][]byte // of them, those looked for in every reading
+	grams *grams   // of all forms
 	ways  []reading
 }
 
@@ -58,6 +59,7 @@ func newScrubber(value []byte) *scrubber {
 			s.add([]byte(form))
 		}
 	}
+	s.grams = newGrams(s.forms)
 	return s
 }
 
@@ -78,7 +80,8 @@ func (s *scrubber) clear() {
 	for _, f := range s.forms {
 		clear(f)
 	}
-	s.forms, s.core = nil, nil
+	clear(s.grams.set[:])
+	s.forms, s.core, s.grams = nil, nil, newGrams(nil)
 }
 
 func (s *scrubber) add(form []byte) {
@@ -144,8 +147,10 @@ type span struct{ start, end int }
 // not looked at.
 func (s *scrubber) replace(b []byte) (out []byte, n int) {
 	var found []span
-	for _, f := range s.forms {
-		found = appendEach(found, b, f)
+	if !s.grams.absent(b) {
+		for _, f := range s.forms {
+			found = appendEach(found, b, f)
+		}
 	}
 	for i := range s.ways {
 		found = s.reread(found, &view{text: b}, &s.ways[i])
@@ -187,11 +192,13 @@ func (s *scrubber) reread(found []span, v *view, way *reading) []span {
 		return found
 	}
 	defer clear(next.text)
-	for _, f := range s.core {
-		from := len(found)
-		found = appendEach(found, next.text, f)
-		for i := range found[from:] {
-			found[from+i] = next.source(found[from+i])
+	if !s.grams.absent(next.text) {
+		for _, f := range s.core {
+			from := len(found)
+			found = appendEach(found, next.text, f)
+			for i := range found[from:] {
+				found[from+i] = next.source(found[from+i])
+			}
 		}
 	}
 	for i := range way.then {
