@@ -207,7 +207,7 @@ func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
 			if rep.result.Get(list).Kind() != rawjson.Array {
 				return nil, malformed("its " + c.in.msg.name + " result has no list")
 			}
-			c.listed = c.filter(ctx, rep.result)
+			c.shown = c.filter(ctx, rep.result)
 		}
 		e, err := c.result(ctx, rep.result)
 		if err != nil {
@@ -219,7 +219,8 @@ func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
 		return rep.body, nil
 	}
 	sort.Slice(edits, func(i, j int) bool { return edits[i].Start < edits[j].Start })
-	return rawjson.Splice(rep.body, edits...), nil
+	c.made = rawjson.AppendSplice(takeBody(rawjson.SpliceLen(rep.body, edits...)), rep.body, edits...)
+	return c.made, nil
 }
 
 // fault bridges an upstream's JSON-RPC error. Those that speak of the
@@ -368,8 +369,9 @@ func (c *call) toLegacy(r rawjson.Value) ([]rawjson.Edit, error) {
 			continue
 		}
 		raw := v.Raw()
-		if c.listed != nil && k.Equals(c.in.msg.method.list) {
-			raw = c.listed
+		if c.shown != nil && k.Equals(c.in.msg.method.list) {
+			from, _ := v.Span()
+			raw = rawjson.Splice(raw, hidden(v, c.shown, from)...)
 		}
 		if k.Equals("_meta") {
 			var reserved []string

@@ -33,7 +33,8 @@ type call struct {
 	timer  *time.Timer
 	latest time.Time // when the call ends at the latest
 	cut    context.CancelCauseFunc
-	listed []byte // filtered list of a list result, nil if nothing is removed
+	shown  []bool // which entries of a list result are shown, nil if all are
+	made   []byte // the answer, where it is not the upstream's as it is
 
 	task    *taskRef               // that the request is about, opened
 	watched map[string]watchedTask // by the server's id, of a subscription
@@ -197,7 +198,10 @@ func (c *call) gated() {
 	default:
 		// The client may have gone; its outcome is recorded.
 		here := c.in.r.Context().Err() == nil
-		told = c.ans.final(replyStatus(rep, c), resp.Body) == nil && here
+		if told = c.ans.final(replyStatus(rep, c), resp.Body) == nil; told {
+			c.done(rep)
+		}
+		told = told && here
 	}
 	if c.flight != nil && !told {
 		c.flight.abandon(fmt.Errorf("the client went away: %w", context.Canceled))

@@ -26,11 +26,13 @@ func (c *call) list() {
 	c.observed(func(d *gate.Dispatch) error {
 		ctx, done := c.context()
 		defer done()
-		_, resp, err := c.forward(ctx, d)
+		rep, resp, err := c.forward(ctx, d)
 		if err != nil {
 			return err
 		}
-		_ = c.ans.final(200, d.Scrub(resp.Body)) // the client may have gone
+		if c.ans.final(200, d.Scrub(resp.Body)) == nil { // else the client has gone
+			c.done(rep)
+		}
 		return nil
 	})
 }
@@ -72,48 +74,39 @@ var listKinds = map[string]struct {
 	"resourceTemplates": {registry.KindTemplate, access.KindResource, "uriTemplate"},
 }
 
-// filter returns the list member without what must not be shown, nil if
-// everything may be. If the list holds what the registry has not seen, the
-// registry looks first, so that no decision rests on an older list.
-func (c *call) filter(ctx context.Context, result rawjson.Value) []byte {
-	out, news := c.shown(result)
+// filter says which entries of the list are shown, nil if all are. If the list
+// holds what the registry has not seen, the registry looks first, so that no
+// decision rests on an older list.
+func (c *call) filter(ctx context.Context, result rawjson.Value) []bool {
+	shown, news := c.excerpt(result)
 	if news && c.in.p.lookAgain(ctx, c.req.Server) {
-		out, _ = c.shown(result)
+		shown, _ = c.excerpt(result)
 	}
-	return out
+	if !slices.Contains(shown, false) {
+		return nil
+	}
+	return shown
 }
 
-func (c *call) shown(result rawjson.Value) (out []byte, news bool) {
+// excerpt says which entries are shown to this reader.
+func (c *call) excerpt(result rawjson.Value) (shown []bool, news bool) {
 	p, state := c.in.p, c.in.p.gate.State()
 	items := result.Get(c.in.msg.method.list)
 	cur, _ := c.in.msg.params.Get("cursor").Str()
 	key := pageKey{c.req.Server, c.in.msg.method.list, cur}
 	pg, shown := p.pages.find(state, key, items.Raw(), c.req)
-	if shown == nil {
-		shown = make([]bool, 0, items.Len())
-		for item := range items.Items() {
-			show, changed := c.shows(item)
-			shown, news = append(shown, show), news || changed
-		}
-		if !news && p.gate.State() == state {
-			p.pages.keep(state, key, items.Raw(), pg, c.req, shown)
-		}
+	if shown != nil {
+		return shown, false
 	}
-	if !slices.Contains(shown, false) {
-		return nil, news
-	}
-	out = append(make([]byte, 0, len(items.Raw())), '[')
-	i := 0
+	shown = make([]bool, 0, items.Len())
 	for item := range items.Items() {
-		if shown[i] {
-			if len(out) > 1 {
-				out = append(out, ',')
-			}
-			out = append(out, item.Raw()...)
-		}
-		i++
+		show, changed := c.shows(item)
+		shown, news = append(shown, show), news || changed
 	}
-	return append(out, ']'), news
+	if !news && p.gate.State() == state {
+		p.pages.keep(state, key, items.Raw(), pg, c.req, shown)
+	}
+	return shown, news
 }
 
 // shows reports whether one entry may be shown, and whether it is new to the
@@ -148,13 +141,47 @@ func (c *call) shows(item rawjson.Value) (show, news bool) {
 	return c.in.p.gate.Visible(c.entryRequest(k.access, name)), news
 }
 
-// filtered is the edit that puts the filtered list in place.
+// filtered are the edits that take what is not shown out of the list of a result.
 func (c *call) filtered(r rawjson.Value) []rawjson.Edit {
-	if c.listed == nil {
+	if c.shown == nil {
 		return nil
 	}
-	s, e := r.Get(c.in.msg.method.list).Span()
-	return []rawjson.Edit{{Start: s, End: e, Text: c.listed}}
+	return hidden(r.Get(c.in.msg.method.list), c.shown, 0)
+}
+
+// hidden are the edits that take out of a list the entries that are not shown,
+// with the commas between, of a text that begins at base.
+func hidden(list rawjson.Value, shown []bool, base int) []rawjson.Edit {
+	open, end := list.Span()
+	// What is taken out goes from the end of one entry that is shown to the end of
+	// the last that is not, or, before the first that is shown, to its start.
+	var edits []rawjson.Edit
+	kept, gap, first, i := open+1, -1, true, 0
+	for item := range list.Items() {
+		s, e := item.Span()
+		switch {
+		case !shown[i]:
+			gap = e
+		case first:
+			if gap >= 0 {
+				edits = append(edits, rawjson.Edit{Start: kept - base, End: s - base})
+			}
+			kept, gap, first = e, -1, false
+		default:
+			if gap >= 0 {
+				edits = append(edits, rawjson.Edit{Start: kept - base, End: gap - base})
+			}
+			kept, gap = e, -1
+		}
+		i++
+	}
+	if gap >= 0 {
+		if first {
+			gap = end - 1
+		}
+		edits = append(edits, rawjson.Edit{Start: kept - base, End: gap - base})
+	}
+	return edits
 }
 
 // maxListTTL bounds how long a client may keep a list that was made for it.

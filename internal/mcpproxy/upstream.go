@@ -86,6 +86,7 @@ type relay interface {
 // reply is the final message of an exchange, parsed once.
 type reply struct {
 	body   []byte
+	lent   bool // body is to be given back
 	doc    rawjson.Doc
 	root   rawjson.Value
 	result rawjson.Value // Missing if the upstream answered with an error

@@ -330,7 +330,10 @@ func (t *httpTarget) object(ctx context.Context, resp *http.Response, x *exchang
 	if err != nil {
 		return nil, err
 	}
-	rep := &reply{status: resp.StatusCode}
+	rep := &reply{status: resp.StatusCode, lent: true}
+	if len(body) >= minBodyKept {
+		takeDoc(&rep.doc)
+	}
 	ok, err := rep.read(body, x.id, rawjson.Limits{Bytes: t.max})
 	if resp.StatusCode/100 != 2 && (err != nil || !ok || !rep.fault.Exists()) {
 		return nil, statusError(resp.StatusCode)
@@ -455,7 +458,7 @@ func (t *httpTarget) resume(ctx context.Context, l *httpLegacy, lastID string, d
 
 // answerAhead is how many bytes of an answer are made room for before they
 // arrive: what is announced may never come.
-const answerAhead = 1 << 20
+const answerAhead = 256 << 10
 
 // readBody reads a body of at most max bytes into one buffer.
 func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, error) {
@@ -466,7 +469,7 @@ func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, 
 	if length < 0 {
 		size = 4 << 10
 	}
-	buf := make([]byte, 0, size+1)
+	buf := takeBody(size + 1)
 	for {
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -478,7 +481,7 @@ func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, 
 		case err != nil:
 			return nil, brokeOff(ctx, err)
 		case len(buf) == cap(buf):
-			buf = roomier(buf, length)
+			buf = grownBody(buf, length)
 		}
 	}
 }

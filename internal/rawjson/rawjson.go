@@ -156,7 +156,7 @@ type node struct {
 }
 
 // keepNodes is how much tape a Doc keeps over Reset.
-const keepNodes = 1 << 14
+const keepNodes = 1 << 16
 
 // Parse parses src, which the Doc keeps until the next Parse; src must not be
 // changed meanwhile. Zero lim means the defaults. The error is always *Error;

@@ -11,6 +11,11 @@ type Edit struct {
 // Splice returns a copy of src with the edits applied. Edits must be sorted and
 // must not overlap; it panics if they are not, because the caller made them.
 func Splice(src []byte, edits ...Edit) []byte {
+	return AppendSplice(make([]byte, 0, SpliceLen(src, edits...)), src, edits...)
+}
+
+// SpliceLen is the number of bytes of a Splice.
+func SpliceLen(src []byte, edits ...Edit) int {
 	size, at := len(src), 0
 	for _, e := range edits {
 		if e.Start < at || e.End < e.Start || e.End > len(src) {
@@ -19,12 +24,17 @@ func Splice(src []byte, edits ...Edit) []byte {
 		at = e.End
 		size += len(e.Text) - (e.End - e.Start)
 	}
-	out, at := make([]byte, 0, size), 0
+	return size
+}
+
+// AppendSplice appends what Splice returns.
+func AppendSplice(dst, src []byte, edits ...Edit) []byte {
+	at := 0
 	for _, e := range edits {
-		out = append(append(out, src[at:e.Start]...), e.Text...)
+		dst = append(append(dst, src[at:e.Start]...), e.Text...)
 		at = e.End
 	}
-	return append(out, src[at:]...)
+	return append(dst, src[at:]...)
 }
 
 // Change is one change of the members of an object: Key gets the value Raw, or
