@@ -207,7 +207,7 @@ func (c *call) inbound(ctx context.Context, rep *reply) ([]byte, error) {
 			if rep.result.Get(list).Kind() != rawjson.Array {
 				return nil, malformed("its " + c.in.msg.name + " result has no list")
 			}
-			c.shown = c.filter(ctx, rep.result)
+			c.shown = c.filter(ctx, rep)
 		}
 		e, err := c.result(ctx, rep.result)
 		if err != nil {

@@ -382,6 +382,9 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	if x.token = c.minted; x.token == nil {
 		x.token = c.in.msg.meta.Get("progressToken").Raw()
 	}
+	if x.method.list != "" {
+		x.known = c.in.p.pages.reply(c.pageKey())
+	}
 	if c.modern && c.shape != nil {
 		x.extra = c.in.unknownParams(c.shape)
 	}

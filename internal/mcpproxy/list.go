@@ -77,10 +77,10 @@ var listKinds = map[string]struct {
 // filter says which entries of the list are shown, nil if all are. If the list
 // holds what the registry has not seen, the registry looks first, so that no
 // decision rests on an older list.
-func (c *call) filter(ctx context.Context, result rawjson.Value) []bool {
-	shown, news := c.excerpt(result)
+func (c *call) filter(ctx context.Context, rep *reply) []bool {
+	shown, news := c.excerpt(rep)
 	if news && c.in.p.lookAgain(ctx, c.req.Server) {
-		shown, _ = c.excerpt(result)
+		shown, _ = c.excerpt(rep)
 	}
 	if !slices.Contains(shown, false) {
 		return nil
@@ -89,24 +89,27 @@ func (c *call) filter(ctx context.Context, result rawjson.Value) []bool {
 }
 
 // excerpt says which entries are shown to this reader.
-func (c *call) excerpt(result rawjson.Value) (shown []bool, news bool) {
-	p, state := c.in.p, c.in.p.gate.State()
-	items := result.Get(c.in.msg.method.list)
-	cur, _ := c.in.msg.params.Get("cursor").Str()
-	key := pageKey{c.req.Server, c.in.msg.method.list, cur}
-	pg, shown := p.pages.find(state, key, items.Raw(), c.req)
+func (c *call) excerpt(rep *reply) (shown []bool, news bool) {
+	p, state, key := c.in.p, c.in.p.gate.State(), c.pageKey()
+	pg, shown := p.pages.find(state, key, rep, c.req)
 	if shown != nil {
 		return shown, false
 	}
+	items := rep.result.Get(key.list)
 	shown = make([]bool, 0, items.Len())
 	for item := range items.Items() {
 		show, changed := c.shows(item)
 		shown, news = append(shown, show), news || changed
 	}
 	if !news && p.gate.State() == state {
-		p.pages.keep(state, key, items.Raw(), pg, c.req, shown)
+		p.pages.keep(state, key, rep, pg, c.req, shown)
 	}
 	return shown, news
+}
+
+func (c *call) pageKey() pageKey {
+	cur, _ := c.in.msg.params.Get("cursor").Str()
+	return pageKey{c.req.Server, c.in.msg.method.list, cur}
 }
 
 // shows reports whether one entry may be shown, and whether it is new to the

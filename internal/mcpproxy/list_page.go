@@ -9,8 +9,11 @@ import (
 	"rutile/internal/pdp"
 )
 
-// page is the entries of one page of a list, as a server gave them.
-type page struct{ raw []byte }
+// page is one page of a list, as a server gave it last. It is not changed.
+type page struct {
+	rep *reply
+	raw []byte // its entries
+}
 
 // pageKey is where a page stands.
 type pageKey struct{ server, list, cursor string }
@@ -29,8 +32,9 @@ type excerpt struct {
 	shown []bool
 }
 
-// pages keeps, for as long as nothing changes, which entries of a page a reader
-// is shown: servers are asked for their lists anew each time, and give the same.
+// pages keeps, for as long as nothing changes, the pages of lists and which of
+// their entries a reader is shown: servers are asked anew each time, and answer
+// the same.
 type pages struct {
 	mu    sync.Mutex
 	state *pdp.State
@@ -40,13 +44,23 @@ type pages struct {
 }
 
 const (
-	pagesBytes  = 32 << 20 // bytes kept in all
+	pagesBytes  = 32 << 20 // kept in all
 	excerptCost = 512      // of one excerpt besides its entries
 )
 
-// find returns the excerpt of a page for whoever reads it. The page is the one
-// kept if raw is the same bytes; it is nil if the state has moved on.
-func (s *pages) find(state *pdp.State, key pageKey, raw []byte, r *access.Request) (*page, []bool) {
+// reply returns the page's reply, nil if none is kept.
+func (s *pages) reply(key pageKey) *reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.last[key]; p != nil {
+		return p.rep
+	}
+	return nil
+}
+
+// find returns the page that is kept, if rep has the same entries, and what the
+// request's reader is shown of it, if that is known and not old.
+func (s *pages) find(state *pdp.State, key pageKey, rep *reply, r *access.Request) (*page, []bool) {
 	s.mu.Lock()
 	if s.state != state {
 		s.state, s.last, s.read, s.size = state, map[pageKey]*page{}, map[reader]excerpt{}, 0
@@ -57,7 +71,7 @@ func (s *pages) find(state *pdp.State, key pageKey, raw []byte, r *access.Reques
 		got = s.read[reader{viewing(r), p}]
 	}
 	s.mu.Unlock()
-	if p == nil || !bytes.Equal(p.raw, raw) {
+	if p == nil || p.rep != rep && !bytes.Equal(p.raw, rep.result.Get(key.list).Raw()) {
 		return nil, nil
 	}
 	if got.shown == nil || r.At.Sub(got.at) >= sightTime {
@@ -66,18 +80,18 @@ func (s *pages) find(state *pdp.State, key pageKey, raw []byte, r *access.Reques
 	return p, got.shown
 }
 
-// keep remembers an excerpt that was made under state; p is nil if the page is
-// not the one kept.
-func (s *pages) keep(state *pdp.State, key pageKey, raw []byte, p *page, r *access.Request, shown []bool) {
+// keep remembers an excerpt that was made under state; p is the page find
+// returned. Without one rep becomes it, and is lent no longer.
+func (s *pages) keep(state *pdp.State, key pageKey, rep *reply, p *page, r *access.Request, shown []bool) {
 	cost := len(shown) + excerptCost
 	if p == nil {
-		cost += len(raw)
-	}
-	if cost > pagesBytes/4 {
-		return
-	}
-	if p == nil {
-		p = &page{bytes.Clone(raw)}
+		p = &page{rep, rep.result.Get(key.list).Raw()}
+		if cost += cap(rep.body) + rep.doc.Size(); cost > pagesBytes/4 {
+			return
+		}
+		if rep.lent { // else it was kept before, and others read it
+			rep.lent = false
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +99,7 @@ func (s *pages) keep(state *pdp.State, key pageKey, raw []byte, p *page, r *acce
 		return
 	}
 	if s.size += cost; s.size > pagesBytes {
-		s.last, s.read, s.size = map[pageKey]*page{}, map[reader]excerpt{}, len(p.raw)+len(shown)+excerptCost
+		s.last, s.read, s.size = map[pageKey]*page{}, map[reader]excerpt{}, cap(p.rep.body)+p.rep.doc.Size()+cost
 	}
 	s.last[key] = p
 	s.read[reader{viewing(r), p}] = excerpt{r.At, shown}

@@ -1,6 +1,7 @@
 package mcpproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,7 @@ type exchange struct {
 	extra  []string       // name, value pairs of unrecognised Mcp-Param headers
 	d      *gate.Dispatch // credential and scrubber
 	relay  relay          // where earlier messages go; never nil
+	known  *reply         // what may be the answer again, but for its id; nil if nothing is
 	limits rawjson.Limits
 }
 
@@ -102,6 +104,14 @@ func (r *reply) read(body, id []byte, lim rawjson.Limits) (matched bool, err err
 	}
 	r.root = r.doc.Root()
 	return r.match(id)
+}
+
+// again reports whether body is this reply with another id. What is the same
+// byte for byte needs no parsing.
+func (r *reply) again(status int, body, id []byte) bool {
+	at, end := r.root.Get("id").Span()
+	return r.status == status && end > at && len(body) == len(r.body)-(end-at)+len(id) && bytes.Equal(body[:at], r.body[:at]) &&
+		bytes.Equal(body[at:at+len(id)], id) && bytes.Equal(body[at+len(id):], r.body[end:])
 }
 
 func (r *reply) match(id []byte) (bool, error) {

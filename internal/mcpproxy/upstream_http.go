@@ -330,6 +330,10 @@ func (t *httpTarget) object(ctx context.Context, resp *http.Response, x *exchang
 	if err != nil {
 		return nil, err
 	}
+	if x.known != nil && x.known.again(resp.StatusCode, body, x.id) {
+		giveBody(body)
+		return x.known, x.relay.begin(false)
+	}
 	rep := &reply{status: resp.StatusCode, lent: true}
 	if len(body) >= minBodyKept {
 		takeDoc(&rep.doc)

@@ -181,6 +181,9 @@ func (d *Doc) Parse(src []byte, lim Limits) error {
 	return nil
 }
 
+// Size is the number of bytes the Doc holds besides its source.
+func (d *Doc) Size() int { return cap(d.tape)*4*4 + cap(d.keys.slots)*8 + cap(d.keys.buf) }
+
 // Reset forgets the document and gives back buffers that a large one has grown,
 // so that a pooled Doc pins neither.
 func (d *Doc) Reset() {
