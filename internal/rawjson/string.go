@@ -33,7 +33,13 @@ func scanString(src []byte, i int) (end int, escaped int32, rule Rule) {
 				i += bits.TrailingZeros64(m) >> 3
 				break
 			}
-			i += 8
+			for i += 8; i+32 <= len(src); i += 32 { // a long one
+				b := src[i : i+32 : i+32]
+				if (stops(binary.LittleEndian.Uint64(b)) | stops(binary.LittleEndian.Uint64(b[8:])) |
+					stops(binary.LittleEndian.Uint64(b[16:])) | stops(binary.LittleEndian.Uint64(b[24:]))) != 0 {
+					break
+				}
+			}
 		}
 		if i >= len(src) {
 			return i, 0, RuleSyntax
