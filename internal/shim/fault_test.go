@@ -3,6 +3,7 @@ package shim_test
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -235,15 +236,19 @@ func TestRetryAfterIsRespectedWithinThePatience(t *testing.T) {
 	}
 }
 
-// closedPort is an address nothing listens on.
+// closedPort is an address nothing listens on, outside of the range the system
+// gives to whoever asks for any: other tests do all the time.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(10000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestAGatewayThatIsAwayIsAnErrorThatSaysWhatToDo(t *testing.T) {
