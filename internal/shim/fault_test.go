@@ -71,7 +71,7 @@ func TestNoAnswerOfAGatewayHangsTheClient(t *testing.T) {
 			r := start(t, g.URL, func(cfg *shim.Config) {
 				cfg.MaxAnswer, cfg.CallMax = 16<<10, patient
 				if strings.HasPrefix(name, "never") {
-					cfg.CallMax = 300 * time.Millisecond
+					cfg.CallMax = 2 * time.Second // the next request has no more
 				}
 			})
 			r.send(modern("1", "tools/call", `"name":"x"`))
