@@ -82,10 +82,11 @@ func (r *rig) apply(manifests string, learn ...string) {
 	}
 }
 
-// token issues a development token for an agent at a server.
+// token issues a development token for an agent at a server. It lives longer than
+// a parallel test waits for its turn.
 func (r *rig) token(agent, server string) string {
 	r.t.Helper()
-	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: server})
+	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: server, TTL: time.Hour})
 	if err != nil {
 		r.t.Fatalf("issuing a token: %v", err)
 	}

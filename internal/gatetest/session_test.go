@@ -22,7 +22,7 @@ tools: ["up/*"]
 // subjectToken is a token of an agent acting for a person.
 func (r *rig) subjectToken(agent, person string) string {
 	r.t.Helper()
-	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: "up", Subject: person})
+	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: "up", Subject: person, TTL: time.Hour})
 	if err != nil {
 		r.t.Fatal(err)
 	}
