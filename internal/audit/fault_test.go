@@ -251,20 +251,25 @@ func mustHave(tb testing.TB, l *audit.Log, ref audit.Ref) {
 	}
 }
 
-// syncGate holds every sync of a segment until it is opened.
-func syncGate() (fsys *hookFS, hold func(), release func()) {
+// syncGate holds every sync of a segment until it is opened; held is told of each.
+func syncGate() (fsys *hookFS, hold func(), release func(), held chan struct{}) {
 	var gate atomic.Pointer[chan struct{}]
+	held = make(chan struct{}, 1)
 	fsys = &hookFS{sync: func(name string) error {
 		if c := gate.Load(); c != nil && isSegment(name) {
+			select {
+			case held <- struct{}{}:
+			default:
+			}
 			<-*c
 		}
 		return nil
 	}}
-	return fsys, func() { c := make(chan struct{}); gate.Store(&c) }, func() { close(*gate.Swap(nil)) }
+	return fsys, func() { c := make(chan struct{}); gate.Store(&c) }, func() { close(*gate.Swap(nil)) }, held
 }
 
 func TestIntentWaitsForTheSync(t *testing.T) {
-	fsys, hold, release := syncGate()
+	fsys, hold, release, _ := syncGate()
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS = fsys
 	l := start(t, cfg, m)
@@ -287,7 +292,7 @@ func TestIntentWaitsForTheSync(t *testing.T) {
 }
 
 func TestRelaxedReadsDoNotWait(t *testing.T) {
-	fsys, hold, release := syncGate()
+	fsys, hold, release, _ := syncGate()
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS, cfg.Durability = fsys, audit.DurabilityRelaxed
 	l := start(t, cfg, m)
@@ -330,7 +335,7 @@ func TestRelaxedReadsDoNotWait(t *testing.T) {
 }
 
 func TestListedWaitsWhenTheQueueIsFull(t *testing.T) {
-	fsys, hold, release := syncGate()
+	fsys, hold, release, _ := syncGate()
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS, cfg.WALBytes = fsys, 8<<20
 	l := start(t, cfg, m)
@@ -369,7 +374,7 @@ func TestListedWaitsWhenTheQueueIsFull(t *testing.T) {
 }
 
 func TestCancelledCallerLeavesNoLeaf(t *testing.T) {
-	fsys, hold, release := syncGate()
+	fsys, hold, release, held := syncGate()
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS = fsys
 	l := start(t, cfg, m)
@@ -378,7 +383,7 @@ func TestCancelledCallerLeavesNoLeaf(t *testing.T) {
 	i := audit.Intent{Request: r, Decision: deny(r)}
 	first := make(chan error, 1)
 	go func() { _, err := l.Verdict(context.Background(), i); first <- err }()
-	time.Sleep(20 * time.Millisecond) // the committer is in the sync of the first
+	<-held // the committer is in the sync of the first
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := l.Verdict(ctx, i); access.CodeOf(err) != access.CodeEvidence || !errors.Is(err, context.DeadlineExceeded) {

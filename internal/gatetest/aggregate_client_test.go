@@ -125,7 +125,7 @@ func TestAggregateSDKClient(t *testing.T) {
 				ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) { progress <- r.Params.Progress },
 				ToolListChangedHandler:      func(context.Context, *mcp.ToolListChangedRequest) { changed <- true },
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			cs, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: r.all(), HTTPClient: &http.Client{Transport: bearer{token}}},
 				&mcp.ClientSessionOptions{ProtocolVersion: version})
@@ -148,7 +148,7 @@ func TestAggregateSDKClient(t *testing.T) {
 						if got != float64(want+1) {
 							t.Errorf("%s: progress %v, want %d", id, got, want+1)
 						}
-					case <-time.After(5 * time.Second):
+					case <-time.After(patience):
 						t.Fatalf("%s: progress %d does not come", id, want)
 					}
 				}
@@ -181,7 +181,7 @@ func TestAggregateSDKClient(t *testing.T) {
 					if !ok {
 						t.Errorf("%s: the server's call was not cancelled", id)
 					}
-				case <-time.After(5 * time.Second):
+				case <-time.After(2 * patience):
 					t.Errorf("%s: the server does not learn of the cancellation", id)
 				}
 			}
@@ -191,7 +191,7 @@ func TestAggregateSDKClient(t *testing.T) {
 			r.apply("---\nkind: Policy\nid: no\ncedar: |\n  forbid (principal, action == Mcp::Action::\"one/echo\", resource);\n")
 			select {
 			case <-changed:
-			case <-time.After(5 * time.Second):
+			case <-time.After(patience):
 				t.Error("the client is not told that its list changed")
 			}
 			tools, err := cs.ListTools(ctx, nil)

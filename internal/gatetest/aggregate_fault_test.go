@@ -2,7 +2,6 @@ package gatetest_test
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -34,12 +33,7 @@ func TestAggregateIsolatesServers(t *testing.T) {
 	}))
 	t.Cleanup(hung.Close)
 	t.Cleanup(func() { close(hang) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := "http://" + l.Addr().String()
-	l.Close()
+	dead := "http://127.0.0.1:" + freePort(t)
 	flooding := newPeer(t, v2026, v2511)
 	junk := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }))
 	t.Cleanup(junk.Close)
@@ -307,7 +301,7 @@ func TestAggregateResourceSubscriptions(t *testing.T) {
 	send := func(uri string) {
 		select {
 		case update <- uri:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("the server is not subscribed to")
 		}
 	}

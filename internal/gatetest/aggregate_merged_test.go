@@ -121,7 +121,7 @@ func TestRetryDoesNotGoWhereAServerWas(t *testing.T) {
 		select {
 		case <-moved:
 			x.w.WriteHeader(404)
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 		}
 	})
 	before := len(old.got("tools/call"))
@@ -218,7 +218,7 @@ func TestAggregateKeepsWhatIsListenedTo(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, v2511)
 	p.streams = true
-	r := startRig(t, []func(*daemon.Options){func(o *daemon.Options) { o.MCP.Idle = 300 * time.Millisecond }})
+	r := startRig(t, []func(*daemon.Options){func(o *daemon.Options) { o.MCP.Idle = 2 * time.Second }})
 	token := aggregate(t, r, map[string]string{"a": p.URL}, "")
 	c := r.legacyAll(token, v2511, `{}`)
 	s := stream(t, "GET", r.all(), c.headers(), "")
@@ -227,7 +227,7 @@ func TestAggregateKeepsWhatIsListenedTo(t *testing.T) {
 		t.Fatalf("subscribing answered %s", got.body)
 	}
 	session := p.last("resources/subscribe").session
-	time.Sleep(time.Second)
+	time.Sleep(5 * time.Second)
 	p.mu.Lock()
 	alive := p.sessions[session]
 	p.mu.Unlock()

@@ -162,7 +162,7 @@ func TestAggregateSessionIDs(t *testing.T) {
 		c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}`)
 		select {
 		case <-answered:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: the cancelled call does not end", name)
 		}
 	}

@@ -127,7 +127,7 @@ func TestAggregateTaskSubscription(t *testing.T) {
 		t.Fatalf("acknowledged %s", ack)
 	}
 	done := map[string]bool{}
-	for end := time.Now().Add(15 * time.Second); len(done) < 2 && time.Now().Before(end); {
+	for end := time.Now().Add(patience); len(done) < 2 && time.Now().Before(end); {
 		var n struct {
 			Method string
 			Params struct {

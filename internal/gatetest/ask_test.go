@@ -31,7 +31,7 @@ func askUpstream(p *peer, request string) {
 		select {
 		case a := <-answers:
 			x.text("the client said " + a)
-		case <-time.After(3 * time.Second):
+		case <-time.After(patience):
 			x.text("the client said nothing")
 		case <-x.r.Context().Done():
 		}

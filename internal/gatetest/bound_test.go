@@ -115,7 +115,7 @@ func TestAnnouncedBodiesHoldNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		if _, err := io.ReadFull(c, make([]byte, 12)); err != nil { // 100: it waits for the body
 			t.Fatal(err)
 		}

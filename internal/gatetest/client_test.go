@@ -149,8 +149,8 @@ func (s *streamed) next() string {
 			s.t.Fatal("the stream ended")
 		}
 		return e
-	case <-time.After(5 * time.Second):
-		s.t.Fatal("no event within five seconds")
+	case <-time.After(patience):
+		s.t.Fatalf("no event within %s", patience)
 		return ""
 	}
 }
@@ -159,7 +159,7 @@ func (s *streamed) next() string {
 func (s *streamed) rest() []string {
 	s.t.Helper()
 	var out []string
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for {
 		select {
 		case e, ok := <-s.events:

@@ -45,7 +45,7 @@ func onPostgres(t *testing.T, lease time.Duration) (*rig, *upstream, *pgtest.Roa
 		t.Fatal(err)
 	}
 	q := a.Query()
-	q.Set("statement_timeout", "300ms")
+	q.Set("statement_timeout", "2s")
 	q.Set("connect_timeout", "2")
 	a.RawQuery = q.Encode()
 	u := newUpstream(t)
@@ -58,7 +58,7 @@ func onPostgres(t *testing.T, lease time.Duration) (*rig, *upstream, *pgtest.Roa
 // nothing, on any path, until it can again.
 func TestExpiredViewDenies(t *testing.T) {
 	t.Parallel()
-	r, u, road := onPostgres(t, 2*time.Second)
+	r, u, road := onPostgres(t, 6*time.Second)
 	token := r.token("bot", "up")
 	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil || strings.Contains(got.body, `"isError":true`) {
 		t.Fatalf("with the database: %s", got.body)

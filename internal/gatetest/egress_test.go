@@ -37,7 +37,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 		if got := r.list(r.token("bot", server), server); got.msg.kind() != "upstream_unavailable" || strings.Contains(got.body, "live at") {
 			t.Errorf("%s: a list answered %s", h, got.body)
 		}
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > 8*time.Second { // to dial in vain takes ten
 			t.Errorf("%s: took %s: it was dialled", h, took)
 		}
 	}

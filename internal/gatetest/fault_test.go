@@ -169,7 +169,7 @@ func TestSlowServer(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t, up)
 			r, token := governPeer(t, p, "", func(o *daemon.Options) {
-				o.MCP.CallTimeout, o.MCP.CallMax = 400*time.Millisecond, 2*time.Second
+				o.MCP.CallTimeout, o.MCP.CallMax = time.Second, 5*time.Second
 			})
 			old := r.legacy(token, "up", v2511, `{}`)
 			for name, tt := range map[string]struct {
@@ -187,15 +187,15 @@ func TestSlowServer(t *testing.T) {
 				}, "upstream_timeout"},
 				"progress": {func(x *exchange) {
 					x.sse()
-					for i := range 8 { // longer than CallTimeout in all
+					for i := range 12 { // longer than CallTimeout in all, each far below it
 						x.progress(i)
-						time.Sleep(75 * time.Millisecond)
+						time.Sleep(100 * time.Millisecond)
 					}
 					x.text("done")
 				}, ""},
 				"progress for ever": {func(x *exchange) {
 					x.sse()
-					for i := 0; x.r.Context().Err() == nil && i < 100; i++ {
+					for i := 0; x.r.Context().Err() == nil && i < 200; i++ {
 						x.progress(i)
 						time.Sleep(50 * time.Millisecond)
 					}

@@ -94,7 +94,7 @@ func (i *issuer) token(path string) string {
 	if t := i.tokens[server]; time.Now().Before(t.until) {
 		return t.value
 	}
-	tk, err := i.rig.d.Admin.IssueDevelopmentToken(context.Background(), operator, admin.TokenRequest{Agent: "tester", Server: server})
+	tk, err := i.rig.d.Admin.IssueDevelopmentToken(context.Background(), operator, admin.TokenRequest{Agent: "tester", Server: server, TTL: time.Hour})
 	if err != nil {
 		return "" // the gateway then says what is wrong
 	}

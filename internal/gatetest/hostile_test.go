@@ -134,8 +134,15 @@ func TestHostileStreamsEndWithTheirClient(t *testing.T) {
 		t.Run(string(b), func(t *testing.T) {
 			h.Behave(b)
 			cancelled := h.Cancelled()
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			go func() {
+				defer cancel()
+				for end := time.Now().Add(patience); h.Open() == 0 && time.Now().Before(end); {
+					time.Sleep(5 * time.Millisecond)
+				}
+				time.Sleep(200 * time.Millisecond) // it says something, or nothing
+			}()
 			body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{},` + meta + `}}`
 			req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("up"), strings.NewReader(body))
 			if err != nil {

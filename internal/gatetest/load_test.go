@@ -60,13 +60,17 @@ func TestLoad(t *testing.T) {
 			t.Errorf(format, args...)
 		}
 	}
-	end := time.Now().Add(length)
+	var all []*loader
 	for i := range clients {
 		c := &loader{http: &http.Client{Transport: transport}, agent: fmt.Sprintf("a%d", i), server: []string{"up", "old"}[i%2], legacy: i%4 > 1, report: report}
 		c.url, c.token = r.url(c.server), r.token(c.agent, c.server)
+		all = append(all, c)
+	}
+	end := time.Now().Add(length)
+	for _, c := range all {
 		wg.Go(func() {
 			defer c.close()
-			for n := 0; time.Now().Before(end); n++ {
+			for n := 0; n < 2 || time.Now().Before(end); n++ {
 				c.step(n)
 				done.Add(1)
 			}
@@ -257,7 +261,7 @@ func TestGracefulStop(t *testing.T) {
 			if err := <-stopped; err != nil {
 				t.Errorf("stopping: %v", err)
 			}
-			if took := time.Since(start); took > daemon.StopTimeout+5*time.Second {
+			if took := time.Since(start); took > daemon.StopTimeout+patience {
 				t.Errorf("the stop took %s", took)
 			}
 			status := map[string]int{}

@@ -130,7 +130,7 @@ func TestPanicIsContained(t *testing.T) {
 		r, _, _ := stdioRig(t, "stillborn", "triaged", "", opt)
 		r.apply(stdioManifest("stillborn", t.TempDir()+"/notes", "sanctioned"))
 		for range 2 {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			err := r.d.Proxy.Learn(ctx, "up")
 			if err == nil || ctx.Err() != nil {
 				t.Errorf("looking ends with %v", err)
@@ -151,7 +151,7 @@ func TestPanicIsContained(t *testing.T) {
 		p.CloseClientConnections()
 		select {
 		case <-s.events: // closed
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("the stream goes on although nothing is relayed to it any more")
 		}
 		log.contained(t)

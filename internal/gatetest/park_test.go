@@ -73,7 +73,7 @@ func newAsker(p *peer, requests ...string) *asker {
 				said += answer
 			case <-x.r.Context().Done():
 				return
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				return
 			}
 		}
@@ -230,7 +230,7 @@ func TestParkedCallAsksAgain(t *testing.T) {
 	}
 	select {
 	case <-a.gone:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the server is not told that the call is over")
 	}
 	// An answer that is missing is asked for again; one that is no answer is an
@@ -273,7 +273,7 @@ func TestParkedCallEnds(t *testing.T) {
 		t.Helper()
 		select {
 		case <-a.gone:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Error("the server is not told that the call is over")
 		}
 	}
@@ -508,7 +508,7 @@ func TestAskingProcessTakesTurns(t *testing.T) {
 	select {
 	case body := <-done:
 		holds(t, body, "second")
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the second call does not end")
 	}
 }

@@ -330,7 +330,7 @@ func (x *exchange) gone() bool {
 	select {
 	case <-x.r.Context().Done():
 		return true
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		return false
 	}
 }

@@ -82,10 +82,11 @@ func (r *rig) apply(manifests string, learn ...string) {
 	}
 }
 
-// token issues a development token for an agent at a server.
+// token issues a development token for an agent at a server. It lives longer than
+// a parallel test waits for its turn.
 func (r *rig) token(agent, server string) string {
 	r.t.Helper()
-	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: server})
+	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: server, TTL: time.Hour})
 	if err != nil {
 		r.t.Fatalf("issuing a token: %v", err)
 	}
@@ -300,15 +301,19 @@ func governed(t *testing.T, u *upstream, change ...func(*daemon.Config)) (*rig, 
 	return r, r.token("bot", "up")
 }
 
-// eventually waits until ok, at most five seconds.
+// patience is how long a test waits for what has to come. It is no measure of
+// speed: everything else runs beside it, on as few cores as there are.
+const patience = 20 * time.Second
+
+// eventually waits until ok.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("not within five seconds: %s", what)
+	t.Fatalf("not within %s: %s", patience, what)
 }
 
 type lockedBuffer struct {

@@ -63,7 +63,7 @@ func (c *oldClient) answering(tool, args string, answers ...string) (asked []str
 				c.t.Fatalf("the answer was answered %d %s", got.status, got.body)
 			}
 			answers = answers[1:]
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			c.t.Fatalf("the stream does not end; it said %q", asked)
 		}
 	}

@@ -20,11 +20,12 @@ type sdkServer struct {
 	url       string
 	cancelled chan bool
 	waiting   chan bool
+	over      chan struct{}
 }
 
 func newSDKServer(t *testing.T, stateless bool) *sdkServer {
 	t.Helper()
-	s := &sdkServer{cancelled: make(chan bool, 4), waiting: make(chan bool, 4)}
+	s := &sdkServer{cancelled: make(chan bool, 4), waiting: make(chan bool, 4), over: make(chan struct{})}
 	srv := mcp.NewServer(&mcp.Implementation{Name: "sdk", Version: "1"}, &mcp.ServerOptions{Instructions: "be kind", PageSize: 2,
 		CompletionHandler: func(context.Context, *mcp.CompleteRequest) (*mcp.CompleteResult, error) {
 			return &mcp.CompleteResult{Completion: mcp.CompletionResultDetails{Values: []string{"done"}}}, nil
@@ -45,6 +46,7 @@ func newSDKServer(t *testing.T, stateless bool) *sdkServer {
 	})
 	h := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return srv }, &mcp.StreamableHTTPOptions{Stateless: stateless, PropagateRequestCancellation: true}))
 	t.Cleanup(func() {
+		close(s.over)
 		h.CloseClientConnections()
 		h.Close()
 	})
@@ -61,8 +63,9 @@ func (s *sdkServer) run(ctx context.Context, req *mcp.CallToolRequest, name, tex
 		select {
 		case <-ctx.Done():
 			s.cancelled <- true
-		case <-time.After(3 * time.Second):
+		case <-time.After(patience):
 			s.cancelled <- false
+		case <-s.over: // nobody can tell a server without sessions
 		}
 		return nil, nil, ctx.Err()
 	case "steps":
@@ -100,7 +103,7 @@ func TestSDKClient(t *testing.T) {
 				client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, &mcp.ClientOptions{
 					ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) { progress <- r.Params.Progress },
 				})
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				cs, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: r.url("up"), HTTPClient: &http.Client{Transport: bearer{r.token("bot", "up")}}},
 					&mcp.ClientSessionOptions{ProtocolVersion: version})
@@ -127,7 +130,7 @@ func TestSDKClient(t *testing.T) {
 					if !ok {
 						t.Error("the server's call was not cancelled")
 					}
-				case <-time.After(5 * time.Second):
+				case <-time.After(2 * patience):
 					t.Error("the server does not learn of the cancellation")
 				}
 			})
@@ -176,7 +179,7 @@ func useSDK(ctx context.Context, t *testing.T, cs *mcp.ClientSession, progress c
 			if p != float64(i+1) {
 				t.Errorf("progress %v, want %d", p, i+1)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(2 * patience):
 			t.Fatalf("progress %d does not come", i+1)
 		}
 	}

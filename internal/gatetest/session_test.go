@@ -22,7 +22,7 @@ tools: ["up/*"]
 // subjectToken is a token of an agent acting for a person.
 func (r *rig) subjectToken(agent, person string) string {
 	r.t.Helper()
-	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: "up", Subject: person})
+	tk, err := r.d.Admin.IssueDevelopmentToken(r.t.Context(), operator, admin.TokenRequest{Agent: agent, Server: "up", Subject: person, TTL: time.Hour})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestUpstreamForgetsItsSessions(t *testing.T) {
 func TestIdleSessionsEnd(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, v2511)
-	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.Idle = 200 * time.Millisecond })
+	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.Idle = 2 * time.Second })
 	c := r.legacy(token, "up", v2511, `{}`)
 	r.call(token, "up", "echo", `{}`)
 	eventually(t, "every conversation ended", func() bool { return r.d.Proxy.Sessions() == 0 && p.open() == 0 })

@@ -54,7 +54,7 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(patience))
 			if _, err := io.WriteString(c, tt.head); err != nil {
 				t.Fatal(err)
 			}

@@ -21,13 +21,14 @@ type sdkSSE struct {
 	server  *mcp.Server
 	streams atomic.Int32 // opened
 	open    atomic.Int32
-	gone    chan struct{} // a call was cancelled
+	begun   chan struct{} // a call that waits is there
+	gone    chan struct{} // it was cancelled
 	stop    chan struct{}
 }
 
 func newSDKSSE(t *testing.T) *sdkSSE {
 	t.Helper()
-	s := &sdkSSE{gone: make(chan struct{}, 16), stop: make(chan struct{})}
+	s := &sdkSSE{begun: make(chan struct{}, 16), gone: make(chan struct{}, 16), stop: make(chan struct{})}
 	s.server = mcp.NewServer(&mcp.Implementation{Name: "old", Version: "1"}, nil)
 	type echo struct {
 		Text string `json:"text"`
@@ -42,6 +43,7 @@ func newSDKSSE(t *testing.T) *sdkSSE {
 		return say(in.Text), nil, nil
 	})
 	mcp.AddTool(s.server, &mcp.Tool{Name: "wait"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+		s.begun <- struct{}{}
 		select {
 		case <-ctx.Done():
 			s.gone <- struct{}{}
@@ -130,12 +132,12 @@ func TestLegacySSEServer(t *testing.T) {
 			resp.Body.Close()
 		}
 	}()
-	time.Sleep(200 * time.Millisecond) // it is under way, or is not sent at all
+	<-s.begun
 	cancel()
 	<-ended
 	select {
 	case <-s.gone:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the server was not told of the cancellation")
 	}
 }
@@ -149,7 +151,7 @@ func TestLegacySSEStreamBreaks(t *testing.T) {
 	r.call(token, "up", "echo", `{"text":"a"}`)
 	ended := make(chan reply, 1)
 	go func() { ended <- r.call(token, "up", "wait", `{}`) }()
-	time.Sleep(200 * time.Millisecond)
+	<-s.begun
 	s.CloseClientConnections()
 	if got := <-ended; got.msg.code() != -32603 || !strings.Contains(got.body, "upstream_unavailable") {
 		t.Errorf("a call whose stream broke answered %s", got.body)

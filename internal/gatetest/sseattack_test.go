@@ -125,7 +125,7 @@ func (p *streamPeer) counts() (gets, posts int) {
 // governStream is a rig whose server "up" is p, with a credential.
 func governStream(t *testing.T, p *streamPeer, learn ...string) (*rig, string) {
 	t.Helper()
-	r := startRig(t, []func(*daemon.Options){func(o *daemon.Options) { o.MCP = mcpproxy.Config{MaxResult: 1 << 20, StartTime: time.Second} }})
+	r := startRig(t, []func(*daemon.Options){func(o *daemon.Options) { o.MCP = mcpproxy.Config{MaxResult: 1 << 20, StartTime: 5 * time.Second} }})
 	r.secret("key", "stream-secret")
 	r.apply(withCredential(sseServer(p.URL+"/sse"), "key"), learn...)
 	return r, r.token("bot", "up")

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"rutile/internal/daemon"
 	"rutile/internal/registry"
@@ -146,7 +145,11 @@ func TestProcessCrashAndRestart(t *testing.T) {
 			}
 			// One that dies while nobody calls is not noticed by the next caller.
 			r.call(token, "up", "do", do("later", "x"))
-			time.Sleep(300 * time.Millisecond)
+			server, _ := r.d.Admin.Current().View.Server("up")
+			eventually(t, "it has died", func() bool {
+				st, _ := r.d.Proxy.Processes(server)
+				return st.Crashes == 3
+			})
 			if got := r.call(token, "up", "do", do("", "after idle death")); !strings.Contains(got.body, "after idle death") {
 				t.Errorf("after it died idle: %d %s", got.status, got.body)
 			}

@@ -73,7 +73,23 @@ func TestUpdateOfAResourceOverAProcess(t *testing.T) {
 			subscribe(mine, "subscribe", "test://a")
 			subscribe(hers, "subscribe", "test://a")
 			subscribe(other, "subscribe", "test://b")
-			time.Sleep(100 * time.Millisecond) // the aggregate listens once that is decided
+			// The aggregate listens once that is decided, which is after the answer.
+			eventually(t, "an update comes", func() bool {
+				says(mine, "test://a")
+				select {
+				case <-heard.events:
+					return true
+				case <-time.After(100 * time.Millisecond):
+					return false
+				}
+			})
+			for rest := true; rest; {
+				select {
+				case <-heard.events:
+				case <-time.After(500 * time.Millisecond):
+					rest = false
+				}
+			}
 			says(mine, "test://a")
 			told(heard, "test://a")
 			says(mine, "test://b") // not subscribed to

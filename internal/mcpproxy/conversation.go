@@ -216,9 +216,10 @@ func (l *conversation) await(ctx context.Context, c *pendingCall, sent <-chan de
 		case <-l.ended:
 			select {
 			case r := <-c.done: // it answered and then ended
-				if r.err == nil {
-					return take(r)
-				}
+				return take(r)
+			default:
+			}
+			select {
 			case s := <-sent: // it ended before it could take the message
 				if s.err != nil {
 					return nil, s.reach, s.err

@@ -71,6 +71,7 @@ type h1Transport struct {
 	buffers  sync.Pool // of *h1Buffer
 
 	idleTime       time.Duration
+	drainTime      time.Duration // for the end of an answer that was closed
 	perHost, total int
 
 	mu      sync.Mutex
@@ -86,7 +87,7 @@ func newH1Transport(fallback *http.Transport, dial func(ctx context.Context, net
 	return &h1Transport{
 		log: slog.New(slog.DiscardHandler), fallback: fallback, dial: dial,
 		buffers:  sync.Pool{New: func() any { return new(h1Buffer) }},
-		idleTime: h1IdleTime, perHost: h1IdlePerHost, total: h1IdleTotal,
+		idleTime: h1IdleTime, drainTime: h1DrainTime, perHost: h1IdlePerHost, total: h1IdleTotal,
 		idle: map[string][]*h1Conn{},
 	}
 }

@@ -571,7 +571,7 @@ func (x *h1Exchange) Close() error {
 // follows its last event closely, and a new connection costs more than this.
 func (x *h1Exchange) wait(rest int) {
 	x.poll = false
-	clean := x.c.nc.SetReadDeadline(time.Now().Add(h1DrainTime)) == nil && x.drain(&rest) == io.EOF &&
+	clean := x.c.nc.SetReadDeadline(time.Now().Add(x.t.drainTime)) == nil && x.drain(&rest) == io.EOF &&
 		x.c.nc.SetReadDeadline(time.Time{}) == nil
 	x.settle(clean)
 }

@@ -495,11 +495,12 @@ func TestH1SlowAnswersEndWithTheContext(t *testing.T) {
 		"close":   "HTTP/1.1 200 OK\r\n\r\nabc",
 	} {
 		t.Run(name, func(t *testing.T) {
-			gone := make(chan error, 1)
+			begun, gone := make(chan bool), make(chan error, 1)
 			addr := h1Serve(t, func(_ int, c net.Conn, in *bufio.Reader) {
 				if _, _, err := h1Take(in); err != nil {
 					return
 				}
+				close(begun)
 				for i := range len(answer) {
 					io.WriteString(c, answer[i:i+1])
 					time.Sleep(10 * time.Microsecond)
@@ -510,8 +511,12 @@ func TestH1SlowAnswersEndWithTheContext(t *testing.T) {
 			tr := h1Plain()
 			defer tr.CloseIdleConnections()
 			cause := errors.New("time is up")
-			ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, cause)
-			defer cancel()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			go func() {
+				<-begun
+				time.Sleep(50 * time.Millisecond)
+				cancel(cause)
+			}()
 			resp, err := tr.RoundTrip(h1Request(ctx, "POST", addr, "{}"))
 			if err == nil {
 				_, err = io.ReadAll(resp.Body)
@@ -585,7 +590,7 @@ func TestH1CancellationIsPrompt(t *testing.T) {
 				took = max(took, (<-gone).Sub(start))
 			}
 			t.Logf("%s: over after %v", phase, took)
-			if took > time.Second {
+			if took > h1Enough { // else it would never end
 				t.Errorf("it took %v", took)
 			}
 		})
@@ -1024,6 +1029,7 @@ func TestH1CloseBeforeTheEnd(t *testing.T) {
 				<-done
 			})
 			tr := h1Plain()
+			tr.drainTime = 2 * time.Second // the machine may be busy with other things for that of calls
 			defer tr.CloseIdleConnections()
 			defer close(done)
 			ctx, cancel := context.WithTimeout(t.Context(), h1Enough)
@@ -1037,7 +1043,7 @@ func TestH1CloseBeforeTheEnd(t *testing.T) {
 			}
 			start := time.Now()
 			resp.Body.Close()
-			if took := time.Since(start); took > h1DrainTime*4/5 {
+			if took := time.Since(start); took > tr.drainTime*4/5 {
 				t.Errorf("Close took %v", took)
 			}
 			if n, err := resp.Body.Read(make([]byte, 1)); n != 0 || err != http.ErrBodyReadAfterClose {
@@ -1217,12 +1223,7 @@ func TestH1HandsHTTPSToTheFallback(t *testing.T) {
 }
 
 func TestH1DialErrorIsUnsentAndItself(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	_, _, err = h1Call(t, h1Plain(), "POST", l.Addr().String(), "{}")
+	_, _, err := h1Call(t, h1Plain(), "POST", "127.0.0.1:1", "{}") // nothing listens there
 	var op *net.OpError
 	if !errors.Is(err, h1Unsent) || !errors.As(err, &op) || op.Op != "dial" {
 		t.Errorf("got %v", err)

@@ -18,12 +18,15 @@ const (
 	learnInterval = 250 * time.Millisecond
 )
 
-// learning is one running or finished look at a server's list.
+// learning is one running or finished look at a server's list, or the one that
+// follows a running one.
 type learning struct {
 	done chan struct{}
 	err  error
-	at   time.Time
-	next bool // another look will follow; of Proxy.mu
+	at   time.Time // when it began, or was made if it follows
+	// Of Proxy.mu:
+	next   bool      // another look will follow
+	follow *learning // it, for those who came too late for this one
 }
 
 func (l *learning) over() bool {
@@ -35,10 +38,15 @@ func (l *learning) over() bool {
 	}
 }
 
-// Learn lists what a server offers and tells the catalog. Concurrent calls for
-// one server share one look.
+// Learn lists what a server offers and tells the catalog. What was true when it
+// was called is in what it tells: a look that runs already may have come before,
+// so that those who find one share the next.
 func (p *Proxy) Learn(ctx context.Context, server string) error {
-	l := p.startLearning(server)
+	return p.learnSince(ctx, server, time.Now())
+}
+
+func (p *Proxy) learnSince(ctx context.Context, server string, since time.Time) error {
+	l := p.lookSince(server, since)
 	select {
 	case <-l.done:
 		return l.err
@@ -50,12 +58,12 @@ func (p *Proxy) Learn(ctx context.Context, server string) error {
 // lookAgain looks at a server's lists after something in them turned out to be
 // new, at most once per learnInterval. It reports whether it could.
 func (p *Proxy) lookAgain(ctx context.Context, server string) bool {
+	since := time.Now()
 	p.mu.Lock()
 	l := p.learning[server]
 	recent := l != nil && time.Since(l.at) < learnInterval
 	p.mu.Unlock()
 	if recent {
-		// A look just now may have come before the change: the next one counts.
 		select {
 		case <-ctx.Done():
 			return false
@@ -64,20 +72,24 @@ func (p *Proxy) lookAgain(ctx context.Context, server string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return p.Learn(ctx, server) == nil
+	return p.learnSince(ctx, server, since) == nil
 }
 
 // relearn looks again in the background, at most once per learnInterval.
 func (p *Proxy) relearn(server string) {
 	p.mu.Lock()
 	l := p.learning[server]
+	running := l != nil && (l.follow != nil || !l.over())
 	recent := l != nil && time.Since(l.at) < learnInterval
 	follows := recent && l.next
-	if recent {
+	if recent && !running {
 		l.next = true
 	}
 	p.mu.Unlock()
 	switch {
+	case running: // it may be past what changed
+		p.lookSince(server, time.Now())
+		return
 	case follows: // a server may say that it changed a thousand times
 		return
 	case !recent:
@@ -93,13 +105,44 @@ func (p *Proxy) relearn(server string) {
 	})
 }
 
+// startLearning returns the look that runs or is about to, or begins one.
 func (p *Proxy) startLearning(server string) *learning {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.learning[server]; l != nil && !l.over() {
-		return l
+	if l := p.learning[server]; l != nil {
+		if l.follow != nil {
+			return l.follow
+		}
+		if !l.over() {
+			return l
+		}
 	}
-	l := &learning{done: make(chan struct{}), at: time.Now()}
+	return p.beginLearning(server, newLearning())
+}
+
+// lookSince returns a look that did not begin before since.
+func (p *Proxy) lookSince(server string, since time.Time) *learning {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.learning[server]
+	switch {
+	case l == nil:
+	case !l.at.Before(since):
+		return l
+	case l.follow != nil:
+		return l.follow
+	case !l.over():
+		l.follow = newLearning()
+		return l.follow
+	}
+	return p.beginLearning(server, newLearning())
+}
+
+func newLearning() *learning { return &learning{done: make(chan struct{}), at: time.Now()} }
+
+// beginLearning begins l; p.mu is held.
+func (p *Proxy) beginLearning(server string, l *learning) *learning {
+	l.at = time.Now()
 	if p.closed {
 		l.err = access.Errorf(access.CodeUnavailable, "the gateway is stopping")
 		close(l.done)
@@ -107,7 +150,7 @@ func (p *Proxy) startLearning(server string) *learning {
 	}
 	p.learning[server] = l
 	p.spawn("a look at a server", func() {
-		defer close(l.done)
+		defer p.looked(server, l)
 		l.err = errPanicked // unless it returns
 		ctx, cancel := context.WithTimeout(context.Background(), learnTimeout)
 		defer cancel()
@@ -124,6 +167,26 @@ func (p *Proxy) startLearning(server string) *learning {
 		}
 	})
 	return l
+}
+
+// looked ends a look and sees to the one that follows it.
+func (p *Proxy) looked(server string, l *learning) {
+	p.mu.Lock()
+	close(l.done)
+	f := l.follow
+	p.mu.Unlock()
+	if f == nil {
+		return
+	}
+	p.spawn("another look at a server", func() {
+		select {
+		case <-p.stop:
+		case <-time.After(learnInterval - time.Since(l.at)):
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.beginLearning(server, f)
+	})
 }
 
 // learn lists a server's tools over all pages.

@@ -245,6 +245,12 @@ func (c *call) gather(ctx context.Context, open []*ask, answers []byte) ([]byte,
 				return nil, context.Cause(ctx)
 			}
 		}
+		if late { // what was answered counts, although another question was not
+			select {
+			case raw = <-q.got:
+			default:
+			}
+		}
 		answer, err := q.taken(raw)
 		if err != nil {
 			return nil, err

@@ -100,6 +100,7 @@ func (p *Proxy) keep(s *session) error {
 		return access.Errorf(access.CodeUnavailable, "too many sessions are open; end one or try again later")
 	}
 	s.opened = time.Now()
+	s.used = s.opened // not since the handshake with the server began
 	p.sessions[s.id] = s
 	p.mu.Unlock()
 	if full {

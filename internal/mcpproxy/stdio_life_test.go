@@ -121,7 +121,7 @@ func TestUnfitStartFails(t *testing.T) {
 }
 
 func TestCloseTerminatesThenKills(t *testing.T) {
-	polite, _, notes := child(t, "polite", func(c *mcpproxy.StdioConfig) { c.StopGrace = 200 * time.Millisecond })
+	polite, _, notes := child(t, "polite", func(c *mcpproxy.StdioConfig) { c.StopGrace = 2 * time.Second })
 	receive(t, polite)
 	if err := polite.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -363,9 +363,9 @@ func TestSendHonoursContext(t *testing.T) {
 	if err := p.Send(canceled(), []byte(`{}`)); !errors.Is(err, mcpproxy.ErrStdioUnsent) || !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled before: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
 	big := []byte(`{"s":"` + strings.Repeat("x", 1<<20) + `"}`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // long enough to begin
+	defer cancel()
 	if err := p.Send(ctx, big); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, mcpproxy.ErrStdioUnsent) {
 		t.Errorf("a write the process does not read: %v", err)
 	}
@@ -389,7 +389,7 @@ func TestInterruptedMessageIsCompleted(t *testing.T) {
 	p, _, notes := child(t, "late", nil)
 	receive(t, p)
 	big := `{"s":"` + strings.Repeat("x", 1<<20) + `"}`
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // long enough to begin
 	defer cancel()
 	if err := p.Send(ctx, []byte(big)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("error = %v, want that of the context", err)

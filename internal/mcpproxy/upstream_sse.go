@@ -224,9 +224,10 @@ func (p *eventPipe) post(r *http.Request, done chan<- delivery) {
 	}
 	switch {
 	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
-		// The server does not know the stream any more.
-		p.end(errStreamEnded)
+		// The server does not know the stream any more. That the message was not
+		// taken is said before the end is seen, which leaves it open.
 		done <- delivery{access.ReachNo, errStreamEnded}
+		p.end(errStreamEnded)
 	case resp.StatusCode/100 != 2:
 		done <- delivery{access.ReachYes, statusError(resp.StatusCode)}
 	default:

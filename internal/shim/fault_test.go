@@ -3,6 +3,7 @@ package shim_test
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -70,7 +71,7 @@ func TestNoAnswerOfAGatewayHangsTheClient(t *testing.T) {
 			r := start(t, g.URL, func(cfg *shim.Config) {
 				cfg.MaxAnswer, cfg.CallMax = 16<<10, patient
 				if strings.HasPrefix(name, "never") {
-					cfg.CallMax = 300 * time.Millisecond
+					cfg.CallMax = 2 * time.Second // the next request has no more
 				}
 			})
 			r.send(modern("1", "tools/call", `"name":"x"`))
@@ -235,15 +236,19 @@ func TestRetryAfterIsRespectedWithinThePatience(t *testing.T) {
 	}
 }
 
-// closedPort is an address nothing listens on.
+// closedPort is an address nothing listens on, outside of the range the system
+// gives to whoever asks for any: other tests do all the time.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.N(10000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestAGatewayThatIsAwayIsAnErrorThatSaysWhatToDo(t *testing.T) {

@@ -152,7 +152,7 @@ func (r *run) send(lines ...string) {
 	}
 }
 
-const patient = 10 * time.Second
+const patient = 20 * time.Second // the machine may be busy
 
 // next returns the next line of standard output.
 func (r *run) next() string {
