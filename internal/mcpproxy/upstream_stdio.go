@@ -39,12 +39,12 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	if err := t.life.mayStart(fmt.Sprintf("the process of server %q", t.server.ID), "an operator sees why with: rutile server show "+t.server.ID, key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	asked := ctx
+	asked, begun := ctx, time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.startTime(), errStartTimeout)
 	defer cancel()
 	failed := func(err error) {
 		if asked.Err() == nil { // whoever gives up says nothing about the process
-			t.life.failed(err, time.Now())
+			t.life.failed(err, begun, time.Now())
 		}
 	}
 	if t.shared() && t.server.Credential != nil {
