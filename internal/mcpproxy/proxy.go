@@ -127,6 +127,7 @@ type Proxy struct {
 	sessions map[string]*session
 	flights  flights
 	streams  map[access.Principal]int
+	joining  map[access.Principal]int // places taken
 	learning map[string]*learning
 	closed   bool
 	changed  chan struct{} // closed when decisions rest on another state
@@ -151,7 +152,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, lo
 	p := &Proxy{
 		cfg: cfg.withDefaults(), gate: g, verifier: v, catalog: c, seal: seal, log: log,
 		hosts: map[string]bool{}, origins: map[string]bool{}, transport: newTransport(cfg.Egress),
-		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{},
+		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{}, joining: map[access.Principal]int{},
 		learning: map[string]*learning{}, flights: flights{air: map[string]*flight{}, parked: map[access.Principal]int{}},
 		stop:     make(chan struct{}),
 		draining: make(chan struct{}),
