@@ -20,7 +20,7 @@ type pooled struct {
 	peer *peer
 	used time.Time
 	busy int
-	loud int                // the most verbose log level told so far, counted from its quiet end; 0 for none
+	loud loudness
 	gone bool               // out of the pool; closed when nobody uses it
 	stop context.CancelFunc // ends the watch of the session's own stream
 }
@@ -99,7 +99,7 @@ func (t *target) begin(ctx context.Context, s *start, d *gate.Dispatch) (*pooled
 		return nil, err
 	}
 	wctx, stop := context.WithCancel(context.Background())
-	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, stop: stop}
+	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, loud: loudness{turn: make(chan struct{}, 1)}, stop: stop}
 	if h, ok := l.(*httpLegacy); ok && s.key.caps != "" && s.key.principal != (access.Principal{}) {
 		ready := make(chan struct{})
 		t.p.spawn("the watch of a session with a server", func() { t.watch(wctx, h, ready) })
