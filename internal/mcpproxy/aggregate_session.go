@@ -94,13 +94,17 @@ func (c *call) join(ctx context.Context, t *target, d *gate.Dispatch) (leave fun
 			}
 		}, nil
 	}
+	defer func() {
+		if leave == nil { // it did not join, or panicked
+			whole.ended(c)
+		}
+	}()
 	if err := c.joinPart(ctx, whole, t, d); err != nil {
-		whole.ended(c)
 		return nil, err
 	}
 	return func(err error) {
+		defer whole.ended(c)
 		c.sess.ended(c)
-		whole.ended(c)
 		if brokenLink(err) {
 			c.in.p.leaveBroken(c.sess) // the next call opens another
 		}
