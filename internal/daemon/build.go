@@ -32,7 +32,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 			return err
 		}
 	}
-	if d.lis, err = listen(d.Config, certs); err != nil {
+	if d.lis, err = d.listen(certs); err != nil {
 		return err
 	}
 	d.AgentsURL, d.OperatorsURL = address(d.lis.agents, secure), address(d.lis.operators, secure)

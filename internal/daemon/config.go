@@ -44,6 +44,9 @@ type Config struct {
 	Evidence Evidence `yaml:"evidence"`
 	// Egress says where upstream servers may live.
 	Egress Egress `yaml:"egress"`
+	// Limits are the bounds that depend on how many agents there are. Every other
+	// bound is fixed.
+	Limits Limits `yaml:"limits"`
 	// MCP says what of the protocol is carried besides its core.
 	MCP MCP `yaml:"mcp"`
 	// Log says what is logged and how.
@@ -91,6 +94,13 @@ type Evidence struct {
 type Egress struct {
 	Allow []string `yaml:"allow"` // CIDR ranges besides public addresses
 	Proxy string   `yaml:"proxy"` // http(s)://host:port of the forward proxy to go through, "" for none; the environment is not asked
+}
+
+// Limits are bounds on what agents may use. The zero value of each is its
+// default.
+type Limits struct {
+	Connections           int `yaml:"connections"`           // open ones of each listener, default 20000
+	ConnectionsPerAddress int `yaml:"connectionsPerAddress"` // of them, from one IPv4 address or IPv6 /64, default 4000; to be raised where a proxy stands in front of many agents
 }
 
 // MCP says what of the protocol is carried besides its core.
@@ -197,6 +207,7 @@ func (c *Config) check() error {
 			note("egress.proxy", "%s", msg)
 		}
 	}
+	c.Limits.check(note)
 	for i, e := range c.MCP.Extensions {
 		if !extensionName.MatchString(e) {
 			note(fmt.Sprintf("mcp.extensions[%d]", i), "%q is not the name of an extension, such as io.modelcontextprotocol/ui", e)

@@ -61,6 +61,18 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"receiver with a user", "telemetry: {otlp: http://a:b@here}\n", "telemetry.otlp:"},
 		{"extension without a prefix", "mcp:\n  extensions: [tasks]\n", "line 2: mcp.extensions[0]:"},
 		{"extension with a path", "mcp: {extensions: [\"a.b/../c\"]}\n", "mcp.extensions[0]:"},
+		{"a word for a number", "limits:\n  connections: many\n", "line 2: limits.connections: must be a whole number"},
+		{"a quoted number", "limits: {connections: \"5\"}\n", "line 1: limits.connections: must be a whole number"},
+		{"no room at all", "limits:\n  connections: 0\n", "line 2: limits.connections: must be a whole number of at least 1"},
+		{"less than none", "limits: {connections: -1}\n", "limits.connections: must be a whole number of at least 1"},
+		{"half a connection", "limits: {connections: 1.5}\n", "limits.connections: must be a whole number"},
+		{"an octal number", "limits: {connections: 0777}\n", "limits.connections: must be a whole number"},
+		{"a hexadecimal number", "limits: {connections: 0x10}\n", "limits.connections: must be a whole number"},
+		{"more than a machine has", "\nlimits:\n  connections: 1000001\n", "line 3: limits.connections: must be a whole number from 1 to 1000000"},
+		{"more than a number holds", "limits: {connections: 99999999999999999999}\n", "limits.connections: must be a whole number"},
+		{"more for one than for all", "limits: {connections: 100, connectionsPerAddress: 101}\n", "limits.connectionsPerAddress: is over limits.connections, which is 100"},
+		{"more for one than for all by default", "limits: {connectionsPerAddress: 20001}\n", "limits.connectionsPerAddress: is over limits.connections, which is 20000"},
+		{"unknown limit", "limits: {connection: 1}\n", "line 1: limits.connection: unknown key; known here are connections, connectionsPerAddress"},
 		{"proxy with a password", "egress:\n  proxy: http://a:b@p:1\n", "line 2: egress.proxy: must not hold"},
 		{"proxy that is none", "egress: {proxy: p:1}\n", "egress.proxy: is not the address"},
 	} {
@@ -100,6 +112,7 @@ evidence: {durability: strict}
 egress: {allow: ["10.20.0.0/16"]}
 log: {level: info, format: text}
 telemetry: {otlp: ""}
+limits: {connections: 100, connectionsPerAddress: 100}
 `
 	if _, err := daemon.ParseConfig([]byte(text), "rutile.yaml"); err != nil {
 		t.Fatal(err)

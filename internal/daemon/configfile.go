@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -82,7 +83,7 @@ func (f *configFile) syntax(err error) {
 	f.fail(line, "", "%s", msg)
 }
 
-// read sets v, a struct, list, text or bool, to what n holds.
+// read sets v, a struct, list, text, bool or number, to what n holds.
 func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 	switch {
 	case n.Kind == yaml.AliasNode, n.Anchor != "", n.Style&yaml.TaggedStyle != 0:
@@ -111,6 +112,13 @@ func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 			return
 		}
 		v.SetBool(strings.EqualFold(n.Value, "true"))
+	case reflect.Int:
+		i, err := strconv.Atoi(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil || i <= 0 || strconv.Itoa(i) != n.Value {
+			f.fail(n.Line, key, "must be a whole number of at least 1, such as 100")
+			return
+		}
+		v.SetInt(int64(i))
 	default: // a string: Config has nothing else
 		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
 			f.fail(n.Line, key, "must be text; put it in quotes if it looks like a number, a date or true and false")
