@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/registry"
@@ -99,9 +100,22 @@ type Egress struct {
 // Limits are bounds on what agents may use. The zero value of each is its
 // default.
 type Limits struct {
-	Connections           int `yaml:"connections"`           // open ones of each listener, default 20000
-	ConnectionsPerAddress int `yaml:"connectionsPerAddress"` // of them, from one IPv4 address or IPv6 /64, default 4000; to be raised where a proxy stands in front of many agents
+	Connections           int           `yaml:"connections"`           // open ones of each listener, default 20000
+	ConnectionsPerAddress int           `yaml:"connectionsPerAddress"` // of them, from one IPv4 address or IPv6 /64, default 4000; to be raised where a proxy stands in front of many agents
+	InFlight              int           `yaml:"inFlight"`              // requests of agents at once, default 8192
+	InFlightPerPrincipal  int           `yaml:"inFlightPerPrincipal"`  // of them, of one agent on behalf of one person, default 512
+	Sessions              int           `yaml:"sessions"`              // sessions of revisions before 2026-07-28, default 10000
+	SessionsPerPrincipal  int           `yaml:"sessionsPerPrincipal"`  // of them; also long streams, and conversations with one server; default 64
+	Parked                int           `yaml:"parked"`                // calls that wait for their client's input, default 1024
+	ParkedPerPrincipal    int           `yaml:"parkedPerPrincipal"`    // of them, default 8
+	Body                  Bytes         `yaml:"body"`                  // of a request, such as 512KiB; default 4MiB
+	CallTimeout           time.Duration `yaml:"callTimeout"`           // a server's silence that ends a call, such as 30s; default 1m
+	CallMax               time.Duration `yaml:"callMax"`               // the longest a call runs, default 10m
+	Idle                  time.Duration `yaml:"idle"`                  // until an unused session or conversation ends, default 30m
 }
+
+// Bytes is an amount of bytes, written as 512KiB or 4MiB.
+type Bytes int
 
 // MCP says what of the protocol is carried besides its core.
 type MCP struct {

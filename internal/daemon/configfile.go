@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -83,7 +84,7 @@ func (f *configFile) syntax(err error) {
 	f.fail(line, "", "%s", msg)
 }
 
-// read sets v, a struct, list, text, bool or number, to what n holds.
+// read sets v, a struct, list, text, bool, number, time or amount, to what n holds.
 func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 	switch {
 	case n.Kind == yaml.AliasNode, n.Anchor != "", n.Style&yaml.TaggedStyle != 0:
@@ -91,6 +92,24 @@ func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 		return
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return // as if it were left out
+	}
+	switch to := v.Addr().Interface().(type) {
+	case *time.Duration:
+		d, err := time.ParseDuration(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || err != nil || d <= 0 {
+			f.fail(n.Line, key, "must be a time such as 30s or 10m")
+			return
+		}
+		*to = d
+		return
+	case *Bytes:
+		b, err := parseBytes(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || err != nil {
+			f.fail(n.Line, key, "must be an amount such as 512KiB or 4MiB")
+			return
+		}
+		*to = b
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -106,3 +106,134 @@ func TestAgentsConnectionsAreBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestConfiguredLimitsHold: every key of limits is in force through the daemon,
+// as an operator writes it.
+func TestConfiguredLimitsHold(t *testing.T) {
+	t.Parallel()
+	// with is a daemon with these limits before p.
+	with := func(t *testing.T, p *peer, text string) (*rig, string) {
+		t.Helper()
+		r := newRig(t, limits(t, text))
+		r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`)+eveAgent+askPolicy("elicitation"), "up")
+		return r, r.token("bot", "up")
+	}
+	const hello = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"old","version":"1"}}}`
+	for _, c := range []struct {
+		name, limits string
+		era          string
+		test         func(t *testing.T, p *peer, r *rig, token string)
+	}{
+		{"inFlight", "inFlight: 1", v2026, func(t *testing.T, p *peer, r *rig, token string) {
+			hang(t, p, r, token)
+			refusedInFlight(t, r, r.subjectToken("bot", "ann"))
+		}},
+		{"inFlightPerPrincipal", "inFlight: 2, inFlightPerPrincipal: 1", v2026, func(t *testing.T, p *peer, r *rig, token string) {
+			hang(t, p, r, token)
+			refusedInFlight(t, r, token)
+			if got := r.list(r.subjectToken("bot", "ann"), "up"); got.msg.Result == nil {
+				t.Errorf("another principal was answered %d %s", got.status, got.body)
+			}
+		}},
+		{"sessions", "sessions: 1, sessionsPerPrincipal: 1", v2511, func(t *testing.T, _ *peer, r *rig, token string) {
+			r.legacy(token, "up", v2511, `{}`)
+			other := &oldClient{t: t, r: r, token: r.token("eve", "up"), server: "up", version: v2511}
+			if got := other.post(hello); !strings.Contains(got.body, "too many sessions are open") {
+				t.Errorf("a second of one was answered %d %s", got.status, got.body)
+			}
+		}},
+		{"sessionsPerPrincipal", "sessionsPerPrincipal: 1", v2511, func(t *testing.T, _ *peer, r *rig, token string) {
+			first := r.legacy(token, "up", v2511, `{}`)
+			second := r.legacy(token, "up", v2511, `{}`)
+			r.legacy(r.token("eve", "up"), "up", v2511, `{}`)
+			if got := first.call("echo", `{}`); got.status != http.StatusNotFound {
+				t.Errorf("the first of one answered %d %s", got.status, got.body)
+			}
+			if got := second.call("echo", `{}`); got.msg.Result == nil {
+				t.Errorf("the second answered %d %s", got.status, got.body)
+			}
+		}},
+		{"parked", "parked: 1, parkedPerPrincipal: 1", v2511, func(t *testing.T, p *peer, r *rig, token string) {
+			newAsker(p, elicit)
+			u := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{}`, caps: allCaps}
+			asked(t, u.send())
+			u.token = r.token("eve", "up")
+			if got := u.send(); !strings.Contains(got.body, "too many calls wait") {
+				t.Errorf("a second of one was answered %s", got.body)
+			}
+		}},
+		{"parkedPerPrincipal", "parkedPerPrincipal: 1", v2511, func(t *testing.T, p *peer, r *rig, token string) {
+			newAsker(p, elicit)
+			u := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{}`, caps: allCaps}
+			asked(t, u.send())
+			if got := u.send(); !strings.Contains(got.body, "too many calls wait") {
+				t.Errorf("a second of one was answered %s", got.body)
+			}
+			u.token = r.token("eve", "up")
+			asked(t, u.send())
+		}},
+		{"body", "body: 2KiB", v2026, func(t *testing.T, _ *peer, r *rig, token string) {
+			if got := r.call(token, "up", "echo", `{"text":"`+strings.Repeat("x", 1<<10)+`"}`); got.msg.Result == nil {
+				t.Errorf("a smaller body was answered %d %s", got.status, got.body)
+			}
+			if got := r.call(token, "up", "echo", `{"text":"`+strings.Repeat("x", 2<<10)+`"}`); got.status != http.StatusRequestEntityTooLarge || !strings.Contains(got.body, "2048 bytes") {
+				t.Errorf("a larger body was answered %d %s", got.status, got.body)
+			}
+		}},
+		{"callTimeout", "callTimeout: 1s", v2026, func(t *testing.T, p *peer, r *rig, token string) {
+			p.handle("tools/call", func(x *exchange) { <-x.r.Context().Done() })
+			if got := r.call(token, "up", "echo", `{}`); got.msg.kind() != "upstream_timeout" {
+				t.Errorf("a silent server was answered %d %s", got.status, got.body)
+			}
+		}},
+		{"callMax", "callMax: 1s", v2026, func(t *testing.T, p *peer, r *rig, token string) {
+			p.handle("tools/call", func(x *exchange) { talk(x) })
+			body := strings.Replace(modernBody("1", "tools/call", `"name":"echo","arguments":{}`), `"_meta":{`, `"_meta":{"progressToken":1,`, 1)
+			if got := post(t, r.url("up"), modernHeaders(token, "tools/call", "echo"), body); got.msg.kind() != "upstream_timeout" {
+				t.Errorf("a talkative server was answered %d %.300s", got.status, got.body)
+			}
+		}},
+		{"idle", "idle: 1s", v2511, func(t *testing.T, p *peer, r *rig, token string) {
+			c := r.legacy(token, "up", v2511, `{}`)
+			eventually(t, "the unused session ends", func() bool { return r.d.Proxy.Sessions() == 0 && p.open() == 0 })
+			if got := c.call("echo", `{}`); got.status != http.StatusNotFound {
+				t.Errorf("it answered %d %s", got.status, got.body)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t, c.era)
+			r, token := with(t, p, c.limits)
+			c.test(t, p, r, token)
+		})
+	}
+}
+
+// hang leaves a call in flight until the test ends.
+func hang(t *testing.T, p *peer, r *rig, token string) {
+	t.Helper()
+	busy := make(chan bool, 1)
+	p.handle("tools/call", func(x *exchange) {
+		busy <- true
+		<-x.r.Context().Done()
+	})
+	t.Cleanup(startPost(t, r.url("up"), modernHeaders(token, "tools/call", "echo"), modernBody("1", "tools/call", `"name":"echo","arguments":{}`)))
+	<-busy
+}
+
+func refusedInFlight(t *testing.T, r *rig, token string) {
+	t.Helper()
+	if got := r.list(token, "up"); got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") == "" {
+		t.Errorf("one request too many was answered %d %s", got.status, got.body)
+	}
+}
+
+// talk makes progress until the gateway gives the call up.
+func talk(x *exchange) {
+	x.sse()
+	for x.r.Context().Err() == nil {
+		x.event(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}`)
+		time.Sleep(20 * time.Millisecond)
+	}
+}

@@ -64,6 +64,9 @@ func (p *Proxy) ended(e Ended) {
 	}
 }
 
+// Defaults returns the bounds a zero Config stands for.
+func Defaults() Config { return Config{}.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	def := func(v *int, d int) {
 		if *v == 0 {
@@ -86,6 +89,7 @@ func (c Config) withDefaults() Config {
 	dur(&c.BodyTimeout, time.Minute)
 	dur(&c.CallTimeout, time.Minute)
 	dur(&c.CallMax, 10*time.Minute)
+	c.CallTimeout = min(c.CallTimeout, c.CallMax)
 	dur(&c.ParkTime, 5*time.Minute)
 	dur(&c.Idle, 30*time.Minute)
 	dur(&c.StartTime, time.Minute)
