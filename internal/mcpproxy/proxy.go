@@ -121,6 +121,7 @@ type Proxy struct {
 	transport *h1Transport
 	ids       atomic.Int64
 	flow      flow
+	room      flow     // what makes room at the bound of flow
 	opening   flow     // legacy sessions whose handshake with the server is not over
 	shapes    sync.Map // shapeKey → *shape
 	offers    offers   // what the aggregate lists
