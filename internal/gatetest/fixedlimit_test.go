@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,5 +177,70 @@ func TestSubscribedResourcesAreBounded(t *testing.T) {
 	}
 	if got := subscribe("subscribe", most); got.msg.Result == nil {
 		t.Errorf("afterwards one more was answered %d %s", got.status, got.body)
+	}
+}
+
+// One listen of the aggregate subscribes to so many resources and no more.
+func TestResourcesOfAListenAreBounded(t *testing.T) {
+	t.Parallel()
+	a := newPeer(t, v2026)
+	asked := make(chan int, 8)
+	a.handle("subscriptions/listen", func(x *exchange) {
+		if n := strings.Count(x.params, `"test://`); n > 0 {
+			asked <- n
+		}
+		x.gone()
+	})
+	r := newRig(t)
+	token := aggregate(t, r, map[string]string{"a": a.URL}, "")
+	var uris []string
+	for i := range 1100 {
+		uris = append(uris, fmt.Sprintf(`"rutile+a:test://%d"`, i))
+	}
+	s := stream(t, http.MethodPost, r.all(), modernHeaders(token, "subscriptions/listen", ""),
+		modernBody("1", "subscriptions/listen", `"notifications":{"resourceSubscriptions":[`+strings.Join(uris, ",")+`]}`))
+	defer s.cancel()
+	select {
+	case n := <-asked:
+		if n != 1024 {
+			t.Errorf("the server is asked for %d resources, want 1024", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the server is not asked")
+	}
+}
+
+// What a server announces costs nothing before it comes: many answers that
+// announce the most and send none of it hold little.
+func TestAnnouncedAnswersHoldNothing(t *testing.T) {
+	p := newPeer(t, v2026)
+	r, token := governPeer(t, p, "")
+	const n = 20
+	var announced atomic.Int32
+	p.handle("tools/call", func(x *exchange) {
+		x.w.Header().Set("Content-Type", "application/json")
+		x.w.Header().Set("Content-Length", fmt.Sprint(30<<20))
+		x.w.WriteHeader(http.StatusOK)
+		x.w.(http.Flusher).Flush()
+		announced.Add(1)
+		<-x.r.Context().Done()
+	})
+	heap := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before, held := heap(), 0
+	for range n {
+		defer startPost(t, r.url("up"), modernHeaders(token, "tools/call", "echo"), modernBody("1", "tools/call", `"name":"echo","arguments":{}`))()
+	}
+	eventually(t, "every answer is announced", func() bool { return announced.Load() == n })
+	for range 20 { // until each is being read
+		held = max(held, heap()-before)
+		time.Sleep(10 * time.Millisecond)
+	}
+	if held > n*(3<<20) {
+		t.Errorf("%d announced answers hold %d MiB", n, held>>20)
 	}
 }
