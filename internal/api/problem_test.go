@@ -126,6 +126,17 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 	}
 }
 
+// What is applied may be larger than anything else, and is bounded too.
+func TestManifestsAreBounded(t *testing.T) {
+	r := newRig(t)
+	for size, tooLarge := range map[int]bool{1 << 20: false, 33 << 20: true} {
+		req := request("POST", "/api/v1/apply", `{"documents":"`+strings.Repeat("x", size)+`"}`)
+		if a := r.serve(r.api.Remote(), req); (a.status == http.StatusRequestEntityTooLarge) != tooLarge {
+			t.Errorf("%d bytes: %d %.200s", size, a.status, a.body)
+		}
+	}
+}
+
 func TestUnknownRoutesAndParametersAreRefused(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []struct {

@@ -32,7 +32,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 			return err
 		}
 	}
-	if d.lis, err = listen(d.Config, certs); err != nil {
+	if d.lis, err = d.listen(certs); err != nil {
 		return err
 	}
 	d.AgentsURL, d.OperatorsURL = address(d.lis.agents, secure), address(d.lis.operators, secure)
@@ -64,7 +64,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.gate, err = gate.New(states, d.recorder, d.vault, d.telemetry, time.Now); err != nil {
 		return err
 	}
-	mcp := opt.MCP
+	mcp := d.Config.Limits.over(opt.MCP)
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
 	mcp.Extensions = append(mcp.Extensions, d.Config.MCP.Extensions...)
 	if mcp.Private, err = d.private(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/registry"
@@ -44,6 +45,9 @@ type Config struct {
 	Evidence Evidence `yaml:"evidence"`
 	// Egress says where upstream servers may live.
 	Egress Egress `yaml:"egress"`
+	// Limits are the bounds that depend on how many agents there are. Every other
+	// bound is fixed.
+	Limits Limits `yaml:"limits"`
 	// MCP says what of the protocol is carried besides its core.
 	MCP MCP `yaml:"mcp"`
 	// Log says what is logged and how.
@@ -92,6 +96,26 @@ type Egress struct {
 	Allow []string `yaml:"allow"` // CIDR ranges besides public addresses
 	Proxy string   `yaml:"proxy"` // http(s)://host:port of the forward proxy to go through, "" for none; the environment is not asked
 }
+
+// Limits are bounds on what agents may use. The zero value of each is its
+// default.
+type Limits struct {
+	Connections           int           `yaml:"connections"`           // open ones of each listener, default 20000
+	ConnectionsPerAddress int           `yaml:"connectionsPerAddress"` // of them, from one IPv4 address or IPv6 /64, default 4000; to be raised where a proxy stands in front of many agents
+	InFlight              int           `yaml:"inFlight"`              // requests of agents at once, default 8192
+	InFlightPerPrincipal  int           `yaml:"inFlightPerPrincipal"`  // of them, of one agent on behalf of one person, default 512
+	Sessions              int           `yaml:"sessions"`              // sessions of revisions before 2026-07-28, default 10000
+	SessionsPerPrincipal  int           `yaml:"sessionsPerPrincipal"`  // of them; also long streams, and conversations with one server; default 64
+	Parked                int           `yaml:"parked"`                // calls that wait for their client's input, default 1024
+	ParkedPerPrincipal    int           `yaml:"parkedPerPrincipal"`    // of them, default 8
+	Body                  Bytes         `yaml:"body"`                  // of a request, such as 512KiB; default 4MiB
+	CallTimeout           time.Duration `yaml:"callTimeout"`           // a server's silence that ends a call, such as 30s; default 1m
+	CallMax               time.Duration `yaml:"callMax"`               // the longest a call runs, default 10m
+	Idle                  time.Duration `yaml:"idle"`                  // until an unused session or conversation ends, default 30m
+}
+
+// Bytes is an amount of bytes, written as 512KiB or 4MiB.
+type Bytes int
 
 // MCP says what of the protocol is carried besides its core.
 type MCP struct {
@@ -197,6 +221,7 @@ func (c *Config) check() error {
 			note("egress.proxy", "%s", msg)
 		}
 	}
+	c.Limits.check(note)
 	for i, e := range c.MCP.Extensions {
 		if !extensionName.MatchString(e) {
 			note(fmt.Sprintf("mcp.extensions[%d]", i), "%q is not the name of an extension, such as io.modelcontextprotocol/ui", e)

@@ -61,6 +61,40 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"receiver with a user", "telemetry: {otlp: http://a:b@here}\n", "telemetry.otlp:"},
 		{"extension without a prefix", "mcp:\n  extensions: [tasks]\n", "line 2: mcp.extensions[0]:"},
 		{"extension with a path", "mcp: {extensions: [\"a.b/../c\"]}\n", "mcp.extensions[0]:"},
+		{"a word for a number", "limits:\n  connections: many\n", "line 2: limits.connections: must be a whole number"},
+		{"a quoted number", "limits: {connections: \"5\"}\n", "line 1: limits.connections: must be a whole number"},
+		{"no room at all", "limits:\n  connections: 0\n", "line 2: limits.connections: must be a whole number of at least 1"},
+		{"less than none", "limits: {connections: -1}\n", "limits.connections: must be a whole number of at least 1"},
+		{"half a connection", "limits: {connections: 1.5}\n", "limits.connections: must be a whole number"},
+		{"an octal number", "limits: {connections: 0777}\n", "limits.connections: must be a whole number"},
+		{"a hexadecimal number", "limits: {connections: 0x10}\n", "limits.connections: must be a whole number"},
+		{"more than a machine has", "\nlimits:\n  connections: 1000001\n", "line 3: limits.connections: must be a whole number from 1 to 1000000"},
+		{"more than a number holds", "limits: {connections: 99999999999999999999}\n", "limits.connections: must be a whole number"},
+		{"more for one than for all", "limits: {connections: 100, connectionsPerAddress: 101}\n", "limits.connectionsPerAddress: is over limits.connections, which is 100"},
+		{"more for one than for all by default", "limits: {connectionsPerAddress: 20001}\n", "limits.connectionsPerAddress: is over limits.connections, which is 20000"},
+		{"more in flight for one than for all", "limits:\n  inFlight: 10\n  inFlightPerPrincipal: 11\n", "line 3: limits.inFlightPerPrincipal: is over limits.inFlight, which is 10"},
+		{"more sessions for one than for all", "limits: {sessions: 3, sessionsPerPrincipal: 4}\n", "limits.sessionsPerPrincipal: is over limits.sessions, which is 3"},
+		{"more parked for one than for all", "limits: {parkedPerPrincipal: 1025}\n", "limits.parkedPerPrincipal: is over limits.parked, which is 1024"},
+		{"too many in flight", "limits: {inFlight: 1000001}\n", "limits.inFlight: must be a whole number from 1 to 1000000"},
+		{"too many in flight of one", "limits: {inFlightPerPrincipal: 1000001}\n", "limits.inFlightPerPrincipal: must be a whole number from 1 to 1000000"},
+		{"too many sessions", "limits: {sessions: 1000001}\n", "limits.sessions: must be a whole number from 1 to 1000000"},
+		{"too many sessions of one", "limits: {sessionsPerPrincipal: 10001}\n", "limits.sessionsPerPrincipal: must be a whole number from 1 to 10000"},
+		{"too many parked", "limits: {parked: 100001}\n", "limits.parked: must be a whole number from 1 to 100000"},
+		{"too many parked of one", "limits: {parkedPerPrincipal: 10001}\n", "limits.parkedPerPrincipal: must be a whole number from 1 to 10000"},
+		{"a body without a unit", "limits:\n  body: 4\n", "line 2: limits.body: must be an amount such as"},
+		{"a body of another unit", "limits: {body: 4MB}\n", "limits.body: must be an amount such as"},
+		{"a body of nothing", "limits: {body: 0MiB}\n", "limits.body: must be an amount such as"},
+		{"a body less than nothing", "limits: {body: -1MiB}\n", "limits.body: must be an amount such as"},
+		{"a body that overflows", "limits: {body: 17592186044416MiB}\n", "limits.body: must be an amount such as"},
+		{"a body too large", "limits: {body: 33MiB}\n", "line 1: limits.body: must be an amount from 1KiB to 32MiB"},
+		{"a number for a time", "limits:\n  idle: 30\n", "line 2: limits.idle: must be a time such as"},
+		{"no time", "limits: {idle: 0s}\n", "limits.idle: must be a time such as"},
+		{"a time in the past", "limits: {callTimeout: -30s}\n", "limits.callTimeout: must be a time such as"},
+		{"a time too short", "limits: {callTimeout: 10ms}\n", "line 1: limits.callTimeout: must be a time from 1s to 1h"},
+		{"a time too long", "limits: {callMax: 25h}\n", "limits.callMax: must be a time from 1s to 24h"},
+		{"an idle time too long", "limits: {idle: 169h}\n", "limits.idle: must be a time from 1s to 168h"},
+		{"silence longer than a call", "limits: {callTimeout: 20m}\n", "limits.callTimeout: is over limits.callMax, which is 10m"},
+		{"unknown limit", "limits: {connection: 1}\n", "line 1: limits.connection: unknown key; known here are connections, connectionsPerAddress"},
 		{"proxy with a password", "egress:\n  proxy: http://a:b@p:1\n", "line 2: egress.proxy: must not hold"},
 		{"proxy that is none", "egress: {proxy: p:1}\n", "egress.proxy: is not the address"},
 	} {
@@ -100,6 +134,7 @@ evidence: {durability: strict}
 egress: {allow: ["10.20.0.0/16"]}
 log: {level: info, format: text}
 telemetry: {otlp: ""}
+limits: {connections: 100, connectionsPerAddress: 100, inFlight: 50, inFlightPerPrincipal: 50, sessions: 20, sessionsPerPrincipal: 10, parked: 5, parkedPerPrincipal: 5, body: 1MiB, callTimeout: 30s, callMax: 1h, idle: 24h}
 `
 	if _, err := daemon.ParseConfig([]byte(text), "rutile.yaml"); err != nil {
 		t.Fatal(err)

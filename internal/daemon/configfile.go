@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -82,7 +84,7 @@ func (f *configFile) syntax(err error) {
 	f.fail(line, "", "%s", msg)
 }
 
-// read sets v, a struct, list, text or bool, to what n holds.
+// read sets v, a struct, list, text, bool, number, time or amount, to what n holds.
 func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 	switch {
 	case n.Kind == yaml.AliasNode, n.Anchor != "", n.Style&yaml.TaggedStyle != 0:
@@ -90,6 +92,24 @@ func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 		return
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return // as if it were left out
+	}
+	switch to := v.Addr().Interface().(type) {
+	case *time.Duration:
+		d, err := time.ParseDuration(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || err != nil || d <= 0 {
+			f.fail(n.Line, key, "must be a time such as 30s or 10m")
+			return
+		}
+		*to = d
+		return
+	case *Bytes:
+		b, err := parseBytes(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || err != nil {
+			f.fail(n.Line, key, "must be an amount such as 512KiB or 4MiB")
+			return
+		}
+		*to = b
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -111,6 +131,13 @@ func (f *configFile) read(n *yaml.Node, v reflect.Value, key string) {
 			return
 		}
 		v.SetBool(strings.EqualFold(n.Value, "true"))
+	case reflect.Int:
+		i, err := strconv.Atoi(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil || i <= 0 || strconv.Itoa(i) != n.Value {
+			f.fail(n.Line, key, "must be a whole number of at least 1, such as 100")
+			return
+		}
+		v.SetInt(int64(i))
 	default: // a string: Config has nothing else
 		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
 			f.fail(n.Line, key, "must be text; put it in quotes if it looks like a number, a date or true and false")

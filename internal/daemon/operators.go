@@ -80,6 +80,7 @@ func writeStatus(w http.ResponseWriter, status int, v any) {
 
 // metrics publishes what is read at scrape time.
 func (d *Daemon) metrics() {
+	d.telemetry.gauge("rutile_agents_connections", "Connections agents have open.", func() float64 { return float64(d.lis.ofAgents.count()) })
 	d.telemetry.gauge("rutile_evidence_size", "Leaves in the evidence log.", func() float64 {
 		size, _ := d.Evidence.Head()
 		return float64(size)

@@ -12,7 +12,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -26,12 +25,12 @@ const (
 	unreadTimeout = 5 * time.Second // for a body that no handler reads: net/http reads it before it answers
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
-	maxConns      = 20_000
 )
 
 // listeners are the daemon's three doors.
 type listeners struct {
 	agents, operators, socket net.Listener
+	ofAgents                  *conns
 	servers                   []*http.Server
 	done                      chan error
 	n                         int
@@ -39,16 +38,21 @@ type listeners struct {
 
 // listen opens the addresses before anything is served, so that a port in use
 // is an error of the start.
-func listen(cfg Config, certs *certificates) (*listeners, error) {
+func (d *Daemon) listen(certs *certificates) (*listeners, error) {
+	cfg := d.Config
 	l := &listeners{done: make(chan error, 3)}
-	var err error
-	if l.agents, err = listenTCP("listen.agents", cfg.Listen.Agents); err != nil {
+	agents, err := listenTCP("listen.agents", cfg.Listen.Agents)
+	if err != nil {
 		return nil, err
 	}
-	if l.operators, err = listenTCP("listen.operators", cfg.Listen.Operators); err != nil {
+	l.ofAgents = bounded(agents, "agents", cfg.Limits, d.log, d.telemetry.connectionRefused)
+	l.agents = l.ofAgents
+	operators, err := listenTCP("listen.operators", cfg.Listen.Operators)
+	if err != nil {
 		l.close()
 		return nil, err
 	}
+	l.operators = bounded(operators, "operators", cfg.Limits, d.log, d.telemetry.connectionRefused)
 	if l.socket, err = listenUnix(cfg.Data); err != nil {
 		l.close()
 		return nil, err
@@ -65,7 +69,7 @@ func listenTCP(key, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, access.Errorf(access.CodeUnavailable, "%s: cannot listen on %s: %v; stop what uses it or choose another port", key, addr, opReason(err))
 	}
-	return &limited{Listener: ln, slots: make(chan struct{}, maxConns)}, nil
+	return ln, nil
 }
 
 // listenUnix opens the socket, owner only. A socket left by a daemon that died
@@ -227,30 +231,4 @@ func (t *timed) Read(b []byte) (int, error) {
 		_ = t.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err
-}
-
-// limited bounds open connections: further ones wait in the kernel's queue.
-type limited struct {
-	net.Listener
-	slots chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	l.slots <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &counted{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
-}
-
-type counted struct {
-	net.Conn
-	free func()
-}
-
-func (c *counted) Close() error {
-	defer c.free()
-	return c.Conn.Close()
 }

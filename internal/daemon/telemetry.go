@@ -51,7 +51,8 @@ type telemetry struct {
 	ours     metric.Float64Histogram // sessions of agents
 	theirs   metric.Float64Histogram // sessions at servers
 	outcomes metric.Int64Counter
-	sets     sync.Map // setKey → metric.MeasurementOption
+	refused  metric.Int64Counter // connections
+	sets     sync.Map            // setKey → metric.MeasurementOption
 	count    int
 	mu       sync.Mutex
 }
@@ -88,6 +89,9 @@ func newTelemetry(ctx context.Context, cfg Telemetry, version string, log *slog.
 	if t.outcomes, err = m.Int64Counter("rutile.decisions", metric.WithDescription("Decisions by outcome.")); err != nil {
 		return nil, fmt.Errorf("building the metrics: %w", err)
 	}
+	if t.refused, err = m.Int64Counter("rutile.connections.refused", metric.WithDescription("Connections closed at once because too many were open.")); err != nil {
+		return nil, fmt.Errorf("building the metrics: %w", err)
+	}
 	if cfg.OTLP == "" {
 		return t, nil
 	}
@@ -103,6 +107,11 @@ func newTelemetry(ctx context.Context, cfg Telemetry, version string, log *slog.
 // gauge publishes a value that is read when metrics are scraped.
 func (t *telemetry) gauge(name, what string, read func() float64) {
 	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: what}, read))
+}
+
+// connectionRefused counts a connection over a bound of a listener.
+func (t *telemetry) connectionRefused(listener, bound string) {
+	t.refused.Add(context.Background(), 1, metric.WithAttributes(attribute.String("listener", listener), attribute.String("bound", bound)))
 }
 
 func (t *telemetry) handler() http.Handler {

@@ -30,6 +30,9 @@ func TestChild(t *testing.T) {
 	if strings.Contains(part, "stillborn") {
 		os.Exit(3)
 	}
+	if strings.Contains(part, "held") {
+		c.waitHeld()
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {

@@ -3,6 +3,8 @@ package gatetest_test
 import (
 	"encoding/json"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -145,5 +147,91 @@ func TestNewerFormsAreNotShownToOlderClients(t *testing.T) {
 			}
 			c.post(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`) // a disconnect cancels nothing
 		}
+	}
+}
+
+// loud calls the tool of "up" and opts in to log messages.
+func (r *rig) loud(token, level string) reply {
+	body := modernBody("1", "tools/call", `"name":"echo","arguments":{}`)
+	if level != "" {
+		body = strings.Replace(body, `"_meta":{`, `"_meta":{"io.modelcontextprotocol/logLevel":"`+level+`",`, 1)
+	}
+	return post(r.t, r.url("up"), modernHeaders(token, "tools/call", "echo"), body)
+}
+
+// A server that did not take a log level is told it again by the next call that
+// wants it, until it takes it; the call is served all the same.
+func TestLogLevelIsToldUntilTaken(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "")
+	var refused atomic.Int32
+	p.handle("logging/setLevel", func(x *exchange) {
+		if refused.Add(1) <= 2 {
+			x.fault(-32603, "not now", "")
+			return
+		}
+		x.result(`{}`)
+	})
+	for i, want := range []struct {
+		level string
+		told  int
+	}{{"debug", 1}, {"", 1}, {"info", 2}, {"debug", 3}, {"debug", 3}, {"info", 3}} {
+		if got := r.loud(token, want.level); got.msg.Result == nil {
+			t.Errorf("call %d was answered %d %s", i, got.status, got.body)
+		}
+		if n := len(p.got("logging/setLevel")); n != want.told {
+			t.Errorf("after call %d at %q the server was told %d times, want %d", i, want.level, n, want.told)
+		}
+	}
+}
+
+// Calls side by side tell a server one level after another, each once, so that
+// what it took last is the most verbose.
+func TestLogLevelsAreToldInTurn(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "")
+	hold := make(chan bool)
+	release := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(release)
+	p.handle("logging/setLevel", func(x *exchange) {
+		<-hold
+		x.result(`{}`)
+	})
+	answers := make(chan reply, 8)
+	begin := func(level string) { go func() { answers <- r.loud(token, level) }() }
+	begin("info")
+	eventually(t, "the server is told", func() bool { return len(p.got("logging/setLevel")) == 1 })
+	for range 6 {
+		begin("debug")
+	}
+	if got := r.loud(token, ""); got.msg.Result == nil {
+		t.Errorf("a call that wants none was answered %s", got.body)
+	}
+	release()
+	for range 7 {
+		if got := <-answers; got.msg.Result == nil {
+			t.Errorf("answered %d %s", got.status, got.body)
+		}
+	}
+	if told := p.got("logging/setLevel"); len(told) != 2 || told[1].params != `{"level":"debug"}` {
+		t.Errorf("told %d levels, the last %s", len(told), p.last("logging/setLevel").params)
+	}
+}
+
+// A server that never answers a log level delays a call now and then, not each.
+func TestSilentLogLevelDelaysFewCalls(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "")
+	p.handle("logging/setLevel", func(x *exchange) { <-x.r.Context().Done() })
+	for i := range 5 {
+		if got := r.loud(token, "debug"); got.msg.Result == nil {
+			t.Errorf("call %d was answered %d %s", i, got.status, got.body)
+		}
+	}
+	if n := len(p.got("logging/setLevel")); n != 1 {
+		t.Errorf("five calls waited for it %d times", n)
 	}
 }

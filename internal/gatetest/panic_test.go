@@ -186,3 +186,30 @@ func TestNothingIsWrittenBehindAPanic(t *testing.T) {
 		}
 	}
 }
+
+// A panic while a call joins its session leaves its id free: the client may send
+// the call again as it was.
+func TestPanicWhileJoiningFreesTheID(t *testing.T) {
+	t.Parallel()
+	log, opt := brittle("starting a server's process")
+	log.broken.Store(true) // not while it is listed
+	r, _, _ := stdioRig(t, "legacy", "sanctioned", "", opt)
+	c := r.legacyAll(r.token("bot", "*"), v2511, `{}`)
+	log.broken.Store(false)
+	call := `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"up__do","arguments":` + do("", "again") + `}}`
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.all(), strings.NewReader(call))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = c.headers()
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Errorf("answered %d", resp.StatusCode)
+	}
+	if !log.broken.Load() {
+		t.Fatal("nothing panicked")
+	}
+	if got := c.post(call); !strings.Contains(got.body, "again") {
+		t.Errorf("sent again it was answered %d %s", got.status, got.body)
+	}
+}

@@ -94,13 +94,17 @@ func (c *call) join(ctx context.Context, t *target, d *gate.Dispatch) (leave fun
 			}
 		}, nil
 	}
+	defer func() {
+		if leave == nil { // it did not join, or panicked
+			whole.ended(c)
+		}
+	}()
 	if err := c.joinPart(ctx, whole, t, d); err != nil {
-		whole.ended(c)
 		return nil, err
 	}
 	return func(err error) {
+		defer whole.ended(c)
 		c.sess.ended(c)
-		whole.ended(c)
 		if brokenLink(err) {
 			c.in.p.leaveBroken(c.sess) // the next call opens another
 		}
@@ -168,20 +172,29 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 	if s != nil {
 		c.in.p.drop(s) // its server is reached another way now
 	}
+	p := c.in.p
+	room := place{p: p, who: whole.principal}
+	defer room.leave()
+	if t.converses() {
+		if err := room.take(); err != nil {
+			return nil, err
+		}
+	}
 	s, err := ps.openPart(ctx, c, d, whole)
 	if err != nil {
 		return nil, err
 	}
-	p := c.in.p
-	if err := p.roomForPart(s); err != nil {
-		p.spawn("the end of a session", s.end)
-		return nil, err
+	if s.link != nil {
+		if err := room.take(); err != nil {
+			p.spawn("the end of a session", s.end)
+			return nil, err
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if ps.over || ps.of[d.Server.ID] != pt {
+	if ps.over || ps.of[d.Server.ID] != pt || p.sessions[whole.id] != whole {
 		p.spawn("the end of a session", s.end)
 		return nil, access.Errorf(access.CodeUnavailable, "the session has ended")
 	}
@@ -190,43 +203,9 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 		return nil, errEntryChanged
 	}
 	pt.sess = s
+	room.left()
 	ps.followLocked(pt)
 	return s, nil
-}
-
-// roomForPart bounds the conversations with servers that a principal's sessions
-// of the aggregate hold: at the bound of its sessions the least recently used
-// idle one ends.
-func (p *Proxy) roomForPart(s *session) error {
-	if s.link == nil {
-		return nil
-	}
-	n, oldest := 0, (*session)(nil)
-	var since time.Time
-	p.mu.Lock()
-	for _, whole := range p.sessions {
-		if whole.parts == nil || whole.principal != s.principal {
-			continue
-		}
-		for _, part := range whole.parts.open() {
-			if part.link == nil {
-				continue
-			}
-			n++
-			if used, idle := part.idle(); idle && (oldest == nil || used.Before(since)) {
-				oldest, since = part, used
-			}
-		}
-	}
-	p.mu.Unlock()
-	if n < p.cfg.PerAgent {
-		return nil
-	}
-	if oldest == nil {
-		return access.Errorf(access.CodeUnavailable, "too many sessions with servers are open; end one or try again later")
-	}
-	p.drop(oldest)
-	return nil
 }
 
 // openPart makes the session as an initialize at /mcp/{server} would.
@@ -280,10 +259,13 @@ func (pt *part) close() {
 
 // end ends every session with a server, side by side.
 func (ps *parts) end() {
-	open := ps.open()
+	var open []*session
 	ps.mu.Lock()
 	ps.over = true
 	for _, pt := range ps.of {
+		if pt.sess != nil {
+			open = append(open, pt.sess)
+		}
 		pt.close()
 	}
 	ps.mu.Unlock()

@@ -30,6 +30,7 @@ type inbound struct {
 	msg      message
 	buf      []byte
 	received time.Time
+	over     bool // the principal has as many requests in flight as it may
 }
 
 var inboundPool = sync.Pool{New: func() any { return &inbound{buf: make([]byte, 0, 8<<10)} }}
@@ -82,13 +83,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !in.authenticate(id) {
 		return
 	}
-	who := in.who.Principal()
-	if !p.flow.begin(who, p.cfg.InFlight, p.cfg.InFlightAll) {
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, "too many requests are in flight; wait until some have ended", http.StatusTooManyRequests)
+	end, ok := in.begin()
+	if !ok {
+		in.tooMany()
 		return
 	}
-	defer p.flow.end(who)
+	defer end()
 	if in.known = true; !all {
 		in.is(id)
 	}
@@ -103,6 +103,32 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	}
+}
+
+// What a principal at its bound may send at once all the same: it ends what runs
+// or what is waited for, and so makes room.
+const (
+	roomEach = 8
+	roomAll  = 256
+)
+
+// begin counts the request among those in flight until end is called. One that
+// is over the bound goes on, among a few, if it may turn out to make room.
+func (in *inbound) begin() (end func(), ok bool) {
+	p, who := in.p, in.who.Principal()
+	if p.flow.begin(who, p.cfg.InFlight, p.cfg.InFlightAll) {
+		return func() { p.flow.end(who) }, true
+	}
+	in.over = true
+	if in.r.Method != http.MethodPost && in.r.Method != http.MethodDelete || !p.room.begin(who, roomEach, roomAll) {
+		return nil, false
+	}
+	return func() { p.room.end(who) }, true
+}
+
+func (in *inbound) tooMany() {
+	in.w.Header().Set("Retry-After", "1")
+	http.Error(in.w, "too many requests are in flight; wait until some have ended", http.StatusTooManyRequests)
 }
 
 var errTokenInQuery error = &identity.BearerError{Problem: identity.ProblemMalformed,
@@ -173,14 +199,33 @@ func (in *inbound) post() {
 		in.fail(err)
 		return
 	}
-	if err := in.msg.parse(in.buf, rawjson.Limits{Bytes: in.p.cfg.MaxBody}); err != nil {
-		if in.batch() {
-			return
-		}
+	err := in.msg.parse(in.buf, rawjson.Limits{Bytes: in.p.cfg.MaxBody})
+	switch {
+	case in.over && !in.makesRoom(err):
+		in.tooMany()
+	case err == nil:
+		in.dispatch(in.w)
+	case !in.batch():
 		in.fail(err)
-		return
 	}
-	in.dispatch(in.w)
+}
+
+// makesRoom reports whether the message, or each of a batch, is a notification or
+// a response.
+func (in *inbound) makesRoom(err *rpcError) bool {
+	if err == nil {
+		return in.msg.kind != isRequest
+	}
+	root := in.msg.doc.Root()
+	if root.Kind() != rawjson.Array || root.Len() == 0 {
+		return false
+	}
+	for m := range root.Items() {
+		if m.Kind() != rawjson.Object || m.Get("method").Exists() && m.Get("id").Exists() || !m.Get("method").Exists() && !m.Get("id").Exists() {
+			return false
+		}
+	}
+	return true
 }
 
 // dispatch chooses the client's era (mcp.md 2.1).
@@ -283,7 +328,11 @@ func (in *inbound) readBody() *rpcError {
 	if n := min(int(in.r.ContentLength), bodyAhead); n >= cap(in.buf) {
 		in.buf = make([]byte, 0, n+1) // the rest as it arrives: what is announced may never come
 	}
-	in.p.readBy(in.w, in.p.cfg.BodyTimeout)
+	wait := in.p.cfg.BodyTimeout
+	if in.over {
+		wait = unreadTime // its place is one of few
+	}
+	in.p.readBy(in.w, wait)
 	for {
 		n, err := in.r.Body.Read(in.buf[len(in.buf):cap(in.buf)])
 		in.buf = in.buf[:len(in.buf)+n]

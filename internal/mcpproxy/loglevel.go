@@ -2,6 +2,7 @@ package mcpproxy
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -10,37 +11,71 @@ import (
 	"rutile/internal/rawjson"
 )
 
-// levelTime bounds how long a call waits for a server to take a log level.
-const levelTime = 5 * time.Second
+const (
+	// levelTime bounds how long a call waits for a server to take a log level.
+	levelTime = 5 * time.Second
+	// levelRest is how long one that let that pass is left alone.
+	levelRest = time.Minute
+)
+
+// loudness is how verbosely a pooled conversation logs.
+type loudness struct {
+	turn  chan struct{} // one tells at a time
+	taken int           // the most verbose level the server took, counted from its quiet end; 0 for none
+	rest  time.Time     // it is told nothing before
+}
 
 // hear makes a legacy server log as verbosely as any modern client of the
 // conversation wanted so far (mcp.md 2.3, "Logging"): it knows one level for
-// all, and what a call did not opt in to is dropped on the way back.
+// all, and what a call did not opt in to is dropped on the way back. A level it
+// did not take is told again by the next call that wants it.
 func (t *target) hear(ctx context.Context, l link, pr *peer, level rawjson.Value, d *gate.Dispatch) {
 	name, _ := level.Str()
 	at := slices.Index(levels, name)
-	if at < 0 || !pr.offers("logging") || !t.louder(l, len(levels)-at) {
+	if at < 0 || !pr.offers("logging") {
+		return
+	}
+	want := len(levels) - at
+	e := t.quieter(l, want)
+	if e == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, levelTime)
 	defer cancel()
-	if err := t.p.tellLevel(ctx, l, name, d); err != nil {
+	select { // a level told out of turn might replace a more verbose one
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return
+	}
+	if t.quieter(l, want) == nil {
+		return
+	}
+	err := t.p.tellLevel(ctx, l, name, d)
+	if err != nil {
 		t.p.log.Warn("a server was not told of the log level", "server", t.server.ID, "error", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case err == nil:
+		e.taken = want
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		e.rest = time.Now().Add(levelRest)
 	}
 }
 
-// louder notes how loud a pooled conversation is to be and reports whether that
-// is news.
-func (t *target) louder(l link, loud int) bool {
+// quieter returns what is known of a pooled conversation that is to be told that
+// it is to be so loud, else nil.
+func (t *target) quieter(l link, loud int) *loudness {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range t.pool {
-		if e.link == l && e.loud < loud {
-			e.loud = loud
-			return true
+		if e.link == l && e.loud.taken < loud && !time.Now().Before(e.loud.rest) {
+			return &e.loud
 		}
 	}
-	return false
+	return nil
 }
 
 // tellLevel tells a legacy server of a log level.

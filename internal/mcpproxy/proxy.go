@@ -64,6 +64,9 @@ func (p *Proxy) ended(e Ended) {
 	}
 }
 
+// Defaults returns the bounds a zero Config stands for.
+func Defaults() Config { return Config{}.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	def := func(v *int, d int) {
 		if *v == 0 {
@@ -86,6 +89,7 @@ func (c Config) withDefaults() Config {
 	dur(&c.BodyTimeout, time.Minute)
 	dur(&c.CallTimeout, time.Minute)
 	dur(&c.CallMax, 10*time.Minute)
+	c.CallTimeout = min(c.CallTimeout, c.CallMax)
 	dur(&c.ParkTime, 5*time.Minute)
 	dur(&c.Idle, 30*time.Minute)
 	dur(&c.StartTime, time.Minute)
@@ -117,6 +121,7 @@ type Proxy struct {
 	transport *h1Transport
 	ids       atomic.Int64
 	flow      flow
+	room      flow     // what makes room at the bound of flow
 	opening   flow     // legacy sessions whose handshake with the server is not over
 	shapes    sync.Map // shapeKey → *shape
 	offers    offers   // what the aggregate lists
@@ -127,6 +132,7 @@ type Proxy struct {
 	sessions map[string]*session
 	flights  flights
 	streams  map[access.Principal]int
+	joining  map[access.Principal]int // places taken
 	learning map[string]*learning
 	closed   bool
 	changed  chan struct{} // closed when decisions rest on another state
@@ -151,7 +157,7 @@ func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, lo
 	p := &Proxy{
 		cfg: cfg.withDefaults(), gate: g, verifier: v, catalog: c, seal: seal, log: log,
 		hosts: map[string]bool{}, origins: map[string]bool{}, transport: newTransport(cfg.Egress),
-		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{},
+		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{}, joining: map[access.Principal]int{},
 		learning: map[string]*learning{}, flights: flights{air: map[string]*flight{}, parked: map[access.Principal]int{}},
 		stop:     make(chan struct{}),
 		draining: make(chan struct{}),

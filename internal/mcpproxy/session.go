@@ -75,38 +75,36 @@ func idKey(id rawjson.Value) string {
 // end what they opened.
 func (p *Proxy) keep(s *session) error {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return access.Errorf(access.CodeUnavailable, "the gateway is stopping")
-	}
-	if s.target != nil && p.targets[s.server] != s.target { // it changed meanwhile
-		p.mu.Unlock()
-		return errEntryChanged
-	}
-	own, oldest := 0, (*session)(nil)
-	var since time.Time
-	for _, o := range p.sessions {
-		if o.principal != s.principal {
-			continue
+	defer p.mu.Unlock()
+	for {
+		if p.closed {
+			return access.Errorf(access.CodeUnavailable, "the gateway is stopping")
 		}
-		own++
-		if used, idle := o.idle(); idle && (oldest == nil || used.Before(since)) {
-			oldest, since = o, used
+		if s.target != nil && p.targets[s.server] != s.target { // it changed meanwhile
+			return errEntryChanged
 		}
+		own, oldest := 0, (*session)(nil)
+		var since time.Time
+		for _, o := range p.sessions {
+			if o.principal != s.principal {
+				continue
+			}
+			own++
+			if used, idle := o.idle(); idle && (oldest == nil || used.Before(since)) {
+				oldest, since = o, used
+			}
+		}
+		if own < p.cfg.PerAgent && len(p.sessions) < p.cfg.Sessions {
+			s.opened = time.Now()
+			s.used = s.opened // not since the handshake with the server began
+			p.sessions[s.id] = s
+			return nil
+		}
+		if oldest == nil {
+			return access.Errorf(access.CodeUnavailable, "too many sessions are open; end one or try again later")
+		}
+		p.evict(oldest)
 	}
-	full := own >= p.cfg.PerAgent || len(p.sessions) >= p.cfg.Sessions
-	if full && oldest == nil {
-		p.mu.Unlock()
-		return access.Errorf(access.CodeUnavailable, "too many sessions are open; end one or try again later")
-	}
-	s.opened = time.Now()
-	s.used = s.opened // not since the handshake with the server began
-	p.sessions[s.id] = s
-	p.mu.Unlock()
-	if full {
-		p.drop(oldest)
-	}
-	return nil
 }
 
 // idle reports when the session was last used and whether nothing runs in it.
@@ -166,9 +164,13 @@ func (p *Proxy) reapSessions(now time.Time) {
 
 // end cancels what runs in the session and ends its upstream session.
 func (s *session) end() {
-	if !s.finish() {
-		return
+	if s.finish() {
+		s.close()
 	}
+}
+
+// close is what is left to do of an end.
+func (s *session) close() {
 	if s.link != nil {
 		defer s.link.close(context.Background())
 	}
@@ -195,6 +197,21 @@ func (s *session) finish() bool {
 		}
 	}
 	return true
+}
+
+// finishIdle is finish of a session in which nothing runs; first reports whether
+// it had not ended before.
+func (s *session) finishIdle() (idle, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.inflight) > 0 || s.streamed != nil {
+		return false, false
+	}
+	if first = !s.ended_; first {
+		s.ended_ = true
+		close(s.over)
+	}
+	return true, first
 }
 
 // began registers a call; false means that its id is in flight already or the

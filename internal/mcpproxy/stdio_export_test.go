@@ -26,10 +26,10 @@ func NewProcessKey(session string) ProcessKey { return processKey{session: sessi
 func (s *supervisor) MayStart(key ProcessKey, now time.Time) error {
 	return s.mayStart("the process", "rutile server show up", key, now)
 }
-func (s *supervisor) Failed(err error, now time.Time) { s.failed(err, now) }
-func (s *supervisor) Began()                          { s.began(confine.Report{}) }
-func (s *supervisor) Started()                        { s.started() }
-func (s *supervisor) Prune(now time.Time)             { s.prune(now) }
+func (s *supervisor) Failed(err error, begun, now time.Time) { s.failed(err, begun, now) }
+func (s *supervisor) Began()                                 { s.began(confine.Report{}) }
+func (s *supervisor) Started()                               { s.started() }
+func (s *supervisor) Prune(now time.Time)                    { s.prune(now) }
 func (s *supervisor) Ended(key ProcessKey, err error, wanted bool, now time.Time) {
 	s.ended(key, err, wanted, now)
 }

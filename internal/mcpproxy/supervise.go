@@ -140,15 +140,17 @@ func backoff(n int) time.Duration { return min(backoffFirst<<min(n, 6), backoffM
 // supervisor remembers how the processes, or event streams, of one server fare. The zero value is
 // ready.
 type supervisor struct {
-	mu      sync.Mutex
-	running int
-	starts  int
-	fails   int       // starts that failed since one succeeded
-	retryAt time.Time // no start before
-	last    string    // why the last process ended or did not start
-	lastAt  time.Time
-	report  *confine.Report // of the newest process
-	crashes map[processKey]*crashes
+	mu       sync.Mutex
+	running  int
+	starts   int
+	fails    int       // starts that failed since one succeeded
+	turns    int       // of them, those begun after the one before had failed
+	failedAt time.Time // when the last of those turns did
+	retryAt  time.Time // no start before
+	last     string    // why the last process ended or did not start
+	lastAt   time.Time
+	report   *confine.Report // of the newest process
+	crashes  map[processKey]*crashes
 }
 
 // crashes are the ends of one key's processes that nobody wanted, and the
@@ -176,11 +178,15 @@ func (s *supervisor) mayStart(what, help string, key processKey, now time.Time) 
 
 func atLeast(d time.Duration) time.Duration { return max(d.Round(time.Second), time.Second) }
 
-func (s *supervisor) failed(err error, now time.Time) {
+// failed notes a start that failed. Starts that ran side by side hold the next
+// one back no longer than one of them would.
+func (s *supervisor) failed(err error, begun, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fails++
-	s.retryAt = now.Add(backoff(s.fails - 1))
+	if s.fails++; s.fails == 1 || !begun.Before(s.failedAt) {
+		s.turns++
+		s.failedAt, s.retryAt = now, now.Add(backoff(s.turns-1))
+	}
 	s.last, s.lastAt = err.Error(), now
 }
 
@@ -203,7 +209,7 @@ func (s *supervisor) opened() {
 func (s *supervisor) started() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fails, s.retryAt = 0, time.Time{}
+	s.fails, s.turns, s.retryAt = 0, 0, time.Time{}
 }
 
 func (s *supervisor) ended(key processKey, err error, wanted bool, now time.Time) {

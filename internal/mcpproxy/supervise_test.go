@@ -23,7 +23,7 @@ func TestFailedStartsBackOff(t *testing.T) {
 		if err := s.MayStart(key, now); err != nil {
 			t.Fatalf("try %d: %v", i, err)
 		}
-		s.Failed(errDeath, now)
+		s.Failed(errDeath, now, now)
 		st := s.State(now)
 		wait := st.NextTry.Sub(now)
 		if wait < last || wait < time.Second || wait > time.Minute || st.Failed != i+1 || st.Last != errDeath.Error() {
@@ -41,6 +41,25 @@ func TestFailedStartsBackOff(t *testing.T) {
 	s.Started()
 	if st := s.State(now); st.Failed != 0 || !st.NextTry.IsZero() || st.Running != 1 || s.MayStart(key, now) != nil {
 		t.Errorf("after a success: %+v", st)
+	}
+}
+
+// Starts that ran side by side and failed together hold the next one back as one
+// does, and are counted all the same.
+func TestFailedStartsSideBySideAreOneTurn(t *testing.T) {
+	var s mcpproxy.Supervisor
+	now := time.Unix(1_000_000, 0)
+	for turn, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+		begun := now
+		for i := range 10 {
+			now = begun.Add(time.Duration(i+1) * time.Millisecond)
+			s.Failed(errDeath, begun, now)
+		}
+		st := s.State(now)
+		if wait := st.NextTry.Sub(begun.Add(time.Millisecond)); wait != want || st.Failed != 10*(turn+1) {
+			t.Fatalf("turn %d: the next waits %s, want %s; %+v", turn, wait, want, st)
+		}
+		now = st.NextTry
 	}
 }
 

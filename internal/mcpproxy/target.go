@@ -46,29 +46,9 @@ type target struct {
 	known      *peer
 	modernOnly bool // it refused initialize
 	pool       map[processKey]*pooled
+	starts     []*start // of conversations for the pool
 	closed     bool
 	life       supervisor // of its processes
-}
-
-// maxTold bounds the conversations of one principal with one server that differ
-// in what the server was told.
-const maxTold = 4
-
-// pooled is a conversation kept for the stateless requests of those who share it.
-type pooled struct {
-	link link
-	peer *peer
-	used time.Time
-	busy int
-	loud int                // the most verbose log level told so far, counted from its quiet end; 0 for none
-	gone bool               // out of the pool; closed when nobody uses it
-	stop context.CancelFunc // ends the watch of the session's own stream
-}
-
-// end closes the conversation.
-func (e *pooled) end() {
-	e.stop()
-	e.link.close(context.Background())
 }
 
 // errEntryChanged says that a conversation belongs to an earlier entry of its
@@ -136,148 +116,11 @@ func (t *target) acquire(ctx context.Context, who access.Principal, caps string,
 	if !t.shared() {
 		key.caps = caps
 	}
-	key, e, err := t.pooled(ctx, key, d)
+	e, err := t.pooled(ctx, key, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return e.link, e.peer, func(bad bool) { t.release(key, e, bad) }, nil
-}
-
-// pooled returns the conversation of key, opening it if there is none. Only
-// opening waits for others that open one.
-func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (processKey, *pooled, error) {
-	key = t.told(key)
-	if e := t.kept(key, d); e != nil {
-		return key, e, nil
-	}
-	if err := t.lock(ctx); err != nil {
-		return key, nil, err
-	}
-	defer t.unlock()
-	key = t.told(key) // it may be known by now
-	if e := t.kept(key, d); e != nil {
-		return key, e, nil
-	}
-	if err := t.room(key); err != nil {
-		return key, nil, err
-	}
-	l, pr, _, err := t.open(ctx, key, d, hello{caps: key.caps})
-	if err != nil {
-		return key, nil, err
-	}
-	wctx, stop := context.WithCancel(context.Background())
-	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, stop: stop}
-	key = t.told(key)
-	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.principal != (access.Principal{}) {
-		ready := make(chan struct{})
-		t.p.spawn("the watch of a session with a server", func() { t.watch(wctx, h, ready) })
-		select { // what is asked there before it is open would be lost
-		case <-ready:
-		case <-time.After(3 * time.Second):
-		case <-ctx.Done():
-		}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		t.p.spawn("the end of a conversation", e.end)
-		return key, nil, errEntryChanged
-	}
-	if old := t.pool[key]; old != nil { // it turned out to be what there is already
-		t.retire(key, old)
-	}
-	t.pool[key] = e
-	return key, e, nil
-}
-
-// retire takes a conversation out of the pool; it ends when nobody uses it. t.mu
-// is held.
-func (t *target) retire(key processKey, e *pooled) {
-	delete(t.pool, key)
-	if e.gone = true; e.busy == 0 {
-		t.p.spawn("the end of a conversation", e.end)
-	}
-}
-
-// told is the key without what a modern server is not told by a handshake.
-func (t *target) told(key processKey) processKey {
-	if pr := t.current(); pr != nil && pr.modern {
-		key.caps = ""
-	}
-	return key
-}
-
-// room makes room for one more conversation: at the bounds of a principal, of a
-// session that has a process of its own, and of the server, the least recently
-// used idle one ends. It can be opened again; what is in use stays.
-func (t *target) room(key processKey) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.roomAmong(maxTold, func(k processKey) bool { return k.life() == key.life() }) {
-		return access.Errorf(access.CodeUnavailable, "too many conversations with server %q differ in what its client can be asked; try again later", t.server.ID)
-	}
-	if !t.roomAmong(t.p.cfg.PerAgent, func(k processKey) bool { return k.principal == key.principal }) ||
-		!t.roomAmong(t.p.cfg.PerAgent*4, func(processKey) bool { return true }) {
-		return access.Errorf(access.CodeUnavailable, "server %q has too many conversations open; try again later", t.server.ID)
-	}
-	return nil
-}
-
-// roomAmong ends the least recently used idle conversation of those that count
-// if there are most of them; false means that all are busy. t.mu is held.
-func (t *target) roomAmong(most int, counts func(processKey) bool) bool {
-	n, oldest := 0, processKey{}
-	var idle *pooled
-	for k, e := range t.pool {
-		if !counts(k) {
-			continue
-		}
-		if n++; e.busy == 0 && (idle == nil || e.used.Before(idle.used)) {
-			oldest, idle = k, e
-		}
-	}
-	if n < most {
-		return true
-	}
-	if idle == nil {
-		return false
-	}
-	delete(t.pool, oldest)
-	t.p.spawn("the end of a conversation", idle.end)
-	return true
-}
-
-// kept returns the principal's open conversation. A process or event stream that
-// ended while nobody called is forgotten, and one that holds a credential that
-// was replaced.
-func (t *target) kept(key processKey, d *gate.Dispatch) *pooled {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e := t.pool[key]
-	if e == nil {
-		return nil
-	}
-	if l, ok := e.link.(*conversation); ok && (l.over() || !l.holds(d)) {
-		t.retire(key, e)
-		return nil
-	}
-	e.busy++
-	e.used = time.Now()
-	return e
-}
-
-func (t *target) release(key processKey, e *pooled, bad bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e.busy--
-	e.used = time.Now()
-	bad = bad && t.pool[key] == e
-	if bad {
-		delete(t.pool, key)
-	}
-	if bad || e.gone && e.busy == 0 {
-		t.p.spawn("the end of a conversation", e.end)
-	}
+	return e.link, e.peer, func(bad bool) { t.release(e, bad) }, nil
 }
 
 func (t *target) lock(ctx context.Context) error {
@@ -486,11 +329,11 @@ func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, h h
 func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, error) {
 	if t.shared() {
 		// One process for everybody has one conversation, which is ours.
-		key, e, err := t.pooled(ctx, processKey{}, d)
+		e, err := t.pooled(ctx, processKey{}, d)
 		if err != nil {
 			return nil, nil, err
 		}
-		t.release(key, e, false)
+		t.release(e, false)
 		return nil, e.peer, nil
 	}
 	t.mu.Lock()

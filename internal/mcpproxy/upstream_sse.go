@@ -57,17 +57,18 @@ func (t *target) openEvents(ctx context.Context, key processKey, d *gate.Dispatc
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	begun := time.Now()
 	pipe, err := t.http.openEvents(ctx, own, min(endpointTime, t.startTime()))
 	if err != nil {
 		own.Release()
 		if ctx.Err() == nil { // whoever gives up says nothing about the server
-			t.life.failed(err, time.Now())
+			t.life.failed(err, begun, time.Now())
 		}
 		return nil, nil, nil, err
 	}
 	l := t.newConversation(own, h.asks(), errStreamEnded)
 	l.pipe = pipe
-	begun := time.Now()
+	begun = time.Now()
 	t.life.opened()
 	t.p.spawn("the end of an event stream", func() {
 		defer own.Release()

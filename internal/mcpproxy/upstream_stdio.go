@@ -39,12 +39,12 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	if err := t.life.mayStart(fmt.Sprintf("the process of server %q", t.server.ID), "an operator sees why with: rutile server show "+t.server.ID, key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	asked := ctx
+	asked, begun := ctx, time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.startTime(), errStartTimeout)
 	defer cancel()
 	failed := func(err error) {
 		if asked.Err() == nil { // whoever gives up says nothing about the process
-			t.life.failed(err, time.Now())
+			t.life.failed(err, begun, time.Now())
 		}
 	}
 	if t.shared() && t.server.Credential != nil {
@@ -131,6 +131,12 @@ func (t *target) isModernOnly() bool {
 // start runs the command of the manifest: the only place a process comes from.
 // own is its own to release.
 func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, asks bool) (*conversation, error) {
+	begun := time.Time{}
+	defer func() {
+		if begun.IsZero() { // it did not start, or panicked
+			own.Release()
+		}
+	}()
 	s := t.server.Transport.Stdio
 	home, env := t.home(key)
 	cfg := stdioConfig{
@@ -144,13 +150,12 @@ func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, 
 	t.p.log.Info("starting a server's process", "server", t.server.ID, "command", s.Command, "confined", cfg.Confine != nil)
 	proc, err := startStdio(ctx, cfg)
 	if err != nil {
-		own.Release()
 		return nil, err
 	}
+	begun = time.Now()
 	t.life.began(proc.report)
 	l := t.newConversation(own, asks, errProcessEnded)
 	l.pipe = processPipe{proc}
-	begun := time.Now()
 	t.p.spawn("the end of a process", func() {
 		defer own.Release()
 		if t.p.contain("the reader of a process", func() {
