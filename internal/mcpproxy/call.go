@@ -453,6 +453,10 @@ func (c *call) retry(ms string) error {
 func (c *call) note(msg []byte, v rawjson.Value) error {
 	name, _ := v.Get("method").Str()
 	c.extend(c.in.p.cfg.CallTimeout) // progress extends the wait
+	if f := fanOf(c.link); f != nil && (name == resourceUpdated || isListChange(name)) {
+		f.note(msg, v) // of no call, wherever it comes
+		return nil
+	}
 	params := v.Get("params")
 	switch name {
 	case "notifications/progress":

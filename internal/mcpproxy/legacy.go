@@ -273,7 +273,11 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 // result is the initialize result for the client.
 func (s *session) result() []byte {
 	b := rawjson.AppendString([]byte(`{"protocolVersion":`), s.version)
-	b = append(append(b, `,"capabilities":`...), s.p.carried(s.peer, false, s.link != nil)...)
+	var unheard []string
+	if s.link == nil {
+		unheard = nothingHeard
+	}
+	b = append(append(b, `,"capabilities":`...), s.p.carried(s.peer, false, unheard)...)
 	info := s.peer.info
 	if info == nil {
 		info = []byte(`{"name":` + string(rawjson.AppendString(nil, s.server)) + `,"version":"unknown"}`)
@@ -392,7 +396,7 @@ func (in *inbound) serveStream(s *session) {
 			w.run(ctx, func(notification string) error { return ans.event(changeNotice(notification, nil)) })
 		})
 	}
-	beat := time.NewTicker(25 * time.Second)
+	beat := time.NewTicker(beatTime)
 	defer beat.Stop()
 	for {
 		select {
@@ -434,9 +438,7 @@ type sessionRelay struct {
 // may reports whether the client may still hear of this: a stream lives long
 // after it was decided about.
 func (r *sessionRelay) may(kind access.Kind, target string) bool {
-	req := *r.who
-	req.At, req.Kind, req.Target, req.Unknown = time.Now(), kind, target, target != ""
-	return r.s.p.gate.Visible(&req)
+	return r.s.p.mayHear(r.who, kind, target)
 }
 
 func (r *sessionRelay) begin(bool) error   { return nil }

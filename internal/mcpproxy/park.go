@@ -373,6 +373,12 @@ func (f *flight) note(msg []byte, v rawjson.Value) error {
 		f.withdraw(v.Path("params", "requestId"))
 		return nil
 	}
+	if name, _ := v.Get("method").Str(); name == resourceUpdated || isListChange(name) {
+		if to := fanOf(f.link); to != nil { // whether somebody attends or not
+			to.note(msg, v)
+		}
+		return nil
+	}
 	return f.held(func(c *call) error { return c.note(msg, v) })
 }
 

@@ -60,14 +60,14 @@ type pooled struct {
 	peer *peer
 	used time.Time
 	busy int
-	loud int                // the most verbose log level told so far, counted from its quiet end; 0 for none
-	gone bool               // out of the pool; closed when nobody uses it
-	stop context.CancelFunc // ends the watch of the session's own stream
+	loud int  // the most verbose log level told so far, counted from its quiet end; 0 for none
+	gone bool // out of the pool; closed when nobody uses it
+	fan  *fan // who listens to it; nil where a server of 2026-07-28 is at the other end
 }
 
 // end closes the conversation.
 func (e *pooled) end() {
-	e.stop()
+	e.fan.end()
 	e.link.close(context.Background())
 }
 
@@ -165,17 +165,13 @@ func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (
 	if err != nil {
 		return key, nil, err
 	}
-	wctx, stop := context.WithCancel(context.Background())
-	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, stop: stop}
+	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1}
+	if !pr.modern {
+		e.fan = t.newFan(l)
+	}
 	key = t.told(key)
-	if h, ok := l.(*httpLegacy); ok && key.caps != "" && key.principal != (access.Principal{}) {
-		ready := make(chan struct{})
-		t.p.spawn("the watch of a session with a server", func() { t.watch(wctx, h, ready) })
-		select { // what is asked there before it is open would be lost
-		case <-ready:
-		case <-time.After(3 * time.Second):
-		case <-ctx.Done():
-		}
+	if key.caps != "" && key.principal != (access.Principal{}) {
+		e.fan.follow(ctx) // what is asked there before it is open would be lost
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -193,9 +189,28 @@ func (t *target) pooled(ctx context.Context, key processKey, d *gate.Dispatch) (
 // retire takes a conversation out of the pool; it ends when nobody uses it. t.mu
 // is held.
 func (t *target) retire(key processKey, e *pooled) {
-	delete(t.pool, key)
+	t.remove(key, e)
 	if e.gone = true; e.busy == 0 {
 		t.p.spawn("the end of a conversation", e.end)
+	}
+}
+
+// remove takes a conversation out of the pool and tells who listens to it. t.mu
+// is held.
+func (t *target) remove(key processKey, e *pooled) {
+	delete(t.pool, key)
+	e.fan.replaced()
+}
+
+// lost takes a conversation that is over out of the pool.
+func (t *target) lost(l link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, e := range t.pool {
+		if e.link == l {
+			t.retire(key, e)
+			return
+		}
 	}
 }
 
@@ -242,7 +257,7 @@ func (t *target) roomAmong(most int, counts func(processKey) bool) bool {
 	if idle == nil {
 		return false
 	}
-	delete(t.pool, oldest)
+	t.remove(oldest, idle)
 	t.p.spawn("the end of a conversation", idle.end)
 	return true
 }
@@ -273,7 +288,7 @@ func (t *target) release(key processKey, e *pooled, bad bool) {
 	e.used = time.Now()
 	bad = bad && t.pool[key] == e
 	if bad {
-		delete(t.pool, key)
+		t.remove(key, e)
 	}
 	if bad || e.gone && e.busy == 0 {
 		t.p.spawn("the end of a conversation", e.end)
@@ -560,7 +575,7 @@ func (t *target) reap(now time.Time) {
 	t.life.prune(now)
 	for key, e := range t.pool {
 		if e.busy == 0 && now.Sub(e.used) > t.idle() {
-			delete(t.pool, key)
+			t.remove(key, e)
 			t.p.spawn("the end of a conversation", e.end)
 		}
 	}
@@ -581,6 +596,7 @@ func (t *target) close() {
 		})
 	}
 	for _, e := range pool {
+		e.fan.replaced()
 		wg.Go(func() { t.p.contain("the end of a conversation", e.end) })
 	}
 	wg.Wait()

@@ -9,13 +9,19 @@ import (
 
 // A process or an event stream says that a resource changed in the one stream
 // that holds everything else. It belongs to no call: it goes to the stream of the
-// session that has the conversation to itself, if that subscribed to it, and is
-// decided about like what comes on a stream over HTTP.
+// session that has the conversation to itself, if that subscribed to it, or to
+// the listens that did, and is decided about like what comes on a stream over
+// HTTP.
 
 const resourceUpdated = "notifications/resources/updated"
 
+// updates takes what is told of resources.
+type updates interface {
+	updated(msg []byte, v rawjson.Value)
+}
+
 // listen gives what is told of resources to r until stop is called.
-func (l *conversation) listen(r *sessionRelay) (stop func()) {
+func (l *conversation) listen(r updates) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ear = r
@@ -29,7 +35,7 @@ func (l *conversation) listen(r *sessionRelay) (stop func()) {
 }
 
 // listenUntil is listen until ctx or the conversation ends.
-func (l *conversation) listenUntil(ctx context.Context, r *sessionRelay) {
+func (l *conversation) listenUntil(ctx context.Context, r updates) {
 	defer l.listen(r)()
 	select {
 	case <-ctx.Done():
@@ -42,12 +48,29 @@ func (l *conversation) updated(msg []byte, v rawjson.Value) {
 	l.mu.Lock()
 	r := l.ear
 	l.mu.Unlock()
-	uri, ok := v.Path("params", "uri").Str()
-	if r == nil || !ok || l.shared || !r.s.subscribedTo(uri) {
+	if r != nil && !l.shared {
+		r.updated(msg, v)
+	}
+}
+
+// fanned tells everybody who listens that a list changed; false means that the
+// conversation is one client's own.
+func (l *conversation) fanned(notification string) bool {
+	f := fanOf(l)
+	if f == nil {
+		return false
+	}
+	l.p.relearn(l.server)
+	f.mark(notification, "")
+	return true
+}
+
+func (r *sessionRelay) updated(msg []byte, v rawjson.Value) {
+	if uri, ok := v.Path("params", "uri").Str(); !ok || !r.s.subscribedTo(uri) {
 		return
 	}
 	if err := r.note(msg, v); err != nil {
-		l.p.log.Debug("dropped a message of a server", "server", l.server, "error", err)
+		r.s.p.log.Debug("dropped a message of a server", "server", r.s.server, "error", err)
 	}
 }
 
