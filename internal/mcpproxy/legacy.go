@@ -248,7 +248,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	}
 	s := &session{
 		p: c.in.p, id: newSessionID(), principal: who, server: d.Server.ID, version: requested, caps: kept,
-		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(),
+		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(), subs: new(subscriptions),
 		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 	}
 	init := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
@@ -380,13 +380,13 @@ func (in *inbound) serveStream(s *session) {
 	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
 		who := in.streams(s)
-		p.spawnFor(cut, "the stream of a session", func() { p.follow(ctx, s, h, ans, who) })
+		p.spawnFor(cut, "the stream of a session", func() { _ = p.follow(ctx, s, h, ans, who, func() {}) })
 	}
 	if l, ok := s.link.(*conversation); ok {
 		defer l.listen(&sessionRelay{s: s, d: l.d, ans: ans, who: in.streams(s)})()
 	}
 	if s.parts != nil {
-		s.parts.stream(ctx, cut, ans, in.streams(s))
+		s.parts.stream(ctx, cut, ans, in.streams(s), in.r)
 		defer s.parts.silent()
 		p.followAll(ctx)
 	}
@@ -416,15 +416,16 @@ func (in *inbound) serveStream(s *session) {
 
 // follow relays the upstream session's own stream. Without one, which a server
 // may refuse, the client's stream stays silent.
-func (p *Proxy) follow(ctx context.Context, s *session, h *httpLegacy, ans *answer, who *access.Request) {
+func (p *Proxy) follow(ctx context.Context, s *session, h *httpLegacy, ans *answer, who *access.Request, opened func()) error {
 	d, err := p.gate.System(ctx, s.server)
 	if err != nil {
-		return
+		return err
 	}
 	defer d.Release()
-	if err := h.stream(ctx, d, &sessionRelay{s: s, d: d, ans: ans, who: who}); err != nil && ctx.Err() == nil {
+	if err = h.stream(ctx, d, &sessionRelay{s: s, d: d, ans: ans, who: who, opened: opened}); err != nil && ctx.Err() == nil {
 		p.log.Debug("an upstream's stream ended", "server", s.server, "error", err)
 	}
+	return err
 }
 
 // sessionRelay relays messages that belong to no request of the client.
@@ -433,6 +434,8 @@ type sessionRelay struct {
 	d   *gate.Dispatch
 	ans *answer
 	who *access.Request // for the stream
+
+	opened func() // called when the server's stream is open; nil if it has none of its own
 }
 
 // may reports whether the client may still hear of this: a stream lives long
@@ -441,7 +444,13 @@ func (r *sessionRelay) may(kind access.Kind, target string) bool {
 	return r.s.p.mayHear(r.who, kind, target)
 }
 
-func (r *sessionRelay) begin(bool) error   { return nil }
+func (r *sessionRelay) begin(bool) error {
+	if r.opened != nil {
+		r.opened()
+	}
+	return nil
+}
+
 func (r *sessionRelay) retry(string) error { return nil }
 
 // ask gives a request to the one call in flight. Outside a client's request a

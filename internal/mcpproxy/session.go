@@ -27,18 +27,18 @@ type session struct {
 	target    *target
 	link      link // the upstream session of its own; nil if the upstream is modern
 	peer      *peer
+	subs      *subscriptions // over a conversation of its own, or as a part of the aggregate's
 
-	mu         sync.Mutex
-	used       time.Time
-	level      string
-	inflight   map[string]*call  // by idKey
-	asked      map[string]*asked // by our id
-	late       map[string]bool   // our ids of requests whose call ended before the client answered
-	subscribed map[string]bool   // URIs, over a conversation of its own
-	streamed   *answer           // the open GET stream, nil if none
-	ended_     bool
-	broken     bool          // it is over at its server; what runs in it finds that out
-	over       chan struct{} // closed when it ends
+	mu       sync.Mutex
+	used     time.Time
+	level    string
+	inflight map[string]*call  // by idKey
+	asked    map[string]*asked // by our id
+	late     map[string]bool   // our ids of requests whose call ended before the client answered
+	streamed *answer           // the open GET stream, nil if none
+	ended_   bool
+	broken   bool          // it is over at its server; what runs in it finds that out
+	over     chan struct{} // closed when it ends
 
 	parts  *parts   // of the aggregate: the sessions with the servers used; nil of any other
 	whole  *session // the aggregate's session this is a part of, nil if none
