@@ -333,7 +333,7 @@ func (c *call) landed(ctx context.Context, t *target, d *gate.Dispatch, f *fligh
 		}
 	}
 	for _, a := range w.raised {
-		if err := f.answer(ctx, c.d, a, without(responses.Get(a.key), []string{"resultType"})); err != nil {
+		if err := f.answer(ctx, c.d, a, c.inward(a.kind, without(responses.Get(a.key), []string{"resultType"}))); err != nil {
 			select {
 			case <-f.done: // it ended while it waited, which says more
 			default:
