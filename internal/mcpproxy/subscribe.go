@@ -244,7 +244,7 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 	if name == "notifications/tools/list_changed" {
 		s.c.in.p.relearn(s.c.req.Server)
 	}
-	if !asked {
+	if !asked || !s.c.mayHear(access.KindServer, "") {
 		return nil
 	}
 	return s.c.ans.event(s.d.Scrub(s.tagged(msg, v)))
