@@ -305,7 +305,12 @@ func TestAggregateResourceSubscriptions(t *testing.T) {
 			t.Fatal("the server is not subscribed to")
 		}
 	}
-	for range 2 {
+	for again := range 2 {
+		if again > 0 {
+			if got := s.next(); !strings.Contains(got, `"uri":"rutile+a:test://a"`) || !strings.Contains(got, `"io.modelcontextprotocol/subscriptionId":9007199254740993`) {
+				t.Errorf("what may have been missed came as %s", got)
+			}
+		}
 		send("test://a")
 		if got := s.next(); !strings.Contains(got, `"uri":"rutile+a:test://a"`) || !strings.Contains(got, `"io.modelcontextprotocol/subscriptionId":9007199254740993`) {
 			t.Errorf("the update came as %s", got)

@@ -226,7 +226,8 @@ func TestParkedCallOfAnEarlierEntryEnds(t *testing.T) {
 				}
 			}
 			got := u.answering(in, accept).send()
-			if (got.msg.Result != nil) != (name == "not changed") || got.msg.Result == nil && got.msg.kind() != "upstream_unavailable" {
+			// Whether the retry or whoever ends what was comes first is open.
+			if (got.msg.Result != nil) != (name == "not changed") || got.msg.Result == nil && got.msg.kind() != "upstream_unavailable" && got.msg.code() != -32602 {
 				t.Errorf("answered %d %s", got.status, got.body)
 			}
 			if strings.Contains(got.body, first) || strings.Contains(got.body, second) {

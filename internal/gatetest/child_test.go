@@ -123,7 +123,7 @@ func (c *child) line(raw []byte) {
 // resources is the capability, where the part has it.
 func (c *child) resources() string {
 	if strings.Contains(c.part, "resources") {
-		return `,"resources":{"subscribe":true}`
+		return `,"resources":{"subscribe":true,"listChanged":true},"prompts":{"listChanged":true}`
 	}
 	return ""
 }
@@ -157,6 +157,17 @@ func (c *child) call(id, do, text, token string) {
 		time.AfterFunc(20*time.Millisecond, func() {
 			c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q,"later":true}}`, text)
 		})
+	case "tell":
+		c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q}}`, text)
+		c.text(id, text)
+	case "changed":
+		c.say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+		c.text(id, text)
+	case "flood":
+		for range 20_000 {
+			c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q}}`, text)
+		}
+		c.text(id, text)
 	case "garble":
 		c.say(`{"jsonrpc":"1.0","method":"x"}`)
 	case "wait":

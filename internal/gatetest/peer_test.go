@@ -37,6 +37,7 @@ type peer struct {
 	streams  bool            // it offers a GET stream
 	ended    map[string]bool // sessions whose GET stream has ended
 	push     chan string
+	own      map[string]chan string // what one session's GET stream is to say
 }
 
 // seen is one request that reached a peer.
@@ -198,8 +199,11 @@ func (p *peer) sessionVerb(x *exchange, s seen, alive bool) {
 		x.w.WriteHeader(http.StatusMethodNotAllowed)
 	default:
 		x.sse()
+		own := p.to(s.session)
 		for {
 			select {
+			case msg := <-own:
+				x.event(msg)
 			case <-x.r.Context().Done():
 				p.mu.Lock()
 				p.ended[s.session] = true
@@ -210,6 +214,19 @@ func (p *peer) sessionVerb(x *exchange, s seen, alive bool) {
 			}
 		}
 	}
+}
+
+// to is what the GET stream of one session says.
+func (p *peer) to(session string) chan string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.own == nil {
+		p.own = map[string]chan string{}
+	}
+	if p.own[session] == nil {
+		p.own[session] = make(chan string)
+	}
+	return p.own[session]
 }
 
 func (p *peer) initialize(x *exchange, f func(*exchange)) {

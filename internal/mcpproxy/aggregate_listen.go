@@ -11,6 +11,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/gate"
 	"rutile/internal/rawjson"
+	"rutile/internal/registry"
 )
 
 // listenAll serves subscriptions/listen at the aggregate: changes of the lists
@@ -54,9 +55,7 @@ func (c *call) listenAll() {
 	if n := len(honoured); honoured[n-1] == ',' {
 		honoured = honoured[:n-1]
 	}
-	ack := append([]byte(`{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":`), honoured...)
-	ack = append(append(append(ack, `},"_meta":{"`+metaSubscription+`":`...), c.ans.id...), "}}}"...)
-	if c.ans.event(ack) != nil {
+	if c.ans.event(acknowledgement(append(honoured, '}'), c.ans.id)) != nil {
 		return
 	}
 	work.Go(func() {
@@ -71,22 +70,15 @@ func (c *call) listenAll() {
 			cut(errPanicked)
 		}
 	})
-	beat := time.NewTicker(25 * time.Second)
-	defer beat.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.in.p.draining:
-			result := append([]byte(`{"resultType":"complete","_meta":{"`+metaSubscription+`":`), c.ans.id...)
-			_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, append(result, "}}"...))) // the client may have gone
-			return
-		case <-beat.C:
-			if c.ans.comment() != nil {
-				return
-			}
-		}
+	if concluded(c.tend(ctx, c.usable)) {
+		_ = c.conclude() // the client may have gone
 	}
+}
+
+// usable reports whether the agent may use anything now.
+func (c *call) usable() bool {
+	a, ok := c.in.p.gate.State().View.Agent(c.req.Who.Actor.Agent)
+	return ok && registry.Usable(a, time.Now()) == nil
 }
 
 // Bounds of what one listen of the aggregate may subscribe to.
@@ -225,7 +217,7 @@ func wantedOf(asks []partAsk) []byte {
 func (c *call) subscribePart(ctx context.Context, server string, asks []partAsk, told <-chan struct{}, acked func(heard) (late bool)) {
 	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), c.ans.id...), `,"method":"subscriptions/listen","params":{"notifications":`...)
 	body = append(append(append(append(body, wantedOf(asks)...), `,"_meta":`...), c.in.msg.meta.Raw()...), "}}"...)
-	honoured := false
+	again := false // it was acknowledged before
 	for wait := followAgain; ctx.Err() == nil; wait = min(2*wait, followMax) {
 		in := &inbound{p: c.in.p, all: true, w: discard{}, r: c.in.r, who: c.in.who, received: time.Now()}
 		in.is(server)
@@ -237,7 +229,12 @@ func (c *call) subscribePart(ctx context.Context, server string, asks []partAsk,
 		mapped := outward{server: server}.message
 		ans := &answer{w: in.w, id: c.ans.id, onto: c.ans, via: func(msg []byte) []byte {
 			if !began.Swap(true) {
-				if late.Store(acked(acknowledged(msg))); late.Load() {
+				h := acknowledged(msg)
+				switch {
+				case again:
+					c.tellMissed(server, asks, h)
+				case acked(h):
+					late.Store(true)
 					cut(context.Canceled)
 				}
 				return nil // the aggregate acknowledges for all
@@ -250,23 +247,47 @@ func (c *call) subscribePart(ctx context.Context, server string, asks []partAsk,
 			return mapped(msg)
 		}}
 		sub := &call{in: in, ans: ans, modern: true, req: in.request(version2026)}
+		may := func() bool { return sub.mayHear(access.KindServer, "") }
+		if again && !may() { // nobody asked for the denial
+			cut(context.Canceled)
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+			continue
+		}
 		sub.observed(func(d *gate.Dispatch) error {
 			sub.cut = cut
+			c.in.p.spawnFor(cut, "a subscription", func() { cut(sub.tend(one, may)) })
 			sub.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() {
 				if !began.Load() {
-					cut(access.Errorf(access.CodeTimeout, "the upstream did not acknowledge the subscription in time"))
+					cut(errUnacknowledged)
 				}
 			})
 			defer sub.timer.Stop()
 			return sub.subscribe(one, d)
 		})
 		cut(context.Canceled)
-		if honoured = honoured || began.Load() && !late.Load(); !honoured {
+		if again = again || began.Load() && !late.Load(); !again {
 			return
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
+		}
+	}
+}
+
+// tellMissed tells of every resource of a server that is subscribed to again:
+// what changed meanwhile was not heard.
+func (c *call) tellMissed(server string, asks []partAsk, h heard) {
+	for _, a := range asks {
+		if a.task || !slices.Contains(h.uris, a.part) {
+			continue
+		}
+		r := c.entryRequest(access.KindResource, a.part)
+		if r.At, r.Server = time.Now(), server; c.in.p.gate.Visible(r) {
+			_ = c.ans.event(updateNotice(a.whole, c.ans.id)) // a client that has gone is noticed elsewhere
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 // writes into texts stays as it is.
 type outward struct {
 	server string
+	back   bool // what is mapped is a client's answer: what is the server's becomes its own again
 	edits  []rawjson.Edit
 }
 
@@ -21,19 +22,25 @@ func (o *outward) set(v rawjson.Value, raw []byte) {
 }
 
 func (o *outward) uri(v rawjson.Value) {
-	if s, ok := v.Str(); ok {
+	s, ok := v.Str()
+	if !ok {
+		return
+	}
+	if !o.back {
 		o.set(v, rawjson.AppendString(nil, joinedURI(o.server, s)))
+		return
+	}
+	if server, own, ok := partedURI(s); ok && server == o.server {
+		o.set(v, rawjson.AppendString(nil, own))
 	}
 }
 
-// content maps one block of content or a list of them.
-func (o *outward) content(v rawjson.Value, depth int) {
-	if depth > 4 {
-		return
-	}
+// content maps one block of content or a list of them. How deep it goes is bounded
+// where it was parsed.
+func (o *outward) content(v rawjson.Value) {
 	if v.Kind() == rawjson.Array {
 		for item := range v.Items() {
-			o.content(item, depth+1)
+			o.content(item)
 		}
 		return
 	}
@@ -43,15 +50,76 @@ func (o *outward) content(v rawjson.Value, depth int) {
 	case t.Equals("resource"):
 		o.uri(v.Path("resource", "uri"))
 	case t.Equals("tool_result"):
-		o.content(v.Get("content"), depth+1)
+		o.content(v.Get("content"))
 	}
+}
+
+// inward is the raw answer of a client to a request of a server, of a kind: what
+// names a resource of that server names it as the server does. Whatever else a
+// client writes there, names of other servers' resources included, stays.
+func inward(server, kind string, raw []byte) []byte {
+	v, err := rawjson.Parse(raw, rawjson.Limits{Bytes: len(raw) + 1})
+	if err != nil {
+		return raw // it was parsed before
+	}
+	o := outward{server: server, back: true}
+	switch kind {
+	case "sampling":
+		o.content(v.Get("content"))
+	case "roots":
+		for root := range v.Get("roots").Items() {
+			o.uri(root.Get("uri"))
+		}
+	}
+	if len(o.edits) == 0 {
+		return raw
+	}
+	return o.splice(raw)
+}
+
+// inward is that at the aggregate; elsewhere nothing is mapped.
+func (c *call) inward(kind string, raw []byte) []byte {
+	if !c.in.all {
+		return raw
+	}
+	return inward(c.req.Server, kind, raw)
+}
+
+// askedOutward is a server's request as the client gets it.
+func (c *call) askedOutward(v rawjson.Value) []byte {
+	if !c.in.all {
+		return v.Raw()
+	}
+	own, err := rawjson.Parse(v.Raw(), rawjson.Limits{Bytes: len(v.Raw()) + 1})
+	if err != nil {
+		return v.Raw() // it was parsed before
+	}
+	o := outward{server: c.req.Server}
+	o.ask(own)
+	return o.splice(v.Raw())
+}
+
+// updateInward is the raw answers to what a task asks, nil where they go on as
+// they are.
+func (c *call) updateInward(responses rawjson.Value) []byte {
+	out, changed := []byte{'{'}, false
+	for k, v := range responses.Members() {
+		key, _ := k.Str()
+		raw := c.inward(kindOfAnswer(v), v.Raw())
+		changed = changed || string(raw) != string(v.Raw())
+		out = appendMember(out, key, raw)
+	}
+	if !changed {
+		return nil
+	}
+	return append(out, '}')
 }
 
 // ask maps a request of the server to the client.
 func (o *outward) ask(v rawjson.Value) {
 	if v.Get("method").Equals("sampling/createMessage") {
 		for msg := range v.Path("params", "messages").Items() {
-			o.content(msg.Get("content"), 0)
+			o.content(msg.Get("content"))
 		}
 	}
 }
@@ -59,10 +127,10 @@ func (o *outward) ask(v rawjson.Value) {
 func (o *outward) result(method string, r rawjson.Value) {
 	switch method {
 	case "tools/call":
-		o.content(r.Get("content"), 0)
+		o.content(r.Get("content"))
 	case "prompts/get":
 		for msg := range r.Get("messages").Items() {
-			o.content(msg.Get("content"), 0)
+			o.content(msg.Get("content"))
 		}
 	case "resources/read":
 		for item := range r.Get("contents").Items() {
@@ -86,7 +154,7 @@ func (o *outward) task(r rawjson.Value) {
 	if !r.Get("taskId").Exists() {
 		return
 	}
-	o.content(r.Path("result", "content"), 0)
+	o.content(r.Path("result", "content"))
 	if info := r.Path("result", "_meta", metaServerInfo); info.Exists() {
 		o.set(info, []byte(ourInfo))
 	}

@@ -50,7 +50,7 @@ func (p *Proxy) conversations(who access.Principal) (n int, oldest *session) {
 				continue
 			}
 			n++
-			if used, idle := part.idle(); idle && (oldest == nil || used.Before(since)) {
+			if used, idle := part.idle(); idle && !whole.parts.listens(part) && (oldest == nil || used.Before(since)) {
 				oldest, since = part, used
 			}
 		}

@@ -15,12 +15,14 @@ import (
 // client used: each is made at the first use of its server, with the client's
 // own initialize, and is what a session of /mcp/{server} would be.
 type parts struct {
-	p    *Proxy
-	init []byte // the client's initialize, told to every server
+	p     *Proxy
+	init  []byte // the client's initialize, told to every server
+	whole *session
 
 	mu   sync.Mutex
 	of   map[string]*part
 	ans  *answer // the client's open stream, nil if none
+	r    *http.Request
 	ctx  context.Context
 	cut  context.CancelCauseFunc // ends the stream
 	who  *access.Request         // that opened it
@@ -32,6 +34,13 @@ type part struct {
 	turn chan struct{} // one opens at a time
 	sess *session
 	stop context.CancelFunc // of what follows its stream
+
+	subs   *subscriptions  // of this and every earlier session
+	missed map[string]bool // resources the client is to be told of
+	ready  chan struct{}   // closed once what follows the stream hears something, or never will
+	again  bool            // another session is being opened for what is subscribed to
+	since  time.Time       // when the last was
+	wait   time.Duration   // for the last that was waited for
 }
 
 // maxInit bounds an initialize that is kept for servers yet to be used.
@@ -54,6 +63,7 @@ func (c *call) initializeAll() {
 		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 		parts: &parts{p: c.in.p, init: append([]byte(nil), c.in.msg.buf...), of: map[string]*part{}},
 	}
+	s.parts.whole = s
 	if err := c.in.p.keep(s); err != nil {
 		c.ans.fail(c.failure(err))
 		return
@@ -150,7 +160,7 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 	ps.mu.Lock()
 	pt := ps.of[d.Server.ID]
 	if pt == nil {
-		pt = &part{turn: make(chan struct{}, 1)}
+		pt = &part{turn: make(chan struct{}, 1), subs: new(subscriptions)}
 		ps.of[d.Server.ID] = pt
 	}
 	ps.mu.Unlock()
@@ -184,6 +194,7 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 	if err != nil {
 		return nil, err
 	}
+	s.subs = pt.subs
 	if s.link != nil {
 		if err := room.take(); err != nil {
 			p.spawn("the end of a session", s.end)
@@ -202,9 +213,14 @@ func (ps *parts) session(ctx context.Context, c *call, t *target, d *gate.Dispat
 		p.spawn("the end of a session", s.end)
 		return nil, errEntryChanged
 	}
-	pt.sess = s
+	pt.sess, pt.since = s, time.Now()
 	room.left()
 	ps.followLocked(pt)
+	if s.subs.any() { // of an earlier session
+		r := bare(c.req)
+		r.Server = s.server
+		p.spawn("subscribing again", func() { ps.subscribeAgain(pt, s, r) })
+	}
 	return s, nil
 }
 
@@ -240,12 +256,23 @@ func (ps *parts) open() []*session {
 	return open
 }
 
-// forget makes the next call to the session's server open another.
+// listens reports whether the client waits for updates of resources in the
+// session: what is listened to is in use.
+func (ps *parts) listens(s *session) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	pt := ps.of[s.server]
+	return pt != nil && pt.sess == s && pt.stop != nil && pt.subs.any()
+}
+
+// forget makes the next call to the session's server open another, or opens it
+// where the client waits for what comes in it.
 func (ps *parts) forget(s *session) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if pt := ps.of[s.server]; pt != nil && pt.sess == s {
 		pt.close()
+		ps.reopenLocked(pt, s.server)
 	}
 }
 

@@ -2,6 +2,8 @@ package mcpproxy
 
 import (
 	"context"
+	"net/http"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -9,13 +11,18 @@ import (
 
 // stream makes ans the client's open stream: what servers say outside of
 // requests goes there until silent is called.
-func (ps *parts) stream(ctx context.Context, cut context.CancelCauseFunc, ans *answer, who *access.Request) {
+func (ps *parts) stream(ctx context.Context, cut context.CancelCauseFunc, ans *answer, who *access.Request, r *http.Request) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.ans, ps.ctx, ps.cut, ps.who = ans, ctx, cut, who
-	for _, pt := range ps.of {
-		if pt.sess != nil {
-			ps.followLocked(pt)
+	ps.ans, ps.ctx, ps.cut, ps.who, ps.r = ans, ctx, cut, who, r
+	for server, pt := range ps.of {
+		if pt.sess == nil {
+			ps.reopenLocked(pt, server)
+			continue
+		}
+		ps.followLocked(pt)
+		if len(pt.missed) > 0 {
+			ps.p.spawnFor(cut, "what was missed", func() { ps.catchUp(pt, server) })
 		}
 	}
 }
@@ -24,7 +31,7 @@ func (ps *parts) stream(ctx context.Context, cut context.CancelCauseFunc, ans *a
 func (ps *parts) silent() {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.ans = nil
+	ps.ans, ps.r = nil, nil
 	for _, pt := range ps.of {
 		if pt.stop != nil {
 			pt.stop()
@@ -44,20 +51,27 @@ func (ps *parts) followLocked(pt *part) {
 		return
 	}
 	ctx, stop := context.WithCancel(ps.ctx)
-	pt.stop = stop
+	open := make(chan struct{})
+	ready := sync.OnceFunc(func() { close(open) })
+	pt.stop, pt.ready = stop, open
+	cut := ps.cut
 	s, out := pt.sess, &answer{w: ps.ans.w, onto: ps.ans, via: outward{server: pt.sess.server}.message}
 	who := *ps.who
 	who.ID, who.At, who.Server = access.NewID(access.PrefixDecision), time.Now(), s.server
-	ps.p.spawnFor(ps.cut, "the stream of a session", func() {
+	ps.p.spawnFor(cut, "the stream of a session", func() {
+		defer ready()
 		switch dec, err := ps.p.gate.Check(ctx, &who); {
 		case err != nil:
 			ps.p.log.Error("deciding about a stream", "decision", who.ID, "server", s.server, "error", err)
 		case dec.Allowed():
 			switch l := s.link.(type) {
 			case *httpLegacy:
-				ps.p.follow(ctx, s, l, out, &who)
+				ps.followSession(ctx, pt, s, l, out, &who, cut, ready)
 			case *conversation:
-				l.listenUntil(ctx, &sessionRelay{s: s, d: l.d, ans: out, who: &who})
+				l.listenUntil(ctx, &sessionRelay{s: s, d: l.d, ans: out, who: &who}, ready)
+				if ctx.Err() == nil { // the session is over
+					ps.leaveIfSubscribed(s)
+				}
 			}
 		}
 	})

@@ -34,6 +34,9 @@ func (c *call) outbound() ([]byte, error) {
 	switch {
 	case c.task != nil:
 		changes = []rawjson.Change{{Key: "taskId", Raw: c.task.ID}}
+		if answers := c.updateInward(m.params.Get("inputResponses")); answers != nil {
+			changes = append(changes, rawjson.Change{Key: "inputResponses", Raw: answers})
+		}
 	case changes == nil:
 		changes = c.carriedOn()
 	}

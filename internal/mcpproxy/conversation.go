@@ -53,7 +53,7 @@ type conversation struct {
 
 	mu      sync.Mutex
 	pending map[string]*pendingCall // by raw id
-	ear     *sessionRelay           // of the session that has it to itself, while its client listens; else nil
+	ear     updates                 // of the session that has it to itself, or of everybody who listens; nil if nobody does
 	turn    chan struct{}           // held by the call that may be asked something; nil if the server may ask nothing
 }
 
@@ -308,7 +308,8 @@ func (l *conversation) message(msg []byte, v rawjson.Value) {
 		refuseAsk(l, l.d, v)
 	case method == resourceUpdated:
 		l.updated(msg, v)
-	case owner == nil && (method == "notifications/tools/list_changed" || method == "notifications/prompts/list_changed" || method == "notifications/resources/list_changed"):
+	case isListChange(method) && l.fanned(method):
+	case isListChange(method) && owner == nil:
 		l.p.relearn(l.server)
 	case owner != nil:
 		if err := owner.relay(msg, v); err != nil {

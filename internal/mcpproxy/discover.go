@@ -27,7 +27,7 @@ func (c *call) discover() {
 			}
 			result = rawjson.AppendString(result, v)
 		}
-		result = append(append(result, `],"capabilities":`...), c.in.p.carried(pr, true, streams(l))...)
+		result = append(append(result, `],"capabilities":`...), c.in.p.carried(pr, true, unheard(l))...)
 		if pr.instructions != nil {
 			result = append(append(result, `,"instructions":`...), pr.instructions...)
 		}
@@ -40,12 +40,26 @@ func (c *call) discover() {
 	})
 }
 
-// streams reports whether a modern client's subscriptions can be carried.
-func streams(l link) bool { _, ok := l.(httpModern); return ok }
+// nothingHeard are the promises to tell of changes that need a stream.
+var nothingHeard = []string{"listChanged", "subscribe"}
+
+// unheard names the promises of a server to tell of changes that do not reach a
+// modern client.
+func unheard(l link) []string {
+	f := fanOf(l)
+	if _, stateless := l.(httpModern); stateless || f != nil && !f.t.shared() {
+		return nil
+	}
+	if f != nil {
+		return nothingHeard[1:] // its process is everybody's
+	}
+	return nothingHeard
+}
 
 // carried is the upstream's capabilities as the gateway carries them to a
-// client of the given era: what would not work is not advertised.
-func (p *Proxy) carried(pr *peer, modern, streams bool) []byte {
+// client of the given era, without the members unheard: what would not work is
+// not advertised.
+func (p *Proxy) carried(pr *peer, modern bool, unheard []string) []byte {
 	drop := []string{"tasks"}
 	if modern != pr.modern {
 		drop = append(drop, "experimental", "extensions")
@@ -71,9 +85,8 @@ func (p *Proxy) carried(pr *peer, modern, streams bool) []byte {
 				continue
 			}
 		}
-		if !streams && v.Kind() == rawjson.Object {
-			// Change notifications have no stream to travel on.
-			raw = without(v, []string{"listChanged", "subscribe"})
+		if len(unheard) > 0 && v.Kind() == rawjson.Object {
+			raw = without(v, unheard)
 		}
 		if len(out) > 1 {
 			out = append(out, ',')

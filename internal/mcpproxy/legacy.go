@@ -248,7 +248,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	}
 	s := &session{
 		p: c.in.p, id: newSessionID(), principal: who, server: d.Server.ID, version: requested, caps: kept,
-		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(),
+		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(), subs: new(subscriptions),
 		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 	}
 	init := rawjson.AppendString([]byte(`{"protocolVersion":`), requested)
@@ -273,7 +273,11 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 // result is the initialize result for the client.
 func (s *session) result() []byte {
 	b := rawjson.AppendString([]byte(`{"protocolVersion":`), s.version)
-	b = append(append(b, `,"capabilities":`...), s.p.carried(s.peer, false, s.link != nil)...)
+	var unheard []string
+	if s.link == nil {
+		unheard = nothingHeard
+	}
+	b = append(append(b, `,"capabilities":`...), s.p.carried(s.peer, false, unheard)...)
 	info := s.peer.info
 	if info == nil {
 		info = []byte(`{"name":` + string(rawjson.AppendString(nil, s.server)) + `,"version":"unknown"}`)
@@ -376,13 +380,13 @@ func (in *inbound) serveStream(s *session) {
 	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
 		who := in.streams(s)
-		p.spawnFor(cut, "the stream of a session", func() { p.follow(ctx, s, h, ans, who) })
+		p.spawnFor(cut, "the stream of a session", func() { _ = p.follow(ctx, s, h, ans, who, func() {}) })
 	}
 	if l, ok := s.link.(*conversation); ok {
 		defer l.listen(&sessionRelay{s: s, d: l.d, ans: ans, who: in.streams(s)})()
 	}
 	if s.parts != nil {
-		s.parts.stream(ctx, cut, ans, in.streams(s))
+		s.parts.stream(ctx, cut, ans, in.streams(s), in.r)
 		defer s.parts.silent()
 		p.followAll(ctx)
 	}
@@ -392,7 +396,7 @@ func (in *inbound) serveStream(s *session) {
 			w.run(ctx, func(notification string) error { return ans.event(changeNotice(notification, nil)) })
 		})
 	}
-	beat := time.NewTicker(25 * time.Second)
+	beat := time.NewTicker(beatTime)
 	defer beat.Stop()
 	for {
 		select {
@@ -412,15 +416,16 @@ func (in *inbound) serveStream(s *session) {
 
 // follow relays the upstream session's own stream. Without one, which a server
 // may refuse, the client's stream stays silent.
-func (p *Proxy) follow(ctx context.Context, s *session, h *httpLegacy, ans *answer, who *access.Request) {
+func (p *Proxy) follow(ctx context.Context, s *session, h *httpLegacy, ans *answer, who *access.Request, opened func()) error {
 	d, err := p.gate.System(ctx, s.server)
 	if err != nil {
-		return
+		return err
 	}
 	defer d.Release()
-	if err := h.stream(ctx, d, &sessionRelay{s: s, d: d, ans: ans, who: who}); err != nil && ctx.Err() == nil {
+	if err = h.stream(ctx, d, &sessionRelay{s: s, d: d, ans: ans, who: who, opened: opened}); err != nil && ctx.Err() == nil {
 		p.log.Debug("an upstream's stream ended", "server", s.server, "error", err)
 	}
+	return err
 }
 
 // sessionRelay relays messages that belong to no request of the client.
@@ -429,17 +434,23 @@ type sessionRelay struct {
 	d   *gate.Dispatch
 	ans *answer
 	who *access.Request // for the stream
+
+	opened func() // called when the server's stream is open; nil if it has none of its own
 }
 
 // may reports whether the client may still hear of this: a stream lives long
 // after it was decided about.
 func (r *sessionRelay) may(kind access.Kind, target string) bool {
-	req := *r.who
-	req.At, req.Kind, req.Target, req.Unknown = time.Now(), kind, target, target != ""
-	return r.s.p.gate.Visible(&req)
+	return r.s.p.mayHear(r.who, kind, target)
 }
 
-func (r *sessionRelay) begin(bool) error   { return nil }
+func (r *sessionRelay) begin(bool) error {
+	if r.opened != nil {
+		r.opened()
+	}
+	return nil
+}
+
 func (r *sessionRelay) retry(string) error { return nil }
 
 // ask gives a request to the one call in flight. Outside a client's request a

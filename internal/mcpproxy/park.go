@@ -333,7 +333,7 @@ func (c *call) landed(ctx context.Context, t *target, d *gate.Dispatch, f *fligh
 		}
 	}
 	for _, a := range w.raised {
-		if err := f.answer(ctx, c.d, a, without(responses.Get(a.key), []string{"resultType"})); err != nil {
+		if err := f.answer(ctx, c.d, a, c.inward(a.kind, without(responses.Get(a.key), []string{"resultType"}))); err != nil {
 			select {
 			case <-f.done: // it ended while it waited, which says more
 			default:
@@ -371,6 +371,12 @@ func (f *flight) retry(string) error   { return nil } // a modern client resumes
 func (f *flight) note(msg []byte, v rawjson.Value) error {
 	if v.Get("method").Equals("notifications/cancelled") {
 		f.withdraw(v.Path("params", "requestId"))
+		return nil
+	}
+	if name, _ := v.Get("method").Str(); name == resourceUpdated || isListChange(name) {
+		if to := fanOf(f.link); to != nil { // whether somebody attends or not
+			to.note(msg, v)
+		}
 		return nil
 	}
 	return f.held(func(c *call) error { return c.note(msg, v) })

@@ -21,13 +21,13 @@ type pooled struct {
 	used time.Time
 	busy int
 	loud loudness
-	gone bool               // out of the pool; closed when nobody uses it
-	stop context.CancelFunc // ends the watch of the session's own stream
+	gone bool // out of the pool; closed when nobody uses it
+	fan  *fan // who listens to it; nil where a server of 2026-07-28 is at the other end
 }
 
 // end closes the conversation.
 func (e *pooled) end() {
-	e.stop()
+	e.fan.end()
 	e.link.close(context.Background())
 }
 
@@ -98,16 +98,12 @@ func (t *target) begin(ctx context.Context, s *start, d *gate.Dispatch) (*pooled
 	if err != nil {
 		return nil, err
 	}
-	wctx, stop := context.WithCancel(context.Background())
-	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, loud: loudness{turn: make(chan struct{}, 1)}, stop: stop}
-	if h, ok := l.(*httpLegacy); ok && s.key.caps != "" && s.key.principal != (access.Principal{}) {
-		ready := make(chan struct{})
-		t.p.spawn("the watch of a session with a server", func() { t.watch(wctx, h, ready) })
-		select { // what is asked there before it is open would be lost
-		case <-ready:
-		case <-time.After(3 * time.Second):
-		case <-ctx.Done():
-		}
+	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, loud: loudness{turn: make(chan struct{}, 1)}}
+	if !pr.modern {
+		e.fan = t.newFan(l)
+	}
+	if s.key.caps != "" && s.key.principal != (access.Principal{}) {
+		e.fan.follow(ctx) // what is asked there before it is open would be lost
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -136,9 +132,28 @@ func (t *target) began(s *start) {
 // retire takes a conversation out of the pool; it ends when nobody uses it. t.mu
 // is held.
 func (t *target) retire(e *pooled) {
-	delete(t.pool, e.key)
+	t.remove(e)
 	if e.gone = true; e.busy == 0 {
 		t.p.spawn("the end of a conversation", e.end)
+	}
+}
+
+// remove takes a conversation out of the pool and tells who listens to it. t.mu
+// is held.
+func (t *target) remove(e *pooled) {
+	delete(t.pool, e.key)
+	e.fan.replaced()
+}
+
+// lost takes a conversation that is over out of the pool.
+func (t *target) lost(l link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.pool {
+		if e.link == l {
+			t.retire(e)
+			return
+		}
 	}
 }
 
@@ -218,7 +233,7 @@ func (t *target) release(e *pooled, bad bool) {
 	e.used = time.Now()
 	bad = bad && t.pool[e.key] == e
 	if bad {
-		delete(t.pool, e.key)
+		t.remove(e)
 	}
 	if bad || e.gone && e.busy == 0 {
 		t.p.spawn("the end of a conversation", e.end)

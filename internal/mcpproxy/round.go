@@ -123,7 +123,7 @@ func (c *call) round(ctx context.Context, result rawjson.Value) (again bool, err
 			continue
 		}
 		st.Asked[a.key] = a.kind
-		shown = appendMember(shown, a.key, requests.Get(a.key).Raw())
+		shown = appendMember(shown, a.key, c.askedOutward(requests.Get(a.key)))
 		open = append(open, a)
 	}
 	switch {
@@ -262,7 +262,7 @@ func (c *call) gather(ctx context.Context, open []*ask, answers []byte) ([]byte,
 			c.rounds.opened[q.ask.key+"\x00"+q.ask.link] = true
 			c.rounds.links = append(c.rounds.links, q.elicitation)
 		}
-		answers = appendMember(answers, q.ask.key, answer)
+		answers = appendMember(answers, q.ask.key, c.inward(q.ask.kind, answer))
 	}
 	c.extend(c.in.p.cfg.CallTimeout)
 	return answers, nil

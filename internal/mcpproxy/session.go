@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"sort"
 	"strconv"
 	"sync"
 	"time"
@@ -27,18 +28,18 @@ type session struct {
 	target    *target
 	link      link // the upstream session of its own; nil if the upstream is modern
 	peer      *peer
+	subs      *subscriptions // over a conversation of its own, or as a part of the aggregate's
 
-	mu         sync.Mutex
-	used       time.Time
-	level      string
-	inflight   map[string]*call  // by idKey
-	asked      map[string]*asked // by our id
-	late       map[string]bool   // our ids of requests whose call ended before the client answered
-	subscribed map[string]bool   // URIs, over a conversation of its own
-	streamed   *answer           // the open GET stream, nil if none
-	ended_     bool
-	broken     bool          // it is over at its server; what runs in it finds that out
-	over       chan struct{} // closed when it ends
+	mu       sync.Mutex
+	used     time.Time
+	level    string
+	inflight map[string]*call  // by idKey
+	asked    map[string]*asked // by our id
+	late     map[string]bool   // our ids of requests whose call ended before the client answered
+	streamed *answer           // the open GET stream, nil if none
+	ended_   bool
+	broken   bool          // it is over at its server; what runs in it finds that out
+	over     chan struct{} // closed when it ends
 
 	parts  *parts   // of the aggregate: the sessions with the servers used; nil of any other
 	whole  *session // the aggregate's session this is a part of, nil if none
@@ -48,6 +49,7 @@ type session struct {
 // asked is a server's request that waits for the client's answer.
 type asked struct {
 	upstream []byte // the server's raw id
+	kind     string // elicitation, sampling or roots
 	d        *gate.Dispatch
 	link     link
 	got      chan []byte // takes the raw result, nil for an error, where a modern server asks; else nil
@@ -276,7 +278,7 @@ func (s *session) relayAsk(c *call, to *answer, msg []byte, v rawjson.Value) {
 		s.decline(c, a, upstream)
 		return
 	}
-	id := s.expect(&asked{upstream: upstream, d: c.d, link: s.link})
+	id := s.expect(&asked{upstream: upstream, kind: a.kind, d: c.d, link: s.link})
 	if id == nil {
 		a.no()
 		s.decline(c, a, upstream)
@@ -357,7 +359,13 @@ func (s *session) respond(ctx context.Context, m *message) (bool, error) {
 		return true, nil
 	}
 	start, end := m.id.Span()
-	return true, a.link.send(ctx, a.d, rawjson.Splice(m.buf, rawjson.Edit{Start: start, End: end, Text: a.upstream}))
+	edits := []rawjson.Edit{{Start: start, End: end, Text: a.upstream}}
+	if result := m.root.Get("result"); s.whole != nil && result.Exists() {
+		start, end := result.Span()
+		edits = append(edits, rawjson.Edit{Start: start, End: end, Text: inward(s.server, a.kind, result.Raw())})
+		sort.Slice(edits, func(i, j int) bool { return edits[i].Start < edits[j].Start })
+	}
+	return true, a.link.send(ctx, a.d, rawjson.Splice(m.buf, edits...))
 }
 
 // Sessions returns how many legacy sessions are open.

@@ -155,7 +155,7 @@ func (c *call) volunteer(ctx context.Context, responses rawjson.Value) *rpcError
 		}
 		if permitted[kind] {
 			key, _ := k.Str()
-			out = appendMember(out, key, v.Raw())
+			out = appendMember(out, key, c.inward(kind, v.Raw()))
 		}
 	}
 	if len(out) > 1 {
@@ -234,7 +234,9 @@ func (c *call) carriedOn() []rawjson.Change {
 			same = false
 			continue // nobody asked
 		}
-		out = appendMember(out, key, v.Raw())
+		raw := c.inward(st.Asked[key], v.Raw())
+		same = same && bytes.Equal(raw, v.Raw())
+		out = appendMember(out, key, raw)
 	}
 	for _, key := range slices.Sorted(maps.Keys(st.Ours)) {
 		out = appendMember(out, key, st.Ours[key])

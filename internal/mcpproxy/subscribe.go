@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sort"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -12,9 +13,10 @@ import (
 	"rutile/internal/rawjson"
 )
 
-// listen serves subscriptions/listen against a modern upstream: the request is
-// sent on with what policy carries, and what comes back is held to what was
-// asked for and tagged with this request's id (mcp.md 1.6).
+// listen serves subscriptions/listen at one server. A modern one is sent the
+// request on, with what policy carries, and what comes back is held to what was
+// asked for and tagged with this request's id (mcp.md 1.6). What a legacy one
+// tells its session is told to the listens that want it.
 func (c *call) listen() {
 	want := c.in.msg.params.Get("notifications")
 	if want.Kind() != rawjson.Object {
@@ -29,24 +31,83 @@ func (c *call) listen() {
 	defer release()
 	c.observed(func(d *gate.Dispatch) error {
 		ctx, cut := context.WithCancelCause(c.in.r.Context())
+		var work sync.WaitGroup
+		defer work.Wait()
 		defer cut(context.Canceled)
 		c.cut = cut
 		c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() {
 			if c.ans.count() == 0 {
-				cut(access.Errorf(access.CodeTimeout, "the upstream did not acknowledge the subscription in time"))
+				cut(errUnacknowledged)
 			}
 		})
 		defer c.timer.Stop()
-		draining := c.in.p.draining
-		go func() {
-			select {
-			case <-draining:
-				cut(access.Errorf(access.CodeUnavailable, "the gateway is stopping"))
-			case <-ctx.Done():
+		work.Go(func() {
+			if c.in.p.contain("a subscription", func() { cut(c.tend(ctx, func() bool { return c.mayHear(access.KindServer, "") })) }) {
+				cut(errPanicked)
 			}
-		}()
-		return c.subscribe(ctx, d)
+		})
+		err := c.subscribe(ctx, d)
+		if c.ans.count() > 0 && concluded(err) {
+			return c.conclude()
+		}
+		return err
 	})
+}
+
+var (
+	errUnacknowledged = access.Errorf(access.CodeTimeout, "the upstream did not acknowledge the subscription in time")
+	errDraining       = access.Errorf(access.CodeUnavailable, "the gateway is stopping")
+)
+
+// concluded reports whether a listen ends in order: its client may listen again
+// where it is permitted.
+func concluded(err error) bool {
+	return errors.Is(err, errDraining) || errors.Is(err, errNoLonger) || errors.Is(err, errUnheard)
+}
+
+// conclude ends a listen with its result.
+func (c *call) conclude() error {
+	result := append([]byte(`{"resultType":"complete","_meta":{"`+metaSubscription+`":`), c.ans.id...)
+	return c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, append(result, "}}"...)))
+}
+
+// beatTime is how often a stream with nothing to say shows that it is alive.
+const beatTime = 25 * time.Second
+
+// tend keeps the stream of a listen alive until its client is gone, it may not
+// listen any more or the gateway stops, and says which.
+func (c *call) tend(ctx context.Context, may func() bool) error {
+	beat := time.NewTicker(beatTime)
+	defer beat.Stop()
+	for {
+		next := c.in.p.nextChange() // before deciding, so that none is missed
+		if !may() {
+			return errNoLonger
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.in.p.draining:
+			return errDraining
+		case <-next:
+		case <-beat.C:
+			if c.ans.comment() != nil {
+				return context.Canceled
+			}
+		}
+	}
+}
+
+// mayHear reports whether the client of a listen may hear of something now: a
+// stream lives long after it was decided about.
+func (c *call) mayHear(kind access.Kind, target string) bool {
+	return c.in.p.mayHear(c.req, kind, target)
+}
+
+func (p *Proxy) mayHear(who *access.Request, kind access.Kind, target string) bool {
+	r := *who
+	r.At, r.Kind, r.Target, r.Unknown, r.Arguments = time.Now(), kind, target, target != "", rawjson.Value{}
+	return p.gate.Visible(&r)
 }
 
 func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
@@ -58,9 +119,12 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if err != nil {
 		return err
 	}
+	if f := fanOf(l); f != nil {
+		return c.subscribeLegacy(ctx, t, d, &heardFrom{fan: f, peer: pr, release: release})
+	}
 	defer release(false)
-	if _, stateless := l.(httpModern); !pr.modern || !stateless {
-		return methodNotFound(true)
+	if _, stateless := l.(httpModern); !stateless {
+		return methodNotFound(true) // a process of 2026-07-28
 	}
 	c.link, c.peer = l, pr
 	body, err := c.outbound()
@@ -107,7 +171,7 @@ func (c *call) subscribable(ctx context.Context, body []byte) ([]byte, error) {
 	out, removed := []byte{'['}, false
 	for item := range list.Items() {
 		uri, ok := item.Str()
-		if !ok || !c.in.p.gate.Visible(c.entryRequest(access.KindResource, uri)) {
+		if !ok || !c.mayHear(access.KindResource, uri) {
 			removed = true
 			continue
 		}
@@ -170,7 +234,7 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 		uri := v.Path("params", "uri")
 		for u := range want.Get("resourceSubscriptions").Items() {
 			text, _ := u.Str()
-			asked = asked || uri.Equals(text) && s.c.in.p.gate.Visible(s.c.entryRequest(access.KindResource, text))
+			asked = asked || uri.Equals(text) && s.c.mayHear(access.KindResource, text)
 		}
 	case "notifications/tasks":
 		return s.task(msg, v)
@@ -180,7 +244,7 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 	if name == "notifications/tools/list_changed" {
 		s.c.in.p.relearn(s.c.req.Server)
 	}
-	if !asked {
+	if !asked || !s.c.mayHear(access.KindServer, "") {
 		return nil
 	}
 	return s.c.ans.event(s.d.Scrub(s.tagged(msg, v)))

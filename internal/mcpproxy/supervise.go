@@ -121,6 +121,7 @@ func (t *target) ended(key processKey, l *conversation, what string, lived time.
 	err := l.pipe.err()
 	wanted := l.stopping.Load()
 	t.life.ended(key.life(), err, wanted, time.Now())
+	t.lost(l)
 	if !wanted {
 		t.p.log.Warn("a server's "+what+" ended by itself", "server", t.server.ID, "lived", lived.Round(time.Millisecond), "error", err)
 	}

@@ -401,9 +401,9 @@ func (t *target) reap(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.life.prune(now)
-	for key, e := range t.pool {
+	for _, e := range t.pool {
 		if e.busy == 0 && now.Sub(e.used) > t.idle() {
-			delete(t.pool, key)
+			t.remove(e)
 			t.p.spawn("the end of a conversation", e.end)
 		}
 	}
@@ -424,6 +424,7 @@ func (t *target) close() {
 		})
 	}
 	for _, e := range pool {
+		e.fan.replaced()
 		wg.Go(func() { t.p.contain("the end of a conversation", e.end) })
 	}
 	wg.Wait()

@@ -9,13 +9,19 @@ import (
 
 // A process or an event stream says that a resource changed in the one stream
 // that holds everything else. It belongs to no call: it goes to the stream of the
-// session that has the conversation to itself, if that subscribed to it, and is
-// decided about like what comes on a stream over HTTP.
+// session that has the conversation to itself, if that subscribed to it, or to
+// the listens that did, and is decided about like what comes on a stream over
+// HTTP.
 
 const resourceUpdated = "notifications/resources/updated"
 
+// updates takes what is told of resources.
+type updates interface {
+	updated(msg []byte, v rawjson.Value)
+}
+
 // listen gives what is told of resources to r until stop is called.
-func (l *conversation) listen(r *sessionRelay) (stop func()) {
+func (l *conversation) listen(r updates) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ear = r
@@ -28,9 +34,11 @@ func (l *conversation) listen(r *sessionRelay) (stop func()) {
 	}
 }
 
-// listenUntil is listen until ctx or the conversation ends.
-func (l *conversation) listenUntil(ctx context.Context, r *sessionRelay) {
+// listenUntil is listen until ctx or the conversation ends; heard is called once
+// r hears.
+func (l *conversation) listenUntil(ctx context.Context, r updates, heard func()) {
 	defer l.listen(r)()
+	heard()
 	select {
 	case <-ctx.Done():
 	case <-l.ended:
@@ -42,60 +50,55 @@ func (l *conversation) updated(msg []byte, v rawjson.Value) {
 	l.mu.Lock()
 	r := l.ear
 	l.mu.Unlock()
-	uri, ok := v.Path("params", "uri").Str()
-	if r == nil || !ok || l.shared || !r.s.subscribedTo(uri) {
+	if r != nil && !l.shared {
+		r.updated(msg, v)
+	}
+}
+
+// fanned tells everybody who listens that a list changed; false means that the
+// conversation is one client's own.
+func (l *conversation) fanned(notification string) bool {
+	f := fanOf(l)
+	if f == nil {
+		return false
+	}
+	l.p.relearn(l.server)
+	f.mark(notification, "")
+	return true
+}
+
+func (r *sessionRelay) updated(msg []byte, v rawjson.Value) {
+	if uri, ok := v.Path("params", "uri").Str(); !ok || !r.s.subs.has(uri) {
 		return
 	}
 	if err := r.note(msg, v); err != nil {
-		l.p.log.Debug("dropped a message of a server", "server", l.server, "error", err)
+		r.s.p.log.Debug("dropped a message of a server", "server", r.s.server, "error", err)
 	}
 }
 
 var errSubscribed = access.Errorf(access.CodeUnavailable, "the session subscribed to too many resources; unsubscribe from some")
 
-// subscribing notes what a request of the session subscribes to. It must be
-// noted before it is sent, because an update may follow at once; undo is for one
-// that fails.
+// subscribing notes what a request of the session subscribes to, where somebody
+// needs to know. It must be noted before it is sent, because an update may follow
+// at once; undo is for one that fails.
 func (s *session) subscribing(c *call) (undo func(), err error) {
 	undo = func() {}
-	if _, ok := s.link.(*conversation); !ok || c.in.msg.name != "resources/subscribe" {
+	if _, piped := s.link.(*conversation); !piped && s.whole == nil || c.in.msg.name != "resources/subscribe" {
 		return undo, nil
 	}
 	uri, _ := c.in.msg.params.Get("uri").Str() // checked before
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.subscribed[uri] {
-		return undo, nil
+	added, err := s.subs.add(uri)
+	if added {
+		undo = func() { s.subs.remove(uri) }
 	}
-	if len(s.subscribed) >= maxSubscribed {
-		return nil, errSubscribed
-	}
-	if s.subscribed == nil {
-		s.subscribed = map[string]bool{}
-	}
-	s.subscribed[uri] = true
-	return func() { s.unsubscribed(uri) }, nil
-}
-
-func (s *session) unsubscribed(uri string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.subscribed, uri)
-}
-
-func (s *session) subscribedTo(uri string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.subscribed[uri]
+	return undo, err
 }
 
 // heard reports whether the client may hear of something over the session's own
 // stream with its server.
 func (s *session) heard() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	_, piped := s.link.(*conversation)
-	return !piped || len(s.subscribed) > 0
+	return !piped || s.subs.any()
 }
 
 // subscribes sends a request of a session over the session's own conversation
@@ -115,7 +118,7 @@ func (s *session) subscribes(c *call, send func() (*reply, access.Reach, error))
 	done = err == nil && !rep.fault.Exists()
 	if done && c.in.msg.name == "resources/unsubscribe" {
 		uri, _ := c.in.msg.params.Get("uri").Str()
-		s.unsubscribed(uri)
+		s.subs.remove(uri)
 	}
 	return rep, reach, err
 }

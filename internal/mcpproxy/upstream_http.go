@@ -145,6 +145,7 @@ type httpLegacy struct {
 	beside  answers
 	opened  time.Time
 	ended   func(Ended)
+	fan     *fan // who listens to it, nil if it is one client's own
 }
 
 func (l *httpLegacy) headers(h http.Header) {
@@ -245,6 +246,9 @@ func (l *httpLegacy) stream(ctx context.Context, d *gate.Dispatch, rl relay) err
 		return err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound && l.session != "" {
+		return errSessionEnded
+	}
 	if resp.StatusCode != http.StatusOK || mediaType(resp) != "text/event-stream" {
 		return statusError(resp.StatusCode)
 	}
