@@ -3,6 +3,7 @@ package credential
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 )
 
 // grams finds out, with one look at every few bytes of a text, that none of some
@@ -14,12 +15,13 @@ type grams struct {
 	forms   [][]byte
 	stride  int
 	longest int
+	useless bool // the forms are so long that most fours are in the set
 }
 
 const (
 	gram      = 4  // bytes looked at together; minForm is twice as many
 	maxStride = 16 // where every form is long
-	maxLooks  = 256
+	maxFill   = 64 * len(grams{}.set) / 8
 )
 
 // newGrams makes the set of forms, each of at least minForm bytes.
@@ -32,6 +34,11 @@ func newGrams(forms [][]byte) *grams {
 			g.set[h/64] |= 1 << (h % 64)
 		}
 	}
+	fill := 0
+	for _, w := range g.set {
+		fill += bits.OnesCount64(w)
+	}
+	g.useless = fill > maxFill
 	return g
 }
 
@@ -46,7 +53,10 @@ func (g *grams) has(b []byte) bool {
 // absent reports that no form stands in text. It may be false of a text in which
 // none does, if that is made to look as if one did again and again.
 func (g *grams) absent(text []byte) bool {
-	looks := 0
+	if g.useless {
+		return false
+	}
+	looked := 0 // bytes; to look at all of them for each form is what this saves
 	for i := 0; i+gram <= len(text); i += g.stride {
 		if !g.has(text[i:]) {
 			continue
@@ -56,18 +66,18 @@ func (g *grams) absent(text []byte) bool {
 		if (i == 0 || !g.has(text[i-1:])) && (i+2*gram > len(text) || !g.has(text[i+gram:])) {
 			continue
 		}
-		if looks++; looks > maxLooks || g.near(text, i) {
+		around := text[max(0, i-g.longest):min(len(text), i+g.longest)]
+		if looked += len(around); looked > len(text)/4 || g.holds(around) {
 			return false
 		}
 	}
 	return true
 }
 
-// near reports whether a form that covers text[i] stands in text.
-func (g *grams) near(text []byte, i int) bool {
-	around := text[max(0, i-g.longest):min(len(text), i+g.longest)]
+// holds reports whether a form stands in text.
+func (g *grams) holds(text []byte) bool {
 	for _, f := range g.forms {
-		if bytes.Contains(around, f) {
+		if bytes.Contains(text, f) {
 			return true
 		}
 	}

@@ -13,6 +13,7 @@ import (
 const (
 	minBodyKept = 64 << 10
 	maxBodyKept = 16 << 20
+	maxDocKept  = 2 << 20
 )
 
 // bodies are buffers by the power of two of their capacity.
@@ -42,9 +43,14 @@ func giveBody(b []byte) {
 }
 
 // grownBody is a full buffer with room for several times as much, or for what is
-// left of length, -1 if that is not known, and its end.
-func grownBody(b []byte, length int64) []byte {
+// left of length, -1 if that is not known, and its end; never for more than one
+// byte over max.
+func grownBody(b []byte, length int64, max int) []byte {
 	n := 8 * len(b)
+	if len(b) > answerAhead {
+		n = 2 * len(b)
+	}
+	n = min(n, max+1)
 	if left := int(length) + 1; left > len(b) {
 		n = min(n, left)
 	}
@@ -67,7 +73,9 @@ func takeDoc(d *rawjson.Doc) {
 func giveDoc(d *rawjson.Doc) {
 	kept := *d
 	*d = rawjson.Doc{}
-	kept.Reset()
+	if kept.Clear(); kept.Size() > maxDocKept {
+		return
+	}
 	docs.Put(&kept)
 }
 

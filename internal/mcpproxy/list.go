@@ -8,6 +8,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/gate"
+	"rutile/internal/pdp"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
@@ -98,10 +99,10 @@ func (c *call) excerpt(rep *reply) (shown []bool, news bool) {
 	items := rep.result.Get(key.list)
 	shown = make([]bool, 0, items.Len())
 	for item := range items.Items() {
-		show, changed := c.shows(item)
+		show, changed := c.shows(state, item)
 		shown, news = append(shown, show), news || changed
 	}
-	if !news && p.gate.State() == state {
+	if !news {
 		p.pages.keep(state, key, rep, pg, c.req, shown)
 	}
 	return shown, news
@@ -114,13 +115,13 @@ func (c *call) pageKey() pageKey {
 
 // shows reports whether one entry may be shown, and whether it is new to the
 // registry. What is shown is exactly the approved definition.
-func (c *call) shows(item rawjson.Value) (show, news bool) {
+func (c *call) shows(state *pdp.State, item rawjson.Value) (show, news bool) {
 	k := listKinds[c.in.msg.method.list]
 	name, ok := item.Get(k.key).Str()
 	if !ok {
 		return false, false
 	}
-	view := c.in.p.gate.State().View
+	view := state.View
 	t, ok := view.Tool(c.req.Server, registry.NameOf(k.kind, name))
 	if !ok {
 		return false, true
@@ -141,7 +142,7 @@ func (c *call) shows(item rawjson.Value) (show, news bool) {
 			return false, news
 		}
 	}
-	return c.in.p.gate.Visible(c.entryRequest(k.access, name)), news
+	return pdp.Visible(state, c.entryRequest(k.access, name)), news
 }
 
 // filtered are the edits that take what is not shown out of the list of a result.

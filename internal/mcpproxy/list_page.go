@@ -46,6 +46,7 @@ type pages struct {
 const (
 	pagesBytes  = 32 << 20 // kept in all
 	excerptCost = 512      // of one excerpt besides its entries
+	maxCursor   = 256      // bytes of the cursor of a page that is kept; clients choose it
 )
 
 // reply returns the page's reply, nil if none is kept.
@@ -83,10 +84,13 @@ func (s *pages) find(state *pdp.State, key pageKey, rep *reply, r *access.Reques
 // keep remembers an excerpt that was made under state; p is the page find
 // returned. Without one rep becomes it, and is lent no longer.
 func (s *pages) keep(state *pdp.State, key pageKey, rep *reply, p *page, r *access.Request, shown []bool) {
+	if len(key.cursor) > maxCursor {
+		return
+	}
 	cost := len(shown) + excerptCost
 	if p == nil {
 		p = &page{rep, rep.result.Get(key.list).Raw()}
-		if cost += cap(rep.body) + rep.doc.Size(); cost > pagesBytes/4 {
+		if cost += p.size(); cost > pagesBytes/4 {
 			return
 		}
 		if rep.lent { // else it was kept before, and others read it
@@ -98,12 +102,24 @@ func (s *pages) keep(state *pdp.State, key pageKey, rep *reply, p *page, r *acce
 	if s.state != state {
 		return
 	}
-	if s.size += cost; s.size > pagesBytes {
-		s.last, s.read, s.size = map[pageKey]*page{}, map[reader]excerpt{}, cap(p.rep.body)+p.rep.doc.Size()+cost
+	who := reader{viewing(r), p}
+	if old, ok := s.read[who]; ok {
+		s.size -= len(old.shown) + excerptCost
 	}
-	s.last[key] = p
-	s.read[reader{viewing(r), p}] = excerpt{r.At, shown}
+	if s.size += cost; s.size > pagesBytes {
+		s.last, s.read, s.size = map[pageKey]*page{}, map[reader]excerpt{}, p.size()+len(shown)+excerptCost
+	}
+	s.last[key], s.read[who] = p, excerpt{r.At, shown}
 }
+
+// forget lets go of what is kept.
+func (s *pages) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state, s.last, s.read, s.size = nil, nil, nil, 0
+}
+
+func (p *page) size() int { return cap(p.rep.body) + p.rep.doc.Size() + excerptCost }
 
 // viewing is what of an identity visibility may depend on: everything a token
 // says but its own id and end.

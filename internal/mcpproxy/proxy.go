@@ -250,6 +250,7 @@ func (p *Proxy) shapeOf(tool registry.Tool) *shape {
 // unlearn forgets what was kept about definitions and servers that cannot be
 // called any more. It is made again where they can.
 func (p *Proxy) unlearn(view *registry.View) {
+	p.pages.forget()
 	p.shapes.Range(func(k, _ any) bool {
 		key := k.(shapeKey)
 		if _, st := view.Callable(key.server, key.tool); !st.OK {

@@ -489,7 +489,7 @@ func readBody(ctx context.Context, r io.Reader, length int64, max int) ([]byte, 
 		case err != nil:
 			return nil, brokeOff(ctx, err)
 		case len(buf) == cap(buf):
-			buf = grownBody(buf, length)
+			buf = grownBody(buf, length, max)
 		}
 	}
 }

@@ -156,7 +156,7 @@ type node struct {
 }
 
 // keepNodes is how much tape a Doc keeps over Reset.
-const keepNodes = 1 << 16
+const keepNodes = 1 << 14
 
 // Parse parses src, which the Doc keeps until the next Parse; src must not be
 // changed meanwhile. Zero lim means the defaults. The error is always *Error;
@@ -184,11 +184,16 @@ func (d *Doc) Parse(src []byte, lim Limits) error {
 // Size is the number of bytes the Doc holds besides its source.
 func (d *Doc) Size() int { return cap(d.tape)*4*4 + cap(d.keys.slots)*8 + cap(d.keys.buf) }
 
+// Clear forgets the document and keeps all buffers.
+func (d *Doc) Clear() {
+	d.src = nil
+	d.tape = d.tape[:0]
+}
+
 // Reset forgets the document and gives back buffers that a large one has grown,
 // so that a pooled Doc pins neither.
 func (d *Doc) Reset() {
-	d.src = nil
-	d.tape = d.tape[:0]
+	d.Clear()
 	if cap(d.tape) > keepNodes {
 		d.tape = nil
 	}
