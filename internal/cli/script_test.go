@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,6 +61,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "ready": ready, "poison": poison, "call": call, "holds": holds, "capture": capture, "tamper": tamper, "terminate": terminate,
+			"completes": completes,
 		},
 	})
 }
@@ -180,6 +182,18 @@ func holds(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s never held %q: %s", args[0], args[1], ts.ReadFile(args[0]))
+}
+
+// completes WORD ARGS… waits until a completion offers WORD: one that takes
+// longer than a person would wait offers nothing, and the machine may be busy.
+func completes(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		ts.Check(ts.Exec("rutile", append([]string{"__complete"}, args[1:]...)...))
+		if slices.Contains(strings.Fields(ts.ReadFile("stdout")), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("%q is never offered", args[0])
 }
 
 // capture NAME PREFIX sets a variable to the first word of stdout that begins
