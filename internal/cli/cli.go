@@ -211,8 +211,8 @@ func (a *app) command(use, short, example string, codes []access.Code, do run) *
 	return c
 }
 
-// completeTime bounds how long a completion may take: a person waits for it.
-var completeTime = 200 * time.Millisecond
+// completeTime bounds how long a completion may take.
+const completeTime = 200 * time.Millisecond
 
 // complete knows the names of agents and servers from the gateway; it is silent
 // when that does not run.

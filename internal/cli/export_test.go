@@ -7,9 +7,6 @@ import (
 	"rutile/internal/api"
 )
 
-// Nobody waits for a completion in a test, whose machine may be busy.
-func init() { completeTime = 20 * time.Second }
-
 // Status is the table from errors to exit statuses.
 var Status = status
 

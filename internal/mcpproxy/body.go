@@ -17,7 +17,7 @@ const (
 )
 
 // bodies are buffers by the power of two of their capacity.
-var bodies [32]sync.Pool
+var bodies = [...]sync.Pool{31: {}}
 
 // takeBody returns an empty buffer with room for n bytes.
 func takeBody(n int) []byte {
@@ -60,7 +60,7 @@ func grownBody(b []byte, length int64, max int) []byte {
 }
 
 // docs are what large answers were parsed into.
-var docs sync.Pool
+var docs = sync.Pool{}
 
 // takeDoc gives d room for a large answer.
 func takeDoc(d *rawjson.Doc) {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"rutile/internal/shim"
 )
 
 const initialize = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"elicitation":{}},"clientInfo":{"name":"c","version":"1"}}}`
@@ -97,10 +99,10 @@ func (s *sessions) note(t *testing.T) string {
 }
 
 // open makes a session.
-func open(t *testing.T) (*sessions, *gateway, *run) {
+func open(t *testing.T, opts ...func(*shim.Config)) (*sessions, *gateway, *run) {
 	t.Helper()
 	s, g := newSessions(t)
-	r := start(t, g.URL)
+	r := start(t, g.URL, opts...)
 	r.send(initialize)
 	if got := r.next(); !strings.Contains(got, `"2025-11-25"`) {
 		t.Fatalf("got %s", got)
@@ -204,6 +206,36 @@ func TestALegacyCancellationIsPassedOnAndEndsInSilence(t *testing.T) {
 	if got := r.next(); !strings.Contains(got, `"d"`) {
 		t.Errorf("got %s", got)
 	}
+}
+
+// TestTheEndOfInputWaitsForNothingCancelled: clients that close their end give
+// a process little time.
+func TestTheEndOfInputWaitsForNothingCancelled(t *testing.T) {
+	t.Parallel()
+	s, _, r := open(t, func(c *shim.Config) { c.Grace = time.Hour })
+	begun, gone := make(chan bool, 1), make(chan bool, 1)
+	s.set(func() {
+		s.on = func(_ http.ResponseWriter, r *http.Request, body string) bool {
+			if !strings.Contains(body, "tools/call") {
+				return false
+			}
+			begun <- true
+			<-r.Context().Done()
+			gone <- true
+			return true
+		}
+	})
+	r.send(`{"jsonrpc":"2.0","id":"c","method":"tools/call","params":{}}`)
+	<-begun
+	const cancel = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c"}}`
+	r.send(cancel)
+	if err := r.end(); err != nil {
+		t.Error(err)
+	}
+	if got := s.note(t); got != cancel {
+		t.Errorf("the gateway was told %s", got)
+	}
+	<-gone
 }
 
 // TestWhatFollowsInitializeWaitsForIt sends everything at once, as a script does.

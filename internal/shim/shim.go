@@ -41,7 +41,7 @@ type Config struct {
 	Patience  time.Duration // how long a message waits for a gateway that is away or says to come later, default 15 s
 	CallMax   time.Duration // the longest a request may run, default 11 min, a little over the gateway's own bound
 	Silence   time.Duration // a long stream without even a keep-alive is dead, default 90 s
-	Grace     time.Duration // how long requests in flight may run on after the client closed its end, default 5 s
+	Grace     time.Duration // how long requests in flight may run on after the client closed its end, default 4 s: clients kill after 5
 	Now       func() time.Time
 }
 
@@ -63,7 +63,7 @@ func (c Config) withDefaults() Config {
 	dur(&c.Patience, 15*time.Second)
 	dur(&c.CallMax, 11*time.Minute)
 	dur(&c.Silence, 90*time.Second)
-	dur(&c.Grace, 5*time.Second)
+	dur(&c.Grace, 4*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -183,12 +183,12 @@ func (s *Shim) serve(lines <-chan line) error {
 }
 
 // rest lets requests in flight finish within the grace. Streams that would not
-// end by themselves end now.
+// end by themselves and what nobody waits for end now.
 func (s *Shim) rest(ctx context.Context) {
 	s.mu.Lock()
 	s.resting = true
 	for _, f := range s.flights {
-		if f.method == "subscriptions/listen" {
+		if f.method == "subscriptions/listen" || f.dropped() {
 			f.drop()
 		}
 	}
