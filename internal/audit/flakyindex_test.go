@@ -66,10 +66,11 @@ func (f *flaky) DropRows(ctx context.Context, origin string) error {
 
 // Whatever fails on the way, in the end the index says what the log says.
 func TestTheIndexEndsUpAsTheLogWhateverFails(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for many retries")
+	seeds, steps := uint64(4), 250
+	if testing.Short() { // retries take their time
+		seeds, steps = 1, 60
 	}
-	for seed := range uint64(4) {
+	for seed := range seeds {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
@@ -86,7 +87,7 @@ func TestTheIndexEndsUpAsTheLogWhateverFails(t *testing.T) {
 			}
 			l := open()
 			var begun []audit.Ref
-			for n := range 250 {
+			for n := range steps {
 				switch r.IntN(40) {
 				case 0:
 					wait, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
@@ -134,7 +135,7 @@ func TestTheIndexEndsUpAsTheLogWhateverFails(t *testing.T) {
 			if diff := cmp.Diff(rows, f.all()); diff != "" {
 				t.Errorf("a whole rebuild changes rows (-before +after):\n%s", diff)
 			}
-			if !slices.ContainsFunc(rows, func(r audit.Row) bool { return len(r.Ends) > 1 }) {
+			if !testing.Short() && !slices.ContainsFunc(rows, func(r audit.Row) bool { return len(r.Ends) > 1 }) {
 				t.Error("no call ended twice")
 			}
 			stop(t, l)
