@@ -101,9 +101,9 @@ func (t *target) begin(ctx context.Context, s *start, d *gate.Dispatch) (*pooled
 	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, loud: loudness{turn: make(chan struct{}, 1)}}
 	if !pr.modern {
 		e.fan = t.newFan(l)
-	}
-	if s.key.caps != "" && s.key.principal != (access.Principal{}) {
-		e.fan.follow(ctx) // what is asked there before it is open would be lost
+		if s.key.caps != "" && s.key.principal != (access.Principal{}) {
+			e.fan.follow(ctx) // what is asked there before it is open would be lost
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
