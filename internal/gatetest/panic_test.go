@@ -36,11 +36,14 @@ func brittle(on string) (*brittleLog, func(*daemon.Options)) {
 // without what it quoted.
 func (l *brittleLog) contained(t *testing.T) {
 	t.Helper()
-	text := l.String()
+	const said = "level=ERROR msg=\"a panic was contained\""
 	if !l.broken.Load() {
 		t.Error("nothing panicked")
 	}
-	if n := strings.Count(text, "level=ERROR msg=\"a panic was contained\""); n != 1 || !strings.Contains(text, "mcpproxy.") || strings.Contains(text, "payload of somebody") {
+	// Who waits is let go first.
+	eventually(t, "the panic is logged", func() bool { return strings.Contains(l.String(), said) })
+	text := l.String()
+	if n := strings.Count(text, said); n != 1 || !strings.Contains(text, "mcpproxy.") || strings.Contains(text, "payload of somebody") {
 		t.Errorf("it is logged %d times: %s", n, tail(text, 4000))
 	}
 }
