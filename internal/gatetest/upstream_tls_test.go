@@ -336,12 +336,14 @@ func (f *forwardProxy) tunnel(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "bad gateway", http.StatusBadGateway)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
+	// The connection is taken over before the answer: after it the client's first
+	// bytes could be in the server's buffer.
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		up.Close()
 		return
 	}
+	io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
 	go func() {
 		io.Copy(up, conn)
 		up.Close()
