@@ -89,6 +89,9 @@ type Request struct {
 	Client  netip.AddrPort
 	Trace   Trace
 	BytesIn int
+	// Use is the use of a grant the request runs under. The gate sets it; whoever
+	// goes on with the same call later hands it back.
+	Use string
 }
 
 // Action is the policy name of what is asked: "server/tool",

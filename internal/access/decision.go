@@ -54,6 +54,7 @@ const (
 	ClassTool        Class = "tool"         // the tool's definition is not approved
 	ClassHidden      Class = "hidden"       // the target is to look as if it did not exist
 	ClassArguments   Class = "arguments"    // the arguments cannot be judged
+	ClassApproval    Class = "approval"     // a rule asks for an approval
 )
 
 // Decision is the answer to a Request. A denial is a value, not an error. The
@@ -76,6 +77,8 @@ type Decision struct {
 	Facts    string   // digest of the facts judged
 	Tool     string   // digest of the approved definition, "" if not a tool
 	Tier     int      // of the tool
+	Grant    string   // the grant it was permitted under, "" if none
+	Request  string   // the request for an approval that was opened or joined
 	Duration time.Duration
 }
 

@@ -25,6 +25,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -38,6 +39,7 @@ type Changes struct {
 	Tools    map[ToolKey]*registry.Tool
 	Teams    map[string]*registry.Team
 	Policies map[string]*policy.Policy
+	Rights   map[string]*grant.Entitlement
 }
 
 // ToolKey names a tool.
@@ -51,6 +53,8 @@ type Store interface {
 	Commit(ctx context.Context, c Changes) (uint64, error)
 	// LoadPolicies returns the stored policies sorted by id.
 	LoadPolicies(ctx context.Context) ([]policy.Policy, error)
+	// LoadEntitlements returns the stored entitlements sorted by id.
+	LoadEntitlements(ctx context.Context) ([]grant.Entitlement, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -108,7 +112,8 @@ type Current struct {
 	View     *registry.View
 	Set      *policy.Set
 	Policies []policy.Policy // sorted by id
-	Monitor  bool            // observe, do not enforce
+	Rights   map[string]grant.Entitlement
+	Monitor  bool // observe, do not enforce
 }
 
 func (c *Current) policy(id string) (policy.Policy, bool) {

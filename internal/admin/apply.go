@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -25,7 +26,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	if len(manifests) == 0 {
-		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy or Team")
+		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team or Entitlement")
 	}
 	known, err := a.secrets(ctx)
 	if err != nil {
@@ -86,10 +87,14 @@ type planner struct {
 	problems Problems
 	teams    map[string]bool
 	servers  map[string]bool
+	agents   map[string]bool
 }
 
 func (p *planner) all(manifests []*manifest) {
-	p.teams, p.servers = map[string]bool{}, map[string]bool{}
+	p.teams, p.servers, p.agents = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, a := range p.cur.View.Agents() {
+		p.agents[a.ID] = true
+	}
 	for _, t := range p.cur.View.Teams() {
 		p.teams[t.ID] = true
 	}
@@ -102,6 +107,8 @@ func (p *planner) all(manifests []*manifest) {
 			p.teams[m.id] = true
 		case kindServer:
 			p.servers[m.id] = true
+		case kindAgent:
+			p.agents[m.id] = true
 		}
 	}
 	for _, m := range manifests {
@@ -115,6 +122,8 @@ func (p *planner) all(manifests []*manifest) {
 			p.policy(m, &it)
 		case kindTeam:
 			p.team(m, &it)
+		case kindEntitlement:
+			p.entitlement(m, &it)
 		}
 		if it.Action == "" {
 			it.Action = ActionUnchanged
@@ -158,7 +167,7 @@ func (it *Item) warn(warnings policy.Problems) {
 		switch {
 		case it.Kind == kindPolicy && w.Policy == it.ID:
 			it.note("%s: %s", w.Place(), w.Message)
-		case it.Kind == kindAgent && w.Policy == "allow."+it.ID:
+		case it.Kind == kindAgent && w.Policy == "allow."+it.ID, it.Kind == kindEntitlement && w.Policy == "entitlement."+it.ID:
 			it.note("%s", w.Message)
 		}
 	}
@@ -281,6 +290,37 @@ func (p *planner) team(m *manifest, it *Item) {
 	next := *m.team
 	if it.decide(exists, old, next) {
 		p.draft.changes.Teams[m.id] = &next
+	}
+}
+
+func (p *planner) entitlement(m *manifest, it *Item) {
+	old, exists := p.cur.Rights[m.id]
+	next := *m.right
+	next.Created, next.Changed = p.now, p.now
+	if exists {
+		next.Created = old.Created
+		if next.State == "" {
+			next.State = old.State
+		}
+	}
+	if next.State == "" {
+		next.State = grant.EntitlementActive
+	}
+	var before any
+	if exists {
+		before = old
+	}
+	if it.decide(exists, before, next) {
+		p.draft.changes.Rights[m.id] = &next
+		p.owner(next.Owner, it)
+		for _, id := range next.Agents {
+			if !p.agents[id] {
+				it.note("agents: %q is not registered", id)
+			}
+		}
+		if team := next.Approve.Team; team != "" && !p.teams[team] {
+			it.note("approve: team %q is not registered, so nobody can approve", team)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -43,13 +44,13 @@ type record struct {
 func newDraft() *draft {
 	return &draft{changes: Changes{
 		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
-		Teams: map[string]*registry.Team{}, Policies: map[string]*policy.Policy{},
+		Teams: map[string]*registry.Team{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Policies) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Policies)+len(c.Rights) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -125,7 +126,7 @@ func (a *Admin) execute(ctx context.Context, actor Actor, cur *Current, d *draft
 	if err != nil {
 		return a.doubt(ctx, p, err)
 	}
-	a.current.Store(&Current{View: next.View.At(gen), Set: next.Set, Policies: next.Policies, Monitor: next.Monitor})
+	a.current.Store(&Current{View: next.View.At(gen), Set: next.Set, Policies: next.Policies, Rights: next.Rights, Monitor: next.Monitor})
 	a.forget(ctx)
 	return nil
 }
@@ -275,12 +276,16 @@ func (a *Admin) load(ctx context.Context) (*Current, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading the policies: %w", err)
 		}
+		rights, err := a.store.LoadEntitlements(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("loading the entitlements: %w", err)
+		}
 		gen, err := a.registry.Generation(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("reading the generation: %w", err)
 		}
 		if gen == content.Generation {
-			return a.build(content, policies)
+			return a.build(content, policies, rights)
 		}
 	}
 	return nil, access.Errorf(access.CodeUnavailable, "the registry keeps changing while it is read: try again")
@@ -317,6 +322,11 @@ func digestIn(cur *Current, kind, id string) string {
 	case kindPolicy:
 		if p, ok := cur.policy(id); ok {
 			return digest([]string{p.ID, p.Layer, p.Cedar})
+		}
+	case kindEntitlement:
+		if e, ok := cur.Rights[id]; ok {
+			e.Created, e.Changed = time.Time{}, time.Time{}
+			return digest(e)
 		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"rutile/internal/access"
+	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -24,7 +25,7 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	}
 	view := cur.View.With(delta)
 	if !recompiles(cur.View, c) {
-		return &Current{View: view, Set: cur.Set, Policies: cur.Policies, Monitor: a.cfg.Mode.monitors(view, cur.Policies)}, nil
+		return &Current{View: view, Set: cur.Set, Policies: cur.Policies, Rights: cur.Rights, Monitor: a.cfg.Mode.monitors(view, cur.Policies)}, nil
 	}
 	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
 	for _, p := range cur.Policies {
@@ -37,7 +38,15 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 			policies[id] = *p
 		}
 	}
-	return a.compile(view, slices.Collect(maps.Values(policies)))
+	rights := maps.Clone(cur.Rights)
+	for id, e := range c.Rights {
+		if e == nil {
+			delete(rights, id)
+		} else {
+			rights[id] = *e
+		}
+	}
+	return a.compile(view, slices.Collect(maps.Values(policies)), rights)
 }
 
 // recompiles reports whether a change touches what policies are compiled
@@ -63,25 +72,29 @@ func recompiles(v *registry.View, c Changes) bool {
 			return true
 		}
 	}
-	return len(c.Policies) > 0
+	return len(c.Policies)+len(c.Rights) > 0
 }
 
 // build indexes and compiles a state.
-func (a *Admin) build(c registry.Content, policies []policy.Policy) (*Current, error) {
+func (a *Admin) build(c registry.Content, policies []policy.Policy, list []grant.Entitlement) (*Current, error) {
 	view, err := registry.NewView(c)
 	if err != nil {
 		return nil, err
 	}
-	return a.compile(view, policies)
+	rights := make(map[string]grant.Entitlement, len(list))
+	for _, e := range list {
+		rights[e.ID] = e
+	}
+	return a.compile(view, policies, rights)
 }
 
-func (a *Admin) compile(view *registry.View, policies []policy.Policy) (*Current, error) {
+func (a *Admin) compile(view *registry.View, policies []policy.Policy, rights map[string]grant.Entitlement) (*Current, error) {
 	slices.SortFunc(policies, func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
-	set, err := policy.Compile(policies, catalog(view))
+	set, err := policy.Compile(policies, catalog(view, rights))
 	if err != nil {
 		return nil, compileError(err)
 	}
-	return &Current{View: view, Set: set, Policies: policies, Monitor: a.cfg.Mode.monitors(view, policies)}, nil
+	return &Current{View: view, Set: set, Policies: policies, Rights: rights, Monitor: a.cfg.Mode.monitors(view, policies)}, nil
 }
 
 // compileError turns what policy found into problems with their place.
@@ -112,7 +125,7 @@ func compileError(err error) error {
 // approved, whatever its state now, so that a tool that drifts or goes away
 // changes no policy; and what an observing server lets pass, whose arguments
 // stay untyped because nobody approved their schema.
-func catalog(v *registry.View) policy.Catalog {
+func catalog(v *registry.View, rights map[string]grant.Entitlement) policy.Catalog {
 	c := policy.Catalog{Agents: []policy.AgentInfo{}}
 	for _, s := range v.Servers() {
 		c.Servers = append(c.Servers, policy.ServerInfo{ID: s.ID})
@@ -133,6 +146,11 @@ func catalog(v *registry.View) policy.Catalog {
 		c.Agents = append(c.Agents, policy.AgentInfo{ID: a.ID, Class: a.Class})
 		if len(a.Tools) > 0 && a.State != registry.AgentRetired {
 			c.AllowLists = append(c.AllowLists, policy.AllowList{Agent: a.ID, Expires: a.Expires, Patterns: a.Tools})
+		}
+	}
+	for _, e := range rights {
+		if e.State == grant.EntitlementActive {
+			c.Entitlements = append(c.Entitlements, policy.Entitlement{ID: e.ID, Agents: e.Agents, Classes: e.Classes, Patterns: e.Tools})
 		}
 	}
 	return c

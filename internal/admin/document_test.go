@@ -28,11 +28,11 @@ func TestPolicyDocumentIsTrue(t *testing.T) {
 			t.Error("another block: is it tested?")
 		}
 	}
-	view, policies, err := admin.Declare(docs, day)
+	view, rights, policies, err := admin.Declare(docs, day)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := policy.RunTests(tests, policies, admin.Catalog(view))
+	r := policy.RunTests(tests, policies, admin.Catalog(view, rights))
 	if !r.OK() || len(r.Tests) != 3 {
 		t.Errorf("%+v", r)
 	}

@@ -38,6 +38,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, p := range cur.Policies {
 		e.policy(p)
 	}
+	for _, id := range keysOf(cur.Rights) {
+		e.entitlement(cur.Rights[id])
+	}
 	return []byte(e.String()), nil
 }
 

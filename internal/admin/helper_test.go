@@ -17,6 +17,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -36,6 +37,7 @@ type memory struct {
 	tools    map[admin.ToolKey]registry.Tool
 	teams    map[string]registry.Team
 	policies map[string]policy.Policy
+	rights   map[string]grant.Entitlement
 	meta     map[string]string
 	commits  int
 
@@ -49,7 +51,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, policies: map[string]policy.Policy{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, meta: map[string]string{},
 	}
 }
 
@@ -98,6 +100,12 @@ func (m *memory) LoadPolicies(context.Context) ([]policy.Policy, error) {
 	return values(m.policies), nil
 }
 
+func (m *memory) LoadEntitlements(context.Context) ([]grant.Entitlement, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return through(values(m.rights)), nil
+}
+
 func (m *memory) Meta(_ context.Context, key string) (string, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -134,6 +142,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.tools, c.Tools)
 	put(m.teams, c.Teams)
 	put(m.policies, c.Policies)
+	put(m.rights, c.Rights)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit

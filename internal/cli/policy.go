@@ -15,6 +15,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
+	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -32,6 +33,7 @@ func (a *app) policy() *cobra.Command {
 // draft is what files declare: policies with what they are about, and tests.
 type draft struct {
 	view     *registry.View
+	rights   map[string]grant.Entitlement
 	policies []policy.Policy
 	tests    []policy.TestFile
 }
@@ -85,11 +87,11 @@ func (a *app) readDraft(paths []string) (draft, error) {
 			return d, err
 		}
 	}
-	view, declared, err := admin.Declare(docs, a.now())
+	view, rights, declared, err := admin.Declare(docs, a.now())
 	if err != nil {
 		return d, err
 	}
-	d.view, d.policies = view, append(d.policies, declared...)
+	d.view, d.rights, d.policies = view, rights, append(d.policies, declared...)
 	if len(d.policies) == 0 && len(d.tests) == 0 && len(docs) == 0 {
 		return d, access.Errorf(access.CodeNotFound, "there is no policy in %s", strings.Join(paths, ", "))
 	}
@@ -115,7 +117,7 @@ func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command
 				return err
 			}
 		} else {
-			report = policy.RunTests(d.tests, d.policies, admin.Catalog(d.view))
+			report = policy.RunTests(d.tests, d.policies, admin.Catalog(d.view, d.rights))
 		}
 		if err := a.print(report, func(w io.Writer) { a.writeReport(w, report) }); err != nil {
 			return err
@@ -237,7 +239,7 @@ func (a *app) explainFiles(req api.ExplainRequest, files []string) (api.Explaine
 	if err != nil {
 		return api.Explained{}, err
 	}
-	set, err := policy.Compile(d.policies, admin.Catalog(d.view))
+	set, err := policy.Compile(d.policies, admin.Catalog(d.view, d.rights))
 	if err != nil {
 		return api.Explained{}, err
 	}

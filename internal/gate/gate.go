@@ -90,15 +90,16 @@ type Gate struct {
 	log    Evidence
 	leases Leaser
 	meter  Meter
+	grants Grants
 	now    func() time.Time
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, meter: meter, now: now}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, meter: meter, now: now}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -112,21 +113,36 @@ func (g *Gate) Do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	return resp, dec, err
 }
 
+// maxSpent bounds how often a call is decided anew because other calls took what
+// was left of the grant it was permitted under.
+const maxSpent = 3
+
 func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.Response, access.Decision, audit.Status, error) {
-	state := g.states.State()
-	dec := g.decide(state, r)
-	if !dec.Allowed() {
-		if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
-			return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
+	for n := 1; ; n++ {
+		state := g.states.State()
+		dec := g.decide(state, r)
+		if dec.Outcome == access.RequireApproval {
+			var err error
+			if state, err = g.ask(ctx, state, r, &dec); err != nil {
+				return access.Response{}, access.Decision{ID: r.ID}, "", err
+			}
 		}
-		return access.Response{}, dec, "", nil
+		if !dec.Allowed() {
+			if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
+				return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
+			}
+			return access.Response{}, dec, "", nil
+		}
+		server, ok := state.View.Server(r.Server)
+		if !ok {
+			return access.Response{}, access.Decision{ID: r.ID}, "", access.Errorf(access.CodeInternal, "permitted a server that is not registered")
+		}
+		resp, status, err := g.dispatch(ctx, r, &dec, server, fwd)
+		if errors.Is(err, errSpent) && n < maxSpent {
+			continue
+		}
+		return resp, dec, status, err
 	}
-	server, ok := state.View.Server(r.Server)
-	if !ok {
-		return access.Response{}, access.Decision{ID: r.ID}, "", access.Errorf(access.CodeInternal, "permitted a server that is not registered")
-	}
-	resp, status, err := g.dispatch(ctx, r, &dec, server, fwd)
-	return resp, dec, status, err
 }
 
 func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
@@ -156,10 +172,15 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
 	d.intent = ref
+	use, err := g.reserve(ctx, r, dec)
+	if err != nil {
+		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, unlocks, err)
+	}
 	returned := false
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
 			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
+			_ = g.settle(ctx, use, audit.StatusUnknown, access.ReachUnknown)
 		}
 	}()
 	start := g.now()
@@ -174,9 +195,15 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
 	}
 	g.meter.Forwarded(fctx, r, status, took)
+	// Before the outcome is released: what was used is used. Where it cannot be
+	// kept the use stays reserved, which counts as used.
+	serr := g.settle(ctx, use, status, resp.Reached)
 	// The outcome is kept even when the caller has gone away.
 	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
 		return access.Response{}, status, evidenceError("recording the outcome", err)
+	}
+	if serr != nil && ferr == nil {
+		return access.Response{}, status, evidenceError("settling the use of a grant", serr)
 	}
 	return resp, status, ferr
 }
@@ -195,17 +222,23 @@ func (g *Gate) Late(ctx context.Context, r *access.Request, d *Dispatch, resp ac
 	if err != nil {
 		return evidenceError("recording how a call ended", err)
 	}
-	return nil
+	return g.settleWaiting(ctx, r)
 }
 
 // refuse records that a permitted call did not happen.
 func (g *Gate) refuse(ctx context.Context, r *access.Request, dec *access.Decision, cause error) error {
 	ref, err := g.log.Intent(ctx, audit.Intent{Request: r, Decision: dec})
-	if err == nil {
-		_, err = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{
-			Request: r, Intent: ref, Status: audit.StatusRefused, Reached: access.ReachNo.String(), In: r.BytesIn,
-		})
+	if err != nil {
+		return evidenceError("recording a refused call", err)
 	}
+	return g.refused(ctx, r, ref, nil, cause)
+}
+
+// refused closes the intent of a call that did not happen after all.
+func (g *Gate) refused(ctx context.Context, r *access.Request, intent audit.Ref, unlocks []audit.Unlock, cause error) error {
+	_, err := g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{
+		Request: r, Intent: intent, Status: audit.StatusRefused, Reached: access.ReachNo.String(), In: r.BytesIn, Unlocks: unlocks,
+	})
 	if err != nil {
 		return evidenceError("recording a refused call", err)
 	}

@@ -14,6 +14,12 @@ func explain(f *Facts, r *access.Request, v *policy.Verdict) (class access.Class
 	what := "agent " + quote(r.Who.Actor.Agent) + " to " + doing(r)
 	owner := "ask " + f.owner + ", the agent's owner, "
 	switch {
+	case v.Outcome == access.RequireApproval:
+		help = strings.Join(v.Advice, " ")
+		if help == "" {
+			help = "wait until it is approved and call again with the same arguments"
+		}
+		return access.ClassApproval, rules(v.Asks, "asks", "ask") + " for an approval before it lets " + what, help
 	case len(v.Forbids) > 0:
 		help = strings.Join(v.Advice, " ")
 		if help == "" {

@@ -181,7 +181,7 @@ func (f *Facts) digest() string {
 		b = binary.AppendVarint(b, t.Unix())
 		b = binary.AppendVarint(b, int64(t.Nanosecond()))
 	}
-	b = append(b, 1) // version of this encoding
+	b = append(b, 2) // version of this encoding
 	b = binary.AppendUvarint(b, f.Generation)
 	a := &q.Agent
 	str(a.ID, a.Owner, a.Class, a.Runtime, a.Model, a.Status)
@@ -200,6 +200,14 @@ func (f *Facts) digest() string {
 	flag(q.Session.Bound, q.Unknown)
 	at(q.Session.StartedAt)
 	at(q.Now)
+	flag(q.Grant != nil)
+	if g := q.Grant; g != nil {
+		str(g.ID)
+		b = binary.AppendVarint(b, g.Remaining)
+		at(g.ExpiresAt)
+		b = binary.AppendVarint(b, int64(g.Quorum))
+		flag(g.ArgsBound)
+	}
 	str(string(f.refusal.class))
 	sum := sha256.Sum256(b)
 	var out [7 + 2*sha256.Size]byte

@@ -10,6 +10,7 @@ package pdp
 
 import (
 	"rutile/internal/access"
+	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -20,6 +21,15 @@ type State struct {
 	View    *registry.View
 	Set     *policy.Set
 	Monitor bool // observe: what only policy or a missing approval denies passes, and is marked
+	Grants  Grants
+	// Entitlements are the rights agents may ask for, by id.
+	Entitlements map[string]grant.Entitlement
+}
+
+// Grants finds the grants in force for a call, in the order they are tried. It
+// MUST NOT do input or output. A nil Grants holds none.
+type Grants interface {
+	Covering(c *grant.Call) []grant.Grant
 }
 
 // Decide answers r. The decision's Reason and Help are sentences for the agent:
@@ -32,10 +42,11 @@ func Decide(s *State, r *access.Request) access.Decision {
 
 // Visible reports whether r's target belongs in a list shown to its actor: at
 // least one call of it would not be denied, as far as can be told without the
-// arguments. A visible target may still be denied when it is called.
+// arguments; one that has to be approved counts. A visible target may still be
+// denied when it is called.
 func Visible(s *State, r *access.Request) bool {
 	d, maybe := decide(s, r)
-	return d.Allowed() || maybe
+	return d.Allowed() || maybe || d.Outcome == access.RequireApproval
 }
 
 // decide also reports whether, the arguments being unknown, some call would be
@@ -56,22 +67,54 @@ func decide(s *State, r *access.Request) (d access.Decision, maybe bool) {
 		relax(&d, s, ref.relaxable)
 		return d, false
 	}
-	v := s.Set.Evaluate(&f.Query)
-	d.Permits, d.Forbids, d.Errors = v.Permits, v.Forbids, v.Errors
+	v := f.evaluate(s, r)
+	d.Facts, d.Permits, d.Forbids, d.Errors = f.Digest, v.Permits, v.Forbids, v.Errors
+	if f.Query.Grant != nil {
+		d.Grant = f.Query.Grant.ID
+	}
 	if v.Outcome == access.Permit {
 		d.Outcome, d.Would = access.Permit, access.Permit
 		d.Reason = f.note
 		return d, false
 	}
+	d.Outcome = v.Outcome // a denial, or an approval that is missing
 	d.Class, d.Reason, d.Help = explain(&f, r, &v)
 	relax(&d, s, true)
 	return d, v.Maybe
+}
+
+// evaluate asks the policies: with the first grant in force for r they permit it
+// with, with none where they permit it with none of them. The facts are then
+// those that count.
+func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
+	if s.Grants != nil && !r.Unknown {
+		for _, g := range s.Grants.Covering(f.call(r)) {
+			f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound()}
+			if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
+				f.Digest = f.digest()
+				return v
+			}
+		}
+		f.Query.Grant = nil
+	}
+	return s.Set.Evaluate(&f.Query)
+}
+
+// CallOf is r as grants see it, of the definition that is approved now.
+func CallOf(s *State, r *access.Request) grant.Call {
+	f := GatherFacts(s, r)
+	return *f.call(r)
+}
+
+func (f *Facts) call(r *access.Request) *grant.Call {
+	return &grant.Call{Party: grant.PartyOf(r.Who), Session: r.Who.Session, Task: r.Who.Task, Args: r.Arguments, At: r.At, Use: r.Use,
+		Target: grant.Target{Server: r.Server, Kind: r.Kind, Name: r.Target, Digest: f.Query.Tool.Digest, Tier: f.Query.Tool.Tier}}
 }
 
 // relax lets a denial pass where the state only observes. What a person or the
 // registry decided about an agent, a server or a definition is never relaxed.
 func relax(d *access.Decision, s *State, relaxable bool) {
 	if s.Monitor && relaxable {
-		d.Outcome, d.Would = access.Permit, access.Deny
+		d.Outcome, d.Would = access.Permit, d.Outcome
 	}
 }

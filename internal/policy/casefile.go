@@ -210,8 +210,8 @@ func (p *prepared) mistake() string {
 		return "when names more than one of tool, prompt, resource and ask"
 	case p.Then.Outcome == "" && p.Then.Listed == nil:
 		return "then says nothing: outcome is permit or deny"
-	case p.Then.Outcome != "" && p.Then.Outcome != "permit" && p.Then.Outcome != "deny":
-		return fmt.Sprintf("then.outcome %q is not permit or deny", p.Then.Outcome)
+	case p.Then.Outcome != "" && p.Then.Outcome != "permit" && p.Then.Outcome != "deny" && p.Then.Outcome != "require_approval":
+		return fmt.Sprintf("then.outcome %q is not permit, deny or require_approval", p.Then.Outcome)
 	}
 	if t := p.Given.Tool; t != nil {
 		for _, c := range t.Classes {

@@ -177,7 +177,7 @@ func (p *prepared) run(set *Set) Result {
 		list := *q
 		list.Unknown = true
 		v := set.Evaluate(&list)
-		if got := v.Outcome == access.Permit || v.Maybe; got != *want {
+		if got := v.Outcome != access.Deny || v.Maybe; got != *want {
 			return p.fail("listed is %t, expected %t", got, *want)
 		}
 	}

@@ -13,6 +13,8 @@ type Catalog struct {
 	Agents     []AgentInfo // only for warnings; nil means that agents are not known
 	Tools      []ToolInfo
 	AllowLists []AllowList
+	// Entitlements are the rights agents may ask for.
+	Entitlements []Entitlement
 }
 
 // ServerInfo names a server.
@@ -47,4 +49,13 @@ type AllowList struct {
 	Agent    string
 	Expires  time.Time // becomes context.grant.expiresAt
 	Patterns []string  // "server/name" with "*", see ParsePattern
+}
+
+// Entitlement is a right that agents may ask for: without a grant a call of these
+// tools asks for one, with a grant it passes (access.md 2.4).
+type Entitlement struct {
+	ID       string
+	Agents   []string // ids
+	Classes  []string // of agents
+	Patterns []string // as those of an AllowList
 }

@@ -48,7 +48,9 @@ type statement struct {
 	scope  scope
 	reads  reads
 	advice string
+	ask    bool       // a forbid that a grant lifts: @outcome("require_approval")
 	list   *AllowList // the allow-list it was compiled from
+	right  string     // the entitlement it was compiled from
 }
 
 func (s *statement) file() string { return s.source.File }
@@ -111,6 +113,11 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	slices.SortStableFunc(lists, func(x, y AllowList) int { return strings.Compare(x.Agent, y.Agent) })
 	for i := range lists {
 		b.allow(&lists[i])
+	}
+	rights := slices.Clone(c.Entitlements)
+	slices.SortStableFunc(rights, func(x, y Entitlement) int { return strings.Compare(x.ID, y.ID) })
+	for i := range rights {
+		b.entitle(&rights[i])
 	}
 	b.validate()
 	b.report.Statements = len(b.set.statements)
@@ -215,14 +222,15 @@ func (b *builder) annotations(s *statement, builtin bool) bool {
 			if msg := outcomeProblem(value, s.full.Effect() == cedar.Permit); msg != "" {
 				wrong(key, "%s", msg)
 			}
+			s.ask = value == access.RequireApproval.String()
 		case "approve", "mask", "fact", "target", "mode":
 			wrong(key, "@%s is not supported by this version", key)
 		default:
 			wrong(key, "unknown annotation @%s; known are id, advice, owner, doc, outcome, approve, mask, fact, target, mode", key)
 		}
 	}
-	if !builtin && (strings.HasPrefix(s.id, "baseline.") || strings.HasPrefix(s.id, "allow.")) {
-		wrong("id", "the id %q is reserved: baseline.… and allow.… are Rutile's own", s.id)
+	if !builtin && (strings.HasPrefix(s.id, "baseline.") || strings.HasPrefix(s.id, "allow.") || strings.HasPrefix(s.id, "entitlement.")) {
+		wrong("id", "the id %q is reserved: baseline.…, allow.… and entitlement.… are Rutile's own", s.id)
 	}
 	return len(b.report.Errors) == before
 }
@@ -234,7 +242,7 @@ func outcomeProblem(value string, permit bool) string {
 		return fmt.Sprintf("unknown @outcome(%q)", value)
 	case permit:
 		return "a permit cannot have @outcome: an outcome other than permit is a forbid with an annotation"
-	case o != access.Deny:
+	case o != access.Deny && o != access.RequireApproval:
 		return fmt.Sprintf("@outcome(%q) is not supported by this version", value)
 	}
 	return ""

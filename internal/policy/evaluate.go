@@ -115,20 +115,27 @@ func (v *Verdict) matched(st *statement) {
 		return
 	}
 	v.Forbids = append(v.Forbids, st.id)
+	if st.ask {
+		v.Asks = append(v.Asks, st.id)
+	}
 	if st.advice != "" {
 		v.Advice = append(v.Advice, st.advice)
 	}
 }
 
 // settle turns what matched into the outcome: default deny, forbid wins, and an
-// error denies.
+// error denies. Where all that forbids is lifted by a grant, and something
+// permits, an approval is asked for (access.md 2.5).
 func (v *Verdict) settle(maybe maybeOf) {
 	slices.Sort(v.Permits)
 	slices.Sort(v.Forbids)
 	slices.Sort(v.Errors)
+	slices.Sort(v.Asks)
 	v.Outcome = access.Deny
 	switch {
-	case len(v.Errors) > 0 || len(v.Forbids) > 0:
+	case len(v.Errors) > 0 || len(v.Forbids) > len(v.Asks):
+	case len(v.Permits) > 0 && !maybe.deny && len(v.Asks) > 0:
+		v.Outcome = access.RequireApproval
 	case len(v.Permits) > 0 && !maybe.deny:
 		v.Outcome = access.Permit
 	case len(v.Permits) > 0 || maybe.permit:

@@ -68,6 +68,7 @@ type Verdict struct {
 	Outcome access.Outcome
 	Permits []string // ids of permits that matched
 	Forbids []string // ids of forbids that matched
+	Asks    []string // those of them that ask for an approval
 	Errors  []string // ids of policies whose evaluation erred
 	Advice  []string // @advice of the matching forbids, for the reader
 	// Maybe says, for unknown arguments, that some arguments would be permitted.

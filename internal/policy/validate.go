@@ -26,8 +26,8 @@ func (b *builder) validate() {
 	b.set.schema = schemaDigest(b.set.inputs)
 	seen := make(map[string]*statement)
 	for _, s := range b.set.statements {
-		if s.list != nil {
-			continue // built from the catalog, without conditions
+		if s.list != nil || s.right != "" {
+			continue // built from the catalog, with no condition of a person
 		}
 		v.statement(s)
 		v.duplicate(s, seen)

@@ -116,7 +116,12 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, agents, servers, tools, policies}, nil
+	rights, err := changeOf(sorted(c.Rights), `DELETE FROM entitlements WHERE id = $1`,
+		`INSERT INTO entitlements (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`, ids, entitlementRow)
+	if err != nil {
+		return nil, err
+	}
+	return []change{teams, agents, servers, tools, policies, rights}, nil
 }
 
 func ids(id string) []any { return []any{id} }

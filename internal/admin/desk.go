@@ -1,0 +1,245 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/grant"
+	"rutile/internal/registry"
+)
+
+// Desk is where people answer requests and look after grants and tasks. Agents
+// never come here.
+type Desk struct {
+	admin  *Admin
+	broker *grant.Broker
+}
+
+// NewDesk returns a Desk. Both are required.
+func NewDesk(a *Admin, b *grant.Broker) (*Desk, error) {
+	if a == nil || b == nil {
+		return nil, errors.New("admin: a dependency is missing")
+	}
+	return &Desk{admin: a, broker: b}, nil
+}
+
+// RequestView is a request with what it asks to do.
+type RequestView struct {
+	grant.Request
+	Arguments json.RawMessage `json:"arguments,omitempty"` // exactly as the agent sent them
+	Current   bool            `json:"current"`             // the definition is the one it was made for
+}
+
+// Requests lists requests, newest first, without their arguments.
+func (d *Desk) Requests(ctx context.Context, f grant.Filter) ([]grant.Request, error) {
+	return d.broker.Archive().Requests(ctx, f)
+}
+
+// Request returns one request with its arguments.
+func (d *Desk) Request(ctx context.Context, id string) (RequestView, error) {
+	r, ok, err := d.broker.Archive().Request(ctx, id)
+	if err != nil {
+		return RequestView{}, err
+	}
+	if !ok {
+		return RequestView{}, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
+	}
+	return d.view(ctx, r)
+}
+
+func (d *Desk) view(ctx context.Context, r grant.Request) (RequestView, error) {
+	args, err := d.broker.Arguments(ctx, r)
+	if err != nil {
+		return RequestView{}, err
+	}
+	return RequestView{Request: r, Arguments: args, Current: d.Digest(r.Target) == r.Target.Digest}, nil
+}
+
+// Digest is of the definition of t that is approved now, "" if there is none.
+func (d *Desk) Digest(t grant.Target) string {
+	kind := map[access.Kind]registry.Kind{access.KindTool: registry.KindTool, access.KindPrompt: registry.KindPrompt, access.KindResource: registry.KindResource}[t.Kind]
+	def, ok := d.admin.Current().View.Tool(t.Server, registry.NameOf(kind, t.Name))
+	if !ok {
+		return ""
+	}
+	return def.PinDigest
+}
+
+// Approve adds the yes of a person to a request. Where it was the last one
+// needed, the grant is issued and its time starts.
+func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answer) (RequestView, error) {
+	if err := d.person(actor); err != nil {
+		return RequestView{}, err
+	}
+	r, ok, err := d.broker.Archive().Request(ctx, id)
+	if err != nil {
+		return RequestView{}, err
+	}
+	if !ok {
+		return RequestView{}, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
+	}
+	if r.State == grant.RequestPending && d.Digest(r.Target) != r.Target.Digest {
+		if _, err := d.broker.Invalidate(ctx, id, "the definition of "+r.Target.Action()+" is another one"); err != nil {
+			return RequestView{}, err
+		}
+		return RequestView{}, access.Errorf(access.CodeConflict, "the definition of %s changed since request %s was made, so it is void: the agent must ask again", r.Target.Action(), id)
+	}
+	if err := d.may(actor, r); err != nil {
+		return RequestView{}, err
+	}
+	a.By = actor.String()
+	if r, err = d.broker.Approve(ctx, id, a); err != nil {
+		return RequestView{}, err
+	}
+	return d.view(ctx, r)
+}
+
+// person refuses what is not a person: an agent never approves, nor does the
+// gateway itself (access.md, invariant 10).
+func (d *Desk) person(actor Actor) error {
+	if err := actor.valid(); err != nil {
+		return err
+	}
+	if actor.Kind == system {
+		return access.Errorf(access.CodeDenied, "only a person can answer a request")
+	}
+	return nil
+}
+
+// may holds who approves to the rule of the request: a member of the team it
+// names, and at tier 3 somebody else than the person the agent acts for.
+func (d *Desk) may(actor Actor, r grant.Request) error {
+	if team := r.Rule.Team; team != "" {
+		t, ok := d.admin.Current().View.Team(team)
+		if !ok || !slices.Contains(t.Members, actor.ID) || actor.Kind != "user" {
+			return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve, and you are none", r.ID, team)
+		}
+	}
+	if r.Target.Tier >= 3 && r.Party.Subject != "" && r.Party.Subject == actor.ID {
+		return access.Errorf(access.CodeDenied, "request %s is of tier %d: whoever the agent acts for cannot approve it", r.ID, r.Target.Tier)
+	}
+	return nil
+}
+
+// Deny answers a request with no.
+func (d *Desk) Deny(ctx context.Context, actor Actor, id, why string) (RequestView, error) {
+	if err := d.person(actor); err != nil {
+		return RequestView{}, err
+	}
+	r, err := d.broker.Deny(ctx, id, actor.String(), why)
+	if err != nil {
+		return RequestView{}, err
+	}
+	return d.view(ctx, r)
+}
+
+// GrantView is a grant with what it has been used for.
+type GrantView struct {
+	grant.Grant
+	Uses []grant.Use `json:"uses,omitempty"`
+}
+
+// Grants lists grants, newest first.
+func (d *Desk) Grants(ctx context.Context, f grant.Filter) ([]grant.Grant, error) {
+	return d.broker.Archive().Grants(ctx, f)
+}
+
+// Grant returns one grant with its newest uses.
+func (d *Desk) Grant(ctx context.Context, id string) (GrantView, error) {
+	g, ok, err := d.broker.Archive().Grant(ctx, id)
+	if err != nil {
+		return GrantView{}, err
+	}
+	if !ok {
+		return GrantView{}, access.Errorf(access.CodeNotFound, "grant %q is not there: see rutile grant list", clip(id))
+	}
+	uses, err := d.broker.Archive().Uses(ctx, grant.Filter{Grant: id})
+	return GrantView{Grant: g, Uses: uses}, err
+}
+
+// GrantSpec is what rutile grant create says.
+type GrantSpec struct {
+	Agent   string            `json:"agent"`
+	Server  string            `json:"server"`
+	Tool    string            `json:"tool"`
+	Subject string            `json:"subject,omitempty"` // user of this gateway the agent acts for
+	Issuer  string            `json:"issuer,omitempty"`
+	Task    string            `json:"task,omitempty"`
+	Args    grant.Constraints `json:"args,omitempty"`
+	Uses    int64             `json:"uses,omitempty"`
+	Seconds int64             `json:"seconds,omitempty"`
+	Reason  string            `json:"reason,omitempty"`
+}
+
+// CreateGrant makes a grant without a request.
+func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant.Grant, error) {
+	if err := d.person(actor); err != nil {
+		return grant.Grant{}, err
+	}
+	v := d.admin.Current().View
+	if _, ok := v.Agent(s.Agent); !ok {
+		return grant.Grant{}, access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(s.Agent))
+	}
+	def, ok := v.Tool(s.Server, s.Tool)
+	if !ok || def.Kind() != registry.KindTool || def.PinDigest == "" {
+		return grant.Grant{}, access.Errorf(access.CodeNotFound, "server %q has no approved tool %q: see rutile tool list %s", clip(s.Server), clip(s.Tool), clip(s.Server))
+	}
+	t := grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: v.Class(def).Tier}
+	return d.broker.Create(ctx, grant.Spec{Party: grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}, Task: s.Task, Target: t, Args: s.Args,
+		Uses: s.Uses, Life: time.Duration(s.Seconds) * time.Second, Reason: s.Reason, By: actor.String(), Method: "cli"})
+}
+
+// RevokeGrant ends a grant.
+func (d *Desk) RevokeGrant(ctx context.Context, actor Actor, id, why string) (grant.Grant, error) {
+	if err := actor.valid(); err != nil {
+		return grant.Grant{}, err
+	}
+	return d.broker.Revoke(ctx, id, actor.String(), why)
+}
+
+// Tasks lists tasks, newest first.
+func (d *Desk) Tasks(ctx context.Context, f grant.Filter) ([]grant.Task, error) {
+	return d.broker.Archive().Tasks(ctx, f)
+}
+
+// TaskView is a task with the grants under it.
+type TaskView struct {
+	grant.Task
+	Grants []grant.Grant `json:"grants"`
+}
+
+// Task returns one task with its grants.
+func (d *Desk) Task(ctx context.Context, id string) (TaskView, error) {
+	t, ok, err := d.broker.Archive().Task(ctx, id)
+	if err != nil {
+		return TaskView{}, err
+	}
+	if !ok {
+		return TaskView{}, access.Errorf(access.CodeNotFound, "task %q is not there: see rutile task list", clip(id))
+	}
+	gs, err := d.broker.Archive().Grants(ctx, grant.Filter{Task: id})
+	return TaskView{Task: t, Grants: gs}, err
+}
+
+// OpenTask opens a task for an agent, on the word of an operator.
+func (d *Desk) OpenTask(ctx context.Context, actor Actor, p grant.Party, s grant.TaskSpec) (grant.Task, error) {
+	if err := d.person(actor); err != nil {
+		return grant.Task{}, err
+	}
+	if _, ok := d.admin.Current().View.Agent(p.Agent); !ok {
+		return grant.Task{}, access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(p.Agent))
+	}
+	return d.broker.OpenTask(ctx, p, "", actor.String(), s)
+}
+
+// CloseTask closes a task and ends what hangs on it.
+func (d *Desk) CloseTask(ctx context.Context, actor Actor, id, why string) (grant.Task, error) {
+	if err := actor.valid(); err != nil {
+		return grant.Task{}, err
+	}
+	return d.broker.CloseTask(ctx, id, grant.Party{}, actor.String(), why)
+}

@@ -1,0 +1,111 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/grant"
+	"rutile/internal/pdp"
+	"rutile/internal/policy"
+)
+
+// Grants opens requests for rights nobody holds and counts the uses of those that
+// are held.
+type Grants interface {
+	// Open opens the request for a call or joins the one that is pending for it.
+	Open(ctx context.Context, a grant.Ask) (grant.Request, error)
+	// Reserve takes one use; a CodeConflict error means that there is none.
+	Reserve(ctx context.Context, id, decision string) (grant.Use, error)
+	// Settle ends a use that Reserve or Resume returned.
+	Settle(ctx context.Context, u grant.Use, to grant.State) error
+	// Wait keeps a use for who goes on with its call; Resume takes it back.
+	Wait(u grant.Use, until time.Time)
+	Resume(id string) (grant.Use, bool)
+}
+
+// waitTime is how long a use is kept for a call that waits for input. It is more
+// than any client is given, and after it the use counts as used.
+const waitTime = 15 * time.Minute
+
+// errSpent says that the grant a call was permitted under covers it no longer.
+var errSpent = access.Errorf(access.CodeConflict, "other calls used up the grant at the same moment; call again to ask anew")
+
+// ask opens the request for the approval dec says is missing. Where the
+// entitlement grants it at once, dec becomes the decision under the grant; the
+// state it was made on is returned.
+func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision) (*pdp.State, error) {
+	req, err := g.grants.Open(ctx, pdp.Asking(state, r, dec))
+	switch access.CodeOf(err) {
+	case "":
+	case access.CodeConflict, access.CodeDenied, access.CodeInvalid, access.CodeTooLarge:
+		dec.Outcome, dec.Class, dec.Help = access.Deny, access.ClassApproval, err.Error()
+		return state, nil
+	default:
+		return state, evidenceError("opening a request", err)
+	}
+	if req.State == grant.RequestIssued {
+		state = g.states.State()
+		*dec = g.decide(state, r)
+	}
+	dec.Request = req.ID
+	return state, nil
+}
+
+// reserve takes the use of the grant dec was made under, or goes on with the one
+// the call runs under already. The use is zero where no grant was needed.
+func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decision) (grant.Use, error) {
+	if dec.Grant == "" || dec.Grant == policy.StandingGrant {
+		return grant.Use{}, nil
+	}
+	if r.Use != "" {
+		u, ok := g.grants.Resume(r.Use)
+		if !ok || u.Grant != dec.Grant {
+			if ok {
+				g.grants.Wait(u, g.now())
+			}
+			return grant.Use{}, access.Errorf(access.CodeDenied, "what this call was permitted under is over; call anew")
+		}
+		return u, nil
+	}
+	u, err := g.grants.Reserve(ctx, dec.Grant, r.ID)
+	if access.CodeOf(err) == access.CodeConflict {
+		return grant.Use{}, errSpent
+	}
+	r.Use = u.ID
+	return u, err
+}
+
+// settle ends the use of a call as its outcome says, or keeps it where the call
+// goes on with another request.
+func (g *Gate) settle(ctx context.Context, u grant.Use, status audit.Status, reached access.Reach) error {
+	if u.ID == "" {
+		return nil
+	}
+	to := grant.UseUnknown
+	switch status {
+	case audit.StatusInputRequired:
+		g.grants.Wait(u, g.now().Add(waitTime))
+		return nil
+	case audit.StatusOK, audit.StatusToolError, audit.StatusProtocolError:
+		to = grant.UseCommitted
+	}
+	if reached == access.ReachNo {
+		to = grant.UseReleased
+	}
+	return g.grants.Settle(context.WithoutCancel(ctx), u, to)
+}
+
+// settleWaiting ends the use of a call that waited for input and that nobody
+// came back for: what it did is not known.
+func (g *Gate) settleWaiting(ctx context.Context, r *access.Request) error {
+	if r.Use == "" {
+		return nil
+	}
+	u, ok := g.grants.Resume(r.Use)
+	if !ok {
+		return nil
+	}
+	return g.grants.Settle(context.WithoutCancel(ctx), u, grant.UseUnknown)
+}

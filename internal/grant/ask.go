@@ -1,0 +1,284 @@
+package grant
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Open opens the request for a call that needs a right, or joins the one that is
+// pending for the same call: an agent that tries again waits for the same answer.
+// Where the entitlement lets it, the grant is issued at once. The error is a
+// CodeConflict where too many requests of the party wait.
+func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
+	r, err := b.draft(a)
+	if err != nil {
+		return Request{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := b.live.Load()
+	if p := v.pending[r.Identity]; p != nil && r.Created.Before(p.Expires) {
+		return *p, nil
+	}
+	if v.waiting[r.Party] >= maxWaiting {
+		return Request{}, access.Errorf(access.CodeConflict, "%d requests of this agent wait for an answer already: wait, or withdraw some", v.waiting[r.Party])
+	}
+	if r.Task != "" {
+		if t := v.tasks[r.Task]; t == nil || t.Party != r.Party || !r.Created.Before(t.Expires) {
+			return Request{}, access.Errorf(access.CodeDenied, "task %q is not an open task of this agent", clip(r.Task))
+		}
+	}
+	if r.Arguments, err = b.seal.Seal(ctx, argumentsOf(r.ID), a.Args.Raw()); err != nil {
+		return Request{}, err
+	}
+	who := r.Party.Actor()
+	if r.Rule.Auto {
+		return b.issue(ctx, Request{}, r, Approval{By: "auto:" + r.Entitlement, At: r.Created, Method: "auto"}, []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
+	}
+	batch := Batch{Requests: []Request{r}}
+	if old := v.pending[r.Identity]; old != nil { // its time is over and nobody said so yet
+		gone := *old
+		gone.State, gone.Why, gone.Changed = RequestExpired, "nobody answered in time", r.Created
+		batch.Requests = append([]Request{gone}, batch.Requests...)
+	}
+	err = b.widen(ctx, batch, []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
+	if access.CodeOf(err) == access.CodeConflict { // another node was first
+		if p := b.live.Load().pending[r.Identity]; p != nil {
+			return *p, nil
+		}
+	}
+	return r, err
+}
+
+// draft is the request a asks for, within the entitlement's ceiling.
+func (b *Broker) draft(a Ask) (Request, error) {
+	now := b.now()
+	if a.Scope == "" {
+		a.Scope = ScopeOnce
+	}
+	r := Request{ID: access.NewID(access.PrefixRequest), State: RequestPending, Party: a.Party, Session: a.Session, Task: a.Task, Target: a.Target,
+		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: Rule{Quorum: 1}}
+	ceiling := Ceiling{}
+	if e := a.Entitlement; e != nil {
+		r.Entitlement, r.Rule, ceiling = e.ID, e.Approve, e.Ceiling
+	}
+	r.Rule = r.Rule.atTier(a.Target.Tier)
+	life := ceiling.life()
+	if a.Life < 0 || a.Life > life {
+		return Request{}, access.Errorf(access.CodeDenied, "at most %v may be asked for, not %v", life, a.Life)
+	}
+	if a.Life > 0 {
+		life = a.Life
+	}
+	r.Life, r.Expires = int64(life/time.Second), now.Add(ceiling.pending())
+	switch {
+	case !words(a.Reason, maxWords):
+		return Request{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
+	case a.Uses < 0 || ceiling.Uses > 0 && a.Uses > ceiling.Uses:
+		return Request{}, access.Errorf(access.CodeDenied, "at most %d uses may be asked for, not %d", ceiling.Uses, a.Uses)
+	case len(a.Args.Raw()) > maxArguments:
+		return Request{}, access.Errorf(access.CodeTooLarge, "the arguments have %d bytes; what people are to approve has at most %d", len(a.Args.Raw()), maxArguments)
+	}
+	switch a.Scope {
+	case ScopeOnce:
+		r.Args, r.ArgsDigest, r.Uses = exactly(a.Args), ArgsDigest(a.Args), 1
+	case ScopeTask, ScopeTime:
+		if a.Scope == ScopeTask && a.Task == "" {
+			return Request{}, access.Errorf(access.CodeInvalid, "there is no open task to ask for: open one first")
+		}
+		r.Args = a.Wanted
+		if r.Uses == 0 {
+			r.Uses = ceiling.Uses
+		}
+	default:
+		return Request{}, access.Errorf(access.CodeInvalid, "the scope %q is unknown: use once, task or time", string(a.Scope))
+	}
+	if e := a.Entitlement; e != nil {
+		if err := within(e.Args, r, a); err != nil {
+			return Request{}, err
+		}
+	}
+	r.Identity = r.identity()
+	return r, nil
+}
+
+// within holds what is asked for to the constraints of the entitlement.
+func within(bounds Constraints, r Request, a Ask) error {
+	var err error
+	if r.Scope == ScopeOnce {
+		err = bounds.Match(a.Args)
+	} else {
+		err = Implies(bounds, r.Args)
+	}
+	if err != nil {
+		return access.Errorf(access.CodeDenied, "entitlement %q does not reach that far: %w", r.Entitlement, err)
+	}
+	return nil
+}
+
+func (c Ceiling) life() time.Duration {
+	if c.Seconds <= 0 {
+		return defaultLife
+	}
+	return min(time.Duration(c.Seconds)*time.Second, maxLife)
+}
+
+func (c Ceiling) pending() time.Duration {
+	if c.Pending <= 0 {
+		return defaultPending
+	}
+	return min(time.Duration(c.Pending)*time.Second, maxLife)
+}
+
+func argumentsOf(id string) string { return "request:" + id }
+
+// Arguments opens the arguments a request was made with, for who is to approve
+// them.
+func (b *Broker) Arguments(ctx context.Context, r Request) ([]byte, error) {
+	if len(r.Arguments) == 0 {
+		return nil, nil
+	}
+	return b.seal.Open(ctx, argumentsOf(r.ID), r.Arguments)
+}
+
+// Withdraw takes back a pending request of a party.
+func (b *Broker) Withdraw(ctx context.Context, id string, own Party, why string) (Request, error) {
+	return b.end(ctx, id, RequestWithdrawn, own.Actor(), why, func(r Request) bool { return r.Party == own })
+}
+
+// Deny answers a pending request with no.
+func (b *Broker) Deny(ctx context.Context, id, by, why string) (Request, error) {
+	return b.end(ctx, id, RequestDenied, by, why, func(Request) bool { return true })
+}
+
+// Invalidate ends a pending request because what it is about has changed.
+func (b *Broker) Invalidate(ctx context.Context, id, why string) (Request, error) {
+	return b.end(ctx, id, RequestInvalid, system, why, func(Request) bool { return true })
+}
+
+func (b *Broker) end(ctx context.Context, id string, to State, by, why string, may func(Request) bool) (Request, error) {
+	if !words(why, maxWords) {
+		return Request{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, ok, err := b.store.Request(ctx, id)
+	if err != nil {
+		return Request{}, err
+	}
+	if !ok || !may(r) {
+		return Request{}, errGone("request", id)
+	}
+	if err := requestTable.move("request "+id, r.State, to); err != nil {
+		return r, err
+	}
+	before := r
+	r.State, r.Why, r.Changed, r.DecidedBy = to, why, b.now(), by
+	verb := map[State]string{RequestDenied: "deny", RequestWithdrawn: "withdraw", RequestInvalid: "invalidate"}[to]
+	return r, b.narrow(ctx, Batch{Requests: []Request{r}}, []Event{event(by, verb, KindRequest, id, before, r, why)})
+}
+
+// Answer is one person's yes. Edits may only narrow.
+type Answer struct {
+	By     string // user:… or local:…
+	Method string // cli, api, page
+	Uses   int64  // 0: as asked
+	Life   time.Duration
+	Reason string
+	// Args replace the constraints of a request wider than one call; nil keeps
+	// them. Each of the old must be implied.
+	Args Constraints
+}
+
+// Approve adds a yes to a pending request and, where it was the last one needed,
+// issues the grant, whose time starts now. Nobody counts twice.
+func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, error) {
+	if !words(a.Reason, maxWords) {
+		return Request{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, ok, err := b.store.Request(ctx, id)
+	if err != nil {
+		return Request{}, err
+	}
+	if !ok {
+		return Request{}, errGone("request", id)
+	}
+	now := b.now()
+	if err := requestTable.move("request "+id, r.State, RequestIssued); err != nil {
+		return r, err
+	}
+	if !now.Before(r.Expires) {
+		return r, access.Errorf(access.CodeConflict, "request %s waited until %s and is over: the agent must ask again", id, r.Expires.Format(time.RFC3339))
+	}
+	if r.Task != "" {
+		if t := b.live.Load().tasks[r.Task]; t == nil || !now.Before(t.Expires) {
+			return r, access.Errorf(access.CodeConflict, "task %s, which request %s belongs to, is over", r.Task, id)
+		}
+	}
+	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
+		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.Quorum)
+	}
+	before := r
+	before.Approvals = slices.Clone(r.Approvals)
+	if err := r.narrow(a); err != nil {
+		return r, err
+	}
+	yes := Approval{By: a.By, At: now, Method: a.Method}
+	if len(r.Approvals)+1 >= r.Rule.Quorum {
+		return b.issue(ctx, before, r, yes, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
+	}
+	r.Approvals, r.Changed = append(slices.Clone(r.Approvals), yes), now
+	return r, b.widen(ctx, Batch{Requests: []Request{r}}, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
+}
+
+// narrow applies the edits of an answer.
+func (r *Request) narrow(a Answer) error {
+	life := int64(a.Life / time.Second)
+	switch {
+	case life < 0 || life > r.Life || a.Life > 0 && life == 0:
+		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %v", r.ID, time.Duration(r.Life)*time.Second)
+	case a.Uses < 0 || r.Uses > 0 && a.Uses > r.Uses:
+		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %d uses", r.ID, r.Uses)
+	}
+	if life > 0 {
+		r.Life = life
+	}
+	if a.Uses > 0 {
+		r.Uses = a.Uses
+	}
+	if a.Args == nil {
+		return nil
+	}
+	if err := Implies(r.Args, a.Args); err != nil {
+		return access.Errorf(access.CodeInvalid, "an answer may only narrow what request %s asks for: %w", r.ID, err)
+	}
+	r.Args = a.Args
+	return nil
+}
+
+// issue makes the grant of a request that has its last yes.
+func (b *Broker) issue(ctx context.Context, before, r Request, yes Approval, events []Event) (Request, error) {
+	now := b.now()
+	r.Approvals = append(slices.Clone(r.Approvals), yes)
+	r.State, r.DecidedBy, r.Changed = RequestIssued, yes.By, now
+	g := Grant{ID: access.NewID(access.PrefixGrant), Request: r.ID, Entitlement: r.Entitlement, Party: r.Party, Session: r.Session, Task: r.Task,
+		Target: r.Target, Scope: r.Scope, Args: r.Args, UsesMax: r.Uses, NotBefore: now, Expires: now.Add(time.Duration(r.Life) * time.Second),
+		Approvals: r.Approvals, Reason: r.Reason, State: GrantActive, Created: now, Changed: now}
+	if yes.Method != "auto" {
+		g.Quorum = len(g.Approvals)
+	}
+	if t := b.live.Load().tasks[g.Task]; t != nil && t.Expires.Before(g.Expires) {
+		g.Expires = t.Expires
+	}
+	r.Grant = g.ID
+	if len(events) > 0 {
+		events[len(events)-1].After, events[len(events)-1].Detail = digest(r), r
+	}
+	events = append(events, event(yes.By, "issue", KindGrant, g.ID, nil, g, ""))
+	return r, b.widen(ctx, Batch{Requests: []Request{r}, Grants: []Grant{g}}, events)
+}

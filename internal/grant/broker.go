@@ -1,0 +1,157 @@
+package grant
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Config configures a Broker.
+type Config struct {
+	Node string // among those that share the store
+	Boot string // of this process; uses reserved in another one nobody will settle
+}
+
+// Bounds of what agents can make us keep.
+const (
+	maxWaiting   = 64 // pending requests of one party
+	maxTasks     = 16 // open tasks of one party
+	maxArguments = 256 << 10
+	maxWords     = 1000 // bytes of a purpose or a reason
+	maxTicket    = 128
+	maxTaskLife  = 24 * time.Hour
+)
+
+// Broker changes requests, grants, uses and tasks. It is safe for concurrent use.
+type Broker struct {
+	cfg   Config
+	store Store
+	rec   Recorder
+	seal  access.Sealer
+	clock func() time.Time
+
+	live    atomic.Pointer[live]
+	running running
+	mu      sync.Mutex // serialises writers of this process
+}
+
+// New loads what is live and settles as unknown what an earlier process left
+// reserved.
+func New(ctx context.Context, cfg Config, store Store, rec Recorder, seal access.Sealer, now func() time.Time) (*Broker, error) {
+	if store == nil || rec == nil || seal == nil || now == nil || cfg.Node == "" || cfg.Boot == "" {
+		return nil, errors.New("grant: a dependency is missing")
+	}
+	b := &Broker{cfg: cfg, store: store, rec: rec, seal: seal, clock: now}
+	if _, err := store.AbandonUses(ctx, cfg.Node, cfg.Boot, b.now()); err != nil {
+		return nil, fmt.Errorf("settling the uses of an earlier start: %w", err)
+	}
+	return b, b.Refresh(ctx)
+}
+
+// Refresh reads what other nodes changed.
+func (b *Broker) Refresh(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refresh(ctx)
+}
+
+func (b *Broker) refresh(ctx context.Context) error {
+	l, err := b.store.LoadGrants(ctx)
+	if err != nil {
+		return fmt.Errorf("loading the grants: %w", err)
+	}
+	b.live.Store(newLive(l))
+	return nil
+}
+
+// now is the time changes carry: what every store keeps exactly.
+func (b *Broker) now() time.Time { return b.clock().UTC().Truncate(time.Millisecond) }
+
+// Covering returns the grants in force for c, whose constraints its arguments
+// meet, in the order they are tried: the narrowest first (docs/grants.md). It
+// asks no store.
+func (b *Broker) Covering(c *Call) []Grant {
+	under := ""
+	if c.Use != "" {
+		u, ok := b.running.find(c.Use)
+		if !ok {
+			return nil // what it ran under is over
+		}
+		under = u.Grant
+	}
+	return b.live.Load().covering(c, under)
+}
+
+// Archive reads what was ever kept.
+func (b *Broker) Archive() Archive { return b.store }
+
+// widen makes a change that lets somebody do more: its evidence is durable before
+// it takes effect. Where it does not take effect after all, that is recorded too.
+func (b *Broker) widen(ctx context.Context, batch Batch, events []Event) error {
+	if err := b.rec.Record(ctx, events); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // what is recorded is done, or recorded as not done
+	err := b.store.CommitGrants(ctx, batch)
+	if err == nil {
+		b.live.Store(b.live.Load().with(batch))
+		return nil
+	}
+	void := make([]Event, len(events))
+	for i, e := range events {
+		void[i] = Event{Actor: system, Verb: "void", Kind: e.Kind, Object: e.Object, Reason: e.Verb + " did not take effect"}
+	}
+	if verr := b.rec.Record(ctx, void); verr != nil {
+		err = errors.Join(err, verr)
+	}
+	if access.CodeOf(err) == access.CodeConflict {
+		if rerr := b.refresh(ctx); rerr != nil {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
+}
+
+// narrow makes a change that lets somebody do less: it takes effect first, and
+// stands even if it cannot be recorded, which is an error all the same.
+func (b *Broker) narrow(ctx context.Context, batch Batch, events []Event) error {
+	err := b.store.CommitGrants(ctx, batch)
+	if access.CodeOf(err) == access.CodeConflict {
+		if rerr := b.refresh(ctx); rerr != nil {
+			err = errors.Join(err, rerr)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b.live.Store(b.live.Load().with(batch))
+	return b.rec.Record(context.WithoutCancel(ctx), events)
+}
+
+const system = "system"
+
+// digest identifies an object in evidence.
+func digest(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return "" // none of ours
+	}
+	sum := sha256.Sum256(raw)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func event(actor, verb, kind, object string, before, after any, why string) Event {
+	e := Event{Actor: actor, Verb: verb, Kind: kind, Object: object, After: digest(after), Reason: why, Detail: after}
+	if before != nil {
+		e.Before = digest(before)
+	}
+	return e
+}

@@ -1,0 +1,101 @@
+package grant
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"rutile/internal/rawjson"
+)
+
+// Call is one call as far as grants are concerned.
+type Call struct {
+	Party   Party
+	Session string
+	Task    string
+	Target  Target
+	Args    rawjson.Value
+	At      time.Time
+	Use     string // it runs under already, "" if it begins
+}
+
+// Ask is a call that needs a right nobody holds, or a right asked for ahead.
+type Ask struct {
+	Call
+	Entitlement *Entitlement // that lets it be asked for; nil where a policy asks
+	Policies    []string     // that ask
+	Scope       Scope        // wanted; "" is once
+	Wanted      Constraints  // of a scope wider than once
+	Uses        int64        // wanted, 0: what the ceiling allows
+	Life        time.Duration
+	Reason      string
+}
+
+// Request is an ask on its way.
+type Request struct {
+	ID          string      `json:"id"`
+	State       State       `json:"state"`
+	Why         string      `json:"why,omitempty"` // it is in its state
+	Party       Party       `json:"party"`
+	Session     string      `json:"session,omitempty"`
+	Task        string      `json:"task,omitempty"`
+	Target      Target      `json:"target"`
+	Scope       Scope       `json:"scope"`
+	Args        Constraints `json:"args"` // what a grant would be bound to
+	ArgsDigest  string      `json:"argsDigest,omitempty"`
+	Arguments   []byte      `json:"-"` // sealed; open with Broker.Arguments
+	Entitlement string      `json:"entitlement,omitempty"`
+	Policies    []string    `json:"policies,omitempty"`
+	Rule        Rule        `json:"rule"`
+	Life        int64       `json:"seconds"` // of the grant
+	Uses        int64       `json:"uses"`    // of the grant; 0: without limit
+	Reason      string      `json:"reason,omitempty"`
+	Approvals   []Approval  `json:"approvals,omitempty"`
+	Grant       string      `json:"grant,omitempty"` // issued for it
+	DecidedBy   string      `json:"decidedBy,omitempty"`
+	Created     time.Time   `json:"created"`
+	Expires     time.Time   `json:"expires"` // while pending
+	Changed     time.Time   `json:"changed"`
+	Rev         int64       `json:"-"`
+	Identity    [32]byte    `json:"-"` // two pending requests never share it
+}
+
+// identity is what makes two asks the same one: who, for what, with which
+// arguments, in which task. The wire form of the arguments does not count.
+func (r *Request) identity() [32]byte {
+	h := sha256.New()
+	var n [8]byte
+	for _, s := range []string{r.Party.Agent, r.Party.Issuer, r.Party.Subject, r.Task, r.Target.Server, string(r.Target.Kind),
+		r.Target.Name, r.Target.Digest, string(r.Scope), textOf(r.Args)} {
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// Use is one call under a grant.
+type Use struct {
+	ID       string    `json:"id"`
+	Grant    string    `json:"grant"`
+	Decision string    `json:"decision"`
+	State    State     `json:"state"`
+	Node     string    `json:"node"`
+	Boot     string    `json:"boot"`
+	At       time.Time `json:"at"`
+}
+
+// Task is a piece of work an agent does under rights that end with it.
+type Task struct {
+	ID      string    `json:"id"`
+	Party   Party     `json:"party"`
+	Session string    `json:"session,omitempty"` // it was opened in, for the record
+	Purpose string    `json:"purpose"`
+	Ticket  string    `json:"ticket,omitempty"`
+	State   State     `json:"state"`
+	Why     string    `json:"why,omitempty"`
+	Opened  time.Time `json:"opened"`
+	Expires time.Time `json:"expires"`
+	Changed time.Time `json:"changed"`
+	Rev     int64     `json:"-"`
+}

@@ -1,0 +1,103 @@
+package grant
+
+import (
+	"context"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Live is everything that has not ended.
+type Live struct {
+	Tasks    []Task
+	Requests []Request // pending
+	Grants   []Grant
+}
+
+// Batch is one change, applied whole. Objects with Rev 0 are new; for the others
+// Rev is what was read, and the store keeps Rev+1.
+type Batch struct {
+	Tasks    []Task
+	Requests []Request
+	Grants   []Grant // their counts are the store's own and are not written
+}
+
+// Store keeps what a Broker changes.
+type Store interface {
+	// LoadGrants returns what is live, in one consistent read.
+	LoadGrants(ctx context.Context) (Live, error)
+	// CommitGrants applies b in one transaction. Where an object is not at its Rev,
+	// or a new pending request has the identity of another, it changes nothing and
+	// returns a CodeConflict error.
+	CommitGrants(ctx context.Context, b Batch) error
+	// ReserveUse takes one use of a grant that is active, in its time and not used
+	// up, and returns the counts after it. Otherwise it changes nothing and returns
+	// a CodeConflict error. One decision reserves at most once.
+	ReserveUse(ctx context.Context, u Use) (Counts, error)
+	// SettleUse ends a reserved use. A grant with nothing left becomes exhausted.
+	// Settling a use that has ended changes nothing.
+	SettleUse(ctx context.Context, u Use, at time.Time) (Counts, State, error)
+	// AbandonUses settles as unknown every use this node reserved in another boot
+	// and returns how many.
+	AbandonUses(ctx context.Context, node, boot string, at time.Time) (int, error)
+	// Archive reads what was ever kept.
+	Archive
+}
+
+// Filter selects from the archive; empty members do not restrict.
+type Filter struct {
+	State  State
+	Agent  string
+	Task   string
+	Grant  string // of uses
+	Before string // ids below this one: newest first
+	Limit  int    // at most; 0 is 100
+}
+
+// Archive reads what was ever kept, newest first.
+type Archive interface {
+	Request(ctx context.Context, id string) (Request, bool, error)
+	Requests(ctx context.Context, f Filter) ([]Request, error)
+	Grant(ctx context.Context, id string) (Grant, bool, error)
+	Grants(ctx context.Context, f Filter) ([]Grant, error)
+	Task(ctx context.Context, id string) (Task, bool, error)
+	Tasks(ctx context.Context, f Filter) ([]Task, error)
+	Uses(ctx context.Context, f Filter) ([]Use, error)
+}
+
+// Event is one change as evidence keeps it.
+type Event struct {
+	Actor  string // "agent:…", "user:…", "local:…", "system"
+	Verb   string
+	Kind   string // KindRequest, KindGrant, KindTask
+	Object string
+	Before string // digest of the object before, "" if it was not there
+	After  string
+	Reason string
+	Detail any // JSON, sealed
+}
+
+// The kinds of object of an Event.
+const (
+	KindRequest = "Request"
+	KindGrant   = "Grant"
+	KindTask    = "Task"
+)
+
+// Recorder keeps evidence. Record MUST return only once the events are durable.
+type Recorder interface {
+	Record(ctx context.Context, events []Event) error
+}
+
+// errGone says that a live object is not one.
+func errGone(kind, id string) error {
+	return access.Errorf(access.CodeNotFound, "%s %q is not there", kind, clip(id))
+}
+
+// clip shortens what somebody else chose, for messages.
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}

@@ -1,0 +1,79 @@
+package grant
+
+import (
+	"context"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Reserve takes one use of a grant for the call of this decision. It is the last
+// word on whether the grant still covers it: a CodeConflict error means that it
+// does not, and that Covering knows by now.
+func (b *Broker) Reserve(ctx context.Context, grant, decision string) (Use, error) {
+	u := Use{ID: access.NewID(PrefixUse), Grant: grant, Decision: decision, State: UseReserved, Node: b.cfg.Node, Boot: b.cfg.Boot, At: b.now()}
+	b.running.put(u, time.Time{})
+	counts, err := b.store.ReserveUse(ctx, u)
+	if err != nil {
+		b.running.remove(u.ID)
+		if access.CodeOf(err) == access.CodeConflict {
+			if rerr := b.Refresh(context.WithoutCancel(ctx)); rerr != nil {
+				return Use{}, rerr
+			}
+		}
+		return Use{}, err
+	}
+	if h := b.live.Load().byID[grant]; h != nil {
+		h.heard(counts)
+	}
+	return u, nil
+}
+
+// Wait keeps the use of a call that waits for input reserved until somebody
+// goes on with it, or until then.
+func (b *Broker) Wait(u Use, until time.Time) { b.running.put(u, until) }
+
+// Resume returns the use a call goes on under; ok is false if it is over or
+// somebody goes on with it already.
+func (b *Broker) Resume(id string) (u Use, ok bool) { return b.running.take(id) }
+
+// Settle says how the call of a use ended: committed, released where the server
+// never received it, or unknown, which counts as used.
+func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
+	if err := useTable.move("use "+u.ID, u.State, to); err != nil {
+		return err
+	}
+	u.State = to
+	counts, state, err := b.store.SettleUse(ctx, u, b.now())
+	if err != nil {
+		return err // it stays reserved, which counts as used
+	}
+	b.running.remove(u.ID)
+	h := b.live.Load().byID[u.Grant]
+	if h == nil {
+		return nil
+	}
+	h.heard(counts)
+	if state != GrantExhausted {
+		return nil
+	}
+	before, after := h.now(), h.now()
+	after.State, after.Why = GrantExhausted, "every use is spent"
+	if err := b.rec.Record(ctx, []Event{event(system, "exhaust", KindGrant, u.Grant, before, after, after.Why)}); err != nil {
+		return err
+	}
+	return b.Refresh(ctx)
+}
+
+// settleLate gives up the uses of calls nobody came back for.
+func (b *Broker) settleLate(ctx context.Context) error {
+	for _, u := range b.running.late(b.now()) {
+		if u, ok := b.running.take(u.ID); ok {
+			if err := b.Settle(ctx, u, UseUnknown); err != nil {
+				b.running.put(u, b.now()) // again next time
+				return err
+			}
+		}
+	}
+	return nil
+}
