@@ -89,6 +89,9 @@ type Request struct {
 	Client  netip.AddrPort
 	Trace   Trace
 	BytesIn int
+	// Task is the task the request names, "" if it names none. Which one it belongs
+	// to is for the gate to say, in Who.Task: a name proves nothing.
+	Task string
 	// Use is the use of a grant the request runs under. The gate sets it; whoever
 	// goes on with the same call later hands it back.
 	Use string

@@ -54,6 +54,7 @@ const (
 	ClassTool        Class = "tool"         // the tool's definition is not approved
 	ClassHidden      Class = "hidden"       // the target is to look as if it did not exist
 	ClassArguments   Class = "arguments"    // the arguments cannot be judged
+	ClassTask        Class = "task"         // the task is not one of the caller's that is open
 	ClassApproval    Class = "approval"     // a rule asks for an approval
 )
 

@@ -15,6 +15,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/gate"
+	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/oauth"
@@ -61,7 +62,14 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 			states.lease = opt.ViewLease
 		}
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.vault, d.telemetry, time.Now); err != nil {
+	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID("")}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
+		return err
+	}
+	states.grants = d.broker
+	if d.desk, err = admin.NewDesk(d.Admin, d.broker); err != nil {
+		return err
+	}
+	if d.gate, err = gate.New(states, d.recorder, d.vault, d.broker, d.telemetry, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)
@@ -162,10 +170,11 @@ const viewLease = 10 * time.Second
 
 // states gives the gate the state admin holds, as the decision point reads it.
 type states struct {
-	admin atomic.Pointer[admin.Admin]
-	last  atomic.Pointer[converted]
-	lease time.Duration             // how long a view may go without being compared; 0: for ever
-	fresh atomic.Pointer[time.Time] // when it was compared last
+	admin  atomic.Pointer[admin.Admin]
+	last   atomic.Pointer[converted]
+	grants pdp.Grants
+	lease  time.Duration             // how long a view may go without being compared; 0: for ever
+	fresh  atomic.Pointer[time.Time] // when it was compared last
 }
 
 type converted struct {
@@ -192,7 +201,7 @@ func (s *states) State() *pdp.State {
 	if c := s.last.Load(); c != nil && c.from == cur {
 		return c.state
 	}
-	c := &converted{from: cur, state: &pdp.State{View: cur.View, Set: cur.Set, Monitor: cur.Monitor}}
+	c := &converted{from: cur, state: &pdp.State{View: cur.View, Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights}}
 	s.last.Store(c)
 	return c.state
 }

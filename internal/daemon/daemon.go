@@ -24,6 +24,7 @@ import (
 	"rutile/internal/audit"
 	"rutile/internal/credential"
 	"rutile/internal/gate"
+	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/store"
@@ -55,6 +56,8 @@ type Daemon struct {
 	telemetry *telemetry
 	recorder  *recorder
 	states    states
+	broker    *grant.Broker
+	desk      *admin.Desk
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer
@@ -108,6 +111,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.work.Go(func() { d.relearn(run) })
+	d.work.Go(func() { d.sweep(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -218,7 +222,7 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 	if err == nil && gen != d.Admin.Current().View.Generation() {
 		err = d.Admin.Refresh(ctx)
 	}
-	return errors.Join(err, d.vault.Reload(ctx))
+	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx))
 }
 
 // learnTurn is how long a look at a server keeps others waiting for theirs: a

@@ -147,6 +147,9 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 
 func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
 	start := time.Now() // monotonic; the gate's clock may be a test's
+	if why := g.task(r); why != nil {
+		return access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}
+	}
 	dec := pdp.Decide(state, r)
 	dec.Duration = time.Since(start)
 	return dec

@@ -14,6 +14,9 @@ import (
 // Grants opens requests for rights nobody holds and counts the uses of those that
 // are held.
 type Grants interface {
+	// TaskOf returns the task a call belongs to, "" if to none; an error means that
+	// it names one that is not its party's own and open.
+	TaskOf(who access.Identity, named string, at time.Time) (string, error)
 	// Open opens the request for a call or joins the one that is pending for it.
 	Open(ctx context.Context, a grant.Ask) (grant.Request, error)
 	// Reserve takes one use; a CodeConflict error means that there is none.
@@ -31,6 +34,19 @@ const waitTime = 15 * time.Minute
 
 // errSpent says that the grant a call was permitted under covers it no longer.
 var errSpent = access.Errorf(access.CodeConflict, "other calls used up the grant at the same moment; call again to ask anew")
+
+// task puts r under its task. What only asks a server about itself belongs to one
+// if it says so: a list or a stream outlives the tasks of its agent.
+func (g *Gate) task(r *access.Request) error {
+	if r.Task == "" && r.Who.Task == "" && (r.Kind == access.KindServer || r.Kind == access.KindAsk) {
+		return nil
+	}
+	task, err := g.grants.TaskOf(r.Who, r.Task, r.At)
+	if err == nil {
+		r.Who.Task = task
+	}
+	return err
+}
 
 // ask opens the request for the approval dec says is missing. Where the
 // entitlement grants it at once, dec becomes the decision under the grant; the

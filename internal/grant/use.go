@@ -59,10 +59,10 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	}
 	before, after := h.now(), h.now()
 	after.State, after.Why = GrantExhausted, "every use is spent"
-	if err := b.rec.Record(ctx, []Event{event(system, "exhaust", KindGrant, u.Grant, before, after, after.Why)}); err != nil {
-		return err
-	}
-	return b.Refresh(ctx)
+	b.mu.Lock()
+	b.live.Store(b.live.Load().with(Batch{Grants: []Grant{after}}))
+	b.mu.Unlock()
+	return b.rec.Record(ctx, []Event{event(system, "exhaust", KindGrant, u.Grant, before, after, after.Why)})
 }
 
 // settleLate gives up the uses of calls nobody came back for.

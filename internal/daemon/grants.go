@@ -1,0 +1,55 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/grant"
+)
+
+// sweepEvery is how often what time has ended is said to have ended. Decisions
+// do not wait for it: they look at the times themselves.
+const sweepEvery = 2 * time.Second
+
+// sweep ends requests, grants and tasks whose time is over, and suspends grants
+// whose definition changed.
+func (d *Daemon) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := d.broker.Sweep(ctx, d.desk.Digest)
+		if err != nil && !failing && ctx.Err() == nil && access.CodeOf(err) != access.CodeConflict {
+			d.log.Error("ended requests and grants cannot be recorded as ended", "error", access.Reasons(err))
+		}
+		failing = err != nil
+	}
+}
+
+// grantRecorder keeps what happens to requests, grants and tasks as evidence.
+type grantRecorder struct{ log *audit.Log }
+
+// Record returns once the events are durable.
+func (r grantRecorder) Record(ctx context.Context, events []grant.Event) error {
+	id := access.NewID(access.PrefixChange)
+	for _, e := range events {
+		detail, err := json.Marshal(e.Detail)
+		if err != nil {
+			return fmt.Errorf("recording a grant: %w", err)
+		}
+		_, err = r.log.Admin(ctx, audit.Admin{ID: id, Actor: e.Actor, Verb: e.Verb, Kind: e.Kind, Object: e.Object, Before: e.Before, After: e.After, Reason: e.Reason, Detail: detail})
+		if err != nil {
+			return &access.Error{Code: access.CodeEvidence, Msg: "evidence cannot be kept, so nothing was changed; see the gateway's log", Err: fmt.Errorf("recording a grant: %w", err)}
+		}
+	}
+	return nil
+}
