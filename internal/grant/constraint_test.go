@@ -2,6 +2,8 @@ package grant_test
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -54,6 +56,24 @@ func TestConstraintsRoundTrip(t *testing.T) {
 	}
 	if got, err := json.Marshal(grant.Constraints(nil)); err != nil || string(got) != "[]" {
 		t.Errorf("no constraints = %s, %v", got, err)
+	}
+}
+
+// Every operator has an example in the documentation, and each example is read.
+func TestDocumentedConstraintsAreRead(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/constraints.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[grant.Operator]bool{}
+	for _, m := range regexp.MustCompile("`(\\{\"(?:at|argsDigest)\".*?\\})`").FindAllStringSubmatch(string(doc), -1) {
+		src := strings.Replace(m[1], "…", strings.Repeat("0", 64), 1)
+		seen[parse(t, "["+src+"]")[0].Op()] = true
+	}
+	for _, c := range parse(t, everyOperator) {
+		if !seen[c.Op()] {
+			t.Errorf("docs/constraints.md has no example of %s", c.Op())
+		}
 	}
 }
 
