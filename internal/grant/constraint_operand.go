@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"rutile/internal/rawjson"
@@ -177,9 +178,13 @@ func (n maxLen) match(v rawjson.Value) bool {
 	return ok && int64(len(b)) <= int64(n)
 }
 
-// maxRegexInput bounds the text a regex is tried on, in bytes: the time goes
-// with the product of text and expression, and the agent chooses the text.
-const maxRegexInput = 8 << 10
+const (
+	// maxRegexInput bounds the text a regex is tried on, in bytes, and
+	// maxRegexSize the regex, in instructions: the time goes with their
+	// product, and the agent chooses the text.
+	maxRegexInput = 4 << 10
+	maxRegexSize  = 1000
+)
 
 type regex struct {
 	re   *regexp.Regexp
@@ -194,11 +199,28 @@ func newRegex(s string) (matcher, error) {
 	if _, err := regexp.Compile(s); err != nil {
 		return nil, fmt.Errorf("not an RE2 expression")
 	}
+	if programSize(s) > maxRegexSize {
+		return nil, fmt.Errorf("an RE2 expression of more than %d instructions: repeat less", maxRegexSize)
+	}
 	re, err := regexp.Compile(`\A(?:` + s + `)\z`)
 	if err != nil {
 		return nil, fmt.Errorf("an RE2 expression that cannot be anchored")
 	}
 	return regex{re, s}, nil
+}
+
+// programSize returns the number of instructions of an RE2 expression, 0 if it is
+// none.
+func programSize(s string) int {
+	re, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(prog.Inst)
 }
 
 func (r regex) match(v rawjson.Value) bool {

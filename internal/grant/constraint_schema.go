@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -13,9 +14,13 @@ import (
 
 const (
 	// maxSchema bounds a schema and maxInstance what is checked by one, in
-	// bytes of their canonical forms.
-	maxSchema   = 16 << 10
-	maxInstance = 64 << 10
+	// bytes of their canonical forms: the time goes with their product.
+	maxSchema   = 8 << 10
+	maxInstance = 16 << 10
+	// maxPatterns bounds the regular expressions of one schema, and
+	// maxPatternSize each, in instructions.
+	maxPatterns    = 16
+	maxPatternSize = 200
 )
 
 // schema is a JSON Schema of draft 2020-12, or of what its $schema names.
@@ -39,6 +44,8 @@ func newSchema(v rawjson.Value) (matcher, error) {
 	case refers(v):
 		return nil, fmt.Errorf("must not hold $ref, $dynamicRef, $recursiveRef or $id: nothing is loaded, and without " +
 			"references the work is bounded by the size")
+	case patterns(v) > maxPatterns:
+		return nil, fmt.Errorf("more than %d patterns", maxPatterns)
 	}
 	doc, err := decode(form)
 	if err != nil {
@@ -47,6 +54,12 @@ func newSchema(v rawjson.Value) (matcher, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(noLoader{})
+	c.UseRegexpEngine(func(s string) (jsonschema.Regexp, error) {
+		if programSize(s) > maxPatternSize {
+			return nil, errors.New("pattern too large")
+		}
+		return regexp.Compile(s)
+	})
 	const url = "constraint:schema"
 	if err := c.AddResource(url, doc); err != nil {
 		return nil, fmt.Errorf("not a JSON Schema")
@@ -72,6 +85,24 @@ func refers(v rawjson.Value) bool {
 		}
 	}
 	return false
+}
+
+// patterns counts the members that hold or are regular expressions.
+func patterns(v rawjson.Value) int {
+	n := 0
+	for k, val := range v.Members() {
+		switch {
+		case k.Equals("pattern"):
+			n++
+		case k.Equals("patternProperties"):
+			n += val.Len()
+		}
+		n += patterns(val)
+	}
+	for it := range v.Items() {
+		n += patterns(it)
+	}
+	return n
 }
 
 func decode(form []byte) (any, error) {

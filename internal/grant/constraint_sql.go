@@ -46,13 +46,13 @@ func classifySQL(src []byte) sqlClass {
 	r := sqlReader{src: src}
 	class := sqlRead
 	for {
-		switch tok := r.next(); {
-		case tok.kind == sqlEnd:
+		switch tok := r.next(); tok.kind {
+		case sqlEnd:
 			if r.count == 0 {
 				return sqlDDL
 			}
 			return class
-		case tok.kind == sqlUncertain:
+		case sqlUncertain:
 			return sqlDDL
 		default:
 			class = max(class, r.judge(tok))
