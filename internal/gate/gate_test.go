@@ -63,6 +63,11 @@ func (fixed) Forward(ctx context.Context, _ *access.Request, _ *registry.Server)
 func (fixed) Forwarded(context.Context, *access.Request, audit.Status, time.Duration)     {}
 func (fixed) End(context.Context, *access.Request, *access.Decision, audit.Status, error) {}
 
+// noGrants is for calls nobody needs a grant for.
+type noGrants struct{ gate.Grants }
+
+func (noGrants) TaskOf(access.Identity, string, time.Time) (string, error) { return "", nil }
+
 func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 	t.Helper()
 	view, err := registry.NewView(registry.Content{
@@ -82,7 +87,7 @@ func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 		t.Fatal(err)
 	}
 	f := fixed{&pdp.State{View: view, Set: set}}
-	g, err := gate.New(f, log, f, f, func() time.Time { return now })
+	g, err := gate.New(f, log, f, noGrants{}, f, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

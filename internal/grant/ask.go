@@ -84,7 +84,11 @@ func (b *Broker) draft(a Ask) (Request, error) {
 	}
 	switch a.Scope {
 	case ScopeOnce:
-		r.Args, r.ArgsDigest, r.Uses = exactly(a.Args), ArgsDigest(a.Args), 1
+		bound, err := exactly(a.Args)
+		if err != nil {
+			return Request{}, err
+		}
+		r.Args, r.ArgsDigest, r.Uses = bound, ArgsDigest(a.Args), 1
 	case ScopeTask, ScopeTime:
 		if a.Scope == ScopeTask && a.Task == "" {
 			return Request{}, access.Errorf(access.CodeInvalid, "there is no open task to ask for: open one first")
@@ -277,7 +281,7 @@ func (b *Broker) issue(ctx context.Context, before, r Request, yes Approval, eve
 	}
 	r.Grant = g.ID
 	if len(events) > 0 {
-		events[len(events)-1].After, events[len(events)-1].Detail = digest(r), r
+		events[len(events)-1].After, events[len(events)-1].Detail = digestOf(r), r
 	}
 	events = append(events, event(yes.By, "issue", KindGrant, g.ID, nil, g, ""))
 	return r, b.widen(ctx, Batch{Requests: []Request{r}, Grants: []Grant{g}}, events)

@@ -2,19 +2,20 @@ package grant
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"rutile/internal/rawjson"
 )
 
 // exactly is the constraint that only this call meets.
-func exactly(args rawjson.Value) Constraints {
-	return Constraints{{ArgsDigest: ArgsDigest(args)}}
+func exactly(args rawjson.Value) (Constraints, error) {
+	return ParseConstraints(fmt.Appendf(nil, `[{"%s":"%s"}]`, OpArgsDigest, ArgsDigest(args)))
 }
 
 // exact reports whether only one call meets c.
 func exact(c Constraints) bool {
-	return slices.ContainsFunc(c, func(x Constraint) bool { return x.ArgsDigest != "" })
+	return slices.ContainsFunc(c, func(x Constraint) bool { return x.Op() == OpArgsDigest })
 }
 
 // textOf is c in one form, for comparing.

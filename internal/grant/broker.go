@@ -138,8 +138,8 @@ func (b *Broker) narrow(ctx context.Context, batch Batch, events []Event) error 
 
 const system = "system"
 
-// digest identifies an object in evidence.
-func digest(v any) string {
+// digestOf identifies an object in evidence.
+func digestOf(v any) string {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return "" // none of ours
@@ -149,9 +149,9 @@ func digest(v any) string {
 }
 
 func event(actor, verb, kind, object string, before, after any, why string) Event {
-	e := Event{Actor: actor, Verb: verb, Kind: kind, Object: object, After: digest(after), Reason: why, Detail: after}
+	e := Event{Actor: actor, Verb: verb, Kind: kind, Object: object, After: digestOf(after), Reason: why, Detail: after}
 	if before != nil {
-		e.Before = digest(before)
+		e.Before = digestOf(before)
 	}
 	return e
 }

@@ -75,7 +75,9 @@ func (c *call) metaFor() ([]byte, bool) {
 	caps := m.meta.Get(metaCapabilities)
 	denied := c.deniedKinds(caps)
 	extensions, foreign := c.carriedExtensions(caps.Get("extensions"))
-	if !crossing && c.minted == nil && len(denied) == 0 && !foreign {
+	// The name of a task is between the agent and the gateway.
+	tasked := m.meta.Get(metaTask).Exists()
+	if !crossing && c.minted == nil && len(denied) == 0 && !foreign && !tasked {
 		return nil, false
 	}
 	out := []byte{'{'}
@@ -88,6 +90,7 @@ func (c *call) metaFor() ([]byte, bool) {
 	for k, v := range m.meta.Members() {
 		key, _ := k.Str()
 		switch {
+		case key == metaTask:
 		case key == "progressToken" && c.minted != nil:
 			add(key, c.minted)
 		case key == metaCapabilities && !crossing:

@@ -90,6 +90,9 @@ func (c *call) members() *rpcError {
 	if a := m.args; a.Exists() && a.Kind() != rawjson.Object {
 		return invalidParams("/params/arguments must be an object")
 	}
+	if why := c.in.taskFault(); why != "" {
+		return invalidParams(why)
+	}
 	if t := m.meta.Get("progressToken"); t.Exists() && badID(t) != "" {
 		return invalidParams("/params/_meta/progressToken must be a string or an integer")
 	}

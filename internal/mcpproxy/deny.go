@@ -89,6 +89,9 @@ func denialData(d *access.Decision) []byte {
 	if d.Help != "" {
 		b = rawjson.AppendString(append(b, `,"help":`...), d.Help)
 	}
+	if d.Request != "" {
+		b = rawjson.AppendString(append(b, `,"request":`...), d.Request)
+	}
 	b = append(b, `,"policies":[`...)
 	for i, id := range append(append([]string(nil), d.Forbids...), d.Errors...) {
 		if i > 0 {

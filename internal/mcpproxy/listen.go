@@ -392,5 +392,8 @@ func (in *inbound) request(version string) *access.Request {
 		req.Trace.Parent = tp[0]
 	}
 	req.Client, _ = netAddr(in.r.RemoteAddr)
+	if req.Task, _ = in.msg.meta.Get(metaTask).Str(); req.Task == "" {
+		req.Task = h.Get(headerTask)
+	}
 	return req
 }

@@ -44,7 +44,7 @@ var (
 	paramMembers    = []string{"name", "arguments", "uri", "_meta", "cursor", "ref", "argument", "context", "level",
 		"inputResponses", "requestState", "notifications", "protocolVersion", "capabilities", "clientInfo",
 		"taskId", "task", "requestId", "progressToken"}
-	metaMembers         = []string{metaVersion, metaCapabilities, metaClientInfo, metaLogLevel, "progressToken", "traceparent", "tracestate", "baggage"}
+	metaMembers         = []string{metaVersion, metaCapabilities, metaClientInfo, metaLogLevel, "progressToken", "traceparent", "tracestate", "baggage", metaTask}
 	capabilityMembers   = []string{"roots", "sampling", "elicitation", "experimental", "extensions", "tasks"}
 	refMembers          = []string{"type", "name", "uri"}
 	notificationMembers = []string{"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"}

@@ -26,6 +26,7 @@ type state struct {
 	Call      []byte           `json:"c"` // digest of method, target and arguments
 	Round     int              `json:"r"` // of asking, the first is 1
 	Expires   time.Time        `json:"e"`
+	Use       string           `json:"u,omitempty"` // the use of a grant the call runs under
 
 	Park  string                     `json:"f,omitempty"` // the flight that waits
 	Inner []byte                     `json:"i,omitempty"` // the upstream's own state as it wrote it, nil if it gave none
@@ -52,6 +53,7 @@ const statePurpose = "mcp request state"
 // sealed returns st as the raw JSON string a client is given.
 func (c *call) sealed(ctx context.Context, st state) ([]byte, error) {
 	st.Principal, st.Server, st.All, st.Call = c.req.Who.Principal(), c.req.Server, c.in.all, c.digest()
+	st.Use = c.req.Use
 	plain, err := json.Marshal(st)
 	if err != nil {
 		return nil, access.Errorf(access.CodeInternal, "encoding a request state: %w", err)
@@ -109,7 +111,7 @@ func (c *call) resume(ctx context.Context) *rpcError {
 	if why := st.faulty(responses); why != nil {
 		return why
 	}
-	c.state = st
+	c.state, c.req.Use = st, st.Use
 	return nil
 }
 

@@ -34,6 +34,7 @@ const (
 	metaServerInfo   = metaPrefix + "serverInfo"
 	metaSubscription = metaPrefix + "subscriptionId"
 	metaDenial       = "io.rutile/denial"
+	metaTask         = "io.rutile/task" // of a request: the task it belongs to
 )
 
 // JSON-RPC error codes: JSON-RPC 2.0, MCP 2026-07-28, and our own, which lie

@@ -66,6 +66,7 @@ func encode(what string, v any) (string, error) {
 // cleanValue reports whether every string in v is clean.
 func cleanValue(v reflect.Value) bool {
 	switch v.Kind() {
+	case reflect.Invalid: // null
 	case reflect.String:
 		return clean(v.String())
 	case reflect.Pointer, reflect.Interface:
@@ -89,6 +90,11 @@ func cleanValue(v reflect.Value) bool {
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return true
 		}
+		if m, ok := marshaler(v); ok { // what it holds is not what is written
+			b, err := m.MarshalJSON()
+			var written any
+			return err == nil && json.Unmarshal(b, &written) == nil && cleanValue(reflect.ValueOf(written))
+		}
 		for i := range v.NumField() {
 			if !cleanValue(v.Field(i)) {
 				return false
@@ -96,6 +102,14 @@ func cleanValue(v reflect.Value) bool {
 		}
 	}
 	return true
+}
+
+func marshaler(v reflect.Value) (json.Marshaler, bool) {
+	if !v.CanInterface() {
+		return nil, false
+	}
+	m, ok := v.Interface().(json.Marshaler)
+	return m, ok
 }
 
 // decode reads a document. A member this version does not know is an error: it
