@@ -27,6 +27,8 @@ type manifest struct {
 	baseline map[registry.Kind]time.Time
 	policy   *policy.Policy
 	team     *registry.Team
+	user     *registry.User
+	accounts *yaml.Node // localUsers of the user
 }
 
 func (m *manifest) key() string { return m.kind + "/" + m.id }
@@ -72,7 +74,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy or Team")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team or User")
 		return nil
 	}
 	var kind *yaml.Node
@@ -83,7 +85,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy or Team")
+		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team or User")
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -96,11 +98,13 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.policy(n, m)
 	case kindTeam:
 		d.team(n, m)
-	case "User", "Entitlement", "Label", "Issuer", "Webhook":
+	case kindUser:
+		d.user(n, m)
+	case "Entitlement", "Label", "Issuer", "Webhook":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy or Team", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team or User", clip(m.kind))
 		return nil
 	}
 	return m
