@@ -24,7 +24,7 @@ const (
 	OpToken      Op = "agent.token"       // print a development token
 	OpServer     Op = "server.change"     // register, approve, quarantine …
 	OpTool       Op = "tool.change"       // approve a definition, quarantine …
-	OpPolicy     Op = "policy.change"     //
+	OpPolicy     Op = "policy.change"     // register, replace
 	OpCredential Op = "credential.change" // seal, rotate, remove
 	OpUser       Op = "user.change"       // people, their roles and their tokens
 	OpTeam       Op = "team.change"       // who belongs to which team

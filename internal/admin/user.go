@@ -68,7 +68,11 @@ func (o object) accounts() []string {
 	for i, c := range n.Content {
 		field := fmt.Sprintf("localUsers[%d]", i)
 		s := c.Value
-		if c.Kind != yaml.ScalarNode || c.Tag != "!!int" {
+		switch number := c.Kind == yaml.ScalarNode && c.Tag == "!!int"; {
+		case number && strings.Trim(s, "0123456789") != "":
+			o.d.fail(c, field, "%q is no uid: write it in decimal", clip(s))
+			continue
+		case !number:
 			if s = o.d.text(c, field); s == "" {
 				continue
 			}
