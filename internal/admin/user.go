@@ -237,10 +237,17 @@ func userDraft(next registry.User, verb, why string, detail any) *draft {
 // LocalActor returns who an account of the gateway's machine acts as. An account
 // that exactly one active user names is that user; host says that it is root or
 // the gateway's own, which are admins besides and act under their uid where no
-// such user is. Everybody else is refused. name is "" where the system knows
-// none.
-func (a *Admin) LocalActor(uid, name string, host bool) (Actor, error) {
-	view := a.current.Load().View
+// such user is. Everybody else is refused, and so is everybody but them while
+// the store does not answer. name is "" where the system knows none.
+func (a *Admin) LocalActor(ctx context.Context, uid, name string, host bool) (Actor, error) {
+	cur, err := a.fresh(ctx)
+	if err != nil && !host {
+		return Actor{}, err
+	}
+	if err != nil {
+		cur = a.current.Load() // what root does without a store is mending it
+	}
+	view := cur.View
 	ids := view.AccountUsers(uid, name)
 	if len(ids) == 1 {
 		u, _ := view.User(ids[0])

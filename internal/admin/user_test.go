@@ -147,7 +147,7 @@ func TestAnAccountIsOnePersons(t *testing.T) {
 	o.apply("kind: User\nid: c\nlocalUsers: [x]\n")
 	// A retired user named again takes it from nobody.
 	o.apply("kind: User\nid: b\nlocalUsers: [x]\n")
-	actor, err := o.LocalActor("7", "x", false)
+	actor, err := o.LocalActor(t.Context(), "7", "x", false)
 	equal(t, "actor", fmt.Sprint(actor, err), "user:c <nil>")
 }
 
@@ -194,7 +194,7 @@ func TestLocalActors(t *testing.T) {
 		"an expired user's":            {"55", "past", false, ""},
 		"a name that is a uid's digit": {"55", "1000", false, "user:ann"},
 	} {
-		actor, err := o.LocalActor(c.uid, c.account, c.host)
+		actor, err := o.LocalActor(t.Context(), c.uid, c.account, c.host)
 		if c.want == "" {
 			hasCode(t, name, err, access.CodeDenied)
 			continue
@@ -205,12 +205,35 @@ func TestLocalActors(t *testing.T) {
 	}
 }
 
+// TestAnAccountNeedsTheStore: whom another node suspended does not get in here,
+// and a node that cannot know lets nobody in but its keeper.
+func TestAnAccountNeedsTheStore(t *testing.T) {
+	o := open(t)
+	o.apply(people)
+	second, err := admin.New(t.Context(), admin.Config{Node: "n2"}, o.deps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.ChangeUser(t.Context(), ann, "ann", registry.VerbSuspend, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err = second.LocalActor(t.Context(), "1000", "ann", false)
+	hasCode(t, "suspended elsewhere", err, access.CodeDenied)
+	o.apply("kind: User\nid: new\nroles: [viewer]\nlocalUsers: [new]\n")
+	o.store.down = true
+	if actor, err := second.LocalActor(t.Context(), "5", "new", false); err == nil {
+		t.Errorf("without a store %+v is let in", actor)
+	}
+	actor, err := second.LocalActor(t.Context(), "0", "root", true)
+	equal(t, "root", fmt.Sprint(actor.String(), err), "local:0<nil>")
+}
+
 // TestHostIsAdminBesidesItsUser: root and the gateway's own account keep their
 // right whoever they are mapped to, and others have their roles only.
 func TestHostIsAdminBesidesItsUser(t *testing.T) {
 	o := open(t)
 	o.apply(people)
-	mapped, err := o.LocalActor("1000", "ann", true)
+	mapped, err := o.LocalActor(t.Context(), "1000", "ann", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +242,7 @@ func TestHostIsAdminBesidesItsUser(t *testing.T) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
-	other, err := o.LocalActor("1000", "ann", false)
+	other, err := o.LocalActor(t.Context(), "1000", "ann", false)
 	if err != nil {
 		t.Fatal(err)
 	}

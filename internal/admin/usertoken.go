@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -125,16 +126,10 @@ func (a *Admin) UserTokens(ctx context.Context, user string) ([]UserTokenUse, er
 // in one way (CodeUnauthenticated), after the same comparison. It compares with
 // what the store holds now, so that a token another node revoked counts nowhere.
 func (a *Admin) Authenticate(ctx context.Context, token string) (Actor, error) {
-	gen, err := a.registry.Generation(ctx)
+	cur, err := a.fresh(ctx)
 	if err != nil {
-		return Actor{}, fmt.Errorf("reading the generation: %w", err)
+		return Actor{}, err
 	}
-	if a.current.Load().View.Generation() != gen {
-		if err := a.Refresh(ctx); err != nil {
-			return Actor{}, err
-		}
-	}
-	cur := a.current.Load()
 	id := ""
 	rest, ok := strings.CutPrefix(token, "rut_")
 	if end := len(rest) - secretChars - 1; ok && end > 0 && rest[end] == '_' {
@@ -155,6 +150,21 @@ func (a *Admin) Authenticate(ctx context.Context, token string) (Actor, error) {
 	return actor, nil
 }
 
+// fresh returns the state the store holds now: what another node changed counts
+// here before it has come by itself.
+func (a *Admin) fresh(ctx context.Context) (*Current, error) {
+	gen, err := a.registry.Generation(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the generation: %w", err)
+	}
+	if a.current.Load().View.Generation() != gen {
+		if err := a.Refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a.current.Load(), nil
+}
+
 // secretChars is the length of 256 bits in unpadded base64url.
 const secretChars = 43
 
@@ -165,9 +175,7 @@ func (a *Admin) used(ctx context.Context, id string) {
 	a.usesMu.Lock()
 	recent := now.Sub(a.uses[id]) < useInterval
 	if !recent {
-		if len(a.uses) > maxNotedUses {
-			clear(a.uses)
-		}
+		maps.DeleteFunc(a.uses, func(_ string, at time.Time) bool { return now.Sub(at) >= useInterval })
 		a.uses[id] = now
 	}
 	a.usesMu.Unlock()
@@ -180,6 +188,3 @@ func (a *Admin) used(ctx context.Context, id string) {
 		a.usesMu.Unlock()
 	}
 }
-
-// maxNotedUses bounds what is remembered of uses.
-const maxNotedUses = 100_000

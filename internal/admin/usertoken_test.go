@@ -146,16 +146,25 @@ func TestWhatDoesNotCountFailsInOneWay(t *testing.T) {
 // TestARevokedTokenEndsRequestsUnderWay: a request that came in with it is
 // decided again where it changes something.
 func TestARevokedTokenEndsRequestsUnderWay(t *testing.T) {
-	o := open(t)
+	o, now := moving(t)
 	o.apply(people + "---\n" + filesServer)
-	o.apply("kind: Agent\nid: reader\nowner: team-a\n")
+	o.apply("kind: Agent\nid: reader\nowner: team-a\nexpires: 2099-01-01\n")
 	for name, end := range map[string]func(admin.NewUserToken) error{
 		"revoked": func(n admin.NewUserToken) error { return o.RevokeUserToken(t.Context(), ann, "ann", n.ID, "") },
 		"suspended": func(admin.NewUserToken) error {
 			_, err := o.ChangeUser(t.Context(), ann, "ann", registry.VerbSuspend, "")
 			return err
 		},
+		"expired": func(admin.NewUserToken) error {
+			*now = now.Add(admin.DefaultUserTokenTTL)
+			return nil
+		},
 	} {
+		if u, _ := o.Current().View.User("ann"); u.State == registry.UserSuspended {
+			if _, err := o.ChangeUser(t.Context(), ann, "ann", registry.VerbResume, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
 		tok := o.token("ann")
 		actor, err := o.Authenticate(t.Context(), tok.Token)
 		if err != nil {
