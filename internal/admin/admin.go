@@ -38,6 +38,7 @@ type Changes struct {
 	Servers  map[string]*registry.Server
 	Tools    map[ToolKey]*registry.Tool
 	Teams    map[string]*registry.Team
+	Users    map[string]*registry.User
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
 }
@@ -58,6 +59,9 @@ type Store interface {
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
+	// TokenUsed notes that a personal token was used; TokenUses says when each was.
+	TokenUsed(ctx context.Context, id string, at time.Time) error
+	TokenUses(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Evidence is what admin needs of the log. Admin MUST NOT return before the
@@ -133,11 +137,15 @@ type Admin struct {
 	vault     Vault
 	authority Authority
 	clock     func() time.Time
+	office    *policy.Office
 
 	current atomic.Pointer[Current]
 
 	mu        sync.Mutex // serialises writers
 	unsettled bool       // a change may be recorded and not committed
+
+	usesMu sync.Mutex
+	uses   map[string]time.Time // personal token → the use last noted
 }
 
 // New loads the state and settles a change that a crash interrupted.
@@ -150,7 +158,11 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	default:
 		return nil, access.Errorf(access.CodeInvalid, "mode %q is unknown: use enforce or monitor", string(cfg.Mode))
 	}
-	a := &Admin{cfg: cfg, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, unsettled: true}
+	office, err := newOffice()
+	if err != nil {
+		return nil, err
+	}
+	a := &Admin{cfg: cfg, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, office: office, unsettled: true, uses: map[string]time.Time{}}
 	if err := a.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("loading the state: %w", err)
 	}
@@ -178,6 +190,12 @@ func (a *Admin) now() time.Time { return a.clock().UTC().Truncate(time.Milliseco
 type Actor struct {
 	Kind string // user, local, system
 	ID   string // name, or uid of a local user; "" for system
+	// Host says that the edge has seen what only the gateway's keeper has: the
+	// operator token, or the account of root or of the gateway itself. It is an
+	// admin's right besides what the registry says of the user.
+	Host bool
+	// Token is the id of the personal token the actor came with, "" for none.
+	Token string
 }
 
 const system = "system"

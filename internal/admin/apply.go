@@ -26,7 +26,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	if len(manifests) == 0 {
-		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team or Entitlement")
+		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User or Entitlement")
 	}
 	known, err := a.secrets(ctx)
 	if err != nil {
@@ -88,6 +88,8 @@ type planner struct {
 	teams    map[string]bool
 	servers  map[string]bool
 	agents   map[string]bool
+	users    map[string]bool
+	accounts map[string]string // account of the machine → user
 }
 
 func (p *planner) all(manifests []*manifest) {
@@ -111,6 +113,7 @@ func (p *planner) all(manifests []*manifest) {
 			p.agents[m.id] = true
 		}
 	}
+	p.people(manifests)
 	for _, m := range manifests {
 		it := Item{Kind: m.kind, ID: m.id}
 		switch m.kind {
@@ -124,6 +127,8 @@ func (p *planner) all(manifests []*manifest) {
 			p.team(m, &it)
 		case kindEntitlement:
 			p.entitlement(m, &it)
+		case kindUser:
+			p.user(m, &it)
 		}
 		if it.Action == "" {
 			it.Action = ActionUnchanged
@@ -267,7 +272,7 @@ func (p *planner) keys(m *manifest, old registry.Agent, next *registry.Agent) {
 // owner notes an owner who is no registered team: people are known to the
 // identity provider and not to us, so that is not a mistake.
 func (p *planner) owner(owner string, it *Item) {
-	if owner != "" && !p.teams[owner] {
+	if owner != "" && !p.teams[owner] && !p.users[owner] {
 		it.note("owner %q is not a registered team and is taken as a person", owner)
 	}
 }
@@ -290,6 +295,11 @@ func (p *planner) team(m *manifest, it *Item) {
 	next := *m.team
 	if it.decide(exists, old, next) {
 		p.draft.changes.Teams[m.id] = &next
+		for _, member := range next.Members {
+			if !p.users[member] {
+				it.note("member %q is no registered user and is taken as a person of an identity provider", member)
+			}
+		}
 	}
 }
 

@@ -44,13 +44,13 @@ type record struct {
 func newDraft() *draft {
 	return &draft{changes: Changes{
 		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
-		Teams: map[string]*registry.Team{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
+		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Policies)+len(c.Rights) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -76,6 +76,9 @@ func (a *Admin) change(ctx context.Context, actor Actor, plan func(*Current) (*d
 		}
 		if d.empty() {
 			return nil
+		}
+		if err := a.permitAll(ctx, cur, actor, d); err != nil {
+			return err
 		}
 		err = a.execute(ctx, actor, cur, d)
 		if access.CodeOf(err) != access.CodeConflict {
@@ -331,6 +334,11 @@ func digestIn(cur *Current, kind, id string) string {
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {
 			return digest(t)
+		}
+	case kindUser:
+		if u, ok := cur.View.User(id); ok {
+			u.Created, u.Changed, u.StateBy = time.Time{}, time.Time{}, ""
+			return digest(u)
 		}
 	}
 	return ""

@@ -16,7 +16,7 @@ import (
 // after returns the state the draft leads to, validated whole.
 func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	c := d.changes
-	delta := registry.Delta{Agents: c.Agents, Servers: c.Servers, Teams: c.Teams, Tools: map[string]map[string]*registry.Tool{}}
+	delta := registry.Delta{Agents: c.Agents, Servers: c.Servers, Teams: c.Teams, Users: c.Users, Tools: map[string]map[string]*registry.Tool{}}
 	for k, t := range c.Tools {
 		if delta.Tools[k.Server] == nil {
 			delta.Tools[k.Server] = map[string]*registry.Tool{}

@@ -33,7 +33,7 @@ func Declare(docs []Document, now time.Time) (*registry.View, map[string]grant.E
 		return nil, nil, nil, err
 	}
 	c := p.draft.changes
-	d := registry.Delta{Agents: c.Agents, Servers: c.Servers, Teams: c.Teams, Tools: map[string]map[string]*registry.Tool{}}
+	d := registry.Delta{Agents: c.Agents, Servers: c.Servers, Teams: c.Teams, Users: c.Users, Tools: map[string]map[string]*registry.Tool{}}
 	for k, t := range c.Tools {
 		if d.Tools[k.Server] == nil {
 			d.Tools[k.Server] = map[string]*registry.Tool{}

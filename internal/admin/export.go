@@ -25,6 +25,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	}
 	cur := a.current.Load()
 	e := &emitter{}
+	for _, u := range cur.View.Users() {
+		e.user(u)
+	}
 	for _, t := range cur.View.Teams() {
 		e.document(kindTeam, t.ID)
 		e.list(0, "members", t.Members)

@@ -25,7 +25,8 @@ import (
 
 var (
 	day = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	ann = admin.Actor{Kind: "user", ID: "ann"}
+	// ann keeps the gateway: she may do everything without being registered.
+	ann = admin.Actor{Kind: "user", ID: "ann", Host: true}
 )
 
 // memory is a Store and a registry.Store in memory, with faults on demand.
@@ -36,6 +37,8 @@ type memory struct {
 	servers  map[string]registry.Server
 	tools    map[admin.ToolKey]registry.Tool
 	teams    map[string]registry.Team
+	users    map[string]registry.User
+	used     map[string]time.Time
 	policies map[string]policy.Policy
 	rights   map[string]grant.Entitlement
 	meta     map[string]string
@@ -51,7 +54,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, meta: map[string]string{},
 	}
 }
 
@@ -62,7 +65,7 @@ func (m *memory) LoadRegistry(context.Context) (registry.Content, error) {
 		return registry.Content{}, errDown
 	}
 	return through(registry.Content{
-		Generation: m.gen, Agents: values(m.agents), Servers: values(m.servers), Tools: values(m.tools), Teams: values(m.teams),
+		Generation: m.gen, Agents: values(m.agents), Servers: values(m.servers), Tools: values(m.tools), Teams: values(m.teams), Users: values(m.users),
 	}), nil
 }
 
@@ -123,6 +126,22 @@ func (m *memory) SetMeta(_ context.Context, key, value string) error {
 	return nil
 }
 
+func (m *memory) TokenUsed(_ context.Context, id string, at time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return errDown
+	}
+	m.used[id] = at
+	return nil
+}
+
+func (m *memory) TokenUses(context.Context) (map[string]time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.used), nil
+}
+
 func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -141,6 +160,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.servers, c.Servers)
 	put(m.tools, c.Tools)
 	put(m.teams, c.Teams)
+	put(m.users, c.Users)
 	put(m.policies, c.Policies)
 	put(m.rights, c.Rights)
 	m.gen++

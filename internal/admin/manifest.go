@@ -29,6 +29,8 @@ type manifest struct {
 	policy   *policy.Policy
 	team     *registry.Team
 	right    *grant.Entitlement
+	user     *registry.User
+	accounts *yaml.Node // localUsers of the user
 }
 
 func (m *manifest) key() string { return m.kind + "/" + m.id }
@@ -75,7 +77,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team or Entitlement")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User or Entitlement")
 		return nil
 	}
 	var kind *yaml.Node
@@ -86,7 +88,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team or Entitlement")
+		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User or Entitlement")
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -99,13 +101,15 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.policy(n, m)
 	case kindTeam:
 		d.team(n, m)
+	case kindUser:
+		d.user(n, m)
 	case kindEntitlement:
 		d.entitlement(n, m)
-	case "User", "Label", "Issuer", "Webhook":
+	case "Label", "Issuer", "Webhook":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team or Entitlement", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User or Entitlement", clip(m.kind))
 		return nil
 	}
 	return m

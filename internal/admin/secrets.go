@@ -51,7 +51,7 @@ const (
 // IssueDevelopmentToken issues a token on the word of the actor. It is recorded
 // before it is issued: no token exists without evidence.
 func (a *Admin) IssueDevelopmentToken(ctx context.Context, actor Actor, r TokenRequest) (identity.Token, error) {
-	if err := actor.valid(); err != nil {
+	if err := a.permit(ctx, a.current.Load(), actor, OpToken, record{kind: "Token", object: r.Agent}); err != nil {
 		return identity.Token{}, err
 	}
 	if r.TTL == 0 {
@@ -177,11 +177,11 @@ func (a *Admin) secret(ctx context.Context, id string) (credential.Secret, error
 
 // sealing records a change of the vault, makes it, and records if it failed.
 func (a *Admin) sealing(ctx context.Context, actor Actor, verb string, s credential.Secret, do func() (credential.Secret, error)) (credential.Secret, error) {
-	if err := actor.valid(); err != nil {
-		return credential.Secret{}, err
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.permit(ctx, a.current.Load(), actor, OpCredential, record{kind: "Credential", object: s.ID}); err != nil {
+		return credential.Secret{}, err
+	}
 	detail := map[string]any{"version": s.Version, "servers": s.Servers, "origins": s.Origins, "maxTier": s.MaxTier}
 	r := record{verb: verb, kind: "Credential", object: s.ID, detail: detail}
 	if err := a.note(ctx, actor, r); err != nil {

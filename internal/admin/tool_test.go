@@ -70,7 +70,7 @@ func TestObservedWithoutEvidenceIsNotApproved(t *testing.T) {
 func TestBaselineIsApprovedByWhoSanctionedTheServer(t *testing.T) {
 	o := open(t)
 	o.apply(strings.Replace(filesServer, "state: sanctioned\n", "", 1))
-	if _, err := o.ChangeServer(t.Context(), admin.Actor{Kind: "user", ID: "bob"}, "files", registry.VerbApprove, "looked at it"); err != nil {
+	if _, err := o.ChangeServer(t.Context(), admin.Actor{Kind: "user", ID: "bob", Host: true}, "files", registry.VerbApprove, "looked at it"); err != nil {
 		t.Fatal(err)
 	}
 	o.listing("files", "a", "x")
@@ -330,7 +330,7 @@ func TestLifecycleIsRecordedAndRefusedByState(t *testing.T) {
 	}
 	_, err := o.ChangeServer(t.Context(), ann, "files", registry.VerbApprove, "")
 	hasCode(t, "twice", err, access.CodeConflict, "sanctioned")
-	a, err := o.ChangeAgent(t.Context(), admin.Actor{Kind: "local", ID: "1000"}, "a", registry.VerbSuspend, "odd behaviour")
+	a, err := o.ChangeAgent(t.Context(), admin.Actor{Kind: "local", ID: "1000", Host: true}, "a", registry.VerbSuspend, "odd behaviour")
 	if err != nil {
 		t.Fatal(err)
 	}

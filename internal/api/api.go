@@ -2,8 +2,9 @@
 //
 // The same routes answer on the unix socket, where the system says which user
 // calls, and on the operators' address, where a bearer token does. Every change
-// goes through package admin, which authorises nobody by itself: a handler MUST
-// pass the actor the door has established. Answers carry schemaVersion 1 and
+// goes through package admin, which decides by the actor's roles: a handler MUST
+// pass the actor the door has established, and every route says which operation
+// it is. Answers carry schemaVersion 1 and
 // times in UTC; what is refused is application/problem+json made from one table.
 // The package keeps nothing, decides nothing and starts nothing.
 package api
@@ -43,9 +44,12 @@ const LearnTime = 20 * time.Second
 type Config struct {
 	Token string   // operator token of the TCP listener, at least 32 characters
 	Hosts []string // values of Host the TCP listener answers to
-	UID   int      // user who, besides root, may use the socket
-	Now   func() time.Time
-	Log   *slog.Logger
+	UID   int      // account that, besides root, keeps the gateway
+	// Account returns the name of an account of this machine by its uid, "" if
+	// the system knows none. Nil asks the system.
+	Account func(uid int) string
+	Now     func() time.Time
+	Log     *slog.Logger
 	// Stop ends streams when it is closed, so that stopping need not wait for
 	// whoever watches. Nil never does.
 	Stop <-chan struct{}
@@ -84,6 +88,9 @@ func New(cfg Config, d Deps) (*API, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Account == nil {
+		cfg.Account = systemAccount
+	}
 	a := &API{cfg: cfg, deps: d, hosts: map[string]bool{}, mux: http.NewServeMux()}
 	for _, h := range cfg.Hosts {
 		a.hosts[h] = true
@@ -100,51 +107,59 @@ func New(cfg Config, d Deps) (*API, error) {
 // route is one line of the API.
 type route struct {
 	pattern string
-	limit   int64 // of the body
+	op      admin.Op // what it is to the gateway: who may is decided by it
+	limit   int64    // of the body
 	do      func(*call) (any, error)
 }
 
 func (a *API) routes() []route {
 	return []route{
-		{"GET /api/v1/status", 0, a.status},
-		{"GET /api/v1/doctor", 0, a.doctor},
+		{"GET /api/v1/status", admin.OpRead, 0, a.status},
+		{"GET /api/v1/doctor", admin.OpRead, 0, a.doctor},
 
-		{"POST /api/v1/apply", maxApply, a.apply},
-		{"POST /api/v1/diff", maxApply, a.diff},
-		{"GET /api/v1/export", 0, a.export},
+		{"POST /api/v1/apply", admin.OpApply, maxApply, a.apply},
+		{"POST /api/v1/diff", admin.OpRead, maxApply, a.diff},
+		{"GET /api/v1/export", admin.OpRead, 0, a.export},
 
-		{"GET /api/v1/agents", 0, a.agents},
-		{"POST /api/v1/agents", maxSmall, a.createAgent},
-		{"GET /api/v1/agents/{id}", 0, a.agent},
-		{"POST /api/v1/agents/{id}/token", maxSmall, a.token},
-		{"POST /api/v1/agents/{id}/enroll", maxSmall, a.invite},
-		{"POST /api/v1/agents/{id}/unenroll", maxSmall, a.unenroll},
-		{"POST /api/v1/agents/{id}/{verb}", maxSmall, a.changeAgent},
+		{"GET /api/v1/agents", admin.OpRead, 0, a.agents},
+		{"POST /api/v1/agents", admin.OpAgent, maxSmall, a.createAgent},
+		{"GET /api/v1/agents/{id}", admin.OpRead, 0, a.agent},
+		{"POST /api/v1/agents/{id}/token", admin.OpToken, maxSmall, a.token},
+		{"POST /api/v1/agents/{id}/enroll", admin.OpAgent, maxSmall, a.invite},
+		{"POST /api/v1/agents/{id}/unenroll", admin.OpAgent, maxSmall, a.unenroll},
+		{"POST /api/v1/agents/{id}/{verb}", admin.OpAgent, maxSmall, a.changeAgent},
 
-		{"GET /api/v1/servers", 0, a.servers},
-		{"GET /api/v1/servers/{id}", 0, a.server},
-		{"POST /api/v1/servers/{id}/{verb}", maxSmall, a.changeServer},
+		{"GET /api/v1/servers", admin.OpRead, 0, a.servers},
+		{"GET /api/v1/servers/{id}", admin.OpRead, 0, a.server},
+		{"POST /api/v1/servers/{id}/{verb}", admin.OpServer, maxSmall, a.changeServer},
 
-		{"GET /api/v1/tools", 0, a.tools},
-		{"GET /api/v1/tools/{server}/show", 0, a.tool},
-		{"GET /api/v1/tools/{server}/diff", 0, a.toolDiff},
-		{"POST /api/v1/tools/{server}/{verb}", maxSmall, a.changeTool},
+		{"GET /api/v1/tools", admin.OpRead, 0, a.tools},
+		{"GET /api/v1/tools/{server}/show", admin.OpRead, 0, a.tool},
+		{"GET /api/v1/tools/{server}/diff", admin.OpRead, 0, a.toolDiff},
+		{"POST /api/v1/tools/{server}/{verb}", admin.OpTool, maxSmall, a.changeTool},
 
-		{"GET /api/v1/credentials", 0, a.credentials},
-		{"PUT /api/v1/credentials/{id}", maxSmall, a.setCredential},
-		{"POST /api/v1/credentials/{id}/rotate", maxSmall, a.rotateCredential},
-		{"DELETE /api/v1/credentials/{id}", 0, a.removeCredential},
+		{"GET /api/v1/users", admin.OpRead, 0, a.users},
+		{"GET /api/v1/users/{id}", admin.OpRead, 0, a.user},
+		{"POST /api/v1/users/{id}/{verb}", admin.OpUser, maxSmall, a.changeUser},
+		{"GET /api/v1/users/{id}/tokens", admin.OpUser, 0, a.userTokens},
+		{"POST /api/v1/users/{id}/tokens", admin.OpUser, maxSmall, a.createUserToken},
+		{"POST /api/v1/users/{id}/tokens/{token}/revoke", admin.OpUser, maxSmall, a.revokeUserToken},
 
-		{"GET /api/v1/policies", 0, a.policies},
-		{"POST /api/v1/policies/check", maxApply, a.checkPolicies},
-		{"POST /api/v1/policies/explain", maxCommand, a.explain},
+		{"GET /api/v1/credentials", admin.OpRead, 0, a.credentials},
+		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},
+		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
+		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},
 
-		{"GET /api/v1/audit", 0, a.search},
-		{"GET /api/v1/audit/tail", 0, a.tail},
-		{"GET /api/v1/audit/leaves/{id}", 0, a.leaves},
-		{"GET /api/v1/audit/proofs/{id}", 0, a.prove},
-		{"GET /api/v1/audit/bundle", 0, a.bundle},
-		{"POST /api/v1/audit/reindex", maxSmall, a.reindex},
+		{"GET /api/v1/policies", admin.OpRead, 0, a.policies},
+		{"POST /api/v1/policies/check", admin.OpRead, maxApply, a.checkPolicies},
+		{"POST /api/v1/policies/explain", admin.OpRead, maxCommand, a.explain},
+
+		{"GET /api/v1/audit", admin.OpEvidence, 0, a.search},
+		{"GET /api/v1/audit/tail", admin.OpEvidence, 0, a.tail},
+		{"GET /api/v1/audit/leaves/{id}", admin.OpEvidence, 0, a.leaves},
+		{"GET /api/v1/audit/proofs/{id}", admin.OpEvidence, 0, a.prove},
+		{"GET /api/v1/audit/bundle", admin.OpEvidence, 0, a.bundle},
+		{"POST /api/v1/audit/reindex", admin.OpReindex, maxSmall, a.reindex},
 	}
 }
 
@@ -162,6 +177,10 @@ func (a *API) answer(w http.ResponseWriter, req *http.Request, r route) {
 	actor, ok := actorOf(req.Context())
 	if !ok {
 		a.refuse(w, req, access.Errorf(access.CodeUnauthenticated, "nobody is known to ask: sign in"))
+		return
+	}
+	if err := a.deps.Admin.Authorize(req.Context(), actor, r.op); err != nil {
+		a.refuse(w, req, err)
 		return
 	}
 	req.Body = http.MaxBytesReader(w, req.Body, r.limit)

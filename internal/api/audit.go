@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/audit"
 )
 
@@ -184,14 +185,15 @@ func (a *API) tail(c *call) (any, error) {
 	s.flush()
 	if follow {
 		q.Before, q.Until = 0, time.Time{}
-		a.follow(c.Context(), s, q, size, shown)
+		a.follow(c, s, q, size, shown)
 	}
 	return streamed{}, nil
 }
 
 // follow writes the rows of leaves from index next on as they come: a call when
 // it begins and again when it ends, unless it was shown like that already.
-func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64, shown map[uint64]bool) {
+func (a *API) follow(c *call, s *stream, q audit.Query, next uint64, shown map[uint64]bool) {
+	ctx := c.Context()
 	q.Ascending, q.Following, q.Limit = true, true, maxLimit
 	pause := time.NewTicker(tailPause)
 	defer pause.Stop()
@@ -202,6 +204,10 @@ func (a *API) follow(ctx context.Context, s *stream, q audit.Query, next uint64,
 		case <-a.cfg.Stop:
 			return
 		case <-pause.C:
+		}
+		if err := a.deps.Admin.Authorize(ctx, c.actor, admin.OpEvidence); err != nil {
+			a.cfg.Log.Info("a stream of evidence ends: its reader may not read it any more", "actor", c.actor.String(), "error", err)
+			panic(http.ErrAbortHandler) // no orderly end
 		}
 		size := a.deps.Evidence.Size()
 		for next < size && s.err == nil {

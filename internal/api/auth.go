@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os/user"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // TokenActor is whom changes made with the operator token are recorded as.
-const TokenActor = "operator-token"
+const TokenActor = admin.OperatorToken
 
 type contextKey int
 
@@ -51,7 +52,18 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey, p)
 }
 
-// Local answers on the unix socket: to root and to the gateway's own user.
+// systemAccount asks the system for the name of an account.
+func systemAccount(uid int) string {
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
+// Local answers on the unix socket: to root and to the gateway's own account,
+// which are admins, and to accounts that an active user names. Whoever a user
+// names acts as that user.
 func (a *API) Local() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, ok := r.Context().Value(peerKey).(peer)
@@ -61,16 +73,21 @@ func (a *API) Local() http.Handler {
 				a.cfg.Log.Warn("the user at the socket is not known", "error", p.err)
 			}
 			a.refuse(w, r, access.Errorf(access.CodeUnauthenticated, "the system does not say which user calls: set RUTILE_URL and RUTILE_TOKEN_FILE to use the operators' address"))
-		case p.uid != 0 && p.uid != a.cfg.UID:
-			a.refuse(w, r, access.Errorf(access.CodeDenied, "user %d may not administer this gateway: only root and user %d, who runs it, may", p.uid, a.cfg.UID))
 		default:
-			a.mux.ServeHTTP(w, withActor(r, admin.Actor{Kind: "local", ID: strconv.Itoa(p.uid)}))
+			actor, err := a.deps.Admin.LocalActor(r.Context(), strconv.Itoa(p.uid), a.cfg.Account(p.uid), p.uid == 0 || p.uid == a.cfg.UID)
+			if err != nil {
+				a.refuse(w, r, err)
+				return
+			}
+			a.mux.ServeHTTP(w, withActor(r, actor))
 		}
 	})
 }
 
-// Remote answers on the operators' address: to whoever holds the token. A page
-// in a browser can name any Host and Origin but ours, so both are checked.
+// Remote answers on the operators' address: to whoever holds the operator token
+// or a personal token, sent in the Authorization header and nowhere else. An
+// agent's access token is neither. A page in a browser can name any Host and
+// Origin but ours, so both are checked.
 func (a *API) Remote() http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
 	want := sha256.Sum256([]byte(a.cfg.Token))
@@ -83,14 +100,35 @@ func (a *API) Remote() http.Handler {
 			a.refuse(w, r, access.Errorf(access.CodeDenied, "requests from other origins are refused"))
 			return
 		}
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(token))
-		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			a.refuse(w, r, access.Errorf(access.CodeUnauthenticated, "send the operator token as Authorization: Bearer …; it is in the file operator.token of the gateway's data directory"))
+		actor, err := a.bearer(r, want)
+		if err != nil {
+			a.refuse(w, r, err)
 			return
 		}
-		a.mux.ServeHTTP(w, withActor(r, admin.Actor{Kind: "user", ID: TokenActor}))
+		a.mux.ServeHTTP(w, withActor(r, actor))
 	})
+}
+
+// bearer returns who sends a request by its token. Every token that does not
+// count is answered in the same words.
+func (a *API) bearer(r *http.Request, operator [sha256.Size]byte) (admin.Actor, error) {
+	refused := access.Errorf(access.CodeUnauthenticated, "send the operator token or a personal token that counts as Authorization: Bearer …; the operator token is in the file operator.token of the gateway's data directory, personal tokens come from rutile user token create")
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return admin.Actor{}, refused
+	}
+	got := sha256.Sum256([]byte(token))
+	if subtle.ConstantTimeCompare(got[:], operator[:]) == 1 {
+		return admin.Actor{Kind: "user", ID: TokenActor, Host: true}, nil
+	}
+	if !strings.HasPrefix(token, admin.UserTokenPrefix) {
+		return admin.Actor{}, refused
+	}
+	actor, err := a.deps.Admin.Authenticate(r.Context(), token)
+	if access.CodeOf(err) == access.CodeUnauthenticated {
+		return admin.Actor{}, refused
+	}
+	return actor, err
 }
 
 // foreign reports whether a browser sends the request from another origin, for

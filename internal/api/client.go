@@ -44,7 +44,8 @@ func NewSocketClient(socket, hint string) *Client {
 	}}}
 }
 
-// NewClient calls a gateway at its operators' address with the operator token.
+// NewClient calls a gateway at its operators' address with the operator token
+// or a personal one.
 func NewClient(base, token string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
@@ -52,7 +53,7 @@ func NewClient(base, token string) (*Client, error) {
 	}
 	ip := net.ParseIP(u.Hostname())
 	if u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, access.Errorf(access.CodeUsage, "the operator token would travel to %s in clear: use https", u.Host)
+		return nil, access.Errorf(access.CodeUsage, "the token would travel to %s in clear: use https", u.Host)
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	return &Client{base: strings.TrimSuffix(base, "/"), token: token, where: base, hint: "check the address and that the gateway runs", http: &http.Client{
@@ -217,6 +218,37 @@ func (c *Client) Invite(ctx context.Context, agent string, spec InviteSpec) (adm
 // Unenroll removes enrolled keys of an agent.
 func (c *Client) Unenroll(ctx context.Context, agent string, spec UnenrollSpec) (Agent, error) {
 	return ask[Agent](ctx, c, "POST", "agents/"+url.PathEscape(agent)+"/unenroll", spec)
+}
+
+// Users lists people.
+func (c *Client) Users(ctx context.Context, o ListOptions) (Page[User], error) {
+	return ask[Page[User]](ctx, c, "GET", "users"+o.query(), nil)
+}
+
+// User returns one person.
+func (c *Client) User(ctx context.Context, id string) (User, error) {
+	return ask[User](ctx, c, "GET", "users/"+url.PathEscape(id), nil)
+}
+
+// ChangeUser changes the state of a person.
+func (c *Client) ChangeUser(ctx context.Context, id string, verb registry.Verb, why string) (User, error) {
+	return ask[User](ctx, c, "POST", "users/"+url.PathEscape(id)+"/"+string(verb), Reason{why})
+}
+
+// UserTokens lists the personal tokens of a person.
+func (c *Client) UserTokens(ctx context.Context, id string) (UserTokens, error) {
+	return ask[UserTokens](ctx, c, "GET", "users/"+url.PathEscape(id)+"/tokens", nil)
+}
+
+// CreateUserToken makes a personal token.
+func (c *Client) CreateUserToken(ctx context.Context, id string, spec UserTokenSpec) (admin.NewUserToken, error) {
+	return ask[admin.NewUserToken](ctx, c, "POST", "users/"+url.PathEscape(id)+"/tokens", spec)
+}
+
+// RevokeUserToken ends a personal token.
+func (c *Client) RevokeUserToken(ctx context.Context, id, token, why string) error {
+	_, err := ask[Done](ctx, c, "POST", "users/"+url.PathEscape(id)+"/tokens/"+url.PathEscape(token)+"/revoke", Reason{why})
+	return err
 }
 
 // Servers lists servers.

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -49,6 +50,15 @@ func TestSocketRefusesRealOtherUsers(t *testing.T) {
 	}
 	if status, answer := askAs(t, path, other); status != 403 || !strings.Contains(answer, "may not administer") {
 		t.Errorf("user %d: %d %s", other, status, answer)
+	}
+	// A User who names the account lets it in, until suspended.
+	r.apply(fmt.Sprintf("kind: User\nid: other\nroles: [viewer]\nlocalUsers: [%d]\n", other))
+	if status, answer := askAs(t, path, other); status != 200 {
+		t.Errorf("user %d, whom a User names: %d %s", other, status, answer)
+	}
+	r.ok("POST", "/api/v1/users/other/suspend", "{}")
+	if status, answer := askAs(t, path, other); status != 403 {
+		t.Errorf("user %d, whose User is suspended: %d %s", other, status, answer)
 	}
 }
 

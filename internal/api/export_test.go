@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+
+	"rutile/internal/admin"
 )
 
 // HTTPStatus is the table.
@@ -24,6 +26,15 @@ func (a *API) Patterns() []string {
 	var out []string
 	for _, r := range a.routes() {
 		out = append(out, r.pattern)
+	}
+	return out
+}
+
+// Operations says which operation each route is.
+func (a *API) Operations() map[string]admin.Op {
+	out := map[string]admin.Op{}
+	for _, r := range a.routes() {
+		out[r.pattern] = r.op
 	}
 	return out
 }

@@ -39,7 +39,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	ev := &fakeEvidence{}
 	ev.add(audit.Row{Type: "verdict", Decision: "dec_1", Agent: "reader"})
 	r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
-	manifest := `{"documents":[{"file":"a","text":"kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n---\nkind: Server\nid: files\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/mcp'}}\nstate: sanctioned\n"}]}`
+	manifest := `{"documents":[{"file":"a","text":"kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n---\nkind: Server\nid: files\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/mcp'}}\nstate: sanctioned\n---\nkind: User\nid: ann\nroles: [viewer]\n"}]}`
 	secret := `{"value":"YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg="}`
 	steps := []struct{ pattern, path, body string }{
 		{"GET /api/v1/status", "", ""},
@@ -58,6 +58,11 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/servers/{id}", "/api/v1/servers/files", ""},
 		{"POST /api/v1/servers/{id}/{verb}", "/api/v1/servers/files/quarantine", `{}`},
 		{"GET /api/v1/tools", "", ""},
+		{"GET /api/v1/users", "", ""},
+		{"GET /api/v1/users/{id}", "/api/v1/users/ann", ""},
+		{"POST /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", `{"name":"ci","seconds":60}`},
+		{"GET /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", ""},
+		{"POST /api/v1/users/{id}/{verb}", "/api/v1/users/ann/suspend", `{}`},
 		{"GET /api/v1/credentials", "", ""},
 		{"PUT /api/v1/credentials/{id}", "/api/v1/credentials/key", secret},
 		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
@@ -71,10 +76,11 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/audit/proofs/{id}", "/api/v1/audit/proofs/dec_1", ""},
 		{"POST /api/v1/audit/reindex", "", `{}`},
 	}
-	// These need a server that lists something, or answer with a tar file; they
+	// These need a server that lists something or the id of a token, or answer with a
+	// tar file; they
 	// have tests of their own.
 	left := r.api.Patterns()
-	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle"} {
+	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}
 	for _, s := range steps {

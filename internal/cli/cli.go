@@ -107,13 +107,14 @@ func (s *sink) Write(b []byte) (int, error) {
 func (a *app) root() *cobra.Command {
 	root := a.group("rutile", "A security control plane for AI agents",
 		"rutile up --demo",
-		a.up(), a.apply(), a.diff(), a.export(), a.agent(), a.server(), a.tool(), a.policy(), a.credential(), a.audit(), a.connect(), a.doctor(), a.versionCommand(), a.completion())
+		a.up(), a.apply(), a.diff(), a.export(), a.agent(), a.server(), a.tool(), a.policy(), a.credential(), a.user(), a.audit(), a.connect(), a.doctor(), a.versionCommand(), a.completion())
 	root.SetHelpCommand(a.help())
 	root.Long = `Rutile stands between AI agents and the MCP servers they call, and decides every call.
 
 The commands talk to the gateway through the socket in its data directory. To
 administer a gateway elsewhere set RUTILE_URL to its operators' address and
-RUTILE_TOKEN_FILE to a file that holds its operator token.`
+RUTILE_TOKEN_FILE to a file that holds its operator token or a personal one
+(rutile user token create).`
 	root.SilenceErrors, root.SilenceUsage = true, true
 	f := root.PersistentFlags()
 	f.StringVar(&a.config, "config", "", "configuration `file` (default rutile.yaml if present)")
@@ -214,14 +215,14 @@ func (a *app) command(use, short, example string, codes []access.Code, do run) *
 // completeTime bounds how long a completion may take.
 const completeTime = 200 * time.Millisecond
 
-// complete knows the names of agents and servers from the gateway; it is silent
+// complete knows the names of agents, servers and people from the gateway; it is silent
 // when that does not run.
 func (a *app) complete(names []string) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) >= len(names) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		kind := map[string]string{"AGENT": "agents", "SERVER": "servers", "CREDENTIAL": "credentials"}[strings.Trim(names[len(args)], "[]…")]
+		kind := map[string]string{"AGENT": "agents", "SERVER": "servers", "CREDENTIAL": "credentials", "USER": "users"}[strings.Trim(names[len(args)], "[]…")]
 		if kind == "" {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
@@ -268,7 +269,7 @@ func (a *app) client() (*api.Client, error) {
 	if base := os.Getenv("RUTILE_URL"); base != "" {
 		file := os.Getenv("RUTILE_TOKEN_FILE")
 		if file == "" {
-			return nil, access.Errorf(access.CodeUnauthenticated, "RUTILE_URL is set and RUTILE_TOKEN_FILE is not: it names a file that holds the operator token")
+			return nil, access.Errorf(access.CodeUnauthenticated, "RUTILE_URL is set and RUTILE_TOKEN_FILE is not: it names a file that holds the operator token or a personal one")
 		}
 		b, err := os.ReadFile(file)
 		if err != nil {

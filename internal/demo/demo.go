@@ -147,7 +147,7 @@ func startDaemon(ctx context.Context, cfg daemon.Config, opt daemon.Options) (*d
 
 // govern registers the agent, the servers, a policy and the credential.
 func (s *stage) govern(ctx context.Context, urls map[string]string) error {
-	who := admin.Actor{Kind: "user", ID: "demo-operator"}
+	who := admin.Actor{Kind: "user", ID: "demo-operator", Host: true}
 	if _, err := s.d.Admin.SetCredential(ctx, who, secretOf("ticket-key"), []byte(secret)); err != nil {
 		return fmt.Errorf("sealing the credential: %w", err)
 	}
@@ -167,7 +167,7 @@ func (s *stage) apply(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.d.Admin.Apply(ctx, admin.Actor{Kind: "user", ID: "demo-operator"}, docs, false)
+	_, err = s.d.Admin.Apply(ctx, admin.Actor{Kind: "user", ID: "demo-operator", Host: true}, docs, false)
 	return err
 }
 

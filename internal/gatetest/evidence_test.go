@@ -143,7 +143,7 @@ func TestEvidenceNamesNobody(t *testing.T) {
 	data := t.TempDir()
 	r := startRig(t, nil, func(c *daemon.Config) { c.Data = data })
 	r.apply(strings.ReplaceAll(botAndServer(p.URL+"/mcp", `["up/*"]`), "id: bot", "id: marlene-bot"), "up")
-	tk, err := r.d.Admin.IssueDevelopmentToken(t.Context(), admin.Actor{Kind: "user", ID: "heinrich"}, admin.TokenRequest{
+	tk, err := r.d.Admin.IssueDevelopmentToken(t.Context(), admin.Actor{Kind: "user", ID: "heinrich", Host: true}, admin.TokenRequest{
 		Agent: "marlene-bot", Server: "up", Subject: "wolfgang@example.org", Task: "letters for Hildegard",
 	})
 	if err != nil {

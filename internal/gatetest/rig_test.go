@@ -23,7 +23,7 @@ type rig struct {
 	logs *lockedBuffer
 }
 
-var operator = admin.Actor{Kind: "user", ID: "tester"}
+var operator = admin.Actor{Kind: "user", ID: "tester", Host: true}
 
 // newRig starts a daemon that enforces, on free loopback ports.
 func newRig(t *testing.T, change ...func(*daemon.Config)) *rig {

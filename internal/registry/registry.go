@@ -190,10 +190,10 @@ type Tool struct {
 	LastSeen   time.Time       `json:"lastSeen"` // of the last listing that changed this row
 }
 
-// Team is a group of people who may own things.
+// Team is a group of people who may own things and approve together.
 type Team struct {
 	ID      string   `json:"id"`
-	Members []string `json:"members,omitempty"`
+	Members []string `json:"members,omitempty"` // ids of users, or of people an identity provider knows
 }
 
 // Content is everything the registry holds, as stored. Slices are sorted by id.
@@ -203,6 +203,7 @@ type Content struct {
 	Servers    []Server
 	Tools      []Tool
 	Teams      []Team
+	Users      []User
 }
 
 // Store reads what the registry keeps. Writes go through admin's one commit.

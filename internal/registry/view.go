@@ -17,6 +17,8 @@ type View struct {
 	agents     map[string]Agent
 	servers    map[string]Server
 	teams      map[string]Team
+	users      map[string]User
+	userTokens map[string]string          // id of a personal token → user
 	tools      map[string]map[string]Tool // server → Tool.Name
 	agentIDs   []string
 	serverIDs  []string
@@ -30,6 +32,7 @@ func NewView(c Content) (*View, error) {
 		agents:     make(map[string]Agent, len(c.Agents)),
 		servers:    make(map[string]Server, len(c.Servers)),
 		teams:      make(map[string]Team, len(c.Teams)),
+		users:      make(map[string]User, len(c.Users)),
 		tools:      make(map[string]map[string]Tool, len(c.Servers)),
 	}
 	for _, a := range c.Agents {
@@ -50,6 +53,16 @@ func NewView(c Content) (*View, error) {
 		}
 		v.teams[t.ID] = t
 	}
+	for _, u := range c.Users {
+		if _, dup := v.users[u.ID]; dup || u.ID == "" {
+			return nil, fmt.Errorf("indexing the registry: user %q is there twice or has no id", u.ID)
+		}
+		v.users[u.ID] = u
+	}
+	if err := checkUsers(c.Users); err != nil {
+		return nil, err
+	}
+	v.userTokens = tokenIndex(v.users)
 	for _, t := range c.Tools {
 		of := v.tools[t.Server]
 		if of == nil {
@@ -71,12 +84,16 @@ type Delta struct {
 	Agents  map[string]*Agent
 	Servers map[string]*Server
 	Teams   map[string]*Team
+	Users   map[string]*User
 	Tools   map[string]map[string]*Tool // server → Tool.Name
 }
 
 // With returns the view after d, sharing what d does not touch.
 func (v *View) With(d Delta) *View {
-	w := &View{generation: v.generation, agents: with(v.agents, d.Agents), servers: with(v.servers, d.Servers), teams: with(v.teams, d.Teams), tools: v.tools}
+	w := &View{generation: v.generation, agents: with(v.agents, d.Agents), servers: with(v.servers, d.Servers), teams: with(v.teams, d.Teams), tools: v.tools, users: with(v.users, d.Users), userTokens: v.userTokens}
+	if len(d.Users) > 0 {
+		w.userTokens = tokenIndex(w.users)
+	}
 	if len(d.Tools) > 0 {
 		w.tools = maps.Clone(v.tools)
 		for server, changes := range d.Tools {
@@ -148,8 +165,10 @@ func (v *View) Servers() []Server {
 }
 
 // Teams returns every team, sorted by id.
-func (v *View) Teams() []Team {
-	return slices.SortedFunc(maps.Values(v.teams), func(a, b Team) int { return cmp.Compare(a.ID, b.ID) })
+func (v *View) Teams() []Team { return sortedBy(v.teams, func(t Team) string { return t.ID }) }
+
+func sortedBy[T any](m map[string]T, id func(T) string) []T {
+	return slices.SortedFunc(maps.Values(m), func(a, b T) int { return cmp.Compare(id(a), id(b)) })
 }
 
 // Tools returns every definition of a server, of all kinds, sorted by name.
@@ -159,7 +178,7 @@ func (v *View) Tools(server string) []Tool {
 
 // Content returns what the view was made from, sorted.
 func (v *View) Content() Content {
-	c := Content{Generation: v.generation, Agents: v.Agents(), Servers: v.Servers(), Teams: v.Teams()}
+	c := Content{Generation: v.generation, Agents: v.Agents(), Servers: v.Servers(), Teams: v.Teams(), Users: v.Users()}
 	for _, server := range slices.Sorted(maps.Keys(v.tools)) {
 		c.Tools = append(c.Tools, v.Tools(server)...)
 	}

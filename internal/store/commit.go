@@ -92,6 +92,11 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
+	users, err := changeOf(sorted(c.Users), `DELETE FROM users WHERE id = $1`,
+		`INSERT INTO users (id, state, doc) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET state = excluded.state, doc = excluded.doc`, ids, userRow)
+	if err != nil {
+		return nil, err
+	}
 	agents, err := changeOf(sorted(c.Agents), `DELETE FROM agents WHERE id = $1`,
 		`INSERT INTO agents (id, owner, state, doc) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, state = excluded.state, doc = excluded.doc`, ids, agentRow)
@@ -121,7 +126,7 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, agents, servers, tools, policies, rights}, nil
+	return []change{teams, users, agents, servers, tools, policies, rights}, nil
 }
 
 func ids(id string) []any { return []any{id} }

@@ -31,7 +31,7 @@ func (s *Store) LoadRegistry(ctx context.Context) (registry.Content, error) {
 			return err
 		}
 		c.Generation = uint64(gen)
-		for _, load := range []func(context.Context, *sql.Tx, *registry.Content) error{s.loadTeams, s.loadAgents, s.loadServers, s.loadTools} {
+		for _, load := range []func(context.Context, *sql.Tx, *registry.Content) error{s.loadTeams, s.loadUsers, s.loadAgents, s.loadServers, s.loadTools} {
 			if err := load(ctx, tx, &c); err != nil {
 				return err
 			}

@@ -49,6 +49,14 @@ func tool(server, name string) *registry.Tool {
 	}
 }
 
+func user(id string) *registry.User {
+	return &registry.User{
+		ID: id, Name: unicode, Email: "ann@example.com", Roles: []registry.Role{registry.RoleAdmin, registry.RoleViewer}, LocalUsers: []string{"1000", "ann"}, Expires: at(1000),
+		Tokens: []registry.UserToken{{ID: "pat_" + id, Name: "ci", Hash: []byte{0, 0xff, 1}, Created: at(1), Expires: at(2), By: "user:bob"}},
+		State:  registry.UserSuspended, StateWhy: "holiday", StateBy: "user:bob", Created: at(1), Changed: at(2),
+	}
+}
+
 func everything() admin.Changes {
 	bare := &registry.Tool{Server: "files", Name: "bare", State: registry.ToolPending}
 	long := registry.NameOf(registry.KindResource, "file:///"+strings.Repeat("\u00e9\u4e2d", 800))
@@ -60,6 +68,7 @@ func everything() admin.Changes {
 			{Server: "files", Tool: "B"}: tool("files", "B"), {Server: "files", Tool: long}: tool("files", long),
 		},
 		Teams:    map[string]*registry.Team{"team-platform": {ID: "team-platform", Members: []string{"ann", "bob"}}},
+		Users:    map[string]*registry.User{"ann": user("ann"), "a0": user("a0"), "bare": {ID: "bare", State: registry.UserActive}},
 		Policies: map[string]*policy.Policy{"p1": {ID: "p1", Cedar: "permit(principal, action, resource); // " + unicode, Layer: "team", File: "p.yaml", Line: 3, Created: at(9), Changed: at(10)}},
 	}
 }
@@ -88,6 +97,7 @@ func TestRegistryComesBackAsItWasCommitted(t *testing.T) {
 			Servers: []registry.Server{*c.Servers["empty"], *c.Servers["files"]},
 			Tools:   []registry.Tool{*c.Tools[admin.ToolKey{Server: "files", Tool: long}], *c.Tools[admin.ToolKey{Server: "files", Tool: "B"}], *c.Tools[admin.ToolKey{Server: "files", Tool: "bare"}], *c.Tools[admin.ToolKey{Server: "files", Tool: "write_file"}]},
 			Teams:   []registry.Team{*c.Teams["team-platform"]},
+			Users:   []registry.User{*c.Users["a0"], *c.Users["ann"], *c.Users["bare"]},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("registry differs (-want +got):\n%s", diff)
@@ -106,7 +116,7 @@ func TestRegistryComesBackAsItWasCommitted(t *testing.T) {
 
 func TestEveryStateCanBeStored(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
-		c := admin.Changes{Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[admin.ToolKey]*registry.Tool{}}
+		c := admin.Changes{Users: map[string]*registry.User{}, Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[admin.ToolKey]*registry.Tool{}}
 		for i, st := range []registry.AgentState{registry.AgentActive, registry.AgentSuspended, registry.AgentQuarantined, registry.AgentRetired} {
 			id := fmt.Sprintf("a%d", i)
 			c.Agents[id] = &registry.Agent{ID: id, State: st}
@@ -119,9 +129,12 @@ func TestEveryStateCanBeStored(t *testing.T) {
 			name := fmt.Sprintf("t%d", i)
 			c.Tools[admin.ToolKey{Server: "s0", Tool: name}] = &registry.Tool{Server: "s0", Name: name, State: st}
 		}
+		for _, st := range []registry.UserState{registry.UserActive, registry.UserSuspended, registry.UserRetired} {
+			c.Users[string(st)] = &registry.User{ID: string(st), State: st}
+		}
 		commit(t, s, c)
 		got := must[registry.Content](t)(s.LoadRegistry(t.Context()))
-		if len(got.Agents) != 4 || len(got.Servers) != 7 || len(got.Tools) != 7 {
+		if len(got.Users) != 3 || len(got.Agents) != 4 || len(got.Servers) != 7 || len(got.Tools) != 7 {
 			t.Errorf("got %d agents, %d servers, %d tools", len(got.Agents), len(got.Servers), len(got.Tools))
 		}
 	})
@@ -201,11 +214,11 @@ func TestCommitDeletesAndReplaces(t *testing.T) {
 			gone.Tools[k] = nil
 		}
 		gone.Servers["files"], gone.Agents["a0"], gone.Teams["team-platform"], gone.Policies["p1"] = nil, nil, nil, nil
-		gone.Agents["never-was"] = nil
+		gone.Agents["never-was"], gone.Users["ann"], gone.Users["bare"] = nil, nil, nil
 		gone.Agents["a-b"].State = registry.AgentRetired
 		commit(t, s, gone)
 		got := must[registry.Content](t)(s.LoadRegistry(t.Context()))
-		want := registry.Content{Generation: 2, Agents: []registry.Agent{*gone.Agents["a-b"], *gone.Agents["release-bot"]}, Servers: []registry.Server{*gone.Servers["empty"]}}
+		want := registry.Content{Generation: 2, Agents: []registry.Agent{*gone.Agents["a-b"], *gone.Agents["release-bot"]}, Servers: []registry.Server{*gone.Servers["empty"]}, Users: []registry.User{*gone.Users["a0"]}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("registry differs (-want +got):\n%s", diff)
 		}
@@ -250,6 +263,10 @@ func TestWhatCannotBeStoredIsRefused(t *testing.T) {
 		"NUL in a list":  agents(func(a *registry.Agent) { a.Tools = []string{"ok", "\x00"} }),
 		"not UTF-8":      agents(func(a *registry.Agent) { a.StateWhy = "\xff" }),
 		"year 10000":     agents(func(a *registry.Agent) { a.Expires = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }),
+		"derived user":   {Users: map[string]*registry.User{"a": {ID: "a", State: registry.UserExpired}}},
+		"stateless user": {Users: map[string]*registry.User{"a": {ID: "a"}}},
+		"other user":     {Users: map[string]*registry.User{"a": user("b")}},
+		"NUL in a role":  {Users: map[string]*registry.User{"a": {ID: "a", State: registry.UserActive, Roles: []registry.Role{"\x00"}}}},
 		"no id":          {Teams: map[string]*registry.Team{"": {}}},
 		"long id":        {Teams: map[string]*registry.Team{strings.Repeat("a", 2000): {ID: strings.Repeat("a", 2000)}}},
 		"NUL in id":      {Policies: map[string]*policy.Policy{"\x00": {ID: "\x00"}}},
@@ -283,8 +300,8 @@ func TestUnknownStoredStateIsDeniedAndLogged(t *testing.T) {
 		var log bytes.Buffer
 		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 		s = open(t, cfg)
-		allowAnything(t, s, "agents", "servers", "tools")
-		for _, q := range []string{"UPDATE agents SET state = 'Active'", "UPDATE servers SET state = ''", "UPDATE tools SET state = 'approved '"} {
+		allowAnything(t, s, "agents", "servers", "tools", "users")
+		for _, q := range []string{"UPDATE users SET state = 'Active'", "UPDATE agents SET state = 'Active'", "UPDATE servers SET state = ''", "UPDATE tools SET state = 'approved '"} {
 			if _, err := s.Writer().Exec(q); err != nil {
 				t.Fatal(err)
 			}
@@ -296,10 +313,15 @@ func TestUnknownStoredStateIsDeniedAndLogged(t *testing.T) {
 				t.Errorf("agent %s is usable in the state %q", a.ID, a.State)
 			}
 		}
+		for _, u := range view.Users() {
+			if registry.UserStatus(u, at(0)) == registry.UserActive {
+				t.Errorf("user %s is active in the state %q", u.ID, u.State)
+			}
+		}
 		if st := view.ServerStanding("files"); st.OK {
 			t.Errorf("a server in an unknown state may be called")
 		}
-		if n := strings.Count(log.String(), "level=ERROR"); n != len(got.Agents)+len(got.Servers)+len(got.Tools) {
+		if n := strings.Count(log.String(), "level=ERROR"); n != len(got.Agents)+len(got.Servers)+len(got.Tools)+len(got.Users) {
 			t.Errorf("%d rows were logged:\n%s", n, log.String())
 		}
 	})
@@ -324,7 +346,7 @@ func allowAnything(t *testing.T, s *store.Store, tables ...string) {
 func TestSchemaRefusesUnknownStates(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
 		commit(t, s, everything())
-		for _, table := range []string{"agents", "servers", "tools"} {
+		for _, table := range []string{"agents", "servers", "tools", "users"} {
 			if _, err := s.Writer().Exec("UPDATE " + table + " SET state = 'shiny'"); err == nil {
 				t.Errorf("%s took an unknown state", table)
 			}
