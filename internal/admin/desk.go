@@ -17,14 +17,24 @@ import (
 type Desk struct {
 	admin  *Admin
 	broker *grant.Broker
+	issuer string
 }
 
-// NewDesk returns a Desk. Both are required.
-func NewDesk(a *Admin, b *grant.Broker) (*Desk, error) {
-	if a == nil || b == nil {
+// NewDesk returns a Desk. issuer is who knows the people nobody names an issuer
+// of. All are required.
+func NewDesk(a *Admin, b *grant.Broker, issuer string) (*Desk, error) {
+	if a == nil || b == nil || issuer == "" {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &Desk{admin: a, broker: b}, nil
+	return &Desk{admin: a, broker: b, issuer: issuer}, nil
+}
+
+// party completes whom something is for.
+func (d *Desk) party(p grant.Party) grant.Party {
+	if p.Subject != "" && p.Issuer == "" {
+		p.Issuer = d.issuer
+	}
+	return p
 }
 
 // RequestView is a request with what it asks to do.
@@ -72,7 +82,7 @@ func (d *Desk) Digest(t grant.Target) string {
 // Approve adds the yes of a person to a request. Where it was the last one
 // needed, the grant is issued and its time starts.
 func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answer) (RequestView, error) {
-	if err := d.person(actor); err != nil {
+	if err := d.allowed(ctx, actor, OpDecide); err != nil {
 		return RequestView{}, err
 	}
 	r, ok, err := d.broker.Archive().Request(ctx, id)
@@ -98,28 +108,29 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	return d.view(ctx, r)
 }
 
-// person refuses what is not a person: an agent never approves, nor does the
-// gateway itself (access.md, invariant 10).
-func (d *Desk) person(actor Actor) error {
-	if err := actor.valid(); err != nil {
-		return err
-	}
+// allowed refuses whoever may not do op, and the gateway itself: what people are
+// asked is answered by people (access.md, invariant 10).
+func (d *Desk) allowed(ctx context.Context, actor Actor, op Op) error {
 	if actor.Kind == system {
-		return access.Errorf(access.CodeDenied, "only a person can answer a request")
+		return access.Errorf(access.CodeDenied, "only a person can do this")
 	}
-	return nil
+	return d.admin.Authorize(ctx, actor, op)
 }
 
-// may holds who approves to the rule of the request: a member of the team it
-// names, and at tier 3 somebody else than the person the agent acts for.
+// may holds who approves to the rule of the request. Whoever keeps the gateway
+// (its operator token, its account) can be the one person a request needs;
+// where several are needed, a team is, or the tool is of tier 3, each must be a
+// registered user, and at tier 3 somebody else than the person the agent acts
+// for (access.md 3.5).
 func (d *Desk) may(actor Actor, r grant.Request) error {
-	if team := r.Rule.Team; team != "" {
-		t, ok := d.admin.Current().View.Team(team)
-		if !ok || !slices.Contains(t.Members, actor.ID) || actor.Kind != "user" {
-			return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve, and you are none", r.ID, team)
-		}
+	who, known := d.admin.Person(actor)
+	if !known && (r.Rule.Quorum > 1 || r.Rule.Team != "" || r.Target.Tier >= 3) {
+		return access.Errorf(access.CodeDenied, "request %s needs %s: a registered user must approve it, with a personal token (see rutile user token create)", r.ID, r.Rule)
 	}
-	if r.Target.Tier >= 3 && r.Party.Subject != "" && r.Party.Subject == actor.ID {
+	if team := r.Rule.Team; team != "" && !slices.Contains(who.Teams, team) {
+		return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve, and you are none", r.ID, team)
+	}
+	if r.Target.Tier >= 3 && r.Party.Subject == who.ID {
 		return access.Errorf(access.CodeDenied, "request %s is of tier %d: whoever the agent acts for cannot approve it", r.ID, r.Target.Tier)
 	}
 	return nil
@@ -127,7 +138,7 @@ func (d *Desk) may(actor Actor, r grant.Request) error {
 
 // Deny answers a request with no.
 func (d *Desk) Deny(ctx context.Context, actor Actor, id, why string) (RequestView, error) {
-	if err := d.person(actor); err != nil {
+	if err := d.allowed(ctx, actor, OpDecide); err != nil {
 		return RequestView{}, err
 	}
 	r, err := d.broker.Deny(ctx, id, actor.String(), why)
@@ -177,7 +188,7 @@ type GrantSpec struct {
 
 // CreateGrant makes a grant without a request.
 func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant.Grant, error) {
-	if err := d.person(actor); err != nil {
+	if err := d.allowed(ctx, actor, OpGrant); err != nil {
 		return grant.Grant{}, err
 	}
 	v := d.admin.Current().View
@@ -189,13 +200,13 @@ func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant
 		return grant.Grant{}, access.Errorf(access.CodeNotFound, "server %q has no approved tool %q: see rutile tool list %s", clip(s.Server), clip(s.Tool), clip(s.Server))
 	}
 	t := grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: v.Class(def).Tier}
-	return d.broker.Create(ctx, grant.Spec{Party: grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}, Task: s.Task, Target: t, Args: s.Args,
+	return d.broker.Create(ctx, grant.Spec{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Target: t, Args: s.Args,
 		Uses: s.Uses, Life: time.Duration(s.Seconds) * time.Second, Reason: s.Reason, By: actor.String(), Method: "cli"})
 }
 
 // RevokeGrant ends a grant.
 func (d *Desk) RevokeGrant(ctx context.Context, actor Actor, id, why string) (grant.Grant, error) {
-	if err := actor.valid(); err != nil {
+	if err := d.allowed(ctx, actor, OpGrant); err != nil {
 		return grant.Grant{}, err
 	}
 	return d.broker.Revoke(ctx, id, actor.String(), why)
@@ -227,18 +238,18 @@ func (d *Desk) Task(ctx context.Context, id string) (TaskView, error) {
 
 // OpenTask opens a task for an agent, on the word of an operator.
 func (d *Desk) OpenTask(ctx context.Context, actor Actor, p grant.Party, s grant.TaskSpec) (grant.Task, error) {
-	if err := d.person(actor); err != nil {
+	if err := d.allowed(ctx, actor, OpGrant); err != nil {
 		return grant.Task{}, err
 	}
 	if _, ok := d.admin.Current().View.Agent(p.Agent); !ok {
 		return grant.Task{}, access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(p.Agent))
 	}
-	return d.broker.OpenTask(ctx, p, "", actor.String(), s)
+	return d.broker.OpenTask(ctx, d.party(p), "", actor.String(), s)
 }
 
 // CloseTask closes a task and ends what hangs on it.
 func (d *Desk) CloseTask(ctx context.Context, actor Actor, id, why string) (grant.Task, error) {
-	if err := actor.valid(); err != nil {
+	if err := d.allowed(ctx, actor, OpGrant); err != nil {
 		return grant.Task{}, err
 	}
 	return d.broker.CloseTask(ctx, id, grant.Party{}, actor.String(), why)

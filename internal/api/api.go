@@ -62,6 +62,8 @@ type Deps struct {
 	// Learn lists what a server offers and returns when decisions know it.
 	Learn  func(ctx context.Context, server string) error
 	Status func(ctx context.Context) Status
+	// Desk is where requests are answered and grants and tasks looked after.
+	Desk *admin.Desk
 	// Process says how the processes of a server fare, nil if it has none.
 	Process func(s registry.Server) *Process
 	Doctor  func(ctx context.Context) []Check
@@ -78,7 +80,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -144,6 +146,24 @@ func (a *API) routes() []route {
 		{"GET /api/v1/users/{id}/tokens", admin.OpUser, 0, a.userTokens},
 		{"POST /api/v1/users/{id}/tokens", admin.OpUser, maxSmall, a.createUserToken},
 		{"POST /api/v1/users/{id}/tokens/{token}/revoke", admin.OpUser, maxSmall, a.revokeUserToken},
+
+		{"GET /api/v1/requests", admin.OpRead, 0, a.requests},
+		{"GET /api/v1/requests/{id}", admin.OpDecide, 0, a.request},
+		{"POST /api/v1/requests/{id}/approve", admin.OpDecide, maxSmall, a.approveRequest},
+		{"POST /api/v1/requests/{id}/deny", admin.OpDecide, maxSmall, a.denyRequest},
+
+		{"GET /api/v1/grants", admin.OpRead, 0, a.grants},
+		{"POST /api/v1/grants", admin.OpGrant, maxSmall, a.createGrant},
+		{"GET /api/v1/grants/{id}", admin.OpRead, 0, a.grant},
+		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
+
+		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},
+		{"POST /api/v1/tasks", admin.OpGrant, maxSmall, a.openTask},
+		{"GET /api/v1/tasks/{id}", admin.OpRead, 0, a.task},
+		{"POST /api/v1/tasks/{id}/close", admin.OpGrant, maxSmall, a.closeTask},
+
+		{"GET /api/v1/entitlements", admin.OpRead, 0, a.entitlements},
+		{"GET /api/v1/entitlements/{id}", admin.OpRead, 0, a.entitlement},
 
 		{"GET /api/v1/credentials", admin.OpRead, 0, a.credentials},
 		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},

@@ -49,9 +49,13 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL, Insecure: d.Config.Insecure}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
 		return err
 	}
+	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID("")}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
+		return err
+	}
+	states.grants = d.broker
 	states.renewed(time.Now())
 	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
-		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: d.vault, Authority: tokens{d.authority, d.AgentsURL}, Now: time.Now,
+		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: d.vault, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now,
 	}); err != nil {
 		return err
 	}
@@ -62,11 +66,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 			states.lease = opt.ViewLease
 		}
 	}
-	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID("")}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
-		return err
-	}
-	states.grants = d.broker
-	if d.desk, err = admin.NewDesk(d.Admin, d.broker); err != nil {
+	if d.desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
 		return err
 	}
 	if d.gate, err = gate.New(states, d.recorder, d.vault, d.broker, d.telemetry, time.Now); err != nil {
@@ -242,6 +242,7 @@ func (r resources) Known(uri string) bool {
 type tokens struct {
 	authority *identity.Authority
 	base      string
+	broker    *grant.Broker
 }
 
 // DevelopmentToken issues a token for the server's resource, or the aggregate's.
@@ -252,6 +253,15 @@ func (t tokens) DevelopmentToken(ctx context.Context, r admin.TokenRequest) (ide
 	server := r.Server
 	if server == "*" {
 		server = "" // the aggregate's
+	}
+	if r.Task != "" {
+		who := access.Identity{Actor: access.Actor{Agent: r.Agent}}
+		if r.Subject != "" {
+			who.Subject = access.Subject{Issuer: t.base, ID: r.Subject}
+		}
+		if _, err := t.broker.TaskOf(who, r.Task, time.Now()); err != nil {
+			return identity.Token{}, access.Errorf(access.CodeInvalid, "%w; open one with: rutile task open %s --purpose …", err, r.Agent)
+		}
 	}
 	return t.authority.Development(ctx, r.Agent, identity.Resource(t.base, server), r.Subject, r.Task, r.TTL)
 }

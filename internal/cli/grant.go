@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/api"
+	"rutile/internal/grant"
+)
+
+func (a *app) grant() *cobra.Command {
+	return a.group("grant", "Rights agents hold for a while", "rutile grant list --state active",
+		a.grantList(), a.grantShow(), a.grantCreate(), a.grantRevoke())
+}
+
+// left says how many calls a grant still covers.
+func left(g grant.Grant) string {
+	if g.UsesMax == 0 {
+		return "no limit"
+	}
+	return fmt.Sprintf("%d of %d", g.Remaining(), g.UsesMax)
+}
+
+func (a *app) grantList() *cobra.Command {
+	var o api.HistoryOptions
+	c := a.command("list", "List grants, newest first", "rutile grant list --state active", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		page, err := client.Grants(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer a.more(page.More, page.Next)
+		return a.print(page, func(w io.Writer) {
+			if len(page.Items) == 0 {
+				a.say("no grants")
+				return
+			}
+			t := a.table("GRANT", "STATE", "AGENT", "FOR", "COVERS", "LEFT", "TASK", "EXPIRES")
+			for _, g := range page.Items {
+				t.add(g.ID, string(g.State), g.Party.Agent, g.Party.Subject, g.Target.Action(), left(g), g.Task, when(g.Expires))
+			}
+			t.write(w)
+		})
+	})
+	history(c, &o, "active, suspended, exhausted, expired, completed, revoked")
+	c.Flags().StringVar(&o.Task, "task", "", "only those of this `task`")
+	return c
+}
+
+func (a *app) printGrant(g grant.Grant, uses []grant.Use, v any) error {
+	return a.print(v, func(w io.Writer) {
+		var constraints []string
+		for _, c := range g.Args {
+			constraints = append(constraints, strings.TrimSpace(c.At()+" "+string(c.Op())+" "+string(c.Operand())))
+		}
+		var used []string
+		for _, u := range uses {
+			used = append(used, string(u.State)+" by "+u.Decision)
+		}
+		fields(w, "grant", g.ID, "state", string(g.State), "because", g.Why, "agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task,
+			"covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "from", when(g.NotBefore), "expires", when(g.Expires),
+			"request", g.Request, "entitlement", g.Entitlement, "approved by", approvers(g.Approvals), "reason", g.Reason, "uses", strings.Join(used, ", "))
+	})
+}
+
+func (a *app) grantShow() *cobra.Command {
+	return a.command("show GRANT", "Show one grant with its newest uses", "rutile grant show grt_…", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		g, err := client.Grant(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.printGrant(g.Grant, g.Uses, g)
+	})
+}
+
+func (a *app) grantCreate() *cobra.Command {
+	var s admin.GrantSpec
+	var ttl time.Duration
+	var args string
+	c := a.command("create AGENT SERVER TOOL", "Give an agent a right for a while, without a request", "rutile grant create bot github create_release --ttl 10m --uses 1", calling(), func(ctx context.Context, words []string) error {
+		s.Agent, s.Server, s.Tool, s.Seconds = words[0], words[1], words[2], int64(ttl/time.Second)
+		if args != "" {
+			var err error
+			if s.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
+				return access.Errorf(access.CodeUsage, "--args: %v", err)
+			}
+		}
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		g, err := client.CreateGrant(ctx, s)
+		if err != nil {
+			return err
+		}
+		return a.printGrant(g, nil, g)
+	})
+	c.Long = `Give an agent a right for a while. It covers calls of one tool; policy still decides
+each of them. A tool of tier 3 needs two people: let the agent ask.`
+	f := c.Flags()
+	f.DurationVar(&ttl, "ttl", time.Hour, "how long it lives, at most 24h")
+	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; 0 is no limit")
+	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON, for example '[{\"at\":\"/repo\",\"prefix\":\"acme/\"}]'")
+	f.StringVar(&s.Task, "task", "", "open `task` of the agent it ends with")
+	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for")
+	f.StringVar(&s.Issuer, "issuer", "", "`issuer` that knows the person; this gateway if not given")
+	f.StringVar(&s.Reason, "reason", "", "why, for the evidence")
+	return c
+}
+
+func (a *app) grantRevoke() *cobra.Command {
+	var why string
+	c := a.command("revoke GRANT", "End a grant", "rutile grant revoke grt_… --reason 'no longer needed'", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		g, err := client.RevokeGrant(ctx, args[0], why)
+		if err != nil {
+			return err
+		}
+		return a.print(g, func(w io.Writer) { fmt.Fprintf(w, "grant %s is revoked\n", g.ID) })
+	})
+	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
+	return c
+}
