@@ -19,7 +19,7 @@ func explain(f *Facts, r *access.Request, v *policy.Verdict) (class access.Class
 		if help == "" {
 			help = "wait until it is approved and call again with the same arguments"
 		}
-		return access.ClassApproval, rules(v.Asks, "asks", "ask") + " for an approval before it lets " + what, help
+		return access.ClassApproval, rules(v.Asks, "asks", "ask") + " for an approval before agent " + quote(r.Who.Actor.Agent) + " may " + doing(r), help
 	case len(v.Forbids) > 0:
 		help = strings.Join(v.Advice, " ")
 		if help == "" {
