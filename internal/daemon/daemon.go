@@ -44,6 +44,7 @@ type Daemon struct {
 	AgentsURL    string // base address agents use
 	OperatorsURL string
 	Admin        *admin.Admin
+	Desk         *admin.Desk
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
 
@@ -57,7 +58,6 @@ type Daemon struct {
 	recorder  *recorder
 	states    states
 	broker    *grant.Broker
-	desk      *admin.Desk
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer

@@ -15,6 +15,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/confine"
 	"rutile/internal/gatetest"
+	"rutile/internal/grant"
 )
 
 // hostileManifest registers the hostile Node program as server id, with more
@@ -316,7 +317,11 @@ func TestProcessScopes(t *testing.T) {
 					seen[p[1]] = true
 				}
 				// Two sessions of one principal, and two other principals.
-				second, err := r.d.Admin.IssueDevelopmentToken(t.Context(), operator, admin.TokenRequest{Agent: "bot", Server: "up", Task: "another"})
+				task, err := r.d.Desk.OpenTask(t.Context(), operator, grant.Party{Agent: "bot"}, grant.TaskSpec{Purpose: "another"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				second, err := r.d.Admin.IssueDevelopmentToken(t.Context(), operator, admin.TokenRequest{Agent: "bot", Server: "up", Task: task.ID})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -12,6 +12,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/grant"
 	"rutile/internal/registry"
 )
 
@@ -143,8 +144,12 @@ func TestEvidenceNamesNobody(t *testing.T) {
 	data := t.TempDir()
 	r := startRig(t, nil, func(c *daemon.Config) { c.Data = data })
 	r.apply(strings.ReplaceAll(botAndServer(p.URL+"/mcp", `["up/*"]`), "id: bot", "id: marlene-bot"), "up")
+	task, err := r.d.Desk.OpenTask(t.Context(), operator, grant.Party{Agent: "marlene-bot", Subject: "wolfgang@example.org"}, grant.TaskSpec{Purpose: "letters for Hildegard"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	tk, err := r.d.Admin.IssueDevelopmentToken(t.Context(), admin.Actor{Kind: "user", ID: "heinrich", Host: true}, admin.TokenRequest{
-		Agent: "marlene-bot", Server: "up", Subject: "wolfgang@example.org", Task: "letters for Hildegard",
+		Agent: "marlene-bot", Server: "up", Subject: "wolfgang@example.org", Task: task.ID,
 	})
 	if err != nil {
 		t.Fatal(err)
