@@ -100,6 +100,17 @@ func TestEveryMethodWithAnActorIsDecided(t *testing.T) {
 	}
 }
 
+// TestAKindNobodyThoughtOfIsForAdmins: a kind of object that is added and given
+// no operation is nobody's but an admin's.
+func TestAKindNobodyThoughtOfIsForAdmins(t *testing.T) {
+	for _, kind := range []string{"", "agent", "Agents", "Policy ", "user", "Anything", "Operation"} {
+		equal(t, kind, admin.OpOf(kind), admin.OpOther)
+	}
+	for kind, op := range map[string]admin.Op{"Agent": admin.OpAgent, "Server": admin.OpServer, "Tool": admin.OpTool, "Policy": admin.OpPolicy, "Team": admin.OpTeam, "User": admin.OpUser} {
+		equal(t, kind, admin.OpOf(kind), op)
+	}
+}
+
 // full is an office in which every change would succeed.
 func full(t *testing.T) *office {
 	t.Helper()

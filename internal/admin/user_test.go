@@ -220,6 +220,9 @@ func TestAnAccountNeedsTheStore(t *testing.T) {
 	_, err = second.LocalActor(t.Context(), admin.Account{UID: "1000", Name: "ann"}, false)
 	hasCode(t, "suspended elsewhere", err, access.CodeDenied)
 	o.apply("kind: User\nid: new\nroles: [viewer]\nlocalUsers: [new]\n")
+	if _, err := second.LocalActor(t.Context(), admin.Account{UID: "5", Name: "new"}, false); err != nil {
+		t.Fatal(err)
+	}
 	o.store.down = true
 	if actor, err := second.LocalActor(t.Context(), admin.Account{UID: "5", Name: "new"}, false); err == nil {
 		t.Errorf("without a store %+v is let in", actor)
