@@ -196,7 +196,14 @@ type Actor struct {
 	Host bool
 	// Token is the id of the personal token the actor came with, "" for none.
 	Token string
+	// Account is what made the edge take the actor for a user, zero if nothing of
+	// the kind did.
+	Account Account
 }
+
+// Account is an account of the gateway's machine: its uid in decimal and its
+// name, "" where the system knows none.
+type Account struct{ UID, Name string }
 
 const system = "system"
 

@@ -83,7 +83,7 @@ type Person struct {
 }
 
 // Person returns who stands behind an actor: a registered user who is active now
-// and whose token, if it came with one, still counts. The operator token, an
+// and whose token or account, if it came with one, still counts. The operator token, an
 // account of the machine that no user names, and the gateway itself are nobody,
 // and whatever needs a person (an approval, a quorum) MUST refuse them.
 func (a *Admin) Person(actor Actor) (Person, bool) {
@@ -101,6 +101,9 @@ func (a *Admin) live(cur *Current, actor Actor) (registry.User, bool) {
 	}
 	u, ok := cur.View.User(actor.ID)
 	if !ok || registry.UserStatus(u, a.now()) != registry.UserActive {
+		return registry.User{}, false
+	}
+	if by := actor.Account; by != (Account{}) && !slices.Equal(cur.View.AccountUsers(by.UID, by.Name), []string{u.ID}) {
 		return registry.User{}, false
 	}
 	if actor.Token != "" {

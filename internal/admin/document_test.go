@@ -2,11 +2,13 @@ package admin_test
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"rutile/internal/admin"
 	"rutile/internal/policy"
+	"rutile/internal/registry"
 )
 
 // What the document about policies shows must apply, and its tests must pass.
@@ -39,6 +41,56 @@ func TestPolicyDocumentIsTrue(t *testing.T) {
 	for _, w := range r.Warnings {
 		if w.Policy == "release-window" {
 			t.Error(w)
+		}
+	}
+}
+
+// What the document about people shows must apply, and its table of roles must
+// be what is decided, for every operation.
+func TestPeopleDocumentIsTrue(t *testing.T) {
+	text, err := os.ReadFile("../../docs/people.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, part, _ := strings.Cut(string(text), "```yaml\n")
+	block, rest, _ := strings.Cut(part, "```")
+	if strings.Contains(rest, "```yaml") {
+		t.Error("another block: is it tested?")
+	}
+	o := open(t)
+	for _, r := range registry.Roles() {
+		block += "---\nkind: User\nid: is-" + string(r) + "\nroles: [" + string(r) + "]\n"
+	}
+	o.apply(block)
+	var roles []string
+	seen := map[admin.Op]bool{}
+	name := regexp.MustCompile("`([a-z]+\\.[a-z]+)`")
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		switch {
+		case strings.HasPrefix(line, "| operation |"):
+			for _, c := range cells[1:] {
+				roles = append(roles, strings.TrimSpace(c))
+			}
+		case strings.HasPrefix(line, "| `"):
+			for _, m := range name.FindAllStringSubmatch(cells[0], -1) {
+				op := admin.Op(m[1])
+				seen[op] = true
+				for i, role := range roles {
+					err := o.Authorize(t.Context(), admin.Actor{Kind: "user", ID: "is-" + role}, op)
+					if says := strings.TrimSpace(cells[i+1]) != ""; says != (err == nil) {
+						t.Errorf("%s, %s: the document says %t, the decision is %v", op, role, says, err)
+					}
+				}
+			}
+		}
+	}
+	if len(roles) != len(registry.Roles()) {
+		t.Errorf("the table has the roles %v", roles)
+	}
+	for _, op := range admin.Ops() {
+		if !seen[op] {
+			t.Errorf("%s is not in the table", op)
 		}
 	}
 }

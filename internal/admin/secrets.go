@@ -51,7 +51,11 @@ const (
 // IssueDevelopmentToken issues a token on the word of the actor. It is recorded
 // before it is issued: no token exists without evidence.
 func (a *Admin) IssueDevelopmentToken(ctx context.Context, actor Actor, r TokenRequest) (identity.Token, error) {
-	if err := a.permit(ctx, a.current.Load(), actor, OpToken, record{kind: "Token", object: r.Agent}); err != nil {
+	cur, err := a.fresh(ctx)
+	if err != nil {
+		return identity.Token{}, err
+	}
+	if err := a.permit(ctx, cur, actor, OpToken, record{kind: "Token", object: r.Agent}); err != nil {
 		return identity.Token{}, err
 	}
 	if r.TTL == 0 {
@@ -179,6 +183,9 @@ func (a *Admin) secret(ctx context.Context, id string) (credential.Secret, error
 func (a *Admin) sealing(ctx context.Context, actor Actor, verb string, s credential.Secret, do func() (credential.Secret, error)) (credential.Secret, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.refresh(ctx); err != nil {
+		return credential.Secret{}, err
+	}
 	if err := a.permit(ctx, a.current.Load(), actor, OpCredential, record{kind: "Credential", object: s.ID}); err != nil {
 		return credential.Secret{}, err
 	}

@@ -238,8 +238,8 @@ func userDraft(next registry.User, verb, why string, detail any) *draft {
 // that exactly one active user names is that user; host says that it is root or
 // the gateway's own, which are admins besides and act under their uid where no
 // such user is. Everybody else is refused, and so is everybody but them while
-// the store does not answer. name is "" where the system knows none.
-func (a *Admin) LocalActor(ctx context.Context, uid, name string, host bool) (Actor, error) {
+// the store does not answer.
+func (a *Admin) LocalActor(ctx context.Context, account Account, host bool) (Actor, error) {
 	cur, err := a.fresh(ctx)
 	if err != nil && !host {
 		return Actor{}, err
@@ -248,19 +248,19 @@ func (a *Admin) LocalActor(ctx context.Context, uid, name string, host bool) (Ac
 		cur = a.current.Load() // what root does without a store is mending it
 	}
 	view := cur.View
-	ids := view.AccountUsers(uid, name)
+	ids := view.AccountUsers(account.UID, account.Name)
 	if len(ids) == 1 {
 		u, _ := view.User(ids[0])
 		if registry.UserStatus(u, a.now()) == registry.UserActive {
-			return Actor{Kind: "user", ID: u.ID, Host: host}, nil
+			return Actor{Kind: "user", ID: u.ID, Host: host, Account: account}, nil
 		}
 	}
 	switch {
 	case host:
-		return Actor{Kind: "local", ID: uid, Host: true}, nil
+		return Actor{Kind: "local", ID: account.UID, Host: true}, nil
 	case len(ids) > 1:
-		return Actor{}, access.Errorf(access.CodeDenied, "the users %s all name the account with uid %s, so nobody can say who calls: an admin must remove it from all but one", strings.Join(ids, ", "), uid)
+		return Actor{}, access.Errorf(access.CodeDenied, "the users %s all name the account with uid %s, so nobody can say who calls: an admin must remove it from all but one", strings.Join(ids, ", "), account.UID)
 	default:
-		return Actor{}, access.Errorf(access.CodeDenied, "user %s may not administer this gateway: only root, the user who runs it, and accounts that an active User names in localUsers may", uid)
+		return Actor{}, access.Errorf(access.CodeDenied, "user %s may not administer this gateway: only root, the user who runs it, and accounts that an active User names in localUsers may", account.UID)
 	}
 }

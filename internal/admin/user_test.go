@@ -147,7 +147,7 @@ func TestAnAccountIsOnePersons(t *testing.T) {
 	o.apply("kind: User\nid: c\nlocalUsers: [x]\n")
 	// A retired user named again takes it from nobody.
 	o.apply("kind: User\nid: b\nlocalUsers: [x]\n")
-	actor, err := o.LocalActor(t.Context(), "7", "x", false)
+	actor, err := o.LocalActor(t.Context(), admin.Account{UID: "7", Name: "x"}, false)
 	equal(t, "actor", fmt.Sprint(actor, err), "user:c <nil>")
 }
 
@@ -194,7 +194,7 @@ func TestLocalActors(t *testing.T) {
 		"an expired user's":            {"55", "past", false, ""},
 		"a name that is a uid's digit": {"55", "1000", false, "user:ann"},
 	} {
-		actor, err := o.LocalActor(t.Context(), c.uid, c.account, c.host)
+		actor, err := o.LocalActor(t.Context(), admin.Account{UID: c.uid, Name: c.account}, c.host)
 		if c.want == "" {
 			hasCode(t, name, err, access.CodeDenied)
 			continue
@@ -217,14 +217,17 @@ func TestAnAccountNeedsTheStore(t *testing.T) {
 	if _, err := o.ChangeUser(t.Context(), ann, "ann", registry.VerbSuspend, ""); err != nil {
 		t.Fatal(err)
 	}
-	_, err = second.LocalActor(t.Context(), "1000", "ann", false)
+	_, err = second.LocalActor(t.Context(), admin.Account{UID: "1000", Name: "ann"}, false)
 	hasCode(t, "suspended elsewhere", err, access.CodeDenied)
 	o.apply("kind: User\nid: new\nroles: [viewer]\nlocalUsers: [new]\n")
+	if _, err := second.LocalActor(t.Context(), admin.Account{UID: "5", Name: "new"}, false); err != nil {
+		t.Fatal(err)
+	}
 	o.store.down = true
-	if actor, err := second.LocalActor(t.Context(), "5", "new", false); err == nil {
+	if actor, err := second.LocalActor(t.Context(), admin.Account{UID: "5", Name: "new"}, false); err == nil {
 		t.Errorf("without a store %+v is let in", actor)
 	}
-	actor, err := second.LocalActor(t.Context(), "0", "root", true)
+	actor, err := second.LocalActor(t.Context(), admin.Account{UID: "0", Name: "root"}, true)
 	equal(t, "root", fmt.Sprint(actor.String(), err), "local:0<nil>")
 }
 
@@ -233,7 +236,7 @@ func TestAnAccountNeedsTheStore(t *testing.T) {
 func TestHostIsAdminBesidesItsUser(t *testing.T) {
 	o := open(t)
 	o.apply(people)
-	mapped, err := o.LocalActor(t.Context(), "1000", "ann", true)
+	mapped, err := o.LocalActor(t.Context(), admin.Account{UID: "1000", Name: "ann"}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,11 +245,20 @@ func TestHostIsAdminBesidesItsUser(t *testing.T) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}
-	other, err := o.LocalActor(t.Context(), "1000", "ann", false)
+	other, err := o.LocalActor(t.Context(), admin.Account{UID: "1000", Name: "ann"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	hasCode(t, "other", o.Authorize(t.Context(), other, admin.OpUser), access.CodeDenied, "role admin")
+	// Who is taken off the account while a request is under way changes nothing.
+	o.apply("kind: User\nid: ann\nroles: [operator]\n")
+	hasCode(t, "taken off", o.Authorize(t.Context(), other, admin.OpRead), access.CodeUnauthenticated)
+	if err := o.Authorize(t.Context(), mapped, admin.OpUser); err != nil {
+		t.Errorf("the gateway's own account: %v", err)
+	}
+	if _, ok := o.Person(mapped); ok {
+		t.Error("an account that no user names is a person")
+	}
 	for name, actor := range map[string]admin.Actor{
 		"an account that is not the gateway's": {Kind: "local", ID: "1000"},
 		"a user nobody registered":             {Kind: "user", ID: "eve"},

@@ -74,7 +74,7 @@ func (a *API) Local() http.Handler {
 			}
 			a.refuse(w, r, access.Errorf(access.CodeUnauthenticated, "the system does not say which user calls: set RUTILE_URL and RUTILE_TOKEN_FILE to use the operators' address"))
 		default:
-			actor, err := a.deps.Admin.LocalActor(r.Context(), strconv.Itoa(p.uid), a.cfg.Account(p.uid), p.uid == 0 || p.uid == a.cfg.UID)
+			actor, err := a.deps.Admin.LocalActor(r.Context(), admin.Account{UID: strconv.Itoa(p.uid), Name: a.cfg.Account(p.uid)}, p.uid == 0 || p.uid == a.cfg.UID)
 			if err != nil {
 				a.refuse(w, r, err)
 				return

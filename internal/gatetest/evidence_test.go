@@ -168,12 +168,24 @@ func TestEvidenceNamesNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.call(tk.Value, "up", "echo", `{}`)
+	r.apply("kind: User\nid: adelheid\nname: Adelheid Beispiel\nemail: adelheid@example.org\nroles: [viewer]\nlocalUsers: [adelheid]\n---\nkind: Team\nid: people\nmembers: [adelheid]\n")
+	made, err := r.d.Admin.CreateUserToken(t.Context(), operator, "adelheid", "Adelheid's own", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := r.d.Admin.Authenticate(t.Context(), made.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.d.Admin.ChangeUser(t.Context(), who, "adelheid", registry.VerbSuspend, "asked by Adelheid"); err == nil {
+		t.Fatal("a viewer changed a user")
+	}
 	r.stop()
 	said := files(t, filepath.Join(data, "evidence"))
 	if !strings.Contains(strings.Join(said, ""), `"type":"intent"`) {
 		t.Fatal("no intent is among the files")
 	}
-	for _, name := range []string{"marlene", "olfgang", "einrich", "ildegard", "aldtraut", "tester", old.session} {
+	for _, name := range []string{"marlene", "olfgang", "einrich", "ildegard", "aldtraut", "tester", "delheid", made.Token[35:], old.session} {
 		noneHolds(t, said, name)
 	}
 }
