@@ -286,6 +286,18 @@ func (g *Gate) Refuse(ctx context.Context, r *access.Request, why string) error 
 	return err
 }
 
+// Turn records a request that its own caller or a person ended before it was
+// decided again; d says why.
+func (g *Gate) Turn(ctx context.Context, r *access.Request, d *access.Decision) error {
+	ctx = g.meter.Start(ctx, r)
+	_, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: d})
+	if err != nil {
+		err = evidenceError("recording the verdict", err)
+	}
+	g.meter.End(ctx, r, d, "", err)
+	return err
+}
+
 // Lease opens the server's credential for a request of the gateway itself that
 // Check permitted: a list or a handshake. It is nil if the server needs none.
 func (g *Gate) Lease(ctx context.Context, r *access.Request, dec *access.Decision) (*Dispatch, error) {

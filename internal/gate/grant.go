@@ -19,6 +19,9 @@ type Grants interface {
 	TaskOf(who access.Identity, named string, at time.Time) (string, error)
 	// Open opens the request for a call or joins the one that is pending for it.
 	Open(ctx context.Context, a grant.Ask) (grant.Request, error)
+	// Await returns a request once it is no longer pending, or as it is when ctx
+	// ends.
+	Await(ctx context.Context, id string) (grant.Request, error)
 	// Reserve takes one use; a CodeConflict error means that there is none.
 	Reserve(ctx context.Context, id, decision string) (grant.Use, error)
 	// Settle ends a use that Reserve or Resume returned.
@@ -67,6 +70,12 @@ func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec
 	}
 	dec.Request = req.ID
 	return state, nil
+}
+
+// Await returns a request once people have answered it, or as it is when ctx
+// ends.
+func (g *Gate) Await(ctx context.Context, id string) (grant.Request, error) {
+	return g.grants.Await(ctx, id)
 }
 
 // reserve takes the use of the grant dec was made under, or goes on with the one

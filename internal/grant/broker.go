@@ -41,6 +41,9 @@ type Broker struct {
 	live    atomic.Pointer[live]
 	running running
 	mu      sync.Mutex // serialises writers of this process
+
+	changedMu sync.Mutex
+	changed   chan struct{} // closed when live is another one
 }
 
 // New loads what is live and settles as unknown what an earlier process left
@@ -49,7 +52,7 @@ func New(ctx context.Context, cfg Config, store Store, rec Recorder, seal access
 	if store == nil || rec == nil || seal == nil || now == nil || cfg.Node == "" || cfg.Boot == "" {
 		return nil, errors.New("grant: a dependency is missing")
 	}
-	b := &Broker{cfg: cfg, store: store, rec: rec, seal: seal, clock: now}
+	b := &Broker{cfg: cfg, store: store, rec: rec, seal: seal, clock: now, changed: make(chan struct{})}
 	if _, err := store.AbandonUses(ctx, cfg.Node, cfg.Boot, b.now()); err != nil {
 		return nil, fmt.Errorf("settling the uses of an earlier start: %w", err)
 	}
@@ -68,12 +71,45 @@ func (b *Broker) refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the grants: %w", err)
 	}
-	b.live.Store(newLive(l))
+	b.install(newLive(l))
 	return nil
 }
 
 // now is the time changes carry: what every store keeps exactly.
 func (b *Broker) now() time.Time { return b.clock().UTC().Truncate(time.Millisecond) }
+
+// install makes v what decisions find, and tells who waits.
+func (b *Broker) install(v *live) {
+	b.live.Store(v)
+	b.changedMu.Lock()
+	defer b.changedMu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// Await returns a request once it is no longer pending, or as it is when ctx
+// ends.
+func (b *Broker) Await(ctx context.Context, id string) (Request, error) {
+	for {
+		b.changedMu.Lock()
+		changed := b.changed
+		b.changedMu.Unlock()
+		r, ok, err := b.store.Request(context.WithoutCancel(ctx), id)
+		switch {
+		case err != nil:
+			return Request{}, err
+		case !ok:
+			return Request{}, errGone("request", id)
+		case r.State != RequestPending:
+			return r, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return r, nil
+		}
+	}
+}
 
 // Covering returns the grants in force for c, whose constraints its arguments
 // meet, in the order they are tried: the narrowest first (docs/grants.md). It
@@ -102,7 +138,7 @@ func (b *Broker) widen(ctx context.Context, batch Batch, events []Event) error {
 	ctx = context.WithoutCancel(ctx) // what is recorded is done, or recorded as not done
 	err := b.store.CommitGrants(ctx, batch)
 	if err == nil {
-		b.live.Store(b.live.Load().with(batch))
+		b.install(b.live.Load().with(batch))
 		return nil
 	}
 	void := make([]Event, len(events))
@@ -132,7 +168,7 @@ func (b *Broker) narrow(ctx context.Context, batch Batch, events []Event) error 
 	if err != nil {
 		return err
 	}
-	b.live.Store(b.live.Load().with(batch))
+	b.install(b.live.Load().with(batch))
 	return b.rec.Record(context.WithoutCancel(ctx), events)
 }
 

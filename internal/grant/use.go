@@ -60,7 +60,7 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	before, after := h.now(), h.now()
 	after.State, after.Why = GrantExhausted, "every use is spent"
 	b.mu.Lock()
-	b.live.Store(b.live.Load().with(Batch{Grants: []Grant{after}}))
+	b.install(b.live.Load().with(Batch{Grants: []Grant{after}}))
 	b.mu.Unlock()
 	return b.rec.Record(ctx, []Event{event(system, "exhaust", KindGrant, u.Grant, before, after, after.Why)})
 }

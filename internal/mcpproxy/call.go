@@ -175,6 +175,14 @@ func (c *call) gated() {
 		c.unresumed(why)
 		return
 	}
+	switch d, err := c.approval(ctx); {
+	case err != nil:
+		c.ans.fail(c.failure(err))
+		return
+	case d != nil:
+		c.deny(d)
+		return
+	}
 	var rep *reply
 	defer c.settled()
 	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
@@ -197,7 +205,9 @@ func (c *call) gated() {
 		c.ans.fail(c.failure(err))
 	case !dec.Allowed():
 		c.void()
-		c.deny(&dec)
+		if !c.sendToApproval(ctx, &dec) {
+			c.deny(&dec)
+		}
 	default:
 		// The client may have gone; its outcome is recorded.
 		here := c.in.r.Context().Err() == nil

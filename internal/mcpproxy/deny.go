@@ -16,9 +16,13 @@ func (c *call) deny(d *access.Decision) {
 		c.ans.fail(c.unknownTarget())
 		return
 	}
-	text := denialText(d)
+	text, url := denialText(d), ""
+	if d.Outcome == access.RequireApproval && d.Request != "" && c.in.p.cfg.ApprovalURL != nil {
+		url = c.in.p.cfg.ApprovalURL(d.Request)
+		text += " People approve it at " + url + " ."
+	}
 	if !c.toolCall() {
-		c.ans.fail(&rpcError{status: http.StatusOK, code: denialCode(d.Outcome), msg: text, data: denialData(d)})
+		c.ans.fail(&rpcError{status: http.StatusOK, code: denialCode(d.Outcome), msg: text, data: denialData(d, url)})
 		return
 	}
 	result := []byte(`{`)
@@ -27,7 +31,7 @@ func (c *call) deny(d *access.Decision) {
 	}
 	result = rawjson.AppendString(append(result, `"content":[{"type":"text","text":`...), text)
 	result = append(result, `}],"isError":true,"_meta":{"`+metaDenial+`":`...)
-	result = append(append(result, denialData(d)...), "}}"...)
+	result = append(append(result, denialData(d, url)...), "}}"...)
 	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, result))
 }
 
@@ -81,7 +85,7 @@ func denialText(d *access.Decision) string {
 
 // denialData is the machine-readable form: ids and classes, never thresholds or
 // policy text.
-func denialData(d *access.Decision) []byte {
+func denialData(d *access.Decision, url string) []byte {
 	b := rawjson.AppendString([]byte(`{"decision":`), d.ID)
 	b = rawjson.AppendString(append(b, `,"outcome":`...), d.Outcome.String())
 	b = rawjson.AppendString(append(b, `,"class":`...), string(d.Class))
@@ -91,6 +95,9 @@ func denialData(d *access.Decision) []byte {
 	}
 	if d.Request != "" {
 		b = rawjson.AppendString(append(b, `,"request":`...), d.Request)
+	}
+	if url != "" {
+		b = rawjson.AppendString(append(b, `,"url":`...), url)
 	}
 	b = append(b, `,"policies":[`...)
 	for i, id := range append(append([]string(nil), d.Forbids...), d.Errors...) {

@@ -46,6 +46,9 @@ type Config struct {
 	Homes       string        // directory for the home directories of processes; "" makes a new one at each start
 	Private     []string      // files and directories no process may be granted, whatever its manifest says
 	StartTime   time.Duration // for a process to start and say what it speaks, default 60 s
+	// ApprovalURL is where people answer a request, for who can open an address;
+	// nil if nobody can.
+	ApprovalURL func(request string) string
 	Egress      Egress
 	Ended       func(Ended) // observes sessions that end; it must not block
 }

@@ -28,7 +28,7 @@ type state struct {
 	Expires   time.Time        `json:"e"`
 	Use       string           `json:"u,omitempty"` // the use of a grant the call runs under
 
-	Park  string                     `json:"f,omitempty"` // the flight that waits
+	Park  string                     `json:"f,omitempty"` // the flight that waits, or the request people are to approve
 	Inner []byte                     `json:"i,omitempty"` // the upstream's own state as it wrote it, nil if it gave none
 	Asked map[string]string          `json:"a,omitempty"` // keys the client was asked for, with their kinds
 	Ours  map[string]json.RawMessage `json:"o,omitempty"` // what the gateway answers in the client's stead
@@ -38,6 +38,7 @@ type state struct {
 const (
 	stateCarry   = "carry"   // a modern upstream's question
 	statePark    = "park"    // a legacy upstream's call that waits here
+	stateApprove = "approve" // our own question; the call is made afresh
 	stateReissue = "reissue" // a legacy upstream's error; the call is made afresh
 )
 
