@@ -1,6 +1,7 @@
 package argument_test
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,8 @@ func FuzzHost(f *testing.F) {
 
 func FuzzURL(f *testing.F) {
 	f.Add("https://user:x@a.example:1/p?q#f")
+	f.Add("http://a.example#@b.example/")
+	f.Add("http://a.example\\@b.example/")
 	f.Fuzz(func(t *testing.T, s string) {
 		u, err := argument.ParseURL(s)
 		if err != nil {
@@ -38,6 +41,12 @@ func FuzzURL(f *testing.F) {
 		}
 		if scheme, err := argument.Scheme(s); err != nil || scheme != u.Scheme {
 			t.Errorf("%q: scheme %q, %v", s, scheme, err)
+		}
+		// Another reader, if it takes the URL, goes to the same host.
+		if other, err := url.Parse(s); err == nil && strings.IndexFunc(other.Host, func(r rune) bool { return r > 0x7f }) < 0 {
+			if host := strings.ToLower(strings.TrimSuffix(other.Hostname(), ".")); !strings.Contains(host, ":") && host != u.Host {
+				t.Errorf("%q: host %q, and %q to net/url", s, u.Host, host)
+			}
 		}
 		if p, err := u.Port(); err == nil && (p < 1 || p > 65535) {
 			t.Errorf("%q: port %d", s, p)

@@ -267,6 +267,9 @@ func writeExplained(w io.Writer, x api.Explained) {
 			if i.Present {
 				present = "present"
 			}
+			if i.Problem != "" {
+				present += ", and cannot be computed: " + i.Problem + ","
+			}
 			fmt.Fprintf(w, "  %s: %s %s\n", cell(i.Name), present, cell(i.Type))
 		}
 	}
