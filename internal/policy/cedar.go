@@ -14,8 +14,9 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 )
 
-// This file holds every use of cedar-go's x/exp packages, which promise no
-// compatibility: scopes, what a policy reads, partial evaluation, validation.
+// This file and cedar_constant.go hold every use of cedar-go's x/exp packages,
+// which promise no compatibility: scopes, what a policy reads, partial evaluation,
+// validation, what is constant.
 
 // dim is what a policy's scope says about principal, action or resource.
 type dim struct {
