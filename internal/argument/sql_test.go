@@ -22,7 +22,7 @@ func TestOnlyCertainReadsAreReads(t *testing.T) {
 		{`SELECT a, row_number() OVER (PARTITION BY b ORDER BY c) FROM t`, read}, {`SELECT CAST(a AS decimal(10,2)), b::numeric(4,1) FROM t`, read},
 		{`SELECT replace(a, 'x', 'y') FROM t`, read}, {`EXPLAIN SELECT 1`, read}, {`EXPLAIN (ANALYZE) SELECT 1`, read}, {`SHOW TABLES`, read}, {`DESCRIBE t`, read},
 		{`SELECT a AS created, updated_at, inserted FROM updates`, read}, {`SELECT * FROM t WHERE a = $1 AND b = ? AND c = :d AND e = @f`, read},
-		{"SELECT `a b`, \"update\", [delete] FROM t", read}, {`SELECT 이름 FROM 사람 WHERE 도시 = '서울'`, read},
+		{"SELECT `a b`, \"update\", [delete] FROM t", read}, {"SELECT * FROM `project-1.set.t`", read}, {"SELECT `a--b`\n", ddl}, {`SELECT 이름 FROM 사람 WHERE 도시 = '서울'`, read},
 		{`SELECT comment, open, close, start FROM t`, read}, {`SELECT CASE WHEN a THEN 1 ELSE 2 END FROM t`, read}, {`SELECT a /* b */ FROM t`, read},
 		// What stands in strings, quoted names and comments is no word.
 		{`SELECT 'a; DROP TABLE t; --'`, read}, {`SELECT 'it''s; delete'`, read}, {`SELECT "drop table t;" FROM t`, read}, {"SELECT 1 -- ; DROP TABLE t\n", read},

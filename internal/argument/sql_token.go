@@ -144,7 +144,11 @@ func plainQuoted(s string) (int, bool) {
 	if i <= 1 || i+1 < len(s) && s[i+1] == end {
 		return 0, false
 	}
-	words := strings.Split(s[1:i], " ")
+	name := s[1:i]
+	if end == '`' && !strings.Contains(name, "--") {
+		name = strings.NewReplacer(".", "_", "-", "_").Replace(name) // BigQuery's project-1.set.table
+	}
+	words := strings.Split(name, " ")
 	for _, w := range words {
 		// CockroachDB runs a statement in brackets.
 		if w == "" || wordLen(w) != len(w) || len(words) > 1 && (end == ']' || sqlWord(strings.ToUpper(w))) {
