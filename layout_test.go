@@ -18,6 +18,7 @@ import (
 // docs/architecture.md tells which layer a new one belongs to.
 var layers = map[string]int{
 	"rawjson":   0,
+	"argument":  0,
 	"access":    1,
 	"mcpheader": 1,
 

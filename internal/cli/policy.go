@@ -99,7 +99,7 @@ func (a *app) readDraft(paths []string) (draft, error) {
 }
 
 func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command {
-	var live bool
+	var live, require bool
 	c := a.command(verb+" PATH…", short, example, append(calling(), access.CodeFindings), func(ctx context.Context, args []string) error {
 		d, err := a.readDraft(args)
 		if err != nil {
@@ -119,10 +119,14 @@ func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command
 		} else {
 			report = policy.RunTests(d.tests, d.policies, admin.Catalog(d.view, d.rights))
 		}
-		if err := a.print(report, func(w io.Writer) { a.writeReport(w, report) }); err != nil {
+		var missed []policy.Covered
+		if test && len(report.Errors) == 0 {
+			missed = report.Uncovered(d.policies)
+		}
+		if err := a.print(report, func(w io.Writer) { a.writeReport(w, report, missed) }); err != nil {
 			return err
 		}
-		if !report.OK() {
+		if !report.OK() || require && len(missed) > 0 {
 			return ended(access.CodeFindings)
 		}
 		return nil
@@ -143,7 +147,9 @@ its other policies included. The status is 3 if something is wrong.`
       when: {server: files, tool: read_file, arguments: {path: /srv/.env}}
       then: {outcome: deny, by: [no-hidden-files]}
 
-docs/policy.md has the whole form.`
+docs/policy.md has the whole form. It also says which statements no case made
+match; with --require-coverage such a statement gives the status 3.`
+		c.Flags().BoolVar(&require, "require-coverage", false, "fail if no test makes some statement in PATH match")
 	}
 	c.Flags().BoolVar(&live, "live", false, "against what the running gateway has registered")
 	return c
@@ -161,7 +167,7 @@ func (a *app) checkLive(ctx context.Context, d draft) (policy.Report, error) {
 	return client.CheckPolicies(ctx, in)
 }
 
-func (a *app) writeReport(w io.Writer, r policy.Report) {
+func (a *app) writeReport(w io.Writer, r policy.Report, missed []policy.Covered) {
 	for _, p := range slices.Concat(r.Errors, r.Warnings) {
 		fmt.Fprintln(w, lines(p.String()))
 	}
@@ -179,9 +185,12 @@ func (a *app) writeReport(w io.Writer, r policy.Report) {
 			fmt.Fprintf(w, "     %s\n", cell(t.Message))
 		}
 	}
+	for _, m := range missed {
+		fmt.Fprintf(w, "no test matches %s (%s)\n", cell(m.ID), cell(place(m.Policy, m.File, m.Line)))
+	}
 	fmt.Fprintf(w, "%d statements, %d errors, %d warnings", r.Statements, len(r.Errors), len(r.Warnings))
 	if len(r.Tests) > 0 {
-		fmt.Fprintf(w, "; %d tests, %d failed", len(r.Tests), failed)
+		fmt.Fprintf(w, "; %d tests, %d failed, %d statements not covered", len(r.Tests), failed, len(missed))
 	}
 	fmt.Fprintln(w)
 }
@@ -254,10 +263,10 @@ func writeExplained(w io.Writer, x api.Explained) {
 	}
 	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "))
 	for _, s := range x.Determining {
-		fmt.Fprintf(w, "\ndecided by %s (%s, %s)\n%s\n", cell(s.ID), s.Effect, cell(place(s)), quoted(s.Cedar))
+		fmt.Fprintf(w, "\ndecided by %s (%s, %s)\n%s\n", cell(s.ID), s.Effect, cell(place(s.Policy, s.File, s.Line)), quoted(s.Cedar))
 	}
 	for _, n := range x.Nearest {
-		fmt.Fprintf(w, "\nnearest permit %s (%s)\n%s\n", cell(n.ID), cell(place(n.Statement)), quoted(n.Cedar))
+		fmt.Fprintf(w, "\nnearest permit %s (%s)\n%s\n", cell(n.ID), cell(place(n.Policy, n.File, n.Line)), quoted(n.Cedar))
 		for _, why := range n.Why {
 			fmt.Fprintf(w, "  does not match: %s\n", cell(why))
 		}
@@ -268,6 +277,9 @@ func writeExplained(w io.Writer, x api.Explained) {
 			present := "missing"
 			if i.Present {
 				present = "present"
+			}
+			if i.Problem != "" {
+				present += ", and cannot be computed: " + i.Problem + ","
 			}
 			fmt.Fprintf(w, "  %s: %s %s\n", cell(i.Name), present, cell(i.Type))
 		}
@@ -280,11 +292,11 @@ func writeExplained(w io.Writer, x api.Explained) {
 	}
 }
 
-func place(s policy.Statement) string {
-	if s.File == "" {
-		return "policy " + s.Policy + " line " + itoa(s.Line)
+func place(id, file string, line int) string {
+	if file == "" {
+		return "policy " + id + " line " + itoa(line)
 	}
-	return s.File + ":" + itoa(s.Line)
+	return file + ":" + itoa(line)
 }
 
 func quoted(text string) string {

@@ -43,7 +43,8 @@ type Result struct {
 }
 
 // RunTests checks policies against c, extended by what the tests give, and runs
-// the cases of files. A file that cannot be read as tests is an error.
+// the cases of files. A file that cannot be read as tests is an error. Report.Coverage
+// says which statements the cases made match.
 func RunTests(files []TestFile, policies []Policy, c Catalog) Report {
 	var all []prepared
 	var broken Problems
@@ -62,7 +63,7 @@ func RunTests(files []TestFile, policies []Policy, c Catalog) Report {
 	if len(report.Errors) > 0 {
 		return report
 	}
-	sets := make(map[string]*Set)
+	sets, cov := make(map[string]*Set), make(coverage)
 	for _, p := range all {
 		lists := p.lists(c.AllowLists)
 		key := fmt.Sprintf("%q", lists)
@@ -78,8 +79,12 @@ func RunTests(files []TestFile, policies []Policy, c Catalog) Report {
 			set = s
 			sets[key] = set
 		}
-		report.Tests = append(report.Tests, p.run(set))
+		cov.declare(set)
+		result, matched := p.run(set)
+		cov.count(matched)
+		report.Tests = append(report.Tests, result)
 	}
+	report.Coverage = cov.sorted()
 	return report
 }
 
@@ -167,38 +172,41 @@ func (p *prepared) now() time.Time {
 	return time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 }
 
-// run asks the set and compares.
-func (p *prepared) run(set *Set) Result {
+// run asks the set and compares. matched are the ids of the statements that
+// matched; one may be there twice.
+func (p *prepared) run(set *Set) (r Result, matched []string) {
 	q, err := p.query()
 	if err != nil {
-		return p.fail("%v", err)
+		return p.fail("%v", err), nil
 	}
 	if want := p.Then.Listed; want != nil {
 		list := *q
 		list.Unknown = true
 		v := set.Evaluate(&list)
+		matched = slices.Concat(v.Permits, v.Forbids)
 		if got := v.Outcome != access.Deny || v.Maybe; got != *want {
-			return p.fail("listed is %t, expected %t", got, *want)
+			return p.fail("listed is %t, expected %t", got, *want), matched
 		}
 	}
 	if p.Then.Outcome == "" {
-		return Result{File: p.file, Line: p.line, Name: p.Name, OK: true}
+		return Result{File: p.file, Line: p.line, Name: p.Name, OK: true}, matched
 	}
 	v := set.Evaluate(q)
+	matched = slices.Concat(matched, v.Permits, v.Forbids)
 	by := v.Permits
 	if v.Outcome != access.Permit {
 		by = append(slices.Clone(v.Forbids), v.Errors...)
 	}
 	if got := v.Outcome.String(); got != p.Then.Outcome {
-		return p.fail("outcome is %s by %s, expected %s", got, names(by), p.Then.Outcome)
+		return p.fail("outcome is %s by %s, expected %s", got, names(by), p.Then.Outcome), matched
 	}
 	want := slices.Clone(p.Then.By)
 	slices.Sort(want)
 	slices.Sort(by)
 	if p.Then.By != nil && !slices.Equal(want, by) {
-		return p.fail("decided by %s, expected %s", names(by), names(want))
+		return p.fail("decided by %s, expected %s", names(by), names(want)), matched
 	}
-	return Result{File: p.file, Line: p.line, Name: p.Name, OK: true}
+	return Result{File: p.file, Line: p.line, Name: p.Name, OK: true}, matched
 }
 
 func names(ids []string) string {

@@ -14,8 +14,9 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 )
 
-// This file holds every use of cedar-go's x/exp packages, which promise no
-// compatibility: scopes, what a policy reads, partial evaluation, validation.
+// This file and cedar_constant.go hold every use of cedar-go's x/exp packages,
+// which promise no compatibility: scopes, what a policy reads, partial evaluation,
+// validation, what is constant.
 
 // dim is what a policy's scope says about principal, action or resource.
 type dim struct {
@@ -91,13 +92,13 @@ func readsOf(p *ast.Policy) (paths, asked []path, in, ok bool) {
 				paths = append(paths, c)
 				return false
 			}
-			ok = false
+			paths, ok = append(paths, strays(t.Value)...), false
 		case xast.NodeTypeHas:
 			if c := chainOf(t.Arg); c != nil {
 				asked = append(asked, append(c, string(t.Value)))
 				return false
 			}
-			ok = false
+			paths, ok = append(paths, strays(t.Value)...), false
 		case xast.NodeTypeVariable:
 			paths = append(paths, path{string(t.Name)})
 		case xast.NodeTypeIn, xast.NodeTypeIsIn:
@@ -111,6 +112,16 @@ func readsOf(p *ast.Policy) (paths, asked []path, in, ok bool) {
 		xast.Inspect(xast.NewNode(c.Body), visit)
 	}
 	return paths, asked, in, ok
+}
+
+// strays returns the chain of context.derived where a member of its name is taken
+// of something that may be the context. What is derived has no value as a whole,
+// so such a policy errs rather than miss it.
+func strays(member types.String) []path {
+	if member == derivedName {
+		return []path{{"context", derivedName}}
+	}
+	return nil
 }
 
 // truth is the result of a partial evaluation.
@@ -256,6 +267,7 @@ type actionDef struct {
 	resources []types.EntityType // nil: a group that nothing is asked of directly
 	context   *typ
 	input     *typ // nil: the action has no input
+	arguments *typ // what is derived from
 }
 
 // schema is a schema small enough to validate one policy against.
@@ -285,6 +297,7 @@ func (s *schema) resolve() *resolved.Schema {
 			if a.input != nil {
 				ctx["input"] = resolved.Attribute{Type: a.input.record(s.required)}
 			}
+			ctx[derivedName] = resolved.Attribute{Type: derivedType(a.arguments).record(s.required)}
 			ra.AppliesTo = &resolved.AppliesTo{Principals: []types.EntityType{typeAgent}, Resources: a.resources, Context: ctx}
 		}
 		out.Actions[u] = ra
@@ -332,7 +345,7 @@ func withoutInput(p *ast.Policy) *ast.Policy {
 	for _, c := range (*xast.Policy)(p).Conditions {
 		one := xast.Policy{Conditions: []xast.ConditionType{c}}
 		paths, asked, _, ok := readsOf((*ast.Policy)(&one))
-		if ok && !slices.ContainsFunc(slices.Concat(paths, asked), readsInput) {
+		if ok && !slices.ContainsFunc(slices.Concat(paths, asked), func(p path) bool { return readsInput(p) || readsDerived(p) && !ofWholeCall(p) }) {
 			x.Conditions = append(x.Conditions, c)
 		}
 	}

@@ -244,7 +244,9 @@ func FuzzCompile(f *testing.F) {
 	for _, s := range []string{"", ";", "permit(principal,action,resource);", `@id("x") forbid (principal, action, resource) when { context.input.a.b like "*\*" };`,
 		"permit (principal in Mcp::Agent::\"a\", action in [], resource is Mcp::Tool in Mcp::Server::\"s\") unless { [1,2].containsAny([context.session.depth]) };",
 		`permit(principal,action,resource) when { if true then {"a": 1}.a == 1 else ip("1.2.3.4").isLoopback() };`, "\"", "//", `permit(principal,action,resource) when { context["input"]["a b"] == 1 };`,
-		`forbid(principal,action,resource) when { principal.getTag("x") == resource.getTag("y") && principal.hasTag("z") };`} {
+		`forbid(principal,action,resource) when { principal.getTag("x") == resource.getTag("y") && principal.hasTag("z") };`,
+		`permit(principal,action,resource) when { context.derived.call_bytes > 1 && context.derived.url_host has repo };`, `permit(principal,action,resource) when { context.derived == {c: context}.c.derived };`,
+		"permit(principal,action,resource) when { 1 < 2 }\nunless { principal.tier > 3 && principal.tier < 2 || if 1 == 1 then false else true };"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -261,6 +263,11 @@ func FuzzCompile(f *testing.F) {
 				}
 			}
 			return
+		}
+		for _, w := range policy.Check([]policy.Policy{{ID: "p", Cedar: text}}, issues()).Warnings {
+			if w.Line < 1 || w.Line > strings.Count(text, "\n")+1 || w.Column < 1 {
+				t.Fatalf("a warning without a place: %+v", w)
+			}
 		}
 		q := query(t, "bot", "github", "create_issue", `{"repo":"a","a":{"b":1},"a b":1}`, "write")
 		v, full := set.Evaluate(q), set.FullScan(q)

@@ -87,8 +87,13 @@ func Load(policies []Policy, c Catalog) (*Set, Report, error) {
 // Check reports everything that is wrong with policies, and what is suspicious
 // about them, without compiling a set to use.
 func Check(policies []Policy, c Catalog) Report {
-	_, report := build(policies, &c, SeverityError)
-	return report
+	set, report := build(policies, &c, SeverityError)
+	if len(report.Errors) > 0 {
+		return report
+	}
+	b := &builder{catalog: &c, report: report, set: set}
+	b.lint()
+	return b.report
 }
 
 // builder collects statements and problems.

@@ -32,6 +32,7 @@ type evaluation struct {
 	bits                        readBits
 	built                       [4]*types.Entity // principal, resource, server, action
 	request                     types.Request
+	derived                     types.Value // context.derived, nil if no candidate reads it
 
 	found   [16]int32 // buffers
 	parents [3][8]types.EntityUID
@@ -65,7 +66,7 @@ func newEvaluation(s *Set, q *Query) *evaluation {
 
 // judge evaluates the statements whose scope matches.
 func (e *evaluation) judge(found []int32) Verdict {
-	var trees []*tree
+	var trees, derived []*tree
 	var permits, forbids, open list
 	var v Verdict
 	for _, i := range found {
@@ -78,11 +79,14 @@ func (e *evaluation) judge(found []int32) Verdict {
 		case st.bare: // its scope matched, and there is nothing else in it
 			v.matched(st)
 			continue
-		case st.reads.input != nil && e.q.unknown():
+		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown():
 			open = append(open, st)
 			continue
 		case st.reads.input != nil:
 			trees = append(trees, st.reads.input)
+		}
+		if st.reads.derived != nil {
+			derived = append(derived, st.reads.derived)
 		}
 		if st.permit {
 			permits = append(permits, st)
@@ -94,6 +98,10 @@ func (e *evaluation) judge(found []int32) Verdict {
 	input, ok := types.Record{}, true
 	if trees != nil {
 		input, ok = e.input(trees...)
+	}
+	if ok && derived != nil {
+		// What the context is as one value must not depend on what others read.
+		ok = e.derive(derived...) && e.bits&readBareContext == 0
 	}
 	if ok {
 		e.request.Context = e.context(input)
@@ -170,6 +178,9 @@ func (e *evaluation) apart(l list, v *Verdict) {
 		if st.reads.input != nil {
 			input, ok = e.input(st.reads.input)
 		}
+		if e.derived = nil; ok && st.reads.derived != nil {
+			ok = e.derive(st.reads.derived)
+		}
 		if !ok {
 			v.Errors = append(v.Errors, st.id)
 			continue
@@ -188,6 +199,7 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 		return m
 	}
 	r := e.request
+	e.derived = unknownValue(derivedName)
 	r.Context = e.context(unknownValue("input"))
 	for _, st := range open {
 		t := isOpen
@@ -226,13 +238,16 @@ func (l list) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 
 // context builds the parts of context that some candidate reads.
 func (e *evaluation) context(input types.Value) types.Record {
-	if e.bits&(readSession|readSubject|readGrant|readNow|readInput) == 0 {
+	if e.bits&(readSession|readSubject|readGrant|readNow|readInput) == 0 && e.derived == nil {
 		return types.Record{}
 	}
 	m := make(types.RecordMap, 5)
 	q := e.q
 	if e.bits&readInput != 0 {
 		m["input"] = input
+	}
+	if e.derived != nil {
+		m[derivedName] = e.derived
 	}
 	if e.bits&readSession != 0 {
 		m["session"] = types.NewRecord(types.RecordMap{

@@ -9,6 +9,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"rutile/internal/access"
+	"rutile/internal/rawjson"
 )
 
 // maxEvaluations bounds what one explanation costs (access.md 2.10).
@@ -35,6 +36,8 @@ type Input struct {
 	Name    string `json:"name"` // for example "context.input.tag"
 	Present bool   `json:"present"`
 	Type    string `json:"type,omitempty"` // of a present argument
+	// Problem says why a derived field of a present argument cannot be computed.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Near is a permit that did not match, and why.
@@ -92,6 +95,12 @@ func appendInputs(in []Input, e *evaluation, st *statement) []Input {
 		case readsInput(p) && e.q.Tool.Kind != access.KindResource:
 			v := e.q.Arguments.Path(p[2:]...)
 			x.Present, x.Type = v.Exists(), kindName(v)
+		case readsDerived(p) && len(p) > 3:
+			v, _, uri := e.arguments()
+			v = v.Path(p[3:]...)
+			if x.Present, x.Type = v.Exists(), kindName(v); x.Present && v.Kind() != rawjson.Null {
+				x.Problem = underivable(p, v, uri)
+			}
 		}
 		if !slices.Contains(in, x) {
 			in = append(in, x)

@@ -105,9 +105,20 @@ func (s *Set) FullScan(q *Query) Verdict {
 	for _, st := range s.statements {
 		full := st.full
 		judged := true
+		delete(ctx, "derived")
+		if st.reads.derived != nil {
+			v, uri := q.Arguments, false
+			if q.Tool.Kind == access.KindResource {
+				v, uri = uriArgument(q.Target), true
+			}
+			if ctx["derived"], judged = derivedOf(v, shape, uri, st.reads.derived); !judged {
+				delete(ctx, "derived")
+			}
+		}
+		request.Context = types.NewRecord(ctx)
 		if q.Tool.Kind != access.KindResource && st.reads.input != nil {
-			var own types.Record
-			if own, judged = inputOf(q.Arguments, shape, st.reads.input); !exact {
+			own, fits := inputOf(q.Arguments, shape, st.reads.input)
+			if judged = judged && fits; !exact {
 				ctx["input"] = own // what is not read has no exact value
 				request.Context = types.NewRecord(ctx)
 			}

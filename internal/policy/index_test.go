@@ -34,6 +34,9 @@ func randomPolicy(r *rand.Rand) string {
 			`context has subject`, `context.subject == Mcp::Human::"ann"`, `context has grant && context.grant.remaining > 0`, `context.grant.quorum >= 2`,
 			`context.now > datetime("2026-01-01")`, `context.input.n > 3`, `context.input has s && context.input.s like "v*"`, `context.input.s == "v1"`,
 			`context.input.o.k`, `context.input has o && context.input.o has k`, `context.input.l.contains("x")`, `context.input == {s: "v1"}`,
+			`context.derived.bytes.s > 2`, `context.derived.url_host.s == "h"`, `context.derived.url_host has s && context.derived.url_host.s == "h"`,
+			`context.derived.path_canon.s like "v*"`, `context.derived.path_canon.uri like "/x*"`, `context.derived.call_bytes > 9`, `context.derived has bytes`,
+			`context.derived.bytes has o && context.derived.bytes.o has k`, `{c: context}.c.session.bound`, `{c: context}.c has derived`,
 			`principal.owner == Mcp::Group::"team"`, `Mcp::Server::"s1".state == "sanctioned"`, `(if principal.attested then principal else resource) has tier`)
 	}
 	var b strings.Builder
@@ -65,7 +68,7 @@ func randomQuery(t testing.TB, r *rand.Rand) *policy.Query {
 		Server: policy.ServerFacts{ID: server, State: "sanctioned"}, Action: req.Action(), Target: req.Target, Method: req.Method,
 		Session: policy.SessionFacts{Bound: r.IntN(2) == 0, Depth: r.IntN(4)}, Now: now,
 		Arguments: args(t, pick(r, ``, `{}`, `{"n":5}`, `{"n":"5"}`, `{"s":"v1"}`, `{"s":"v1","n":2.5}`, `{"o":{"k":true}}`, `{"o":{}}`, `{"o":7,"l":["x"]}`,
-			`{"l":["y",null]}`, `{"s":null,"n":4}`, `{"n":922337203685477}`, `{"S":"v1"}`, `{"o":{"K":true}}`, `{"s":["v1"],"n":1e-9}`)),
+			`{"l":["y",null]}`, `{"s":null,"n":4}`, `{"n":922337203685477}`, `{"S":"v1"}`, `{"o":{"K":true}}`, `{"s":["v1"],"n":1e-9}`, `{"s":"http://h/"}`, `{"o":{"k":"v"},"s":"a\\b"}`)),
 	}
 	if r.IntN(2) == 0 {
 		q.Subject = access.Subject{ID: pick(r, "ann", "bob")}

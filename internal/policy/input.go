@@ -18,8 +18,9 @@ const (
 
 // converter turns arguments into a Cedar value: only what some tree names.
 type converter struct {
-	nodes int
-	bad   bool // something that is read has no exact Cedar value
+	nodes  int
+	bad    bool                                     // something that is read has no exact Cedar value
+	derive func(rawjson.Value) (types.Value, error) // of each argument, instead of its value; nil: its value
 }
 
 // inputOf returns context.input with the members the trees name. ok is false if
@@ -38,6 +39,7 @@ func (c *converter) object(v rawjson.Value, shape *typ, trees []*tree, depth int
 	c.bad = c.bad || folds(v, shape, trees)
 	for _, t := range trees {
 		if t.all {
+			c.bad = c.bad || c.derive != nil // an object has nothing derived
 			for k, val := range v.Members() {
 				key, _ := k.Str()
 				c.member(m, key, val, shape, trees, depth)
@@ -112,6 +114,11 @@ func (c *converter) value(v rawjson.Value, shape *typ, trees []*tree, depth int)
 	if c.bad || c.nodes > maxInputNodes || depth > maxInputDepth || !shape.takes(v.Kind()) {
 		c.bad = true
 		return nil
+	}
+	if c.derive != nil && v.Kind() != rawjson.Object {
+		val, err := c.derive(v)
+		c.bad = err != nil
+		return val
 	}
 	switch v.Kind() {
 	case rawjson.String:

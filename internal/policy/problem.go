@@ -72,7 +72,9 @@ type Report struct {
 	Warnings   Problems `json:"warnings,omitempty"`
 	Tests      []Result `json:"tests,omitempty"`
 	Untyped    []string `json:"untyped,omitempty"` // actions whose input is evaluated but not validated, and why
-
+	// Coverage says how often the tests made each statement of a person match. It
+	// is empty if there are no tests.
+	Coverage []Covered `json:"coverage,omitempty"`
 }
 
 // OK reports whether nothing refuses activation and no test failed.

@@ -7,11 +7,13 @@ import (
 )
 
 // reads says which parts of the environment a policy looks at, so that only
-// those are built. It is bits for the fixed parts and a tree for context.input.
+// those are built. It is bits for the fixed parts, a tree for context.input and
+// one for context.derived.
 type reads struct {
-	bits  readBits
-	input *tree  // nil: not read
-	paths []path // as written, for explanations
+	bits    readBits
+	input   *tree  // nil: not read
+	derived *tree  // nil: not read
+	paths   []path // as written, for explanations
 }
 
 type readBits uint32
@@ -80,22 +82,26 @@ func analyse(p *ast.Policy) reads {
 		case c[0] == "context":
 			r.bits |= readAll
 		}
-		if !readsInput(c) {
+		at := &r.input
+		switch {
+		case readsDerived(c):
+			at = &r.derived
+		case !readsInput(c):
 			continue
 		}
-		if r.input == nil {
-			r.input = &tree{}
+		if *at == nil {
+			*at = &tree{}
 		}
-		at := r.input
+		node := *at
 		if len(c) > 2 {
-			at = at.below(c[2:])
+			node = node.below(c[2:])
 		}
-		at.all = at.all || i < len(paths)
+		node.all = node.all || i < len(paths)
 	}
 	return r
 }
 
-// tree is a set of member chains below context.input. A node that is neither read
+// tree is a set of member chains below context.input or context.derived. A node that is neither read
 // whole nor has nodes below is only asked for.
 type tree struct {
 	all  bool // the whole value is read

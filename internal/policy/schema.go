@@ -194,6 +194,7 @@ func schemaDigest(inputs map[string]*typ) string {
 	var b strings.Builder
 	fixed := contextType()
 	fixed.write(&b)
+	derivedType(everyKind()).write(&b)
 	entities := entityTypes()
 	for _, name := range slices.Sorted(maps.Keys(entities)) {
 		shape := entities[name].shape

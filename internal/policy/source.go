@@ -175,6 +175,47 @@ func (p piece) find(name string) (line, col int) {
 	return p.at(l, c)
 }
 
+// condition returns the place of the n-th (0-based) "when" or "unless".
+func (p piece) condition(n int) (line, col int) {
+	depth := 0
+	for i := 0; i < len(p.text); {
+		switch rest := p.text[i:]; {
+		case strings.HasPrefix(rest, "//"):
+			if i += strings.IndexByte(rest, '\n'); !strings.Contains(rest, "\n") {
+				return p.line, p.col
+			}
+			continue
+		case rest[0] == '"':
+			i += stringLen(rest)
+			continue
+		case strings.ContainsRune("([{", rune(rest[0])):
+			depth++
+		case strings.ContainsRune(")]}", rune(rest[0])):
+			depth--
+		case depth == 0 && isWord(rest[0]):
+			end := i
+			for end < len(p.text) && isWord(p.text[end]) {
+				end++
+			}
+			if w := p.text[i:end]; w == "when" || w == "unless" {
+				if n == 0 {
+					before := p.text[:i]
+					return p.at(strings.Count(before, "\n")+1, utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])+1)
+				}
+				n--
+			}
+			i = end
+			continue
+		}
+		i++
+	}
+	return p.line, p.col
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
+}
+
 // lineOf returns line n (1-based) of text, shortened to what fits a message.
 func lineOf(text string, n int) string {
 	lines := strings.SplitN(text, "\n", n+1)

@@ -41,6 +41,7 @@ type toolType struct {
 	family family // of the action
 	server string
 	input  *typ
+	uri    bool // the input is the URI of a resource
 }
 
 type validator struct {
@@ -82,9 +83,12 @@ func (v *validator) tool(t ToolInfo) {
 // has no type for what it reads, without the conditions that read it.
 func (v *validator) statement(s *statement) {
 	v.names(s)
+	if !v.derived(s) {
+		return
+	}
 	typed, untyped := v.actions(s)
 	if typed.asks(s.scope.action) {
-		v.check(s, &typed, s.reads.input != nil)
+		v.check(s, &typed, s.reads.arguments())
 	}
 	if len(untyped) > 0 {
 		sc := schema{entities: v.entities, actions: untyped}
@@ -137,12 +141,15 @@ func (v *validator) actions(s *statement) (typed schema, untyped map[string]acti
 		for _, g := range t.family.ancestors {
 			def.parents = append(def.parents, string(g.ID))
 		}
-		if s.reads.input == nil {
+		if !s.reads.arguments() {
 			typed.actions[t.action] = def
 			return
 		}
 		if t.input != nil && s.reads.decided(t.input) {
-			def.input = t.input
+			def.input, def.arguments = t.input, t.input
+			if t.uri {
+				def.arguments = uriType()
+			}
 			typed.actions[t.action] = def
 			return
 		}
@@ -163,14 +170,14 @@ func (v *validator) actions(s *statement) (typed schema, untyped map[string]acti
 			t := &toolType{action: name, server: server, family: family{self: id, ancestors: []types.EntityUID{uid(typeAction, groupCall)}}}
 			if name == server+"/resources/read" {
 				str := &typ{kind: kindString}
-				t.input = recordType(map[string]*typ{"uri": str, "uri_scheme": str})
+				t.input, t.uri = recordType(map[string]*typ{"uri": str, "uri_scheme": str}), true
 			}
 			put(t)
 		}
 	}
 	for _, t := range v.order {
 		named := s.scope.action.ids != nil && slices.Contains(s.scope.action.ids, t.family.self)
-		if named || s.reads.input != nil && v.concerns(s, t) {
+		if named || s.reads.arguments() && v.concerns(s, t) {
 			put(t)
 		}
 	}
@@ -241,8 +248,11 @@ func (r *reads) decided(t *typ) bool {
 		if readsInput(p) && (len(p) == 1 || !t.decides(p[2:])) {
 			return false
 		}
+		if readsDerived(p) && len(p) > 3 && !t.decides(p[3:]) {
+			return false
+		}
 	}
-	return !r.input.all || len(r.paths) > 0
+	return r.input == nil || !r.input.all || len(r.paths) > 0
 }
 
 // missing warns about an action nobody knows yet. One that can never be asked is
