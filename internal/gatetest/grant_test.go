@@ -198,7 +198,7 @@ func TestRoundsRunUnderOneUse(t *testing.T) {
 				newAsker(p, elicit)
 			}
 			r, token := needing(t, p.URL, askPolicy("elicitation"))
-			u := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{"text":"a"}`, caps: allCaps}
+			u := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{"text":"a"}`, caps: `{"elicitation":{"form":{}}}`}
 			id := r.approve(wanting(t, u.send()))
 			in := asked(t, u.send())
 			if v := r.grantOf(id); v.State != grant.GrantActive || v.Counts.Reserved != 1 {
@@ -401,5 +401,82 @@ func TestExpiredGrantDenies(t *testing.T) {
 	wanting(t, r.call(token, "up", "echo", `{}`))
 	if u.count() != 0 {
 		t.Errorf("%d calls reached the server", u.count())
+	}
+}
+
+// A client that can open an address is sent to where people approve, in the
+// exchange itself: its retry runs once what was approved, and nothing else.
+func TestApprovalInBand(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	u.keep = true
+	r, token := needing(t, u.URL, "")
+	c := turn{r: r, token: token, server: "up", id: "1", tool: "echo", args: `{"text":"a"}`, caps: `{"elicitation":{"url":{}}}`}
+	in := asked(t, c.send())
+	var ask struct{ Mode, URL, Message string }
+	if err := json.Unmarshal(in.Requests["approval"].Params, &ask); err != nil || in.Requests["approval"].Method != "elicitation/create" || ask.Mode != "url" || ask.Message == "" {
+		t.Fatalf("asked %+v", in)
+	}
+	base, request, ok := strings.Cut(ask.URL, "/approve/")
+	if !ok || base != r.d.OperatorsURL {
+		t.Fatalf("sent to %s", ask.URL)
+	}
+	// Saying that the address was opened approves nothing.
+	answered := make(chan reply, 1)
+	opened := c.answering(in, `{"action":"accept"}`)
+	go func() { answered <- opened.send() }()
+	if u.count() != 0 {
+		t.Fatal("the call ran before anybody approved it")
+	}
+	id := r.approve(request)
+	if got := <-answered; strings.Contains(got.body, "isError") || u.count() != 1 {
+		t.Fatalf("after the approval: %s, %d calls reached the server", got.body, u.count())
+	}
+	u.mu.Lock()
+	for _, b := range u.bodies {
+		if strings.Contains(string(b), "inputResponses") || strings.Contains(string(b), "requestState") || strings.Contains(string(b), "approval") {
+			t.Errorf("the server got %s", b)
+		}
+	}
+	u.mu.Unlock()
+	if v := r.grantOf(id); v.State != grant.GrantExhausted || len(v.Uses) != 1 {
+		t.Errorf("the grant is %+v", v)
+	}
+	// The state is good for this call only, and asks anew once it ran.
+	if got := opened.send(); u.count() != 1 || strings.Contains(got.body, `"text":"{`) {
+		t.Errorf("sent again: %s", got.body)
+	}
+	other := opened
+	other.args = `{"text":"b"}`
+	if got := other.send(); got.msg.code() != -32602 || u.count() != 1 {
+		t.Errorf("with other arguments: %s", got.body)
+	}
+	// A no, of whoever was asked or of who approves, ends it.
+	c.args = `{"text":"c"}`
+	in = asked(t, c.send())
+	for _, action := range []string{"decline", "cancel"} {
+		if got := c.answering(in, `{"action":"`+action+`"}`).send(); !strings.Contains(got.body, "did not open") {
+			t.Errorf("%s: %s", action, got.body)
+		}
+	}
+	_ = json.Unmarshal(in.Requests["approval"].Params, &ask)
+	_, request, _ = strings.Cut(ask.URL, "/approve/")
+	if _, err := r.d.Desk.Deny(t.Context(), operator, request, "not on a Friday"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.answering(in, `{"action":"accept"}`).send(); !strings.Contains(got.body, "is denied") || !strings.Contains(got.body, "not on a Friday") || strings.Contains(got.body, "input_required") {
+		t.Errorf("after a no: %s", got.body)
+	}
+	if u.count() != 1 {
+		t.Errorf("%d calls reached the server", u.count())
+	}
+	// A client of 2025-11-25 is told by the error of its revision, any other by the
+	// denial; who declares nothing is sent nowhere.
+	old := r.legacy(token, "up", v2511, `{"elicitation":{"url":{}}}`)
+	if got := old.call("echo", `{"text":"d"}`); got.msg.code() != -32042 || !strings.Contains(string(got.msg.Error.Data), r.d.OperatorsURL+"/approve/req_") || !strings.Contains(string(got.msg.Error.Data), `"elicitationId":"req_`) {
+		t.Errorf("2025-11-25: %s", got.body)
+	}
+	for version, caps := range map[string]string{v2511: `{"elicitation":{}}`, v2506: `{"elicitation":{"url":{}}}`} {
+		wanting(t, r.legacy(token, "up", version, caps).call("echo", `{"text":"e"}`))
 	}
 }

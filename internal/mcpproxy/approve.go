@@ -30,7 +30,7 @@ func (c *call) sendToApproval(ctx context.Context, d *access.Decision) bool {
 	params := rawjson.AppendString([]byte(`{"mode":"url","url":`), c.in.p.cfg.ApprovalURL(d.Request))
 	params = rawjson.AppendString(append(params, `,"message":`...), "The gateway asks people to approve this call. Open the address, or send it to whoever may approve.")
 	if c.sess != nil {
-		if c.sess.version != version2511 || !c.sess.caps.Path("elicitation", "url").Exists() {
+		if c.sess.version != version2511 || !c.sess.opens {
 			return false
 		}
 		params = rawjson.AppendString(append(params, `,"elicitationId":`...), d.Request)
@@ -39,7 +39,7 @@ func (c *call) sendToApproval(ctx context.Context, d *access.Decision) bool {
 	}
 	round := 1
 	switch {
-	case !c.modern || !c.in.msg.meta.Get(metaCapabilities).Path("elicitation", "url").Exists():
+	case !c.modern || !opensAddresses(c.in.msg.meta.Get(metaCapabilities)):
 		return false
 	case c.state != nil && c.state.Kind != stateApprove:
 		return false // in the middle of another question
@@ -58,6 +58,12 @@ func (c *call) sendToApproval(ctx context.Context, d *access.Decision) bool {
 	result = append(append(append(result, `}}},"requestState":`...), sealed...), '}')
 	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, result))
 	return true
+}
+
+// opensAddresses reports whether a client says that it can send somebody to an
+// address: what it says of itself, whatever policy carries to servers.
+func opensAddresses(caps rawjson.Value) bool {
+	return caps.Path("elicitation", "url").Kind() == rawjson.Object
 }
 
 // approval waits for what people say where a retry goes on from our question. The

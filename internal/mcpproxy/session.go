@@ -24,6 +24,7 @@ type session struct {
 	server    string
 	version   string
 	caps      rawjson.Value // the client's capabilities that policy carries
+	opens     bool          // the client said that it can send somebody to an address
 	info      []byte        // raw clientInfo
 	target    *target
 	link      link // the upstream session of its own; nil if the upstream is modern
