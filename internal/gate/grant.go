@@ -55,7 +55,12 @@ func (g *Gate) task(r *access.Request) error {
 // entitlement grants it at once, dec becomes the decision under the grant; the
 // state it was made on is returned.
 func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision) (*pdp.State, error) {
-	req, err := g.grants.Open(ctx, pdp.Asking(state, r, dec))
+	ask, ok := pdp.Asking(state, r, dec)
+	if !ok {
+		dec.Outcome, dec.Help = access.Deny, "no approval would be enough; calling again as it is will not help"
+		return state, nil
+	}
+	req, err := g.grants.Open(ctx, ask)
 	switch access.CodeOf(err) {
 	case "":
 	case access.CodeConflict, access.CodeDenied, access.CodeInvalid, access.CodeTooLarge:

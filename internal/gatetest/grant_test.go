@@ -480,3 +480,45 @@ func TestApprovalInBand(t *testing.T) {
 		wanting(t, r.legacy(token, "up", version, caps).call("echo", `{"text":"e"}`))
 	}
 }
+
+// A policy can ask by itself, for as many people as it wants to see; where no
+// approval would make it permit the call nobody is asked.
+func TestPolicyAsksForAnApproval(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	r := newRig(t)
+	r.apply(botAndServer(u.URL+"/mcp", `["up/*"]`)+`---
+kind: Policy
+id: eyes
+cedar: |
+  @outcome("require_approval") @advice("two people look at /srv")
+  forbid (principal, action == Mcp::Action::"up/echo", resource)
+  when { context.input has path && context.input.path like "/srv/*" }
+  unless { context has grant && context.grant.quorum >= 2 };
+---
+kind: Policy
+id: never
+cedar: |
+  @outcome("require_approval")
+  forbid (principal, action == Mcp::Action::"up/echo", resource)
+  when { context.input has path && context.input.path like "/etc/*" };
+`, "up")
+	token := r.token("bot", "up")
+	if got := r.call(token, "up", "echo", `{"path":"/tmp"}`); strings.Contains(got.body, "isError") {
+		t.Fatalf("a call nobody asks about: %s", got.body)
+	}
+	got := r.call(token, "up", "echo", `{"path":"/srv/a"}`)
+	v, err := r.d.Desk.Request(t.Context(), wanting(t, got))
+	if err != nil || v.Rule.Quorum != 2 || v.Entitlement != "" || !strings.Contains(got.body, "Two people look") {
+		t.Errorf("needs %s, %v; answered %s", v.Rule, err, got.body)
+	}
+	if got := r.call(token, "up", "echo", `{"path":"/etc/a"}`); !strings.Contains(got.body, `"outcome":"deny"`) || !strings.Contains(got.body, "No approval would be enough") {
+		t.Errorf("what no approval lifts: %s", got.body)
+	}
+	if list, err := r.d.Desk.Requests(t.Context(), grant.Filter{}); err != nil || len(list) != 1 {
+		t.Errorf("%d requests, %v", len(list), err)
+	}
+	if u.count() != 1 {
+		t.Errorf("%d calls reached the server", u.count())
+	}
+}

@@ -60,12 +60,15 @@ func (b *Broker) draft(a Ask) (Request, error) {
 		a.Scope = ScopeOnce
 	}
 	r := Request{ID: access.NewID(access.PrefixRequest), State: RequestPending, Party: a.Party, Session: a.Session, Task: a.Task, Target: a.Target,
-		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: Rule{Quorum: 1}}
+		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: a.Rule}
 	ceiling := Ceiling{}
 	if e := a.Entitlement; e != nil {
-		r.Entitlement, r.Rule, ceiling = e.ID, e.Approve, e.Ceiling
+		r.Entitlement, ceiling = e.ID, e.Ceiling
+		if a.Rule == (Rule{}) {
+			r.Rule = e.Approve
+		}
 	}
-	r.Rule = r.Rule.atTier(a.Target.Tier)
+	r.Rule = r.Rule.AtTier(a.Target.Tier) // whatever the caller found
 	life := ceiling.life()
 	if a.Life < 0 || a.Life > life {
 		return Request{}, access.Errorf(access.CodeDenied, "at most %v may be asked for, not %v", life, a.Life)

@@ -89,9 +89,9 @@ const (
 	maxLife        = 24 * time.Hour
 )
 
-// atTier is the rule that holds for a tool of this tier: what is destructive or
+// AtTier is the rule that holds for a tool of this tier: what is destructive or
 // secret always needs two people (access.md 3.5).
-func (r Rule) atTier(tier int) Rule {
+func (r Rule) AtTier(tier int) Rule {
 	if tier >= 3 && (r.Auto || r.Quorum < 2) {
 		return Rule{Quorum: 2, Team: r.Team}
 	}

@@ -23,6 +23,7 @@ type Call struct {
 type Ask struct {
 	Call
 	Entitlement *Entitlement // that lets it be asked for; nil where a policy asks
+	Rule        Rule         // who must approve
 	Policies    []string     // that ask
 	Scope       Scope        // wanted; "" is once
 	Wanted      Constraints  // of a scope wider than once

@@ -3,39 +3,63 @@ package pdp
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
+	"rutile/internal/policy"
 )
 
 // Asking is the request for the approval that d, a decision of s on r, says is
 // missing. Where several entitlements would let it be asked for the strictest
-// counts; where a policy asks besides, nothing is granted without a person.
-func Asking(s *State, r *access.Request, d *access.Decision) grant.Ask {
-	a := grant.Ask{Call: CallOf(s, r), Policies: slices.Clone(d.Forbids), Scope: grant.ScopeOnce}
+// counts; where a policy asks besides, nothing is granted without a person. It
+// needs as many people as the policies want to see, and ok is false where no
+// approval would make them permit the call: then nobody is asked.
+func Asking(s *State, r *access.Request, d *access.Decision) (a grant.Ask, ok bool) {
+	f := GatherFacts(s, r)
+	a = grant.Ask{Call: *f.call(r), Policies: slices.Clone(d.Forbids), Scope: grant.ScopeOnce}
+	rule := grant.Rule{Quorum: 1}
+	if e := strictest(s, d.Forbids); e != nil {
+		rule, a.Entitlement = e.Approve, e
+	}
+	rule = rule.AtTier(a.Target.Tier)
+	for range morePeople + 1 {
+		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.Quorum, ArgsBound: true}
+		if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
+			a.Rule = rule
+			return a, true
+		}
+		rule.Auto, rule.Quorum = false, rule.Quorum+1
+	}
+	return a, false
+}
+
+// morePeople is how many people more than the rule says a policy may want to see.
+const morePeople = 4
+
+// strictest returns the entitlement among those that ask whose rule is hardest to
+// meet, nil if none asks. Where a policy asks besides, its rule needs a person.
+func strictest(s *State, forbids []string) *grant.Entitlement {
 	byPolicy := false
 	var found []grant.Entitlement
-	for _, id := range d.Forbids {
+	for _, id := range forbids {
 		right := s.Set.EntitlementOf(id)
-		if right == "" {
-			byPolicy = true
-			continue
-		}
 		if e, ok := s.Entitlements[right]; ok {
 			found = append(found, e)
+		} else {
+			byPolicy = true
 		}
 	}
 	if len(found) == 0 {
-		return a
+		return nil
 	}
-	strictest := slices.MaxFunc(found, func(x, y grant.Entitlement) int {
+	e := slices.MaxFunc(found, func(x, y grant.Entitlement) int {
 		return cmp.Or(cmp.Compare(weight(x.Approve), weight(y.Approve)), cmp.Compare(y.Ceiling.Seconds, x.Ceiling.Seconds), cmp.Compare(y.ID, x.ID))
 	})
-	if byPolicy && strictest.Approve.Auto {
-		strictest.Approve = grant.Rule{Quorum: 1}
+	if byPolicy && e.Approve.Auto {
+		e.Approve = grant.Rule{Quorum: 1}
 	}
-	a.Entitlement = &strictest
-	return a
+	return &e
 }
 
 func weight(r grant.Rule) int {
