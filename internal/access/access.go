@@ -95,6 +95,18 @@ type Request struct {
 	// Use is the use of a grant the request runs under. The gate sets it; whoever
 	// goes on with the same call later hands it back.
 	Use string
+	// Follows says that the request asks after a call that has been made, under
+	// Use; Held is the right that call was made under, where it still stands. The
+	// gate sets it.
+	Follows bool
+	Held    *Held
+}
+
+// Held is the grant an earlier call was made under.
+type Held struct {
+	Grant  string
+	Quorum int
+	Bound  bool // to the arguments of that call
 }
 
 // Action is the policy name of what is asked: "server/tool",

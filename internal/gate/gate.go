@@ -118,6 +118,9 @@ func (g *Gate) Do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 const maxSpent = 3
 
 func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.Response, access.Decision, audit.Status, error) {
+	if err := g.follow(ctx, r); err != nil {
+		return access.Response{}, access.Decision{ID: r.ID}, "", err
+	}
 	for n := 1; ; n++ {
 		state := g.states.State()
 		dec := g.decide(state, r)
@@ -259,6 +262,9 @@ func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, e
 }
 
 func (g *Gate) check(ctx context.Context, r *access.Request) (access.Decision, error) {
+	if err := g.follow(ctx, r); err != nil {
+		return access.Decision{ID: r.ID}, err
+	}
 	dec := g.decide(g.states.State(), r)
 	i := audit.Intent{Request: r, Decision: &dec}
 	if !dec.Allowed() {

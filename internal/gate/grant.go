@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"rutile/internal/access"
@@ -26,6 +27,8 @@ type Grants interface {
 	Reserve(ctx context.Context, id, decision string) (grant.Use, error)
 	// Settle ends a use that Reserve or Resume returned.
 	Settle(ctx context.Context, u grant.Use, to grant.State) error
+	// Held returns the grant a call was made under, where it still stands.
+	Held(ctx context.Context, use string, own grant.Party) (grant.Grant, bool, error)
 	// Wait keeps a use for who goes on with its call; Resume takes it back.
 	Wait(u grant.Use, until time.Time)
 	Resume(id string) (grant.Use, bool)
@@ -51,10 +54,29 @@ func (g *Gate) task(r *access.Request) error {
 	return err
 }
 
+// follow finds the right that the call was made under which r asks after.
+func (g *Gate) follow(ctx context.Context, r *access.Request) error {
+	if !r.Follows || r.Use == "" || r.Held != nil {
+		return nil
+	}
+	held, ok, err := g.grants.Held(ctx, r.Use, grant.PartyOf(r.Who))
+	if err != nil {
+		return fmt.Errorf("finding what a call was made under: %w", err)
+	}
+	if ok {
+		r.Held = &access.Held{Grant: held.ID, Quorum: held.Quorum, Bound: held.Bound()}
+	}
+	return nil
+}
+
 // ask opens the request for the approval dec says is missing. Where the
 // entitlement grants it at once, dec becomes the decision under the grant; the
 // state it was made on is returned.
 func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision) (*pdp.State, error) {
+	if r.Follows {
+		dec.Outcome, dec.Help = access.Deny, "the right the call was made under was taken back, or policy asks for another now"
+		return state, nil
+	}
 	ask, ok := pdp.Asking(state, r, dec)
 	if !ok {
 		dec.Outcome, dec.Help = access.Deny, "no approval would be enough; calling again as it is will not help"
@@ -86,7 +108,7 @@ func (g *Gate) Await(ctx context.Context, id string) (grant.Request, error) {
 // reserve takes the use of the grant dec was made under, or goes on with the one
 // the call runs under already. The use is zero where no grant was needed.
 func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decision) (grant.Use, error) {
-	if dec.Grant == "" || dec.Grant == policy.StandingGrant {
+	if dec.Grant == "" || dec.Grant == policy.StandingGrant || r.Held != nil {
 		return grant.Use{}, nil
 	}
 	if r.Use != "" {

@@ -62,6 +62,7 @@ type Archive interface {
 	Grants(ctx context.Context, f Filter) ([]Grant, error)
 	Task(ctx context.Context, id string) (Task, bool, error)
 	Tasks(ctx context.Context, f Filter) ([]Task, error)
+	Use(ctx context.Context, id string) (Use, bool, error)
 	Uses(ctx context.Context, f Filter) ([]Use, error)
 }
 

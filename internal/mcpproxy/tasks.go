@@ -29,6 +29,7 @@ type taskRef struct {
 	ID        []byte           `json:"i"`           // the server's own id, as it wrote it
 	Arguments []byte           `json:"a,omitempty"` // of the call, compressed
 	Large     bool             `json:"l,omitempty"` // the arguments are too large to travel
+	Use       string           `json:"u,omitempty"` // the use of a grant the call was made under
 }
 
 // name is the server's id as a text.
@@ -183,6 +184,7 @@ func (in *inbound) taskOf(ctx context.Context, text string) *taskRef {
 // its arguments cannot be read.
 func (t *taskRef) about(r *access.Request, max int) bool {
 	r.Kind, r.Target, r.Unknown, r.Arguments = access.KindTool, t.Tool, t.Large, rawjson.Value{}
+	r.Follows, r.Use = true, t.Use
 	if t.Large || t.Arguments == nil {
 		return true
 	}
@@ -197,7 +199,7 @@ func (t *taskRef) about(r *access.Request, max int) bool {
 // sealTask returns the raw JSON string that is our id for a server's task of
 // this call.
 func (c *call) sealTask(ctx context.Context, id rawjson.Value) ([]byte, error) {
-	ref := taskRef{Principal: c.req.Who.Principal(), Server: c.req.Server, Tool: c.req.Target, ID: id.Raw()}
+	ref := taskRef{Principal: c.req.Who.Principal(), Server: c.req.Server, Tool: c.req.Target, ID: id.Raw(), Use: c.req.Use}
 	if args := c.req.Arguments; args.Exists() {
 		packed, err := packed(args.Raw())
 		if err != nil {

@@ -9,6 +9,8 @@
 package pdp
 
 import (
+	"time"
+
 	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
@@ -87,6 +89,11 @@ func decide(s *State, r *access.Request) (d access.Decision, maybe bool) {
 // with, with none where they permit it with none of them. The facts are then
 // those that count.
 func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
+	if h := r.Held; h != nil { // whatever is left of it: the call has been made
+		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound}
+		f.Digest = f.digest()
+		return s.Set.Evaluate(&f.Query)
+	}
 	if s.Grants != nil && !r.Unknown {
 		for _, g := range s.Grants.Covering(f.call(r)) {
 			f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound()}

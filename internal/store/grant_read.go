@@ -30,6 +30,13 @@ func (s *Store) Task(ctx context.Context, id string) (grant.Task, bool, error) {
 	return found(ctx, s, "tasks", taskColumns, id, scanTask)
 }
 
+const useColumns = `id, grant_id, decision, state, node, boot, at`
+
+// Use returns a use of a grant by id.
+func (s *Store) Use(ctx context.Context, id string) (grant.Use, bool, error) {
+	return found(ctx, s, "grant_uses", useColumns, id, scanUse)
+}
+
 // Requests returns requests, newest first.
 func (s *Store) Requests(ctx context.Context, f grant.Filter) ([]grant.Request, error) {
 	return search(ctx, s, "requests", requestColumns, []string{"state", "agent", "task"}, f, scanRequest)
@@ -47,7 +54,7 @@ func (s *Store) Tasks(ctx context.Context, f grant.Filter) ([]grant.Task, error)
 
 // Uses returns uses of grants, newest first.
 func (s *Store) Uses(ctx context.Context, f grant.Filter) ([]grant.Use, error) {
-	return search(ctx, s, "grant_uses", `id, grant_id, decision, state, node, boot, at`, []string{"state", "grant_id"}, f, scanUse)
+	return search(ctx, s, "grant_uses", useColumns, []string{"state", "grant_id"}, f, scanUse)
 }
 
 func scanUse(out *[]grant.Use) func(*sql.Rows) error {
