@@ -25,6 +25,14 @@ type pooled struct {
 	fan  *fan // who listens to it; nil where a server of 2026-07-28 is at the other end
 }
 
+// replaced tells who listens that the conversation is not used any more.
+func (e *pooled) replaced() {
+	e.fan.replaced()
+	if l, piped := e.link.(*conversation); piped {
+		l.leave()
+	}
+}
+
 // end closes the conversation.
 func (e *pooled) end() {
 	e.fan.end()
@@ -142,7 +150,7 @@ func (t *target) retire(e *pooled) {
 // is held.
 func (t *target) remove(e *pooled) {
 	delete(t.pool, e.key)
-	e.fan.replaced()
+	e.replaced()
 }
 
 // lost takes a conversation that is over out of the pool.

@@ -424,7 +424,7 @@ func (t *target) close() {
 		})
 	}
 	for _, e := range pool {
-		e.fan.replaced()
+		e.replaced()
 		wg.Go(func() { t.p.contain("the end of a conversation", e.end) })
 	}
 	wg.Wait()
