@@ -76,6 +76,7 @@ func (c *child) line(raw []byte) {
 		Method string          `json:"method"`
 		Result json.RawMessage `json:"result"`
 		Params struct {
+			URI           string          `json:"uri"`
 			RequestID     json.RawMessage `json:"requestId"`
 			Notifications json.RawMessage `json:"notifications"`
 			Arguments     struct {
@@ -112,6 +113,9 @@ func (c *child) line(raw []byte) {
 	case m.Method == "resources/list":
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"resources":[{"uri":"test://a","name":"a"},{"uri":"test://b","name":"b"}]}}`, id, stamp)
 	case m.Method == "resources/subscribe", m.Method == "resources/unsubscribe":
+		if strings.Contains(c.part, "at once") {
+			c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q}}`, m.Params.URI)
+		}
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
 	case m.Method == "tools/call":
 		c.call(id, m.Params.Arguments.Do, m.Params.Arguments.Text, string(m.Params.Meta.Token))

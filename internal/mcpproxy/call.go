@@ -335,7 +335,7 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 	}
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
-		return c.sess.subscribes(c, func() (*reply, access.Reach, error) { return c.send(ctx, d) })
+		return c.sess.subscribes(ctx, c, func() (*reply, access.Reach, error) { return c.send(ctx, d) })
 	}
 	if c.in.msg.method.subscribes() {
 		return nil, access.ReachNo, methodNotFound(c.modern) // no update would come

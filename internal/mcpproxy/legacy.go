@@ -372,15 +372,15 @@ func (in *inbound) serveStream(s *session) {
 		s.mu.Unlock()
 		ans.close()
 	}()
-	if err := ans.begin(true); err != nil {
-		return
-	}
 	ctx, cut := context.WithCancelCause(in.r.Context())
 	defer cut(context.Canceled)
 	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
-		who := in.streams(s)
-		p.spawnFor(cut, "the stream of a session", func() { _ = p.follow(ctx, s, h, ans, who, func() {}) })
+		who, open := in.streams(s), s.hear()
+		p.spawnFor(cut, "the stream of a session", func() {
+			defer open.over()
+			_ = p.follow(ctx, s, h, ans, who, open.over)
+		})
 	}
 	if l, ok := s.link.(*conversation); ok {
 		defer l.listen(&sessionRelay{s: s, d: l.d, ans: ans, who: in.streams(s)})()
@@ -389,6 +389,9 @@ func (in *inbound) serveStream(s *session) {
 		s.parts.stream(ctx, cut, ans, in.streams(s), in.r)
 		defer s.parts.silent()
 		p.followAll(ctx)
+	}
+	if err := ans.begin(true); err != nil { // last: who sees it open may subscribe
+		return
 	}
 	if s.announces() {
 		w := p.watch(in.request(s.version), s.server)
