@@ -252,15 +252,17 @@ func (c *call) context() (context.Context, func()) {
 	ctx, cut := context.WithCancelCause(parent)
 	c.cut = cut
 	stopping := context.AfterFunc(c.in.p.base, func() { cut(errStopping) })
-	timeout := access.Errorf(access.CodeTimeout, "the upstream did not answer in time")
 	c.latest = time.Now().Add(c.in.p.cfg.CallMax)
-	c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() { cut(timeout) })
+	c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() { cut(errSilent) })
 	return ctx, func() {
 		stopping()
 		c.timer.Stop()
 		cut(context.Canceled)
 	}
 }
+
+// errSilent ends a call whose time is over.
+var errSilent = access.Errorf(access.CodeTimeout, "the upstream did not answer in time")
 
 // errStopping ends the calls that outlast a stop.
 var errStopping = access.Errorf(access.CodeUnavailable, "the gateway is stopping; try again")

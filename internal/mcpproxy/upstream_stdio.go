@@ -39,11 +39,11 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	if err := t.life.mayStart(fmt.Sprintf("the process of server %q", t.server.ID), "an operator sees why with: rutile server show "+t.server.ID, key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	asked, begun := ctx, time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, t.startTime(), errStartTimeout)
-	defer cancel()
+	begun := time.Now()
+	ctx, done := t.starting(ctx)
+	defer done()
 	failed := func(err error) {
-		if asked.Err() == nil { // whoever gives up says nothing about the process
+		if stillWanted(ctx) {
 			t.life.failed(err, begun, time.Now())
 		}
 	}
@@ -74,7 +74,7 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 			failed(ended)
 		case errors.Is(err, errProcessEnded):
 			failed(err)
-		case asked.Err() == nil: // it lives and refuses what it is told of this client
+		case stillWanted(ctx): // it lives and refuses what it is told of this client
 			t.life.refused(key.life(), err, time.Now())
 		}
 		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
