@@ -261,13 +261,21 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	if s.peer = pr; l == nil {
 		return s, s.result(), nil
 	}
+	opened := false
+	defer func() { // of a panic: nobody else would end it
+		if !opened {
+			c.in.p.spawn("the end of a conversation", func() { l.close(context.Background()) })
+		}
+	}()
 	s.link = l
 	if legacyVersion(pr.version) {
 		s.version = pr.version
 	} else {
 		s.version = version2503
 	}
-	return s, s.result(), nil
+	result := s.result()
+	opened = true
+	return s, result, nil
 }
 
 // result is the initialize result for the client.

@@ -59,6 +59,12 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 		failed(err)
 		return nil, nil, nil, t.startError(err)
 	}
+	opened := false
+	defer func() { // also of a panic: nobody else would end it
+		if !opened && !l.over() {
+			t.p.spawn("the end of a conversation", func() { l.close(context.Background()) })
+		}
+	}()
 	if !l.holds(d) { // replaced since d was leased
 		l.close(context.WithoutCancel(ctx))
 		return nil, nil, nil, errEntryChanged
@@ -87,6 +93,7 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	case h.client == nil:
 		t.learnedLegacy(pr)
 	}
+	opened = true
 	return l, pr, rep, nil
 }
 
