@@ -30,6 +30,12 @@ func TestChild(t *testing.T) {
 	if strings.Contains(part, "stillborn") {
 		os.Exit(3)
 	}
+	for strings.Contains(part, "gated") {
+		if _, err := os.Stat(os.Getenv(childNotes) + ".gate"); err != nil {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	if strings.Contains(part, "held") {
 		c.waitHeld()
 	}

@@ -46,6 +46,7 @@ type conversation struct {
 	broken error // what a call is told when the pipe has ended
 	shared bool  // by principals: what belongs to no call is for nobody
 	d      *gate.Dispatch
+	free   func()        // gives the place of its process back
 	ended  chan struct{} // closed once everything the server said is read
 	beside answers
 
@@ -96,7 +97,7 @@ type answered struct {
 func (t *target) newConversation(own *gate.Dispatch, asks bool, broken error) *conversation {
 	l := &conversation{
 		p: t.p, server: t.server.ID, max: t.p.cfg.MaxResult, broken: broken, shared: t.shared(), d: own,
-		pending: map[string]*pendingCall{}, ended: make(chan struct{}), out: make(chan struct{}),
+		free: func() {}, pending: map[string]*pendingCall{}, ended: make(chan struct{}), out: make(chan struct{}),
 	}
 	if asks {
 		l.turn = make(chan struct{}, 1)
@@ -389,6 +390,7 @@ func (l *conversation) byToken(token rawjson.Value) *pendingCall {
 }
 
 func (l *conversation) close(ctx context.Context) {
+	l.free()
 	if !l.over() { // else nobody wanted that
 		l.stopping.Store(true)
 	}

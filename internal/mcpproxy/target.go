@@ -49,6 +49,7 @@ type target struct {
 	starts     []*start // of conversations for the pool
 	closed     bool
 	life       supervisor // of its processes
+	processes  flow       // those that run or start
 }
 
 // errEntryChanged says that a conversation belongs to an earlier entry of its
