@@ -126,7 +126,7 @@ func (a *aside) next() (u *unsaid, over bool, err error) {
 
 // tell tells what is kept until ctx ends, nothing more comes or telling fails.
 func (a *aside) tell(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		u, over, err := a.next()
 		switch {
 		case err != nil:
@@ -136,12 +136,9 @@ func (a *aside) tell(ctx context.Context) error {
 		case u == nil:
 			select {
 			case <-ctx.Done():
-				return nil
 			case <-a.wake:
 			}
 			continue
-		case ctx.Err() != nil:
-			return nil
 		case u.of.notification == listenCancelled:
 			return errUnheard // its server ends it (mcp.md 1.6)
 		}
@@ -153,6 +150,7 @@ func (a *aside) tell(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
 }
 
 var _ relay = (*aside)(nil)
