@@ -30,6 +30,12 @@ func TestChild(t *testing.T) {
 	if strings.Contains(part, "stillborn") {
 		os.Exit(3)
 	}
+	for strings.Contains(part, "gated") {
+		if _, err := os.Stat(os.Getenv(childNotes) + ".gate"); err != nil {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	if strings.Contains(part, "held") {
 		c.waitHeld()
 	}
@@ -43,9 +49,11 @@ func TestChild(t *testing.T) {
 }
 
 type child struct {
-	part   string
-	modern bool
-	waits  map[string]string // id of a waiting call → its text
+	part    string
+	modern  bool
+	waits   map[string]string // id of a waiting call → its text
+	listens []childListen
+	drift   string // what the definition of its tool has more
 }
 
 func (c *child) note(format string, args ...any) {
@@ -74,8 +82,10 @@ func (c *child) line(raw []byte) {
 		Method string          `json:"method"`
 		Result json.RawMessage `json:"result"`
 		Params struct {
-			RequestID json.RawMessage `json:"requestId"`
-			Arguments struct {
+			URI           string          `json:"uri"`
+			RequestID     json.RawMessage `json:"requestId"`
+			Notifications json.RawMessage `json:"notifications"`
+			Arguments     struct {
 				Do   string `json:"do"`
 				Text string `json:"text"`
 			} `json:"arguments"`
@@ -98,16 +108,20 @@ func (c *child) line(raw []byte) {
 	}
 	switch {
 	case m.Method == "server/discover" && c.modern:
-		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`, id, stamp)
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}%s}}}`, id, stamp, c.resources())
+	case c.listened(m.Method, id, m.Params.Notifications, string(m.Params.RequestID)):
 	case m.Method == "initialize" && strings.HasPrefix(m.Params.Client.Name, "refused "):
 		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32602,"message":"no"}}`, id)
 	case m.Method == "initialize" && !c.modern:
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}%s},"serverInfo":{"name":"child","version":"1"}}}`, id, c.resources())
 	case m.Method == "tools/list":
-		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"tools":[{"name":"do","inputSchema":{"type":"object"}}]}}`, id, stamp)
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"tools":[{"name":"do","inputSchema":{"type":"object"}%s}]}}`, id, stamp, c.drift)
 	case m.Method == "resources/list":
-		c.say(`{"jsonrpc":"2.0","id":%s,"result":{"resources":[{"uri":"test://a","name":"a"},{"uri":"test://b","name":"b"}]}}`, id)
+		c.say(`{"jsonrpc":"2.0","id":%s,"result":{%s"resources":[{"uri":"test://a","name":"a"},{"uri":"test://b","name":"b"}]}}`, id, stamp)
 	case m.Method == "resources/subscribe", m.Method == "resources/unsubscribe":
+		if strings.Contains(c.part, "at once") {
+			c.say(`{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":%q}}`, m.Params.URI)
+		}
 		c.say(`{"jsonrpc":"2.0","id":%s,"result":{}}`, id)
 	case m.Method == "tools/call":
 		c.call(id, m.Params.Arguments.Do, m.Params.Arguments.Text, string(m.Params.Meta.Token))
@@ -178,6 +192,12 @@ func (c *child) call(id, do, text, token string) {
 		}
 		c.waits = map[string]string{}
 		c.text(id, "released")
+	case "drift":
+		c.drift = `,"description":"another"`
+		c.text(id, text)
+	case "listens":
+		c.tellListens(text)
+		c.text(id, text)
 	case "progress":
 		c.say(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1}}`, token)
 		c.text(id, text)

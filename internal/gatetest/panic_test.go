@@ -190,6 +190,40 @@ func TestNothingIsWrittenBehindAPanic(t *testing.T) {
 	}
 }
 
+// A panic between the opening of a conversation and its use leaves no process
+// behind that nobody would end.
+func TestPanicBehindAStartEndsItsProcess(t *testing.T) {
+	t.Parallel()
+	for _, era := range []string{"legacy", "modern"} {
+		t.Run(era, func(t *testing.T) {
+			t.Parallel()
+			log, opt := brittle("a conversation with a server is open")
+			log.broken.Store(true) // not while it is listed
+			r, token, notes := stdioRig(t, era, "sanctioned", "", opt)
+			log.broken.Store(false)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url("up"), strings.NewReader(modernBody("1", "tools/call", `"name":"do","arguments":{}`)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = modernHeaders(token, "tools/call", "do")
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				resp.Body.Close()
+				t.Errorf("a call that panicked answered %d", resp.StatusCode)
+			}
+			if !log.broken.Load() {
+				t.Fatal("nothing panicked")
+			}
+			eventually(t, "the process nobody uses ends", func() bool { return len(notes("end")) == 1 })
+			if got := r.call(token, "up", "do", do("", "again")); !strings.Contains(got.body, "again") {
+				t.Errorf("the next call: %d %s", got.status, got.body)
+			}
+			if n := len(notes("start")); n != 3 { // the one that lists, the one of the panic, and the one after it
+				t.Errorf("%d processes were started", n)
+			}
+		})
+	}
+}
+
 // A panic while a call joins its session leaves its id free: the client may send
 // the call again as it was.
 func TestPanicWhileJoiningFreesTheID(t *testing.T) {

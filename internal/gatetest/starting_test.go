@@ -1,6 +1,7 @@
 package gatetest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,10 +87,107 @@ func TestSlowStartDelaysNobodyElse(t *testing.T) {
 	})
 }
 
-// childHold is the file that makes one start of the child of "up" wait.
-func (r *rig) childHold() string {
+// A start has a time of its own. One that hangs is told as that and held against
+// the server, though the time of the call that started the process is over sooner
+// or at the same moment; one that is only slow is not lost with that call.
+func TestHangingStartIsToldAsAStart(t *testing.T) {
+	t.Parallel()
+	for name, times := range map[string]struct{ call, start time.Duration }{
+		"the call's time is shorter": {200 * time.Millisecond, time.Second},
+		"both are the same":          {time.Second, time.Second},
+		"the start's time is over":   {time.Minute, time.Second},
+	} {
+		for _, client := range []string{"modern", "legacy", "listen"} {
+			t.Run(name+" "+client, func(t *testing.T) {
+				t.Parallel()
+				r, token, _ := stdioRig(t, "legacy silent", "triaged", "", func(o *daemon.Options) {
+					o.MCP.CallTimeout, o.MCP.StartTime = times.call, times.start
+				})
+				r.apply(stdioManifest("legacy silent", r.childNotes(), "sanctioned"))
+				var got reply
+				switch client {
+				case "modern":
+					got = r.list(token, "up")
+				case "legacy":
+					c := oldClient{t: t, r: r, token: token, server: "up", version: v2511}
+					got = post(t, r.url("up"), c.headers(), `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"old","version":"1"}}}`)
+				case "listen":
+					got = post(t, r.url("up"), modernHeaders(token, "subscriptions/listen", ""), modernBody(`"s"`, "subscriptions/listen", `"notifications":`+wantsA))
+				}
+				if got.msg.kind() != "upstream_unavailable" || !strings.Contains(got.body, "did not answer within 1s") {
+					t.Errorf("answered %d %s", got.status, got.body)
+				}
+				s, _ := r.d.Admin.Current().View.Server("up")
+				if st, _ := r.d.Proxy.Processes(s); st.Failed != 1 || !strings.Contains(st.Last, "in time") {
+					t.Errorf("an operator sees %+v", st)
+				}
+			})
+		}
+	}
+	t.Run("slow", func(t *testing.T) {
+		t.Parallel()
+		r, token, notes := stdioRig(t, "legacy held", "sanctioned", "", func(o *daemon.Options) { o.MCP.CallTimeout = time.Second })
+		hold := r.childHold()
+		if err := os.WriteFile(hold, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		first := r.later(token, "do", do("", "mine"))
+		eventually(t, "the process is starting", func() bool { return len(notes("held")) == 1 })
+		<-time.After(time.Second) // the time of the call is over
+		if err := os.Remove(hold + ".taken"); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-first; got.msg.kind() != "upstream_timeout" {
+			t.Errorf("answered %d %s", got.status, got.body)
+		}
+		if got := r.call(token, "up", "do", do("", "again")); !strings.Contains(got.body, "again") {
+			t.Errorf("the next call: %d %s", got.status, got.body)
+		}
+		if n := len(notes("start")); n != 2 { // and the one that lists
+			t.Errorf("%d processes were started", n)
+		}
+	})
+}
+
+// Who gives up says nothing about the process: a start ends with its client, and is
+// held against nobody.
+func TestStartEndsWithWhoGaveUp(t *testing.T) {
+	t.Parallel()
+	r, token, notes := stdioRig(t, "legacy silent", "triaged", "")
+	r.apply(stdioManifest("legacy silent", r.childNotes(), "sanctioned"))
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url("up"), strings.NewReader(modernBody("1", "tools/list", "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = modernHeaders(token, "tools/list", "")
+	gone := make(chan bool)
+	go func() {
+		defer close(gone)
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	eventually(t, "the process is asked what it is", func() bool { return len(notes("got")) > 0 })
+	leave()
+	<-gone
 	s, _ := r.d.Admin.Current().View.Server("up")
-	return s.Transport.Stdio.Env[childNotes] + ".hold"
+	eventually(t, "the process ended", func() bool {
+		st, _ := r.d.Proxy.Processes(s)
+		return st.Running == 0
+	})
+	if st, _ := r.d.Proxy.Processes(s); st.Failed != 0 || st.Crashes != 0 || !st.NextTry.IsZero() {
+		t.Errorf("an operator sees %+v", st)
+	}
+}
+
+// childHold is the file that makes one start of the child of "up" wait.
+func (r *rig) childHold() string { return r.childNotes() + ".hold" }
+
+// childNotes is the file the child of "up" writes its notes to.
+func (r *rig) childNotes() string {
+	s, _ := r.d.Admin.Current().View.Server("up")
+	return s.Transport.Stdio.Env[childNotes]
 }
 
 // waitHeld makes a child that finds the file wait until the test lets it go.

@@ -27,18 +27,23 @@ func stdioRig(t *testing.T, part, state, more string, opts ...func(*daemon.Optio
 	}
 	return r, r.token("bot", "up"), func(prefix string) []string {
 		t.Helper()
-		raw, err := os.ReadFile(file)
-		if err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		}
-		var out []string
-		for line := range strings.SplitSeq(string(raw), "\n") {
-			if strings.HasPrefix(line, prefix) && line != "" {
-				out = append(out, line)
-			}
-		}
-		return out
+		return noted(t, file, prefix)
 	}
+}
+
+// noted are the lines of a child's notes with a prefix.
+func noted(t *testing.T, file, prefix string) (out []string) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(string(raw), "\n") {
+		if strings.HasPrefix(line, prefix) && line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 func stdioManifest(part, notes, state string) string {

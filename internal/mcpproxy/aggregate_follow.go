@@ -106,8 +106,8 @@ func (p *Proxy) followServer(ctx context.Context, server string) {
 // listenToLists asks a modern server to tell of every list.
 const listenToLists = `,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true},"_meta":` + ourMeta + `}}`
 
-// followOnce listens to a server until it ends the stream. A process on standard
-// input and output needs no listener: what it says is read as long as it lives.
+// followOnce listens to a server until it ends the stream. A process of a legacy
+// revision needs no listener: what it says is read as long as it lives.
 func (p *Proxy) followOnce(ctx context.Context, server string) error {
 	d, err := p.gate.System(ctx, server)
 	if err != nil {
@@ -127,18 +127,40 @@ func (p *Proxy) followOnce(ctx context.Context, server string) error {
 	ear := &ear{p: p, server: server, link: l, d: d}
 	switch l := l.(type) {
 	case httpModern:
-		if !tellsOfLists(pr) {
+		err = p.followLists(ctx, l, pr, ear)
+	case *conversation:
+		if !pr.modern {
 			return nil
 		}
-		id := p.mint()
-		_, _, err = l.call(ctx, &exchange{
-			method: methods["subscriptions/listen"], body: append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), listenToLists...),
-			id: id, d: d, relay: ear, limits: rawjson.Limits{Bytes: p.cfg.MaxResult},
+		one, cut := context.WithCancelCause(ctx)
+		defer cut(context.Canceled)
+		p.spawnFor(cut, "following a process", func() {
+			select {
+			case <-l.out:
+				cut(errReplaced)
+			case <-one.Done():
+			}
 		})
+		err = p.followLists(one, l, pr, ear)
+		bad = brokenLink(err)
 	case *httpLegacy:
 		err = l.stream(ctx, d, ear)
 		bad = brokenLink(err)
 	}
+	return err
+}
+
+// followLists keeps a listen for every list at a server of 2026-07-28, if that
+// tells when one changes.
+func (p *Proxy) followLists(ctx context.Context, l link, pr *peer, ear *ear) error {
+	if !tellsOfLists(pr) {
+		return nil
+	}
+	id := p.mint()
+	_, _, err := l.call(ctx, &exchange{
+		method: methods["subscriptions/listen"], body: append(append([]byte(`{"jsonrpc":"2.0","id":`), id...), listenToLists...),
+		id: id, d: ear.d, relay: ear, limits: rawjson.Limits{Bytes: p.cfg.MaxResult},
+	})
 	return err
 }
 

@@ -293,8 +293,12 @@ func (c *call) tellMissed(server string, asks []partAsk, h heard) {
 }
 
 // heard is what an acknowledgement names.
-type heard struct{ uris, tasks []string }
+type heard struct {
+	uris, tasks []string
+	lists       []string // by their members
+}
 
+// nothing reports whether it names nothing that is one server's to tell.
 func (h heard) nothing() bool { return len(h.uris)+len(h.tasks) == 0 }
 
 func (h heard) of(task bool) []string {
@@ -318,5 +322,11 @@ func acknowledged(msg []byte) heard {
 		return out
 	}
 	n := v.Path("params", "notifications")
-	return heard{texts(n.Get("resourceSubscriptions")), texts(n.Get("taskIds"))}
+	h := heard{uris: texts(n.Get("resourceSubscriptions")), tasks: texts(n.Get("taskIds"))}
+	for _, l := range listChanges {
+		if on, _ := n.Get(l.wanted).Bool(); on {
+			h.lists = append(h.lists, l.wanted)
+		}
+	}
+	return h
 }

@@ -60,10 +60,10 @@ func (p *Proxy) conversations(who access.Principal) (n int, oldest *session) {
 
 // evict forgets a session at once and ends it in the background, unless
 // something runs in it by now. p.mu is held.
-func (p *Proxy) evict(s *session) {
+func (p *Proxy) evict(s *session) (gone bool) {
 	idle, first := s.finishIdle()
 	if !idle {
-		return
+		return false
 	}
 	if s.whole != nil {
 		s.whole.parts.forget(s)
@@ -73,6 +73,7 @@ func (p *Proxy) evict(s *session) {
 	if first {
 		p.spawn("the end of a session", s.close)
 	}
+	return true
 }
 
 // leave gives the place back, where nothing took it over.

@@ -37,7 +37,7 @@ type part struct {
 
 	subs   *subscriptions  // of this and every earlier session
 	missed map[string]bool // resources the client is to be told of
-	ready  chan struct{}   // closed once what follows the stream hears something, or never will
+	ready  <-chan struct{} // closed once what follows the stream hears something, or never will
 	again  bool            // another session is being opened for what is subscribed to
 	since  time.Time       // when the last was
 	wait   time.Duration   // for the last that was waited for

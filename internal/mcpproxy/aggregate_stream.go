@@ -3,7 +3,6 @@ package mcpproxy
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -51,9 +50,9 @@ func (ps *parts) followLocked(pt *part) {
 		return
 	}
 	ctx, stop := context.WithCancel(ps.ctx)
-	open := make(chan struct{})
-	ready := sync.OnceFunc(func() { close(open) })
-	pt.stop, pt.ready = stop, open
+	open := pt.sess.hear()
+	ready := open.over
+	pt.stop, pt.ready = stop, open.done
 	cut := ps.cut
 	s, out := pt.sess, &answer{w: ps.ans.w, onto: ps.ans, via: outward{server: pt.sess.server}.message}
 	who := *ps.who

@@ -265,15 +265,17 @@ func (c *call) context() (context.Context, func()) {
 	ctx, cut := context.WithCancelCause(parent)
 	c.cut = cut
 	stopping := context.AfterFunc(c.in.p.base, func() { cut(errStopping) })
-	timeout := access.Errorf(access.CodeTimeout, "the upstream did not answer in time")
 	c.latest = time.Now().Add(c.in.p.cfg.CallMax)
-	c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() { cut(timeout) })
+	c.timer = time.AfterFunc(c.in.p.cfg.CallTimeout, func() { cut(errSilent) })
 	return ctx, func() {
 		stopping()
 		c.timer.Stop()
 		cut(context.Canceled)
 	}
 }
+
+// errSilent ends a call whose time is over.
+var errSilent = access.Errorf(access.CodeTimeout, "the upstream did not answer in time")
 
 // errStopping ends the calls that outlast a stop.
 var errStopping = access.Errorf(access.CodeUnavailable, "the gateway is stopping; try again")
@@ -348,7 +350,7 @@ func (c *call) once(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 	}
 	if c.sess != nil && c.sess.link != nil {
 		c.link, c.peer = c.sess.link, c.sess.peer
-		return c.sess.subscribes(c, func() (*reply, access.Reach, error) { return c.send(ctx, d) })
+		return c.sess.subscribes(ctx, c, func() (*reply, access.Reach, error) { return c.send(ctx, d) })
 	}
 	if c.in.msg.method.subscribes() {
 		return nil, access.ReachNo, methodNotFound(c.modern) // no update would come

@@ -46,10 +46,13 @@ type conversation struct {
 	broken error // what a call is told when the pipe has ended
 	shared bool  // by principals: what belongs to no call is for nobody
 	d      *gate.Dispatch
+	free   func()        // gives the place of its process back
 	ended  chan struct{} // closed once everything the server said is read
 	beside answers
 
-	stopping atomic.Bool // it ends because we want it to
+	stopping atomic.Bool   // it ends because we want it to
+	out      chan struct{} // closed when no new call is to come: another conversation is used, or will be
+	outOnce  sync.Once
 
 	mu      sync.Mutex
 	pending map[string]*pendingCall // by raw id
@@ -94,7 +97,7 @@ type answered struct {
 func (t *target) newConversation(own *gate.Dispatch, asks bool, broken error) *conversation {
 	l := &conversation{
 		p: t.p, server: t.server.ID, max: t.p.cfg.MaxResult, broken: broken, shared: t.shared(), d: own,
-		pending: map[string]*pendingCall{}, ended: make(chan struct{}),
+		free: func() {}, pending: map[string]*pendingCall{}, ended: make(chan struct{}), out: make(chan struct{}),
 	}
 	if asks {
 		l.turn = make(chan struct{}, 1)
@@ -126,6 +129,9 @@ func (l *conversation) over() bool {
 		return false
 	}
 }
+
+// leave says that the conversation is not used any more. What runs in it goes on.
+func (l *conversation) leave() { l.outOnce.Do(func() { close(l.out) }) }
 
 // holds reports whether the conversation holds the credential d was given, or as
 // d none: one that holds an earlier version could show it, and is not what the
@@ -296,9 +302,10 @@ func (l *conversation) answered(rep *reply) {
 	}
 }
 
-// message attributes a notification by its progress token, or to the session's
-// stream, else to the one call in flight, and a request to the one call that may be asked something. What
-// belongs to nobody is dropped or refused.
+// message attributes a notification by the listen it is tagged with, by its
+// progress token, or to the session's stream, else to the one call in flight, and
+// a request to the one call that may be asked something. What belongs to nobody
+// is dropped or refused.
 func (l *conversation) message(msg []byte, v rawjson.Value) {
 	method, _ := v.Get("method").Str()
 	request := v.Get("id").Exists()
@@ -306,7 +313,7 @@ func (l *conversation) message(msg []byte, v rawjson.Value) {
 	switch {
 	case request && (owner == nil || !asks):
 		refuseAsk(l, l.d, v)
-	case method == resourceUpdated:
+	case method == resourceUpdated && owner == nil:
 		l.updated(msg, v)
 	case isListChange(method) && l.fanned(method):
 	case isListChange(method) && owner == nil:
@@ -323,12 +330,17 @@ func (l *conversation) message(msg []byte, v rawjson.Value) {
 func (l *conversation) owner(method string, request bool, v rawjson.Value) (owner *pendingCall, asks bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.pending) == 1 && !l.shared {
-		for _, c := range l.pending {
-			owner = c
-		}
-	}
 	asks = l.turn != nil
+	tag := v.Path("params", "_meta", metaSubscription)
+	if !request && (tag.Exists() || method == listenCancelled) {
+		if !tag.Exists() {
+			tag = v.Path("params", "requestId")
+		}
+		return l.listenOf(tag), asks // a listen's that has ended is nobody's
+	}
+	if method != resourceUpdated { // which is of no call
+		owner = l.only()
+	}
 	switch {
 	case request && asks:
 		owner = nil
@@ -343,6 +355,30 @@ func (l *conversation) owner(method string, request bool, v rawjson.Value) (owne
 	return owner, asks
 }
 
+// only is the one call in flight that is no listen, nil if there is another, or
+// if others than its principal share the conversation; l.mu is held.
+func (l *conversation) only() (one *pendingCall) {
+	for _, c := range l.pending {
+		switch {
+		case c.x.method.listens():
+		case one != nil || l.shared:
+			return nil
+		default:
+			one = c
+		}
+	}
+	return one
+}
+
+// listenOf finds the listen of an id, nil if none is in flight under it; l.mu is
+// held. The id is one the gateway minted, so that it has one spelling.
+func (l *conversation) listenOf(id rawjson.Value) *pendingCall {
+	if c := l.pending[string(id.Raw())]; c != nil && c.x.method.listens() {
+		return c
+	}
+	return nil
+}
+
 // byToken finds the call that sent a progress token; l.mu is held.
 func (l *conversation) byToken(token rawjson.Value) *pendingCall {
 	for _, c := range l.pending {
@@ -354,6 +390,7 @@ func (l *conversation) byToken(token rawjson.Value) *pendingCall {
 }
 
 func (l *conversation) close(ctx context.Context) {
+	l.free()
 	if !l.over() { // else nobody wanted that
 		l.stopping.Store(true)
 	}

@@ -46,14 +46,10 @@ var nothingHeard = []string{"listChanged", "subscribe"}
 // unheard names the promises of a server to tell of changes that do not reach a
 // modern client.
 func unheard(l link) []string {
-	f := fanOf(l)
-	if _, stateless := l.(httpModern); stateless || f != nil && !f.t.shared() {
-		return nil
+	if f := fanOf(l); f != nil && f.t.shared() {
+		return nothingHeard[1:] // its process is everybody's, and says not for whom it speaks
 	}
-	if f != nil {
-		return nothingHeard[1:] // its process is everybody's
-	}
-	return nothingHeard
+	return nil
 }
 
 // carried is the upstream's capabilities as the gateway carries them to a

@@ -261,13 +261,21 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	if s.peer = pr; l == nil {
 		return s, s.result(), nil
 	}
+	opened := false
+	defer func() { // of a panic: nobody else would end it
+		if !opened {
+			c.in.p.spawn("the end of a conversation", func() { l.close(context.Background()) })
+		}
+	}()
 	s.link = l
 	if legacyVersion(pr.version) {
 		s.version = pr.version
 	} else {
 		s.version = version2503
 	}
-	return s, s.result(), nil
+	result := s.result()
+	opened = true
+	return s, result, nil
 }
 
 // result is the initialize result for the client.
@@ -372,15 +380,15 @@ func (in *inbound) serveStream(s *session) {
 		s.mu.Unlock()
 		ans.close()
 	}()
-	if err := ans.begin(true); err != nil {
-		return
-	}
 	ctx, cut := context.WithCancelCause(in.r.Context())
 	defer cut(context.Canceled)
 	p := in.p
 	if h, ok := s.link.(*httpLegacy); ok {
-		who := in.streams(s)
-		p.spawnFor(cut, "the stream of a session", func() { _ = p.follow(ctx, s, h, ans, who, func() {}) })
+		who, open := in.streams(s), s.hear()
+		p.spawnFor(cut, "the stream of a session", func() {
+			defer open.over()
+			_ = p.follow(ctx, s, h, ans, who, open.over)
+		})
 	}
 	if l, ok := s.link.(*conversation); ok {
 		defer l.listen(&sessionRelay{s: s, d: l.d, ans: ans, who: in.streams(s)})()
@@ -389,6 +397,9 @@ func (in *inbound) serveStream(s *session) {
 		s.parts.stream(ctx, cut, ans, in.streams(s), in.r)
 		defer s.parts.silent()
 		p.followAll(ctx)
+	}
+	if err := ans.begin(true); err != nil { // last: who sees it open may subscribe
+		return
 	}
 	if s.announces() {
 		w := p.watch(in.request(s.version), s.server)

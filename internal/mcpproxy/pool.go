@@ -25,6 +25,14 @@ type pooled struct {
 	fan  *fan // who listens to it; nil where a server of 2026-07-28 is at the other end
 }
 
+// replaced tells who listens that the conversation is not used any more.
+func (e *pooled) replaced() {
+	e.fan.replaced()
+	if l, piped := e.link.(*conversation); piped {
+		l.leave()
+	}
+}
+
 // end closes the conversation.
 func (e *pooled) end() {
 	e.fan.end()
@@ -99,6 +107,13 @@ func (t *target) begin(ctx context.Context, s *start, d *gate.Dispatch) (*pooled
 		return nil, err
 	}
 	e := &pooled{link: l, peer: pr, used: time.Now(), busy: 1, loud: loudness{turn: make(chan struct{}, 1)}}
+	pooled := false
+	defer func() { // also of a panic: nobody else would end it
+		if !pooled {
+			t.p.spawn("the end of a conversation", e.end)
+		}
+	}()
+	t.p.log.Debug("a conversation with a server is open", "server", t.server.ID, "version", pr.version)
 	if !pr.modern {
 		e.fan = t.newFan(l)
 		if s.key.caps != "" && s.key.principal != (access.Principal{}) {
@@ -109,15 +124,13 @@ func (t *target) begin(ctx context.Context, s *start, d *gate.Dispatch) (*pooled
 	defer t.mu.Unlock()
 	defer t.began(s) // at once, so that it is not counted twice
 	if t.closed {
-		t.p.spawn("the end of a conversation", e.end)
 		return nil, errEntryChanged
 	}
 	e.key = t.told(s.key)
 	if same := t.kept(e.key, d); same != nil { // it turned out to be what there is already
-		t.p.spawn("the end of a conversation", e.end)
 		return same, nil
 	}
-	t.pool[e.key] = e
+	t.pool[e.key], pooled = e, true
 	return e, nil
 }
 
@@ -142,7 +155,7 @@ func (t *target) retire(e *pooled) {
 // is held.
 func (t *target) remove(e *pooled) {
 	delete(t.pool, e.key)
-	e.fan.replaced()
+	e.replaced()
 }
 
 // lost takes a conversation that is over out of the pool.

@@ -38,6 +38,7 @@ type session struct {
 	asked    map[string]*asked // by our id
 	late     map[string]bool   // our ids of requests whose call ended before the client answered
 	streamed *answer           // the open GET stream, nil if none
+	hearing  *opening          // what the client's stream hears of its server; nil while it has none
 	ended_   bool
 	broken   bool          // it is over at its server; what runs in it finds that out
 	over     chan struct{} // closed when it ends

@@ -1,6 +1,7 @@
 package mcpproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -122,25 +123,43 @@ func (c *call) subscribe(ctx context.Context, d *gate.Dispatch) error {
 	if f := fanOf(l); f != nil {
 		return c.subscribeLegacy(ctx, t, d, &heardFrom{fan: f, peer: pr, release: release})
 	}
-	defer release(false)
-	if _, stateless := l.(httpModern); !stateless {
-		return methodNotFound(true) // a process of 2026-07-28
-	}
 	c.link, c.peer = l, pr
+	sub := &subscription{c: c, d: d, ctx: ctx}
+	if l, piped := l.(*conversation); piped {
+		return c.subscribePiped(ctx, t, &listenedAt{l: l, release: release}, sub)
+	}
+	defer release(false)
+	x, err := c.subscribing(ctx, d, sub)
+	if err != nil {
+		return err
+	}
+	rep, _, err := l.call(ctx, x)
+	if err != nil {
+		return err
+	}
+	return c.subscribed(ctx, d, rep)
+}
+
+// subscribing is the listen as its server gets it; what the server says goes to
+// rl.
+func (c *call) subscribing(ctx context.Context, d *gate.Dispatch, rl relay) (*exchange, error) {
 	body, err := c.outbound()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if body, err = c.subscribable(ctx, body); err != nil {
-		return err
+		return nil, err
 	}
-	sub := &subscription{c: c, d: d, ctx: ctx}
-	rep, _, err := l.call(ctx, &exchange{
-		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, d: d, relay: sub,
+	return &exchange{
+		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, d: d, relay: rl,
 		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
-	})
-	if err != nil {
-		return err
+	}, nil
+}
+
+// subscribed ends a listen as its server did.
+func (c *call) subscribed(ctx context.Context, d *gate.Dispatch, rep *reply) error {
+	if !rep.fault.Exists() && !bytes.Equal(c.sent, c.ans.id) {
+		return c.conclude() // the server's result names an id the client does not know
 	}
 	final, err := c.inbound(ctx, rep)
 	if err != nil {
@@ -188,12 +207,20 @@ func (c *call) subscribable(ctx context.Context, body []byte) ([]byte, error) {
 	return rawjson.Splice(body, edits...), nil
 }
 
+// What a server says of a listen, beside the changes.
+const (
+	acknowledgedMethod = "notifications/subscriptions/acknowledged"
+	taskChanged        = "notifications/tasks"
+	listenCancelled    = "notifications/cancelled"
+)
+
 // subscription relays what a client subscribed to and nothing else.
 type subscription struct {
 	c     *call
 	d     *gate.Dispatch
 	ctx   context.Context // of the subscription
 	acked bool
+	told  *heard // what was acknowledged, once something was; a later acknowledgement is for us alone
 }
 
 func (s *subscription) begin(sse bool) error          { return s.c.ans.begin(sse) }
@@ -207,10 +234,15 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 		return malformed("a subscription's message is not tagged with its id")
 	}
 	if !s.acked {
-		if name != "notifications/subscriptions/acknowledged" {
+		if name != acknowledgedMethod {
 			return malformed("a subscription did not begin with its acknowledgement")
 		}
 		s.acked = true
+		if s.told != nil {
+			return s.resumed(acknowledged(msg))
+		}
+		told := acknowledged(msg)
+		s.told = &told
 		out, v, err := s.retagged(msg, v)
 		if err != nil {
 			return err
@@ -236,12 +268,12 @@ func (s *subscription) note(msg []byte, v rawjson.Value) error {
 			text, _ := u.Str()
 			asked = asked || uri.Equals(text) && s.c.mayHear(access.KindResource, text)
 		}
-	case "notifications/tasks":
+	case taskChanged:
 		return s.task(msg, v)
-	case "notifications/cancelled":
+	case listenCancelled:
 		return nil // on HTTP the end is the result
 	}
-	if name == "notifications/tools/list_changed" {
+	if isListChange(name) {
 		s.c.in.p.relearn(s.c.req.Server)
 	}
 	if !asked || !s.c.mayHear(access.KindServer, "") {

@@ -77,8 +77,11 @@ func (c *call) subscribeLegacy(ctx context.Context, t *target, d *gate.Dispatch,
 			wait = resumeAgain // it worked for a while
 		}
 		from.leave(h)
-		var err error
-		if from, err = c.resumed(ctx, t, h, acked, &wait); err != nil {
+		from = nil
+		if err := c.resumed(ctx, t, acked, &wait, func() (refused bool, err error) {
+			from, refused, err = c.joinNext(ctx, t, h, acked)
+			return refused, err
+		}); err != nil {
 			return err
 		}
 		c.in.p.relearn(t.server.ID) // it may list something else by now
@@ -178,7 +181,7 @@ func (c *call) tellChanges(ctx context.Context, from *heardFrom, h *listener, ke
 		case <-from.fan.over:
 			return errReplaced
 		case <-look.C:
-			if c.outdated(ctx, from.fan) {
+			if c.outdated(ctx, from.fan.t, from.fan.link) {
 				return errReplaced
 			}
 		case <-h.wake:
@@ -203,9 +206,9 @@ func (c *call) tellChanges(ctx context.Context, from *heardFrom, h *listener, ke
 
 // outdated reports whether a conversation holds a credential that was replaced
 // while nobody called.
-func (c *call) outdated(ctx context.Context, f *fan) bool {
-	l, piped := f.link.(*conversation)
-	if !piped || f.t.server.Credential == nil {
+func (c *call) outdated(ctx context.Context, t *target, l link) bool {
+	conv, piped := l.(*conversation)
+	if !piped || t.server.Credential == nil {
 		return false
 	}
 	d, err := c.in.p.gate.Lease(ctx, c.req, c.d.Decision)
@@ -213,31 +216,32 @@ func (c *call) outdated(ctx context.Context, f *fan) bool {
 		return false
 	}
 	defer d.Release()
-	return !l.holds(d)
+	return !conv.holds(d)
 }
 
-// resumed finds another conversation, once there can be one, and subscribes in it
-// to what was acknowledged. Who may not listen any more, or listened to an
-// earlier entry of the server, gets none.
-func (c *call) resumed(ctx context.Context, t *target, h *listener, acked []string, wait *time.Duration) (*heardFrom, error) {
+// resumed has another conversation joined once there can be one, to listen in it
+// to the resources that were acknowledged; join reports whether no other will do.
+// Who may not listen any more, or listened to an earlier entry of the server, gets
+// none.
+func (c *call) resumed(ctx context.Context, t *target, acked []string, wait *time.Duration, join func() (refused bool, err error)) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		case <-time.After(*wait):
 			*wait = min(2*(*wait), followMax)
 		}
 		for _, uri := range acked {
 			if !c.mayHear(access.KindResource, uri) {
-				return nil, errUnheard
+				return errUnheard
 			}
 		}
-		next, refused, err := c.joinNext(ctx, t, h, acked)
+		refused, err := join()
 		switch {
 		case errors.Is(err, errEntryChanged) && t.left(), refused:
-			return nil, errUnheard
+			return errUnheard
 		case err == nil:
-			return next, nil
+			return nil
 		}
 		c.in.p.log.Debug("a server is not listened to", "server", t.server.ID, "error", err)
 	}
@@ -246,18 +250,9 @@ func (c *call) resumed(ctx context.Context, t *target, h *listener, acked []stri
 // joinNext joins the conversation with the server that there is now; refused says
 // that no other will do.
 func (c *call) joinNext(ctx context.Context, t *target, h *listener, acked []string) (next *heardFrom, refused bool, err error) {
-	d, err := c.in.p.gate.Lease(ctx, c.req, c.d.Decision)
+	l, pr, d, release, refused, err := c.acquireNext(ctx, t)
 	if err != nil {
-		return nil, false, err
-	}
-	if !sameEntry(t.server, d.Server) {
-		d.Release()
-		return nil, true, errEntryChanged
-	}
-	l, pr, release, err := t.acquire(ctx, c.req.Who.Principal(), c.kinds(), d)
-	if err != nil {
-		d.Release()
-		return nil, false, err
+		return nil, refused, err
 	}
 	next = &heardFrom{fan: fanOf(l), peer: pr, release: release, d: d}
 	if next.fan == nil {
@@ -270,4 +265,21 @@ func (c *call) joinNext(ctx context.Context, t *target, h *listener, acked []str
 	}
 	next.leave(h)
 	return nil, refused, errUnheard
+}
+
+// acquireNext returns the conversation with the server that there is now, and
+// what it is used with, to be released too; refused says that there will be none.
+func (c *call) acquireNext(ctx context.Context, t *target) (l link, pr *peer, d *gate.Dispatch, release func(bool), refused bool, err error) {
+	if d, err = c.in.p.gate.Lease(ctx, c.req, c.d.Decision); err != nil {
+		return nil, nil, nil, nil, false, err
+	}
+	if !sameEntry(t.server, d.Server) {
+		d.Release()
+		return nil, nil, nil, nil, true, errEntryChanged
+	}
+	if l, pr, release, err = t.acquire(ctx, c.req.Who.Principal(), c.kinds(), d); err != nil {
+		d.Release()
+		return nil, nil, nil, nil, false, err
+	}
+	return l, pr, d, release, false, nil
 }

@@ -1,6 +1,7 @@
 package mcpproxy
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -62,11 +63,40 @@ func (t *target) idle() time.Duration {
 	return t.p.cfg.Idle
 }
 
+// startTime is how long a start may take. Who waits for one waits no longer than
+// for a call.
 func (t *target) startTime() time.Duration {
 	if s := t.server.Transport.Stdio; s != nil && s.StartTimeout > 0 {
-		return s.StartTimeout
+		return min(s.StartTimeout, t.p.cfg.CallMax)
 	}
-	return t.p.cfg.StartTime
+	return min(t.p.cfg.StartTime, t.p.cfg.CallMax)
+}
+
+// starting is the context of a start asked for under another, which ends it only
+// where somebody gives up. That a call's own time is over is no reason: it would be
+// told of a server that is silent, and a start that hangs held against nobody.
+func (t *target) starting(asked context.Context) (ctx context.Context, done func()) {
+	base, cut := context.WithCancelCause(context.WithoutCancel(asked))
+	ctx, stop := context.WithTimeoutCause(base, t.startTime(), errStartTimeout)
+	heed := context.AfterFunc(asked, func() {
+		if cause := context.Cause(asked); !errors.Is(cause, errSilent) && !errors.Is(cause, errUnacknowledged) {
+			cut(cause)
+		}
+	})
+	stopping := context.AfterFunc(t.p.base, func() { cut(errStopping) })
+	return ctx, func() {
+		heed()
+		stopping()
+		stop()
+		cut(context.Canceled)
+	}
+}
+
+// stillWanted reports whether nobody gave up a start: who does says nothing about the
+// server.
+func stillWanted(start context.Context) bool {
+	cause := context.Cause(start)
+	return cause == nil || errors.Is(cause, errStartTimeout)
 }
 
 var (

@@ -49,6 +49,7 @@ type target struct {
 	starts     []*start // of conversations for the pool
 	closed     bool
 	life       supervisor // of its processes
+	processes  flow       // those that run or start
 }
 
 // errEntryChanged says that a conversation belongs to an earlier entry of its
@@ -424,7 +425,7 @@ func (t *target) close() {
 		})
 	}
 	for _, e := range pool {
-		e.fan.replaced()
+		e.replaced()
 		wg.Go(func() { t.p.contain("the end of a conversation", e.end) })
 	}
 	wg.Wait()

@@ -2,6 +2,8 @@ package mcpproxy
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/rawjson"
@@ -101,9 +103,50 @@ func (s *session) heard() bool {
 	return !piped || s.subs.any()
 }
 
+// opening is a stream of a server on the way to a client's: over is called once it
+// hears something or never will, or nobody waits any longer.
+type opening struct {
+	done chan struct{}
+	over func()
+}
+
+func newOpening() *opening {
+	done := make(chan struct{})
+	return &opening{done, sync.OnceFunc(func() { close(done) })}
+}
+
+// hears waits until the client's stream, if it has one open, hears of the server:
+// an update may follow a subscription at once. A server that does not open its
+// stream for so long is waited for once.
+func (s *session) hears(ctx context.Context) {
+	s.mu.Lock()
+	o := s.hearing
+	s.mu.Unlock()
+	if o == nil {
+		return
+	}
+	late := time.NewTimer(subscribeTime)
+	defer late.Stop()
+	select {
+	case <-o.done:
+	case <-late.C:
+		o.over()
+	case <-ctx.Done():
+	}
+}
+
+// hear says that the client's stream will hear of the server once over is called.
+func (s *session) hear() *opening {
+	o := newOpening()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hearing = o
+	return o
+}
+
 // subscribes sends a request of a session over the session's own conversation
 // with its server.
-func (s *session) subscribes(c *call, send func() (*reply, access.Reach, error)) (*reply, access.Reach, error) {
+func (s *session) subscribes(ctx context.Context, c *call, send func() (*reply, access.Reach, error)) (*reply, access.Reach, error) {
 	undo, err := s.subscribing(c)
 	if err != nil {
 		return nil, access.ReachNo, err
@@ -114,6 +157,9 @@ func (s *session) subscribes(c *call, send func() (*reply, access.Reach, error))
 			undo()
 		}
 	}()
+	if c.in.msg.name == "resources/subscribe" {
+		s.hears(ctx)
+	}
 	rep, reach, err := send()
 	done = err == nil && !rep.fault.Exists()
 	if done && c.in.msg.name == "resources/unsubscribe" {

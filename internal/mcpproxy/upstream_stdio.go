@@ -39,26 +39,41 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	if err := t.life.mayStart(fmt.Sprintf("the process of server %q", t.server.ID), "an operator sees why with: rutile server show "+t.server.ID, key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	asked, begun := ctx, time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, t.startTime(), errStartTimeout)
-	defer cancel()
+	begun := time.Now()
+	ctx, done := t.starting(ctx)
+	defer done()
 	failed := func(err error) {
-		if asked.Err() == nil { // whoever gives up says nothing about the process
+		if stillWanted(ctx) {
 			t.life.failed(err, begun, time.Now())
 		}
 	}
 	if t.shared() && t.server.Credential != nil {
 		return nil, nil, nil, t.startError(errSharedCredential)
 	}
+	free, err := t.reserve(key.principal)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	opened := false
+	defer func() { // also of a panic
+		if !opened {
+			free()
+		}
+	}()
 	own, err := t.leased(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	l, err := t.start(ctx, key, own, h.asks())
+	l, err := t.start(ctx, key, own, h.asks(), free)
 	if err != nil {
 		failed(err)
 		return nil, nil, nil, t.startError(err)
 	}
+	defer func() { // also of a panic: nobody else would end it
+		if !opened && !l.over() {
+			t.p.spawn("the end of a conversation", func() { l.close(context.Background()) })
+		}
+	}()
 	if !l.holds(d) { // replaced since d was leased
 		l.close(context.WithoutCancel(ctx))
 		return nil, nil, nil, errEntryChanged
@@ -66,18 +81,7 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	pr, rep, err := t.handshake(ctx, l, d, h)
 	if err != nil {
 		l.close(context.WithoutCancel(ctx))
-		switch ended := l.pipe.err(); {
-		case errors.Is(err, errStartTimeout):
-			failed(err)
-			return nil, nil, nil, t.startError(errStartTimeout)
-		case errors.Is(err, errProcessEnded) && ended != nil:
-			failed(ended)
-		case errors.Is(err, errProcessEnded):
-			failed(err)
-		case asked.Err() == nil: // it lives and refuses what it is told of this client
-			t.life.refused(key.life(), err, time.Now())
-		}
-		return nil, nil, nil, fmt.Errorf("starting server %q: %w", t.server.ID, err)
+		return nil, nil, nil, t.unspoken(ctx, key, l, err, failed)
 	}
 	t.life.started()
 	switch {
@@ -87,7 +91,25 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 	case h.client == nil:
 		t.learnedLegacy(pr)
 	}
+	opened = true
 	return l, pr, rep, nil
+}
+
+// unspoken notes why a process that started was closed again before anybody could
+// talk to it, and returns what the caller is told.
+func (t *target) unspoken(ctx context.Context, key processKey, l *conversation, err error, failed func(error)) error {
+	switch ended := l.pipe.err(); {
+	case errors.Is(err, errStartTimeout):
+		failed(err)
+		return t.startError(errStartTimeout)
+	case errors.Is(err, errProcessEnded) && ended != nil:
+		failed(ended)
+	case errors.Is(err, errProcessEnded):
+		failed(err)
+	case stillWanted(ctx): // it lives and refuses what it is told of this client
+		t.life.refused(key.life(), err, time.Now())
+	}
+	return fmt.Errorf("starting server %q: %w", t.server.ID, err)
 }
 
 // probeTime is how long a process may take to answer server/discover before it
@@ -129,8 +151,8 @@ func (t *target) isModernOnly() bool {
 }
 
 // start runs the command of the manifest: the only place a process comes from.
-// own is its own to release.
-func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, asks bool) (*conversation, error) {
+// own is its own to release, and free called once it is no more.
+func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, asks bool, free func()) (*conversation, error) {
 	begun := time.Time{}
 	defer func() {
 		if begun.IsZero() { // it did not start, or panicked
@@ -155,7 +177,7 @@ func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, 
 	begun = time.Now()
 	t.life.began(proc.report)
 	l := t.newConversation(own, asks, errProcessEnded)
-	l.pipe = processPipe{proc}
+	l.pipe, l.free = processPipe{proc}, free
 	t.p.spawn("the end of a process", func() {
 		defer own.Release()
 		if t.p.contain("the reader of a process", func() {
@@ -166,6 +188,7 @@ func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, 
 			proc.stop(errPanicked) // it would wait for its reader
 		}
 		close(l.ended)
+		free()
 		<-proc.Done()
 		t.ended(key, l, "process", time.Since(begun))
 		t.p.ended(Ended{Upstream: true, Pipe: true, Took: time.Since(begun)})

@@ -76,6 +76,8 @@ func (m *method) asks() bool {
 	return m.name == "tools/call" || m.name == "prompts/get" || m.name == "resources/read"
 }
 
+func (m *method) listens() bool { return m.name == "subscriptions/listen" }
+
 func (m *method) subscribes() bool {
 	return m.name == "resources/subscribe" || m.name == "resources/unsubscribe"
 }
