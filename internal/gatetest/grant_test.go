@@ -2,6 +2,7 @@ package gatetest_test
 
 import (
 	"encoding/json"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/daemon"
+	"rutile/internal/gatetest"
 	"rutile/internal/grant"
 )
 
@@ -520,5 +522,57 @@ cedar: |
 	}
 	if u.count() != 1 {
 		t.Errorf("%d calls reached the server", u.count())
+	}
+}
+
+// Who asks after a task that an approved call became does so under the right the
+// call was made under, used up as it is; once that is taken back, or where there
+// was none, nobody is asked for another.
+func TestTaskOfAnApprovedCallCanBeAskedAfter(t *testing.T) {
+	t.Parallel()
+	up := &gatetest.TaskServer{}
+	s := httptest.NewServer(up)
+	t.Cleanup(s.Close)
+	r := newRig(t)
+	r.apply(strings.ReplaceAll(strings.ReplaceAll(entitled, `"up/echo"`, `"up/slow_compute"`), "UP", s.URL+"/mcp"), "up")
+	token := r.token("bot", "up")
+	start := func() reply {
+		return r.task(token, "up", "tools/call", "slow_compute", `"name":"slow_compute","arguments":{"seconds":60}`)
+	}
+	id := r.approve(wanting(t, start()))
+	task := taskState(t, start()).TaskID
+	if v := r.grantOf(id); v.State != grant.GrantExhausted {
+		t.Fatalf("the grant is %+v", v.Grant)
+	}
+	for range 2 {
+		if got := r.about(token, "up", "tasks/get", task, ""); got.msg.Result == nil || taskState(t, got).Status != "working" {
+			t.Fatalf("asked after: %s", got.body)
+		}
+	}
+	if got := r.about(r.subjectToken("bot", "ann"), "up", "tasks/get", task, ""); got.msg.Result != nil {
+		t.Errorf("asked after by another principal: %s", got.body)
+	}
+	wanting(t, start()) // another call is another
+	if got := r.about(token, "up", "tasks/cancel", task, ""); got.msg.Error != nil {
+		t.Errorf("cancelled: %s", got.body)
+	}
+	list, err := r.d.Desk.Requests(t.Context(), grant.Filter{})
+	if err != nil || len(list) != 2 {
+		t.Errorf("%d requests, %v", len(list), err)
+	}
+	// A right that is taken back is gone for what was begun under it.
+	wide, err := r.d.Desk.CreateGrant(t.Context(), operator, admin.GrantSpec{Agent: "bot", Server: "up", Tool: "slow_compute", Seconds: 600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	task = taskState(t, start()).TaskID
+	if _, err := r.d.Desk.RevokeGrant(t.Context(), operator, wide.ID, "stop"); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.about(token, "up", "tasks/get", task, ""); got.msg.Result != nil || !strings.Contains(got.body, "taken back") {
+		t.Errorf("asked after without the right: %s", got.body)
+	}
+	if list, err := r.d.Desk.Requests(t.Context(), grant.Filter{}); err != nil || len(list) != 2 {
+		t.Errorf("asking after it opened a request: %d, %v", len(list), err)
 	}
 }
