@@ -62,6 +62,10 @@ func (b *Broker) Revoke(ctx context.Context, id, by, why string) (Grant, error) 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return again(func() (Grant, error) { return b.revoke(ctx, id, by, why) })
+}
+
+func (b *Broker) revoke(ctx context.Context, id, by, why string) (Grant, error) {
 	g, ok, err := b.store.Grant(ctx, id)
 	if err != nil {
 		return Grant{}, err
@@ -99,7 +103,7 @@ func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
 	v := b.live.Load()
 	for _, h := range v.byID {
 		before := h.now()
-		g, verb := b.sweepGrant(before, current(before.Target), now)
+		g, verb := v.sweepGrant(before, current(before.Target), now)
 		switch {
 		case g.State == before.State:
 		case g.State == GrantActive:
@@ -113,6 +117,8 @@ func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
 		switch {
 		case !now.Before(r.Expires):
 			next.State, next.Why = RequestExpired, "nobody answered in time"
+		case r.Task != "" && v.tasks[r.Task] == nil:
+			next.State, next.Why, verb = RequestWithdrawn, "task "+r.Task+" is over", "withdraw"
 		case current(r.Target) != r.Target.Digest:
 			next.State, next.Why, verb = RequestInvalid, anotherDefinition(r.Target), "invalidate"
 		default:
@@ -136,10 +142,12 @@ func anotherDefinition(t Target) string { return "the definition of " + t.Action
 
 // sweepGrant is what time and the approved definition make of g, and the verb of
 // it.
-func (b *Broker) sweepGrant(g Grant, digest string, now time.Time) (Grant, string) {
+func (v *live) sweepGrant(g Grant, digest string, now time.Time) (Grant, string) {
 	switch same := digest == g.Target.Digest; {
 	case !now.Before(g.Expires):
 		g.State, g.Why = GrantExpired, "its time is over"
+	case g.Task != "" && v.tasks[g.Task] == nil: // it ended on another node while this grant was made
+		g.State, g.Why = GrantCompleted, "task "+g.Task+" is over"
 	case g.State == GrantActive && !same:
 		g.State, g.Why = GrantSuspended, anotherDefinition(g.Target)
 	case g.State == GrantSuspended && same:

@@ -50,10 +50,16 @@ func (h *held) heard(c Counts) {
 	}
 }
 
-func newLive(l Live) *live {
+// newLive is what was read. Counts heard of since are kept: they are newer.
+func newLive(l Live, old *live) *live {
 	held := make([]*held, len(l.Grants))
 	for i, g := range l.Grants {
-		held[i] = hold(g, nil)
+		var counts *atomic.Pointer[Counts]
+		if old != nil && old.byID[g.ID] != nil {
+			counts = old.byID[g.ID].counts
+		}
+		held[i] = hold(g, counts)
+		held[i].heard(g.Counts)
 	}
 	return liveOf(held, l.Tasks, l.Requests)
 }
@@ -143,6 +149,37 @@ func (v *live) with(b Batch) *live {
 		}
 	}
 	return liveOf(lg, lt, lr)
+}
+
+// has reports whether b took effect: whatever it leaves alive is there as it
+// left it.
+func (v *live) has(b Batch) bool {
+	n := 0
+	for _, g := range b.Grants {
+		if !grantTable.ended(g.State) {
+			h := v.byID[g.ID]
+			if n++; h == nil || h.grant.Rev != g.Rev+1 || h.grant.State != g.State || !h.grant.Changed.Equal(g.Changed) {
+				return false
+			}
+		}
+	}
+	for _, t := range b.Tasks {
+		if !taskTable.ended(t.State) {
+			x := v.tasks[t.ID]
+			if n++; x == nil || x.Rev != t.Rev+1 || !x.Changed.Equal(t.Changed) {
+				return false
+			}
+		}
+	}
+	for _, r := range b.Requests {
+		if !requestTable.ended(r.State) {
+			x := v.pending[r.Identity]
+			if n++; x == nil || x.ID != r.ID || x.Rev != r.Rev+1 || !x.Changed.Equal(r.Changed) {
+				return false
+			}
+		}
+	}
+	return n > 0
 }
 
 // maxTried bounds how many grants one call is judged with.
