@@ -106,13 +106,14 @@ func (b *Broker) widen(ctx context.Context, batch Batch, events []Event) error {
 		b.live.Store(b.live.Load().with(batch))
 		return nil
 	}
-	if rerr := b.refresh(ctx); rerr != nil {
-		if access.CodeOf(err) != access.CodeConflict {
-			return errors.Join(err, rerr) // nobody knows; evidence says the wider of the two
-		}
+	lost := access.CodeOf(err) != access.CodeConflict // perhaps only the answer is
+	switch rerr := b.refresh(ctx); {
+	case rerr != nil && lost:
+		return errors.Join(err, rerr) // nobody knows; evidence says the wider of the two
+	case rerr != nil:
 		err = errors.Join(err, rerr)
-	} else if b.live.Load().has(batch) {
-		return nil // only the answer was lost
+	case lost && b.live.Load().has(batch):
+		return nil
 	}
 	return errors.Join(err, b.rec.Record(ctx, void(events)))
 }

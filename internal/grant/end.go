@@ -40,17 +40,19 @@ func (b *Broker) Create(ctx context.Context, s Spec) (Grant, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
+	scope, expires := ScopeTime, now.Add(s.Life)
 	if s.Task != "" {
-		if t := b.live.Load().tasks[s.Task]; t == nil || t.Party != s.Party || !now.Before(t.Expires) {
+		t := b.live.Load().tasks[s.Task]
+		if t == nil || t.Party != s.Party || !now.Before(t.Expires) {
 			return Grant{}, access.Errorf(access.CodeInvalid, "task %q is not an open task of this agent", clip(s.Task))
 		}
-	}
-	scope := ScopeTime
-	if s.Task != "" {
 		scope = ScopeTask
+		if t.Expires.Before(expires) {
+			expires = t.Expires
+		}
 	}
 	g := Grant{ID: access.NewID(access.PrefixGrant), Party: s.Party, Task: s.Task, Target: s.Target, Scope: scope, Args: s.Args, UsesMax: s.Uses,
-		NotBefore: now, Expires: now.Add(s.Life), Quorum: 1, Approvals: []Approval{{By: s.By, At: now, Method: s.Method}}, Reason: s.Reason,
+		NotBefore: now, Expires: expires, Quorum: 1, Approvals: []Approval{{By: s.By, At: now, Method: s.Method}}, Reason: s.Reason,
 		State: GrantActive, Created: now, Changed: now}
 	return g, b.widen(ctx, Batch{Grants: []Grant{g}}, []Event{event(s.By, "issue", KindGrant, g.ID, nil, g, s.Reason)})
 }

@@ -151,32 +151,43 @@ func (v *live) with(b Batch) *live {
 	return liveOf(lg, lt, lr)
 }
 
-// has reports whether b took effect: whatever it leaves alive is there as it
-// left it.
+// has reports whether b took effect: whatever it leaves alive is there exactly
+// as it left it.
 func (v *live) has(b Batch) bool {
 	n := 0
+	same := func(ended bool, got, want any, rev, was int64) bool {
+		if ended {
+			return true
+		}
+		n++
+		return rev == was+1 && digestOf(got) == digestOf(want)
+	}
 	for _, g := range b.Grants {
-		if !grantTable.ended(g.State) {
-			h := v.byID[g.ID]
-			if n++; h == nil || h.grant.Rev != g.Rev+1 || h.grant.State != g.State || !h.grant.Changed.Equal(g.Changed) {
-				return false
-			}
+		var got Grant
+		if h := v.byID[g.ID]; h != nil {
+			got = h.grant
+		}
+		got.Counts, g.Counts = Counts{}, Counts{}
+		if !same(grantTable.ended(g.State), got, g, got.Rev, g.Rev) {
+			return false
 		}
 	}
 	for _, t := range b.Tasks {
-		if !taskTable.ended(t.State) {
-			x := v.tasks[t.ID]
-			if n++; x == nil || x.Rev != t.Rev+1 || !x.Changed.Equal(t.Changed) {
-				return false
-			}
+		var got Task
+		if x := v.tasks[t.ID]; x != nil {
+			got = *x
+		}
+		if !same(taskTable.ended(t.State), got, t, got.Rev, t.Rev) {
+			return false
 		}
 	}
 	for _, r := range b.Requests {
-		if !requestTable.ended(r.State) {
-			x := v.pending[r.Identity]
-			if n++; x == nil || x.ID != r.ID || x.Rev != r.Rev+1 || !x.Changed.Equal(r.Changed) {
-				return false
-			}
+		var got Request
+		if x := v.pending[r.Identity]; x != nil {
+			got = *x
+		}
+		if !same(requestTable.ended(r.State), got, r, got.Rev, r.Rev) {
+			return false
 		}
 	}
 	return n > 0
