@@ -41,6 +41,10 @@ const waitTime = 15 * time.Minute
 // errSpent says that the grant a call was permitted under covers it no longer.
 var errSpent = access.Errorf(access.CodeConflict, "other calls used up the grant at the same moment; call again to ask anew")
 
+// errOver says that a call cannot go on: its use ended, or somebody goes on with
+// it already.
+var errOver = access.Errorf(access.CodeDenied, "what this call was permitted under is over; call anew")
+
 // task puts r under its task. What only asks a server about itself belongs to one
 // if it says so: a list or a stream outlives the tasks of its agent.
 func (g *Gate) task(r *access.Request) error {
@@ -73,8 +77,12 @@ func (g *Gate) follow(ctx context.Context, r *access.Request) error {
 // entitlement grants it at once, dec becomes the decision under the grant; the
 // state it was made on is returned.
 func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision) (*pdp.State, error) {
-	if r.Follows {
-		dec.Outcome, dec.Help = access.Deny, "the right the call was made under was taken back, or policy asks for another now"
+	switch {
+	case r.Follows:
+		dec.Outcome, dec.Class, dec.Help = access.Deny, access.ClassApproval, "the right the call was made under was taken back, or policy asks for another now"
+		return state, nil
+	case r.Use != "": // whatever is approved now would not be what it goes on under
+		dec.Outcome, dec.Class, dec.Help = access.Deny, access.ClassApproval, errOver.Error()
 		return state, nil
 	}
 	ask, ok := pdp.Asking(state, r, dec)
@@ -117,7 +125,7 @@ func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decis
 			if ok {
 				g.grants.Wait(u, g.now())
 			}
-			return grant.Use{}, access.Errorf(access.CodeDenied, "what this call was permitted under is over; call anew")
+			return grant.Use{}, errOver
 		}
 		return u, nil
 	}

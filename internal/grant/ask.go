@@ -36,7 +36,11 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 	}
 	who := r.Party.Actor()
 	if r.Rule.Auto {
-		return b.issue(ctx, Request{}, r, Approval{By: "auto:" + r.Entitlement, At: r.Created, Method: "auto"}, []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
+		from := r.Created
+		if at := a.At.UTC().Truncate(time.Millisecond); !a.At.IsZero() && at.Before(from) {
+			from = at // the call that asks began before we got here
+		}
+		return b.issue(ctx, r, from, Approval{By: "auto:" + r.Entitlement, At: r.Created, Method: "auto"}, []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
 	}
 	batch := Batch{Requests: []Request{r}}
 	if old := v.pending[r.Identity]; old != nil { // its time is over and nobody said so yet
@@ -72,6 +76,9 @@ func (b *Broker) draft(a Ask) (Request, error) {
 	life := ceiling.life()
 	if a.Life < 0 || a.Life > life {
 		return Request{}, access.Errorf(access.CodeDenied, "at most %v may be asked for, not %v", life, a.Life)
+	}
+	if a.Life > 0 && a.Life < time.Second {
+		return Request{}, access.Errorf(access.CodeInvalid, "a grant lives at least 1 second, not %v", a.Life)
 	}
 	if a.Life > 0 {
 		life = a.Life
@@ -172,6 +179,10 @@ func (b *Broker) end(ctx context.Context, id string, to State, by, why string, m
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return again(func() (Request, error) { return b.endOnce(ctx, id, to, by, why, may) })
+}
+
+func (b *Broker) endOnce(ctx context.Context, id string, to State, by, why string, may func(Request) bool) (Request, error) {
 	r, ok, err := b.store.Request(ctx, id)
 	if err != nil {
 		return Request{}, err
@@ -237,7 +248,7 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 	}
 	yes := Approval{By: a.By, At: now, Method: a.Method}
 	if len(r.Approvals)+1 >= r.Rule.Quorum {
-		return b.issue(ctx, before, r, yes, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
+		return b.issue(ctx, r, now, yes, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
 	}
 	r.Approvals, r.Changed = append(slices.Clone(r.Approvals), yes), now
 	return r, b.widen(ctx, Batch{Requests: []Request{r}}, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
@@ -268,13 +279,14 @@ func (r *Request) narrow(a Answer) error {
 	return nil
 }
 
-// issue makes the grant of a request that has its last yes.
-func (b *Broker) issue(ctx context.Context, before, r Request, yes Approval, events []Event) (Request, error) {
+// issue makes the grant of a request that has its last yes, in force from a time
+// that is not after this moment.
+func (b *Broker) issue(ctx context.Context, r Request, from time.Time, yes Approval, events []Event) (Request, error) {
 	now := b.now()
 	r.Approvals = append(slices.Clone(r.Approvals), yes)
 	r.State, r.DecidedBy, r.Changed = RequestIssued, yes.By, now
 	g := Grant{ID: access.NewID(access.PrefixGrant), Request: r.ID, Entitlement: r.Entitlement, Party: r.Party, Session: r.Session, Task: r.Task,
-		Target: r.Target, Scope: r.Scope, Args: r.Args, UsesMax: r.Uses, NotBefore: now, Expires: now.Add(time.Duration(r.Life) * time.Second),
+		Target: r.Target, Scope: r.Scope, Args: r.Args, UsesMax: r.Uses, NotBefore: from, Expires: now.Add(time.Duration(r.Life) * time.Second),
 		Approvals: r.Approvals, Reason: r.Reason, State: GrantActive, Created: now, Changed: now}
 	if yes.Method != "auto" {
 		g.Quorum = len(g.Approvals)

@@ -71,7 +71,7 @@ func (b *Broker) refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the grants: %w", err)
 	}
-	b.install(newLive(l))
+	b.install(newLive(l, b.live.Load()))
 	return nil
 }
 
@@ -132,28 +132,35 @@ func (b *Broker) Archive() Archive { return b.store }
 // widen makes a change that lets somebody do more: its evidence is durable before
 // it takes effect. Where it does not take effect after all, that is recorded too.
 func (b *Broker) widen(ctx context.Context, batch Batch, events []Event) error {
-	if err := b.rec.Record(ctx, events); err != nil {
+	err := b.rec.Record(ctx, events)
+	ctx = context.WithoutCancel(ctx) // what is recorded is done, or recorded as not done
+	if err != nil {
+		_ = b.rec.Record(ctx, void(events)) // some of them may be kept; the error says that not all are
 		return err
 	}
-	ctx = context.WithoutCancel(ctx) // what is recorded is done, or recorded as not done
-	err := b.store.CommitGrants(ctx, batch)
-	if err == nil {
+	if err = b.store.CommitGrants(ctx, batch); err == nil {
 		b.install(b.live.Load().with(batch))
 		return nil
 	}
-	void := make([]Event, len(events))
+	lost := access.CodeOf(err) != access.CodeConflict // perhaps only the answer is
+	switch rerr := b.refresh(ctx); {
+	case rerr != nil && lost:
+		return errors.Join(err, rerr) // nobody knows; evidence says the wider of the two
+	case rerr != nil:
+		err = errors.Join(err, rerr)
+	case lost && b.live.Load().has(batch):
+		return nil
+	}
+	return errors.Join(err, b.rec.Record(ctx, void(events)))
+}
+
+// void is what evidence says where events did not take effect.
+func void(events []Event) []Event {
+	out := make([]Event, len(events))
 	for i, e := range events {
-		void[i] = Event{Actor: system, Verb: "void", Kind: e.Kind, Object: e.Object, Reason: e.Verb + " did not take effect"}
+		out[i] = Event{Actor: system, Verb: "void", Kind: e.Kind, Object: e.Object, Reason: e.Verb + " did not take effect"}
 	}
-	if verr := b.rec.Record(ctx, void); verr != nil {
-		err = errors.Join(err, verr)
-	}
-	if access.CodeOf(err) == access.CodeConflict {
-		if rerr := b.refresh(ctx); rerr != nil {
-			err = errors.Join(err, rerr)
-		}
-	}
-	return err
+	return out
 }
 
 // narrow makes a change that lets somebody do less: it takes effect first, and
@@ -162,14 +169,32 @@ func (b *Broker) narrow(ctx context.Context, batch Batch, events []Event) error 
 	err := b.store.CommitGrants(ctx, batch)
 	if access.CodeOf(err) == access.CodeConflict {
 		if rerr := b.refresh(ctx); rerr != nil {
-			err = errors.Join(err, rerr)
+			return errors.Join(err, rerr)
 		}
+		return raced{err}
 	}
 	if err != nil {
 		return err
 	}
 	b.install(b.live.Load().with(batch))
 	return b.rec.Record(context.WithoutCancel(ctx), events)
+}
+
+// raced says that the store had another state of what was to change.
+type raced struct{ error }
+
+func (r raced) Unwrap() error { return r.error }
+
+// again runs f anew where somebody was faster, for instance a call that took the
+// last use: what narrows is not given up for that.
+func again[T any](f func() (T, error)) (T, error) {
+	const attempts = 4
+	for n := 1; ; n++ {
+		v, err := f()
+		if r := (raced{}); n == attempts || !errors.As(err, &r) {
+			return v, err
+		}
+	}
 }
 
 const system = "system"

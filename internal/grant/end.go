@@ -40,17 +40,19 @@ func (b *Broker) Create(ctx context.Context, s Spec) (Grant, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
+	scope, expires := ScopeTime, now.Add(s.Life)
 	if s.Task != "" {
-		if t := b.live.Load().tasks[s.Task]; t == nil || t.Party != s.Party || !now.Before(t.Expires) {
+		t := b.live.Load().tasks[s.Task]
+		if t == nil || t.Party != s.Party || !now.Before(t.Expires) {
 			return Grant{}, access.Errorf(access.CodeInvalid, "task %q is not an open task of this agent", clip(s.Task))
 		}
-	}
-	scope := ScopeTime
-	if s.Task != "" {
 		scope = ScopeTask
+		if t.Expires.Before(expires) {
+			expires = t.Expires
+		}
 	}
 	g := Grant{ID: access.NewID(access.PrefixGrant), Party: s.Party, Task: s.Task, Target: s.Target, Scope: scope, Args: s.Args, UsesMax: s.Uses,
-		NotBefore: now, Expires: now.Add(s.Life), Quorum: 1, Approvals: []Approval{{By: s.By, At: now, Method: s.Method}}, Reason: s.Reason,
+		NotBefore: now, Expires: expires, Quorum: 1, Approvals: []Approval{{By: s.By, At: now, Method: s.Method}}, Reason: s.Reason,
 		State: GrantActive, Created: now, Changed: now}
 	return g, b.widen(ctx, Batch{Grants: []Grant{g}}, []Event{event(s.By, "issue", KindGrant, g.ID, nil, g, s.Reason)})
 }
@@ -62,6 +64,10 @@ func (b *Broker) Revoke(ctx context.Context, id, by, why string) (Grant, error) 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return again(func() (Grant, error) { return b.revoke(ctx, id, by, why) })
+}
+
+func (b *Broker) revoke(ctx context.Context, id, by, why string) (Grant, error) {
 	g, ok, err := b.store.Grant(ctx, id)
 	if err != nil {
 		return Grant{}, err
@@ -99,7 +105,7 @@ func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
 	v := b.live.Load()
 	for _, h := range v.byID {
 		before := h.now()
-		g, verb := b.sweepGrant(before, current(before.Target), now)
+		g, verb := v.sweepGrant(before, current(before.Target), now)
 		switch {
 		case g.State == before.State:
 		case g.State == GrantActive:
@@ -113,6 +119,8 @@ func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
 		switch {
 		case !now.Before(r.Expires):
 			next.State, next.Why = RequestExpired, "nobody answered in time"
+		case r.Task != "" && v.tasks[r.Task] == nil:
+			next.State, next.Why, verb = RequestWithdrawn, "task "+r.Task+" is over", "withdraw"
 		case current(r.Target) != r.Target.Digest:
 			next.State, next.Why, verb = RequestInvalid, anotherDefinition(r.Target), "invalidate"
 		default:
@@ -136,10 +144,12 @@ func anotherDefinition(t Target) string { return "the definition of " + t.Action
 
 // sweepGrant is what time and the approved definition make of g, and the verb of
 // it.
-func (b *Broker) sweepGrant(g Grant, digest string, now time.Time) (Grant, string) {
+func (v *live) sweepGrant(g Grant, digest string, now time.Time) (Grant, string) {
 	switch same := digest == g.Target.Digest; {
 	case !now.Before(g.Expires):
 		g.State, g.Why = GrantExpired, "its time is over"
+	case g.Task != "" && v.tasks[g.Task] == nil: // it ended on another node while this grant was made
+		g.State, g.Why = GrantCompleted, "task "+g.Task+" is over"
 	case g.State == GrantActive && !same:
 		g.State, g.Why = GrantSuspended, anotherDefinition(g.Target)
 	case g.State == GrantSuspended && same:

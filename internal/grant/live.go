@@ -50,10 +50,16 @@ func (h *held) heard(c Counts) {
 	}
 }
 
-func newLive(l Live) *live {
+// newLive is what was read. Counts heard of since are kept: they are newer.
+func newLive(l Live, old *live) *live {
 	held := make([]*held, len(l.Grants))
 	for i, g := range l.Grants {
-		held[i] = hold(g, nil)
+		var counts *atomic.Pointer[Counts]
+		if old != nil && old.byID[g.ID] != nil {
+			counts = old.byID[g.ID].counts
+		}
+		held[i] = hold(g, counts)
+		held[i].heard(g.Counts)
 	}
 	return liveOf(held, l.Tasks, l.Requests)
 }
@@ -143,6 +149,48 @@ func (v *live) with(b Batch) *live {
 		}
 	}
 	return liveOf(lg, lt, lr)
+}
+
+// has reports whether b took effect: whatever it leaves alive is there exactly
+// as it left it.
+func (v *live) has(b Batch) bool {
+	n := 0
+	same := func(ended bool, got, want any, rev, was int64) bool {
+		if ended {
+			return true
+		}
+		n++
+		return rev == was+1 && digestOf(got) == digestOf(want)
+	}
+	for _, g := range b.Grants {
+		var got Grant
+		if h := v.byID[g.ID]; h != nil {
+			got = h.grant
+		}
+		got.Counts, g.Counts = Counts{}, Counts{}
+		if !same(grantTable.ended(g.State), got, g, got.Rev, g.Rev) {
+			return false
+		}
+	}
+	for _, t := range b.Tasks {
+		var got Task
+		if x := v.tasks[t.ID]; x != nil {
+			got = *x
+		}
+		if !same(taskTable.ended(t.State), got, t, got.Rev, t.Rev) {
+			return false
+		}
+	}
+	for _, r := range b.Requests {
+		var got Request
+		if x := v.pending[r.Identity]; x != nil {
+			got = *x
+		}
+		if !same(requestTable.ended(r.State), got, r, got.Rev, r.Rev) {
+			return false
+		}
+	}
+	return n > 0
 }
 
 // maxTried bounds how many grants one call is judged with.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"rutile/internal/access"
 )
@@ -61,8 +62,18 @@ func (b *Broker) CloseTask(ctx context.Context, id string, own Party, by, why st
 	if !words(why, maxWords) {
 		return Task{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
 	}
+	if own == (Party{}) && strings.HasPrefix(by, Party{}.Actor()) {
+		return Task{}, errGone("task", id) // an agent nobody knows is no operator
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err := b.refresh(ctx); err != nil { // another node may have made a grant in it
+		return Task{}, err
+	}
+	return again(func() (Task, error) { return b.closeTask(ctx, id, own, by, why) })
+}
+
+func (b *Broker) closeTask(ctx context.Context, id string, own Party, by, why string) (Task, error) {
 	t, ok, err := b.store.Task(ctx, id)
 	if err != nil {
 		return Task{}, err
@@ -110,6 +121,8 @@ func verbOf(s State) string {
 		return "close"
 	case GrantExpired:
 		return "expire"
+	case GrantCompleted:
+		return "complete"
 	case GrantExhausted:
 		return "exhaust"
 	case GrantSuspended:
@@ -173,5 +186,5 @@ func (v *live) openTasks(p Party, at time.Time) []*Task {
 
 // words reports whether s is one line of at most n bytes a reader sees whole.
 func words(s string, n int) bool {
-	return len(s) <= n && !strings.ContainsFunc(s, func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) })
+	return len(s) <= n && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) })
 }

@@ -37,6 +37,8 @@ func child() int {
 	switch f[0] {
 	case "commit":
 		err = commitForever(ctx, s)
+	case "reserve":
+		err = reserveForever(ctx, s)
 	case "hold":
 		err = hold(ctx, s)
 	}
