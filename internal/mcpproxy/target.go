@@ -40,6 +40,7 @@ type target struct {
 	http   *httpTarget     // nil for stdio
 	latest registry.Server // an entry equal to server, the last one compared with; of Proxy.mu
 	own    *h1Transport    // of this server alone, nil where it shares the proxy's
+	self   *ownLink        // of the gateway's own server, nil for any other
 
 	probing    chan struct{} // one prober at a time
 	mu         sync.Mutex
@@ -57,7 +58,9 @@ var errEntryChanged = access.Errorf(access.CodeUnavailable, "the server's entry 
 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
 	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[processKey]*pooled{}}
-	if s.Transport.HTTP != nil {
+	if s.ID == access.OwnServer {
+		t.self = &ownLink{desk: p.desk}
+	} else if s.Transport.HTTP != nil {
 		rt, own, err := p.transportFor(s.Transport.HTTP)
 		if err != nil {
 			return nil, err
@@ -102,6 +105,9 @@ func sameEntry(a, b registry.Server) bool {
 func (t *target) acquire(ctx context.Context, who access.Principal, caps string, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
 	if t.left() {
 		return nil, nil, nil, errEntryChanged
+	}
+	if t.self != nil {
+		return t.self, ownPeer, func(bool) {}, nil
 	}
 	if t.http != nil && !t.http.sse {
 		pr, err := t.peer(ctx, d)
@@ -327,6 +333,9 @@ func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, h h
 // speaks both eras is spoken to in the client's; the link is nil if it only
 // speaks the modern one.
 func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, error) {
+	if t.self != nil {
+		return nil, ownPeer, nil
+	}
 	if t.shared() {
 		// One process for everybody has one conversation, which is ours.
 		e, err := t.pooled(ctx, processKey{}, d)

@@ -38,6 +38,20 @@ func Asking(s *State, r *access.Request, d *access.Decision) grant.Ask {
 	return a
 }
 
+// Seek returns the request for the right to make r, ahead of the call; the
+// decision says how r stands without it. Where r permits already, or nobody may
+// approve it, ok is false. Of a request with Unknown arguments it is whether some
+// call could be approved: what policies say of the arguments counts when a call is
+// made.
+func Seek(s *State, r *access.Request) (a grant.Ask, d access.Decision, ok bool) {
+	d, maybe := decide(s, r)
+	byRight := maybe && slices.ContainsFunc(d.Forbids, func(id string) bool { return s.Set.EntitlementOf(id) != "" })
+	if d.Outcome != access.RequireApproval && !byRight {
+		return grant.Ask{}, d, false
+	}
+	return Asking(s, r, &d), d, true
+}
+
 func weight(r grant.Rule) int {
 	if r.Auto {
 		return 0
