@@ -67,7 +67,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 			states.lease = opt.ViewLease
 		}
 	}
-	if d.desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
+	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
 		return err
 	}
 	if d.gate, err = gate.New(states, d.recorder, d.vault, d.broker, d.telemetry, time.Now); err != nil {

@@ -57,7 +57,7 @@ type Daemon struct {
 	recorder  *recorder
 	states    states
 	broker    *grant.Broker
-	desk      *admin.Desk
+	Desk      *admin.Desk
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer

@@ -2,6 +2,7 @@ package gatetest_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,9 @@ func readTold(t *testing.T, result json.RawMessage) (said told) {
 	if len(result) == 0 || json.Unmarshal(result, &m) != nil || m.IsError {
 		return told{}
 	}
-	if len(m.Content) != 1 || m.Content[0].Text != string(m.StructuredContent) {
+	var text, structured any
+	if len(m.Content) != 1 || json.Unmarshal([]byte(m.Content[0].Text), &text) != nil || json.Unmarshal(m.StructuredContent, &structured) != nil ||
+		!reflect.DeepEqual(text, structured) {
 		t.Errorf("the text and the structured content differ: %s", result)
 	}
 	if err := json.Unmarshal(m.StructuredContent, &said); err != nil {
