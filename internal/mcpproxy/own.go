@@ -18,7 +18,9 @@ import (
 type ownLink struct{ desk *petition.Desk }
 
 // ownPeer is what the gateway's own server says of itself.
-var ownPeer = &peer{modern: true, version: version2026, capabilities: ownCapabilities(), info: []byte(ourInfo)}
+var ownPeer = &peer{modern: true, version: version2026, capabilities: ownCapabilities(), info: []byte(ourInfo), instructions: rawjson.AppendString(nil, ownInstructions)}
+
+const ownInstructions = "Tools of the gateway itself: open a task for a piece of work, ask a person for access you lack, see what you have, close the task when the work is done."
 
 func ownCapabilities() rawjson.Value {
 	v, _ := rawjson.Parse([]byte(`{"tools":{}}`), rawjson.Limits{})

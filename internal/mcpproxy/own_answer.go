@@ -154,12 +154,16 @@ func nextStep(a *petition.Answer) string {
 	}
 }
 
-// statusAnswer is what rutile_access_status answers.
+// statusAnswer is what rutile_access_status answers. A list is without the
+// constraints, and with the newest grants only: both may be many.
 type statusAnswer struct {
 	Tasks    []toldTask    `json:"tasks"`
 	Requests []toldRequest `json:"requests"`
 	Grants   []toldGrant   `json:"grants"`
+	More     bool          `json:"more,omitempty"` // grants that are left out
 }
+
+const maxToldGrants = 200
 
 func (l *ownLink) accessStatus(ctx context.Context, who access.Identity, a *ownArgs) (any, error) {
 	v := a.get("request")
@@ -189,6 +193,18 @@ func (l *ownLink) accessStatus(ctx context.Context, who access.Identity, a *ownA
 	}
 	for i := range s.Grants {
 		out.Grants = append(out.Grants, tellGrant(&s.Grants[i]))
+	}
+	if v.Exists() {
+		return out, nil
+	}
+	for i := range out.Requests {
+		out.Requests[i].Bounds = nil
+	}
+	for i := range out.Grants {
+		out.Grants[i].Bounds = nil
+	}
+	if n := len(out.Grants) - maxToldGrants; n > 0 {
+		out.Grants, out.More = out.Grants[n:], true
 	}
 	return out, nil
 }

@@ -42,14 +42,19 @@ func Asking(s *State, r *access.Request, d *access.Decision) grant.Ask {
 // decision says how r stands without it. Where r permits already, or nobody may
 // approve it, ok is false. Of a request with Unknown arguments it is whether some
 // call could be approved: what policies say of the arguments counts when a call is
-// made.
+// made. Where they say something, they may ask for an approval that a grant would
+// stand for, so nothing is granted without a person.
 func Seek(s *State, r *access.Request) (a grant.Ask, d access.Decision, ok bool) {
 	d, maybe := decide(s, r)
 	byRight := maybe && slices.ContainsFunc(d.Forbids, func(id string) bool { return s.Set.EntitlementOf(id) != "" })
 	if d.Outcome != access.RequireApproval && !byRight {
 		return grant.Ask{}, d, false
 	}
-	return Asking(s, r, &d), d, true
+	a = Asking(s, r, &d)
+	if e := a.Entitlement; e != nil && d.Outcome != access.RequireApproval && e.Approve.Auto {
+		e.Approve = grant.Rule{Quorum: 1}
+	}
+	return a, d, true
 }
 
 func weight(r grant.Rule) int {

@@ -26,7 +26,7 @@ var ownDefinitions = [...]struct{ name, text string }{
 	{"rutile_access_status", `{"name":"rutile_access_status","title":"See your access",` +
 		`"description":"What you asked for, what you were granted and which tasks of yours are open; with the id of a request, how that one stands.",` +
 		`"inputSchema":{"type":"object","properties":{"request":{"type":"string","description":"Id of one request of yours, req_…"}},"additionalProperties":false},` +
-		`"outputSchema":{"type":"object","properties":{"tasks":{"type":"array","items":{"type":"object"}},"requests":{"type":"array","items":{"type":"object"}},"grants":{"type":"array","items":{"type":"object"}}},"required":["tasks","requests","grants"]},` +
+		`"outputSchema":{"type":"object","properties":{"tasks":{"type":"array","items":{"type":"object"}},"requests":{"type":"array","items":{"type":"object"}},"grants":{"type":"array","items":{"type":"object"}},"more":{"type":"boolean"}},"required":["tasks","requests","grants"]},` +
 		`"annotations":{"readOnlyHint":true,"openWorldHint":false}}`},
 	{"rutile_task_close", `{"name":"rutile_task_close","title":"Close a task",` +
 		`"description":"Close a task of yours: the rights that were granted for it end now, and what still waits for an answer is withdrawn.",` +
