@@ -50,8 +50,9 @@ func TestOwnToolsShowNothingOfOthers(t *testing.T) {
 		t.Fatalf("asking answered %s", raw.body)
 	}
 	absentTask, absentRequest := "tsk_01ARZ3NDEKTSV4RRFFQ69G5FAV", "req_01ARZ3NDEKTSV4RRFFQ69G5FAV"
-	for name, token := range map[string]string{"another agent": r.token("eve", "rutile"), "the agent for nobody": r.token("bot", "rutile"), "the agent for another": r.forSomebody("bot", "rutile", "ben")} {
+	for name, as := range map[string][2]string{"another agent": {"eve", ""}, "the agent for nobody": {"bot", ""}, "the agent for another": {"bot", "ben"}, "another agent for the same": {"eve", "ann"}} {
 		t.Run(name, func(t *testing.T) {
+			token := r.forSomebody(as[0], "rutile", as[1])
 			for _, c := range []struct{ tool, format, own, absent string }{
 				{"rutile_access_status", `{"request":%q}`, asked.Request.ID, absentRequest},
 				{"rutile_task_close", `{"task":%q}`, task.Task.ID, absentTask},
@@ -77,8 +78,7 @@ func TestOwnToolsShowNothingOfOthers(t *testing.T) {
 				t.Errorf("naming the task in a header answered %+v", got)
 			}
 			// What is approved for one party lets no other pass.
-			at := map[bool]string{true: "eve", false: "bot"}[name == "another agent"]
-			if got := r.call(r.token(at, "up"), "up", "echo", `{}`); !strings.Contains(got.body, "asks for an approval") {
+			if got := r.call(r.forSomebody(as[0], "up", as[1]), "up", "echo", `{}`); !strings.Contains(got.body, "asks for an approval") {
 				t.Errorf("the call of another party answered %s", got.body)
 			}
 		})

@@ -110,3 +110,42 @@ func TestOwnToolsAreOfferedToEveryAgent(t *testing.T) {
 		}
 	}
 }
+
+// A session with the gateway's own server is a session like any other: what it does
+// not have is said to be unknown, and it ends when its client ends it.
+func TestTheOwnServerInASession(t *testing.T) {
+	t.Parallel()
+	r, _ := governed(t, newUpstream(t))
+	c := r.legacy(r.token("bot", "rutile"), "rutile", v2511, `{"elicitation":{},"sampling":{},"roots":{}}`)
+	var init struct {
+		Capabilities json.RawMessage
+		Instructions string
+		ServerInfo   struct{ Name string }
+	}
+	if err := json.Unmarshal(c.init.Result, &init); err != nil || string(init.Capabilities) != `{"tools":{}}` || init.Instructions == "" || init.ServerInfo.Name != "rutile" {
+		t.Errorf("initialize answered %s", c.init.Result)
+	}
+	if got := c.request("ping", `{}`); got.msg.Result == nil {
+		t.Errorf("ping answered %s", got.body)
+	}
+	for _, method := range []string{"prompts/list", "resources/list", "resources/templates/list", "vendor/x"} {
+		if got := c.request(method, `{"level":"info"}`); got.msg.code() != -32601 {
+			t.Errorf("%s answered %s", method, got.body)
+		}
+	}
+	if got := c.request("resources/subscribe", `{"uri":"test://a"}`); got.msg.Error == nil {
+		t.Errorf("subscribing answered %s", got.body)
+	}
+	if got := readTold(t, c.call("rutile_access_status", `{}`).msg.Result); got.Tasks == nil {
+		t.Errorf("the status is %+v", got)
+	}
+	gone := stream(t, "DELETE", r.url("rutile"), c.headers(), "")
+	gone.rest()
+	if got := c.call("rutile_access_status", `{}`); got.status != 404 {
+		t.Errorf("after its end the session answered %d %s", got.status, got.body)
+	}
+	got := post(t, r.url("rutile"), modernHeaders(r.token("bot", "rutile"), "server/discover", ""), modernBody("1", "server/discover", ""))
+	if !strings.Contains(got.body, `"capabilities":{"tools":{}}`) || !strings.Contains(got.body, `"name":"rutile"`) {
+		t.Errorf("server/discover answered %s", got.body)
+	}
+}

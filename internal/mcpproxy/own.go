@@ -15,16 +15,16 @@ import (
 // ownLink is the way to the gateway's own server: there is no other process and no
 // connection. What reaches it has passed the gate like any call; who calls is what
 // the gate judged, never an argument.
-type ownLink struct{ desk *petition.Desk }
-
-// ownPeer is what the gateway's own server says of itself.
-var ownPeer = &peer{modern: true, version: version2026, capabilities: ownCapabilities(), info: []byte(ourInfo), instructions: rawjson.AppendString(nil, ownInstructions)}
+type ownLink struct {
+	desk *petition.Desk
+	peer *peer // what it says of itself
+}
 
 const ownInstructions = "Tools of the gateway itself: open a task for a piece of work, ask a person for access you lack, see what you have, close the task when the work is done."
 
-func ownCapabilities() rawjson.Value {
-	v, _ := rawjson.Parse([]byte(`{"tools":{}}`), rawjson.Limits{})
-	return v
+func newOwnLink(desk *petition.Desk) (*ownLink, error) {
+	caps, err := rawjson.Parse([]byte(`{"tools":{}}`), rawjson.Limits{})
+	return &ownLink{desk, &peer{modern: true, version: version2026, capabilities: caps, info: []byte(ourInfo), instructions: rawjson.AppendString(nil, ownInstructions)}}, err
 }
 
 func (l *ownLink) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {

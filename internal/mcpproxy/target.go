@@ -58,21 +58,25 @@ var errEntryChanged = access.Errorf(access.CodeUnavailable, "the server's entry 
 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
 	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[processKey]*pooled{}}
-	if s.ID == access.OwnServer {
-		t.self = &ownLink{desk: p.desk}
-	} else if s.Transport.HTTP != nil {
-		rt, own, err := p.transportFor(s.Transport.HTTP)
-		if err != nil {
+	var err error
+	switch {
+	case s.ID == access.OwnServer:
+		t.self, err = newOwnLink(p.desk)
+	case s.Transport.HTTP != nil:
+		var rt *h1Transport
+		var own bool
+		if rt, own, err = p.transportFor(s.Transport.HTTP); err != nil {
 			return nil, err
 		}
 		if own {
 			t.own = rt
 		}
-		if t.http, err = newHTTPTarget(s.Transport.HTTP, rt, p.cfg.MaxResult, p.log); err != nil {
-			return nil, err
-		}
-	} else if s.Transport.Stdio == nil {
-		return nil, access.Errorf(access.CodeInvalid, "server %q has no transport; apply a manifest with one", s.ID)
+		t.http, err = newHTTPTarget(s.Transport.HTTP, rt, p.cfg.MaxResult, p.log)
+	case s.Transport.Stdio == nil:
+		err = access.Errorf(access.CodeInvalid, "server %q has no transport; apply a manifest with one", s.ID)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -107,7 +111,7 @@ func (t *target) acquire(ctx context.Context, who access.Principal, caps string,
 		return nil, nil, nil, errEntryChanged
 	}
 	if t.self != nil {
-		return t.self, ownPeer, func(bool) {}, nil
+		return t.self, t.self.peer, func(bool) {}, nil
 	}
 	if t.http != nil && !t.http.sse {
 		pr, err := t.peer(ctx, d)
@@ -334,7 +338,7 @@ func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, h h
 // speaks the modern one.
 func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, error) {
 	if t.self != nil {
-		return nil, ownPeer, nil
+		return nil, t.self.peer, nil
 	}
 	if t.shared() {
 		// One process for everybody has one conversation, which is ours.
