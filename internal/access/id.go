@@ -21,6 +21,10 @@ func NewID(prefix string) string {
 	return prefix + ulid.MustNew(ulid.Now(), rand.Reader).String()
 }
 
+// OwnServer is the reserved id of the gateway's own tools: a server without an
+// entry in the store, which no manifest may name.
+const OwnServer = "rutile"
+
 var manifestID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // ValidID reports whether s may name an agent, server, team, policy or

@@ -128,6 +128,9 @@ func compileError(err error) error {
 func catalog(v *registry.View, rights map[string]grant.Entitlement) policy.Catalog {
 	c := policy.Catalog{Agents: []policy.AgentInfo{}}
 	for _, s := range v.Servers() {
+		if s.ID == access.OwnServer {
+			continue // left by a version that did not reserve the id; nothing reaches it
+		}
 		c.Servers = append(c.Servers, policy.ServerInfo{ID: s.ID})
 		for _, t := range v.Tools(s.ID) {
 			kind, ok := map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt}[t.Kind()]
@@ -141,6 +144,9 @@ func catalog(v *registry.View, rights map[string]grant.Entitlement) policy.Catal
 			}
 			c.Tools = append(c.Tools, policy.ToolInfo{Server: s.ID, Name: t.Bare(), Kind: kind, Classes: words, Tier: class.Tier, InputSchema: inputSchema(t.Pinned)})
 		}
+	}
+	for _, t := range registry.OwnTools() {
+		c.Tools = append(c.Tools, policy.ToolInfo{Server: access.OwnServer, Name: t.Bare(), Classes: []string{t.Class.Class}, Tier: t.Class.Tier, InputSchema: inputSchema(t.Pinned)})
 	}
 	for _, a := range v.Agents() {
 		c.Agents = append(c.Agents, policy.AgentInfo{ID: a.ID, Class: a.Class})

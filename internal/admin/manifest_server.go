@@ -17,13 +17,10 @@ import (
 	"rutile/internal/registry"
 )
 
-// reservedServer is the id of our own tools (mcp.md section 6).
-const reservedServer = "rutile"
-
 func (d *decoder) server(n *yaml.Node, m *manifest) {
 	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "state", "stateWhy", "baseline", "pins")
 	m.id = o.id()
-	if m.id == reservedServer {
+	if m.id == access.OwnServer {
 		o.fail("id", "%q is reserved for the gateway's own tools: choose another id", m.id)
 	}
 	m.state = o.choice("state", string(registry.ServerDiscovered), string(registry.ServerTriaged), string(registry.ServerSanctioned),

@@ -101,7 +101,7 @@ func (a *Admin) checkToken(r TokenRequest) error {
 	case len(r.Subject) > 256 || len(r.Task) > 256 || hasHidden(r.Subject) || hasHidden(r.Task):
 		return access.Errorf(access.CodeInvalid, "subject and task must be one line of at most 256 characters")
 	}
-	if _, ok := view.Server(r.Server); r.Server != "" && r.Server != "*" && !ok {
+	if _, ok := view.Server(r.Server); r.Server != "" && r.Server != "*" && r.Server != access.OwnServer && !ok {
 		return access.Errorf(access.CodeNotFound, "server %q is not registered: see rutile server list", clip(r.Server))
 	}
 	if _, ok := view.Agent(r.A2A); r.A2A != "" && !ok {

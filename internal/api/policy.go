@@ -159,7 +159,7 @@ func Explain(view *registry.View, set *policy.Set, monitor bool, r ExplainReques
 	if err != nil {
 		return Explained{}, err
 	}
-	s := &pdp.State{View: view, Set: set, Monitor: monitor}
+	s := &pdp.State{View: view.WithOwn(), Set: set, Monitor: monitor}
 	d := pdp.Decide(s, req)
 	out := Explained{
 		Outcome: d.Outcome.String(), Class: d.Class, Reason: d.Reason, Help: d.Help, Action: req.Action(), Set: set.Digest(),

@@ -20,6 +20,7 @@ import (
 	"rutile/internal/mcpproxy"
 	"rutile/internal/oauth"
 	"rutile/internal/pdp"
+	"rutile/internal/petition"
 	"rutile/internal/registry"
 )
 
@@ -80,7 +81,11 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	mcp.Homes, mcp.Ended = filepath.Join(mcp.Private[0], "servers"), d.telemetry.sessionEnded
-	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, d.vault, d.log)
+	petitions, err := petition.New(states, d.broker, time.Now)
+	if err != nil {
+		return err
+	}
+	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, petitions, d.vault, d.log)
 	if err != nil {
 		return err
 	}
@@ -192,18 +197,18 @@ func (s *states) expired() bool {
 	return s.lease > 0 && time.Since(*s.fresh.Load()) > s.lease
 }
 
-// State returns the state of one generation. One that has expired holds no
-// policies and so permits nothing.
+// State returns the state of one generation, with the gateway's own server in it.
+// One that has expired holds no policies and so permits nothing.
 func (s *states) State() *pdp.State {
 	cur := s.admin.Load().Current()
+	c := s.last.Load()
+	if c == nil || c.from != cur {
+		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights}}
+		s.last.Store(c)
+	}
 	if s.expired() {
-		return &pdp.State{View: cur.View}
+		return &pdp.State{View: c.state.View}
 	}
-	if c := s.last.Load(); c != nil && c.from == cur {
-		return c.state
-	}
-	c := &converted{from: cur, state: &pdp.State{View: cur.View, Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights}}
-	s.last.Store(c)
 	return c.state
 }
 
@@ -236,6 +241,9 @@ func (r resources) Known(uri string) bool {
 		return ok
 	}
 	s, ok := r.admin.Load().Current().View.Server(id)
+	if id == access.OwnServer {
+		return true
+	}
 	return ok && s.State != registry.ServerBlocked && s.State != registry.ServerRetired
 }
 

@@ -240,6 +240,9 @@ func (t *telemetry) Forward(ctx context.Context, r *access.Request, server *regi
 
 // reachedAt says where the server is.
 func reachedAt(s *registry.Server) []attribute.KeyValue {
+	if s.ID == access.OwnServer {
+		return nil // within this process
+	}
 	if s.Transport.HTTP == nil {
 		return []attribute.KeyValue{attribute.String("network.transport", "pipe")}
 	}

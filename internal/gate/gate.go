@@ -59,6 +59,7 @@ type Dispatch struct {
 	Server   registry.Server
 	Lease    *credential.Lease // nil if the server needs no credential
 	Session  string            // the caller's, "" for requests of the gateway itself
+	Who      access.Identity   // the caller, as it was judged; nobody for requests of the gateway itself
 
 	intent audit.Ref // what an outcome belongs to
 }
@@ -161,7 +162,7 @@ func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
 // dispatch runs fwd between a durable intent and a durable outcome.
 func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec}
-	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session}
+	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session, Who: r.Who}
 	var unlocks []audit.Unlock
 	if c := server.Credential; c != nil {
 		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
@@ -314,7 +315,7 @@ func (g *Gate) Lease(ctx context.Context, r *access.Request, dec *access.Decisio
 	if !ok {
 		return nil, access.Errorf(access.CodeNotFound, "server %q is not registered", r.Server)
 	}
-	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session}
+	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session, Who: r.Who}
 	if server.Credential == nil {
 		return d, nil
 	}

@@ -113,7 +113,7 @@ func TestAggregateListsDefinitionsAsApproved(t *testing.T) {
 	r := newRig(t)
 	token := aggregate(t, r, map[string]string{"up": p.URL}, "")
 	for method, want := range map[string]string{
-		"tools/list":               `"tools":[{"vendor":{"name":"x","n":9007199254740993},"name":"up__echo","title":"Echo","inputSchema":{"type":"object","properties":{"name":{"const":"echo"}}},"annotations":{"readOnlyHint":true},"_meta":{"k":[1.0]}}],`,
+		"tools/list":               `,{"vendor":{"name":"x","n":9007199254740993},"name":"up__echo","title":"Echo","inputSchema":{"type":"object","properties":{"name":{"const":"echo"}}},"annotations":{"readOnlyHint":true},"_meta":{"k":[1.0]}}],`,
 		"prompts/list":             `"prompts":[{"name":"up__Say hé","description":"d"}],`,
 		"resources/list":           `"resources":[{"name":"r","uri":"rutile+up:test://r","size":1}],`,
 		"resources/templates/list": `"resourceTemplates":[{"uriTemplate":"rutile+up:test://{+path}/{?q*}","name":"t"}],`,

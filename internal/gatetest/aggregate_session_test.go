@@ -358,7 +358,7 @@ func TestAggregateEvidence(t *testing.T) {
 		}
 	}
 	want := map[string]int{
-		"verdict tools/list modern ": 1, "verdict tools/list old ": 1, // both has nothing to show
+		"verdict tools/list modern ": 1, "verdict tools/list old ": 1, "verdict tools/list rutile ": 1, // both has nothing to show
 		"intent tools/call old echo": 1, "verdict tools/call both echo": 1, "verdict tools/call nowhere echo": 1,
 	}
 	for k, n := range want {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rutile/internal/admin"
+	"rutile/internal/grant"
 )
 
 // Where every session has a process of its own, a principal has as many as it
@@ -21,7 +22,11 @@ func TestProcessOfASessionStaysItsOwn(t *testing.T) {
 	var tokens, pids []string
 	seen := map[string]bool{}
 	for i := range 6 {
-		tk, err := r.d.Admin.IssueDevelopmentToken(t.Context(), operator, admin.TokenRequest{Agent: "bot", Server: "up", Task: fmt.Sprint("task ", i)})
+		task, err := r.d.Desk.OpenTask(t.Context(), operator, grant.Party{Agent: "bot"}, grant.TaskSpec{Purpose: fmt.Sprint("task ", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tk, err := r.d.Admin.IssueDevelopmentToken(t.Context(), operator, admin.TokenRequest{Agent: "bot", Server: "up", Task: task.ID})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,9 @@
 package grant
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -172,6 +174,27 @@ func (b *Broker) OpenTasks(p Party) []Task {
 		out = append(out, *t)
 	}
 	return out
+}
+
+// Own returns what of a party's has not ended: its open tasks, its requests that
+// wait and its grants in force, oldest first.
+func (b *Broker) Own(p Party) Live {
+	v, now := b.live.Load(), b.now()
+	own := Live{Tasks: b.OpenTasks(p)}
+	for _, r := range v.pending {
+		if r.Party == p && now.Before(r.Expires) {
+			own.Requests = append(own.Requests, *r)
+		}
+	}
+	for _, h := range v.grants[p] {
+		if g := h.now(); now.Before(g.Expires) {
+			own.Grants = append(own.Grants, g)
+		}
+	}
+	slices.SortFunc(own.Tasks, func(a, b Task) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(own.Requests, func(a, b Request) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(own.Grants, func(a, b Grant) int { return cmp.Compare(a.ID, b.ID) })
+	return own
 }
 
 func (v *live) openTasks(p Party, at time.Time) []*Task {

@@ -23,12 +23,19 @@ const ourInfo = `{"name":"rutile","version":"1"}`
 // server's id holds no "_", so the first joint always ends it.
 const joint = "__"
 
+// ownPrefix begins the names of the gateway's own tools.
+const ownPrefix = access.OwnServer + "_"
+
 // maxName bounds an aggregated name; what is longer is left out of the lists.
 const maxName = 128
 
 // joined is the name a tool or prompt of a server has at the aggregate; ok is
-// false if it can have none. Names of tools are held to what models accept.
+// false if it can have none. Names of tools are held to what models accept. The
+// gateway's own tools keep theirs, which begin as no other's: "rutile_".
 func joined(server string, kind registry.Kind, name string) (s string, ok bool) {
+	if server == access.OwnServer {
+		return name, kind == registry.KindTool && strings.HasPrefix(name, ownPrefix) && !strings.Contains(name, joint)
+	}
 	s = server + joint + name
 	if utf8.RuneCountInString(s) > maxName {
 		return s, false
@@ -45,8 +52,11 @@ func joined(server string, kind registry.Kind, name string) (s string, ok bool) 
 
 // parted is the inverse of joined: only what joined makes is one.
 func parted(s string, kind registry.Kind) (server, name string, ok bool) {
+	if _, ok := joined(access.OwnServer, kind, s); ok {
+		return access.OwnServer, s, true
+	}
 	server, name, ok = strings.Cut(s, joint)
-	if !ok || name == "" || !access.ValidID(server) {
+	if !ok || name == "" || !access.ValidID(server) || server == access.OwnServer {
 		return "", "", false
 	}
 	_, ok = joined(server, kind, name)

@@ -59,7 +59,7 @@ func (p *Proxy) followServers(ctx context.Context) {
 			}
 		}
 		for _, s := range view.Servers() {
-			if running[s.ID].of == nil && view.ServerStanding(s.ID).OK {
+			if s.ID != access.OwnServer && running[s.ID].of == nil && view.ServerStanding(s.ID).OK {
 				one, stop := context.WithCancel(ctx)
 				running[s.ID] = follower{&target{server: s}, stop}
 				p.spawn("following a server", func() { p.followServer(one, s.ID) })

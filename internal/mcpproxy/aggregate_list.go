@@ -30,7 +30,7 @@ const (
 
 // ourInstructions are the aggregate's own. Those of the servers are not repeated
 // here, where they would speak about each other's tools.
-const ourInstructions = "Tools and prompts of several servers, named server__name; resources are named rutile+server:URI. Only what you may use is listed."
+const ourInstructions = "Tools and prompts of several servers, named server__name; resources are named rutile+server:URI. Tools named rutile_… are the gateway's own, to ask for what you may not do. Only what you may use is listed."
 
 // introduce answers server/discover: the same for everybody.
 func (c *call) introduce() {

@@ -191,6 +191,9 @@ func (p *Proxy) looked(server string, l *learning) {
 
 // learn lists a server's tools over all pages.
 func (p *Proxy) learn(ctx context.Context, server string) error {
+	if server == access.OwnServer {
+		return nil // what is its own the gateway knows
+	}
 	d, err := p.gate.System(ctx, server)
 	if err != nil {
 		return err

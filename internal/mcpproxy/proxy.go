@@ -20,6 +20,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/gate"
+	"rutile/internal/petition"
 	"rutile/internal/registry"
 )
 
@@ -110,12 +111,14 @@ type Catalog interface {
 	Observe(ctx context.Context, server string, l registry.Listing) error
 }
 
-// Proxy serves /mcp/{server} and the aggregate /mcp.
+// Proxy serves /mcp/{server}, the gateway's own tools at /mcp/rutile and the
+// aggregate /mcp.
 type Proxy struct {
 	cfg      Config
 	gate     *gate.Gate
 	verifier Verifier
 	catalog  Catalog
+	desk     *petition.Desk
 	seal     access.Sealer
 	log      *slog.Logger
 
@@ -150,15 +153,15 @@ type Proxy struct {
 }
 
 // New returns a Proxy. Every dependency is required. Close must be called.
-func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, seal access.Sealer, log *slog.Logger) (*Proxy, error) {
-	if g == nil || v == nil || c == nil || seal == nil || log == nil {
+func New(cfg Config, g *gate.Gate, v Verifier, c Catalog, desk *petition.Desk, seal access.Sealer, log *slog.Logger) (*Proxy, error) {
+	if g == nil || v == nil || c == nil || desk == nil || seal == nil || log == nil {
 		return nil, errors.New("mcpproxy: a dependency is missing")
 	}
 	if cfg.URL == "" || len(cfg.Hosts) == 0 {
 		return nil, errors.New("mcpproxy: the public address and the accepted hosts are required")
 	}
 	p := &Proxy{
-		cfg: cfg.withDefaults(), gate: g, verifier: v, catalog: c, seal: seal, log: log,
+		cfg: cfg.withDefaults(), gate: g, verifier: v, catalog: c, desk: desk, seal: seal, log: log,
 		hosts: map[string]bool{}, origins: map[string]bool{}, transport: newTransport(cfg.Egress),
 		targets: map[string]*target{}, sessions: map[string]*session{}, streams: map[access.Principal]int{}, joining: map[access.Principal]int{},
 		learning: map[string]*learning{}, flights: flights{air: map[string]*flight{}, parked: map[access.Principal]int{}},

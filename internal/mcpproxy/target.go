@@ -40,6 +40,7 @@ type target struct {
 	http   *httpTarget     // nil for stdio
 	latest registry.Server // an entry equal to server, the last one compared with; of Proxy.mu
 	own    *h1Transport    // of this server alone, nil where it shares the proxy's
+	self   *ownLink        // of the gateway's own server, nil for any other
 
 	probing    chan struct{} // one prober at a time
 	mu         sync.Mutex
@@ -58,19 +59,25 @@ var errEntryChanged = access.Errorf(access.CodeUnavailable, "the server's entry 
 
 func newTarget(p *Proxy, s registry.Server) (*target, error) {
 	t := &target{p: p, server: s, latest: s, probing: make(chan struct{}, 1), pool: map[processKey]*pooled{}}
-	if s.Transport.HTTP != nil {
-		rt, own, err := p.transportFor(s.Transport.HTTP)
-		if err != nil {
+	var err error
+	switch {
+	case s.ID == access.OwnServer:
+		t.self, err = newOwnLink(p.desk)
+	case s.Transport.HTTP != nil:
+		var rt *h1Transport
+		var own bool
+		if rt, own, err = p.transportFor(s.Transport.HTTP); err != nil {
 			return nil, err
 		}
 		if own {
 			t.own = rt
 		}
-		if t.http, err = newHTTPTarget(s.Transport.HTTP, rt, p.cfg.MaxResult, p.log); err != nil {
-			return nil, err
-		}
-	} else if s.Transport.Stdio == nil {
-		return nil, access.Errorf(access.CodeInvalid, "server %q has no transport; apply a manifest with one", s.ID)
+		t.http, err = newHTTPTarget(s.Transport.HTTP, rt, p.cfg.MaxResult, p.log)
+	case s.Transport.Stdio == nil:
+		err = access.Errorf(access.CodeInvalid, "server %q has no transport; apply a manifest with one", s.ID)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -103,6 +110,9 @@ func sameEntry(a, b registry.Server) bool {
 func (t *target) acquire(ctx context.Context, who access.Principal, caps string, d *gate.Dispatch) (link, *peer, func(bad bool), error) {
 	if t.left() {
 		return nil, nil, nil, errEntryChanged
+	}
+	if t.self != nil {
+		return t.self, t.self.peer, func(bool) {}, nil
 	}
 	if t.http != nil && !t.http.sse {
 		pr, err := t.peer(ctx, d)
@@ -328,6 +338,9 @@ func (t *target) open(ctx context.Context, key processKey, d *gate.Dispatch, h h
 // speaks both eras is spoken to in the client's; the link is nil if it only
 // speaks the modern one.
 func (t *target) openLegacy(ctx context.Context, who access.Principal, d *gate.Dispatch, h hello) (link, *peer, error) {
+	if t.self != nil {
+		return nil, t.self.peer, nil
+	}
 	if t.shared() {
 		// One process for everybody has one conversation, which is ours.
 		e, err := t.pooled(ctx, processKey{}, d)

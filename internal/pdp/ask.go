@@ -24,8 +24,8 @@ func Asking(s *State, r *access.Request, d *access.Decision) (a grant.Ask, ok bo
 	}
 	rule = rule.AtTier(a.Target.Tier)
 	for range morePeople + 1 {
-		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.Quorum, ArgsBound: true}
-		if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
+		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.Quorum, ArgsBound: !r.Unknown}
+		if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit || r.Unknown && v.Maybe {
 			a.Rule = rule
 			return a, true
 		}
@@ -60,6 +60,24 @@ func strictest(s *State, forbids []string) *grant.Entitlement {
 		e.Approve = grant.Rule{Quorum: 1}
 	}
 	return &e
+}
+
+// Seek returns the request for the right to make r, ahead of the call; the
+// decision says how r stands without it. Where r permits already, or nobody may
+// approve it, ok is false. Of a request with Unknown arguments it is whether some
+// call could be approved: what policies say of the arguments counts when a call is
+// made. Where they say something, they may ask for an approval that a grant would
+// stand for, so nothing is granted without a person.
+func Seek(s *State, r *access.Request) (a grant.Ask, d access.Decision, ok bool) {
+	d, maybe := decide(s, r)
+	byRight := maybe && slices.ContainsFunc(d.Forbids, func(id string) bool { return s.Set.EntitlementOf(id) != "" })
+	if d.Outcome != access.RequireApproval && !byRight {
+		return grant.Ask{}, d, false
+	}
+	if a, ok = Asking(s, r, &d); ok && d.Outcome != access.RequireApproval && a.Rule.Auto {
+		a.Rule = grant.Rule{Quorum: 1}
+	}
+	return a, d, ok
 }
 
 func weight(r grant.Rule) int {

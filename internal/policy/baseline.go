@@ -2,7 +2,8 @@ package policy
 
 // baselineText is in every set and cannot be left out (access.md 2.4).
 // baseline.discover lets an agent in good standing ask a server what it offers;
-// what the answer shows is decided for each entry on its own.
+// what the answer shows is decided for each entry on its own. baseline.own lets it
+// use the gateway's own tools, where nothing forbids it.
 const baselineText = `@id("baseline.attested")
 @advice("The agent must be attested and active, and the definition must be the approved one.")
 forbid (principal is Mcp::Agent, action in Mcp::Action::"call", resource)
@@ -10,6 +11,10 @@ unless { resource.pinned && principal.attested && principal.status == "active" }
 
 @id("baseline.discover")
 permit (principal is Mcp::Agent, action in Mcp::Action::"discover", resource)
+when { principal.attested && principal.status == "active" };
+
+@id("baseline.own")
+permit (principal is Mcp::Agent, action in Mcp::Action::"call", resource in Mcp::Server::"rutile")
 when { principal.attested && principal.status == "active" };
 `
 

@@ -23,6 +23,10 @@ func (b *builder) entitle(r *Entitlement) {
 	for _, text := range idle {
 		b.problem(SeverityWarning, src, 1, 1, "tools of entitlement %s: %q covers none of the approved tools", r.ID, text)
 	}
+	if actions[access.OwnServer] != nil {
+		b.problem(SeverityError, src, 1, 1, "tools of entitlement %s: what server %q offers is every agent's and is not asked for; a policy may forbid it", r.ID, access.OwnServer)
+		return
+	}
 	for _, err := range errs {
 		b.problem(SeverityError, src, 1, 1, "tools of entitlement %s: %v", r.ID, err)
 	}

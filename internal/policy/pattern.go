@@ -110,6 +110,9 @@ func expand(l AllowList, c *Catalog) (out map[string][]string, idle []string, er
 			}
 		}
 		for _, t := range c.Tools {
+			if t.Server == access.OwnServer {
+				continue // a pattern is about the servers people registered
+			}
 			listed = listed || match(p.Server, t.Server)
 			if p.Covers(t.Server, t.kind(), t.Name) {
 				out[t.Server], covers = append(out[t.Server], t.action()), true

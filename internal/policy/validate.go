@@ -20,6 +20,7 @@ func (b *builder) validate() {
 	for _, t := range b.catalog.Tools {
 		v.tool(t)
 	}
+	v.servers = append(v.servers, access.OwnServer)
 	for _, s := range b.catalog.Servers {
 		v.servers = append(v.servers, s.ID)
 	}
