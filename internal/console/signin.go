@@ -28,8 +28,9 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	address := addressOf(r.RemoteAddr)
 	if wait := c.attempts.take(address); wait > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
-		c.askWhoStatus(w, r, http.StatusTooManyRequests, id, fmt.Sprintf("Too many sign-ins have failed. Wait %d seconds and try again.", int(wait/time.Second)+1))
+		seconds := int((wait + time.Second - 1) / time.Second)
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		c.askWhoStatus(w, r, http.StatusTooManyRequests, id, fmt.Sprintf("Too many sign-ins have failed. Wait %s and try again.", count(seconds, "second")))
 		return
 	}
 	actor, err := c.authenticate(r, strings.TrimSpace(f["token"]))
