@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/grant"
 )
 
@@ -111,6 +112,9 @@ func (c *Console) approve(r *http.Request, s session, id string, f map[string]st
 	}
 	a := grant.Answer{Method: "page", Life: time.Duration(minutes) * time.Minute, Uses: uses, Reason: strings.TrimSpace(f["reason"])}
 	if a.Reason == "" {
+		if err := c.admin.Authorize(r.Context(), s.actor, admin.OpDecide); err != nil {
+			return err // before anything is said about the request
+		}
 		v, err := c.desk.Request(r.Context(), id)
 		if err != nil {
 			return err
