@@ -214,3 +214,18 @@ func later(t *testing.T, req grant.Request) {
 		}
 	}
 }
+
+// TestWhatNobodyLookedAtIsNothingToCompareWith: a call that policy approved by
+// itself is no call a person approved.
+func TestWhatNobodyLookedAtIsNothingToCompareWith(t *testing.T) {
+	r := newRig(t)
+	auto := r.ask(`{"item":"tea"}`, func(a *grant.Ask) { a.Entitlement = &grant.Entitlement{ID: "e", Approve: grant.Rule{Auto: true}} })
+	if auto.State != grant.RequestIssued {
+		t.Fatalf("%+v", auto)
+	}
+	later(t, auto)
+	req := r.ask(`{"item":"coffee"}`)
+	page := r.signedIn("ann", req.ID).get("/approve/" + req.ID)
+	page.wants(t, "the page", http.StatusOK, "nothing to compare with")
+	r.browser().signIn(r.token("ann").Token, auto.ID).wants(t, "the automatic one", http.StatusOK, "State: issued", "auto:e", "nobody: the entitlement permits it")
+}

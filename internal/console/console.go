@@ -130,15 +130,13 @@ func (c *Console) guard(h http.Header) {
 }
 
 // foreign reports whether a request comes from a page of somebody else. A link
-// somewhere else may lead here; a form may not. Browsers that do not say where a
-// form is from, and programs, are refused.
+// somewhere else may lead here; a form may not, and whoever does not say where a
+// form is from is refused.
 func (c *Console) foreign(r *http.Request) bool {
-	origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
-	if c.cross.Check(r) != nil || origin != "" && origin != c.origin(r) {
-		return true
-	}
+	origin := r.Header.Get("Origin")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	return !reads && site != "same-origin" && (site != "" || origin == "")
+	return c.cross.Check(r) != nil || origin != "" && origin != c.origin(r) ||
+		!reads && origin == "" && r.Header.Get("Sec-Fetch-Site") != "same-origin"
 }
 
 // origin is the origin of our pages as the browser that sent r sees it.

@@ -110,6 +110,7 @@ func TestAFormOfSomebodyElseDoesNothing(t *testing.T) {
 			r.Header.Set("Sec-Fetch-Site", "cross-site")
 			r.Header.Set("Origin", "https://evil.example")
 		},
+		"a site that writes our origin": func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
 		"another port": func(r *http.Request) {
 			r.Header.Set("Sec-Fetch-Site", "same-site")
 			r.Header.Set("Origin", "http://127.0.0.1:9999")

@@ -199,6 +199,9 @@ func calls(n int64) string {
 }
 
 func needs(r grant.Rule) string {
+	if r.Auto {
+		return "nobody: the entitlement permits it by itself"
+	}
 	out := count(r.Quorum, "person")
 	if r.Quorum != 1 {
 		out = fmt.Sprintf("%d different people", r.Quorum)
