@@ -71,8 +71,7 @@ func (d *Desk) view(ctx context.Context, r grant.Request) (RequestView, error) {
 
 // Digest is of the definition of t that is approved now, "" if there is none.
 func (d *Desk) Digest(t grant.Target) string {
-	kind := map[access.Kind]registry.Kind{access.KindTool: registry.KindTool, access.KindPrompt: registry.KindPrompt, access.KindResource: registry.KindResource}[t.Kind]
-	def, ok := d.admin.Current().View.Tool(t.Server, registry.NameOf(kind, t.Name))
+	def, ok := d.definition(t)
 	if !ok {
 		return ""
 	}

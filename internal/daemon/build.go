@@ -75,7 +75,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	}
 	mcp := d.Config.Limits.over(opt.MCP)
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
-	mcp.ApprovalURL = func(request string) string { return d.OperatorsURL + "/approve/" + request }
+	mcp.ApprovalURL = d.ApprovalURL
 	mcp.Extensions = append(mcp.Extensions, d.Config.MCP.Extensions...)
 	if mcp.Private, err = d.private(); err != nil {
 		return err

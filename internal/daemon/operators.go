@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/console"
 )
 
 // operators builds the operators' handlers: the API over the unix socket and
@@ -22,14 +23,28 @@ func (d *Daemon) operators() (local, remote http.Handler, err error) {
 	probes.HandleFunc("GET /healthz", d.healthz)
 	probes.HandleFunc("GET /readyz", d.readyz)
 	probes.Handle("GET /metrics", d.telemetry.handler())
-	mount := func(api, probes http.Handler) http.Handler {
+	pages, err := console.New(console.Config{Hosts: d.operatorsHosts(), Public: d.OperatorsURL, Log: d.log}, d.Admin, d.Desk)
+	if err != nil {
+		return nil, nil, err
+	}
+	mount := func(api, probes http.Handler) *http.ServeMux {
 		mux := http.NewServeMux()
 		mux.Handle("/api/v1/", api) // checks the Host itself
 		mux.Handle("/", probes)
 		return mux
 	}
-	return mount(local, probes), mount(remote, d.ownHosts(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL, probes)), nil
+	network := mount(remote, d.ownHosts(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL, probes))
+	network.Handle(console.Path, pages) // checks the Host itself; no browser speaks to the socket
+	return mount(local, probes), network, nil
 }
+
+// operatorsHosts are the Host headers the operators' address answers to.
+func (d *Daemon) operatorsHosts() []string {
+	return hostsOf(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL)
+}
+
+// ApprovalURL returns the address of the page on which people answer a request.
+func (d *Daemon) ApprovalURL(request string) string { return console.URL(d.OperatorsURL, request) }
 
 // healthz says that the process answers.
 func (d *Daemon) healthz(w http.ResponseWriter, _ *http.Request) {

@@ -1,0 +1,191 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/grant"
+)
+
+// show shows a request to whoever may answer requests, and asks everybody else
+// who they are.
+func (c *Console) show(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("request")
+	if !requestID(id) {
+		c.missing(w, r)
+		return
+	}
+	s, ok := c.session(r)
+	if !ok {
+		c.askWho(w, r, id, "")
+		return
+	}
+	c.card(w, r, s, id, nil)
+}
+
+// card writes the page of a request as it is now. problem is why an answer had no
+// effect.
+func (c *Console) card(w http.ResponseWriter, r *http.Request, s session, id string, problem error) {
+	k, err := c.desk.Card(r.Context(), s.actor, id)
+	switch {
+	case access.CodeOf(err) == access.CodeUnauthenticated:
+		c.over(w, r, id)
+		return
+	case err != nil:
+		c.refuse(w, r, err)
+		return
+	}
+	page, err := c.view(s, k)
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	status := http.StatusOK
+	if problem != nil {
+		status, page.Problem = c.told(r, problem)
+	}
+	c.render(w, r, status, "request", page)
+}
+
+// over ends a session whose user or token does not count any more.
+func (c *Console) over(w http.ResponseWriter, r *http.Request, request string) {
+	c.sessions.end(c.sessionID(r))
+	http.SetCookie(w, c.cookie(r, ""))
+	c.askWho(w, r, request, "The session is over: sign in again. Nothing was done.")
+}
+
+// answer takes the answer of a person. Where it had an effect the browser is sent
+// to the page, so that loading it again asks for nothing; where it had none the
+// page says what is so now.
+func (c *Console) answer(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("request")
+	if !requestID(id) {
+		c.missing(w, r)
+		return
+	}
+	f, err := readForm(r, "form", "action", "minutes", "uses", "reason")
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	s, ok := c.session(r)
+	switch {
+	case !ok:
+		c.askWho(w, r, id, "You are not signed in any more, so nothing was done. Sign in to answer.")
+		return
+	case !s.holds(f["form"]):
+		c.refuse(w, r, otherSession())
+		return
+	}
+	switch f["action"] {
+	case "approve":
+		err = c.approve(r, s, id, f)
+	case "deny":
+		_, err = c.desk.Deny(r.Context(), s.actor, id, strings.TrimSpace(f["reason"]))
+	default:
+		err = access.Errorf(access.CodeInvalid, "an answer is approve or deny")
+	}
+	switch {
+	case access.CodeOf(err) == access.CodeUnauthenticated:
+		c.over(w, r, id)
+	case err != nil:
+		c.card(w, r, s, id, err)
+	default:
+		http.Redirect(w, r, Path+id, http.StatusSeeOther)
+	}
+}
+
+// approve says yes, narrowed by what the form says.
+func (c *Console) approve(r *http.Request, s session, id string, f map[string]string) error {
+	minutes, err := number(f["minutes"], "minutes")
+	if err != nil {
+		return err
+	}
+	uses, err := number(f["uses"], "calls")
+	if err != nil {
+		return err
+	}
+	a := grant.Answer{Method: "page", Life: time.Duration(minutes) * time.Minute, Uses: uses, Reason: strings.TrimSpace(f["reason"])}
+	if a.Reason == "" {
+		if err := c.admin.Authorize(r.Context(), s.actor, admin.OpDecide); err != nil {
+			return err // before anything is said about the request
+		}
+		v, err := c.desk.Request(r.Context(), id)
+		if err != nil {
+			return err
+		}
+		if v.Target.Tier >= reasonTier {
+			return access.Errorf(access.CodeInvalid, "at tier %d an approval needs a reason: nothing was done", v.Target.Tier)
+		}
+	}
+	_, err = c.desk.Approve(r.Context(), s.actor, id, a)
+	return err
+}
+
+// reasonTier is the tier from which this page takes no approval without a reason.
+const reasonTier = 3
+
+// number reads a whole number above 0 in decimal; nothing is 0, which is as asked.
+func number(s, what string) (int64, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 || n > 1_000_000 || strconv.FormatInt(n, 10) != s {
+		return 0, access.Errorf(access.CodeInvalid, "the number of %s must be a whole number above 0, or left empty: nothing was done", what)
+	}
+	return n, nil
+}
+
+// httpStatus is the one table from codes to statuses. What is not in it is 500.
+func httpStatus(code access.Code) int {
+	switch code {
+	case access.CodeInvalid, access.CodeUsage:
+		return http.StatusBadRequest
+	case access.CodeUnauthenticated:
+		return http.StatusUnauthorized
+	case access.CodeDenied:
+		return http.StatusForbidden
+	case access.CodeNotFound:
+		return http.StatusNotFound
+	case access.CodeConflict:
+		return http.StatusConflict
+	case access.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case access.CodeFindings:
+		return http.StatusUnprocessableEntity
+	case access.CodeUnsupported:
+		return http.StatusNotImplemented
+	case access.CodeUpstream:
+		return http.StatusBadGateway
+	case access.CodeUnavailable, access.CodeEvidence:
+		return http.StatusServiceUnavailable
+	case access.CodeTimeout:
+		return http.StatusGatewayTimeout
+	default: // CodeInternal, and CodePartial, which no single answer is
+		return http.StatusInternalServerError
+	}
+}
+
+// told returns what a person may read of an error; what is ours becomes a
+// reference to the log.
+func (c *Console) told(r *http.Request, err error) (status int, text string) {
+	code := access.CodeOf(err)
+	status, text = httpStatus(code), "something went wrong here"
+	var e *access.Error
+	if errors.As(err, &e) && code != access.CodeInternal {
+		text = line(e.Msg)
+	}
+	if status >= http.StatusInternalServerError {
+		ref := random()[:10]
+		c.log.Error("an approval page did not succeed", "ref", ref, "method", r.Method, "error", access.Reasons(err))
+		text += " (ref " + ref + " in the gateway's log)"
+	}
+	return status, text
+}

@@ -1,0 +1,35 @@
+package console
+
+import (
+	"time"
+
+	"rutile/internal/admin"
+)
+
+// HTTPStatus, Block and Line are the tables and texts every page is made with.
+var (
+	HTTPStatus = httpStatus
+	Block      = block
+	Line       = line
+)
+
+// Begin opens a session without a token; open is how many there are then.
+func (c *Console) Begin(user string) (id string, open int) {
+	id = c.sessions.begin(admin.Actor{Kind: "user", ID: user})
+	c.sessions.mu.Lock()
+	defer c.sessions.mu.Unlock()
+	return id, len(c.sessions.open)
+}
+
+// Known reports whether a session is open, without using it.
+func (c *Console) Known(id string) bool {
+	_, ok := c.sessions.find(id)
+	return ok
+}
+
+// Attempt spends a sign-in of an address; known is how many addresses are
+// remembered then.
+func (c *Console) Attempt(address string) (wait time.Duration, known int) {
+	wait = c.attempts.take(address)
+	return wait, len(c.attempts.addresses)
+}

@@ -1,0 +1,64 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+
+	"rutile/internal/access"
+)
+
+//go:embed page.html style.css
+var files embed.FS
+
+// load reads the templates and makes the policy that lets only our style in.
+func (c *Console) load() error {
+	css, err := files.ReadFile("style.css")
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	c.style = template.CSS(css)
+	sum := sha256.Sum256(css)
+	c.csp = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	if c.pages, err = template.ParseFS(files, "page.html"); err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	return nil
+}
+
+// notice is a page that only says something.
+type notice struct{ Title, Text string }
+
+// frame is what every page stands in.
+type frame struct {
+	Style template.CSS
+	Page  any
+}
+
+// render writes a page whole or, where it cannot be made, an error.
+func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page string, data any) {
+	var b bytes.Buffer
+	if err := c.pages.ExecuteTemplate(&b, page, frame{c.style, data}); err != nil {
+		_, text := c.told(r, err)
+		http.Error(w, text, http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the reader may have gone
+}
+
+// refuse answers with a page that says why.
+func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	status, text := c.told(r, err)
+	c.render(w, r, status, "notice", notice{Title: "Nothing was done", Text: text})
+}
+
+func (c *Console) missing(w http.ResponseWriter, r *http.Request) {
+	c.refuse(w, r, access.Errorf(access.CodeNotFound, "there is no such page: the address of a request ends in its id, as in %sreq_…", Path))
+}

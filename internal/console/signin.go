@@ -1,0 +1,124 @@
+package console
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+)
+
+// signIn opens a session for whoever sends a personal token that counts. Every
+// token that does not is answered with the same page.
+func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
+	f, err := readForm(r, "request", "token")
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	id := f["request"]
+	if !requestID(id) {
+		c.missing(w, r)
+		return
+	}
+	address := addressOf(r.RemoteAddr)
+	if wait := c.attempts.take(address); wait > 0 {
+		seconds := int((wait + time.Second - 1) / time.Second)
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		c.askWhoStatus(w, r, http.StatusTooManyRequests, id, fmt.Sprintf("Too many sign-ins have failed. Wait %s and try again.", count(seconds, "second")))
+		return
+	}
+	actor, err := c.authenticate(r, strings.TrimSpace(f["token"]))
+	switch {
+	case access.CodeOf(err) == access.CodeUnauthenticated:
+		c.log.Warn("a sign-in failed", "address", address)
+		c.askWho(w, r, id, "This token does not count: it is no personal token, or unknown, revoked or expired, or its user is not active.")
+		return
+	case err != nil:
+		c.refuse(w, r, err)
+		return
+	}
+	c.attempts.giveBack(address)
+	c.sessions.end(c.sessionID(r))
+	http.SetCookie(w, c.cookie(r, c.sessions.begin(actor)))
+	c.log.Info("signed in", "user", actor.ID, "token", actor.Token, "address", address)
+	http.Redirect(w, r, Path+id, http.StatusSeeOther)
+}
+
+func (c *Console) authenticate(r *http.Request, token string) (admin.Actor, error) {
+	if !strings.HasPrefix(token, admin.UserTokenPrefix) {
+		return admin.Actor{}, access.Errorf(access.CodeUnauthenticated, "no personal token")
+	}
+	return c.admin.Authenticate(r.Context(), token)
+}
+
+// signOut ends the session.
+func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
+	f, err := readForm(r, "form")
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	if s, ok := c.session(r); ok && !s.holds(f["form"]) {
+		c.refuse(w, r, otherSession())
+		return
+	}
+	c.sessions.end(c.sessionID(r))
+	http.SetCookie(w, c.cookie(r, ""))
+	c.render(w, r, http.StatusOK, "notice", notice{Title: "Signed out", Text: "The session is over. To answer a request, open its page again."})
+}
+
+func otherSession() error {
+	return access.Errorf(access.CodeDenied, "this form is of another session, so nothing was done: open the page of the request again")
+}
+
+// signInPage asks who looks.
+type signInPage struct{ Request, Problem string }
+
+func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, problem string) {
+	c.askWhoStatus(w, r, http.StatusUnauthorized, request, problem)
+}
+
+func (c *Console) askWhoStatus(w http.ResponseWriter, r *http.Request, status int, request, problem string) {
+	c.render(w, r, status, "sign-in", signInPage{request, problem})
+}
+
+// requestID reports whether s can be the id of a request. It says nothing about
+// whether there is one.
+func requestID(s string) bool {
+	rest, ok := strings.CutPrefix(s, access.PrefixRequest)
+	return ok && len(rest) == 26 && strings.Trim(rest, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") == ""
+}
+
+// readForm reads the body of a form. Its fields are those named, each at most
+// once: whatever else there is refuses the whole.
+func readForm(r *http.Request, names ...string) (map[string]string, error) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/x-www-form-urlencoded" {
+		return nil, access.Errorf(access.CodeInvalid, "this is no form of ours: open the page of the request and use its form")
+	}
+	if err := r.ParseForm(); err != nil {
+		return nil, access.Errorf(access.CodeInvalid, "the form cannot be read, or it has more than %d bytes", maxForm)
+	}
+	return fields(r.PostForm, names)
+}
+
+func fields(form url.Values, names []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, n := range names {
+		if v := form[n]; len(v) == 1 {
+			out[n] = v[0]
+		} else if len(v) > 1 {
+			return nil, access.Errorf(access.CodeInvalid, "a field of the form is there twice")
+		}
+		delete(form, n)
+	}
+	if len(form) > 0 {
+		return nil, access.Errorf(access.CodeInvalid, "the form has a field too many")
+	}
+	return out, nil
+}

@@ -1,0 +1,87 @@
+package console
+
+import (
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"rutile/internal/admin"
+	"rutile/internal/grant"
+)
+
+// standing says what is so now and what happens next.
+func (c *Console) standing(s session, k admin.Card, now time.Time) []string {
+	switch k.State {
+	case grant.RequestPending:
+		return pending(s, k, now)
+	case grant.RequestIssued:
+		return issued(k)
+	case grant.RequestDenied:
+		return []string{"Denied by " + line(k.DecidedBy) + " at " + stamp(k.Changed) + because(k.Why) + ".", "The call is refused. The agent may ask again, which is another request."}
+	case grant.RequestExpired:
+		return []string{"Nobody answered until " + stamp(k.Expires) + ", so it is over.", "The call is refused. The agent must ask again."}
+	case grant.RequestWithdrawn:
+		return []string{"Withdrawn at " + stamp(k.Changed) + because(k.Why) + ".", "There is nothing to answer any more."}
+	case grant.RequestInvalid:
+		return []string{"Void since " + stamp(k.Changed) + because(k.Why) + ".", "What the agent asked for is not what there is now. It must ask again."}
+	case grant.RequestSuperseded:
+		return []string{"Another request took its place" + because(k.Why) + "."}
+	default:
+		return []string{"It is " + line(string(k.State)) + ", which this version does not know. There is nothing to answer."}
+	}
+}
+
+func pending(s session, k admin.Card, now time.Time) []string {
+	if !now.Before(k.Expires) {
+		return []string{"Nobody answered until " + stamp(k.Expires) + ", so it is over.", "The call is refused. The agent must ask again."}
+	}
+	var out []string
+	if !k.Current {
+		out = append(out, "The definition changed since the agent asked. An approval makes the request void, and the agent must ask again.")
+	}
+	missing := k.Rule.Quorum - len(k.Approvals)
+	switch {
+	case by(k, s.actor.String()):
+		out = append(out, fmt.Sprintf("You have approved. It has %d of %d approvals; it waits for somebody else to open this page.", len(k.Approvals), k.Rule.Quorum))
+	case missing > 1:
+		out = append(out, fmt.Sprintf("It waits for an answer. It has %d of %d approvals; yours would not be the last.", len(k.Approvals), k.Rule.Quorum))
+	default:
+		out = append(out, "It waits for an answer. With your approval the grant is issued at once.")
+	}
+	return out
+}
+
+func issued(k admin.Card) []string {
+	out := []string{"Approved" + because(k.Why) + ". The last to answer was " + line(k.DecidedBy) + " at " + stamp(k.Changed) + "."}
+	g := k.Issued
+	if g == nil {
+		return append(out, "Its grant cannot be found: see rutile grant show "+line(k.Grant))
+	}
+	switch g.State {
+	case grant.GrantActive:
+		text := "Grant " + line(g.ID) + " stands until " + stamp(g.Expires) + " for " + calls(g.UsesMax) + " "
+		if g.UsesMax == 1 {
+			text = "Grant " + line(g.ID) + " stands until " + stamp(g.Expires) + " for one call. "
+		} else {
+			text += fmt.Sprintf("calls; %d spent. ", g.Counts.Spent)
+		}
+		out = append(out, text+"The agent's call goes through when it comes again.", "To take it back: rutile grant revoke "+line(g.ID))
+	default:
+		out = append(out, "Grant "+line(g.ID)+" is "+line(string(g.State))+because(g.Why)+fmt.Sprintf("; %d spent.", g.Counts.Spent))
+	}
+	return out
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + line(why)
+}
+
+// sentence begins with a capital and ends with a stop.
+func sentence(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:] + "."
+}
