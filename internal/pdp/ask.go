@@ -9,8 +9,9 @@ import (
 )
 
 // Asking is the request for the approval that d, a decision of s on r, says is
-// missing. Where several entitlements would let it be asked for the strictest
-// counts; where a policy asks besides, nothing is granted without a person.
+// missing. Where several entitlements would let it be asked for the strictest of
+// those that reach as far as its arguments counts; where a policy asks besides,
+// nothing is granted without a person.
 func Asking(s *State, r *access.Request, d *access.Decision) grant.Ask {
 	a := grant.Ask{Call: CallOf(s, r), Policies: slices.Clone(d.Forbids), Scope: grant.ScopeOnce}
 	byPolicy := false
@@ -27,6 +28,9 @@ func Asking(s *State, r *access.Request, d *access.Decision) grant.Ask {
 	}
 	if len(found) == 0 {
 		return a
+	}
+	if reach := slices.DeleteFunc(slices.Clone(found), func(e grant.Entitlement) bool { return e.Args.Match(r.Arguments) != nil }); len(reach) > 0 {
+		found = reach
 	}
 	strictest := slices.MaxFunc(found, func(x, y grant.Entitlement) int {
 		return cmp.Or(cmp.Compare(weight(x.Approve), weight(y.Approve)), cmp.Compare(y.Ceiling.Seconds, x.Ceiling.Seconds), cmp.Compare(y.ID, x.ID))
