@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -72,7 +71,7 @@ func (a *API) approveRequest(c *call) (any, error) {
 		return nil, err
 	}
 	return a.deps.Desk.Approve(c.Context(), c.actor, c.PathValue("id"), grant.Answer{
-		Method: "api", Uses: in.Uses, Life: time.Duration(in.Seconds) * time.Second, Args: in.Args, Reason: in.Reason,
+		Method: "api", Uses: in.Uses, Life: grant.Seconds(in.Seconds), Args: in.Args, Reason: in.Reason,
 	})
 }
 
@@ -132,7 +131,7 @@ func (a *API) openTask(c *call) (any, error) {
 		return nil, err
 	}
 	return a.deps.Desk.OpenTask(c.Context(), c.actor, grant.Party{Agent: in.Agent, Issuer: in.Issuer, Subject: in.Subject},
-		grant.TaskSpec{Purpose: in.Purpose, Ticket: in.Ticket, Life: time.Duration(in.Seconds) * time.Second})
+		grant.TaskSpec{Purpose: in.Purpose, Ticket: in.Ticket, Life: grant.Seconds(in.Seconds)})
 }
 
 func (a *API) closeTask(c *call) (any, error) {
