@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
-	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
@@ -69,13 +69,29 @@ func (d *Desk) view(ctx context.Context, r grant.Request) (RequestView, error) {
 	return RequestView{Request: r, Arguments: args, Current: d.Digest(r.Target) == r.Target.Digest}, nil
 }
 
+// changed says what makes t another thing to approve than it was, "" if nothing.
+func (d *Desk) changed(t grant.Target) string {
+	if d.Digest(t) != t.Digest {
+		return "the definition of " + t.Action() + " is another one"
+	}
+	if def, ok := d.definition(t); ok {
+		if tier := d.admin.Current().View.Class(def).Tier; tier > t.Tier {
+			return fmt.Sprintf("the tier of %s is %d now", t.Action(), tier)
+		}
+	}
+	return ""
+}
+
 // Digest is of the definition of t that is approved now, "" if there is none.
 func (d *Desk) Digest(t grant.Target) string {
-	def, ok := d.definition(t)
-	if !ok {
-		return ""
-	}
+	def, _ := d.definition(t)
 	return def.PinDigest
+}
+
+// definition is what the registry holds about a target.
+func (d *Desk) definition(t grant.Target) (registry.Tool, bool) {
+	kind := map[access.Kind]registry.Kind{access.KindTool: registry.KindTool, access.KindPrompt: registry.KindPrompt, access.KindResource: registry.KindResource}[t.Kind]
+	return d.admin.Current().View.Tool(t.Server, registry.NameOf(kind, t.Name))
 }
 
 // Approve adds the yes of a person to a request. Where it was the last one
@@ -91,11 +107,11 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	if !ok {
 		return RequestView{}, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
 	}
-	if r.State == grant.RequestPending && d.Digest(r.Target) != r.Target.Digest {
-		if _, err := d.broker.Invalidate(ctx, id, "the definition of "+r.Target.Action()+" is another one"); err != nil {
+	if why := d.changed(r.Target); r.State == grant.RequestPending && why != "" {
+		if _, err := d.broker.Invalidate(ctx, id, why); err != nil {
 			return RequestView{}, err
 		}
-		return RequestView{}, access.Errorf(access.CodeConflict, "the definition of %s changed since request %s was made, so it is void: the agent must ask again", r.Target.Action(), id)
+		return RequestView{}, access.Errorf(access.CodeConflict, "request %s is void: %s; the agent must ask again", id, why)
 	}
 	if err := d.may(actor, r); err != nil {
 		return RequestView{}, err
@@ -200,7 +216,7 @@ func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant
 	}
 	t := grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: v.Class(def).Tier}
 	return d.broker.Create(ctx, grant.Spec{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Target: t, Args: s.Args,
-		Uses: s.Uses, Life: time.Duration(s.Seconds) * time.Second, Reason: s.Reason, By: actor.String(), Method: "cli"})
+		Uses: s.Uses, Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Method: "cli"})
 }
 
 // RevokeGrant ends a grant.

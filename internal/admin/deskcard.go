@@ -10,7 +10,6 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/rawjson"
-	"rutile/internal/registry"
 )
 
 // Card is a request with what a person needs to answer it.
@@ -98,12 +97,6 @@ func (d *Desk) Card(ctx context.Context, actor Actor, id string) (Card, error) {
 		c.Earlier, err = d.earlier(ctx, v)
 	}
 	return c, err
-}
-
-// definition is what the registry holds about a target.
-func (d *Desk) definition(t grant.Target) (registry.Tool, bool) {
-	kind := map[access.Kind]registry.Kind{access.KindTool: registry.KindTool, access.KindPrompt: registry.KindPrompt, access.KindResource: registry.KindResource}[t.Kind]
-	return d.admin.Current().View.Tool(t.Server, registry.NameOf(kind, t.Name))
 }
 
 // earlier finds the newest call before v that people approved and compares the

@@ -196,7 +196,7 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"no kind":                    {"id: a\n", "m.yaml:1:1: kind: is required"},
 		"unknown kind":               {"kind: Robot\n", `m.yaml:1:7: kind: unknown kind "Robot"`},
-		"Entitlement":                {"kind: Entitlement\n", "not supported by this version"},
+		"Entitlement":                {"kind: Entitlement\n", "m.yaml:1:1: owner: is required"},
 		"Label":                      {"kind: Label\n", "not supported"},
 		"Issuer":                     {"kind: Issuer\n", "not supported"},
 		"Webhook":                    {"kind: Webhook\n", "not supported"},

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -31,14 +30,19 @@ type TaskSpec struct {
 	Seconds int64  `json:"seconds,omitempty"`
 }
 
-// history reads the filter of a list that is kept newest first.
-func (c *call) history() (grant.Filter, error) {
+// history reads the filter of a list that is kept newest first and whose entries
+// are in one of these states.
+func (c *call) history(states []grant.State) (grant.Filter, error) {
 	q, limit, err := c.query("limit", "cursor", "state", "agent", "task")
 	if err != nil {
 		return grant.Filter{}, err
 	}
 	if limit == 0 {
 		limit = defaultLimit
+	}
+	if s := grant.State(q.Get("state")); s != "" && !slices.Contains(states, s) {
+		slices.Sort(states)
+		return grant.Filter{}, access.Errorf(access.CodeInvalid, "state %.64q is none of %v", string(s), states)
 	}
 	return grant.Filter{State: grant.State(q.Get("state")), Agent: q.Get("agent"), Task: q.Get("task"), Before: q.Get("cursor"), Limit: limit + 1}, nil
 }
@@ -54,7 +58,7 @@ func newest[T any](list []T, id func(T) string, f grant.Filter) Page[T] {
 }
 
 func (a *API) requests(c *call) (any, error) {
-	f, err := c.history()
+	f, err := c.history(grant.RequestStates())
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +76,7 @@ func (a *API) approveRequest(c *call) (any, error) {
 		return nil, err
 	}
 	return a.deps.Desk.Approve(c.Context(), c.actor, c.PathValue("id"), grant.Answer{
-		Method: "api", Uses: in.Uses, Life: time.Duration(in.Seconds) * time.Second, Args: in.Args, Reason: in.Reason,
+		Method: "api", Uses: in.Uses, Life: grant.Seconds(in.Seconds), Args: in.Args, Reason: in.Reason,
 	})
 }
 
@@ -85,7 +89,7 @@ func (a *API) denyRequest(c *call) (any, error) {
 }
 
 func (a *API) grants(c *call) (any, error) {
-	f, err := c.history()
+	f, err := c.history(grant.GrantStates())
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +118,7 @@ func (a *API) revokeGrant(c *call) (any, error) {
 }
 
 func (a *API) tasks(c *call) (any, error) {
-	f, err := c.history()
+	f, err := c.history(grant.TaskStates())
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +136,7 @@ func (a *API) openTask(c *call) (any, error) {
 		return nil, err
 	}
 	return a.deps.Desk.OpenTask(c.Context(), c.actor, grant.Party{Agent: in.Agent, Issuer: in.Issuer, Subject: in.Subject},
-		grant.TaskSpec{Purpose: in.Purpose, Ticket: in.Ticket, Life: time.Duration(in.Seconds) * time.Second})
+		grant.TaskSpec{Purpose: in.Purpose, Ticket: in.Ticket, Life: grant.Seconds(in.Seconds)})
 }
 
 func (a *API) closeTask(c *call) (any, error) {

@@ -14,11 +14,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/grant"
 	"rutile/internal/registry"
+	"rutile/internal/store"
 )
 
 const (
@@ -29,12 +33,14 @@ const (
 
 // rig is an API over the state of a real daemon, with doors of its own.
 type rig struct {
-	t    *testing.T
-	d    *daemon.Daemon
-	api  *api.API
-	log  *buffer
-	deps api.Deps
-	cfg  api.Config
+	t *testing.T
+	// broker is that of the desk; it keeps its grants apart from the daemon's.
+	broker *grant.Broker
+	d      *daemon.Daemon
+	api    *api.API
+	log    *buffer
+	deps   api.Deps
+	cfg    api.Config
 }
 
 type buffer struct {
@@ -80,15 +86,32 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		Process: func(registry.Server) *api.Process { return nil },
 		Doctor:  func(context.Context) []api.Check { return nil },
 	}
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if r.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, s, silent{}, silent{}, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw"); err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range change {
 		f(&r.cfg, &r.deps)
 	}
-	var err error
 	if r.api, err = api.New(r.cfg, r.deps); err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
+
+// silent keeps no evidence and seals nothing.
+type silent struct{}
+
+func (silent) Record(context.Context, []grant.Event) error                { return nil }
+func (silent) Seal(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
+func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 
 // fakeEvidence is a log of rows only.
 type fakeEvidence struct {

@@ -63,6 +63,10 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", `{"name":"ci","seconds":60}`},
 		{"GET /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", ""},
 		{"POST /api/v1/users/{id}/{verb}", "/api/v1/users/ann/suspend", `{}`},
+		{"GET /api/v1/requests", "", ""},
+		{"GET /api/v1/grants", "", ""},
+		{"GET /api/v1/tasks", "", ""},
+		{"GET /api/v1/entitlements", "", ""},
 		{"GET /api/v1/credentials", "", ""},
 		{"PUT /api/v1/credentials/{id}", "/api/v1/credentials/key", secret},
 		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
@@ -80,7 +84,9 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	// tar file; they
 	// have tests of their own.
 	left := r.api.Patterns()
-	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke"} {
+	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke",
+		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/revoke",
+		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}
 	for _, s := range steps {
@@ -419,6 +425,7 @@ func TestNewNeedsEverything(t *testing.T) {
 	for name, change := range map[string]func(*api.Config, *api.Deps){
 		"admin":    func(_ *api.Config, d *api.Deps) { d.Admin = nil },
 		"evidence": func(_ *api.Config, d *api.Deps) { d.Evidence = nil },
+		"desk":     func(_ *api.Config, d *api.Deps) { d.Desk = nil },
 		"learn":    func(_ *api.Config, d *api.Deps) { d.Learn = nil },
 		"status":   func(_ *api.Config, d *api.Deps) { d.Status = nil },
 		"doctor":   func(_ *api.Config, d *api.Deps) { d.Doctor = nil },

@@ -6,14 +6,17 @@ import (
 )
 
 // A leaf names nobody, but some names in it are made of an agent's id: the
-// policy an allow-list became is called allow.AGENT.SERVER. There the leaf has
-// the agent's pseudonym, and the index, while the key exists, the id.
+// policy an allow-list became is called allow.AGENT.SERVER, those of an
+// entitlement entitlement.ID.AGENT.SERVER, with .ask after it for the one that
+// asks. There the leaf has the agent's pseudonym, and the index, while the key
+// exists, the id.
 
-func allowPrefix(agent string) string { return "allow." + agent + "." }
+// agentPart is which part of a policy's id, between dots, is an agent's id.
+var agentPart = map[string]int{"allow": 1, "entitlement": 2}
 
 // hide returns the ids of policies as a leaf may show them. It changes a copy.
 func hide(ids []string, agent, pseudonym string) []string {
-	return renamed(ids, allowPrefix(agent), allowPrefix(pseudonym))
+	return renamed(ids, agent, pseudonym)
 }
 
 // unhide undoes hide once the agent is known.
@@ -21,20 +24,26 @@ func unhide(ids []string, agent, pseudonym string) []string {
 	if agent == "" {
 		return ids
 	}
-	return renamed(ids, allowPrefix(pseudonym), allowPrefix(agent))
+	return renamed(ids, pseudonym, agent)
 }
 
 func renamed(ids []string, from, to string) []string {
 	copied := false
 	for i, id := range ids {
-		rest, ok := strings.CutPrefix(id, from)
-		if !ok {
+		kind, _, _ := strings.Cut(id, ".")
+		at := agentPart[kind]
+		if at == 0 {
+			continue
+		}
+		parts := strings.Split(id, ".")
+		if len(parts) < at+2 || parts[at] != from {
 			continue
 		}
 		if !copied {
 			ids, copied = slices.Clone(ids), true
 		}
-		ids[i] = to + rest
+		parts[at] = to
+		ids[i] = strings.Join(parts, ".")
 	}
 	return ids
 }

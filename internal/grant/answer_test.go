@@ -181,10 +181,9 @@ func TestWideningIsRecordedFirst(t *testing.T) {
 	full := errors.New("the disk is full")
 	r := newRig(t)
 	k, keep := r.task(bot), r.create()
-	q := r.open(r.ask(oneYes))
 	suspended := r.create()
-	r.sweep("sha256:2") // suspends both grants and ends the request
-	q = r.open(r.ask(oneYes))
+	r.sweep("sha256:2") // suspends both grants
+	q := r.open(r.ask(oneYes))
 	commits := 0
 	r.store.set(func() { r.store.commit = func(grant.Batch) error { commits++; return nil } })
 	for name, widen := range map[string]func() error{

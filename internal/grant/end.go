@@ -106,9 +106,9 @@ func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
 	for _, h := range v.byID {
 		before := h.now()
 		g, verb := v.sweepGrant(before, current(before.Target), now)
-		switch {
-		case g.State == before.State:
-		case g.State == GrantActive:
+		switch g.State {
+		case before.State:
+		case GrantActive:
 			more.Grants, resumed = append(more.Grants, g), append(resumed, event(system, verb, KindGrant, g.ID, before, g, g.Why))
 		default:
 			less.Grants, ended = append(less.Grants, g), append(ended, event(system, verb, KindGrant, g.ID, before, g, g.Why))

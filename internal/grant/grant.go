@@ -113,6 +113,12 @@ const unlimited = 1<<63 - 1
 // Bound reports whether the grant is bound to the arguments of one call.
 func (g *Grant) Bound() bool { return exact(g.Args) }
 
+// Seconds is a duration of so many seconds, or the longest there is.
+func Seconds(n int64) time.Duration {
+	const most = int64(1<<63-1) / int64(time.Second)
+	return time.Duration(max(-most, min(n, most))) * time.Second
+}
+
 // Covers reports whether g is in force for this call now. It is about time,
 // party, task, target and definition; what the arguments must be is Args, and
 // what is left of it Remaining.

@@ -96,9 +96,9 @@ func TestUsesAreCounted(t *testing.T) {
 	g := r.create() // three uses
 	counts := func(spent, reserved int64) {
 		t.Helper()
-		kept, seen := r.grant(g.ID).Counts, grant.Counts{}
+		kept := r.grant(g.ID).Counts
 		if live := r.Covering(new(r.call())); len(live) > 0 {
-			seen = live[0].Counts
+			seen := live[0].Counts
 			equal(t, "seen", []int64{seen.Spent, seen.Reserved}, []int64{spent, reserved})
 		}
 		equal(t, "kept", []int64{kept.Spent, kept.Reserved}, []int64{spent, reserved})

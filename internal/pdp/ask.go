@@ -11,15 +11,16 @@ import (
 )
 
 // Asking is the request for the approval that d, a decision of s on r, says is
-// missing. Where several entitlements would let it be asked for the strictest
-// counts; where a policy asks besides, nothing is granted without a person. It
-// needs as many people as the policies want to see, and ok is false where no
-// approval would make them permit the call: then nobody is asked.
+// missing. Where several entitlements would let it be asked for the strictest of
+// those that reach as far as its arguments counts; where a policy asks besides,
+// nothing is granted without a person. It needs as many people as the policies
+// want to see, and ok is false where no approval would make them permit the call:
+// then nobody is asked.
 func Asking(s *State, r *access.Request, d *access.Decision) (a grant.Ask, ok bool) {
 	f := GatherFacts(s, r)
 	a = grant.Ask{Call: *f.call(r), Policies: slices.Clone(d.Forbids), Scope: grant.ScopeOnce}
 	rule := grant.Rule{Quorum: 1}
-	if e := strictest(s, d.Forbids); e != nil {
+	if e := strictest(s, r, d.Forbids); e != nil {
 		rule, a.Entitlement = e.Approve, e
 	}
 	rule = rule.AtTier(a.Target.Tier)
@@ -37,9 +38,10 @@ func Asking(s *State, r *access.Request, d *access.Decision) (a grant.Ask, ok bo
 // morePeople is how many people more than the rule says a policy may want to see.
 const morePeople = 4
 
-// strictest returns the entitlement among those that ask whose rule is hardest to
-// meet, nil if none asks. Where a policy asks besides, its rule needs a person.
-func strictest(s *State, forbids []string) *grant.Entitlement {
+// strictest returns the entitlement among those that ask, and reach as far as the
+// arguments of r, whose rule is hardest to meet; nil if none asks. Where a policy
+// asks besides, its rule needs a person.
+func strictest(s *State, r *access.Request, forbids []string) *grant.Entitlement {
 	byPolicy := false
 	var found []grant.Entitlement
 	for _, id := range forbids {
@@ -52,6 +54,9 @@ func strictest(s *State, forbids []string) *grant.Entitlement {
 	}
 	if len(found) == 0 {
 		return nil
+	}
+	if reach := slices.DeleteFunc(slices.Clone(found), func(e grant.Entitlement) bool { return !r.Unknown && e.Args.Match(r.Arguments) != nil }); len(reach) > 0 {
+		found = reach
 	}
 	e := slices.MaxFunc(found, func(x, y grant.Entitlement) int {
 		return cmp.Or(cmp.Compare(weight(x.Approve), weight(y.Approve)), cmp.Compare(y.Ceiling.Seconds, x.Ceiling.Seconds), cmp.Compare(y.ID, x.ID))

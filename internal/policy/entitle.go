@@ -12,7 +12,8 @@ import (
 
 // entitle compiles one entitlement: for each of its agents and classes, and each
 // server, a permit and the forbid that a grant lifts. They are built as syntax
-// trees, so no id or name in them can be read as Cedar.
+// trees, so no id or name in them can be read as Cedar. No agent can be called
+// like "class_" and a class: ids have no "_".
 func (b *builder) entitle(r *Entitlement) {
 	src := &Policy{ID: "entitlement." + r.ID, Layer: LayerGenerated}
 	if !access.ValidID(r.ID) {
@@ -46,7 +47,7 @@ func (b *builder) entitle(r *Entitlement) {
 			})
 		}
 		for _, class := range r.Classes {
-			b.right(src, r.ID, src.ID+".class."+class+"."+server, func(p *ast.Policy) *ast.Policy {
+			b.right(src, r.ID, src.ID+".class_"+class+"."+server, func(p *ast.Policy) *ast.Policy {
 				return p.PrincipalIn(uid(typeAgentClass, class)).ActionInSet(uids...).ResourceIn(uid(typeServer, server))
 			})
 		}

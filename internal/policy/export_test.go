@@ -139,13 +139,20 @@ func (s *Set) FullScan(q *Query) Verdict {
 			v.Permits = append(v.Permits, st.id)
 		default:
 			v.Forbids = append(v.Forbids, st.id)
+			if st.full.Annotations()["outcome"] == "require_approval" {
+				v.Asks = append(v.Asks, st.id)
+			}
 		}
 	}
 	slices.Sort(v.Permits)
 	slices.Sort(v.Forbids)
 	slices.Sort(v.Errors)
-	if len(v.Errors) == 0 && len(v.Forbids) == 0 && len(v.Permits) > 0 {
+	slices.Sort(v.Asks)
+	if len(v.Errors) == 0 && len(v.Forbids) == len(v.Asks) && len(v.Permits) > 0 {
 		v.Outcome = access.Permit
+		if len(v.Asks) > 0 {
+			v.Outcome = access.RequireApproval
+		}
 	}
 	return v
 }
