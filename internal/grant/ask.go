@@ -190,7 +190,7 @@ func (b *Broker) endOnce(ctx context.Context, id string, to State, by, why strin
 	if !ok || !may(r) {
 		return Request{}, errGone("request", id)
 	}
-	if err := requestTable.move("request "+id, r.State, to); err != nil {
+	if err := requestTable().move("request "+id, r.State, to); err != nil {
 		return r, err
 	}
 	before := r
@@ -227,7 +227,7 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 		return Request{}, errGone("request", id)
 	}
 	now := b.now()
-	if err := requestTable.move("request "+id, r.State, RequestIssued); err != nil {
+	if err := requestTable().move("request "+id, r.State, RequestIssued); err != nil {
 		return r, err
 	}
 	if !now.Before(r.Expires) {

@@ -75,7 +75,7 @@ func (b *Broker) revoke(ctx context.Context, id, by, why string) (Grant, error) 
 	if !ok {
 		return Grant{}, errGone("grant", id)
 	}
-	if err := grantTable.move("grant "+id, g.State, GrantRevoked); err != nil {
+	if err := grantTable().move("grant "+id, g.State, GrantRevoked); err != nil {
 		return g, err
 	}
 	before := g

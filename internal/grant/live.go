@@ -130,21 +130,22 @@ func (v *live) with(b Batch) *live {
 		r.Rev++
 		pending[r.ID] = &r
 	}
+	gt, tt, rt := grantTable(), taskTable(), requestTable()
 	var lg []*held
 	for _, h := range grants {
-		if !grantTable.ended(h.grant.State) {
+		if !gt.ended(h.grant.State) {
 			lg = append(lg, h)
 		}
 	}
 	var lt []Task
 	for _, t := range tasks {
-		if !taskTable.ended(t.State) {
+		if !tt.ended(t.State) {
 			lt = append(lt, *t)
 		}
 	}
 	var lr []Request
 	for _, r := range pending {
-		if !requestTable.ended(r.State) {
+		if !rt.ended(r.State) {
 			lr = append(lr, *r)
 		}
 	}
@@ -168,7 +169,7 @@ func (v *live) has(b Batch) bool {
 			got = h.grant
 		}
 		got.Counts, g.Counts = Counts{}, Counts{}
-		if !same(grantTable.ended(g.State), got, g, got.Rev, g.Rev) {
+		if !same(grantTable().ended(g.State), got, g, got.Rev, g.Rev) {
 			return false
 		}
 	}
@@ -177,7 +178,7 @@ func (v *live) has(b Batch) bool {
 		if x := v.tasks[t.ID]; x != nil {
 			got = *x
 		}
-		if !same(taskTable.ended(t.State), got, t, got.Rev, t.Rev) {
+		if !same(taskTable().ended(t.State), got, t, got.Rev, t.Rev) {
 			return false
 		}
 	}
@@ -186,7 +187,7 @@ func (v *live) has(b Batch) bool {
 		if x := v.pending[r.Identity]; x != nil {
 			got = *x
 		}
-		if !same(requestTable.ended(r.State), got, r, got.Rev, r.Rev) {
+		if !same(requestTable().ended(r.State), got, r, got.Rev, r.Rev) {
 			return false
 		}
 	}

@@ -46,22 +46,31 @@ const (
 // table; one without followers is an end.
 type table map[State][]State
 
-var (
-	requestTable = table{
+func requestTable() table {
+	return table{
 		RequestPending: {RequestIssued, RequestDenied, RequestExpired, RequestWithdrawn, RequestInvalid, RequestSuperseded},
 		RequestIssued:  nil, RequestDenied: nil, RequestExpired: nil, RequestWithdrawn: nil, RequestInvalid: nil, RequestSuperseded: nil,
 	}
-	grantTable = table{
+}
+
+func grantTable() table {
+	return table{
 		GrantActive:    {GrantSuspended, GrantExhausted, GrantExpired, GrantCompleted, GrantRevoked},
 		GrantSuspended: {GrantActive, GrantExpired, GrantCompleted, GrantRevoked},
 		GrantExhausted: nil, GrantExpired: nil, GrantCompleted: nil, GrantRevoked: nil,
 	}
-	useTable = table{
+}
+
+func useTable() table {
+	return table{
 		UseReserved:  {UseCommitted, UseReleased, UseUnknown},
 		UseCommitted: nil, UseReleased: nil, UseUnknown: nil,
 	}
-	taskTable = table{TaskOpen: {TaskClosed, TaskExpired}, TaskClosed: nil, TaskExpired: nil}
-)
+}
+
+func taskTable() table {
+	return table{TaskOpen: {TaskClosed, TaskExpired}, TaskClosed: nil, TaskExpired: nil}
+}
 
 // move answers whether what may go from one state to another; where it may not,
 // the error is a CodeConflict that says what it is now.
@@ -78,16 +87,16 @@ func (t table) move(what string, from, to State) error {
 func (t table) ended(s State) bool { return len(t[s]) == 0 }
 
 // RequestStates, GrantStates, UseStates and TaskStates list what may be stored.
-func RequestStates() []State { return requestTable.states() }
+func RequestStates() []State { return requestTable().states() }
 
 // GrantStates lists the states of a grant.
-func GrantStates() []State { return grantTable.states() }
+func GrantStates() []State { return grantTable().states() }
 
 // UseStates lists the states of a use.
-func UseStates() []State { return useTable.states() }
+func UseStates() []State { return useTable().states() }
 
 // TaskStates lists the states of a task.
-func TaskStates() []State { return taskTable.states() }
+func TaskStates() []State { return taskTable().states() }
 
 func (t table) states() []State {
 	out := make([]State, 0, len(t))

@@ -83,7 +83,7 @@ func (b *Broker) closeTask(ctx context.Context, id string, own Party, by, why st
 	if !ok || own != (Party{}) && t.Party != own { // one answer: ids of others are nobody's business
 		return Task{}, errGone("task", id)
 	}
-	if err := taskTable.move("task "+id, t.State, TaskClosed); err != nil {
+	if err := taskTable().move("task "+id, t.State, TaskClosed); err != nil {
 		return t, err
 	}
 	return b.endTask(ctx, t, TaskClosed, by, why)

@@ -40,7 +40,7 @@ func (b *Broker) Resume(id string) (u Use, ok bool) { return b.running.take(id) 
 // Settle says how the call of a use ended: committed, released where the server
 // never received it, or unknown, which counts as used.
 func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
-	if err := useTable.move("use "+u.ID, u.State, to); err != nil {
+	if err := useTable().move("use "+u.ID, u.State, to); err != nil {
 		return err
 	}
 	u.State = to
