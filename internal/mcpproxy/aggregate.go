@@ -33,10 +33,12 @@ const maxName = 128
 // false if it can have none. Names of tools are held to what models accept. The
 // gateway's own tools keep theirs, which begin as no other's: "rutile_".
 func joined(server string, kind registry.Kind, name string) (s string, ok bool) {
-	if server == access.OwnServer {
-		return name, kind == registry.KindTool && strings.HasPrefix(name, ownPrefix) && !strings.Contains(name, joint)
+	if s = server + joint + name; server == access.OwnServer {
+		if kind != registry.KindTool || !strings.HasPrefix(name, ownPrefix) || strings.Contains(name, joint) {
+			return "", false
+		}
+		s = name
 	}
-	s = server + joint + name
 	if utf8.RuneCountInString(s) > maxName {
 		return s, false
 	}

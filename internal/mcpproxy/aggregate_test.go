@@ -13,7 +13,8 @@ var kinds = []registry.Kind{registry.KindTool, registry.KindPrompt}
 
 // A joined name comes apart as it was joined, and two offers never share one.
 func FuzzAggregatedNames(f *testing.F) {
-	for _, s := range [][2]string{{"a", "b"}, {"a", "b__c"}, {"a", "_b"}, {"a-b", "__"}, {"0", "-"}, {"a", "é"}, {"a", strings.Repeat("x", 126)}, {"A", "b"}, {"a_", "b"}, {"rutile", ":x"}} {
+	for _, s := range [][2]string{{"a", "b"}, {"a", "b__c"}, {"a", "_b"}, {"a-b", "__"}, {"0", "-"}, {"a", "é"}, {"a", strings.Repeat("x", 126)}, {"A", "b"}, {"a_", "b"}, {"rutile", ":x"},
+		{"rutile", "rutile_task_open"}, {"rutile", "rutile__x"}, {"rutile", "files__read"}, {"rutile", "x"}, {"rutile", "rutile_é"}, {"files", "rutile_x"}, {"rutile_x", "y"}} {
 		f.Add(s[0], s[1])
 	}
 	f.Fuzz(func(t *testing.T, server, name string) {
