@@ -145,14 +145,19 @@ type ListOptions struct {
 }
 
 func (o ListOptions) query() string {
+	return queryOf(map[string]string{"state": o.State, "server": o.Server, "kind": o.Kind, "cursor": o.Cursor}, o.Limit)
+}
+
+// queryOf writes the parameters of a list, those that say something.
+func queryOf(words map[string]string, limit int) string {
 	v := url.Values{}
-	for k, s := range map[string]string{"state": o.State, "server": o.Server, "kind": o.Kind, "cursor": o.Cursor} {
+	for k, s := range words {
 		if s != "" {
 			v.Set(k, s)
 		}
 	}
-	if o.Limit != 0 {
-		v.Set("limit", strconv.Itoa(o.Limit))
+	if limit != 0 {
+		v.Set("limit", strconv.Itoa(limit))
 	}
 	if len(v) == 0 {
 		return ""

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"rutile/internal/access"
@@ -179,19 +178,7 @@ type HistoryOptions struct {
 }
 
 func (o HistoryOptions) query() string {
-	v := url.Values{}
-	for k, s := range map[string]string{"state": o.State, "agent": o.Agent, "task": o.Task, "cursor": o.Cursor} {
-		if s != "" {
-			v.Set(k, s)
-		}
-	}
-	if o.Limit != 0 {
-		v.Set("limit", strconv.Itoa(o.Limit))
-	}
-	if len(v) == 0 {
-		return ""
-	}
-	return "?" + v.Encode()
+	return queryOf(map[string]string{"state": o.State, "agent": o.Agent, "task": o.Task, "cursor": o.Cursor}, o.Limit)
 }
 
 // Requests lists requests, newest first.
