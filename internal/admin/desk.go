@@ -107,14 +107,14 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	if !ok {
 		return RequestView{}, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
 	}
+	if err := d.may(actor, r); err != nil {
+		return RequestView{}, err
+	}
 	if why := d.changed(r.Target); r.State == grant.RequestPending && why != "" {
 		if _, err := d.broker.Invalidate(ctx, id, why); err != nil {
 			return RequestView{}, err
 		}
 		return RequestView{}, access.Errorf(access.CodeConflict, "request %s is void: %s; the agent must ask again", id, why)
-	}
-	if err := d.may(actor, r); err != nil {
-		return RequestView{}, err
 	}
 	a.By = actor.String()
 	if r, err = d.broker.Approve(ctx, id, a); err != nil {
