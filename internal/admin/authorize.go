@@ -132,21 +132,11 @@ func (a *Admin) permit(ctx context.Context, cur *Current, actor Actor, op Op, r 
 	if actor.Kind == system {
 		return nil // the gateway's own doing: no edge makes this actor
 	}
-	who := policy.Person{ID: actor.ID}
-	if actor.Host {
-		who.Roles = append(who.Roles, string(registry.RoleAdmin))
-	}
 	u, live := a.live(cur, actor)
 	if !live && (!actor.Host || actor.Token != "") {
 		return unauthenticated()
 	}
-	for _, role := range u.Roles {
-		who.Roles = append(who.Roles, string(role))
-	}
-	if live {
-		who.Teams = cur.View.TeamsOf(u.ID)
-	}
-	if a.office.May(who, string(op)) {
+	if a.may(cur, actor, u, live, op) {
 		return nil
 	}
 	need := strings.Join(a.office.RolesFor(string(op)), " or ")
@@ -159,6 +149,29 @@ func (a *Admin) permit(ctx context.Context, cur *Current, actor Actor, op Op, r 
 		return nerr
 	}
 	return err
+}
+
+// Allows reports whether the user behind an actor may do an operation now, without
+// anybody having tried to.
+func (a *Admin) Allows(actor Actor, op Op) bool {
+	cur := a.current.Load()
+	u, live := a.live(cur, actor)
+	return live && a.may(cur, actor, u, live, op)
+}
+
+// may asks the office about an actor, who is the user u if live.
+func (a *Admin) may(cur *Current, actor Actor, u registry.User, live bool, op Op) bool {
+	who := policy.Person{ID: actor.ID}
+	if actor.Host {
+		who.Roles = append(who.Roles, string(registry.RoleAdmin))
+	}
+	for _, role := range u.Roles {
+		who.Roles = append(who.Roles, string(role))
+	}
+	if live {
+		who.Teams = cur.View.TeamsOf(u.ID)
+	}
+	return a.office.May(who, string(op))
 }
 
 // permitAll decides every object of a planned change; one that is refused

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
@@ -82,6 +83,15 @@ func (d *Desk) changed(t grant.Target) string {
 	return ""
 }
 
+// Standing is the digest of t where it is what it was approved as, "" where it is
+// something else to approve now.
+func (d *Desk) Standing(t grant.Target) string {
+	if d.changed(t) != "" {
+		return ""
+	}
+	return t.Digest
+}
+
 // Digest is of the definition of t that is approved now, "" if there is none.
 func (d *Desk) Digest(t grant.Target) string {
 	def, _ := d.definition(t)
@@ -116,7 +126,8 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 		}
 		return RequestView{}, access.Errorf(access.CodeConflict, "request %s is void: %s; the agent must ask again", id, why)
 	}
-	a.By = actor.String()
+	a.By, a.Token = actor.String(), actor.Token
+	a.Counts = func(x grant.Approval) bool { return d.counts(r, x) }
 	if r, err = d.broker.Approve(ctx, id, a); err != nil {
 		return RequestView{}, err
 	}
@@ -149,6 +160,14 @@ func (d *Desk) may(actor Actor, r grant.Request) error {
 		return access.Errorf(access.CodeDenied, "request %s is of tier %d: whoever the agent acts for cannot approve it", r.ID, r.Target.Tier)
 	}
 	return nil
+}
+
+// counts reports whether an approval given earlier still counts: whoever gave it
+// could give it now.
+func (d *Desk) counts(r grant.Request, x grant.Approval) bool {
+	kind, id, _ := strings.Cut(x.By, ":")
+	actor := Actor{Kind: kind, ID: id, Token: x.Token}
+	return d.admin.Allows(actor, OpDecide) && d.may(actor, r) == nil
 }
 
 // Deny answers a request with no.

@@ -116,7 +116,7 @@ func (g *Gate) Await(ctx context.Context, id string) (grant.Request, error) {
 // reserve takes the use of the grant dec was made under, or goes on with the one
 // the call runs under already. The use is zero where no grant was needed.
 func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decision) (grant.Use, error) {
-	if dec.Grant == "" || dec.Grant == policy.StandingGrant || r.Held != nil {
+	if dec.Grant == "" || dec.Grant == policy.StandingGrant || r.Follows {
 		return grant.Use{}, nil
 	}
 	if r.Use != "" {

@@ -24,12 +24,20 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 		return *p, nil
 	}
 	if v.waiting[r.Party] >= maxWaiting {
-		return Request{}, access.Errorf(access.CodeConflict, "%d requests of this agent wait for an answer already: wait, or withdraw some", v.waiting[r.Party])
+		return Request{}, access.Errorf(access.CodeConflict, "%d requests of this agent wait for an answer already: wait, or close the task they are for", v.waiting[r.Party])
 	}
 	if r.Task != "" {
 		if t := v.tasks[r.Task]; t == nil || t.Party != r.Party || !r.Created.Before(t.Expires) {
 			return Request{}, access.Errorf(access.CodeDenied, "task %q is not an open task of this agent", clip(r.Task))
 		}
+	}
+	if h := v.like(&r); r.Rule.Auto && h != nil {
+		if was, ok, err := b.store.Request(ctx, h.grant.Request); err != nil || ok {
+			return was, err
+		}
+	}
+	if n := len(v.grants[r.Party]); n >= maxHeld {
+		return Request{}, access.Errorf(access.CodeConflict, "this agent holds %d grants already: let some end first", n)
 	}
 	if r.Arguments, err = b.seal.Seal(ctx, argumentsOf(r.ID), a.Args.Raw()); err != nil {
 		return Request{}, err
@@ -206,6 +214,10 @@ type Answer struct {
 	Uses   int64  // 0: as asked
 	Life   time.Duration
 	Reason string
+	Token  string // id of the personal token it came with
+	// Counts says which earlier approvals still count: who gave one may have lost
+	// the right to. Nil counts all.
+	Counts func(Approval) bool
 	// Args replace the constraints of a request wider than one call; nil keeps
 	// them. Each of the old must be implied.
 	Args Constraints
@@ -243,10 +255,13 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 	}
 	before := r
 	before.Approvals = slices.Clone(r.Approvals)
+	if a.Counts != nil {
+		r.Approvals = slices.DeleteFunc(slices.Clone(r.Approvals), func(x Approval) bool { return !a.Counts(x) })
+	}
 	if err := r.narrow(a); err != nil {
 		return r, err
 	}
-	yes := Approval{By: a.By, At: now, Method: a.Method}
+	yes := Approval{By: a.By, At: now, Method: a.Method, Token: a.Token}
 	if len(r.Approvals)+1 >= r.Rule.Quorum {
 		return b.issue(ctx, r, now, yes, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
 	}

@@ -22,8 +22,9 @@ type Config struct {
 
 // Bounds of what agents can make us keep.
 const (
-	maxWaiting   = 64 // pending requests of one party
-	maxTasks     = 16 // open tasks of one party
+	maxWaiting   = 64  // pending requests of one party
+	maxHeld      = 256 // live grants of one party
+	maxTasks     = 16  // open tasks of one party
 	maxArguments = 256 << 10
 	maxWords     = 1000 // bytes of a purpose or a reason
 	maxTicket    = 128

@@ -85,8 +85,8 @@ func (b *Broker) revoke(ctx context.Context, id, by, why string) (Grant, error) 
 
 // Sweep ends what time has ended, and suspends or resumes grants as the approved
 // definition of their target is another one or theirs again; pending requests
-// for another one are invalidated. current returns the digest that is approved
-// now, "" if there is none.
+// for another one are invalidated. current returns the digest of a target where it
+// is what it was approved as, anything else where it is not.
 func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
 	if err := b.settleLate(ctx); err != nil {
 		return err
@@ -140,7 +140,9 @@ func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
 	return nil
 }
 
-func anotherDefinition(t Target) string { return "the definition of " + t.Action() + " is another one" }
+func anotherDefinition(t Target) string {
+	return "the definition or the tier of " + t.Action() + " is another one"
+}
 
 // sweepGrant is what time and the approved definition make of g, and the verb of
 // it.

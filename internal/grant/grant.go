@@ -63,7 +63,8 @@ func (t Target) same(o Target) bool {
 type Approval struct {
 	By     string    `json:"by"` // user:… or local:…; "auto" and the rule for automatic ones
 	At     time.Time `json:"at"`
-	Method string    `json:"method"` // cli, api, page, auto
+	Method string    `json:"method"`          // cli, api, page, auto
+	Token  string    `json:"token,omitempty"` // id of the personal token it came with
 }
 
 // Grant is a right for a while (access.md 3.2). It permits nothing by itself:
@@ -123,6 +124,6 @@ func Seconds(n int64) time.Duration {
 // party, task, target and definition; what the arguments must be is Args, and
 // what is left of it Remaining.
 func (g *Grant) Covers(c *Call) bool {
-	return g.State == GrantActive && g.Party == c.Party && g.Target.same(c.Target) && (g.Task == "" || g.Task == c.Task) &&
+	return g.State == GrantActive && g.Party == c.Party && g.Target.same(c.Target) && c.Target.Tier <= g.Target.Tier && (g.Task == "" || g.Task == c.Task) &&
 		!c.At.Before(g.NotBefore) && c.At.Before(g.Expires)
 }

@@ -194,6 +194,19 @@ func (v *live) has(b Batch) bool {
 	return n > 0
 }
 
+// like returns a live grant that is what r asks for: issued for such a request,
+// with something left of it.
+func (v *live) like(r *Request) *held {
+	for _, h := range v.grants[r.Party] {
+		g := h.now()
+		if g.State == GrantActive && g.Request != "" && g.Target.same(r.Target) && g.Target.Tier == r.Target.Tier && g.Task == r.Task && g.Scope == r.Scope &&
+			g.Remaining() > 0 && r.Created.Before(g.Expires) && textOf(g.Args) == textOf(r.Args) {
+			return h
+		}
+	}
+	return nil
+}
+
 // maxTried bounds how many grants one call is judged with.
 const maxTried = 8
 

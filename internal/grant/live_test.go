@@ -66,7 +66,7 @@ func TestAGrantCoversItsOwnCallsOnly(t *testing.T) {
 	in := func(c *grant.Call) { c.Task = k.ID }
 	equal(t, "the control", r.covering(in), []string{g.ID})
 	equal(t, "another session", r.covering(in, func(c *grant.Call) { c.Session = "ses_2" }), []string{g.ID})
-	equal(t, "another tier", r.covering(in, func(c *grant.Call) { c.Target.Tier = 3 }), []string{g.ID})
+	equal(t, "a lower tier", r.covering(in, func(c *grant.Call) { c.Target.Tier = 0 }), []string{g.ID})
 	for name, f := range map[string]func(*grant.Call){
 		"another agent":   func(c *grant.Call) { c.Party.Agent = "other" },
 		"another subject": func(c *grant.Call) { c.Party.Subject = "yan" },

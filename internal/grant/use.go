@@ -43,10 +43,12 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	if err := useTable().move("use "+u.ID, u.State, to); err != nil {
 		return err
 	}
+	reserved := u
 	u.State = to
 	counts, state, err := b.store.SettleUse(ctx, u, b.now())
 	if err != nil {
-		return err // it stays reserved, which counts as used
+		b.running.put(reserved, b.now()) // it counts as used, and is settled as unknown later
+		return err
 	}
 	b.running.remove(u.ID)
 	h := b.live.Load().byID[u.Grant]

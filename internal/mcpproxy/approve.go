@@ -86,6 +86,7 @@ func (c *call) approval(ctx context.Context) (*access.Decision, error) {
 	case err != nil:
 		return nil, err
 	case r.State == grant.RequestPending || r.State == grant.RequestIssued:
+		c.req.At = time.Now() // it is decided now, and what was approved begins now
 		return nil, nil
 	}
 	help := "do something else, or ask who may approve it"

@@ -52,7 +52,7 @@ func (d *deniedAgain) Error() string { return "the call is no longer permitted" 
 // true when it began need not be any more.
 func (c *call) permitted(ctx context.Context) error {
 	r := *c.req
-	r.ID = access.NewID(access.PrefixDecision)
+	r.ID, r.At = access.NewID(access.PrefixDecision), time.Now()
 	dec, err := c.in.p.gate.Check(ctx, &r)
 	if err != nil {
 		return err

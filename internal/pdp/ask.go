@@ -17,10 +17,14 @@ import (
 // want to see, and ok is false where no approval would make them permit the call:
 // then nobody is asked.
 func Asking(s *State, r *access.Request, d *access.Decision) (a grant.Ask, ok bool) {
+	return asking(s, r, d, func(e grant.Entitlement) bool { return r.Unknown || e.Args.Match(r.Arguments) == nil })
+}
+
+func asking(s *State, r *access.Request, d *access.Decision, reaches func(grant.Entitlement) bool) (a grant.Ask, ok bool) {
 	f := GatherFacts(s, r)
 	a = grant.Ask{Call: *f.call(r), Policies: slices.Clone(d.Forbids), Scope: grant.ScopeOnce}
 	rule := grant.Rule{Quorum: 1}
-	if e := strictest(s, r, d.Forbids); e != nil {
+	if e := strictest(s, d.Forbids, reaches); e != nil {
 		rule, a.Entitlement = e.Approve, e
 	}
 	rule = rule.AtTier(a.Target.Tier)
@@ -38,10 +42,9 @@ func Asking(s *State, r *access.Request, d *access.Decision) (a grant.Ask, ok bo
 // morePeople is how many people more than the rule says a policy may want to see.
 const morePeople = 4
 
-// strictest returns the entitlement among those that ask, and reach as far as the
-// arguments of r, whose rule is hardest to meet; nil if none asks. Where a policy
+// strictest returns the entitlement among those that ask and reach, whose rule is hardest to meet; nil if none asks. Where a policy
 // asks besides, its rule needs a person.
-func strictest(s *State, r *access.Request, forbids []string) *grant.Entitlement {
+func strictest(s *State, forbids []string, reaches func(grant.Entitlement) bool) *grant.Entitlement {
 	byPolicy := false
 	var found []grant.Entitlement
 	for _, id := range forbids {
@@ -55,7 +58,7 @@ func strictest(s *State, r *access.Request, forbids []string) *grant.Entitlement
 	if len(found) == 0 {
 		return nil
 	}
-	if reach := slices.DeleteFunc(slices.Clone(found), func(e grant.Entitlement) bool { return !r.Unknown && e.Args.Match(r.Arguments) != nil }); len(reach) > 0 {
+	if reach := slices.DeleteFunc(slices.Clone(found), func(e grant.Entitlement) bool { return !reaches(e) }); len(reach) > 0 {
 		found = reach
 	}
 	e := slices.MaxFunc(found, func(x, y grant.Entitlement) int {
@@ -72,14 +75,21 @@ func strictest(s *State, r *access.Request, forbids []string) *grant.Entitlement
 // approve it, ok is false. Of a request with Unknown arguments it is whether some
 // call could be approved: what policies say of the arguments counts when a call is
 // made. Where they say something, they may ask for an approval that a grant would
-// stand for, so nothing is granted without a person.
-func Seek(s *State, r *access.Request) (a grant.Ask, d access.Decision, ok bool) {
+// stand for, so nothing is granted without a person. wanted are the constraints
+// asked for instead of arguments.
+func Seek(s *State, r *access.Request, wanted grant.Constraints) (a grant.Ask, d access.Decision, ok bool) {
 	d, maybe := decide(s, r)
 	byRight := maybe && slices.ContainsFunc(d.Forbids, func(id string) bool { return s.Set.EntitlementOf(id) != "" })
 	if d.Outcome != access.RequireApproval && !byRight {
 		return grant.Ask{}, d, false
 	}
-	if a, ok = Asking(s, r, &d); ok && d.Outcome != access.RequireApproval && a.Rule.Auto {
+	reaches := func(e grant.Entitlement) bool {
+		if r.Unknown {
+			return grant.Implies(e.Args, wanted) == nil
+		}
+		return e.Args.Match(r.Arguments) == nil
+	}
+	if a, ok = asking(s, r, &d, reaches); ok && d.Outcome != access.RequireApproval && a.Rule.Auto {
 		a.Rule = grant.Rule{Quorum: 1}
 	}
 	return a, d, ok

@@ -71,7 +71,7 @@ func TestSeekingAsksAsACallWould(t *testing.T) {
 		if r.Unknown = tt.args == ""; !r.Unknown {
 			r.Arguments = arguments(t, tt.args)
 		}
-		a, d, ok := pdp.Seek(rights(t, tt.rules, tt.cedar), r)
+		a, d, ok := pdp.Seek(rights(t, tt.rules, tt.cedar), r, nil)
 		switch {
 		case ok != tt.ok:
 			t.Errorf("%s: may be asked for: %v, want %v (%+v)", name, ok, tt.ok, d)
@@ -104,12 +104,40 @@ func TestSeekingFindsNothingElse(t *testing.T) {
 			r := request("tool_approved")
 			r.Unknown, r.Arguments = unknown, rawjson.Value{}
 			change(r)
-			if a, d, ok := pdp.Seek(s, r); ok || d.Allowed() {
+			if a, d, ok := pdp.Seek(s, r, nil); ok || d.Allowed() {
 				t.Errorf("%s: %v %+v %+v", name, ok, a, d)
 			}
 		}
 	}
-	if _, d, ok := pdp.Seek(&pdp.State{}, request("tool_approved")); ok || d.Allowed() {
+	if _, d, ok := pdp.Seek(&pdp.State{}, request("tool_approved"), nil); ok || d.Allowed() {
 		t.Errorf("without a state: %v %+v", ok, d)
+	}
+}
+
+// What is asked for ahead is asked for under an entitlement that reaches it.
+func TestSeekingTakesTheRightThatReaches(t *testing.T) {
+	bounds := func(prefix string) grant.Constraints {
+		c, err := grant.ParseConstraints([]byte(`[{"at":"/path","prefix":"` + prefix + `"}]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	s := entitled(t, []grant.Entitlement{{ID: "tmp", Args: bounds("/tmp/"), Approve: grant.Rule{Quorum: 1}}, {ID: "etc", Args: bounds("/etc/"), Approve: grant.Rule{Quorum: 2}}})
+	for wanted, right := range map[string]string{"/tmp/a": "tmp", "/etc/": "etc", "/srv/": "etc"} { // what none reaches the strictest refuses
+		r := request("tool_approved")
+		r.Unknown = true
+		if a, _, ok := pdp.Seek(s, r, bounds(wanted)); !ok || a.Entitlement.ID != right {
+			t.Errorf("%s: asked for under %+v", wanted, a.Entitlement)
+		}
+	}
+}
+
+// What a standing right covers spends no grant.
+func TestStandingRightSpendsNoGrant(t *testing.T) {
+	s := state(t, content(), []string{"files/*"})
+	s.Grants = found{grant.Party{Agent: "bot"}: {aGrant("grt_1")}}
+	if d := pdp.Decide(s, request("tool_approved")); !d.Allowed() || d.Grant != "" {
+		t.Errorf("%+v", d)
 	}
 }

@@ -95,7 +95,13 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		return s.Set.Evaluate(&f.Query)
 	}
 	if s.Grants != nil && !r.Unknown {
-		for _, g := range s.Grants.Covering(f.call(r)) {
+		covering := s.Grants.Covering(f.call(r))
+		if len(covering) > 0 && r.Use == "" { // what needs no grant spends none
+			if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
+				return v
+			}
+		}
+		for _, g := range covering {
 			f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound()}
 			if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
 				f.Digest = f.digest()

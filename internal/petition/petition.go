@@ -82,7 +82,7 @@ func (d *Desk) Ask(ctx context.Context, who access.Identity, a grant.Ask) (Answe
 	r := access.Request{ID: access.NewID(access.PrefixDecision), At: d.now(), Who: who, Protocol: "mcp", Method: "tools/call",
 		Server: a.Target.Server, Kind: access.KindTool, Target: a.Target.Name, Arguments: a.Args, Unknown: a.Scope != grant.ScopeOnce}
 	state := d.states.State()
-	ask, dec, ok := pdp.Seek(state, &r)
+	ask, dec, ok := pdp.Seek(state, &r, a.Wanted)
 	if !ok {
 		if dec.Allowed() {
 			return d.standing(ctx, dec.Grant)
