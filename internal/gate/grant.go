@@ -60,7 +60,8 @@ func (g *Gate) task(r *access.Request) error {
 
 // follow finds the right that the call was made under which r asks after.
 func (g *Gate) follow(ctx context.Context, r *access.Request) error {
-	if !r.Follows || r.Use == "" || r.Held != nil {
+	r.Held = nil // whatever an earlier decision on the same request found
+	if !r.Follows || r.Use == "" {
 		return nil
 	}
 	held, ok, err := g.grants.Held(ctx, r.Use, grant.PartyOf(r.Who))

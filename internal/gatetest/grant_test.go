@@ -575,6 +575,24 @@ func TestTaskOfAnApprovedCallCanBeAskedAfter(t *testing.T) {
 	if got := r.about(token, "up", "tasks/get", task, ""); got.msg.Result != nil || !strings.Contains(got.body, "taken back") {
 		t.Errorf("asked after without the right: %s", got.body)
 	}
+	// So is one that ended with the task it was for.
+	work, err := r.d.Desk.OpenTask(t.Context(), operator, grant.Party{Agent: "bot"}, grant.TaskSpec{Purpose: "compute"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.d.Desk.CreateGrant(t.Context(), operator, admin.GrantSpec{Agent: "bot", Server: "up", Tool: "slow_compute", Task: work.ID, Seconds: 600}); err != nil {
+		t.Fatal(err)
+	}
+	task = taskState(t, start()).TaskID
+	if got := r.about(token, "up", "tasks/get", task, ""); got.msg.Result == nil {
+		t.Fatalf("asked after under its task: %s", got.body)
+	}
+	if _, err := r.d.Desk.CloseTask(t.Context(), operator, work.ID, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.about(token, "up", "tasks/get", task, ""); got.msg.Result != nil || !strings.Contains(got.body, "taken back") {
+		t.Errorf("asked after without its task: %s", got.body)
+	}
 	if list, err := r.d.Desk.Requests(t.Context(), grant.Filter{}); err != nil || len(list) != 2 {
 		t.Errorf("asking after it opened a request: %d, %v", len(list), err)
 	}

@@ -82,15 +82,21 @@ func (b *Broker) settleLate(ctx context.Context) error {
 
 // Held returns the grant a call was made under, for who asks after that call. ok
 // is false where the call was not made, or the right it was made under has been
-// taken back since: that it is used up or over changes nothing.
+// taken back since, or ended with its task: that it is used up or its time is over
+// changes nothing.
 func (b *Broker) Held(ctx context.Context, use string, own Party) (g Grant, ok bool, err error) {
 	u, ok, err := b.store.Use(ctx, use)
 	if err != nil || !ok || u.State == UseReleased {
 		return Grant{}, false, err
 	}
 	g, ok, err = b.store.Grant(ctx, u.Grant)
-	if err != nil || !ok || g.Party != own || g.State == GrantRevoked || g.State == GrantSuspended {
+	if err != nil || !ok || g.Party != own {
 		return Grant{}, false, err
 	}
-	return g, true, nil
+	switch g.State {
+	case GrantActive, GrantExhausted, GrantExpired:
+		return g, true, nil
+	default:
+		return Grant{}, false, nil
+	}
 }
