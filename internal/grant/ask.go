@@ -297,7 +297,7 @@ func (r *Request) narrow(a Answer) error {
 // issue makes the grant of a request that has its last yes, in force from a time
 // that is not after this moment.
 func (b *Broker) issue(ctx context.Context, r Request, from time.Time, yes Approval, events []Event) (Request, error) {
-	now := b.now()
+	now := yes.At // one instant for all of it: a second look at the clock would add to the life
 	r.Approvals = append(slices.Clone(r.Approvals), yes)
 	r.State, r.DecidedBy, r.Changed = RequestIssued, yes.By, now
 	g := Grant{ID: access.NewID(access.PrefixGrant), Request: r.ID, Entitlement: r.Entitlement, Party: r.Party, Session: r.Session, Task: r.Task,
