@@ -203,8 +203,8 @@ var statementID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 func (b *builder) annotations(s *statement, builtin bool) bool {
 	before := len(b.report.Errors)
 	wrong := func(key, format string, args ...any) {
-		line, col := s.piece.find(key)
-		b.problem(SeverityError, s.source, line, col, format, args...)
+		line, col := s.piece.find("@" + key)
+		b.problem(SeverityError, s.source, line, col+1, format, args...)
 	}
 	notes := s.full.Annotations()
 	keys := make([]string, 0, len(notes))

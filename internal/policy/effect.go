@@ -115,15 +115,15 @@ const (
 	maxTokens = 16
 )
 
-// maskLabels is the place that stands for every part with a label outside of
+// MaskLabels is the place that stands for every part with a label outside of
 // principal.dataScopes.
-const maskLabels = "labels"
+const MaskLabels = "labels"
 
 // masks reads "args/POINTER, result/POINTER, labels".
 func (e *effect) masks(value string) string {
 	for text := range strings.SplitSeq(value, ",") {
 		place := strings.TrimSpace(text)
-		if place != maskLabels {
+		if place != MaskLabels {
 			if _, _, err := ParsePlace(place); err != nil {
 				return fmt.Sprintf("@mask(%q): %v", value, err)
 			}
