@@ -168,4 +168,8 @@ type Response struct {
 	Events  int    // earlier messages relayed
 	// Findings are the ids of the rules that something in the exchange broke.
 	Findings []string
+	// Mask returns body, which is Body as it is by then, with text at every value of
+	// the result the paths lead to; ok is false where that cannot be done for each of
+	// them. nil: it never can.
+	Mask func(body []byte, paths [][]string, text string) (masked []byte, ok bool)
 }

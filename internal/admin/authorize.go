@@ -30,12 +30,13 @@ const (
 	OpTeam       Op = "team.change"       // who belongs to which team
 	OpDecide     Op = "request.decide"    // approve or deny what agents ask for
 	OpGrant      Op = "grant.change"      // make and revoke grants, open and close tasks for agents
+	OpSession    Op = "session.change"    // end sessions, release them from quarantine
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpSession, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind
@@ -56,6 +57,8 @@ func opOf(kind string) Op {
 		return OpUser
 	case kindEntitlement:
 		return OpPolicy
+	case kindSession:
+		return OpSession
 	default:
 		return OpOther
 	}

@@ -31,6 +31,8 @@ type Intent struct {
 	Decision *access.Decision
 	Cred     string // id of the credential to be leased
 	CredVer  int
+	// Arguments are what is sent, where that is not what Request has; else nil.
+	Arguments []byte
 }
 
 // Status is how a dispatched call ended.
@@ -63,7 +65,9 @@ type Outcome struct {
 	In, Out  int      // bytes received from and sent to the agent's side
 	Result   []byte   // for the commitment and the payload; never in clear
 	Findings []string // rule ids
-	Masks    []string
+	Masks    []string // rules that had parts of the result masked
+	Withheld string   // the outcome that kept the result from the agent, "" if it went on
+	Forbids  []string // the rules that did
 	Unlocks  []Unlock
 }
 

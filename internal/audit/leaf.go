@@ -253,6 +253,9 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 		d.ids.Reason = dec.Reason
 	}
 	args := r.Arguments.Raw()
+	if i.Arguments != nil {
+		args = i.Arguments
+	}
 
 	d.common()
 	mark := d.begin("com")

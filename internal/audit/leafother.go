@@ -59,7 +59,9 @@ func (d *draft) outcomeRest(o *Outcome) error {
 	}
 	d.str("reached", reached)
 	mark = d.begin("release")
+	d.list("forbids", o.Forbids)
 	d.list("masks", o.Masks)
+	d.str("out", o.Withheld)
 	d.end(mark)
 	d.str("st", string(o.Status))
 	d.str("tenant", d.s.tenant)

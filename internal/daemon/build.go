@@ -50,6 +50,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL, Insecure: d.Config.Insecure}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
 		return err
 	}
+	if d.sessions, err = identity.NewSessions(ctx, d.store, d.authority.Invalidate); err != nil {
+		return err
+	}
 	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID("")}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
 		return err
 	}
@@ -70,7 +73,10 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.vault, d.broker, d.telemetry, time.Now); err != nil {
+	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, traffic{d}, states.State); err != nil {
+		return err
+	}
+	if d.gate, err = gate.New(states, d.recorder, d.vault, d.broker, d.Effects, d.telemetry, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)

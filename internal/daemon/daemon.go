@@ -45,6 +45,7 @@ type Daemon struct {
 	OperatorsURL string
 	Admin        *admin.Admin
 	Desk         *admin.Desk
+	Effects      *admin.Effects
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
 
@@ -58,6 +59,7 @@ type Daemon struct {
 	recorder  *recorder
 	states    states
 	broker    *grant.Broker
+	sessions  *identity.Sessions
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer
@@ -222,7 +224,7 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 	if err == nil && gen != d.Admin.Current().View.Generation() {
 		err = d.Admin.Refresh(ctx)
 	}
-	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx))
+	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx))
 }
 
 // learnTurn is how long a look at a server keeps others waiting for theirs: a

@@ -10,9 +10,11 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -60,8 +62,12 @@ type Dispatch struct {
 	Lease    *credential.Lease // nil if the server needs no credential
 	Session  string            // the caller's, "" for requests of the gateway itself
 	Who      access.Identity   // the caller, as it was judged; nobody for requests of the gateway itself
+	// Arguments are what is to be sent instead of those of the request, where parts
+	// of them are masked; nil if they are to be sent as they came.
+	Arguments []byte
 
-	intent audit.Ref // what an outcome belongs to
+	intent  audit.Ref // what an outcome belongs to
+	passage *passage  // of what comes back; nil for requests of the gateway itself
 }
 
 // Scrub removes the leased secret from b, which it may return unchanged.
@@ -70,6 +76,21 @@ func (d *Dispatch) Scrub(b []byte) []byte {
 		return b
 	}
 	out, _ := d.Lease.Scrub(b)
+	return out
+}
+
+// FindCredential says that the credential of a server stood in what it answered.
+const FindCredential = "result.credential"
+
+// scrub is Scrub that adds to findings what it found.
+func (d *Dispatch) scrub(b []byte, findings *[]string) []byte {
+	if d.Lease == nil {
+		return b
+	}
+	out, n := d.Lease.Scrub(b)
+	if n > 0 && !slices.Contains(*findings, FindCredential) {
+		*findings = append(*findings, FindCredential)
+	}
 	return out
 }
 
@@ -93,14 +114,17 @@ type Gate struct {
 	meter  Meter
 	grants Grants
 	now    func() time.Time
+
+	effects Effects
+	running running
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, grants Grants, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || grants == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, effects Effects, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || effects == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, grants: grants, meter: meter, now: now}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, effects: effects, meter: meter, now: now}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -124,24 +148,22 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	}
 	for n := 1; ; n++ {
 		state := g.states.State()
-		dec := g.decide(state, r)
-		if dec.Outcome == access.RequireApproval {
+		ru := g.decide(state, r)
+		if ru.Outcome == access.RequireApproval {
 			var err error
-			if state, err = g.ask(ctx, state, r, &dec); err != nil {
+			if state, err = g.ask(ctx, state, r, &ru); err != nil {
 				return access.Response{}, access.Decision{ID: r.ID}, "", err
 			}
 		}
+		dec := ru.Decision
 		if !dec.Allowed() {
-			if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
-				return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
-			}
-			return access.Response{}, dec, "", nil
+			return access.Response{}, dec, "", g.denied(ctx, r, &dec)
 		}
 		server, ok := state.View.Server(r.Server)
 		if !ok {
 			return access.Response{}, access.Decision{ID: r.ID}, "", access.Errorf(access.CodeInternal, "permitted a server that is not registered")
 		}
-		resp, status, err := g.dispatch(ctx, r, &dec, server, fwd)
+		resp, status, err := g.dispatch(ctx, r, &ru, &dec, server, fwd)
 		if errors.Is(err, errSpent) && n < maxSpent {
 			continue
 		}
@@ -149,23 +171,44 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	}
 }
 
-func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
-	start := time.Now() // monotonic; the gate's clock may be a test's
-	if why := g.task(r); why != nil {
-		return access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}
+// denied records a denial and carries out what it demands besides.
+func (g *Gate) denied(ctx context.Context, r *access.Request, dec *access.Decision) error {
+	cerr := g.carry(ctx, r, dec) // before anybody reads that it happened
+	if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: dec}); err != nil {
+		*dec = access.Decision{ID: r.ID}
+		return evidenceError("recording the verdict", err)
 	}
-	dec := pdp.Decide(state, r)
-	dec.Duration = time.Since(start)
-	if dec.Allowed() && len(dec.Masks) > 0 { // nothing carries masked arguments yet
-		dec.Outcome = access.Mask
+	if cerr != nil {
+		*dec = access.Decision{ID: r.ID}
 	}
-	return dec
+	return cerr
 }
 
-// dispatch runs fwd between a durable intent and a durable outcome.
-func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
-	intent := audit.Intent{Request: r, Decision: dec}
-	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session, Who: r.Who}
+func (g *Gate) decide(state *pdp.State, r *access.Request) pdp.Ruling {
+	start := time.Now() // monotonic; the gate's clock may be a test's
+	if no := g.refusal(r); no != nil {
+		return pdp.Ruling{Decision: *no}
+	}
+	if why := g.task(r); why != nil {
+		return pdp.Ruling{Decision: access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}}
+	}
+	ru := pdp.Judge(state, r)
+	ru.Duration = time.Since(start)
+	return ru
+}
+
+// dispatch runs fwd between a durable intent and a durable outcome. dec is the
+// decision of ru; where what came back is withheld it becomes that.
+func (g *Gate) dispatch(ctx context.Context, r *access.Request, ru *pdp.Ruling, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
+	intent := audit.Intent{Request: r, Decision: dec, Arguments: ru.Arguments}
+	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments,
+		passage: &passage{gate: g, req: r, ruling: ru}}
+	ctx, end := g.running.begin(ctx, r)
+	defer end()
+	if no := g.refusal(r); no != nil { // it was pronounced before the call could be cut
+		*dec = *no
+		return access.Response{}, "", g.denied(ctx, r, dec)
+	}
 	var unlocks []audit.Unlock
 	if c := server.Credential; c != nil {
 		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
@@ -197,13 +240,14 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	fctx := g.meter.Forward(ctx, r, &d.Server)
 	resp, ferr := fwd(fctx, d)
 	returned = true
-	resp.Body = d.Scrub(resp.Body)
+	resp.Body = d.scrub(resp.Body, &resp.Findings)
 	took := g.now().Sub(start)
-	status := statusOf(ctx, resp, ferr)
 	out := audit.Outcome{
-		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
+		Request: r, Intent: ref, Status: statusOf(ctx, resp, ferr), Reached: resp.Reached.String(), Took: took,
 		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
 	}
+	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
+	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
@@ -260,24 +304,33 @@ func (g *Gate) refused(ctx context.Context, r *access.Request, intent audit.Ref,
 // recorded through the bounded queue; a denial durably.
 func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, error) {
 	ctx = g.meter.Start(ctx, r)
-	dec, err := g.check(ctx, r)
+	dec, err := g.check(ctx, r, nil)
 	g.meter.End(ctx, r, &dec, "", err)
 	return dec, err
 }
 
-func (g *Gate) check(ctx context.Context, r *access.Request) (access.Decision, error) {
+// Again decides r anew, which is a call that goes on under d: what is sent of its
+// arguments must still be what d says.
+func (g *Gate) Again(ctx context.Context, r *access.Request, d *Dispatch) (access.Decision, error) {
+	ctx = g.meter.Start(ctx, r)
+	dec, err := g.check(ctx, r, d.Arguments)
+	g.meter.End(ctx, r, &dec, "", err)
+	return dec, err
+}
+
+func (g *Gate) check(ctx context.Context, r *access.Request, sent []byte) (access.Decision, error) {
 	if err := g.follow(ctx, r); err != nil {
 		return access.Decision{ID: r.ID}, err
 	}
-	dec := g.decide(g.states.State(), r)
-	i := audit.Intent{Request: r, Decision: &dec}
-	if !dec.Allowed() {
-		if _, err := g.log.Verdict(ctx, i); err != nil {
-			return access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
-		}
-		return dec, nil
+	ru := g.decide(g.states.State(), r)
+	dec := ru.Decision
+	if !bytes.Equal(ru.Arguments, sent) { // nobody would send what is left of the arguments
+		dec.Outcome, dec.Class, dec.Reason, dec.Help = access.Mask, access.ClassMask, "a rule wants parts masked that cannot be", "send it without them"
 	}
-	if err := g.log.Listed(ctx, i); err != nil {
+	if !dec.Allowed() {
+		return dec, g.denied(ctx, r, &dec)
+	}
+	if err := g.log.Listed(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
 		return access.Decision{ID: r.ID}, evidenceError("recording a list", err)
 	}
 	return dec, nil
@@ -343,7 +396,9 @@ func (g *Gate) System(ctx context.Context, server string) (*Dispatch, error) {
 
 // Visible reports whether r's target belongs in a list shown to its actor: some
 // call of it would not be plainly denied (access.md 2.4).
-func (g *Gate) Visible(r *access.Request) bool { return pdp.Visible(g.states.State(), r) }
+func (g *Gate) Visible(r *access.Request) bool {
+	return g.refusal(r) == nil && pdp.Visible(g.states.State(), r)
+}
 
 // State returns the state calls are decided on now.
 func (g *Gate) State() *pdp.State { return g.states.State() }

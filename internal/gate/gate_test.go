@@ -68,6 +68,15 @@ type noGrants struct{ gate.Grants }
 
 func (noGrants) TaskOf(access.Identity, string, time.Time) (string, error) { return "", nil }
 
+// noEffects is for calls nothing follows from.
+type noEffects struct{}
+
+func (noEffects) Carry(context.Context, access.Consequence, *access.Request, *access.Decision) error {
+	return errors.New("nothing was to follow")
+}
+
+func (noEffects) Refusal(*access.Identity) (access.Outcome, string) { return access.Deny, "" }
+
 func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 	t.Helper()
 	view, err := registry.NewView(registry.Content{
@@ -87,7 +96,7 @@ func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 		t.Fatal(err)
 	}
 	f := fixed{&pdp.State{View: view, Set: set}}
-	g, err := gate.New(f, log, f, noGrants{}, f, func() time.Time { return now })
+	g, err := gate.New(f, log, f, noGrants{}, noEffects{}, f, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

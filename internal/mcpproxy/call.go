@@ -324,7 +324,7 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 	if v, ok := ended.Get("isError").Bool(); ok && v {
 		resp.ToolErr = true
 	}
-	resp.Events = c.ans.count()
+	resp.Events, resp.Mask = c.ans.count(), c.masker()
 	return rep, resp, nil
 }
 
@@ -387,8 +387,12 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	if err != nil {
 		return nil, access.ReachNo, err
 	}
+	params, err := c.paramsOf(body)
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
 	x := &exchange{
-		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, shape: c.shape, d: d, relay: c,
+		method: c.in.msg.method, body: body, id: c.sent, params: params, shape: c.shape, d: d, relay: c,
 		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
 	}
 	if c.task != nil {
@@ -400,7 +404,7 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	if x.method.list != "" {
 		x.known = c.in.p.pages.reply(c.pageKey())
 	}
-	if c.modern && c.shape != nil {
+	if c.modern && c.shape != nil && c.masked() == nil { // a header nobody knows may say what is masked
 		x.extra = c.in.unknownParams(c.shape)
 	}
 	return c.link.call(ctx, x)
@@ -517,7 +521,10 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 			return nil
 		}
 	}
-	return c.told(c.ans.event(c.d.Scrub(msg)))
+	if msg = c.d.Scrub(msg); !c.d.Passes(c.in.r.Context(), len(msg), c.findings()) {
+		return nil
+	}
+	return c.told(c.ans.event(msg))
 }
 
 // extend lets the call wait for d from now, never past CallMax.
