@@ -17,6 +17,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/policy"
@@ -41,6 +42,7 @@ type memory struct {
 	used     map[string]time.Time
 	policies map[string]policy.Policy
 	rights   map[string]grant.Entitlement
+	facts    map[string]fact.Fact
 	meta     map[string]string
 	commits  int
 
@@ -54,7 +56,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, meta: map[string]string{},
 	}
 }
 
@@ -107,6 +109,12 @@ func (m *memory) LoadEntitlements(context.Context) ([]grant.Entitlement, error) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return through(values(m.rights)), nil
+}
+
+func (m *memory) LoadFacts(context.Context) ([]fact.Fact, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return through(values(m.facts)), nil
 }
 
 func (m *memory) Meta(_ context.Context, key string) (string, bool, error) {
@@ -163,6 +171,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.users, c.Users)
 	put(m.policies, c.Policies)
 	put(m.rights, c.Rights)
+	put(m.facts, c.Facts)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit

@@ -28,13 +28,14 @@ type testCase struct {
 }
 
 type testGiven struct {
-	Agent   *testAgent   `yaml:"agent"`
-	Tool    *testTool    `yaml:"tool"`
-	Server  *testServer  `yaml:"server"`
-	Subject *testSubject `yaml:"subject"`
-	Session *testSession `yaml:"session"`
-	Grant   *testGrant   `yaml:"grant"`
-	Now     *time.Time   `yaml:"now"`
+	Agent   *testAgent     `yaml:"agent"`
+	Tool    *testTool      `yaml:"tool"`
+	Server  *testServer    `yaml:"server"`
+	Subject *testSubject   `yaml:"subject"`
+	Session *testSession   `yaml:"session"`
+	Grant   *testGrant     `yaml:"grant"`
+	Now     *time.Time     `yaml:"now"`
+	Facts   map[string]any `yaml:"facts"`
 }
 
 type testAgent struct {
@@ -188,6 +189,9 @@ func (g testGiven) or(over testGiven) testGiven {
 	if over.Now != nil {
 		g.Now = over.Now
 	}
+	if over.Facts != nil {
+		g.Facts = over.Facts
+	}
 	return g
 }
 
@@ -212,6 +216,9 @@ func (p *prepared) mistake() string {
 		return "then says nothing: outcome is permit or deny"
 	case p.Then.Outcome != "" && p.Then.Outcome != "permit" && p.Then.Outcome != "deny" && p.Then.Outcome != "require_approval":
 		return fmt.Sprintf("then.outcome %q is not permit, deny or require_approval", p.Then.Outcome)
+	}
+	if _, err := p.facts(); err != nil {
+		return err.Error()
 	}
 	if t := p.Given.Tool; t != nil {
 		for _, c := range t.Classes {

@@ -20,6 +20,7 @@ type Query struct {
 	Grant     *GrantFacts
 	Arguments rawjson.Value // becomes context.input
 	Unknown   bool          // arguments unknown: partial evaluation
+	Facts     *access.Facts // becomes context.facts; nil: unknown
 	Now       time.Time
 }
 
@@ -70,6 +71,7 @@ type Verdict struct {
 	Forbids []string // ids of forbids that matched
 	Asks    []string // those of them that ask for an approval
 	Errors  []string // ids of policies whose evaluation erred
+	Lacking []string // why facts cannot be computed that the erring policies read
 	Advice  []string // @advice of the matching forbids, for the reader
 	// Maybe says, for unknown arguments, that some arguments would be permitted.
 	Maybe bool

@@ -8,12 +8,14 @@ import (
 
 // reads says which parts of the environment a policy looks at, so that only
 // those are built. It is bits for the fixed parts, a tree for context.input and
-// one for context.derived.
+// one for context.derived; of context.facts it is names.
 type reads struct {
-	bits    readBits
-	input   *tree  // nil: not read
-	derived *tree  // nil: not read
-	paths   []path // as written, for explanations
+	bits     readBits
+	input    *tree // nil: not read
+	derived  *tree // nil: not read
+	facts    []string
+	allFacts bool   // context.facts as one value
+	paths    []path // as written, for explanations
 }
 
 type readBits uint32
@@ -84,6 +86,9 @@ func analyse(p *ast.Policy) reads {
 		}
 		at := &r.input
 		switch {
+		case readsFacts(c):
+			r.noteFacts(c)
+			continue
 		case readsDerived(c):
 			at = &r.derived
 		case !readsInput(c):

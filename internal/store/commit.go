@@ -126,7 +126,12 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights}, nil
+	facts, err := changeOf(sorted(c.Facts), `DELETE FROM facts WHERE id = $1`,
+		`INSERT INTO facts (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`, ids, factRow)
+	if err != nil {
+		return nil, err
+	}
+	return []change{teams, users, agents, servers, tools, policies, rights, facts}, nil
 }
 
 func ids(id string) []any { return []any{id} }
