@@ -25,17 +25,17 @@ type FactInfo struct {
 func readsFacts(p path) bool { return p[0] == "context" && len(p) > 1 && p[1] == factsName }
 
 // noteFacts notes the facts that p reads.
-func (r *reads) noteFacts(p path) {
+func (r *reads) noteFacts(p path, read bool) {
 	switch {
 	case len(p) == 2:
-		r.allFacts = true
+		r.allFacts, r.hasFacts = r.allFacts || read, r.hasFacts || !read
 	case !slices.Contains(r.facts, p[2]):
 		r.facts = append(r.facts, p[2])
 	}
 }
 
 // anyFact reports whether some fact is read.
-func (r *reads) anyFact() bool { return len(r.facts) > 0 || r.allFacts }
+func (r *reads) anyFact() bool { return len(r.facts) > 0 || r.allFacts || r.hasFacts }
 
 // factsType is the type of context.facts.
 func factsType(facts []FactInfo) *typ {

@@ -15,6 +15,7 @@ type reads struct {
 	derived  *tree // nil: not read
 	facts    []string
 	allFacts bool   // context.facts as one value
+	hasFacts bool   // only whether it is there, which it is
 	paths    []path // as written, for explanations
 }
 
@@ -87,7 +88,7 @@ func analyse(p *ast.Policy) reads {
 		at := &r.input
 		switch {
 		case readsFacts(c):
-			r.noteFacts(c)
+			r.noteFacts(c, i < len(paths))
 			continue
 		case readsDerived(c):
 			at = &r.derived

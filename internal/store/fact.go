@@ -120,6 +120,7 @@ func settleCharges(ctx context.Context, tx *sql.Tx, to grant.State, where string
 		if err := r.Scan(&h.use, &h.fact, &h.key, &h.bucket, &h.value, &h.amount); err != nil {
 			return err
 		}
+		h.value = append([]byte{}, h.value...) // an empty one may be read as none
 		held = append(held, h)
 		return nil
 	}, `SELECT use_id, fact, key, bucket, value, amount FROM fact_uses WHERE `+where+` ORDER BY fact, key, use_id`, args...)
@@ -143,9 +144,15 @@ func settleCharges(ctx context.Context, tx *sql.Tx, to grant.State, where string
 		if to == grant.UseReleased {
 			spent = 0
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE fact_counters SET reserved = reserved - $5, spent = spent + $6 WHERE fact = $1 AND key = $2 AND bucket = $3 AND value = $4`,
-			h.fact, h.key, h.bucket, h.value, h.amount, spent); err != nil {
+		r, err = tx.ExecContext(ctx, `UPDATE fact_counters SET reserved = reserved - $5, spent = spent + $6 WHERE fact = $1 AND key = $2 AND bucket = $3 AND value = $4`,
+			h.fact, h.key, h.bucket, h.value, h.amount, spent)
+		if err != nil {
 			return err
+		}
+		if n, err := r.RowsAffected(); err != nil {
+			return err
+		} else if n != 1 {
+			return rowError{"fact_counters", h.fact}
 		}
 	}
 	return nil
