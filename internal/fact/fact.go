@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"rutile/internal/access"
-	"rutile/internal/argument"
 )
 
 // Type says how a fact comes about.
@@ -105,7 +104,7 @@ func ParseAgg(s string) (Agg, error) {
 	if !ok || !end || name != Sum && name != Distinct {
 		return Agg{}, access.Errorf(access.CodeInvalid, "%.64q is no aggregate: write count, sum(/argument) or distinct(/argument)", s)
 	}
-	if _, err := argument.ParsePointer(at); err != nil {
+	if _, err := parsePointer(at); err != nil {
 		return Agg{}, access.Errorf(access.CodeInvalid, "%.64q: %w; write for example sum(/amount)", s, err)
 	}
 	return Agg{Func: name, At: at}, nil
@@ -182,7 +181,7 @@ func (f *Fact) Check() map[string]string {
 	}
 	for _, b := range f.Bind {
 		for _, at := range []string{b.Earlier, b.Now} {
-			if _, err := argument.ParsePointer(at); err != nil {
+			if _, err := parsePointer(at); err != nil {
 				no("bind", "%.64q: %s; write for example {/customer: /customer}", at, err)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"rutile/internal/access"
-	"rutile/internal/argument"
 	"rutile/internal/rawjson"
 )
 
@@ -37,11 +36,11 @@ type Plan struct {
 // rule is a fact made ready.
 type rule struct {
 	Fact
-	at   argument.Pointer
+	at   pointer
 	bind []bound
 }
 
-type bound struct{ earlier, now argument.Pointer }
+type bound struct{ earlier, now pointer }
 
 // NewPlan returns a plan of the active facts among those read. One that is not
 // well formed is kept and cannot be computed, so that what reads it denies.
@@ -53,10 +52,10 @@ func NewPlan(facts map[string]Fact, read []string) *Plan {
 			continue
 		}
 		r := &rule{Fact: f}
-		r.at, _ = argument.ParsePointer(f.Agg.At) // checked when it was declared; the zero pointer finds an object, which is no amount
+		r.at, _ = parsePointer(f.Agg.At) // checked when it was declared; the zero pointer finds an object, which is no amount
 		for _, b := range f.Bind {
-			earlier, _ := argument.ParsePointer(b.Earlier)
-			now, _ := argument.ParsePointer(b.Now)
+			earlier, _ := parsePointer(b.Earlier)
+			now, _ := parsePointer(b.Now)
 			r.bind = append(r.bind, bound{earlier, now})
 		}
 		p.rules = append(p.rules, r)
@@ -143,7 +142,7 @@ func (r *rule) amount(c *Call) (int64, string) {
 	if r.Agg.Func != Sum {
 		return 1, ""
 	}
-	v, err := r.at.Find(c.Args)
+	v, err := r.at.find(c.Args)
 	if err != nil {
 		return 0, r.wrong(r.at, err.Error())
 	}
@@ -160,8 +159,8 @@ func (r *rule) amount(c *Call) (int64, string) {
 }
 
 // scalar is the canonical form of an argument that is compared.
-func (r *rule) scalar(at argument.Pointer, c *Call) ([]byte, string) {
-	v, err := at.Find(c.Args)
+func (r *rule) scalar(at pointer, c *Call) ([]byte, string) {
+	v, err := at.find(c.Args)
 	if err != nil {
 		return nil, r.wrong(at, err.Error())
 	}
@@ -173,6 +172,6 @@ func (r *rule) scalar(at argument.Pointer, c *Call) ([]byte, string) {
 	}
 }
 
-func (r *rule) wrong(at argument.Pointer, why string) string {
+func (r *rule) wrong(at pointer, why string) string {
 	return "fact " + r.ID + " cannot be computed: argument " + at.String() + ": " + why
 }

@@ -1,4 +1,4 @@
-package argument
+package fact
 
 import (
 	"errors"
@@ -11,31 +11,31 @@ import (
 // maxPointer bounds a JSON pointer, in bytes.
 const maxPointer = 512
 
-// Pointer is a JSON pointer (RFC 6901) to one argument. The zero value points to
+// pointer is a JSON pointer (RFC 6901) to one argument. The zero value points to
 // the arguments as a whole.
-type Pointer struct {
+type pointer struct {
 	text  string
-	steps []pointerStep
+	steps []step
 }
 
-type pointerStep struct {
+type step struct {
 	key   string
 	index int // -1 if the token is no index
 }
 
-// ParsePointer reads a pointer to an argument: it begins with "/".
-func ParsePointer(s string) (Pointer, error) {
+// parsePointer reads a pointer to an argument: it begins with "/".
+func parsePointer(s string) (pointer, error) {
 	switch {
 	case s == "" || s[0] != '/':
-		return Pointer{}, errors.New(`not a JSON pointer to an argument: it must begin with "/"`)
+		return pointer{}, errors.New(`not a JSON pointer to an argument: it must begin with "/"`)
 	case len(s) > maxPointer:
-		return Pointer{}, errors.New("longer than 512 bytes")
+		return pointer{}, errors.New("longer than 512 bytes")
 	}
-	p := Pointer{text: s}
+	p := pointer{text: s}
 	for token := range strings.SplitSeq(s[1:], "/") {
 		for i := 0; i < len(token); i++ {
 			if token[i] == '~' && (i+1 == len(token) || token[i+1] != '0' && token[i+1] != '1') {
-				return Pointer{}, errors.New(`not a JSON pointer: "~" must be followed by 0 or 1`)
+				return pointer{}, errors.New(`not a JSON pointer: "~" must be followed by 0 or 1`)
 			}
 		}
 		key := strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
@@ -43,18 +43,18 @@ func ParsePointer(s string) (Pointer, error) {
 		if err != nil || n < 0 || strconv.Itoa(n) != key {
 			n = -1
 		}
-		p.steps = append(p.steps, pointerStep{key, n})
+		p.steps = append(p.steps, step{key, n})
 	}
 	return p, nil
 }
 
 // String is the pointer as it was written.
-func (p Pointer) String() string { return p.text }
+func (p pointer) String() string { return p.text }
 
-// Find returns what p points to. It is an error where nothing is there, and where
+// find returns what p points to. It is an error where nothing is there, and where
 // a key differs from the named one only in case: a server that folds case might
 // read that one.
-func (p Pointer) Find(args rawjson.Value) (rawjson.Value, error) {
+func (p pointer) find(args rawjson.Value) (rawjson.Value, error) {
 	v := args
 	for _, s := range p.steps {
 		switch v.Kind() {
