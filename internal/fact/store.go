@@ -30,6 +30,9 @@ type Store interface {
 	// Counted sets the Total and Others of each charge to what is counted without
 	// it: of one with a Value, the others than this.
 	Counted(ctx context.Context, charges []access.Charge) error
+	// Buckets returns what a counter holds without the charge, by the bucket it
+	// leaves with.
+	Buckets(ctx context.Context, c access.Charge) ([]Held, error)
 	// Counters returns the counters of a fact with something in a bucket after
 	// since, sorted by key.
 	Counters(ctx context.Context, fact string, since int64, distinct bool, limit int) ([]Counter, error)

@@ -17,6 +17,8 @@ type Ledger interface {
 	// Look returns the values of the facts named in need. It does not fail: a value
 	// that cannot be computed says so.
 	Look(ctx context.Context, p *fact.Plan, need []string, c *fact.Call) *access.Facts
+	// Later says how the value of a fact goes down for a call that waits.
+	Later(ctx context.Context, p *fact.Plan, id string, c *fact.Call) []fact.Step
 	// Enter counts a call. With lenient what cannot be counted is left out.
 	Enter(p *fact.Plan, c *fact.Call, lenient bool) (*fact.Entry, error)
 }
@@ -67,6 +69,25 @@ func (g *Gate) hold(ctx context.Context, state *pdp.State, r *access.Request, un
 		return false
 	}
 	return true
+}
+
+// retryAfter is how long a call that is held to facts has to wait until they no
+// longer keep it, 0 if nobody can tell.
+func (g *Gate) retryAfter(ctx context.Context, state *pdp.State, r *access.Request, limits []access.Limit) time.Duration {
+	c, _ := pdp.Counting(state, r)
+	if c == nil || r.Facts == nil {
+		return 0
+	}
+	later := map[string][]fact.Step{}
+	for _, l := range limits {
+		later[l.Fact] = g.facts.Later(ctx, state.Facts, l.Fact, c)
+	}
+	return fact.Until(later, r.Facts.Values, func(values map[string]access.FactValue) bool {
+		then := *r
+		then.Facts = &access.Facts{Values: values}
+		d := pdp.Decide(state, &then)
+		return d.Allowed() || d.Outcome.Conditional() && d.Outcome != access.RateLimit
+	})
 }
 
 // moved says that a call was counted and that what it was judged on is another by

@@ -138,7 +138,7 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 			if dec.Outcome != access.RequireApproval && g.hold(ctx, state, r, &until) {
 				continue
 			}
-			return g.denied(ctx, r, dec)
+			return g.denied(ctx, state, r, dec)
 		}
 		server, ok := state.View.Server(r.Server)
 		if !ok {
@@ -150,7 +150,7 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 		case n < maxSpent && (came || errors.Is(err, errSpent)):
 			n++
 		case came:
-			return g.denied(ctx, r, m.dec)
+			return g.denied(ctx, state, r, m.dec)
 		default:
 			return resp, dec, status, err
 		}
@@ -158,7 +158,10 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 }
 
 // denied records the decision that a call is not made on.
-func (g *Gate) denied(ctx context.Context, r *access.Request, dec access.Decision) (access.Response, access.Decision, audit.Status, error) {
+func (g *Gate) denied(ctx context.Context, state *pdp.State, r *access.Request, dec access.Decision) (access.Response, access.Decision, audit.Status, error) {
+	if dec.Outcome == access.RateLimit {
+		dec.RetryAfter = g.retryAfter(ctx, state, r, dec.Limits)
+	}
 	if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
 		return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
 	}
@@ -173,6 +176,9 @@ func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) 
 	g.look(ctx, state, r)
 	dec := pdp.Decide(state, r)
 	dec.Duration = time.Since(start)
+	if dec.Allowed() && len(dec.Masks) > 0 { // nothing carries masked arguments yet
+		dec.Outcome = access.Mask
+	}
 	return dec
 }
 

@@ -58,6 +58,16 @@ func (v *validator) declared(s *statement) bool {
 		v.mistake(s, v.types, fmt.Sprintf("`%s` has no value as a whole: write context.facts.NAME", factsName))
 		ok = false
 	}
+	if id := s.effect.fact; id != "" {
+		isBool, known := v.set.facts[id]
+		switch {
+		case known && isBool:
+			v.mistake(s, v.types, fmt.Sprintf("@`fact`(%q) must name a fact that counts: %s is true or false", id, id))
+			ok = false
+		case !slices.Contains(s.reads.facts, id):
+			v.mistake(s, SeverityWarning, fmt.Sprintf("@`fact`(%q) names a fact that the conditions do not read, so nobody can say when the call passes: write context.facts.%s", id, id))
+		}
+	}
 	for _, id := range s.reads.facts {
 		if _, known := v.set.facts[id]; !known {
 			v.mistake(s, v.types, fmt.Sprintf("no fact `%s` is declared: declare it in a manifest of kind Fact, or make it active again", id))

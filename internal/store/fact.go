@@ -104,6 +104,29 @@ func (s *Store) Counted(ctx context.Context, charges []access.Charge) error {
 	})
 }
 
+// Buckets returns what a counter holds without c, by the bucket it leaves with.
+func (s *Store) Buckets(ctx context.Context, c access.Charge) ([]fact.Held, error) {
+	query, args := `SELECT bucket, CAST(sum(spent + reserved) AS BIGINT) FROM fact_counters WHERE fact = $1 AND key = $2 AND bucket > $3 GROUP BY bucket`, []any{c.Fact, c.Key, c.Since}
+	if c.Value != nil {
+		query = `SELECT newest, count(*) FROM (SELECT max(bucket) AS newest FROM fact_counters
+			WHERE fact = $1 AND key = $2 AND bucket > $3 AND value <> $4 AND spent + reserved > 0 GROUP BY value) v GROUP BY newest`
+		args = append(args, c.Value)
+	}
+	var out []fact.Held
+	err := s.read(ctx, "reading a counter", func(tx *sql.Tx) error {
+		out = nil
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var h fact.Held
+			if err := r.Scan(&h.Bucket, &h.Amount); err != nil {
+				return err
+			}
+			out = append(out, h)
+			return nil
+		}, query, args...)
+	})
+	return out, err
+}
+
 // heldCharge is what one use holds of one counter.
 type heldCharge struct {
 	use, fact, key string
