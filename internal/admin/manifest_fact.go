@@ -2,6 +2,7 @@ package admin
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -95,7 +96,8 @@ func (o object) factFits(f *fact.Fact) {
 	}
 	bad := f.Check()
 	for _, member := range keysOf(bad) {
-		o.fail(member, "%s", bad[member])
+		top, _, _ := strings.Cut(member, ".")
+		o.d.fail(o.place(top), member, "%s", bad[member])
 	}
 }
 
