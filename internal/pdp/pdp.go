@@ -81,6 +81,7 @@ func decide(s *State, r *access.Request) (d access.Decision, maybe bool) {
 	}
 	d.Outcome = v.Outcome // a denial, or an approval that is missing
 	d.Class, d.Reason, d.Help = explain(&f, r, &v)
+	f.settleAsk(r, &d)
 	relax(&d, s, true)
 	return d, v.Maybe
 }
@@ -94,7 +95,7 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		f.Digest = f.digest()
 		return s.Set.Evaluate(&f.Query)
 	}
-	if s.Grants != nil && !r.Unknown {
+	if s.Grants != nil && !r.Unknown && approvable(r) {
 		covering := s.Grants.Covering(f.call(r))
 		if len(covering) > 0 && r.Use == "" { // what needs no grant spends none
 			if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
