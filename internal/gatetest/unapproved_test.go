@@ -50,7 +50,7 @@ func TestWhatAServerAsksWaitsForNoApproval(t *testing.T) {
 			}
 			denied := 0
 			for _, l := range r.leaves(from) {
-				if strings.Contains(string(l.raw), "require_approval") {
+				if strings.Contains(l.raw, "require_approval") {
 					t.Errorf("recorded is %s", l.raw)
 				}
 				if l.Type == "verdict" {
