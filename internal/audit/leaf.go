@@ -344,6 +344,7 @@ func (d *draft) decision(dec *access.Decision, id string) {
 	d.text("facts", dec.Facts)
 	more += d.list("forbids", dec.Forbids)
 	d.text("id", id)
+	d.list("masks", maskers(dec))
 	d.flag("monitor", dec.Monitor)
 	if more += max(0, len(dec.Permits)-maxList); more > 0 {
 		d.int("more", int64(more))
@@ -357,6 +358,18 @@ func (d *draft) decision(dec *access.Decision, id string) {
 		d.str("would", dec.Would.String())
 	}
 	d.end(mark)
+}
+
+// maskers are the rules that had parts of the arguments masked.
+func maskers(dec *access.Decision) []string {
+	var out []string
+	if !dec.Allowed() {
+		return out
+	}
+	for _, m := range dec.Masks {
+		out = append(out, m.Policy)
+	}
+	return out
 }
 
 func (d *draft) what(r *access.Request, dec *access.Decision, tool string) {

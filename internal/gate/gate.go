@@ -140,6 +140,9 @@ func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
 	}
 	dec := pdp.Decide(state, r)
 	dec.Duration = time.Since(start)
+	if dec.Allowed() && len(dec.Masks) > 0 { // nothing carries masked arguments yet
+		dec.Outcome = access.Mask
+	}
 	return dec
 }
 
