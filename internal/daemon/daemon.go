@@ -53,6 +53,7 @@ type Daemon struct {
 	nodeID    string
 	store     *store.Store
 	vault     *credential.Vault
+	mint      *credential.Mint
 	authority *identity.Authority
 	telemetry *telemetry
 	recorder  *recorder

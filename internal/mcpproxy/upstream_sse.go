@@ -53,7 +53,7 @@ func (t *target) openEvents(ctx context.Context, key processKey, d *gate.Dispatc
 	if err := t.life.mayStart(what, "the gateway's log says why", key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	own, err := t.leased(ctx)
+	own, err := t.leased(ctx, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
