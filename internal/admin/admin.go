@@ -25,6 +25,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
@@ -43,6 +44,7 @@ type Changes struct {
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
 	Facts    map[string]*fact.Fact
+	Sources  map[string]*credential.Source
 }
 
 // ToolKey names a tool.
@@ -60,6 +62,8 @@ type Store interface {
 	LoadEntitlements(ctx context.Context) ([]grant.Entitlement, error)
 	// LoadFacts returns the stored facts sorted by id.
 	LoadFacts(ctx context.Context) ([]fact.Fact, error)
+	// LoadSources returns the declared credentials sorted by id.
+	LoadSources(ctx context.Context) ([]credential.Source, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -122,6 +126,7 @@ type Current struct {
 	Policies []policy.Policy // sorted by id
 	Rights   map[string]grant.Entitlement
 	Facts    map[string]fact.Fact
+	Sources  map[string]credential.Source
 	Monitor  bool // observe, do not enforce
 }
 

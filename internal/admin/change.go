@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
@@ -46,13 +47,14 @@ func newDraft() *draft {
 	return &draft{changes: Changes{
 		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
 		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
-		Facts: map[string]*fact.Fact{},
+		Facts:   map[string]*fact.Fact{},
+		Sources: map[string]*credential.Source{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -299,6 +301,7 @@ type stored struct {
 	policies []policy.Policy
 	rights   []grant.Entitlement
 	facts    []fact.Fact
+	sources  []credential.Source
 }
 
 func (a *Admin) kept(ctx context.Context) (s stored, err error) {
@@ -310,6 +313,9 @@ func (a *Admin) kept(ctx context.Context) (s stored, err error) {
 	}
 	if s.facts, err = a.store.LoadFacts(ctx); err != nil {
 		return s, fmt.Errorf("loading the facts: %w", err)
+	}
+	if s.sources, err = a.store.LoadSources(ctx); err != nil {
+		return s, fmt.Errorf("loading the declared credentials: %w", err)
 	}
 	return s, nil
 }
@@ -355,6 +361,11 @@ func digestIn(cur *Current, kind, id string) string {
 		if f, ok := cur.Facts[id]; ok {
 			f.Created, f.Changed = time.Time{}, time.Time{}
 			return digest(f)
+		}
+	case kindCredential:
+		if s, ok := cur.Sources[id]; ok {
+			s.Created, s.Changed = time.Time{}, time.Time{}
+			return digest(s)
 		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
@@ -27,14 +28,14 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	view := cur.View.With(delta)
 	if !recompiles(cur.View, c) {
 		next := *cur
-		next.View, next.Monitor = view, a.cfg.Mode.monitors(view, cur.Policies)
+		next.View, next.Sources, next.Monitor = view, with(cur.Sources, c.Sources), a.cfg.Mode.monitors(view, cur.Policies)
 		return &next, nil
 	}
 	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
 	for _, p := range cur.Policies {
 		policies[p.ID] = p
 	}
-	next := &Current{View: view, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts)}
+	next := &Current{View: view, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources)}
 	next.Policies = slices.Collect(maps.Values(with(policies, c.Policies)))
 	return a.compile(next)
 }
@@ -85,12 +86,16 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	if err != nil {
 		return nil, err
 	}
-	cur := &Current{View: view, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts))}
+	cur := &Current{View: view, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts)),
+		Sources: make(map[string]credential.Source, len(kept.sources))}
 	for _, e := range kept.rights {
 		cur.Rights[e.ID] = e
 	}
 	for _, f := range kept.facts {
 		cur.Facts[f.ID] = f
+	}
+	for _, s := range kept.sources {
+		cur.Sources[s.ID] = s
 	}
 	return a.compile(cur)
 }

@@ -43,6 +43,7 @@ type memory struct {
 	policies map[string]policy.Policy
 	rights   map[string]grant.Entitlement
 	facts    map[string]fact.Fact
+	sources  map[string]credential.Source
 	meta     map[string]string
 	commits  int
 
@@ -56,7 +57,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, meta: map[string]string{},
 	}
 }
 
@@ -117,6 +118,12 @@ func (m *memory) LoadFacts(context.Context) ([]fact.Fact, error) {
 	return through(values(m.facts)), nil
 }
 
+func (m *memory) LoadSources(context.Context) ([]credential.Source, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return values(m.sources), nil
+}
+
 func (m *memory) Meta(_ context.Context, key string) (string, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,6 +179,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.policies, c.Policies)
 	put(m.rights, c.Rights)
 	put(m.facts, c.Facts)
+	put(m.sources, c.Sources)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit
