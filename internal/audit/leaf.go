@@ -85,6 +85,7 @@ type sealedIDs struct {
 	Client   string `json:"client,omitempty"`
 	Instance string `json:"instance,omitempty"`
 	Method   string `json:"method,omitempty"`
+	Narrowed string `json:"narrowed,omitempty"`
 	Object   string `json:"object,omitempty"`
 	Reason   string `json:"reason,omitempty"`
 	Server   string `json:"server,omitempty"`
@@ -105,6 +106,7 @@ func (s *sealedIDs) appendTo(b []byte) []byte {
 	e.str("client", s.Client)
 	e.text("instance", s.Instance)
 	e.text("method", s.Method)
+	e.str("narrowed", cut(s.Narrowed, maxReason))
 	e.text("object", s.Object)
 	e.str("reason", cut(s.Reason, maxReason))
 	e.text("server", s.Server)
@@ -266,6 +268,7 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 	if i.Cred != "" {
 		mark = d.begin("cred")
 		d.text("id", i.Cred)
+		d.text("kind", i.CredKind)
 		d.int("ver", int64(i.CredVer))
 		d.end(mark)
 	}

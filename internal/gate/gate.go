@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -67,38 +66,7 @@ type Dispatch struct {
 	Arguments []byte
 
 	intent  audit.Ref // what an outcome belongs to
-	passage *passage  // of what comes back; nil for requests of the gateway itself
-}
-
-// Scrub removes the leased secret from b, which it may return unchanged.
-func (d *Dispatch) Scrub(b []byte) []byte {
-	if d.Lease == nil {
-		return b
-	}
-	out, _ := d.Lease.Scrub(b)
-	return out
-}
-
-// FindCredential says that the credential of a server stood in what it answered.
-const FindCredential = "result.credential"
-
-// scrub is Scrub that adds to findings what it found.
-func (d *Dispatch) scrub(b []byte, findings *[]string) []byte {
-	if d.Lease == nil {
-		return b
-	}
-	out, n := d.Lease.Scrub(b)
-	if n > 0 && !slices.Contains(*findings, FindCredential) {
-		*findings = append(*findings, FindCredential)
-	}
-	return out
-}
-
-// Release closes the lease.
-func (d *Dispatch) Release() {
-	if d.Lease != nil {
-		d.Lease.Release()
-	}
+	outflow *outflow  // of what comes back; nil for requests of the gateway itself
 }
 
 // Forward sends the request and returns the final message. It relays earlier
@@ -108,23 +76,25 @@ type Forward func(ctx context.Context, d *Dispatch) (access.Response, error)
 
 // Gate enforces decisions.
 type Gate struct {
-	states States
-	log    Evidence
-	leases Leaser
-	meter  Meter
-	grants Grants
-	now    func() time.Time
+	states  States
+	log     Evidence
+	leases  Leaser
+	meter   Meter
+	grants  Grants
+	facts   Ledger
+	now     func() time.Time
+	holding chan struct{} // one for each call that waits for others
 
 	effects Effects
 	running running
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, grants Grants, effects Effects, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || grants == nil || effects == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, grants: grants, effects: effects, meter: meter, now: now}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -146,9 +116,10 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	if err := g.follow(ctx, r); err != nil {
 		return access.Response{}, access.Decision{ID: r.ID}, "", err
 	}
-	for n := 1; ; n++ {
+	var until time.Time // it waits for others
+	for n := 1; ; {
 		state := g.states.State()
-		ru := g.decide(state, r)
+		ru := g.decide(ctx, state, r)
 		if ru.Outcome == access.RequireApproval {
 			var err error
 			if state, err = g.ask(ctx, state, r, &ru); err != nil {
@@ -157,34 +128,48 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 		}
 		dec := ru.Decision
 		if !dec.Allowed() {
-			return access.Response{}, dec, "", g.denied(ctx, r, &dec)
+			if dec.Outcome != access.RequireApproval && len(dec.Consequences) == 0 && g.hold(ctx, state, r, &until) {
+				continue
+			}
+			dec, err := g.denied(ctx, state, r, dec)
+			return access.Response{}, dec, "", err
 		}
 		server, ok := state.View.Server(r.Server)
 		if !ok {
 			return access.Response{}, access.Decision{ID: r.ID}, "", access.Errorf(access.CodeInternal, "permitted a server that is not registered")
 		}
-		resp, status, err := g.dispatch(ctx, r, &ru, &dec, server, fwd)
-		if errors.Is(err, errSpent) && n < maxSpent {
-			continue
+		resp, status, err := g.dispatch(ctx, state, r, &ru, &dec, server, fwd)
+		var m moved
+		switch came := errors.As(err, &m); {
+		case n < maxSpent && (came || errors.Is(err, errSpent)):
+			n++
+		case came && m.dec.Allowed(): // under something else, each time
+			return access.Response{}, access.Decision{ID: r.ID}, status, errSpent
+		case came:
+			dec, err := g.denied(ctx, state, r, m.dec)
+			return access.Response{}, dec, "", err
+		default:
+			return resp, dec, status, err
 		}
-		return resp, dec, status, err
 	}
 }
 
-// denied records a denial and carries out what it demands besides.
-func (g *Gate) denied(ctx context.Context, r *access.Request, dec *access.Decision) error {
-	cerr := g.carry(ctx, r, dec) // before anybody reads that it happened
-	if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: dec}); err != nil {
-		*dec = access.Decision{ID: r.ID}
-		return evidenceError("recording the verdict", err)
+// denied carries out what a denial demands besides, and records it.
+func (g *Gate) denied(ctx context.Context, state *pdp.State, r *access.Request, dec access.Decision) (access.Decision, error) {
+	if dec.Outcome == access.RateLimit {
+		dec.RetryAfter = g.retryAfter(ctx, state, r, dec.Limits)
+	}
+	cerr := g.carry(ctx, r, &dec) // before anybody reads that it happened
+	if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
+		return access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
 	}
 	if cerr != nil {
-		*dec = access.Decision{ID: r.ID}
+		return access.Decision{ID: r.ID}, cerr
 	}
-	return cerr
+	return dec, nil
 }
 
-func (g *Gate) decide(state *pdp.State, r *access.Request) pdp.Ruling {
+func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) pdp.Ruling {
 	start := time.Now() // monotonic; the gate's clock may be a test's
 	if no := g.refusal(r); no != nil {
 		return pdp.Ruling{Decision: *no}
@@ -192,6 +177,7 @@ func (g *Gate) decide(state *pdp.State, r *access.Request) pdp.Ruling {
 	if why := g.task(r); why != nil {
 		return pdp.Ruling{Decision: access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}}
 	}
+	g.look(ctx, state, r)
 	ru := pdp.Judge(state, r)
 	ru.Duration = time.Since(start)
 	return ru
@@ -199,43 +185,52 @@ func (g *Gate) decide(state *pdp.State, r *access.Request) pdp.Ruling {
 
 // dispatch runs fwd between a durable intent and a durable outcome. dec is the
 // decision of ru; where what came back is withheld it becomes that.
-func (g *Gate) dispatch(ctx context.Context, r *access.Request, ru *pdp.Ruling, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
+func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec, Arguments: ru.Arguments}
 	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments,
-		passage: &passage{gate: g, req: r, ruling: ru}}
+		outflow: &outflow{gate: g, req: r, ruling: ru}}
 	ctx, end := g.running.begin(ctx, r)
 	defer end()
 	if no := g.refusal(r); no != nil { // it was pronounced before the call could be cut
-		*dec = *no
-		return access.Response{}, "", g.denied(ctx, r, dec)
+		var err error
+		*dec, err = g.denied(ctx, state, r, *no)
+		return access.Response{}, "", err
 	}
-	var unlocks []audit.Unlock
 	if c := server.Credential; c != nil {
-		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
+		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, ru.Sent(r), true))
 		if err != nil {
 			return access.Response{}, audit.StatusRefused, g.refuse(ctx, r, dec, fmt.Errorf("leasing credential %q: %w", c.Ref, err))
 		}
 		d.Lease = lease
 		defer d.Release()
-		intent.Cred, intent.CredVer = c.Ref, lease.Version()
-		unlocks = []audit.Unlock{{Cred: c.Ref, Version: lease.Version(), At: g.now()}}
+		intent.Cred, intent.CredVer, intent.CredKind = c.Ref, lease.Version(), lease.Source()
 	}
 	ref, err := g.log.Intent(ctx, intent)
 	if err != nil {
 		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
 	d.intent = ref
-	use, err := g.reserve(ctx, r, dec)
+	run, err := g.enter(ctx, state, r, ru)
 	if err != nil {
-		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, unlocks, err)
+		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, d.unlocks(g.now()), err)
 	}
 	returned := false
+	var unlocks []audit.Unlock
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
 			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
-			_ = g.settle(ctx, use, audit.StatusUnknown, access.ReachUnknown)
+			_ = run.close(ctx, audit.StatusUnknown, access.ReachUnknown)
 		}
 	}()
+	// Minting asks somebody else, so that it follows the intent (docs/decisions/0057).
+	if err := d.ready(ctx); err != nil {
+		returned = true
+		if serr := run.close(ctx, audit.StatusRefused, access.ReachNo); serr != nil {
+			return access.Response{}, audit.StatusRefused, evidenceError("settling what the call used", serr)
+		}
+		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, nil, err)
+	}
+	unlocks = d.unlocks(g.now())
 	start := g.now()
 	fctx := g.meter.Forward(ctx, r, &d.Server)
 	resp, ferr := fwd(fctx, d)
@@ -251,13 +246,13 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, ru *pdp.Ruling, 
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
-	serr := g.settle(ctx, use, status, resp.Reached)
+	serr := run.close(ctx, status, resp.Reached)
 	// The outcome is kept even when the caller has gone away.
 	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
 		return access.Response{}, status, evidenceError("recording the outcome", err)
 	}
 	if serr != nil && ferr == nil {
-		return access.Response{}, status, evidenceError("settling the use of a grant", serr)
+		return access.Response{}, status, evidenceError("settling what the call used", serr)
 	}
 	return resp, status, ferr
 }
@@ -309,9 +304,9 @@ func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, e
 	return dec, err
 }
 
-// Again decides r anew, which is a call that goes on under d: what is sent of its
+// Recheck decides r anew, which is a call that goes on under d: what is sent of its
 // arguments must still be what d says.
-func (g *Gate) Again(ctx context.Context, r *access.Request, d *Dispatch) (access.Decision, error) {
+func (g *Gate) Recheck(ctx context.Context, r *access.Request, d *Dispatch) (access.Decision, error) {
 	ctx = g.meter.Start(ctx, r)
 	dec, err := g.check(ctx, r, d.Arguments)
 	g.meter.End(ctx, r, &dec, "", err)
@@ -322,13 +317,13 @@ func (g *Gate) check(ctx context.Context, r *access.Request, sent []byte) (acces
 	if err := g.follow(ctx, r); err != nil {
 		return access.Decision{ID: r.ID}, err
 	}
-	ru := g.decide(g.states.State(), r)
+	ru := g.decide(ctx, g.states.State(), r)
 	dec := ru.Decision
-	if !bytes.Equal(ru.Arguments, sent) { // nobody would send what is left of the arguments
+	if dec.Allowed() && !bytes.Equal(ru.Arguments, sent) { // nobody would send what is left of the arguments
 		dec.Outcome, dec.Class, dec.Reason, dec.Help = access.Mask, access.ClassMask, "a rule wants parts masked that cannot be", "send it without them"
 	}
 	if !dec.Allowed() {
-		return dec, g.denied(ctx, r, &dec)
+		return g.denied(ctx, g.states.State(), r, dec)
 	}
 	if err := g.log.Listed(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
 		return access.Decision{ID: r.ID}, evidenceError("recording a list", err)
@@ -375,12 +370,24 @@ func (g *Gate) Lease(ctx context.Context, r *access.Request, dec *access.Decisio
 	if server.Credential == nil {
 		return d, nil
 	}
-	lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
+	lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, r.Arguments, false))
 	if err != nil {
 		return nil, fmt.Errorf("leasing credential %q: %w", server.Credential.Ref, err)
 	}
 	d.Lease = lease
+	if err := d.ready(ctx); err != nil {
+		return nil, err
+	}
 	return d, nil
+}
+
+// Again opens the credential of d for what lasts longer than the call r it was
+// opened for: what was minted is shared with it.
+func (g *Gate) Again(ctx context.Context, r *access.Request, d *Dispatch) (*Dispatch, error) {
+	if d.Minted() {
+		return d.Share()
+	}
+	return g.Lease(ctx, r, d.Decision)
 }
 
 // System opens what the gateway itself needs to look at a server that may be

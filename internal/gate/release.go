@@ -11,9 +11,9 @@ import (
 	"rutile/internal/policy"
 )
 
-// passage is what of a call reaches the agent before its outcome: what of that
+// outflow is what of a call reaches the agent before its outcome: what of that
 // policy has to judge, and what it said.
-type passage struct {
+type outflow struct {
 	gate   *Gate
 	req    *access.Request
 	ruling *pdp.Ruling
@@ -28,7 +28,7 @@ type passage struct {
 // final one: it is part of what comes back, and what comes back is judged on all
 // that has come so far. Nothing in it can be masked.
 func (d *Dispatch) Passes(ctx context.Context, n int, findings []string) bool {
-	p := d.passage
+	p := d.outflow
 	if p == nil || p.ruling == nil {
 		return true // a request of the gateway itself
 	}
@@ -53,7 +53,7 @@ func (d *Dispatch) Passes(ctx context.Context, n int, findings []string) bool {
 // release judges the final message. It returns nil where the message goes on,
 // masked if need be, and otherwise the denial the agent gets instead. masks are the
 // rules that had parts of it masked.
-func (p *passage) release(ctx context.Context, resp *access.Response) (dec *access.Decision, masks []string, err error) {
+func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *access.Decision, masks []string, err error) {
 	if no := p.gate.refusal(p.req); no != nil {
 		return no, nil, nil
 	}
@@ -73,7 +73,7 @@ func (p *passage) release(ctx context.Context, resp *access.Response) (dec *acce
 }
 
 // mask masks what wanted says in the final message and judges it once more.
-func (p *passage) mask(wanted *access.Decision, resp *access.Response) (access.Decision, []string) {
+func (p *outflow) mask(wanted *access.Decision, resp *access.Response) (access.Decision, []string) {
 	var rules []string
 	var paths [][]string
 	for _, m := range wanted.Masks {
@@ -107,7 +107,7 @@ func (g *Gate) answered(ctx context.Context, d *Dispatch, dec *access.Decision, 
 		// Whatever came back arrived too late.
 		*resp = access.Response{Reached: resp.Reached, Findings: resp.Findings}
 		out.Status, out.Out = audit.StatusRevoked, 0
-		if no := g.refusal(d.passage.req); no != nil {
+		if no := g.refusal(d.outflow.req); no != nil {
 			*dec = *no
 			return nil
 		}
@@ -116,7 +116,7 @@ func (g *Gate) answered(ctx context.Context, d *Dispatch, dec *access.Decision, 
 	if ferr != nil {
 		return ferr
 	}
-	no, masks, err := d.passage.release(ctx, resp)
+	no, masks, err := d.outflow.release(ctx, resp)
 	out.Masks, out.Out, out.Result = masks, len(resp.Body), resp.Body
 	if no == nil && err == nil {
 		return nil

@@ -53,7 +53,7 @@ func (d *deniedAgain) Error() string { return "the call is no longer permitted" 
 func (c *call) permitted(ctx context.Context) error {
 	r := *c.req
 	r.ID, r.At = access.NewID(access.PrefixDecision), time.Now()
-	dec, err := c.in.p.gate.Again(ctx, &r, c.d)
+	dec, err := c.in.p.gate.Recheck(ctx, &r, c.d)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,14 @@ func (f *Facts) mask(s *State, v *policy.Verdict, r *access.Request) (policy.Ver
 	return again, nil
 }
 
+// Sent is the arguments that are sent of r.
+func (ru *Ruling) Sent(r *access.Request) rawjson.Value {
+	if ru.Arguments != nil {
+		return ru.facts.Query.Arguments
+	}
+	return r.Arguments
+}
+
 // Release decides whether what came back may go on to the agent: on the facts of
 // the ruling with the output besides, so that only policies about the output can
 // answer differently. It MUST be asked where ReadsOutput says so. Outcome Mask
