@@ -66,6 +66,8 @@ type Deps struct {
 	Status func(ctx context.Context) Status
 	// Desk is where requests are answered and grants and tasks looked after.
 	Desk *admin.Desk
+	// Effects is where sessions are ended and let go.
+	Effects *admin.Effects
 	// Facts says what declared facts hold.
 	Facts *fact.Ledger
 	// Process says how the processes of a server fare, nil if it has none.
@@ -84,7 +86,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Facts == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -160,6 +162,10 @@ func (a *API) routes() []route {
 		{"POST /api/v1/grants", admin.OpGrant, maxSmall, a.createGrant},
 		{"GET /api/v1/grants/{id}", admin.OpRead, 0, a.grant},
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
+
+		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
+		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
+		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},
 
 		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},
 		{"POST /api/v1/tasks", admin.OpGrant, maxSmall, a.openTask},

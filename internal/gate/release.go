@@ -74,6 +74,8 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 
 // mask masks what wanted says in the final message and judges it once more.
 func (p *outflow) mask(wanted *access.Decision, resp *access.Response) (access.Decision, []string) {
+	failed := *wanted
+	failed.Outcome = access.Deny
 	var rules []string
 	var paths [][]string
 	for _, m := range wanted.Masks {
@@ -81,18 +83,18 @@ func (p *outflow) mask(wanted *access.Decision, resp *access.Response) (access.D
 		for _, place := range m.Places {
 			_, path, err := policy.ParsePlace(place)
 			if err != nil {
-				return *wanted, nil
+				return failed, nil
 			}
 			paths = append(paths, path)
 		}
 	}
 	if len(paths) > 0 {
 		if resp.Mask == nil {
-			return *wanted, nil
+			return failed, nil
 		}
 		body, ok := resp.Mask(resp.Body, paths, pdp.Masked)
 		if !ok {
-			return *wanted, nil
+			return failed, nil
 		}
 		resp.Body = body
 	}

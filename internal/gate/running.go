@@ -73,6 +73,10 @@ func (g *Gate) Cut(of func(who *access.Identity) bool, why string) int {
 	return n
 }
 
+// Stands reports whether something stands against the caller of r, whatever
+// policies say: its session was quarantined or ended.
+func (g *Gate) Stands(r *access.Request) bool { return g.refusal(r) != nil }
+
 // refusal is the decision on a caller that something stands against; nil if
 // nothing does.
 func (g *Gate) refusal(r *access.Request) *access.Decision {

@@ -82,12 +82,12 @@ func (ru *Ruling) Release(r *access.Request, findings []string, bytes int, maske
 	v := ru.set.Evaluate(&f.Query)
 	parts, whole := f.parts(v.Masks)
 	f.answer(&d, r, &v)
+	if v.Outcome != access.Permit {
+		d.Reason = "what came back is withheld: " + d.Reason
+	}
 	if v.Outcome == access.Mask && masked == nil && !whole && !ru.Monitor {
 		d.Masks = parts
 		return d
-	}
-	if v.Outcome != access.Permit {
-		d.Reason = "what came back is withheld: " + d.Reason
 	}
 	if v.Outcome.Conditional() { // the call has been made, and nobody can be asked about it any more
 		d.Outcome = access.Deny

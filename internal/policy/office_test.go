@@ -13,7 +13,7 @@ import (
 var (
 	officeOps = []string{
 		"registry.read", "registry.apply", "agent.change", "agent.token", "server.change", "tool.change", "policy.change", "credential.change",
-		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "user.change",
+		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "session.change", "user.change",
 	}
 	officeRoles = []string{"viewer", "auditor", "approver", "operator", "admin"}
 )
@@ -48,6 +48,7 @@ func TestWhichRoleIsEnough(t *testing.T) {
 		"evidence.reindex":  "operator admin",
 		"request.decide":    "approver admin",
 		"grant.change":      "approver operator admin",
+		"session.change":    "operator admin",
 		"user.change":       "admin",
 	}
 	if d := cmp.Diff(want, got); d != "" {
