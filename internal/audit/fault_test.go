@@ -19,7 +19,7 @@ func isSegment(name string) bool {
 	return strings.HasSuffix(name, ".wal") || filepath.Base(name) == "next" && strings.Contains(name, "wal")
 }
 
-func TestFsyncErrorKillsTheLog(t *testing.T) {
+func TestFsyncError(t *testing.T) {
 	var broken atomic.Bool
 	var after atomic.Int64
 	fsys := &hookFS{}
