@@ -261,7 +261,8 @@ func writeExplained(w io.Writer, x api.Explained) {
 	if would == x.Outcome {
 		would = ""
 	}
-	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "))
+	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "),
+		"masked", strings.Join(x.Masked, ", "), "besides", strings.Join(x.Consequence, ", "))
 	for _, s := range x.Determining {
 		fmt.Fprintf(w, "\ndecided by %s (%s, %s)\n%s\n", cell(s.ID), s.Effect, cell(place(s.Policy, s.File, s.Line)), quoted(s.Cedar))
 	}

@@ -70,7 +70,10 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.vault, d.broker, d.telemetry, time.Now); err != nil {
+	if err := d.buildMint(); err != nil {
+		return err
+	}
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.telemetry, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)
