@@ -94,6 +94,22 @@ func TestWriteErrorKillsTheLog(t *testing.T) {
 	}
 }
 
+// A log that finds no room when it is opened says how much it needs.
+func TestFullDiskAtTheStartSaysWhatToFree(t *testing.T) {
+	cfg, m := config(t.TempDir()), newMemory()
+	cfg.WALBytes = 4 << 20
+	cfg.FS = &hookFS{write: func(name string, _ int64, _ []byte) error {
+		if filepath.Base(name) == "next" {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	_, err := audit.Open(t.Context(), cfg, m, newSealer(), m)
+	if access.CodeOf(err) != access.CodeEvidence || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free 4 MiB") || !strings.Contains(err.Error(), cfg.Dir) {
+		t.Errorf("opened with %v", err)
+	}
+}
+
 // A full disk is met when the next segment is to be made: nothing is taken any
 // more, nothing that was taken is lost, and with room again the log goes on.
 func TestDiskFull(t *testing.T) {
