@@ -102,3 +102,18 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+// Every direct dependency has its line in docs/dependencies.md.
+func TestDependenciesHaveTheirReason(t *testing.T) {
+	reasons, mod := read(t, "docs/dependencies.md"), read(t, "go.mod")
+	direct := regexp.MustCompile(`(?m)^\t([a-z0-9.-]+\.[a-z]+/\S+) v\S+$`).FindAllStringSubmatch(mod, -1)
+	if len(direct) < 20 {
+		t.Fatalf("go.mod names %d direct dependencies: run go mod tidy", len(direct))
+	}
+	for _, m := range direct {
+		// A module of many is named by what they have in common.
+		if !strings.Contains(reasons, "`"+m[1]+"`") && !strings.HasPrefix(m[1], "go.opentelemetry.io/otel/") {
+			t.Errorf("docs/dependencies.md does not say why %s", m[1])
+		}
+	}
+}
