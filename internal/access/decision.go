@@ -56,6 +56,7 @@ const (
 	ClassArguments   Class = "arguments"    // the arguments cannot be judged
 	ClassTask        Class = "task"         // the task is not one of the caller's that is open
 	ClassApproval    Class = "approval"     // a rule asks for an approval
+	ClassBusy        Class = "busy"         // a grant covers the call, but not at this moment
 )
 
 // Decision is the answer to a Request. A denial is a value, not an error. The

@@ -156,7 +156,7 @@ func catalog(v *registry.View, rights map[string]grant.Entitlement) policy.Catal
 	}
 	for _, e := range rights {
 		if e.State == grant.EntitlementActive {
-			c.Entitlements = append(c.Entitlements, policy.Entitlement{ID: e.ID, Agents: e.Agents, Classes: e.Classes, Patterns: e.Tools})
+			c.Entitlements = append(c.Entitlements, policy.Entitlement{ID: e.ID, Agents: e.Agents, Classes: e.Classes, Patterns: e.Tools, Heirs: e.Delegate.Agents, HeirClasses: e.Delegate.Classes})
 		}
 	}
 	return c

@@ -187,7 +187,7 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
 			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
-			_ = g.settle(ctx, use, audit.StatusUnknown, access.ReachUnknown)
+			_ = g.settle(ctx, use, audit.StatusUnknown, access.ReachUnknown, 0)
 		}
 	}()
 	start := g.now()
@@ -204,10 +204,17 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
-	serr := g.settle(ctx, use, status, resp.Reached)
+	serr := g.settle(ctx, use, status, resp.Reached, len(resp.Body))
+	withheld := access.CodeOf(serr) == access.CodeDenied
+	if withheld {
+		out.Findings = append(out.Findings, "withheld.bytes_out_max")
+	}
 	// The outcome is kept even when the caller has gone away.
 	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
 		return access.Response{}, status, evidenceError("recording the outcome", err)
+	}
+	if withheld {
+		return access.Response{Reached: resp.Reached}, status, serr
 	}
 	if serr != nil && ferr == nil {
 		return access.Response{}, status, evidenceError("settling the use of a grant", serr)

@@ -37,14 +37,14 @@ type traced struct {
 	failing error           // of the next reservation or settlement
 }
 
-func (s *traced) Reserve(ctx context.Context, id, decision string) (grant.Use, error) {
+func (s *traced) Reserve(ctx context.Context, id, decision string, args rawjson.Value) (grant.Use, error) {
 	if s.before != nil {
 		s.before(id)
 	}
 	if s.failing != nil {
 		return grant.Use{}, s.failing
 	}
-	u, err := s.Broker.Reserve(ctx, id, decision)
+	u, err := s.Broker.Reserve(ctx, id, decision, args)
 	if err == nil {
 		_, _ = s.log.add("reserve", "")
 	}
@@ -220,7 +220,7 @@ func TestASpentGrantIsDecidedAnew(t *testing.T) {
 	g := o.grant(1)
 	later := func(r *access.Request) { r.At = now.Add(time.Second) }
 	o.grants.before = func(id string) { // another call is faster
-		if _, err := o.grants.Broker.Reserve(t.Context(), id, access.NewID(access.PrefixDecision)); err != nil {
+		if _, err := o.grants.Broker.Reserve(t.Context(), id, access.NewID(access.PrefixDecision), rawjson.Value{}); err != nil {
 			t.Error(err)
 		}
 	}

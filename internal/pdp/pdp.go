@@ -90,7 +90,7 @@ func decide(s *State, r *access.Request) (d access.Decision, maybe bool) {
 // those that count.
 func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 	if h := r.Held; h != nil { // whatever is left of it: the call has been made
-		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound}
+		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound, Depth: h.Depth}
 		f.Digest = f.digest()
 		return s.Set.Evaluate(&f.Query)
 	}
@@ -102,7 +102,7 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 			}
 		}
 		for _, g := range covering {
-			f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound()}
+			f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound(), Depth: g.Depth}
 			if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
 				f.Digest = f.digest()
 				return v
@@ -110,7 +110,24 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		}
 		f.Query.Grant = nil
 	}
-	return s.Set.Evaluate(&f.Query)
+	v := s.Set.Evaluate(&f.Query)
+	if r.Unknown && s.Grants != nil && v.Outcome == access.Deny && !v.Maybe {
+		v.Maybe = f.holds(s, r)
+	}
+	return v
+}
+
+// holds reports whether, with a grant in force, some call of r's target would be
+// permitted that none is without.
+func (f *Facts) holds(s *State, r *access.Request) bool {
+	q := f.Query
+	for _, g := range s.Grants.Covering(f.call(r)) {
+		q.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound(), Depth: g.Depth}
+		if v := s.Set.Evaluate(&q); v.Outcome == access.Permit || v.Maybe {
+			return true
+		}
+	}
+	return false
 }
 
 // CallOf is r as grants see it, of the definition that is approved now.
@@ -120,7 +137,7 @@ func CallOf(s *State, r *access.Request) grant.Call {
 }
 
 func (f *Facts) call(r *access.Request) *grant.Call {
-	return &grant.Call{Party: grant.PartyOf(r.Who), Session: r.Who.Session, Task: r.Who.Task, Args: r.Arguments, At: r.At, Use: r.Use,
+	return &grant.Call{Party: grant.PartyOf(r.Who), Session: r.Who.Session, Task: r.Who.Task, Args: r.Arguments, Unknown: r.Unknown, At: r.At, Use: r.Use,
 		Target: grant.Target{Server: r.Server, Kind: r.Kind, Name: r.Target, Digest: f.Query.Tool.Digest, Tier: f.Query.Tool.Tier}}
 }
 

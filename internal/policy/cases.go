@@ -252,7 +252,7 @@ func (p *prepared) query() (*Query, error) {
 		q.Session = SessionFacts{ID: s.ID, Task: s.Task, Depth: s.Depth, Bound: s.Bound, StartedAt: s.StartedAt}
 	}
 	if g := p.Given.Grant; g != nil {
-		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound}
+		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound, Depth: g.Depth}
 	}
 	if w.Arguments.IsZero() {
 		return q, nil
