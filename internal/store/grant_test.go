@@ -235,7 +235,7 @@ func TestExactlySoManyUses(t *testing.T) {
 		}
 		us := must[[]grant.Use](t)(s.Uses(t.Context(), grant.Filter{Grant: "grt_1", Limit: 1000}))
 		g, _, err := s.Grant(t.Context(), "grt_1")
-		if len(us) != uses || g.Counts != (grant.Counts{Reserved: uses, Seq: uses}) || err != nil {
+		if len(us) != uses || g.Counts != (grant.Counts{Reserved: uses, Seq: uses, Used: at(1)}) || err != nil {
 			t.Errorf("%d uses, counts %+v, %v", len(us), g.Counts, err)
 		}
 		// They settle at once, some twice: spent plus released is what was taken.
@@ -468,7 +468,7 @@ func TestGrantRowsOfAnotherVersionAreRefused(t *testing.T) {
 func reserveForever(ctx context.Context, s *store.Store) error {
 	for i := 0; ; i++ {
 		u := aUse(access.NewID(grant.PrefixUse), "grt_1", 1)
-		u.Decision, u.Boot = u.ID, fmt.Sprint("pid ", i, time.Now().UnixNano())
+		u.Decision, u.Boot, u.Amount = u.ID, fmt.Sprint("pid ", i, time.Now().UnixNano()), 3
 		if _, err := s.ReserveUse(ctx, u); err != nil {
 			return err
 		}
@@ -487,7 +487,9 @@ func reserveForever(ctx context.Context, s *store.Store) error {
 // after the next start, what was settled stays, and the counts add up.
 func TestKillReservations(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, cfg store.Config) {
-		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{aGrant("grt_1", 1_000_000)}})
+		g := aGrant("grt_1", 1_000_000)
+		g.Budget = grant.Budget{Unit: "cent", Amount: 1 << 40, Arg: "/n"}
+		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{g}})
 		said := map[string]bool{}
 		for round := range 4 {
 			if err := s.Close(); err != nil {
@@ -520,7 +522,8 @@ func TestKillReservations(t *testing.T) {
 				}
 			}
 			g, _, err := s.Grant(t.Context(), "grt_1")
-			if err != nil || g.Counts.Reserved != states[grant.UseReserved] || g.Counts.Spent != states[grant.UseCommitted]+states[grant.UseUnknown] || states[grant.UseUnknown] == 0 {
+			if err != nil || g.Counts.Reserved != states[grant.UseReserved] || g.Counts.Spent != states[grant.UseCommitted]+states[grant.UseUnknown] || states[grant.UseUnknown] == 0 ||
+				g.Counts.Amount.Reserved != 3*g.Counts.Reserved || g.Counts.Amount.Spent != 3*g.Counts.Spent {
 				t.Fatalf("round %d: counts %+v of %v, %v", round, g.Counts, states, err)
 			}
 		}

@@ -86,16 +86,17 @@ func (s *Store) ReserveUse(ctx context.Context, u grant.Use) (grant.Counts, erro
 // clock that was set back, count.
 func inWindow(ctx context.Context, tx *sql.Tx, u grant.Use, most, stretch int64) error {
 	var n int64
-	var oldest sql.NullInt64
-	err := tx.QueryRowContext(ctx, `SELECT count(*), min(at) FROM grant_uses WHERE grant_id = $1 AND at > $2 AND state <> 'released'`,
-		u.Grant, micros(u.At)-stretch).Scan(&n, &oldest)
+	const within = ` FROM grant_uses WHERE grant_id = $1 AND at > $2 AND state <> 'released'`
+	err := tx.QueryRowContext(ctx, `SELECT count(*)`+within, u.Grant, micros(u.At)-stretch).Scan(&n)
 	if err != nil || n < most {
 		return err
 	}
 	b := &grant.Busy{Why: fmt.Sprintf("grant %s lets through %d calls in %v, and they were made", u.Grant, most, time.Duration(stretch)*time.Microsecond)}
-	if oldest.Valid {
-		b.Until = fromMicros(oldest.Int64 + stretch)
+	var next int64 // that falls out of it and leaves room
+	if err := tx.QueryRowContext(ctx, `SELECT at`+within+` ORDER BY at LIMIT 1 OFFSET $3`, u.Grant, micros(u.At)-stretch, n-max(1, most)).Scan(&next); err != nil {
+		return err
 	}
+	b.Until = fromMicros(next + stretch)
 	return b
 }
 
