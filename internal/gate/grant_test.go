@@ -399,3 +399,50 @@ func TestWhoNeverComesBackSpends(t *testing.T) {
 		t.Errorf("counts %v", got)
 	}
 }
+
+// TestABusyGrantDeniesAndAsksNobody: the call may come again, and no request waits.
+func TestABusyGrantDeniesAndAsksNobody(t *testing.T) {
+	o := newOffice(t, grant.Rule{Quorum: 1})
+	g, err := o.grants.Create(t.Context(), grant.Spec{Party: grant.Party{Agent: "bot"}, By: "user:ann", Limits: grant.Limits{Concurrency: 1},
+		Target: grant.Target{Server: "up", Kind: access.KindTool, Name: "deploy", Digest: "sha256:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func(r *access.Request) { r.At = now.Add(time.Second) }
+	_, dec, err := o.Do(t.Context(), call(t, "bot", later), func(context.Context, *gate.Dispatch) (access.Response, error) {
+		_, dec, err := o.do(call(t, "bot", later), fine, nil)
+		if err != nil || dec.Outcome != access.Deny || dec.Class != access.ClassBusy || dec.Request != "" {
+			t.Errorf("a second call: %+v, %v", dec, err)
+		}
+		return fine, nil
+	})
+	if err != nil || dec.Grant != g.ID {
+		t.Errorf("%+v, %v", dec, err)
+	}
+	if _, dec, err := o.do(call(t, "bot", later), fine, nil); err != nil || dec.Grant != g.ID {
+		t.Errorf("after it: %+v, %v", dec, err)
+	}
+}
+
+// TestAResultBeyondItsBytesIsWithheld, and its outcome says so.
+func TestAResultBeyondItsBytesIsWithheld(t *testing.T) {
+	o := newOffice(t, grant.Rule{Quorum: 1})
+	_, err := o.grants.Create(t.Context(), grant.Spec{Party: grant.Party{Agent: "bot"}, By: "user:ann", Limits: grant.Limits{BytesOut: 6},
+		Target: grant.Target{Server: "up", Kind: access.KindTool, Name: "deploy", Digest: "sha256:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func(r *access.Request) { r.At = now.Add(time.Second) }
+	if resp, _, err := o.do(call(t, "bot", later), fine, nil); err != nil || string(resp.Body) != "done" {
+		t.Errorf("within: %q, %v", resp.Body, err)
+	}
+	o.log.leaves = nil
+	resp, dec, err := o.do(call(t, "bot", later), fine, nil)
+	if access.CodeOf(err) != access.CodeDenied || len(resp.Body) != 0 || !dec.Allowed() {
+		t.Errorf("beyond: %q, %+v, %v", resp.Body, dec, err)
+	}
+	o.leaves("beyond", "intent ", "reserve ", "run ", "settle committed", "outcome ok")
+	if _, dec, _ := o.do(call(t, "bot", later), fine, nil); dec.Outcome != access.RequireApproval {
+		t.Errorf("after it: %+v", dec)
+	}
+}

@@ -9,7 +9,7 @@ import (
 )
 
 // ownTools are the gateway's own, as the lists have them.
-var ownTools = []string{"rutile_access_request", "rutile_access_status", "rutile_task_close", "rutile_task_open"}
+var ownTools = []string{"rutile_access_delegate", "rutile_access_request", "rutile_access_status", "rutile_access_withdraw", "rutile_task_close", "rutile_task_open"}
 
 // told is the structured content of a result.
 type told struct {
