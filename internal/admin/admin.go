@@ -25,6 +25,8 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -41,6 +43,8 @@ type Changes struct {
 	Users    map[string]*registry.User
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
+	Facts    map[string]*fact.Fact
+	Sources  map[string]*credential.Source
 }
 
 // ToolKey names a tool.
@@ -56,6 +60,10 @@ type Store interface {
 	LoadPolicies(ctx context.Context) ([]policy.Policy, error)
 	// LoadEntitlements returns the stored entitlements sorted by id.
 	LoadEntitlements(ctx context.Context) ([]grant.Entitlement, error)
+	// LoadFacts returns the stored facts sorted by id.
+	LoadFacts(ctx context.Context) ([]fact.Fact, error)
+	// LoadSources returns the declared credentials sorted by id.
+	LoadSources(ctx context.Context) ([]credential.Source, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -117,6 +125,8 @@ type Current struct {
 	Set      *policy.Set
 	Policies []policy.Policy // sorted by id
 	Rights   map[string]grant.Entitlement
+	Facts    map[string]fact.Fact
+	Sources  map[string]credential.Source
 	Monitor  bool // observe, do not enforce
 }
 

@@ -25,7 +25,7 @@ const (
 	OpServer     Op = "server.change"     // register, approve, quarantine …
 	OpTool       Op = "tool.change"       // approve a definition, quarantine …
 	OpPolicy     Op = "policy.change"     // register, replace
-	OpCredential Op = "credential.change" // seal, rotate, remove
+	OpCredential Op = "credential.change" // seal, rotate, remove, declare
 	OpUser       Op = "user.change"       // people, their roles and their tokens
 	OpTeam       Op = "team.change"       // who belongs to which team
 	OpDecide     Op = "request.decide"    // approve or deny what agents ask for
@@ -54,8 +54,10 @@ func opOf(kind string) Op {
 		return OpTeam
 	case kindUser:
 		return OpUser
-	case kindEntitlement:
+	case kindEntitlement, kindFact:
 		return OpPolicy
+	case kindCredential:
+		return OpCredential
 	default:
 		return OpOther
 	}

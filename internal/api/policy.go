@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"rutile/internal/access"
-	"rutile/internal/admin"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
 	"rutile/internal/rawjson"
@@ -53,7 +52,7 @@ func (a *API) checkPolicies(c *call) (any, error) {
 	for i, t := range in.Tests {
 		tests[i] = policy.TestFile(t)
 	}
-	return policy.RunTests(tests, all, admin.Catalog(cur.View, cur.Rights)), nil
+	return policy.RunTests(tests, all, cur.Catalog()), nil
 }
 
 // ExplainRequest is a made-up call to be explained. At most one of Tool,
@@ -90,6 +89,8 @@ type Explained struct {
 	Permits     []string           `json:"permits"`
 	Forbids     []string           `json:"forbids"`
 	Errors      []string           `json:"errors"`
+	Masked      []string           `json:"masked,omitempty"`       // places, where it is permitted without them
+	Consequence []string           `json:"consequences,omitempty"` // what would happen besides: "quarantine agent"
 	Determining []policy.Statement `json:"determining,omitempty"`
 	Inputs      []policy.Input     `json:"inputs,omitempty"`
 	Nearest     []policy.Near      `json:"nearest,omitempty"`
@@ -164,6 +165,14 @@ func Explain(view *registry.View, set *policy.Set, monitor bool, r ExplainReques
 	out := Explained{
 		Outcome: d.Outcome.String(), Class: d.Class, Reason: d.Reason, Help: d.Help, Action: req.Action(), Set: set.Digest(),
 		Permits: list(d.Permits), Forbids: list(d.Forbids), Errors: list(d.Errors),
+	}
+	for _, m := range d.Masks {
+		if d.Allowed() {
+			out.Masked = append(out.Masked, m.Places...)
+		}
+	}
+	for _, c := range d.Consequences {
+		out.Consequence = append(out.Consequence, c.Outcome.String()+" "+string(c.Target))
 	}
 	if d.Monitor {
 		out.Would = d.Would.String()

@@ -35,11 +35,10 @@ func (l *limitFlags) read() (grant.Limits, error) {
 	out := l.limits
 	out.Idle = int64(l.idle / time.Second)
 	if l.budget != "" {
-		unit, rest, whole := strings.Cut(l.budget, ":")
-		amount, arg := l.budget, ""
-		if whole {
-			amount, arg, _ = strings.Cut(rest, ":")
-			out.Budget.Unit, out.Budget.Arg = unit, arg
+		amount := l.budget
+		if unit, rest, whole := strings.Cut(l.budget, ":"); whole {
+			out.Budget.Unit = unit
+			amount, out.Budget.Arg, _ = strings.Cut(rest, ":")
 		}
 		n, err := strconv.ParseInt(amount, 10, 64)
 		if err != nil || n < 1 {

@@ -7,6 +7,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
@@ -27,8 +28,10 @@ type Grants interface {
 	// Busy says why a grant that would cover c does not at this moment, "" where
 	// none would.
 	Busy(c *grant.Call) string
-	// Reserve takes one use; a CodeConflict error means that there is none.
-	Reserve(ctx context.Context, id, decision string, args rawjson.Value) (grant.Use, error)
+	// Reserve takes one use, and of a budget what the arguments say, and in the same
+	// transaction adds the charges to their counters; a CodeConflict error means that
+	// there is no use left.
+	Reserve(ctx context.Context, id, decision string, args rawjson.Value, charges ...access.Charge) (grant.Use, error)
 	// Settle ends a use that Reserve or Resume returned. A CodeDenied error means
 	// that its result has more bytes than it may.
 	Settle(ctx context.Context, u grant.Use, to grant.State) error
@@ -111,7 +114,7 @@ func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec
 	}
 	if req.State == grant.RequestIssued {
 		state = g.states.State()
-		*dec = g.decide(state, r)
+		*dec = g.decide(ctx, state, r)
 	}
 	dec.Request = req.ID
 	return state, nil
@@ -124,14 +127,19 @@ func (g *Gate) Await(ctx context.Context, id string) (grant.Request, error) {
 }
 
 // reserve takes the use of the grant dec was made under, or goes on with the one
-// the call runs under already. The use is zero where no grant was needed.
-func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decision) (grant.Use, error) {
-	if dec.Grant == "" || dec.Grant == policy.StandingGrant || r.Follows {
+// the call runs under already. The use is zero where no grant was needed and
+// nothing is counted.
+func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decision, entry *fact.Entry) (grant.Use, error) {
+	under := dec.Grant
+	if under == policy.StandingGrant {
+		under = ""
+	}
+	if under == "" && !entry.Counted() || r.Follows {
 		return grant.Use{}, nil
 	}
-	if r.Use != "" {
+	if r.Use != "" { // a use that is over counts no second call
 		u, ok := g.grants.Resume(r.Use)
-		if !ok || u.Grant != dec.Grant {
+		if !ok || under != "" && u.Grant != under {
 			if ok {
 				g.grants.Wait(u, g.now())
 			}
@@ -139,7 +147,7 @@ func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decis
 		}
 		return u, nil
 	}
-	u, err := g.grants.Reserve(ctx, dec.Grant, r.ID, r.Arguments)
+	u, err := g.grants.Reserve(ctx, under, r.ID, r.Arguments, entry.Charges()...)
 	if access.CodeOf(err) == access.CodeConflict {
 		return grant.Use{}, errSpent
 	}

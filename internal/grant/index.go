@@ -8,21 +8,24 @@ import (
 
 // index is a map that never changes: a change gives another one, which shares what
 // did not change. The zero value is empty.
-type index[K comparable, V any] struct{ parts *[indexParts]map[K]V }
+type index[K comparable, V any] struct{ *parts[K, V] }
 
 // indexParts is how many parts a change copies one of.
 const indexParts = 128
 
-func part[K comparable](k K) uint64 { return maphash.Comparable(indexSeed, k) % indexParts }
+type parts[K comparable, V any] struct {
+	seed maphash.Seed
+	of   [indexParts]map[K]V
+}
 
-var indexSeed = maphash.MakeSeed()
+func (p *parts[K, V]) part(k K) uint64 { return maphash.Comparable(p.seed, k) % indexParts }
 
 func (x index[K, V]) get(k K) V {
 	if x.parts == nil {
 		var none V
 		return none
 	}
-	return x.parts[part(k)][k]
+	return x.of[x.part(k)][k]
 }
 
 func (x index[K, V]) all() iter.Seq2[K, V] {
@@ -30,7 +33,7 @@ func (x index[K, V]) all() iter.Seq2[K, V] {
 		if x.parts == nil {
 			return
 		}
-		for _, p := range x.parts {
+		for _, p := range x.of {
 			for k, v := range p {
 				if !yield(k, v) {
 					return
@@ -51,20 +54,22 @@ func (x index[K, V]) edit() *edit[K, V] { return &edit[K, V]{index: x} }
 // at is the part of a key, to be changed.
 func (e *edit[K, V]) at(k K) map[K]V {
 	if e.own == nil {
-		parts := new([indexParts]map[K]V)
+		next := &parts[K, V]{}
 		if e.parts != nil {
-			*parts = *e.parts
+			*next = *e.parts
+		} else {
+			next.seed = maphash.MakeSeed()
 		}
-		e.parts, e.own = parts, new([indexParts]bool)
+		e.parts, e.own = next, new([indexParts]bool)
 	}
-	n := part(k)
+	n := e.part(k)
 	if !e.own[n] {
 		e.own[n] = true
-		if e.parts[n] = maps.Clone(e.parts[n]); e.parts[n] == nil {
-			e.parts[n] = map[K]V{}
+		if e.of[n] = maps.Clone(e.of[n]); e.of[n] == nil {
+			e.of[n] = map[K]V{}
 		}
 	}
-	return e.parts[n]
+	return e.of[n]
 }
 
 func (e *edit[K, V]) set(k K, v V) { e.at(k)[k] = v }

@@ -45,8 +45,8 @@ func (w *sweeping) beyond(a asked) (string, error) {
 	case a.pending && e.Approve.AtTier(a.target.Tier).stricter(a.rule):
 		return what + " wants another approval now", nil
 	}
-	if err := ceiling.holds(a.limits); err != nil {
-		return what + " is narrower now: " + err.Error(), nil
+	if wider := ceiling.holds(a.limits); wider != nil {
+		return what + " is narrower now: " + wider.Error(), nil
 	}
 	if len(e.Args) == 0 || w.Broker.looked[a.id].Equal(e.Changed) && !e.Changed.IsZero() {
 		w.looked[a.id] = e.Changed
@@ -75,7 +75,7 @@ func (w *sweeping) tooFar(bounds Constraints, a asked) (bool, error) {
 		return true, err
 	}
 	v, err := rawjson.Parse(raw, rawjson.Limits{})
-	return err != nil || bounds.Match(v) != nil, nil
+	return err != nil || bounds.Match(v) != nil, err
 }
 
 // stricter reports whether r wants more than o: more people, people at all, or

@@ -11,25 +11,33 @@ import (
 
 // Reserve takes one use of a grant for the call of this decision, and of its budget
 // what the arguments say. It is the last word on whether the grant still covers it:
-// a CodeConflict error means that it does not, and that Covering knows by now.
-func (b *Broker) Reserve(ctx context.Context, grant, decision string, args rawjson.Value) (Use, error) {
-	u := Use{ID: access.NewID(PrefixUse), Grant: grant, Decision: decision, State: UseReserved, Node: b.cfg.Node, Boot: b.cfg.Boot, At: b.now()}
-	h := b.live.Load().byID.get(grant)
-	if h == nil {
-		return Use{}, access.Errorf(access.CodeConflict, "grant %s is over", grant)
-	}
-	if h.grant.Budget != (Budget{}) {
-		var err error
-		if u.Amount, err = h.grant.Budget.AmountOf(args); err != nil {
-			return Use{}, err
+// a CodeConflict error means that it does not, and that Covering knows by now. In
+// the same transaction it adds the charges to their counters and sets their totals.
+// A grant of "" is none: then only the charges are reserved, and the use is
+// remembered while it runs.
+func (b *Broker) Reserve(ctx context.Context, grant, decision string, args rawjson.Value, charges ...access.Charge) (Use, error) {
+	u := Use{ID: access.NewID(PrefixUse), Grant: grant, Decision: decision, State: UseReserved, Node: b.cfg.Node, Boot: b.cfg.Boot, At: b.now(), Charges: charges}
+	var h *held
+	if grant != "" {
+		if h = b.live.Load().byID.get(grant); h == nil {
+			return Use{}, access.Errorf(access.CodeConflict, "grant %s is over", grant)
+		}
+		if h.grant.Budget != (Budget{}) {
+			var err error
+			if u.Amount, err = h.grant.Budget.AmountOf(args); err != nil {
+				return Use{}, err
+			}
 		}
 	}
 	b.running.put(u, time.Time{})
+	if !u.stored() {
+		return u, nil
+	}
 	counts, err := b.store.ReserveUse(ctx, u)
 	if err != nil {
 		b.running.remove(u.ID)
 		var busy *Busy
-		if errors.As(err, &busy) {
+		if errors.As(err, &busy) && h != nil {
 			h.busy.Store(busy)
 			return Use{}, err
 		}
@@ -40,7 +48,9 @@ func (b *Broker) Reserve(ctx context.Context, grant, decision string, args rawjs
 		}
 		return Use{}, err
 	}
-	h.heard(counts)
+	if h != nil {
+		h.heard(counts)
+	}
 	return u, nil
 }
 
@@ -75,6 +85,10 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	if err := useTable().move("use "+u.ID, u.State, to); err != nil {
 		return err
 	}
+	if !u.stored() {
+		b.running.remove(u.ID)
+		return nil
+	}
 	reserved := u
 	u.State = to
 	done, err := b.store.SettleUse(ctx, u, b.now())
@@ -83,6 +97,9 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 		return err
 	}
 	b.running.remove(u.ID)
+	if u.Grant == "" {
+		return nil
+	}
 	var g Grant
 	if h := b.live.Load().byID.get(u.Grant); h != nil {
 		h.heard(done.Counts)

@@ -31,6 +31,8 @@ type Set struct {
 	statements []*statement
 	index      index
 	inputs     map[string]*typ // action → type of its input, where it has one
+	facts      map[string]bool // declared, by id: whether it is true or false
+	factsRead  []string        // by some statement, sorted
 	schema     string
 	digest     string
 	warnings   Problems
@@ -48,7 +50,7 @@ type statement struct {
 	scope  scope
 	reads  reads
 	advice string
-	ask    bool       // a forbid that a grant lifts: @outcome("require_approval")
+	effect effect     // of a forbid that matches, besides denying
 	list   *AllowList // the allow-list it was compiled from
 	right  string     // the entitlement it was compiled from
 }
@@ -106,7 +108,10 @@ type builder struct {
 }
 
 func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
-	b := &builder{catalog: c, types: onTypes, set: &Set{}, ids: make(map[string]*statement)}
+	b := &builder{catalog: c, types: onTypes, set: &Set{facts: make(map[string]bool)}, ids: make(map[string]*statement)}
+	for _, f := range c.Facts {
+		b.set.facts[f.ID] = f.Bool
+	}
 	base := baseline()
 	b.add(&base, true)
 	sorted := slices.Clone(policies)
@@ -129,6 +134,11 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.report.Errors.sort()
 	b.report.Warnings.sort()
 	b.set.index = newIndex(b.set.statements)
+	for _, s := range b.set.statements {
+		b.set.factsRead = append(b.set.factsRead, s.reads.facts...)
+	}
+	slices.Sort(b.set.factsRead)
+	b.set.factsRead = slices.Compact(b.set.factsRead)
 	b.set.digest = digest(b.set.statements)
 	b.set.warnings = b.report.Warnings
 	return b.set, b.report
@@ -203,8 +213,8 @@ var statementID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 func (b *builder) annotations(s *statement, builtin bool) bool {
 	before := len(b.report.Errors)
 	wrong := func(key, format string, args ...any) {
-		line, col := s.piece.find(key)
-		b.problem(SeverityError, s.source, line, col, format, args...)
+		line, col := s.piece.find("@" + key)
+		b.problem(SeverityError, s.source, line, col+1, format, args...)
 	}
 	notes := s.full.Annotations()
 	keys := make([]string, 0, len(notes))
@@ -223,34 +233,18 @@ func (b *builder) annotations(s *statement, builtin bool) bool {
 		case "advice":
 			s.advice = value
 		case "owner", "doc":
-		case "outcome":
-			if msg := outcomeProblem(value, s.full.Effect() == cedar.Permit); msg != "" {
-				wrong(key, "%s", msg)
-			}
-			s.ask = value == access.RequireApproval.String()
-		case "approve", "mask", "fact", "target", "mode":
+		case "outcome", "mask", "fact", "target": // together, below
+		case "approve", "mode":
 			wrong(key, "@%s is not supported by this version", key)
 		default:
 			wrong(key, "unknown annotation @%s; known are id, advice, owner, doc, outcome, approve, mask, fact, target, mode", key)
 		}
 	}
+	s.effect = effectOf(s, notes, wrong)
 	if !builtin && (strings.HasPrefix(s.id, "baseline.") || strings.HasPrefix(s.id, "allow.") || strings.HasPrefix(s.id, "entitlement.")) {
 		wrong("id", "the id %q is reserved: baseline.…, allow.… and entitlement.… are Rutile's own", s.id)
 	}
 	return len(b.report.Errors) == before
-}
-
-func outcomeProblem(value string, permit bool) string {
-	o, err := access.ParseOutcome(value)
-	switch {
-	case err != nil || o == access.Permit:
-		return fmt.Sprintf("unknown @outcome(%q)", value)
-	case permit:
-		return "a permit cannot have @outcome: an outcome other than permit is a forbid with an annotation"
-	case o != access.Deny && o != access.RequireApproval:
-		return fmt.Sprintf("@outcome(%q) is not supported by this version", value)
-	}
-	return ""
 }
 
 // allow compiles one allow-list to one permit per server. It is built as a

@@ -69,21 +69,21 @@ func (b *builder) entitle(r *Entitlement) {
 func (b *builder) heir(src *Policy, right, id string, scope func(*ast.Policy) *ast.Policy) {
 	tree := scope(ast.Annotation("id", types.String(id)).Permit()).
 		When(ast.Context().Has("grant").And(ast.Context().Access("grant").Access("depth").GreaterThan(ast.Long(0))))
-	b.generated(src, right, id, tree, false)
+	b.generated(src, right, id, tree, access.Permit)
 }
 
-func (b *builder) generated(src *Policy, right, id string, tree *ast.Policy, ask bool) {
+func (b *builder) generated(src *Policy, right, id string, tree *ast.Policy, outcome access.Outcome) {
 	pol := cedar.NewPolicyFromAST(tree)
 	text := *src
 	text.Cedar = string(pol.MarshalCedar())
-	b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, right: right, ask: ask})
+	b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, right: right, effect: effect{outcome: outcome}})
 }
 
 // right adds the two statements of an entitlement for one scope.
 func (b *builder) right(src *Policy, right, id string, scope func(*ast.Policy) *ast.Policy) {
-	b.generated(src, right, id, scope(ast.Annotation("id", types.String(id)).Permit()), false)
+	b.generated(src, right, id, scope(ast.Annotation("id", types.String(id)).Permit()), access.Permit)
 	asks := ast.Annotation("id", types.String(id+".ask")).Annotation("outcome", types.String(access.RequireApproval.String())).Forbid()
-	b.generated(src, right, id+".ask", scope(asks).Unless(ast.Context().Has("grant")), true)
+	b.generated(src, right, id+".ask", scope(asks).Unless(ast.Context().Has("grant")), access.RequireApproval)
 }
 
 // EntitlementOf returns the id of the entitlement a statement was compiled from,

@@ -45,6 +45,9 @@ func (s *Store) ReserveUse(ctx context.Context, u grant.Use) (grant.Counts, erro
 	var c counts
 	err := s.write(ctx, "reserving a use", func(tx *sql.Tx) error {
 		c = counts{}
+		if u.Grant == "" {
+			return reserveCharges(ctx, tx, u)
+		}
 		var most, stretch int64
 		err := tx.QueryRowContext(ctx, `UPDATE grants SET uses_reserved = uses_reserved + 1, amount_reserved = amount_reserved + $3, seq = seq + 1,
 				used_at = CASE WHEN used_at > $2 THEN used_at ELSE $2 END
@@ -76,7 +79,7 @@ func (s *Store) ReserveUse(ctx context.Context, u grant.Use) (grant.Counts, erro
 		} else if n != 1 {
 			return access.Errorf(access.CodeConflict, "decision %s has reserved a use already", u.Decision)
 		}
-		return nil
+		return reserveCharges(ctx, tx, u)
 	})
 	return c.counts(), err
 }
@@ -106,6 +109,9 @@ func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant
 	var out grant.Settled
 	err := s.write(ctx, "settling a use", func(tx *sql.Tx) error {
 		out = grant.Settled{}
+		if u.Grant == "" {
+			return settleCharges(ctx, tx, u.State, `use_id = $1`, u.ID)
+		}
 		var c counts
 		var state string
 		m := moved{to: u.State, uses: 1, bytes: max(0, u.Bytes), at: at}
@@ -115,6 +121,11 @@ func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant
 		case err == nil:
 			if out.Exhausted, err = settle(ctx, tx, u.Grant, m); err != nil {
 				return err
+			}
+			if len(u.Charges) > 0 {
+				if err := settleCharges(ctx, tx, u.State, `use_id = $1`, u.ID); err != nil {
+					return err
+				}
 			}
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
@@ -182,7 +193,7 @@ func (s *Store) AbandonUses(ctx context.Context, node, boot string, at time.Time
 			open[id] = m
 			return nil
 		}, `SELECT grant_id, count(*), CAST(sum(amount) AS BIGINT) FROM grant_uses WHERE node = $1 AND boot <> $2 AND state = 'reserved' GROUP BY grant_id`, node, boot)
-		if err != nil || len(open) == 0 {
+		if err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE grant_uses SET state = 'unknown', ended = $3 WHERE node = $1 AND boot <> $2 AND state = 'reserved'`, node, boot, micros(at)); err != nil {
@@ -198,7 +209,7 @@ func (s *Store) AbandonUses(ctx context.Context, node, boot string, at time.Time
 				return err
 			}
 		}
-		return nil
+		return settleCharges(ctx, tx, grant.UseUnknown, `node = $1 AND boot <> $2`, node, boot)
 	})
 	return total, err
 }
