@@ -116,6 +116,7 @@ func (f *Facts) answer(d *access.Decision, r *access.Request, v *policy.Verdict)
 	}
 	if v.Outcome != access.Permit {
 		d.Class, d.Reason, d.Help = explain(f, r, v)
+		f.settleAsk(r, d)
 	}
 }
 
@@ -129,7 +130,7 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		f.Digest = f.digest()
 		return s.Set.Evaluate(&f.Query)
 	}
-	if s.Grants == nil || r.Unknown {
+	if s.Grants == nil || r.Unknown || !approvable(r) {
 		return s.Set.Evaluate(&f.Query)
 	}
 	covering := s.Grants.Covering(f.call(r))
