@@ -103,6 +103,8 @@ type Request struct {
 	// gate sets it.
 	Follows bool
 	Held    *Held
+	// Facts are what has been counted and is remembered. The gate sets them.
+	Facts *Facts
 }
 
 // Held is the grant an earlier call was made under.

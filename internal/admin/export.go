@@ -38,6 +38,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, s := range cur.View.Servers() {
 		e.server(s, cur.View.Tools(s.ID))
 	}
+	for _, id := range keysOf(cur.Facts) {
+		e.fact(cur.Facts[id])
+	}
 	for _, p := range cur.Policies {
 		e.policy(p)
 	}

@@ -23,6 +23,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
@@ -59,6 +60,7 @@ type Daemon struct {
 	recorder  *recorder
 	states    states
 	broker    *grant.Broker
+	facts     *fact.Ledger
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer
@@ -113,6 +115,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
+	d.work.Go(func() { d.prune(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}

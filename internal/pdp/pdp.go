@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -24,6 +25,8 @@ type State struct {
 	Set     *policy.Set
 	Monitor bool // observe: what only policy or a missing approval denies passes, and is marked
 	Grants  Grants
+	// Facts are the declared facts that policies of Set read, nil if none are.
+	Facts *fact.Plan
 	// Entitlements are the rights agents may ask for, by id.
 	Entitlements map[string]grant.Entitlement
 }
