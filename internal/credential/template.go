@@ -78,15 +78,14 @@ func factOf(name string, n Need) (value string, ok bool) {
 
 // text returns what fills the slot.
 func (s Slot) text(n Need) (string, error) {
-	where, value := "the "+s.Fact+" of the call", ""
+	where := "the " + s.Fact + " of the call"
+	value, _ := factOf(s.Fact, n)
 	if s.Argument != "" {
 		where = "the argument " + s.Argument
 		var err error
 		if value, err = textAt(n.Arguments, s.Argument); err != nil {
 			return "", err
 		}
-	} else {
-		value, _ = factOf(s.Fact, n)
 	}
 	if !s.takes(value) {
 		return "", access.Errorf(access.CodeDenied, "%s has a form the credential cannot be narrowed to: %s", where, s.wants())
