@@ -214,7 +214,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	status := statusOf(ctx, resp, ferr)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
-		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
+		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: d.findings(resp.Findings), Unlocks: unlocks,
 	}
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
