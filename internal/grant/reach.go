@@ -45,8 +45,8 @@ func (w *sweeping) beyond(a asked) (string, error) {
 	case a.pending && e.Approve.AtTier(a.target.Tier).stricter(a.rule):
 		return what + " wants another approval now", nil
 	}
-	if wider := ceiling.holds(a.limits); wider != nil {
-		return what + " is narrower now: " + wider.Error(), nil
+	if wider := wordsOf(ceiling.holds(a.limits)); wider != "" {
+		return what + " is narrower now: " + wider, nil
 	}
 	if len(e.Args) == 0 || w.Broker.looked[a.id].Equal(e.Changed) && !e.Changed.IsZero() {
 		w.looked[a.id] = e.Changed
@@ -58,6 +58,13 @@ func (w *sweeping) beyond(a asked) (string, error) {
 	}
 	w.looked[a.id] = e.Changed
 	return "", nil
+}
+
+func wordsOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // tooFar reports whether arguments are outside of the bounds. Those of exactly one
