@@ -25,6 +25,7 @@ type undecided struct {
 	gate.Evidence
 	gate.Leaser
 	gate.Grants
+	gate.Ledger
 }
 
 func (undecided) State() *pdp.State                                                           { return nil }
@@ -54,7 +55,7 @@ func FuzzJudgedEqualsForwarded(f *testing.F) {
 			f.Add([]byte(seed), path)
 		}
 	}
-	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, time.Now)
+	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, time.Now)
 	if err != nil {
 		f.Fatal(err)
 	}
