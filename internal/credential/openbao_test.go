@@ -154,7 +154,9 @@ func TestOpenBaoWhatIsNotUsedIsRevoked(t *testing.T) {
 		"a lease with a path in it":    {change(func(a map[string]any) { a["lease_id"] = "database/creds/reader/../x" }), access.CodeUpstream},
 		"no password":                  {change(func(a map[string]any) { delete(a["data"].(map[string]any), "password") }), access.CodeUpstream},
 		"a password that is no text":   {change(func(a map[string]any) { a["data"].(map[string]any)["password"] = 12345678 }), access.CodeUpstream},
-		"a redirect":                   {read(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/v1/x", http.StatusTemporaryRedirect) }), access.CodeUpstream},
+		"a redirect": {read(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/v1/x", http.StatusTemporaryRedirect)
+		}), access.CodeUpstream},
 		"another content type": {read(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			w.Write([]byte(`{"lease_id":"database/creds/reader/x"}`))
