@@ -482,3 +482,34 @@ func (b *baoServer) renewals() int {
 	defer b.mu.Unlock()
 	return b.renewed
 }
+
+// TestSlowServiceIsNotWaitedFor: what answers neither yes nor no ends with the
+// time of the call, and what it may have made is ended.
+func TestSlowServiceIsNotWaitedFor(t *testing.T) {
+	b := newBao(t)
+	asked := make(chan struct{})
+	b.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/v1/database/") {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"lease_id":"`)) // and then byte by byte, for ever
+		_ = http.NewResponseController(w).Flush()
+		close(asked)
+		<-r.Context().Done()
+		return true
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-asked
+		cancel(context.DeadlineExceeded)
+	}()
+	s := baoSource(b)
+	i := issuersOf(t, map[string]string{"seed": baoSecretID}, nil)
+	if _, err := i.Minters()[credential.SourceVault].Mint(ctx, callOf(credential.Source{ID: "db", Vault: &s}, "read_rows", `{}`)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if _, logins := b.left(); logins != 0 {
+		t.Errorf("%d logins live on", logins)
+	}
+}
