@@ -440,6 +440,70 @@ func TestOpenBaoSeedIsBoundToTheServer(t *testing.T) {
 	}
 }
 
+// TestOpenBaoCredentialEndsWithItsLogin: the service revokes what was made under a
+// login when that ends.
+func TestOpenBaoCredentialEndsWithItsLogin(t *testing.T) {
+	for _, renewable := range []bool{false, true} {
+		b := newBao(t)
+		b.loginTTL, b.renewable = 30, renewable
+		m, err := baoMint(t, baoSource(b), "read_rows", `{}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Until(m.Expires); left > 30*time.Second {
+			t.Errorf("it is said to last %v", left)
+		}
+		if err := m.Revoke(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOpenBaoRefusedRevocationIsNoSuccess: a token that may not revoke is answered
+// as one that is not there any more.
+func TestOpenBaoRefusedRevocationIsNoSuccess(t *testing.T) {
+	refuse := func(paths ...string) func(w http.ResponseWriter, r *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			for _, p := range paths {
+				if r.URL.Path == "/v1/"+p {
+					baoAnswer(w, 403, map[string]any{"errors": []string{"permission denied"}})
+					return true
+				}
+			}
+			return false
+		}
+	}
+	for name, c := range map[string]struct {
+		refused []string
+		done    bool
+	}{
+		"both":      {[]string{"sys/leases/revoke", "auth/token/revoke-self"}, false},
+		"the lease": {[]string{"sys/leases/revoke"}, true}, // it goes with the login
+		"the login": {[]string{"auth/token/revoke-self"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBao(t)
+			m, err := baoMint(t, baoSource(b), "read_rows", `{}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.mu.Lock()
+			b.fault = refuse(c.refused...)
+			b.mu.Unlock()
+			err = m.Revoke(t.Context())
+			if leases, _ := b.left(); (err == nil) != c.done || (leases == 0) != c.done {
+				t.Errorf("%d leases live on, and it says %v", leases, err)
+			}
+			b.mu.Lock()
+			b.fault = nil
+			b.mu.Unlock()
+			if err := m.Revoke(t.Context()); err != nil {
+				t.Errorf("tried again: %v", err)
+			}
+		})
+	}
+}
+
 func TestOpenBaoManifestIsChecked(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(s *credential.OpenBao)
