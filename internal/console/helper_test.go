@@ -78,7 +78,6 @@ func (p *parts) Rotate(context.Context, string, []byte) (credential.Secret, erro
 }
 func (p *parts) Rewrap(context.Context) (int, error)               { return 0, nil }
 func (p *parts) Remove(context.Context, string) (bool, error)      { return false, nil }
-func (p *parts) Rewrap(context.Context) (int, error)               { return 0, nil }
 func (p *parts) List(context.Context) ([]credential.Secret, error) { return nil, nil }
 func (p *parts) DevelopmentToken(context.Context, admin.TokenRequest) (identity.Token, error) {
 	return identity.Token{}, nil
