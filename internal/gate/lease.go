@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"net/url"
-	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -20,7 +19,7 @@ import (
 func leaseRequest(r *access.Request, dec *access.Decision, s registry.Server, args rawjson.Value, recorded bool) credential.LeaseRequest {
 	c := s.Credential
 	q := credential.LeaseRequest{
-		Ref: c.Ref, Header: c.Header, Env: c.Env, Template: c.Value, Also: c.Also, Server: s.ID, Origin: "stdio:" + s.ID,
+		Ref: c.Ref, Header: c.Header, Env: c.Env, Template: c.Value, Also: c.Also, Files: c.Files, Server: s.ID, Origin: "stdio:" + s.ID,
 		Decision: dec.ID, Tier: dec.Tier, Outcome: dec.Outcome, Who: r.Who, Grant: dec.Grant, Recorded: recorded,
 	}
 	if h := s.Transport.HTTP; h != nil {
@@ -46,19 +45,16 @@ func (d *Dispatch) Scrub(b []byte) []byte {
 	return out
 }
 
-// FindCredential says that the credential of a server stood in what it answered.
-const FindCredential = "result.credential"
+// findRepeated is the rule a server breaks that repeats the credential it was
+// given, as evidence names it.
+const findRepeated = "credential.repeated"
 
-// scrub is Scrub that adds to findings what it found.
-func (d *Dispatch) scrub(b []byte, findings *[]string) []byte {
-	if d.Lease == nil {
-		return b
+// findings adds what scrubbing found.
+func (d *Dispatch) findings(found []string) []string {
+	if d.Lease != nil && d.Lease.Repeated() {
+		return append(found, findRepeated)
 	}
-	out, n := d.Lease.Scrub(b)
-	if n > 0 && !slices.Contains(*findings, FindCredential) {
-		*findings = append(*findings, FindCredential)
-	}
-	return out
+	return found
 }
 
 // Release closes the lease.

@@ -15,22 +15,32 @@ func (b *Broker) RevokeOf(ctx context.Context, of func(Party) bool, by, why stri
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return again(func() ([]Grant, error) {
-		var batch Batch
-		var events []Event
-		now := b.now()
-		for _, h := range b.live.Load().byID {
-			before := h.now()
-			g := before
-			if !of(g.Party) || grantTable().move("grant "+g.ID, g.State, GrantRevoked) != nil {
-				continue
+		v := b.live.Load()
+		fall := falling{live: v, by: by, at: b.now()}
+		for _, h := range v.byID.all() {
+			// What was carved out of one of them falls with it.
+			if g := h.now(); of(g.Party) && !v.below(g, of) && grantTable().move("grant "+g.ID, g.State, GrantRevoked) == nil {
+				fall.end(g, GrantRevoked, why)
 			}
-			g.State, g.Why, g.Changed = GrantRevoked, why, now
-			batch.Grants = append(batch.Grants, g)
-			events = append(events, event(by, "revoke", KindGrant, g.ID, before, g, why))
 		}
-		if len(events) == 0 {
+		if len(fall.events) == 0 {
 			return nil, nil
 		}
-		return batch.Grants, b.narrow(ctx, batch, events)
+		return fall.grants, b.narrow(ctx, Batch{Grants: fall.grants}, fall.events)
 	})
+}
+
+// below reports whether a live grant that g was carved out of, at whatever distance,
+// is of a party of says.
+func (v *live) below(g Grant, of func(Party) bool) bool {
+	for g.Parent != "" {
+		h := v.byID.get(g.Parent)
+		if h == nil {
+			return false
+		}
+		if g = h.now(); of(g.Party) {
+			return true
+		}
+	}
+	return false
 }
