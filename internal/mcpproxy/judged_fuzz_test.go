@@ -31,7 +31,6 @@ type undecided struct {
 
 func (undecided) Refusal(*access.Identity) (access.Outcome, string) { return access.Deny, "" }
 
-
 func (undecided) State() *pdp.State                                                           { return nil }
 func (undecided) Start(ctx context.Context, _ *access.Request) context.Context                { return ctx }
 func (undecided) End(context.Context, *access.Request, *access.Decision, audit.Status, error) {}
