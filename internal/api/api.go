@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/credential"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
@@ -68,6 +69,15 @@ type Deps struct {
 	// Process says how the processes of a server fare, nil if it has none.
 	Process func(s registry.Server) *Process
 	Doctor  func(ctx context.Context) []Check
+	// Links are what people connected; nil where nobody can.
+	Links Links
+}
+
+// Links lists and ends what people connected.
+type Links interface {
+	List(ctx context.Context) ([]credential.Link, error)
+	// Disconnect ends a link; left says what could not be revoked. by is who asks.
+	Disconnect(ctx context.Context, id, by string) (left string, err error)
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -170,6 +180,9 @@ func (a *API) routes() []route {
 		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},
 		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},
+
+		{"GET /api/v1/links", admin.OpRead, 0, a.links},
+		{"DELETE /api/v1/links/{id}", admin.OpCredential, 0, a.disconnect},
 
 		{"GET /api/v1/policies", admin.OpRead, 0, a.policies},
 		{"POST /api/v1/policies/check", admin.OpRead, maxApply, a.checkPolicies},

@@ -22,18 +22,26 @@ type Source struct {
 	MaxTier           int                `json:"maxTier"`           // of the tools it may be used for
 	PerCall           bool               `json:"perCall,omitempty"` // nothing minted serves a second call
 	ClientCredentials *ClientCredentials `json:"clientCredentials,omitempty"`
+	TokenExchange     *TokenExchange     `json:"tokenExchange,omitempty"`
+	UserOAuth         *UserOAuth         `json:"userOAuth,omitempty"`
 	Created           time.Time          `json:"created"`
 	Changed           time.Time          `json:"changed"`
 }
 
 // The kinds of source, as manifests and evidence name them.
-const SourceClientCredentials = "clientCredentials"
+const (
+	SourceClientCredentials = "clientCredentials"
+	SourceTokenExchange     = "tokenExchange"
+	SourceUserOAuth         = "userOAuth"
+)
 
 // Kind returns the word of the source's kind, "" if it has none or several.
 func (s *Source) Kind() string {
 	kind := ""
 	for word, set := range map[string]bool{
 		SourceClientCredentials: s.ClientCredentials != nil,
+		SourceTokenExchange:     s.TokenExchange != nil,
+		SourceUserOAuth:         s.UserOAuth != nil,
 	} {
 		switch {
 		case set && kind != "":
@@ -50,6 +58,12 @@ func (s *Source) Seeds() []string {
 	var refs []string
 	if x := s.ClientCredentials; x != nil {
 		refs = append(refs, x.Secret)
+	}
+	if x := s.TokenExchange; x != nil {
+		refs = append(refs, x.Secret)
+	}
+	if x := s.UserOAuth; x != nil {
+		refs = append(refs, x.Secret, x.Listing)
 	}
 	slices.Sort(refs)
 	return slices.Compact(slices.DeleteFunc(refs, func(r string) bool { return r == "" }))
@@ -95,6 +109,22 @@ const (
 
 // ClientCredentials mints by the OAuth grant of that name (RFC 6749 section 4.4).
 type ClientCredentials struct{ Client }
+
+// TokenExchange mints by RFC 8693: our own signed statement of who acts for whom
+// is exchanged for a token of the upstream's authorization server.
+type TokenExchange struct {
+	Client
+	Audience string `json:"audience,omitempty"` // RFC 8693 logical name of the upstream, if it has one
+}
+
+// UserOAuth uses the link a person made to the upstream (authorization code with
+// PKCE). ClientID may be left out: we then register ourselves.
+type UserOAuth struct {
+	Client
+	// Listing names the sealed credential the gateway itself lists the server with;
+	// "" lists without any. What belongs to a person never serves that.
+	Listing string `json:"listing,omitempty"`
+}
 
 // ScopesFor returns the scopes to ask for when tool is called, and whether they
 // are narrower than for any tool. tool is "" where no tool is called.

@@ -23,6 +23,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/credential/oauthclient"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
@@ -54,6 +55,7 @@ type Daemon struct {
 	store     *store.Store
 	vault     *credential.Vault
 	mint      *credential.Mint
+	links     *oauthclient.Links
 	authority *identity.Authority
 	telemetry *telemetry
 	recorder  *recorder

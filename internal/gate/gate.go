@@ -157,7 +157,10 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 		}
 		d.Lease = lease
 		defer d.Release()
-		intent.Cred, intent.CredVer, intent.CredKind = c.Ref, lease.Version(), lease.Source()
+		intent.Cred = c.Ref
+		if lease != nil {
+			intent.CredVer, intent.CredKind = lease.Version(), lease.Source()
+		}
 	}
 	ref, err := g.log.Intent(ctx, intent)
 	if err != nil {
