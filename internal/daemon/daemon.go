@@ -48,6 +48,7 @@ type Daemon struct {
 	Desk         *admin.Desk
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
+	Links        *oauthclient.Links
 
 	log       *slog.Logger
 	version   string
@@ -55,7 +56,6 @@ type Daemon struct {
 	store     *store.Store
 	vault     *credential.Vault
 	mint      *credential.Mint
-	links     *oauthclient.Links
 	authority *identity.Authority
 	telemetry *telemetry
 	recorder  *recorder

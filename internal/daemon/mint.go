@@ -33,7 +33,7 @@ func (d *Daemon) buildMint() error {
 	if strings.HasPrefix(d.AgentsURL, "https://") {
 		document = d.AgentsURL + clientDocument
 	}
-	d.links, err = clients.NewLinks(oauthclient.LinksConfig{
+	d.Links, err = clients.NewLinks(oauthclient.LinksConfig{
 		Links: d.store, Flows: d.store, Clients: d.store, Seal: d.vault, Record: d.minted, Redirect: console.ReturnURL(d.OperatorsURL), ClientDocument: document,
 		Target: d.linkTarget, Forget: func(id string, who access.Subject) { d.mint.Forget(id, who) },
 	})
@@ -45,7 +45,7 @@ func (d *Daemon) buildMint() error {
 		Minters: map[string]credential.Minter{
 			credential.SourceClientCredentials: clients.ClientCredentials(),
 			credential.SourceTokenExchange:     clients.TokenExchange(d.statement),
-			credential.SourceUserOAuth:         d.links,
+			credential.SourceUserOAuth:         d.Links,
 		},
 		Record: d.minted, Log: d.log, Now: time.Now,
 	}, d.vault)
@@ -86,7 +86,7 @@ func (d *Daemon) linkTarget(id, server string) (credential.Source, string, error
 func (d *Daemon) connect() mcpproxy.Connect {
 	return mcpproxy.Connect{
 		URL:    func(credential, server string) string { return console.ConnectURL(d.OperatorsURL, credential, server) },
-		Linked: d.links.Linked,
+		Linked: d.Links.Linked,
 	}
 }
 

@@ -120,8 +120,11 @@ func TestHostileTokenEndpointGivesNothing(t *testing.T) {
 			fmt.Fprintf(w, `{"error":"%s","error_description":"%s"}`, pass, secretValue)
 			return true
 		},
-		"huge":                   send(`{` + good + `,"x":"` + strings.Repeat("x", 1<<20) + `"}`),
-		"not JSON":               func(w http.ResponseWriter, _ *http.Request, _ url.Values) bool { fmt.Fprint(w, secretValue); return true },
+		"huge": send(`{` + good + `,"x":"` + strings.Repeat("x", 1<<20) + `"}`),
+		"not JSON": func(w http.ResponseWriter, _ *http.Request, _ url.Values) bool {
+			fmt.Fprint(w, secretValue)
+			return true
+		},
 		"a member twice":         send(`{` + good + `,"access_token":"other-token"}`),
 		"another type":           send(`{"access_token":"good-token-1","token_type":"DPoP"}`),
 		"no token":               send(`{"token_type":"Bearer"}`),
@@ -209,15 +212,25 @@ func TestProtectedResourceMustNameItself(t *testing.T) {
 		doc, challenge func(string) string
 		ok             bool
 	}{
-		"well-known": {func(b string) string { return fmt.Sprintf(`{"resource":"%s/mcp","authorization_servers":["%s"]}`, b, w.as.URL) }, nil, true},
-		"in the challenge": {func(b string) string { return fmt.Sprintf(`{"resource":"%s/mcp","authorization_servers":["%s"]}`, b, w.as.URL) },
+		"well-known": {func(b string) string {
+			return fmt.Sprintf(`{"resource":"%s/mcp","authorization_servers":["%s"]}`, b, w.as.URL)
+		}, nil, true},
+		"in the challenge": {func(b string) string {
+			return fmt.Sprintf(`{"resource":"%s/mcp","authorization_servers":["%s"]}`, b, w.as.URL)
+		},
 			func(b string) string { return `Bearer realm="a, b", resource_metadata="` + b + `/meta", scope="a b"` }, true},
-		"of another origin":     {func(string) string { return `{"resource":"https://other.example/mcp","authorization_servers":["` + w.as.URL + `"]}` }, nil, false},
-		"of another path":       {func(b string) string { return fmt.Sprintf(`{"resource":"%s/other","authorization_servers":["%s"]}`, b, w.as.URL) }, nil, false},
-		"names no server":       {func(b string) string { return fmt.Sprintf(`{"resource":"%s/mcp"}`, b) }, nil, false},
-		"absent":                {func(string) string { return "" }, nil, false},
-		"challenge leads away":  {func(string) string { return "" }, func(string) string { return `Bearer resource_metadata="https://evil.example/meta"` }, false},
-		"its server is private": {func(b string) string { return fmt.Sprintf(`{"resource":"%s/mcp","authorization_servers":["http://10.0.0.1/"]}`, b) }, nil, false},
+		"of another origin": {func(string) string {
+			return `{"resource":"https://other.example/mcp","authorization_servers":["` + w.as.URL + `"]}`
+		}, nil, false},
+		"of another path": {func(b string) string {
+			return fmt.Sprintf(`{"resource":"%s/other","authorization_servers":["%s"]}`, b, w.as.URL)
+		}, nil, false},
+		"names no server":      {func(b string) string { return fmt.Sprintf(`{"resource":"%s/mcp"}`, b) }, nil, false},
+		"absent":               {func(string) string { return "" }, nil, false},
+		"challenge leads away": {func(string) string { return "" }, func(string) string { return `Bearer resource_metadata="https://evil.example/meta"` }, false},
+		"its server is private": {func(b string) string {
+			return fmt.Sprintf(`{"resource":"%s/mcp","authorization_servers":["http://10.0.0.1/"]}`, b)
+		}, nil, false},
 	} {
 		up := upstream(t, c.doc, c.challenge)
 		w.up = up.URL + "/mcp"

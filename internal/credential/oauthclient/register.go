@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
@@ -120,9 +121,13 @@ func (l *Links) register(ctx context.Context, s *Server) (credential.Registratio
 // ClientMetadata is what we say of ourselves as a client, in a registration or,
 // with its own address as id, in our client id metadata document.
 func ClientMetadata(id, redirect string) map[string]any {
+	kind := "web"
+	if strings.HasPrefix(redirect, "http:") {
+		kind = "native" // a loopback address, which a web client may not have
+	}
 	m := map[string]any{
 		"client_name": "Rutile", "redirect_uris": []string{redirect}, "grant_types": []string{"authorization_code", "refresh_token"},
-		"response_types": []string{"code"}, "token_endpoint_auth_method": credential.AuthNone, "application_type": "web",
+		"response_types": []string{"code"}, "token_endpoint_auth_method": credential.AuthNone, "application_type": kind,
 	}
 	if id != "" {
 		m["client_id"] = id
