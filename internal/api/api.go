@@ -23,6 +23,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
@@ -66,6 +67,8 @@ type Deps struct {
 	Status func(ctx context.Context) Status
 	// Desk is where requests are answered and grants and tasks looked after.
 	Desk *admin.Desk
+	// Facts says what declared facts hold.
+	Facts *fact.Ledger
 	// Process says how the processes of a server fare, nil if it has none.
 	Process func(s registry.Server) *Process
 	Doctor  func(ctx context.Context) []Check
@@ -91,7 +94,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Facts == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -176,7 +179,11 @@ func (a *API) routes() []route {
 		{"GET /api/v1/entitlements", admin.OpRead, 0, a.entitlements},
 		{"GET /api/v1/entitlements/{id}", admin.OpRead, 0, a.entitlement},
 
+		{"GET /api/v1/facts", admin.OpRead, 0, a.facts},
+		{"GET /api/v1/facts/{id}", admin.OpRead, 0, a.fact},
+
 		{"GET /api/v1/credentials", admin.OpRead, 0, a.credentials},
+		{"POST /api/v1/credentials/rewrap", admin.OpCredential, 0, a.rewrapCredentials},
 		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},
 		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},

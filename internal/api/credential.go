@@ -76,3 +76,13 @@ func (a *API) disconnect(c *call) (any, error) {
 	}
 	return Disconnected{Done: true, Left: left}, nil
 }
+
+// Rewrapped says how many credentials were sealed anew.
+type Rewrapped struct {
+	Sealed int `json:"sealed"`
+}
+
+func (a *API) rewrapCredentials(c *call) (any, error) {
+	n, err := a.deps.Admin.RewrapCredentials(c.Context(), c.actor)
+	return answerOf(Rewrapped{n}, err)
+}

@@ -24,6 +24,9 @@ type Source struct {
 	ClientCredentials *ClientCredentials `json:"clientCredentials,omitempty"`
 	TokenExchange     *TokenExchange     `json:"tokenExchange,omitempty"`
 	UserOAuth         *UserOAuth         `json:"userOAuth,omitempty"`
+	Vault             *OpenBao           `json:"vault,omitempty"`
+	GitHubApp         *GitHubApp         `json:"githubApp,omitempty"`
+	AWSSTS            *AWSSTS            `json:"awsSTS,omitempty"`
 	Created           time.Time          `json:"created"`
 	Changed           time.Time          `json:"changed"`
 }
@@ -33,6 +36,9 @@ const (
 	SourceClientCredentials = "clientCredentials"
 	SourceTokenExchange     = "tokenExchange"
 	SourceUserOAuth         = "userOAuth"
+	SourceVault             = "vault"
+	SourceGitHubApp         = "githubApp"
+	SourceAWSSTS            = "awsSTS"
 )
 
 // Kind returns the word of the source's kind, "" if it has none or several.
@@ -42,6 +48,9 @@ func (s *Source) Kind() string {
 		SourceClientCredentials: s.ClientCredentials != nil,
 		SourceTokenExchange:     s.TokenExchange != nil,
 		SourceUserOAuth:         s.UserOAuth != nil,
+		SourceVault:             s.Vault != nil,
+		SourceGitHubApp:         s.GitHubApp != nil,
+		SourceAWSSTS:            s.AWSSTS != nil,
 	} {
 		switch {
 		case set && kind != "":
@@ -64,6 +73,15 @@ func (s *Source) Seeds() []string {
 	}
 	if x := s.UserOAuth; x != nil {
 		refs = append(refs, x.Secret, x.Listing)
+	}
+	if x := s.Vault; x != nil {
+		refs = append(refs, x.Login.seeds()...)
+	}
+	if x := s.GitHubApp; x != nil {
+		refs = append(refs, x.Key)
+	}
+	if x := s.AWSSTS; x != nil {
+		refs = append(refs, x.Secret, x.WebIdentity)
 	}
 	slices.Sort(refs)
 	return slices.Compact(slices.DeleteFunc(refs, func(r string) bool { return r == "" }))

@@ -24,6 +24,7 @@ import (
 	"rutile/internal/audit"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
+	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
@@ -61,6 +62,7 @@ type Daemon struct {
 	recorder  *recorder
 	states    states
 	broker    *grant.Broker
+	facts     *fact.Ledger
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer
@@ -115,6 +117,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
+	d.work.Go(func() { d.prune(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -143,10 +146,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	if lost {
 		d.log.Warn("the database is new although there is evidence of an earlier start: what was registered, sealed and approved is gone; restore a backup, or apply the manifests again", "database", filepath.Join(d.Config.Data, databaseName))
 	}
-	if d.vault, err = credential.New(ctx, credential.Config{
-		Tenant: tenant, Dir: d.Config.Data, KeyFile: d.Config.Vault.KeyFile, PassphraseFile: d.Config.Vault.PassphraseFile, Sealed: again,
-	}, d.store); err != nil {
+	if d.vault, err = credential.New(ctx, d.Config.vaultConfig(again), d.store); err != nil {
 		return err
+	}
+	if d.vault.Pending() {
+		d.log.Warn("what is sealed is still sealed by the key of vault.previous: run rutile credential rewrap")
 	}
 	if d.telemetry, err = newTelemetry(ctx, d.Config.Telemetry, d.version, d.log); err != nil {
 		return err
@@ -228,19 +232,33 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx))
 }
 
-// learnTurn is how long a look at a server keeps others waiting for theirs: a
-// few begin at once, and one that hangs delays nobody longer.
-const learnTurn = 2 * time.Second
+// Looks at the start: a few begin at once, and one that hangs delays nobody
+// longer than its turn.
+const (
+	learnSlots = 8
+	learnTurn  = 2 * time.Second
+)
 
 // learnAll looks at every server that may be called.
 func (d *Daemon) learnAll(ctx context.Context) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 8)
 	view := d.Admin.Current().View
+	var ids []string
 	for _, s := range view.Servers() {
-		if !view.ServerStanding(s.ID).OK {
-			continue
+		if view.ServerStanding(s.ID).OK {
+			ids = append(ids, s.ID)
 		}
+	}
+	inTurn(ctx, ids, func(id string) {
+		_ = d.Proxy.Learn(ctx, id) // logged there; the server is tried again later
+	})
+}
+
+// inTurn looks at ids, learnSlots at once, and returns when every look that began
+// is over. None begins after ctx ends.
+func inTurn(ctx context.Context, ids []string, look func(id string)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, learnSlots)
+	for _, id := range ids {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -252,7 +270,7 @@ func (d *Daemon) learnAll(ctx context.Context) {
 			free := sync.OnceFunc(func() { <-slots })
 			defer free()
 			defer time.AfterFunc(learnTurn, free).Stop()
-			_ = d.Proxy.Learn(ctx, s.ID) // logged there; the server is tried again later
+			look(id)
 		})
 	}
 	wg.Wait()

@@ -40,13 +40,17 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
+	issuers, err := credential.NewIssuers(d.vault, d.egress().TransportFor, time.Now, nil)
+	if err != nil {
+		return err
+	}
+	d.closing("the issuers of credentials", func(context.Context) error { issuers.Close(); return nil })
+	minters := issuers.Minters()
+	minters[credential.SourceClientCredentials] = clients.ClientCredentials()
+	minters[credential.SourceTokenExchange] = clients.TokenExchange(d.statement)
+	minters[credential.SourceUserOAuth] = d.Links
 	d.mint, err = credential.NewMint(credential.MintConfig{
-		Sources: d.source,
-		Minters: map[string]credential.Minter{
-			credential.SourceClientCredentials: clients.ClientCredentials(),
-			credential.SourceTokenExchange:     clients.TokenExchange(d.statement),
-			credential.SourceUserOAuth:         d.Links,
-		},
+		Sources: d.source, Minters: minters,
 		Record: d.minted, Log: d.log, Now: time.Now,
 	}, d.vault)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
@@ -23,8 +24,9 @@ type Grants interface {
 	// Await returns a request once it is no longer pending, or as it is when ctx
 	// ends.
 	Await(ctx context.Context, id string) (grant.Request, error)
-	// Reserve takes one use; a CodeConflict error means that there is none.
-	Reserve(ctx context.Context, id, decision string) (grant.Use, error)
+	// Reserve takes one use, and in the same transaction adds the charges to their
+	// counters; a CodeConflict error means that there is no use left.
+	Reserve(ctx context.Context, id, decision string, charges ...access.Charge) (grant.Use, error)
 	// Settle ends a use that Reserve or Resume returned.
 	Settle(ctx context.Context, u grant.Use, to grant.State) error
 	// Held returns the grant a call was made under, where it still stands.
@@ -102,7 +104,7 @@ func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec
 	}
 	if req.State == grant.RequestIssued {
 		state = g.states.State()
-		*dec = g.decide(state, r)
+		*dec = g.decide(ctx, state, r)
 	}
 	dec.Request = req.ID
 	return state, nil
@@ -115,14 +117,19 @@ func (g *Gate) Await(ctx context.Context, id string) (grant.Request, error) {
 }
 
 // reserve takes the use of the grant dec was made under, or goes on with the one
-// the call runs under already. The use is zero where no grant was needed.
-func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decision) (grant.Use, error) {
-	if dec.Grant == "" || dec.Grant == policy.StandingGrant || r.Follows {
+// the call runs under already. The use is zero where no grant was needed and
+// nothing is counted.
+func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decision, entry *fact.Entry) (grant.Use, error) {
+	under := dec.Grant
+	if under == policy.StandingGrant {
+		under = ""
+	}
+	if under == "" && !entry.Counted() || r.Follows {
 		return grant.Use{}, nil
 	}
-	if r.Use != "" {
+	if r.Use != "" { // a use that is over counts no second call
 		u, ok := g.grants.Resume(r.Use)
-		if !ok || u.Grant != dec.Grant {
+		if !ok || under != "" && u.Grant != under {
 			if ok {
 				g.grants.Wait(u, g.now())
 			}
@@ -130,7 +137,7 @@ func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decis
 		}
 		return u, nil
 	}
-	u, err := g.grants.Reserve(ctx, dec.Grant, r.ID)
+	u, err := g.grants.Reserve(ctx, under, r.ID, entry.Charges()...)
 	if access.CodeOf(err) == access.CodeConflict {
 		return grant.Use{}, errSpent
 	}

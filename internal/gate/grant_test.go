@@ -37,14 +37,14 @@ type traced struct {
 	failing error           // of the next reservation or settlement
 }
 
-func (s *traced) Reserve(ctx context.Context, id, decision string) (grant.Use, error) {
+func (s *traced) Reserve(ctx context.Context, id, decision string, charges ...access.Charge) (grant.Use, error) {
 	if s.before != nil {
 		s.before(id)
 	}
 	if s.failing != nil {
 		return grant.Use{}, s.failing
 	}
-	u, err := s.Broker.Reserve(ctx, id, decision)
+	u, err := s.Broker.Reserve(ctx, id, decision, charges...)
 	if err == nil {
 		_, _ = s.log.add("reserve", "")
 	}
@@ -106,7 +106,7 @@ func newOffice(t *testing.T, rule grant.Rule) *office {
 	}
 	f := fixed{&pdp.State{View: view, Set: set, Grants: b, Entitlements: map[string]grant.Entitlement{"deploys": {ID: "deploys", Approve: rule}}}}
 	o := &office{t: t, log: w, grants: &traced{Broker: b, log: w}}
-	if o.Gate, err = gate.New(f, w, f, o.grants, f, clock); err != nil {
+	if o.Gate, err = gate.New(f, w, f, o.grants, noFacts{}, f, clock); err != nil {
 		t.Fatal(err)
 	}
 	return o

@@ -122,6 +122,9 @@ func (b *Broker) Covering(c *Call) []Grant {
 		if !ok {
 			return nil // what it ran under is over
 		}
+		if u.Grant == "" {
+			return nil // it runs under none
+		}
 		under = u.Grant
 	}
 	return b.live.Load().covering(c, under)

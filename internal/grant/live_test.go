@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"rutile/internal/access"
 	"rutile/internal/grant"
 )
@@ -151,7 +153,7 @@ func TestACallGoesOnUnderItsUse(t *testing.T) {
 	equal(t, "covering its call by another", r.covering(under, func(c *grant.Call) { c.Party = other }), []string{})
 	equal(t, "covering its call with other arguments", len(r.covering(under, func(c *grant.Call) { c.Target.Digest = "sha256:2" })), 0)
 	got, ok := r.Resume(u.ID)
-	if !ok || got != u {
+	if d := cmp.Diff(u, got); !ok || d != "" {
 		t.Fatalf("resumed %+v, %t", got, ok)
 	}
 	if _, ok := r.Resume(u.ID); ok {

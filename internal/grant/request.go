@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/rawjson"
 )
 
@@ -75,16 +76,21 @@ func (r *Request) identity() [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// Use is one call under a grant.
+// Use is one call under a grant, or one that only counters count.
 type Use struct {
 	ID       string    `json:"id"`
-	Grant    string    `json:"grant"`
+	Grant    string    `json:"grant"` // "" where none was needed
 	Decision string    `json:"decision"`
 	State    State     `json:"state"`
 	Node     string    `json:"node"`
 	Boot     string    `json:"boot"`
 	At       time.Time `json:"at"`
+	// Charges are what the call adds to counters, while it is reserved.
+	Charges []access.Charge `json:"-"`
 }
+
+// stored reports whether the store knows the use.
+func (u *Use) stored() bool { return u.Grant != "" || len(u.Charges) > 0 }
 
 // Task is a piece of work an agent does under rights that end with it.
 type Task struct {

@@ -32,13 +32,16 @@ type Store interface {
 	CommitGrants(ctx context.Context, b Batch) error
 	// ReserveUse takes one use of a grant that is active, in its time and not used
 	// up, and returns the counts after it. Otherwise it changes nothing and returns
-	// a CodeConflict error. One decision reserves at most once.
+	// a CodeConflict error. One decision reserves at most once. In the same
+	// transaction it adds the charges of u to their counters and sets their Total
+	// and Others; of a use without a grant that is all.
 	ReserveUse(ctx context.Context, u Use) (Counts, error)
-	// SettleUse ends a reserved use. A grant with nothing left becomes exhausted.
+	// SettleUse ends a reserved use and its charges. A grant with nothing left
+	// becomes exhausted.
 	// Settling a use that has ended changes nothing.
 	SettleUse(ctx context.Context, u Use, at time.Time) (Counts, State, error)
-	// AbandonUses settles as unknown every use this node reserved in another boot
-	// and returns how many.
+	// AbandonUses settles as unknown every use and charge this node reserved in
+	// another boot, and returns how many uses of grants.
 	AbandonUses(ctx context.Context, node, boot string, at time.Time) (int, error)
 	// Archive reads what was ever kept.
 	Archive

@@ -9,10 +9,15 @@ import (
 
 // Reserve takes one use of a grant for the call of this decision. It is the last
 // word on whether the grant still covers it: a CodeConflict error means that it
-// does not, and that Covering knows by now.
-func (b *Broker) Reserve(ctx context.Context, grant, decision string) (Use, error) {
-	u := Use{ID: access.NewID(PrefixUse), Grant: grant, Decision: decision, State: UseReserved, Node: b.cfg.Node, Boot: b.cfg.Boot, At: b.now()}
+// does not, and that Covering knows by now. In the same transaction it adds the
+// charges to their counters and sets their totals. A grant of "" is none: then
+// only the charges are reserved, and the use is remembered while it runs.
+func (b *Broker) Reserve(ctx context.Context, grant, decision string, charges ...access.Charge) (Use, error) {
+	u := Use{ID: access.NewID(PrefixUse), Grant: grant, Decision: decision, State: UseReserved, Node: b.cfg.Node, Boot: b.cfg.Boot, At: b.now(), Charges: charges}
 	b.running.put(u, time.Time{})
+	if !u.stored() {
+		return u, nil
+	}
 	counts, err := b.store.ReserveUse(ctx, u)
 	if err != nil {
 		b.running.remove(u.ID)
@@ -42,6 +47,10 @@ func (b *Broker) Resume(id string) (u Use, ok bool) { return b.running.take(id) 
 func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	if err := useTable().move("use "+u.ID, u.State, to); err != nil {
 		return err
+	}
+	if !u.stored() {
+		b.running.remove(u.ID)
+		return nil
 	}
 	reserved := u
 	u.State = to

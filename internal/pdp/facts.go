@@ -43,6 +43,7 @@ func GatherFacts(s *State, r *access.Request) Facts {
 	f.agent(s.View, r)
 	f.server(s.View, r)
 	f.target(s.View, r)
+	f.counting(r)
 	f.Digest = f.digest()
 	return f
 }
@@ -209,6 +210,7 @@ func (f *Facts) digest() string {
 		flag(g.ArgsBound)
 	}
 	str(string(f.refusal.class))
+	b = appendFacts(b, q.Facts)
 	sum := sha256.Sum256(b)
 	var out [7 + 2*sha256.Size]byte
 	copy(out[:], "sha256:")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -24,6 +25,8 @@ type State struct {
 	Set     *policy.Set
 	Monitor bool // observe: what only policy or a missing approval denies passes, and is marked
 	Grants  Grants
+	// Facts are the declared facts that policies of Set read, nil if none are.
+	Facts *fact.Plan
 	// Entitlements are the rights agents may ask for, by id.
 	Entitlements map[string]grant.Entitlement
 }
@@ -116,6 +119,7 @@ func (f *Facts) answer(d *access.Decision, r *access.Request, v *policy.Verdict)
 	}
 	if v.Outcome != access.Permit {
 		d.Class, d.Reason, d.Help = explain(f, r, v)
+		f.settleAsk(r, d)
 	}
 }
 
@@ -129,7 +133,7 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		f.Digest = f.digest()
 		return s.Set.Evaluate(&f.Query)
 	}
-	if s.Grants == nil || r.Unknown {
+	if s.Grants == nil || r.Unknown || !approvable(r) {
 		return s.Set.Evaluate(&f.Query)
 	}
 	covering := s.Grants.Covering(f.call(r))

@@ -15,6 +15,8 @@ type Catalog struct {
 	AllowLists []AllowList
 	// Entitlements are the rights agents may ask for.
 	Entitlements []Entitlement
+	// Facts are what policies may read of the past.
+	Facts []FactInfo
 }
 
 // ServerInfo names a server.

@@ -20,6 +20,7 @@ type Query struct {
 	Grant     *GrantFacts
 	Arguments rawjson.Value // becomes context.input
 	Unknown   bool          // arguments unknown: partial evaluation
+	Facts     *access.Facts // becomes context.facts; nil: unknown
 	Now       time.Time
 	Output    *OutputFacts // what came back, at release; nil before
 	Masked    []string     // ids of the rules whose masks have been applied
@@ -84,6 +85,7 @@ type Verdict struct {
 	// Consequences are those of all that matched, strongest first.
 	Consequences []access.Consequence
 	Errors       []string // ids of policies whose evaluation erred
+	Lacking      []string // why facts cannot be computed that the erring policies read
 	Advice       []string // @advice of the matching forbids, for the reader
 	// ReadsOutput says that some policy about the request reads context.output.
 	ReadsOutput bool

@@ -198,6 +198,9 @@ func (s *Store) ReserveUse(ctx context.Context, u grant.Use) (grant.Counts, erro
 	var c grant.Counts
 	err := s.write(ctx, "reserving a use", func(tx *sql.Tx) error {
 		c = grant.Counts{}
+		if u.Grant == "" {
+			return reserveCharges(ctx, tx, u)
+		}
 		err := tx.QueryRowContext(ctx, `UPDATE grants SET uses_reserved = uses_reserved + 1, seq = seq + 1
 			WHERE id = $1 AND state = 'active' AND not_before <= $2 AND $2 < expires AND (uses_max = 0 OR uses_spent + uses_reserved + 1 <= uses_max)
 			RETURNING uses_spent, uses_reserved, seq`, u.Grant, micros(u.At)).Scan(&c.Spent, &c.Reserved, &c.Seq)
@@ -217,7 +220,7 @@ func (s *Store) ReserveUse(ctx context.Context, u grant.Use) (grant.Counts, erro
 		} else if n != 1 {
 			return access.Errorf(access.CodeConflict, "decision %s has reserved a use already", u.Decision)
 		}
-		return nil
+		return reserveCharges(ctx, tx, u)
 	})
 	return c, err
 }
@@ -229,6 +232,9 @@ func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant
 	var state string
 	err := s.write(ctx, "settling a use", func(tx *sql.Tx) error {
 		c, state = grant.Counts{}, ""
+		if u.Grant == "" {
+			return settleCharges(ctx, tx, u.State, `use_id = $1`, u.ID)
+		}
 		r, err := tx.ExecContext(ctx, `UPDATE grant_uses SET state = $2, ended = $3 WHERE id = $1 AND state = 'reserved'`, u.ID, string(u.State), micros(at))
 		if err != nil {
 			return err
@@ -240,6 +246,11 @@ func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant
 		if n == 1 {
 			if err := settle(ctx, tx, u.Grant, u.State, 1); err != nil {
 				return err
+			}
+			if len(u.Charges) > 0 {
+				if err := settleCharges(ctx, tx, u.State, `use_id = $1`, u.ID); err != nil {
+					return err
+				}
 			}
 		}
 		return tx.QueryRowContext(ctx, `SELECT uses_spent, uses_reserved, seq, state FROM grants WHERE id = $1`, u.Grant).Scan(&c.Spent, &c.Reserved, &c.Seq, &state)
@@ -279,9 +290,6 @@ func (s *Store) AbandonUses(ctx context.Context, node, boot string, at time.Time
 		if err != nil {
 			return err
 		}
-		if len(counts) == 0 {
-			return nil
-		}
 		if _, err := tx.ExecContext(ctx, `UPDATE grant_uses SET state = 'unknown', ended = $3 WHERE node = $1 AND boot <> $2 AND state = 'reserved'`, node, boot, micros(at)); err != nil {
 			return err
 		}
@@ -291,7 +299,7 @@ func (s *Store) AbandonUses(ctx context.Context, node, boot string, at time.Time
 				return err
 			}
 		}
-		return nil
+		return settleCharges(ctx, tx, grant.UseUnknown, `node = $1 AND boot <> $2`, node, boot)
 	})
 	return total, err
 }

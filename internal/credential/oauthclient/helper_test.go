@@ -21,6 +21,8 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	secrets map[string]credential.Secret
+	version int
+	ring    []byte
 	links   map[string]credential.Link
 	flows   map[string]credential.Flow
 	clients map[string]credential.Registration
@@ -45,6 +47,19 @@ func (m *memory) PutSecret(_ context.Context, s credential.Secret) error {
 }
 
 func (m *memory) DeleteSecret(_ context.Context, id string) (bool, error) { return false, nil }
+
+func (m *memory) LoadRing(context.Context) (int, []byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.version, m.ring, nil
+}
+
+func (m *memory) PutRing(_ context.Context, version int, sealed []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.version, m.ring = version, sealed
+	return nil
+}
 
 func (m *memory) Links(context.Context) ([]credential.Link, error) {
 	m.mu.Lock()
