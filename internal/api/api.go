@@ -169,6 +169,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/grants", admin.OpRead, 0, a.grants},
 		{"POST /api/v1/grants", admin.OpGrant, maxSmall, a.createGrant},
 		{"GET /api/v1/grants/{id}", admin.OpRead, 0, a.grant},
+		{"POST /api/v1/grants/{id}/delegate", admin.OpGrant, maxSmall, a.delegateGrant},
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
 		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},

@@ -150,16 +150,16 @@ func (p *passage) undo(ctx context.Context, r *access.Request, cause error) erro
 
 // close ends what was counted as the call ended. It MUST be called before the
 // result is released, which an error forbids.
-func (p *passage) close(ctx context.Context, status audit.Status, reached access.Reach) error {
+func (p *passage) close(ctx context.Context, status audit.Status, reached access.Reach, bytes int) error {
 	defer p.entry.End()
 	if reached == access.ReachNo {
 		p.entry.Release()
 	}
 	if status == audit.StatusOK {
 		if err := p.entry.Done(context.WithoutCancel(ctx)); err != nil {
-			_ = p.g.settle(ctx, p.use, status, reached) // the first error is told
+			_ = p.g.settle(ctx, p.use, status, reached, bytes) // the first error is told
 			return err
 		}
 	}
-	return p.g.settle(ctx, p.use, status, reached)
+	return p.g.settle(ctx, p.use, status, reached, bytes)
 }
