@@ -155,7 +155,7 @@ func (a *app) credentialRewrap() *cobra.Command {
 			return err
 		}
 		return a.print(out, func(w io.Writer) {
-			fmt.Fprintf(w, "%d credentials are sealed anew; vault.previous is not needed any more\n", out.Sealed)
+			fmt.Fprintf(w, "%d credentials are sealed anew under the vault's key\n", out.Sealed)
 		})
 	})
 	c.Long = `Make a new root key, seal it with the vault's key of the configuration, and seal
