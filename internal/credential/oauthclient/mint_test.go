@@ -73,7 +73,7 @@ func TestPrivateKeyProvesItselfToTheIssuerAloneAndOnce(t *testing.T) {
 		}
 	}
 	for _, f := range w.as.Forms() {
-		sig, err := jose.ParseSigned(f.Get("client_assertion"), []jose.SignatureAlgorithm{jose.ES256})
+		sig, err := jose.ParseSignedCompact(f.Get("client_assertion"), []jose.SignatureAlgorithm{jose.ES256})
 		if err != nil {
 			t.Fatal(err)
 		}
