@@ -41,6 +41,7 @@ type Changes struct {
 	Users    map[string]*registry.User
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
+	Versions []Version // to be kept with the change, ascending
 }
 
 // ToolKey names a tool.
@@ -56,6 +57,10 @@ type Store interface {
 	LoadPolicies(ctx context.Context) ([]policy.Policy, error)
 	// LoadEntitlements returns the stored entitlements sorted by id.
 	LoadEntitlements(ctx context.Context) ([]grant.Entitlement, error)
+	// Versions returns the versions below before (0: all), newest first and without
+	// what they hold; Version returns one with it.
+	Versions(ctx context.Context, before uint64, limit int) ([]Version, error)
+	Version(ctx context.Context, n uint64) (v Version, ok bool, err error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error

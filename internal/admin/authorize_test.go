@@ -61,6 +61,10 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 	"RemoveCredential": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		return a.RemoveCredential(ctx, who, "key")
 	},
+	"RollBack": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.RollBack(ctx, who, 1, "", false)
+		return err
+	},
 	"ChangeUser": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.ChangeUser(ctx, who, "bob", registry.VerbSuspend, "")
 		return err
@@ -146,6 +150,9 @@ owner: team-a
 		t.Fatal(err)
 	}
 	o.token("bob")
+	for _, n := range []string{"first", "second"} { // so that there is something to bring back
+		o.apply("kind: Policy\nid: quiet\ncedar: '@doc(\"" + n + "\") forbid (principal, action in Mcp::Action::\"destroy\", resource) when { context.session.depth > 9 };'\n")
+	}
 	return o
 }
 

@@ -173,6 +173,10 @@ func (a *API) routes() []route {
 		{"GET /api/v1/policies", admin.OpRead, 0, a.policies},
 		{"POST /api/v1/policies/check", admin.OpRead, maxApply, a.checkPolicies},
 		{"POST /api/v1/policies/explain", admin.OpRead, maxCommand, a.explain},
+		{"GET /api/v1/policies/versions", admin.OpRead, 0, a.versions},
+		{"GET /api/v1/policies/versions/{n}", admin.OpRead, 0, a.version},
+		{"GET /api/v1/policies/diff", admin.OpRead, 0, a.diffVersions},
+		{"POST /api/v1/policies/rollback", admin.OpApply, maxSmall, a.rollBack},
 
 		{"GET /api/v1/audit", admin.OpEvidence, 0, a.search},
 		{"GET /api/v1/audit/tail", admin.OpEvidence, 0, a.tail},

@@ -126,7 +126,11 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights}, nil
+	versions, err := versionRows(c.Versions)
+	if err != nil {
+		return nil, err
+	}
+	return []change{teams, users, agents, servers, tools, policies, rights, versions}, nil
 }
 
 func ids(id string) []any { return []any{id} }
