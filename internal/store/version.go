@@ -48,7 +48,10 @@ func pack(doc string) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, err := io.WriteString(z, doc)
-	return b.Bytes(), errors.Join(err, z.Close())
+	if err = errors.Join(err, z.Close()); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 func unpack(packed []byte) ([]byte, error) {
