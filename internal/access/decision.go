@@ -80,7 +80,15 @@ type Decision struct {
 	Tier     int      // of the tool
 	Grant    string   // the grant it was permitted under, "" if none
 	Request  string   // the request for an approval that was opened or joined
+	Shadow   *Shadow  // what policies that are only tried would have decided; nil if none matched
 	Duration time.Duration
+}
+
+// Shadow is what would have been decided if the policies that are only tried
+// counted. It changes nothing.
+type Shadow struct {
+	Outcome Outcome
+	By      []string // ids of those of them that matched or could not be evaluated
 }
 
 // Allowed reports whether the request may be dispatched.

@@ -262,6 +262,9 @@ func writeExplained(w io.Writer, x api.Explained) {
 		would = ""
 	}
 	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "))
+	if x.Shadow != nil {
+		fmt.Fprintf(w, "\nwith what is only tried (%s) it would be %s\n", cell(strings.Join(x.Shadow.By, ", ")), x.Shadow.Outcome)
+	}
 	for _, s := range x.Determining {
 		fmt.Fprintf(w, "\ndecided by %s (%s, %s)\n%s\n", cell(s.ID), s.Effect, cell(place(s.Policy, s.File, s.Line)), quoted(s.Cedar))
 	}

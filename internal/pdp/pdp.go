@@ -74,6 +74,7 @@ func decide(s *State, r *access.Request) (d access.Decision, maybe bool) {
 	if f.Query.Grant != nil {
 		d.Grant = f.Query.Grant.ID
 	}
+	d.Shadow = f.tried(s)
 	if v.Outcome == access.Permit {
 		d.Outcome, d.Would = access.Permit, access.Permit
 		d.Reason = f.note
@@ -111,6 +112,21 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		f.Query.Grant = nil
 	}
 	return s.Set.Evaluate(&f.Query)
+}
+
+// tried is what the policies that are only tried would have made of it, on the
+// same facts; nil where none of them matches. It never changes the decision.
+func (f *Facts) tried(s *State) *access.Shadow {
+	set := s.Set.Tried()
+	if set == nil {
+		return nil
+	}
+	v := set.Evaluate(&f.Query)
+	by := s.Set.Shadows(&v)
+	if len(by) == 0 {
+		return nil
+	}
+	return &access.Shadow{Outcome: v.Outcome, By: by}
 }
 
 // CallOf is r as grants see it, of the definition that is approved now.
