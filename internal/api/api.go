@@ -67,6 +67,8 @@ type Deps struct {
 	// Process says how the processes of a server fare, nil if it has none.
 	Process func(s registry.Server) *Process
 	Doctor  func(ctx context.Context) []Check
+	// Rehearsal lets rules that are not in force judge what is or was decided.
+	Rehearsal Rehearsal
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -80,7 +82,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Rehearsal == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -176,6 +178,11 @@ func (a *API) routes() []route {
 		{"GET /api/v1/policies/versions", admin.OpRead, 0, a.versions},
 		{"GET /api/v1/policies/versions/{n}", admin.OpRead, 0, a.version},
 		{"GET /api/v1/policies/diff", admin.OpRead, 0, a.diffVersions},
+		{"GET /api/v1/policies/simulate", admin.OpRehearse, 0, a.simulated},
+		{"POST /api/v1/policies/simulate", admin.OpRehearse, maxApply, a.simulate},
+		{"POST /api/v1/policies/simulate/stop", admin.OpRehearse, maxSmall, a.stopSimulation},
+		{"POST /api/v1/policies/replay", admin.OpRehearse, maxApply, a.replay},
+		{"POST /api/v1/policies/try", admin.OpRehearse, maxApply, a.try},
 		{"POST /api/v1/policies/rollback", admin.OpApply, maxSmall, a.rollBack},
 
 		{"GET /api/v1/audit", admin.OpEvidence, 0, a.search},

@@ -22,6 +22,7 @@ import (
 	"rutile/internal/daemon"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -82,9 +83,10 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
-		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
-		Process: func(registry.Server) *api.Process { return nil },
-		Doctor:  func(context.Context) []api.Check { return nil },
+		Status:    func(context.Context) api.Status { return api.Status{Version: "test"} },
+		Process:   func(registry.Server) *api.Process { return nil },
+		Doctor:    func(context.Context) []api.Check { return nil },
+		Rehearsal: idle{},
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
 	if err != nil {
@@ -104,6 +106,21 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// idle rehearses nothing.
+type idle struct{}
+
+func (idle) Simulate(context.Context, string, admin.Draft, time.Duration) (rehearsal.Status, error) {
+	return rehearsal.Status{State: "running"}, nil
+}
+func (idle) Simulated() rehearsal.Status { return rehearsal.Status{State: "none"} }
+func (idle) Stop() rehearsal.Status      { return rehearsal.Status{State: "none"} }
+func (idle) Replay(context.Context, api.Replay) (rehearsal.Report, error) {
+	return rehearsal.Report{}, nil
+}
+func (idle) Try(context.Context, admin.Draft, []api.ExplainRequest) (api.Tried, error) {
+	return api.Tried{}, nil
 }
 
 // silent keeps no evidence and seals nothing.

@@ -113,6 +113,10 @@ func ParseExplain(raw []byte) (ExplainRequest, error) {
 	return r, nil
 }
 
+// Request is the call as a decision is asked about it; now is its time where it
+// says none.
+func (r ExplainRequest) Request(now time.Time) (*access.Request, error) { return r.request(now) }
+
 func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
 	out := &access.Request{ID: access.NewID(access.PrefixDecision), At: r.At, Protocol: "mcp", Server: r.Server, Kind: access.KindServer, Method: r.Method}
 	if out.At.IsZero() {

@@ -27,6 +27,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -59,6 +60,7 @@ type Daemon struct {
 	states    states
 	broker    *grant.Broker
 	gate      *gate.Gate
+	stage     *rehearsal.Stage
 	lis       *listeners
 	closers   []closer
 	work      sync.WaitGroup
@@ -274,6 +276,9 @@ func (d *Daemon) Close(ctx context.Context) error {
 
 func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
+	if d.stage != nil {
+		d.stage.Stop()
+	}
 	var errs []error
 	if d.lis != nil {
 		bound, cancel := context.WithTimeout(ctx, StopTimeout)

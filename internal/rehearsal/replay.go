@@ -1,0 +1,212 @@
+package rehearsal
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/pdp"
+	"rutile/internal/policy"
+	"rutile/internal/rawjson"
+)
+
+// Replaying says how recorded decisions are judged again.
+type Replaying struct {
+	Candidate *pdp.State
+	// Against is what the candidate is compared with, on the same facts; nil compares
+	// with what was recorded. Name is how the report calls it.
+	Against *pdp.State
+	Name    string
+	Agent   string // only its calls; "" for all
+	Held    Held
+	Now     func() time.Time
+	From    time.Time // for the report
+}
+
+// Replay judges recorded calls, in the order they are yielded. What the evidence
+// keeps of a call is who asked for what, when, with which proof and under which
+// grant; what is known of the agent and the tool besides is what the registry says
+// now. Arguments are kept sealed and opened only where the verdict depends on them;
+// where they are not kept whole the decision is counted as depending on them. It
+// holds no more in memory than the report.
+func Replay(ctx context.Context, calls iter.Seq2[*audit.Call, error], o Replaying) (Report, error) {
+	against := o.Name
+	if o.Against == nil {
+		against = "recorded"
+	}
+	t := newTally(o.Candidate.Set.Digest(), against, o.From)
+	p := &player{o: o, t: t, held: map[string]*policy.GrantFacts{}}
+	for c, err := range calls {
+		if err != nil {
+			return Report{}, err
+		}
+		if o.Agent != "" && c.Agent != o.Agent {
+			continue
+		}
+		if err := p.play(ctx, c); err != nil {
+			return Report{}, err
+		}
+	}
+	return t.result(o.Now()), nil
+}
+
+// maxHeld bounds how many grants are remembered.
+const maxHeld = 10_000
+
+// player judges one recorded call after another.
+type player struct {
+	o    Replaying
+	t    *tally
+	held map[string]*policy.GrantFacts // by grant; nil where it is not known
+}
+
+func (p *player) play(ctx context.Context, c *audit.Call) error {
+	switch {
+	case !byPolicy(c.Class) || c.Set == "":
+		p.t.count(func(r *Report) *int { return &r.Registry })
+		return nil
+	case c.Erased():
+		p.t.count(func(r *Report) *int { return &r.Erased })
+		return nil
+	}
+	q, ok, err := p.query(ctx, p.o.Candidate, c)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		p.t.count(func(r *Report) *int { return &r.Unknown })
+		return nil
+	}
+	after := p.o.Candidate.Set.Evaluate(q)
+	before, known := recorded(c), true
+	var old *policy.Query
+	if p.o.Against != nil {
+		if old, ok, err = p.query(ctx, p.o.Against, c); err != nil {
+			return err
+		}
+		if !ok {
+			p.t.count(func(r *Report) *int { return &r.Unknown })
+			return nil
+		}
+		v := p.o.Against.Set.Evaluate(old)
+		before, known = v.Outcome, !v.Maybe
+	}
+	if after.Maybe || !known {
+		opened, err := p.open(ctx, c, q, old)
+		if err != nil {
+			return err
+		}
+		if !opened {
+			p.t.count(func(r *Report) *int { return &r.Depends })
+			return nil
+		}
+		after = p.o.Candidate.Set.Evaluate(q)
+		if old != nil {
+			before = p.o.Against.Set.Evaluate(old).Outcome
+		}
+	}
+	p.t.judged(trial{id: c.Decision, agent: c.Agent, server: c.Server, target: c.Tool, method: c.Method, kind: c.Kind, at: c.At,
+		before: before, after: after.Outcome, by: source(&after), errors: after.Errors})
+	return nil
+}
+
+// recorded is what enforcing decided.
+func recorded(c *audit.Call) access.Outcome {
+	word := c.Outcome
+	if c.Monitor {
+		word = c.Would
+	}
+	o, _ := access.ParseOutcome(word) // what a later version wrote denies
+	return o
+}
+
+// source returns the policies a verdict comes from.
+func source(v *policy.Verdict) []string {
+	if v.Outcome == access.Permit {
+		return v.Permits
+	}
+	return slices.Concat(v.Forbids, v.Errors)
+}
+
+// query is the question a recorded call was, on what is known of it; ok is false
+// where the registry knows its agent, server or tool no more. The arguments are
+// not known yet.
+func (p *player) query(ctx context.Context, s *pdp.State, c *audit.Call) (*policy.Query, bool, error) {
+	r := &access.Request{
+		ID: c.Decision, At: c.At, Protocol: c.Proto, Version: c.Version, Method: c.Method, Server: c.Server, Kind: c.Kind, Target: c.Tool, Unknown: true,
+		Who: access.Identity{
+			Actor: access.Actor{Agent: c.Agent, Attested: c.Attested}, Subject: access.Subject{Issuer: c.Issuer, ID: c.Subject},
+			Session: c.Session, Task: c.Task, Bound: c.Bound,
+		},
+	}
+	if !pdp.Known(s, r) {
+		return nil, false, nil
+	}
+	f := pdp.GatherFacts(s, r)
+	q := &f.Query
+	// It was decided by policy, so all were in good standing then.
+	q.Agent.Status, q.Tool.Pinned = "active", true
+	if c.ToolDigest != "" {
+		q.Tool.Digest, q.Tool.Tier = c.ToolDigest, c.Tier
+	}
+	var err error
+	q.Grant, err = p.grant(ctx, c)
+	return q, true, err
+}
+
+// grant is the right the call was permitted under, nil if it needed none: whatever
+// is left of it now, it covered this call.
+func (p *player) grant(ctx context.Context, c *audit.Call) (*policy.GrantFacts, error) {
+	if c.Grant == "" {
+		return nil, nil
+	}
+	g, known := p.held[c.Grant]
+	if !known {
+		h, ok, err := p.o.Held(ctx, c.Grant)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			g = &policy.GrantFacts{ID: h.Grant, Remaining: 1, Quorum: h.Quorum, ArgsBound: h.Bound}
+		}
+		if len(p.held) < maxHeld {
+			p.held[c.Grant] = g
+		}
+	}
+	if g == nil {
+		return nil, nil
+	}
+	at := *g
+	at.ExpiresAt = c.At.Add(time.Minute)
+	return &at, nil
+}
+
+// open gives the questions the arguments of the call, if they are kept whole.
+func (p *player) open(ctx context.Context, c *audit.Call, questions ...*policy.Query) (bool, error) {
+	if c.Kind == access.KindResource && strings.Contains(c.Tool, "{") {
+		return false, nil // a URI that was cut, or a template
+	}
+	raw, known, err := c.Arguments(ctx)
+	if err != nil || !known {
+		return false, err
+	}
+	p.t.mu.Lock()
+	p.t.report.Opened++
+	p.t.mu.Unlock()
+	var args rawjson.Value
+	if len(raw) > 0 {
+		if args, err = rawjson.Parse(raw, rawjson.Limits{}); err != nil {
+			return false, nil // not what a call brought
+		}
+	}
+	for _, q := range questions {
+		if q != nil {
+			q.Arguments, q.Unknown = args, false
+		}
+	}
+	return true, nil
+}
