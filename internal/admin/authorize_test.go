@@ -61,6 +61,10 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 	"RemoveCredential": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		return a.RemoveCredential(ctx, who, "key")
 	},
+	"Shrink": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.Shrink(ctx, who, map[string][]string{"reader": {"files/read"}}, a.Current().View.Generation(), "", false)
+		return err
+	},
 	"RollBack": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.RollBack(ctx, who, 1, "", false)
 		return err
@@ -135,6 +139,7 @@ roles: [viewer, auditor, approver]
 kind: Agent
 id: reader
 owner: team-a
+tools: ["files/*"]
 ---
 kind: Agent
 id: invited

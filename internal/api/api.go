@@ -69,6 +69,8 @@ type Deps struct {
 	Doctor  func(ctx context.Context) []Check
 	// Rehearsal lets rules that are not in force judge what is or was decided.
 	Rehearsal Rehearsal
+	// Privileges says how rights are used.
+	Privileges Privileges
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -82,7 +84,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Rehearsal == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -178,6 +180,9 @@ func (a *API) routes() []route {
 		{"GET /api/v1/policies/versions", admin.OpRead, 0, a.versions},
 		{"GET /api/v1/policies/versions/{n}", admin.OpRead, 0, a.version},
 		{"GET /api/v1/policies/diff", admin.OpRead, 0, a.diffVersions},
+		{"GET /api/v1/policies/suggest", admin.OpRehearse, 0, a.suggest},
+		{"GET /api/v1/reports/privileges", admin.OpRehearse, 0, a.privileges},
+		{"POST /api/v1/reports/privileges/apply", admin.OpApply, maxSmall, a.shrink},
 		{"GET /api/v1/policies/simulate", admin.OpRehearse, 0, a.simulated},
 		{"POST /api/v1/policies/simulate", admin.OpRehearse, maxApply, a.simulate},
 		{"POST /api/v1/policies/simulate/stop", admin.OpRehearse, maxSmall, a.stopSimulation},

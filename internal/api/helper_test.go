@@ -21,6 +21,7 @@ import (
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
 	"rutile/internal/grant"
+	"rutile/internal/privilege"
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/store"
@@ -86,7 +87,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		Status:    func(context.Context) api.Status { return api.Status{Version: "test"} },
 		Process:   func(registry.Server) *api.Process { return nil },
 		Doctor:    func(context.Context) []api.Check { return nil },
-		Rehearsal: idle{},
+		Rehearsal: idle{}, Privileges: idle{},
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
 	if err != nil {
@@ -121,6 +122,13 @@ func (idle) Replay(context.Context, api.Replay) (rehearsal.Report, error) {
 }
 func (idle) Try(context.Context, admin.Draft, []api.ExplainRequest) (api.Tried, error) {
 	return api.Tried{}, nil
+}
+
+func (idle) Report(context.Context, api.PrivilegeQuery) (privilege.Report, error) {
+	return privilege.Report{Digest: "sha256:r"}, nil
+}
+func (idle) Suggest(context.Context, api.PrivilegeQuery) (api.Suggested, error) {
+	return api.Suggested{}, nil
 }
 
 // silent keeps no evidence and seals nothing.

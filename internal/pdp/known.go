@@ -21,3 +21,11 @@ func Known(s *State, r *access.Request) bool {
 	_, ok = s.View.Tool(r.Server, registry.NameOf(kind, r.Target))
 	return ok
 }
+
+// Survey decides r with its arguments unknown: maybe reports whether some call of
+// its target would be permitted although not every call is.
+func Survey(s *State, r *access.Request) (d access.Decision, maybe bool) {
+	q := *r
+	q.Unknown = true
+	return decide(s, &q)
+}
