@@ -84,6 +84,9 @@ type Request struct {
 	// Unknown says that the arguments are not known yet (a list): a policy that
 	// reads them neither matches nor errors (access.md 2.4).
 	Unknown bool
+	// Look says that the request only looks at its target and does not use it, as
+	// a completion does: no grant covers it and nobody is asked to approve it.
+	Look    bool
 	RPC     string // raw bytes of the JSON-RPC id, for traces only
 	Session string // of the transport, where there is one; for traces only
 	Client  netip.AddrPort

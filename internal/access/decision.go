@@ -30,6 +30,12 @@ func (o Outcome) String() string {
 	return "deny"
 }
 
+// Conditional reports whether the same call may still pass: once a window has
+// moved, somebody has approved it, or parts of it are masked.
+func (o Outcome) Conditional() bool {
+	return o == RateLimit || o == RequireApproval || o == Mask
+}
+
 // ParseOutcome is the inverse of String. Unknown words are an error and Deny.
 func ParseOutcome(s string) (Outcome, error) {
 	for i, w := range outcomes {
@@ -56,7 +62,39 @@ const (
 	ClassArguments   Class = "arguments"    // the arguments cannot be judged
 	ClassTask        Class = "task"         // the task is not one of the caller's that is open
 	ClassApproval    Class = "approval"     // a rule asks for an approval
+	ClassRate        Class = "rate"         // a rule limits how often it may be
+	ClassMask        Class = "mask"         // a rule wants parts masked that cannot be
 )
+
+// Target is what a consequence is about. Its words are those of @target.
+type Target string
+
+// The targets (access.md 2.5).
+const (
+	TargetAgent      Target = "agent"
+	TargetServer     Target = "server"
+	TargetTool       Target = "tool"
+	TargetSession    Target = "session"
+	TargetGrant      Target = "grant"
+	TargetSubject    Target = "subject"
+	TargetCredential Target = "credential"
+)
+
+// Consequence is what a rule that matched does besides denying.
+type Consequence struct {
+	Outcome Outcome // Terminate, Revoke or Quarantine
+	Target  Target  // of the request: its agent, its session and so on
+	Policy  string  // id of the rule
+}
+
+// Limit is a fact that a rule holds a call to.
+type Limit struct{ Policy, Fact string }
+
+// Masking is what a rule wants replaced.
+type Masking struct {
+	Policy string
+	Places []string // as in @mask
+}
 
 // Decision is the answer to a Request. A denial is a value, not an error. The
 // zero value denies.
@@ -65,22 +103,33 @@ type Decision struct {
 	Outcome Outcome
 	// Would is what enforcing would have decided, where the mode is monitor and
 	// Outcome is Permit only because of it.
-	Would    Outcome
-	Monitor  bool // the daemon, or this scope, observes and does not enforce
-	Class    Class
-	Reason   string   // one sentence for the agent: what happened
-	Help     string   // one sentence for the agent: what would help
-	Permits  []string // ids of the policies that permitted
-	Forbids  []string // ids of the policies that forbade
-	Errors   []string // ids of the policies that could not be evaluated
-	Set      string   // digest of the policy set
-	Schema   string   // digest of the schema it was validated against
-	Facts    string   // digest of the facts judged
-	Tool     string   // digest of the approved definition, "" if not a tool
-	Tier     int      // of the tool
-	Grant    string   // the grant it was permitted under, "" if none
-	Request  string   // the request for an approval that was opened or joined
-	Shadow   *Shadow  // what policies that are only tried would have decided; nil if none matched
+	Would   Outcome
+	Monitor bool // the daemon, or this scope, observes and does not enforce
+	Class   Class
+	Reason  string   // one sentence for the agent: what happened
+	Help    string   // one sentence for the agent: what would help
+	Permits []string // ids of the policies that permitted
+	Forbids []string // ids of the policies that forbade
+	Errors  []string // ids of the policies that could not be evaluated
+	Set     string   // digest of the policy set
+	Schema  string   // digest of the schema it was validated against
+	Facts   string   // digest of the facts judged
+	Tool    string   // digest of the approved definition, "" if not a tool
+	Tier    int      // of the tool
+	Grant   string   // the grant it was permitted under, "" if none
+	Request string   // the request for an approval that was opened or joined
+	// Shadow is what policies that are only tried would have decided; nil if none of
+	// them matched.
+	Shadow *Shadow
+	// Consequences are to be carried out, strongest first. There are none where the
+	// mode is monitor.
+	Consequences []Consequence
+	// Limits are the facts that keep the call waiting, where Outcome is RateLimit;
+	// RetryAfter is when all of them allow it again, 0 if that is not known.
+	Limits     []Limit
+	RetryAfter time.Duration
+	// Masks are what has been masked where Outcome is Permit, else what should be.
+	Masks    []Masking
 	Duration time.Duration
 }
 

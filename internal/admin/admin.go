@@ -25,6 +25,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -42,6 +43,7 @@ type Changes struct {
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
 	Versions []Version // to be kept with the change, ascending
+	Sources  map[string]*credential.Source
 }
 
 // ToolKey names a tool.
@@ -61,6 +63,8 @@ type Store interface {
 	// what they hold; Version returns one with it.
 	Versions(ctx context.Context, before uint64, limit int) ([]Version, error)
 	Version(ctx context.Context, n uint64) (v Version, ok bool, err error)
+	// LoadSources returns the declared credentials sorted by id.
+	LoadSources(ctx context.Context) ([]credential.Source, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -122,6 +126,7 @@ type Current struct {
 	Set      *policy.Set
 	Policies []policy.Policy // sorted by id
 	Rights   map[string]grant.Entitlement
+	Sources  map[string]credential.Source
 	Monitor  bool // observe, do not enforce
 }
 

@@ -26,7 +26,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	if len(manifests) == 0 {
-		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User or Entitlement")
+		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User, Entitlement or Credential")
 	}
 	known, err := a.secrets(ctx)
 	if err != nil {
@@ -90,6 +90,7 @@ type planner struct {
 	agents   map[string]bool
 	users    map[string]bool
 	accounts map[string]string // account of the machine → user
+	minted   map[string]bool   // declared credentials
 }
 
 func (p *planner) all(manifests []*manifest) {
@@ -113,6 +114,7 @@ func (p *planner) all(manifests []*manifest) {
 			p.agents[m.id] = true
 		}
 	}
+	p.credentials(manifests)
 	p.people(manifests)
 	for _, m := range manifests {
 		it := Item{Kind: m.kind, ID: m.id}
@@ -129,6 +131,8 @@ func (p *planner) all(manifests []*manifest) {
 			p.entitlement(m, &it)
 		case kindUser:
 			p.user(m, &it)
+		case kindCredential:
+			p.source(m, &it)
 		}
 		if it.Action == "" {
 			it.Action = ActionUnchanged

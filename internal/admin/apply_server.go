@@ -101,7 +101,7 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	if h := next.Transport.HTTP; h != nil && strings.HasPrefix(h.URL, "http:") && !loopback(h.URL) {
 		it.Dangers = append(it.Dangers, "is reached without encryption: everything, its credential too, can be read on the way")
 	}
-	if c := next.Credential; c != nil && !p.secrets[c.Ref] {
+	if c := next.Credential; c != nil && !p.secrets[c.Ref] && !p.minted[c.Ref] {
 		it.note("credential %q is not stored yet: use rutile credential set %s", c.Ref, c.Ref)
 	}
 	if next.State == registry.ServerSanctioned && old.State != registry.ServerSanctioned && next.Baseline == nil {

@@ -26,7 +26,7 @@ const (
 	OpTool       Op = "tool.change"       // approve a definition, quarantine …
 	OpPolicy     Op = "policy.change"     // register, replace
 	OpRehearse   Op = "policy.rehearse"   // try rules on live and recorded calls, and see how rights are used
-	OpCredential Op = "credential.change" // seal, rotate, remove
+	OpCredential Op = "credential.change" // seal, rotate, remove, declare
 	OpUser       Op = "user.change"       // people, their roles and their tokens
 	OpTeam       Op = "team.change"       // who belongs to which team
 	OpDecide     Op = "request.decide"    // approve or deny what agents ask for
@@ -57,6 +57,8 @@ func opOf(kind string) Op {
 		return OpUser
 	case kindEntitlement, kindPolicySet:
 		return OpPolicy
+	case kindCredential:
+		return OpCredential
 	default:
 		return OpOther
 	}

@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -47,12 +48,13 @@ func newDraft() *draft {
 	return &draft{changes: Changes{
 		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
 		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
+		Sources: map[string]*credential.Source{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Sources) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -134,7 +136,7 @@ func (a *Admin) execute(ctx context.Context, actor Actor, cur *Current, d *draft
 	if err != nil {
 		return a.doubt(ctx, p, err)
 	}
-	a.current.Store(&Current{View: next.View.At(gen), Set: next.Set, Policies: next.Policies, Rights: next.Rights, Monitor: next.Monitor})
+	a.current.Store(&Current{View: next.View.At(gen), Set: next.Set, Policies: next.Policies, Rights: next.Rights, Sources: next.Sources, Monitor: next.Monitor})
 	a.forget(ctx)
 	return nil
 }
@@ -288,13 +290,25 @@ func (a *Admin) load(ctx context.Context) (*Current, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading the entitlements: %w", err)
 		}
+		sources, err := a.store.LoadSources(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("loading the declared credentials: %w", err)
+		}
 		gen, err := a.registry.Generation(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("reading the generation: %w", err)
 		}
-		if gen == content.Generation {
-			return a.build(content, policies, rights)
+		if gen != content.Generation {
+			continue
 		}
+		cur, err := a.build(content, policies, rights)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range sources {
+			cur.Sources[s.ID] = s
+		}
+		return cur, nil
 	}
 	return nil, access.Errorf(access.CodeUnavailable, "the registry keeps changing while it is read: try again")
 }
@@ -338,6 +352,11 @@ func digestIn(cur *Current, kind, id string) string {
 		}
 	case kindPolicySet:
 		return RulesOf(cur).Digest()
+	case kindCredential:
+		if s, ok := cur.Sources[id]; ok {
+			s.Created, s.Changed = time.Time{}, time.Time{}
+			return digest(s)
+		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {
 			return digest(t)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -24,8 +25,9 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 		delta.Tools[k.Server][k.Tool] = t
 	}
 	view := cur.View.With(delta)
+	sources := sourcesAfter(cur.Sources, c.Sources)
 	if !recompiles(cur.View, c) {
-		return &Current{View: view, Set: cur.Set, Policies: cur.Policies, Rights: cur.Rights, Monitor: a.cfg.Mode.monitors(view, cur.Policies)}, nil
+		return &Current{View: view, Set: cur.Set, Policies: cur.Policies, Rights: cur.Rights, Sources: sources, Monitor: a.cfg.Mode.monitors(view, cur.Policies)}, nil
 	}
 	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
 	for _, p := range cur.Policies {
@@ -46,7 +48,28 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 			rights[id] = *e
 		}
 	}
-	return a.compile(view, slices.Collect(maps.Values(policies)), rights)
+	next, err := a.compile(view, slices.Collect(maps.Values(policies)), rights)
+	if err != nil {
+		return nil, err
+	}
+	next.Sources = sources
+	return next, nil
+}
+
+// sourcesAfter returns the declared credentials after a change.
+func sourcesAfter(cur map[string]credential.Source, c map[string]*credential.Source) map[string]credential.Source {
+	if len(c) == 0 {
+		return cur
+	}
+	out := maps.Clone(cur)
+	for id, s := range c {
+		if s == nil {
+			delete(out, id)
+		} else {
+			out[id] = *s
+		}
+	}
+	return out
 }
 
 // recompiles reports whether a change touches what policies are compiled
@@ -94,7 +117,7 @@ func (a *Admin) compile(view *registry.View, policies []policy.Policy, rights ma
 	if err != nil {
 		return nil, compileError(err)
 	}
-	return &Current{View: view, Set: set, Policies: policies, Rights: rights, Monitor: a.cfg.Mode.monitors(view, policies)}, nil
+	return &Current{View: view, Set: set, Policies: policies, Rights: rights, Sources: map[string]credential.Source{}, Monitor: a.cfg.Mode.monitors(view, policies)}, nil
 }
 
 // compileError turns what policy found into problems with their place.

@@ -44,6 +44,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, id := range keysOf(cur.Rights) {
 		e.entitlement(cur.Rights[id])
 	}
+	for _, id := range keysOf(cur.Sources) {
+		e.source(cur.Sources[id])
+	}
 	return []byte(e.String()), nil
 }
 
@@ -118,6 +121,7 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		e.text(1, "header", c.Header)
 		e.text(1, "env", c.Env)
 		e.text(1, "value", c.Value)
+		e.mapping(1, "also", c.Also)
 	}
 	e.list(0, "dataScopes", s.DataScopes)
 	if len(s.Classes) > 0 {

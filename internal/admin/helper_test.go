@@ -41,6 +41,7 @@ type memory struct {
 	used     map[string]time.Time
 	policies map[string]policy.Policy
 	rights   map[string]grant.Entitlement
+	sources  map[string]credential.Source
 	meta     map[string]string
 	versions []admin.Version
 	commits  int
@@ -55,7 +56,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, sources: map[string]credential.Source{}, meta: map[string]string{},
 	}
 }
 
@@ -108,6 +109,12 @@ func (m *memory) LoadEntitlements(context.Context) ([]grant.Entitlement, error) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return through(values(m.rights)), nil
+}
+
+func (m *memory) LoadSources(context.Context) ([]credential.Source, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return values(m.sources), nil
 }
 
 func (m *memory) Meta(_ context.Context, key string) (string, bool, error) {
@@ -188,6 +195,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.policies, c.Policies)
 	put(m.rights, c.Rights)
 	m.versions = append(m.versions, through(c.Versions)...)
+	put(m.sources, c.Sources)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -30,6 +31,7 @@ type manifest struct {
 	team     *registry.Team
 	right    *grant.Entitlement
 	user     *registry.User
+	source   *credential.Source
 	accounts *yaml.Node // localUsers of the user
 }
 
@@ -42,6 +44,7 @@ const (
 	kindPolicy      = "Policy"
 	kindTeam        = "Team"
 	kindEntitlement = "Entitlement"
+	kindCredential  = "Credential"
 )
 
 // parseAll parses every document and reports everything that is wrong in any.
@@ -77,7 +80,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User or Entitlement")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement or Credential")
 		return nil
 	}
 	var kind *yaml.Node
@@ -88,7 +91,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User or Entitlement")
+		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement or Credential")
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -105,11 +108,13 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.user(n, m)
 	case kindEntitlement:
 		d.entitlement(n, m)
+	case kindCredential:
+		d.credential(n, m)
 	case "Label", "Issuer", "Webhook":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User or Entitlement", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement or Credential", clip(m.kind))
 		return nil
 	}
 	return m

@@ -204,12 +204,12 @@ func (o object) stdio() *registry.Stdio {
 }
 
 func (o object) credential(t registry.Transport) *registry.CredentialRef {
-	c, ok := o.sub("credential", "ref", "header", "env", "value")
+	c, ok := o.sub("credential", "ref", "header", "env", "value", "also")
 	if !ok {
 		return nil
 	}
 	c.required("ref", "the name given to rutile credential set")
-	out := &registry.CredentialRef{Ref: c.text("ref"), Header: c.text("header"), Env: c.text("env"), Value: c.text("value")}
+	out := &registry.CredentialRef{Ref: c.text("ref"), Header: c.text("header"), Env: c.text("env"), Value: c.text("value"), Also: c.also(t)}
 	if out.Ref != "" && !access.ValidID(out.Ref) {
 		c.fail("ref", "%q cannot be the name of a credential: use lower-case letters, digits and -", clip(out.Ref))
 	}

@@ -123,6 +123,9 @@ func (a *Admin) SetCredential(ctx context.Context, actor Actor, s credential.Sec
 			return credential.Secret{}, access.Errorf(access.CodeInvalid, "%q cannot be the id of a server", clip(server))
 		}
 	}
+	if _, declared := a.current.Load().Sources[s.ID]; declared {
+		return credential.Secret{}, access.Errorf(access.CodeConflict, "credential %q is declared in a manifest and minted: seal its seed under another name", s.ID)
+	}
 	if _, err := a.secret(ctx, s.ID); access.CodeOf(err) != access.CodeNotFound {
 		if err == nil {
 			err = access.Errorf(access.CodeConflict, "credential %q is there already: use rutile credential rotate %s", s.ID, s.ID)

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"reflect"
 	"time"
 
 	"rutile/internal/access"
@@ -286,8 +287,12 @@ func (c *call) decode(v any) error {
 // strict decodes JSON without duplicate or unknown keys. Its errors name
 // members and positions, never values.
 func strict(body []byte, v any) error {
-	if _, err := rawjson.Parse(body, rawjson.Limits{Bytes: len(body) + 1}); err != nil {
+	doc, err := rawjson.Parse(body, rawjson.Limits{Bytes: len(body) + 1})
+	if err != nil {
 		return err
 	}
-	return decodeJSON(body, v)
+	if err := decodeJSON(body, v); err != nil {
+		return err
+	}
+	return exact(doc, reflect.TypeOf(v))
 }

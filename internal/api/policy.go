@@ -90,6 +90,8 @@ type Explained struct {
 	Permits     []string           `json:"permits"`
 	Forbids     []string           `json:"forbids"`
 	Errors      []string           `json:"errors"`
+	Masked      []string           `json:"masked,omitempty"`       // places, where it is permitted without them
+	Consequence []string           `json:"consequences,omitempty"` // what would happen besides: "quarantine agent"
 	Determining []policy.Statement `json:"determining,omitempty"`
 	Inputs      []policy.Input     `json:"inputs,omitempty"`
 	Nearest     []policy.Near      `json:"nearest,omitempty"`
@@ -178,6 +180,14 @@ func Explain(view *registry.View, set *policy.Set, monitor bool, r ExplainReques
 	}
 	if d.Shadow != nil {
 		out.Shadow = &Shadow{d.Shadow.Outcome.String(), d.Shadow.By}
+	}
+	for _, m := range d.Masks {
+		if d.Allowed() {
+			out.Masked = append(out.Masked, m.Places...)
+		}
+	}
+	for _, c := range d.Consequences {
+		out.Consequence = append(out.Consequence, c.Outcome.String()+" "+string(c.Target))
 	}
 	if d.Monitor {
 		out.Would = d.Would.String()

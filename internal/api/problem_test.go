@@ -104,14 +104,16 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		body, contentType string
 		status            int
 	}{
-		"duplicate key":   {`{"id":"a","id":"b","owner":"t"}`, "application/json", 400},
-		"unknown key":     {`{"id":"a","owner":"t","admin":true}`, "application/json", 400},
-		"second document": {`{"id":"a","owner":"t"}{"id":"b"}`, "application/json", 400},
-		"wrong type":      {`{"id":7,"owner":"t"}`, "application/json", 400},
-		"not JSON":        {`id=a`, "application/json", 400},
-		"empty":           {``, "application/json", 400},
-		"a form":          {`{"id":"a","owner":"t"}`, "text/plain", 400},
-		"too large":       {`{"id":"a","purpose":"` + strings.Repeat("x", 300<<10) + `"}`, "application/json", 413},
+		"duplicate key":       {`{"id":"a","id":"b","owner":"t"}`, "application/json", 400},
+		"key in another case": {`{"id":"a","Owner":"t"}`, "application/json", 400},
+		"key twice by case":   {`{"id":"a","owner":"t","OWNER":"u"}`, "application/json", 400},
+		"unknown key":         {`{"id":"a","owner":"t","admin":true}`, "application/json", 400},
+		"second document":     {`{"id":"a","owner":"t"}{"id":"b"}`, "application/json", 400},
+		"wrong type":          {`{"id":7,"owner":"t"}`, "application/json", 400},
+		"not JSON":            {`id=a`, "application/json", 400},
+		"empty":               {``, "application/json", 400},
+		"a form":              {`{"id":"a","owner":"t"}`, "text/plain", 400},
+		"too large":           {`{"id":"a","purpose":"` + strings.Repeat("x", 300<<10) + `"}`, "application/json", 413},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := request("POST", "/api/v1/agents", c.body)

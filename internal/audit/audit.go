@@ -30,7 +30,8 @@ type Intent struct {
 	Request  *access.Request
 	Decision *access.Decision
 	Cred     string // id of the credential to be leased
-	CredVer  int
+	CredVer  int    // of a sealed one; 0 where it is minted, which follows the intent
+	CredKind string // of source it is minted from, "" if it is sealed
 }
 
 // Status is how a dispatched call ended.
@@ -72,6 +73,11 @@ type Unlock struct {
 	Cred    string
 	Version int
 	At      time.Time
+	// Of a minted one:
+	Kind     string    // of its source
+	Minted   string    // version of what was minted: a digest, not secret
+	Narrowed string    // to what, in one sentence
+	Expires  time.Time // zero if its issuer did not say
 }
 
 // Admin is a change of configuration, manifest, state or key.

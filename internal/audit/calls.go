@@ -123,6 +123,9 @@ func (c *Call) Erased() bool {
 	return c.Agent == "" && who.get("agent").str != "" || c.Row.Subject == "" && who.get("subject").str != ""
 }
 
+// TargetCut reports whether a leaf may keep only the beginning of the target.
+func (c *Call) TargetCut() bool { return len(c.Tool) >= maxTarget }
+
 // Arguments returns the arguments of the call, nil for none. known is false where
 // they are not kept whole: they were too long, their key was destroyed, their pack
 // was removed, or nothing is kept of them at all. The caller MUST NOT show them.

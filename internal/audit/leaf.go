@@ -85,6 +85,7 @@ type sealedIDs struct {
 	Client   string `json:"client,omitempty"`
 	Instance string `json:"instance,omitempty"`
 	Method   string `json:"method,omitempty"`
+	Narrowed string `json:"narrowed,omitempty"`
 	Object   string `json:"object,omitempty"`
 	Reason   string `json:"reason,omitempty"`
 	Server   string `json:"server,omitempty"`
@@ -105,6 +106,7 @@ func (s *sealedIDs) appendTo(b []byte) []byte {
 	e.str("client", s.Client)
 	e.text("instance", s.Instance)
 	e.text("method", s.Method)
+	e.str("narrowed", cut(s.Narrowed, maxReason))
 	e.text("object", s.Object)
 	e.str("reason", cut(s.Reason, maxReason))
 	e.text("server", s.Server)
@@ -263,6 +265,7 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 	if i.Cred != "" {
 		mark = d.begin("cred")
 		d.text("id", i.Cred)
+		d.text("kind", i.CredKind)
 		d.int("ver", int64(i.CredVer))
 		d.end(mark)
 	}
@@ -341,6 +344,7 @@ func (d *draft) decision(dec *access.Decision, id string) {
 	d.text("facts", dec.Facts)
 	more += d.list("forbids", dec.Forbids)
 	d.text("id", id)
+	d.list("masks", maskers(dec))
 	d.flag("monitor", dec.Monitor)
 	if more += max(0, len(dec.Permits)-maxList); more > 0 {
 		d.int("more", int64(more))
@@ -360,6 +364,18 @@ func (d *draft) decision(dec *access.Decision, id string) {
 		d.str("would", dec.Would.String())
 	}
 	d.end(mark)
+}
+
+// maskers are the rules that had parts of the arguments masked.
+func maskers(dec *access.Decision) []string {
+	var out []string
+	if !dec.Allowed() {
+		return out
+	}
+	for _, m := range dec.Masks {
+		out = append(out, m.Policy)
+	}
+	return out
 }
 
 func (d *draft) what(r *access.Request, dec *access.Decision, tool string) {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"strings"
 )
 
 // outcome writes the outcome of an intent.
@@ -61,6 +62,17 @@ func (d *draft) outcomeRest(o *Outcome) error {
 	mark = d.begin("release")
 	d.list("masks", o.Masks)
 	d.end(mark)
+	// What a credential was narrowed to may hold what stood in the arguments.
+	var narrowed []string
+	for _, u := range o.Unlocks {
+		if u.Narrowed != "" {
+			narrowed = append(narrowed, u.Narrowed)
+		}
+	}
+	d.ids.Narrowed = strings.Join(narrowed, "; ")
+	if err := d.sealIDs(); err != nil {
+		return err
+	}
 	d.str("st", string(o.Status))
 	d.str("tenant", d.s.tenant)
 	d.str("type", typeOutcome)
@@ -83,6 +95,11 @@ func (d *draft) unlocks(us []Unlock) {
 		d.b = append(d.b, '{')
 		d.time("at", u.At)
 		d.text("cred", u.Cred)
+		if !u.Expires.IsZero() {
+			d.time("exp", u.Expires)
+		}
+		d.text("kind", u.Kind)
+		d.text("minted", u.Minted)
 		d.int("ver", int64(u.Version))
 		d.b = append(d.b, '}')
 	}

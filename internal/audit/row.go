@@ -27,7 +27,7 @@ func callRow(r *access.Request, dec *access.Decision) Row {
 		Tool:     cut(r.Target, target),
 		TraceID:  traceID(r.Trace.Parent),
 		Outcome:  dec.Outcome.String(),
-		Policies: policies(dec.Permits, dec.Forbids, dec.Errors, shadowOf(dec)),
+		Policies: policies(dec.Permits, dec.Forbids, dec.Errors, maskers(dec), shadowOf(dec)),
 		Intent:   -1,
 	}
 	if dec.Monitor {

@@ -261,7 +261,8 @@ func writeExplained(w io.Writer, x api.Explained) {
 	if would == x.Outcome {
 		would = ""
 	}
-	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "))
+	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "),
+		"masked", strings.Join(x.Masked, ", "), "besides", strings.Join(x.Consequence, ", "))
 	if x.Shadow != nil {
 		fmt.Fprintf(w, "\nwith what is only tried (%s) it would be %s\n", cell(strings.Join(x.Shadow.By, ", ")), x.Shadow.Outcome)
 	}

@@ -6,24 +6,37 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/rawjson"
 )
 
 // LeaseRequest asks for a secret for one request.
 type LeaseRequest struct {
-	Ref      string // id of the secret
-	Header   string // header it goes into, for HTTP
-	Env      string // environment variable it goes into, for stdio
-	Template string // with {secret}; "" is the secret alone
-	Server   string // id of the server it is for
-	Origin   string // scheme://host:port it will be sent to, or "stdio:" and the server
-	Decision string // under which it is opened
+	Ref      string            // id of the secret
+	Header   string            // header it goes into, for HTTP
+	Env      string            // environment variable it goes into, for stdio
+	Template string            // with {secret}; "" is the secret alone
+	Also     map[string]string // further headers or variables, with their templates
+	Server   string            // id of the server it is for
+	Origin   string            // scheme://host:port it will be sent to, or "stdio:" and the server
+	Decision string            // under which it is opened
 	Outcome  access.Outcome
 	Tier     int
+
+	// What follows matters to what is minted and to nothing else.
+	URL       string          // of the server, "" for stdio
+	Who       access.Identity // on whose behalf and for whom; nobody for requests of the gateway itself
+	Grant     string          // the call is permitted under, "" if none
+	Method    string          // protocol method
+	Kind      access.Kind
+	Tool      string        // target of the call: a tool, a prompt or a resource
+	Arguments rawjson.Value // of the call, Missing if there are none; valid until Ready returns
+	// Recorded says that an intent and an outcome name what is leased; else the
+	// Mint records what it mints.
+	Recorded bool
 }
 
 const placeholder = "{secret}"
@@ -36,6 +49,14 @@ type opened struct {
 	value   []byte
 	scrub   *scrubber
 	holders atomic.Int64
+
+	// Of a minted one:
+	minted *Minted
+	others []*scrubber // of its values besides the secret
+	mint   *Mint
+	source Source
+	server string
+	ends   atomic.Bool // it is revoked when nobody holds it any more
 }
 
 // hold keeps the value from being cleared until release; false if it was.
@@ -52,10 +73,35 @@ func (o *opened) hold() bool {
 }
 
 func (o *opened) release() {
-	if o.holders.Add(-1) == 0 {
-		clear(o.value)
-		o.scrub.clear()
+	switch {
+	case o.holders.Add(-1) != 0:
+	case o.minted != nil && o.minted.Revoke != nil && o.ends.Load():
+		o.mint.revoker.revoke(o, o.clear)
+	default:
+		o.clear()
 	}
+}
+
+func (o *opened) clear() {
+	clear(o.value)
+	o.scrub.clear()
+	if o.minted != nil {
+		o.minted.clear()
+	}
+	for _, s := range o.others {
+		s.clear()
+	}
+}
+
+// clean removes every value from b.
+func (o *opened) clean(b []byte) ([]byte, int) {
+	b, n := o.scrub.scrub(b)
+	for _, s := range o.others {
+		var more int
+		b, more = s.scrub(b)
+		n += more
+	}
+	return b, n
 }
 
 // Lease is a secret opened for one request. It never shows its value: printing,
@@ -63,8 +109,12 @@ func (o *opened) release() {
 type Lease struct {
 	vault  *Vault
 	req    LeaseRequest
-	open   *opened
+	open   *opened // nil until Ready where it is minted
+	mint   *Mint   // nil where it is sealed
+	source *Source
 	closed atomic.Bool
+	// adopted is what an earlier part of the same call was made with.
+	adopted atomic.Pointer[opened]
 }
 
 // attempts bounds how often a secret is looked at anew because it changed while
@@ -159,59 +209,164 @@ func (v *Vault) prepare(ctx context.Context, r LeaseRequest) error {
 	return nil
 }
 
-// Version is the version of the secret, for evidence.
-func (l *Lease) Version() int { return l.open.version }
+// Version is the version of a sealed secret, for evidence; 0 for a minted one.
+func (l *Lease) Version() int {
+	if l.open == nil {
+		return 0
+	}
+	return l.open.version
+}
+
+// Source is the kind of source it is minted from, "" if it is sealed.
+func (l *Lease) Source() string {
+	if l.source == nil {
+		return ""
+	}
+	return l.source.Kind()
+}
+
+// Unlock is what evidence keeps of the lease; ok is false where nothing is open.
+func (l *Lease) Unlock() (u Unlock, ok bool) {
+	if l.open == nil {
+		return Unlock{}, false
+	}
+	u = Unlock{Version: l.open.version, Kind: l.Source()}
+	if g := l.open.minted; g != nil {
+		u.Minted, u.Narrowed, u.Expires = g.Version, g.Narrowed, g.Expires
+	}
+	return u, true
+}
 
 // Same reports whether both leases are of one version of one secret.
 func (l *Lease) Same(o *Lease) bool {
+	if l.mint != nil || o.mint != nil {
+		return l.open != nil && l.open == o.open
+	}
 	return l.req.Ref == o.req.Ref && l.open.version == o.open.version && l.open.created.Equal(o.open.created)
 }
 
-// hold keeps the value while it is used; false if the lease has ended.
-func (l *Lease) hold() bool { return !l.closed.Load() && l.open.hold() }
+// Minted reports whether the lease is of a credential that was minted.
+func (l *Lease) Minted() bool { return l.mint != nil }
 
-// Header reveals the header to send. It is called at the last moment.
-func (l *Lease) Header() (name, value string, err error) {
+// Share returns another lease of the same value, which lasts as long as the
+// caller needs it.
+func (l *Lease) Share() (*Lease, error) {
+	if !l.hold() {
+		return nil, access.Errorf(access.CodeInternal, "the lease of credential %q has ended", l.req.Ref)
+	}
+	return &Lease{vault: l.vault, req: l.req, open: l.open, mint: l.mint, source: l.source}, nil
+}
+
+// Expired reports whether what was minted has ended by itself.
+func (l *Lease) Expired(now time.Time) bool {
+	return l.open != nil && l.open.minted != nil && !l.open.minted.Expires.IsZero() && !now.Before(l.open.minted.Expires)
+}
+
+// Adopt makes the lease know what an earlier part of the same call was made with,
+// so that it is kept out of the answer too. It reports false unless both were
+// minted of the same source for the same agent and subject. A lease adopts once.
+func (l *Lease) Adopt(earlier *Lease) bool {
+	if l.mint == nil || earlier.mint == nil || l.req.Ref != earlier.req.Ref || l.req.Who.Principal() != earlier.req.Who.Principal() ||
+		l.source.digest() != earlier.source.digest() || !earlier.hold() {
+		return false
+	}
+	if !l.adopted.CompareAndSwap(nil, earlier.open) {
+		earlier.open.release()
+		return false
+	}
+	return true
+}
+
+// hold keeps the value while it is used; false if the lease has ended.
+func (l *Lease) hold() bool { return l.open != nil && !l.closed.Load() && l.open.hold() }
+
+// Headers reveals the headers to send, one after the other. It is called at the
+// last moment.
+func (l *Lease) Headers(set func(name, value string)) error {
 	if l.req.Header == "" || !l.hold() {
-		return "", "", access.Errorf(access.CodeInternal, "the lease of credential %q gives no header", l.req.Ref)
+		return access.Errorf(access.CodeInternal, "the lease of credential %q gives no header", l.req.Ref)
 	}
 	defer l.open.release()
-	value = l.render()
-	for i := 0; i < len(value); i++ {
-		if c := value[i]; c < 0x20 && c != '\t' || c == 0x7f {
-			return "", "", access.Errorf(access.CodeInvalid, "credential %q holds a control character and cannot be a header; rotate it", l.req.Ref)
+	return l.each(l.req.Header, func(name, value string) error {
+		for i := 0; i < len(value); i++ {
+			if c := value[i]; c < 0x20 && c != '\t' || c == 0x7f {
+				return access.Errorf(access.CodeInvalid, "credential %q holds a control character and cannot be a header; rotate it", l.req.Ref)
+			}
+		}
+		set(name, value)
+		return nil
+	})
+}
+
+// Variables reveals the environment variables to start a process with, one after
+// the other; it sets none where the lease gives none.
+func (l *Lease) Variables(set func(name, value string)) error {
+	if l.req.Env == "" {
+		return nil
+	}
+	if !l.hold() {
+		return access.Errorf(access.CodeInternal, "the lease of credential %q has ended", l.req.Ref)
+	}
+	defer l.open.release()
+	return l.each(l.req.Env, func(name, value string) error { set(name, value); return nil })
+}
+
+// each renders every template.
+func (l *Lease) each(name string, do func(name, value string) error) error {
+	template := l.req.Template
+	if template == "" {
+		template = placeholder
+	}
+	value, err := l.open.fill(template)
+	if err != nil {
+		return err
+	}
+	if err := do(name, value); err != nil {
+		return err
+	}
+	for name, template := range l.req.Also {
+		if value, err = l.open.fill(template); err != nil {
+			return err
+		}
+		if err := do(name, value); err != nil {
+			return err
 		}
 	}
-	return l.req.Header, value, nil
+	return nil
 }
 
-// Env reveals the environment variable to start a process with; ok is false if
-// the lease gives none.
-func (l *Lease) Env() (name, value string, ok bool) {
-	if l.req.Env == "" || !l.hold() {
-		return "", "", false
+// Use reveals the value of a sealed secret to what mints with it, which MUST NOT
+// keep it.
+func (l *Lease) Use(do func(value []byte) error) error {
+	if !l.hold() {
+		return access.Errorf(access.CodeInternal, "the lease of credential %q has ended", l.req.Ref)
 	}
 	defer l.open.release()
-	return l.req.Env, l.render(), true
-}
-
-func (l *Lease) render() string {
-	if l.req.Template == "" {
-		return string(l.open.value)
-	}
-	return strings.ReplaceAll(l.req.Template, placeholder, string(l.open.value))
+	return do(l.open.value)
 }
 
 // Scrub returns b without the secret in any of its common forms, and how often
 // it stood there. b itself is returned if it is clean. A version that is in use
 // since the lease began is removed too: the server knows it. A lease that has
-// ended does not know the secret any more and returns nothing of b.
+// ended does not know the secret any more and returns nothing of b; one that is
+// not ready never knew one.
 func (l *Lease) Scrub(b []byte) ([]byte, int) {
+	if l.open == nil {
+		return b, 0
+	}
 	if !l.hold() {
 		return []byte(removed), 1
 	}
 	defer l.open.release()
-	b, n := l.open.scrub.scrub(b)
+	b, n := l.open.clean(b)
+	if o := l.adopted.Load(); o != nil {
+		var more int
+		b, more = o.clean(b)
+		n += more
+	}
+	if l.mint != nil {
+		return b, n
+	}
 	if now := l.vault.inUse(l.req.Ref); now != nil {
 		defer now.release()
 		if now != l.open {
@@ -235,14 +390,17 @@ func (v *Vault) inUse(id string) *opened {
 
 // Release ends the lease; the value is cleared once nothing holds it.
 func (l *Lease) Release() {
-	if l.closed.CompareAndSwap(false, true) {
+	if l.closed.CompareAndSwap(false, true) && l.open != nil {
 		l.open.release()
+		if o := l.adopted.Load(); o != nil {
+			o.release()
+		}
 	}
 }
 
 // String, GoString, Format, LogValue and MarshalJSON redact.
 func (l *Lease) String() string {
-	return fmt.Sprintf("credential %s version %d (value withheld)", l.req.Ref, l.open.version)
+	return fmt.Sprintf("credential %s version %d (value withheld)", l.req.Ref, l.Version())
 }
 
 // GoString redacts.

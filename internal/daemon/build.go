@@ -74,7 +74,10 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.vault, d.broker, observed{d.telemetry, d.stage}, time.Now); err != nil {
+	if err := d.buildMint(); err != nil {
+		return err
+	}
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)

@@ -54,6 +54,7 @@ type Daemon struct {
 	nodeID    string
 	store     *store.Store
 	vault     *credential.Vault
+	mint      *credential.Mint
 	authority *identity.Authority
 	telemetry *telemetry
 	recorder  *recorder
@@ -227,19 +228,33 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx))
 }
 
-// learnTurn is how long a look at a server keeps others waiting for theirs: a
-// few begin at once, and one that hangs delays nobody longer.
-const learnTurn = 2 * time.Second
+// Looks at the start: a few begin at once, and one that hangs delays nobody
+// longer than its turn.
+const (
+	learnSlots = 8
+	learnTurn  = 2 * time.Second
+)
 
 // learnAll looks at every server that may be called.
 func (d *Daemon) learnAll(ctx context.Context) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 8)
 	view := d.Admin.Current().View
+	var ids []string
 	for _, s := range view.Servers() {
-		if !view.ServerStanding(s.ID).OK {
-			continue
+		if view.ServerStanding(s.ID).OK {
+			ids = append(ids, s.ID)
 		}
+	}
+	inTurn(ctx, ids, func(id string) {
+		_ = d.Proxy.Learn(ctx, id) // logged there; the server is tried again later
+	})
+}
+
+// inTurn looks at ids, learnSlots at once, and returns when every look that began
+// is over. None begins after ctx ends.
+func inTurn(ctx context.Context, ids []string, look func(id string)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, learnSlots)
+	for _, id := range ids {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -251,7 +266,7 @@ func (d *Daemon) learnAll(ctx context.Context) {
 			free := sync.OnceFunc(func() { <-slots })
 			defer free()
 			defer time.AfterFunc(learnTurn, free).Stop()
-			_ = d.Proxy.Learn(ctx, s.ID) // logged there; the server is tried again later
+			look(id)
 		})
 	}
 	wg.Wait()

@@ -64,22 +64,6 @@ type Dispatch struct {
 	intent audit.Ref // what an outcome belongs to
 }
 
-// Scrub removes the leased secret from b, which it may return unchanged.
-func (d *Dispatch) Scrub(b []byte) []byte {
-	if d.Lease == nil {
-		return b
-	}
-	out, _ := d.Lease.Scrub(b)
-	return out
-}
-
-// Release closes the lease.
-func (d *Dispatch) Release() {
-	if d.Lease != nil {
-		d.Lease.Release()
-	}
-}
-
 // Forward sends the request and returns the final message. It relays earlier
 // messages of a stream itself. On error the Response still says whether the
 // upstream was reached.
@@ -156,6 +140,9 @@ func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
 	}
 	dec := pdp.Decide(state, r)
 	dec.Duration = time.Since(start)
+	if dec.Allowed() && len(dec.Masks) > 0 { // nothing carries masked arguments yet
+		dec.Outcome = access.Mask
+	}
 	return dec
 }
 
@@ -163,16 +150,14 @@ func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
 func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec}
 	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session, Who: r.Who}
-	var unlocks []audit.Unlock
 	if c := server.Credential; c != nil {
-		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
+		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, true))
 		if err != nil {
 			return access.Response{}, audit.StatusRefused, g.refuse(ctx, r, dec, fmt.Errorf("leasing credential %q: %w", c.Ref, err))
 		}
 		d.Lease = lease
 		defer d.Release()
-		intent.Cred, intent.CredVer = c.Ref, lease.Version()
-		unlocks = []audit.Unlock{{Cred: c.Ref, Version: lease.Version(), At: g.now()}}
+		intent.Cred, intent.CredVer, intent.CredKind = c.Ref, lease.Version(), lease.Source()
 	}
 	ref, err := g.log.Intent(ctx, intent)
 	if err != nil {
@@ -181,15 +166,25 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	d.intent = ref
 	use, err := g.reserve(ctx, r, dec)
 	if err != nil {
-		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, unlocks, err)
+		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, d.unlocks(g.now()), err)
 	}
 	returned := false
+	var unlocks []audit.Unlock
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
 			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
 			_ = g.settle(ctx, use, audit.StatusUnknown, access.ReachUnknown)
 		}
 	}()
+	// Minting asks somebody else, so that it follows the intent (docs/decisions/0057).
+	if err := d.ready(ctx); err != nil {
+		returned = true
+		if serr := g.settle(ctx, use, audit.StatusRefused, access.ReachNo); serr != nil {
+			return access.Response{}, audit.StatusRefused, evidenceError("settling the use of a grant", serr)
+		}
+		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, nil, err)
+	}
+	unlocks = d.unlocks(g.now())
 	start := g.now()
 	fctx := g.meter.Forward(ctx, r, &d.Server)
 	resp, ferr := fwd(fctx, d)
@@ -319,12 +314,24 @@ func (g *Gate) Lease(ctx context.Context, r *access.Request, dec *access.Decisio
 	if server.Credential == nil {
 		return d, nil
 	}
-	lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server))
+	lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, false))
 	if err != nil {
 		return nil, fmt.Errorf("leasing credential %q: %w", server.Credential.Ref, err)
 	}
 	d.Lease = lease
+	if err := d.ready(ctx); err != nil {
+		return nil, err
+	}
 	return d, nil
+}
+
+// Again opens the credential of d for what lasts longer than the call r it was
+// opened for: what was minted is shared with it.
+func (g *Gate) Again(ctx context.Context, r *access.Request, d *Dispatch) (*Dispatch, error) {
+	if d.Minted() {
+		return d.Share()
+	}
+	return g.Lease(ctx, r, d.Decision)
 }
 
 // System opens what the gateway itself needs to look at a server that may be

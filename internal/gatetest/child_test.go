@@ -2,6 +2,7 @@ package gatetest_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -39,10 +40,18 @@ func TestChild(t *testing.T) {
 	if strings.Contains(part, "held") {
 		c.waitHeld()
 	}
+	take := c.line
+	if strings.Contains(part, "tasks") {
+		tasks := &taskPipe{ends: map[string]context.CancelFunc{}}
+		take = func(raw []byte) {
+			c.note("got %s", raw)
+			tasks.line(raw)
+		}
+	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		c.line(lines.Bytes())
+		take(lines.Bytes())
 	}
 	c.note("end %d", os.Getpid())
 	os.Exit(0)

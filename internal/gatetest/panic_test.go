@@ -224,6 +224,50 @@ func TestPanicBehindAStartEndsItsProcess(t *testing.T) {
 	}
 }
 
+// A panic in the handshake on an event stream leaves no stream behind that nobody
+// would end, and the next call opens another.
+func TestPanicInAHandshakeEndsItsStream(t *testing.T) {
+	t.Parallel()
+	for _, client := range []string{"modern", "legacy"} {
+		t.Run(client, func(t *testing.T) {
+			t.Parallel()
+			s := newSDKSSE(t)
+			log, opt := brittle("the event stream of a server is open")
+			log.broken.Store(true) // not while it is listed
+			r := startRig(t, []func(*daemon.Options){opt})
+			r.apply(sseServer(s.URL+"/sse"), "up")
+			token := r.token("bot", "up")
+			rest := s.open.Load()
+			log.broken.Store(false)
+			h, body := modernHeaders(token, "tools/call", "echo"), modernBody("1", "tools/call", `"name":"echo","arguments":{"text":"x"}`)
+			if client == "legacy" {
+				c := oldClient{t: t, r: r, token: token, server: "up", version: v2511}
+				h, body = c.headers(), `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"old","version":"1"}}}`
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url("up"), strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = h
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				resp.Body.Close()
+				t.Errorf("a call that panicked answered %d", resp.StatusCode)
+			}
+			if !log.broken.Load() || s.streams.Load() != 2 {
+				t.Fatalf("nothing panicked on a stream: %d were opened", s.streams.Load())
+			}
+			eventually(t, "the stream nobody uses ends", func() bool { return s.open.Load() == rest })
+			if client == "legacy" {
+				if got := r.legacy(token, "up", v2511, `{}`).call("echo", `{"text":"again"}`); !strings.Contains(got.body, "again") {
+					t.Errorf("the next session: %d %s", got.status, got.body)
+				}
+			} else if got := r.call(token, "up", "echo", `{"text":"again"}`); !strings.Contains(got.body, "again") {
+				t.Errorf("the next call: %d %s", got.status, got.body)
+			}
+		})
+	}
+}
+
 // A panic while a call joins its session leaves its id free: the client may send
 // the call again as it was.
 func TestPanicWhileJoiningFreesTheID(t *testing.T) {

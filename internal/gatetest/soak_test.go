@@ -260,19 +260,28 @@ func TestSoak(t *testing.T) {
 	settled()
 	before := atRest(t)
 	t.Logf("before: %s", before)
-	sessions := s.churn(rounds, processes)
-	settled()
+	// What is made once may be made late on a busy machine. What is left behind
+	// by each session is left behind by as many more as well.
+	for try := 1; ; try++ {
+		sessions := s.churn(rounds, processes)
+		settled()
+		after := atRest(t)
+		grown := after.bytes() - before.bytes()
+		t.Logf("after %d sessions: %s; %d bytes for each", sessions, after, grown/sessions)
+		heap := grown > heapNoise+growthBound*sessions
+		rest := after.goroutines > before.goroutines+restNoise || after.files > before.files+restNoise
+		if !heap && !rest {
+			break
+		}
+		if try == 2 {
+			t.Errorf("%d sessions left %d KiB (of %d bytes each), %d goroutines and %d descriptors behind, twice", sessions, grown>>10, growthBound,
+				after.goroutines-before.goroutines, after.files-before.files)
+			break
+		}
+		before = after
+	}
 	if s.answered.Load() == 0 {
 		t.Error("no parked call was answered")
-	}
-	after := atRest(t)
-	grown := after.bytes() - before.bytes()
-	t.Logf("after %d sessions: %s; %d bytes for each", sessions, after, grown/sessions)
-	if grown > heapNoise+growthBound*sessions {
-		t.Errorf("%d sessions left %d KiB behind, more than %d bytes each", sessions, grown>>10, growthBound)
-	}
-	if after.goroutines > before.goroutines+restNoise || after.files > before.files+restNoise {
-		t.Errorf("%d goroutines and %d descriptors were left behind", after.goroutines-before.goroutines, after.files-before.files)
 	}
 }
 

@@ -75,17 +75,22 @@ func (p *Proxy) offered(r *access.Request, list, server string) ([]offer, []int3
 	shown := p.visible(state, r, list, server, all)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != state {
-		return all, shown // whoever asks next decides on the newer one
+	if s.state == state { // else whoever asks next decides on the newer one
+		s.keep(key, sight{r.At, shown})
 	}
+	return all, shown
+}
+
+// keep keeps what a viewer sees; where that were too much with all others', it
+// is the first kept anew. mu is held.
+func (s *offers) keep(key viewer, now sight) {
 	if old, ok := s.seen[key]; ok {
 		s.size -= len(old.shown) + sightCost
 	}
-	if s.size += len(shown) + sightCost; s.size > maxSights {
-		s.seen, s.size = map[viewer]sight{}, len(shown)+sightCost
+	if s.size += len(now.shown) + sightCost; s.seen == nil || s.size > maxSights {
+		s.seen, s.size = map[viewer]sight{}, len(now.shown)+sightCost
 	}
-	s.seen[key] = sight{r.At, shown}
-	return all, shown
+	s.seen[key] = now
 }
 
 // visible applies to every offer what /mcp/{server} applies to its list.

@@ -102,7 +102,8 @@ func (c *call) members() *rpcError {
 	return nil
 }
 
-// completes judges a completion as what it completes.
+// completes judges a completion as what it completes, of which it is a look: an
+// approval of one is none of the other (docs/grants.md).
 func (c *call) completes() *rpcError {
 	ref := c.in.msg.params.Get("ref")
 	typ, _ := ref.Get("type").Str()
@@ -111,7 +112,7 @@ func (c *call) completes() *rpcError {
 	if key == "" || !ok || name == "" || len(name) > 4096 || hasControl(name) {
 		return invalidParams("/params/ref must name a prompt or a resource")
 	}
-	c.req.Target = name
+	c.req.Target, c.req.Look = name, true
 	if key == "uri" {
 		c.req.Kind = access.KindResource
 	}

@@ -107,9 +107,16 @@ func (t *target) newConversation(own *gate.Dispatch, asks bool, broken error) *c
 
 // leased opens what a conversation holds as long as it lasts, which is longer
 // than the call it is opened for. The credential of one entry is not for the
-// command or the address of another.
-func (t *target) leased(ctx context.Context) (*gate.Dispatch, error) {
-	own, err := t.p.gate.System(ctx, t.server.ID)
+// command or the address of another. What was minted for d's principal is shared
+// with it: the gateway itself would be given something else.
+func (t *target) leased(ctx context.Context, d *gate.Dispatch) (*gate.Dispatch, error) {
+	var own *gate.Dispatch
+	var err error
+	if d.Minted() {
+		own, err = d.Share()
+	} else {
+		own, err = t.p.gate.System(ctx, t.server.ID)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package mcpproxy
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"rutile/internal/access"
@@ -98,6 +99,9 @@ func denialData(d *access.Decision, url string) []byte {
 	}
 	if url != "" {
 		b = rawjson.AppendString(append(b, `,"url":`...), url)
+	}
+	if d.RetryAfter > 0 {
+		b = strconv.AppendInt(append(b, `,"retry_after_ms":`...), d.RetryAfter.Milliseconds(), 10)
 	}
 	b = append(b, `,"policies":[`...)
 	for i, id := range append(append([]string(nil), d.Forbids...), d.Errors...) {

@@ -147,3 +147,18 @@ func notReached(err error) (msg string, ok bool) {
 	}
 	return "", false
 }
+
+// Transport returns a transport with the same rules for what is no MCP: the
+// authorization servers in front of upstreams. It follows no redirect.
+func (e Egress) Transport() (http.RoundTripper, error) {
+	rt := newTransport(e).fallback
+	if e.Proxy == "" || e.Proxy == registry.ProxyNone {
+		return rt, nil
+	}
+	u, err := url.Parse(e.Proxy)
+	if err != nil {
+		return nil, access.Errorf(access.CodeInvalid, "the address of the forward proxy cannot be read")
+	}
+	rt.Proxy = func(r *http.Request) (*url.URL, error) { return u, e.beyond(r.URL) }
+	return rt, nil
+}

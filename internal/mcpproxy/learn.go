@@ -14,7 +14,6 @@ import (
 const (
 	maxPages      = 200
 	maxListed     = 10_000
-	learnTimeout  = 2 * time.Minute
 	learnInterval = 250 * time.Millisecond
 )
 
@@ -152,7 +151,7 @@ func (p *Proxy) beginLearning(server string, l *learning) *learning {
 	p.spawn("a look at a server", func() {
 		defer p.looked(server, l)
 		l.err = errPanicked // unless it returns
-		ctx, cancel := context.WithTimeout(context.Background(), learnTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), p.cfg.LookTime)
 		defer cancel()
 		go func() {
 			select {

@@ -71,7 +71,7 @@ func (c *call) fly(ctx context.Context, t *target, l link, pr *peer, release fun
 		release(false)
 		return nil, access.ReachNo, err
 	}
-	own, err := c.in.p.gate.Lease(ctx, c.req, c.d.Decision)
+	own, err := c.in.p.gate.Again(ctx, c.req, c.d)
 	if err != nil {
 		release(false)
 		return nil, access.ReachNo, err
@@ -311,7 +311,7 @@ func (c *call) land(ctx context.Context, t *target, d *gate.Dispatch) (*reply, a
 }
 
 func (c *call) landed(ctx context.Context, t *target, d *gate.Dispatch, f *flight, w *waiting) (*reply, access.Reach, error) {
-	if f.t != t || !sameCredential(f.own, d) {
+	if f.t != t || !sameCredential(f.own, d) && !d.Follow(f.own) {
 		// Its server is elsewhere by now, or holds what was replaced and is not
 		// known to this request.
 		f.cut(errEntryChanged)

@@ -47,6 +47,7 @@ type Config struct {
 	Homes       string        // directory for the home directories of processes; "" makes a new one at each start
 	Private     []string      // files and directories no process may be granted, whatever its manifest says
 	StartTime   time.Duration // for a process to start and say what it speaks, default 60 s
+	LookTime    time.Duration // for one look at the lists of a server, default 2 min
 	// ApprovalURL is where people answer a request, for who can open an address;
 	// nil if nobody can.
 	ApprovalURL func(request string) string
@@ -97,6 +98,7 @@ func (c Config) withDefaults() Config {
 	dur(&c.ParkTime, 5*time.Minute)
 	dur(&c.Idle, 30*time.Minute)
 	dur(&c.StartTime, time.Minute)
+	dur(&c.LookTime, 2*time.Minute)
 	return c
 }
 

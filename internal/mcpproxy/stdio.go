@@ -27,9 +27,9 @@ type stdioConfig struct {
 	// Confine is what the process may have besides its private directory and
 	// what its command is made of. Nil confines nothing.
 	Confine *confine.Profile
-	// Secret returns a variable that is put into the environment at the start
-	// and kept nowhere else. ok is false if there is none; nil is the same.
-	Secret       func() (name, value string, ok bool)
+	// Secret gives variables that are put into the environment at the start and
+	// kept nowhere else; nil gives none.
+	Secret       func(set func(name, value string)) error
 	MaxLine      int           // bytes of one message, default 4 MiB
 	StartTimeout time.Duration // default 10 s
 	StopGrace    time.Duration // between closing the input, SIGTERM and SIGKILL, default 3 s each

@@ -32,7 +32,7 @@ func TestEnvironmentIsClean(t *testing.T) {
 		c.Args = []string{"$HOME", "; exit 7", "*"}
 		c.Env["EXTRA"] = "from the manifest"
 		c.Env["TOKEN"] = "shadowed"
-		c.Secret = func() (string, string, bool) { return "TOKEN", childSecret, true }
+		c.Secret = secretVar("TOKEN", childSecret)
 	})
 	var got struct {
 		Env  []string
@@ -94,8 +94,8 @@ func TestUnfitStartFails(t *testing.T) {
 		"no directory":    {Command: self, Env: part, Dir: filepath.Join(tmp, "absent"), Log: log},
 		"bad variable":    {Command: self, Env: map[string]string{"A=B": "c"}, Log: log},
 		"nul in variable": {Command: self, Env: map[string]string{"A": "b\x00C=d"}, Log: log},
-		"bad secret name": {Command: self, Env: part, Log: log, Secret: func() (string, string, bool) { return "", childSecret, true }},
-		"nul in secret":   {Command: self, Env: part, Log: log, Secret: func() (string, string, bool) { return "T", childSecret + "\x00", true }},
+		"bad secret name": {Command: self, Env: part, Log: log, Secret: secretVar("", childSecret)},
+		"nul in secret":   {Command: self, Env: part, Log: log, Secret: secretVar("T", childSecret+"\x00")},
 	} {
 		p, err := mcpproxy.StartStdio(t.Context(), cfg)
 		if err == nil || p != nil {
@@ -300,4 +300,9 @@ func TestProcessesLeaveNothingBehind(t *testing.T) {
 		t.Errorf("descriptors %d → %d, children %d → %d, files %d → %d", fds, f, children, c, files, d)
 	}
 	eventually(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// secretVar gives one variable.
+func secretVar(name, value string) func(func(string, string)) error {
+	return func(set func(string, string)) error { set(name, value); return nil }
 }

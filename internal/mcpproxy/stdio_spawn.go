@@ -82,8 +82,8 @@ func (c *stdioConfig) environ(home string) ([]string, error) {
 		vars[name] = value
 	}
 	if c.Secret != nil {
-		if name, value, ok := c.Secret(); ok {
-			vars[name] = value
+		if err := c.Secret(func(name, value string) { vars[name] = value }); err != nil {
+			return nil, err
 		}
 	}
 	env := make([]string, 0, len(vars))

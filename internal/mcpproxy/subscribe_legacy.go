@@ -211,6 +211,9 @@ func (c *call) outdated(ctx context.Context, t *target, l link) bool {
 	if !piped || t.server.Credential == nil {
 		return false
 	}
+	if conv.d.Minted() {
+		return conv.d.Lease.Expired(time.Now())
+	}
 	d, err := c.in.p.gate.Lease(ctx, c.req, c.d.Decision)
 	if err != nil {
 		return false

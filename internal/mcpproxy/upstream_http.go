@@ -67,11 +67,9 @@ func (t *httpTarget) request(ctx context.Context, httpMethod string, body []byte
 		if at := d.Server.Transport.HTTP; at == nil || at.URL != t.entry {
 			return nil, errEntryChanged
 		}
-		name, value, err := d.Lease.Header()
-		if err != nil {
+		if err := d.Lease.Headers(func(name, value string) { r.Header[http.CanonicalHeaderKey(name)] = []string{value} }); err != nil {
 			return nil, fmt.Errorf("opening the credential: %w", err)
 		}
-		r.Header[http.CanonicalHeaderKey(name)] = []string{value}
 	}
 	return r.WithContext(ctx), nil
 }

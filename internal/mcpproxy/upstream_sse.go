@@ -53,20 +53,52 @@ func (t *target) openEvents(ctx context.Context, key processKey, d *gate.Dispatc
 	if err := t.life.mayStart(what, "the gateway's log says why", key.life(), time.Now()); err != nil {
 		return nil, nil, nil, err
 	}
-	own, err := t.leased(ctx)
+	own, err := t.leased(ctx, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	l, err := t.startEvents(ctx, key, own, h.asks())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	opened := false
+	defer func() { // also of a panic: nobody else would end it
+		if !opened && !l.over() {
+			t.p.spawn("the end of a conversation", func() { l.close(context.Background()) })
+		}
+	}()
+	t.p.log.Debug("the event stream of a server is open", "server", t.server.ID)
+	pr, rep, err := t.eventHandshake(ctx, l, d, h)
+	if err != nil {
+		l.close(context.WithoutCancel(ctx))
+		return nil, nil, nil, err
+	}
+	t.life.started()
+	if h.client == nil {
+		t.learnedLegacy(pr)
+	}
+	opened = true
+	return l, pr, rep, nil
+}
+
+// startEvents opens an event stream and begins to read it. own is its own to
+// release.
+func (t *target) startEvents(ctx context.Context, key processKey, own *gate.Dispatch, asks bool) (*conversation, error) {
+	reading := false
+	defer func() {
+		if !reading { // it did not open, or panicked
+			own.Release()
+		}
+	}()
 	begun := time.Now()
 	pipe, err := t.http.openEvents(ctx, own, min(endpointTime, t.startTime()))
 	if err != nil {
-		own.Release()
 		if ctx.Err() == nil { // whoever gives up says nothing about the server
 			t.life.failed(err, begun, time.Now())
 		}
-		return nil, nil, nil, err
+		return nil, err
 	}
-	l := t.newConversation(own, h.asks(), errStreamEnded)
+	l := t.newConversation(own, asks, errStreamEnded)
 	l.pipe = pipe
 	begun = time.Now()
 	t.life.opened()
@@ -78,16 +110,8 @@ func (t *target) openEvents(ctx context.Context, key processKey, d *gate.Dispatc
 		close(l.ended)
 		t.ended(key, l, "event stream", time.Since(begun))
 	})
-	pr, rep, err := t.eventHandshake(ctx, l, d, h)
-	if err != nil {
-		l.close(context.WithoutCancel(ctx))
-		return nil, nil, nil, err
-	}
-	t.life.started()
-	if h.client == nil {
-		t.learnedLegacy(pr)
-	}
-	return l, pr, rep, nil
+	reading = true
+	return l, nil
 }
 
 func (t *target) eventHandshake(ctx context.Context, l *conversation, d *gate.Dispatch, h hello) (*peer, *reply, error) {
@@ -110,21 +134,30 @@ func (t *httpTarget) openEvents(ctx context.Context, d *gate.Dispatch, wait time
 	late := time.AfterFunc(wait, func() { cut(errNoEndpoint) })
 	defer late.Stop()
 	p := &eventPipe{t: t, ctx: sctx, cut: cut, done: make(chan struct{})}
+	opened := false
+	defer func() { // also of a panic
+		if opened {
+			return
+		}
+		cut(errStreamOver)
+		if p.body != nil {
+			p.body()
+		}
+	}()
 	if err := p.open(d); err != nil {
 		if cause := context.Cause(sctx); cause != nil {
 			err = cause
 		}
-		cut(errStreamOver)
 		return nil, err
 	}
 	if !late.Stop() || !stop() { // it was cut meanwhile
-		err := context.Cause(sctx)
-		p.body()
-		return nil, err
+		return nil, context.Cause(sctx)
 	}
+	opened = true
 	return p, nil
 }
 
+// open leaves a body to close where it has one, also if it fails.
 func (p *eventPipe) open(d *gate.Dispatch) error {
 	r, err := p.t.request(p.ctx, http.MethodGet, nil, d)
 	if err != nil {
@@ -137,7 +170,6 @@ func (p *eventPipe) open(d *gate.Dispatch) error {
 	}
 	p.body = func() { resp.Body.Close() }
 	if resp.StatusCode != http.StatusOK || mediaType(resp) != "text/event-stream" {
-		p.body()
 		if resp.StatusCode/100 == 2 {
 			return malformed("the address of its event stream holds none")
 		}
@@ -155,7 +187,6 @@ func (p *eventPipe) open(d *gate.Dispatch) error {
 		p.endpoint, err = endpointAt(p.t.url, string(ev.data))
 	}
 	if err != nil {
-		p.body()
 		if access.CodeOf(err) == access.CodeUpstream {
 			return err
 		}

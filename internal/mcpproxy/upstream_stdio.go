@@ -60,7 +60,7 @@ func (t *target) openStdio(ctx context.Context, key processKey, d *gate.Dispatch
 			free()
 		}
 	}()
-	own, err := t.leased(ctx)
+	own, err := t.leased(ctx, d)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -167,7 +167,7 @@ func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, 
 		Log:     t.p.log.With("server", t.server.ID), Scrub: own.Scrub,
 	}
 	if own.Lease != nil {
-		cfg.Secret = own.Lease.Env
+		cfg.Secret = own.Lease.Variables
 	}
 	t.p.log.Info("starting a server's process", "server", t.server.ID, "command", s.Command, "confined", cfg.Confine != nil)
 	proc, err := startStdio(ctx, cfg)

@@ -30,7 +30,7 @@ func asking(s *State, r *access.Request, d *access.Decision, reaches func(grant.
 	rule = rule.AtTier(a.Target.Tier)
 	for range morePeople + 1 {
 		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.Quorum, ArgsBound: !r.Unknown}
-		if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit || r.Unknown && v.Maybe {
+		if v := s.Set.Evaluate(&f.Query); passes(v.Outcome) > 0 || r.Unknown && v.Maybe {
 			a.Rule = rule
 			return a, true
 		}
@@ -78,7 +78,8 @@ func strictest(s *State, forbids []string, reaches func(grant.Entitlement) bool)
 // stand for, so nothing is granted without a person. wanted are the constraints
 // asked for instead of arguments.
 func Seek(s *State, r *access.Request, wanted grant.Constraints) (a grant.Ask, d access.Decision, ok bool) {
-	d, maybe := decide(s, r)
+	ru, maybe := judge(s, r)
+	d = ru.Decision
 	byRight := maybe && slices.ContainsFunc(d.Forbids, func(id string) bool { return s.Set.EntitlementOf(id) != "" })
 	if d.Outcome != access.RequireApproval && !byRight {
 		return grant.Ask{}, d, false

@@ -1,6 +1,7 @@
 package pdp
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,16 @@ func explain(f *Facts, r *access.Request, v *policy.Verdict) (class access.Class
 			help = "wait until it is approved and call again with the same arguments"
 		}
 		return access.ClassApproval, rules(v.Asks, "asks", "ask") + " for an approval before agent " + quote(r.Who.Actor.Agent) + " may " + doing(r), help
+	case v.Outcome == access.RateLimit:
+		help = strings.Join(v.Advice, " ")
+		if help == "" {
+			help = "call again later"
+		}
+		return access.ClassRate, rules(policiesOf(v.Limits), "limits", "limit") + " how often agent " + quote(r.Who.Actor.Agent) + " may " + doing(r), help
+	case v.Outcome == access.Mask:
+		return access.ClassMask, rules(maskers(v.Masks), "wants", "want") + " parts masked before agent " + quote(r.Who.Actor.Agent) + " may " + doing(r), owner + "about the rule"
+	case len(v.Consequences) > 0:
+		return access.ClassPolicy, rules(v.Forbids, "forbids ", "forbid ") + what + ", and " + happens(v.Consequences), owner + "what happened; only a person can undo it"
 	case len(v.Forbids) > 0:
 		help = strings.Join(v.Advice, " ")
 		if help == "" {
@@ -38,6 +49,34 @@ func explain(f *Facts, r *access.Request, v *policy.Verdict) (class access.Class
 		}
 		return access.ClassDefault, "no rule permits " + what, help
 	}
+}
+
+// happens says what the consequences come to.
+func happens(list []access.Consequence) string {
+	done := map[access.Outcome]string{access.Quarantine: "quarantined", access.Revoke: "revoked", access.Terminate: "terminated"}
+	var out []string
+	for _, c := range list {
+		if text := "the " + string(c.Target) + " is " + done[c.Outcome]; !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func policiesOf(limits []access.Limit) []string {
+	out := make([]string, len(limits))
+	for i, l := range limits {
+		out[i] = l.Policy
+	}
+	return out
+}
+
+func maskers(masks []access.Masking) []string {
+	out := make([]string, len(masks))
+	for i, m := range masks {
+		out[i] = m.Policy
+	}
+	return out
 }
 
 func doing(r *access.Request) string {

@@ -2,6 +2,7 @@ package pdp
 
 import (
 	"rutile/internal/access"
+	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
 
@@ -27,5 +28,36 @@ func Known(s *State, r *access.Request) bool {
 func Survey(s *State, r *access.Request) (d access.Decision, maybe bool) {
 	q := *r
 	q.Unknown = true
-	return decide(s, &q)
+	ru, maybe := judge(s, &q)
+	return ru.Decision, maybe
+}
+
+// Past is what is known of a request that policies decided before.
+type Past struct {
+	Digest string // of the definition then, "" if it had none
+	Tier   int
+	Grant  *policy.GrantFacts // it was permitted under, nil if none
+}
+
+// Again is what the policies of s say of a request that policies decided before:
+// the agent was active and the definition approved then, whatever they are now.
+// The verdict is Maybe where it depends on arguments that are Unknown, and for
+// them also where some would have to be masked.
+func Again(s *State, r *access.Request, p Past) policy.Verdict {
+	f := GatherFacts(s, r)
+	q := &f.Query
+	q.Agent.Status, q.Tool.Pinned, q.Grant = "active", true, p.Grant
+	if p.Digest != "" {
+		q.Tool.Digest, q.Tool.Tier = p.Digest, p.Tier
+	}
+	v := s.Set.Evaluate(q)
+	if v.Outcome != access.Mask {
+		return v
+	}
+	if r.Unknown {
+		v.Maybe = true
+		return v
+	}
+	v, _ = f.mask(s, &v, r)
+	return v
 }

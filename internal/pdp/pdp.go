@@ -38,80 +38,140 @@ type Grants interface {
 // they name rules, never what is in them. A request with Unknown arguments is
 // permitted only if every call of its target would be; lists use Visible.
 func Decide(s *State, r *access.Request) access.Decision {
-	d, _ := decide(s, r)
-	return d
+	ru, _ := judge(s, r)
+	return ru.Decision
+}
+
+// Ruling is a decision with what it was made on. What comes back is judged on the
+// same.
+type Ruling struct {
+	access.Decision
+	// Arguments are what is to be sent where Decision.Masks says that parts of the
+	// arguments are masked; nil if they are to be sent as they came.
+	Arguments []byte
+	// ReadsOutput says that what comes back has to be judged with Release.
+	ReadsOutput bool
+
+	set   *policy.Set
+	facts *Facts
+}
+
+// Judge answers r as Decide does, for who is going to carry it out.
+func Judge(s *State, r *access.Request) Ruling {
+	ru, _ := judge(s, r)
+	return ru
 }
 
 // Visible reports whether r's target belongs in a list shown to its actor: at
 // least one call of it would not be denied, as far as can be told without the
-// arguments; one that has to be approved counts. A visible target may still be
-// denied when it is called.
+// arguments; one that has to be approved, wait or be masked counts. A visible
+// target may still be denied when it is called.
 func Visible(s *State, r *access.Request) bool {
-	d, maybe := decide(s, r)
-	return d.Allowed() || maybe || d.Outcome == access.RequireApproval
+	d, maybe := judge(s, r)
+	return d.Allowed() || maybe || d.Outcome.Conditional()
 }
 
-// decide also reports whether, the arguments being unknown, some call would be
+// judge also reports whether, the arguments being unknown, some call would be
 // permitted.
-func decide(s *State, r *access.Request) (d access.Decision, maybe bool) {
+func judge(s *State, r *access.Request) (ru Ruling, maybe bool) {
+	d := &ru.Decision
 	if s == nil || r == nil || s.View == nil || s.Set == nil {
 		if r != nil {
 			d.ID = r.ID
 		}
 		d.Class, d.Reason, d.Help = access.ClassPolicyError, "the gateway has nothing to decide on", "try again later"
-		return d, false
+		return ru, false
 	}
 	f := GatherFacts(s, r)
-	d = access.Decision{ID: r.ID, Monitor: s.Monitor, Set: s.Set.Digest(), Schema: s.Set.Schema(),
+	*d = access.Decision{ID: r.ID, Monitor: s.Monitor, Set: s.Set.Digest(), Schema: s.Set.Schema(),
 		Facts: f.Digest, Tool: f.Query.Tool.Digest, Tier: f.Query.Tool.Tier}
 	if ref := f.refusal; ref.class != "" {
 		d.Class, d.Reason, d.Help = ref.class, ref.reason, ref.help
-		relax(&d, s, ref.relaxable)
-		return d, false
+		relax(d, s.Monitor, ref.relaxable)
+		return ru, false
 	}
 	v := f.evaluate(s, r)
-	d.Facts, d.Permits, d.Forbids, d.Errors = f.Digest, v.Permits, v.Forbids, v.Errors
+	if v.Outcome == access.Mask && !r.Unknown && !s.Monitor {
+		v, ru.Arguments = f.mask(s, &v, r)
+	}
+	f.answer(d, r, &v)
 	if f.Query.Grant != nil {
 		d.Grant = f.Query.Grant.ID
 	}
 	d.Shadow = f.tried(s)
 	if v.Outcome == access.Permit {
-		d.Outcome, d.Would = access.Permit, access.Permit
-		d.Reason = f.note
-		return d, false
+		d.Would, d.Reason = access.Permit, f.note
 	}
-	d.Outcome = v.Outcome // a denial, or an approval that is missing
-	d.Class, d.Reason, d.Help = explain(&f, r, &v)
-	relax(&d, s, true)
-	return d, v.Maybe
+	relax(d, s.Monitor, true)
+	ru.ReadsOutput, ru.set, ru.facts = v.ReadsOutput, s.Set, &f
+	return ru, v.Maybe
+}
+
+// answer puts a verdict into d.
+func (f *Facts) answer(d *access.Decision, r *access.Request, v *policy.Verdict) {
+	d.Outcome, d.Facts = v.Outcome, f.Digest
+	d.Permits, d.Forbids, d.Errors = v.Permits, v.Forbids, v.Errors
+	d.Consequences, d.Masks = v.Consequences, v.Masks
+	if v.Outcome == access.RateLimit {
+		d.Limits = v.Limits
+	}
+	if v.Outcome != access.Permit {
+		d.Class, d.Reason, d.Help = explain(f, r, v)
+		f.settleAsk(r, d)
+	}
 }
 
 // evaluate asks the policies: with the first grant in force for r they permit it
-// with, with none where they permit it with none of them. The facts are then
-// those that count.
+// with, with none where they permit it with none of them. Where they permit it with
+// none, one with which it may be masked, or else wait, is as good. The facts are
+// then those that count.
 func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 	if h := r.Held; h != nil { // whatever is left of it: the call has been made
 		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound}
 		f.Digest = f.digest()
 		return s.Set.Evaluate(&f.Query)
 	}
-	if s.Grants != nil && !r.Unknown {
-		covering := s.Grants.Covering(f.call(r))
-		if len(covering) > 0 && r.Use == "" { // what needs no grant spends none
-			if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
-				return v
-			}
-		}
-		for _, g := range covering {
-			f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound()}
-			if v := s.Set.Evaluate(&f.Query); v.Outcome == access.Permit {
-				f.Digest = f.digest()
-				return v
-			}
-		}
-		f.Query.Grant = nil
+	if s.Grants == nil || r.Unknown || !approvable(r) {
+		return s.Set.Evaluate(&f.Query)
 	}
-	return s.Set.Evaluate(&f.Query)
+	covering := s.Grants.Covering(f.call(r))
+	if len(covering) == 0 {
+		return s.Set.Evaluate(&f.Query)
+	}
+	var best policy.Verdict
+	var with *policy.GrantFacts
+	if r.Use == "" { // what needs no grant spends none
+		best = s.Set.Evaluate(&f.Query)
+	}
+	for i := 0; i < len(covering) && best.Outcome != access.Permit; i++ {
+		g := &covering[i]
+		f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound()}
+		if v := s.Set.Evaluate(&f.Query); passes(v.Outcome) > passes(best.Outcome) {
+			best, with = v, f.Query.Grant
+		}
+	}
+	f.Query.Grant = with
+	if with != nil {
+		f.Digest = f.digest()
+	} else if r.Use != "" {
+		return s.Set.Evaluate(&f.Query)
+	}
+	return best
+}
+
+// passes orders outcomes by how little keeps the call from being made; what only a
+// grant can help is not among them.
+func passes(o access.Outcome) int {
+	switch o {
+	case access.Permit:
+		return 3
+	case access.Mask:
+		return 2
+	case access.RateLimit:
+		return 1
+	default:
+		return 0
+	}
 }
 
 // tried is what the policies that are only tried would have made of it, on the
@@ -142,8 +202,12 @@ func (f *Facts) call(r *access.Request) *grant.Call {
 
 // relax lets a denial pass where the state only observes. What a person or the
 // registry decided about an agent, a server or a definition is never relaxed.
-func relax(d *access.Decision, s *State, relaxable bool) {
-	if s.Monitor && relaxable {
+func relax(d *access.Decision, monitor, relaxable bool) {
+	if monitor {
+		d.Consequences = nil // nothing happens because of what is only observed
+	}
+	if monitor && relaxable {
 		d.Outcome, d.Would = access.Permit, d.Outcome
+		d.Masks, d.Limits = nil, nil
 	}
 }

@@ -37,6 +37,13 @@ type testGiven struct {
 	Now     *time.Time   `yaml:"now"`
 }
 
+// testOutput is what came back; with it a case is about the release.
+type testOutput struct {
+	Labels   []string `yaml:"labels"`
+	Findings []string `yaml:"findings"`
+	Bytes    int      `yaml:"bytes"`
+}
+
 type testAgent struct {
 	ID         string   `yaml:"id"`
 	Owner      string   `yaml:"owner"`
@@ -93,6 +100,8 @@ type testWhen struct {
 	Ask       string    `yaml:"ask"`
 	Method    string    `yaml:"method"` // for a list: default tools/list
 	Arguments yaml.Node `yaml:"arguments"`
+
+	Output *testOutput `yaml:"output"`
 }
 
 type testThen struct {
@@ -210,8 +219,10 @@ func (p *prepared) mistake() string {
 		return "when names more than one of tool, prompt, resource and ask"
 	case p.Then.Outcome == "" && p.Then.Listed == nil:
 		return "then says nothing: outcome is permit or deny"
-	case p.Then.Outcome != "" && p.Then.Outcome != "permit" && p.Then.Outcome != "deny" && p.Then.Outcome != "require_approval":
-		return fmt.Sprintf("then.outcome %q is not permit, deny or require_approval", p.Then.Outcome)
+	case p.Then.Outcome != "" && !known(p.Then.Outcome):
+		return fmt.Sprintf("then.outcome %q is not permit, deny, require_approval, rate_limit, mask, quarantine, revoke or terminate", p.Then.Outcome)
+	case p.When.Output != nil && p.Then.Listed != nil:
+		return "then.listed is about a call nobody made, and when.output about one that came back: make two cases of them"
 	}
 	if t := p.Given.Tool; t != nil {
 		for _, c := range t.Classes {
@@ -221,4 +232,9 @@ func (p *prepared) mistake() string {
 		}
 	}
 	return ""
+}
+
+func known(outcome string) bool {
+	_, err := access.ParseOutcome(outcome)
+	return err == nil
 }

@@ -29,7 +29,7 @@ import (
 // otherwise. The class of an agent and the classes and tier of a tool that no case
 // says are what the catalog says; a tool it does not hold is a read of tier 0.
 // "when" names a tool, prompt, resource (a URI) or ask, or neither
-// for a list. "then.by" names every policy that matched or erred on the losing
+// for a list; with "output" the case is about what came back. "then.by" names every policy that matched or erred on the losing
 // or winning side; "then.listed" says whether the target shows in a list.
 type TestFile struct{ Path, Text string }
 
@@ -184,7 +184,7 @@ func (p *prepared) run(set *Set) (r Result, matched []string) {
 		list.Unknown = true
 		v := set.Evaluate(&list)
 		matched = slices.Concat(v.Permits, v.Forbids)
-		if got := v.Outcome != access.Deny || v.Maybe; got != *want {
+		if got := v.Outcome == access.Permit || v.Outcome.Conditional() || v.Maybe; got != *want {
 			return p.fail("listed is %t, expected %t", got, *want), matched
 		}
 	}
@@ -257,6 +257,9 @@ func (p *prepared) query() (*Query, error) {
 	}
 	if g := p.Given.Grant; g != nil {
 		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound}
+	}
+	if o := w.Output; o != nil {
+		q.Output = &OutputFacts{Labels: o.Labels, Findings: o.Findings, Bytes: o.Bytes}
 	}
 	if w.Arguments.IsZero() {
 		return q, nil

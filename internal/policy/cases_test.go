@@ -191,7 +191,7 @@ func TestBrokenTestFilesAreErrors(t *testing.T) {
 		"no expectation":    {head + "  - name: x\n    when: {server: s}\n", "then says nothing", 4},
 		"no case":           {"kind: PolicyTest\ncases: []\n", "no cases", 1},
 		"unknown class":     {head + "  - name: x\n    given: {tool: {classes: [wirte]}}\n    when: {server: s, tool: t}\n    then: {outcome: deny}\n", `"wirte"`, 4},
-		"other outcome":     {head + "  - name: x\n    when: {server: s}\n    then: {outcome: maybe}\n", "not permit, deny or require_approval", 4},
+		"other outcome":     {head + "  - name: x\n    when: {server: s}\n    then: {outcome: maybe}\n", "not permit, deny, require_approval", 4},
 	} {
 		r := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: tt.text}}, nil, policy.Catalog{})
 		if r.OK() || len(r.Errors) != 1 || len(r.Tests) != 0 {

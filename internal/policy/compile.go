@@ -49,7 +49,7 @@ type statement struct {
 	scope  scope
 	reads  reads
 	advice string
-	ask    bool       // a forbid that a grant lifts: @outcome("require_approval")
+	effect effect     // of a forbid that matches, besides denying
 	list   *AllowList // the allow-list it was compiled from
 	right  string     // the entitlement it was compiled from
 	shadow bool       // @mode("shadow"): evaluated, never enforced
@@ -206,8 +206,8 @@ var statementID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 func (b *builder) annotations(s *statement, builtin bool) bool {
 	before := len(b.report.Errors)
 	wrong := func(key, format string, args ...any) {
-		line, col := s.piece.find(key)
-		b.problem(SeverityError, s.source, line, col, format, args...)
+		line, col := s.piece.find("@" + key)
+		b.problem(SeverityError, s.source, line, col+1, format, args...)
 	}
 	notes := s.full.Annotations()
 	keys := make([]string, 0, len(notes))
@@ -226,38 +226,22 @@ func (b *builder) annotations(s *statement, builtin bool) bool {
 		case "advice":
 			s.advice = value
 		case "owner", "doc":
-		case "outcome":
-			if msg := outcomeProblem(value, s.full.Effect() == cedar.Permit); msg != "" {
-				wrong(key, "%s", msg)
-			}
-			s.ask = value == access.RequireApproval.String()
+		case "outcome", "mask", "fact", "target": // together, below
 		case "mode":
 			if s.shadow = value == modeShadow; !s.shadow {
 				wrong(key, "unknown @mode(%q); known is shadow", value)
 			}
-		case "approve", "mask", "fact", "target":
+		case "approve":
 			wrong(key, "@%s is not supported by this version", key)
 		default:
 			wrong(key, "unknown annotation @%s; known are id, advice, owner, doc, outcome, approve, mask, fact, target, mode", key)
 		}
 	}
+	s.effect = effectOf(s, notes, wrong)
 	if !builtin && (strings.HasPrefix(s.id, "baseline.") || strings.HasPrefix(s.id, "allow.") || strings.HasPrefix(s.id, "entitlement.")) {
 		wrong("id", "the id %q is reserved: baseline.…, allow.… and entitlement.… are Rutile's own", s.id)
 	}
 	return len(b.report.Errors) == before
-}
-
-func outcomeProblem(value string, permit bool) string {
-	o, err := access.ParseOutcome(value)
-	switch {
-	case err != nil || o == access.Permit:
-		return fmt.Sprintf("unknown @outcome(%q)", value)
-	case permit:
-		return "a permit cannot have @outcome: an outcome other than permit is a forbid with an annotation"
-	case o != access.Deny && o != access.RequireApproval:
-		return fmt.Sprintf("@outcome(%q) is not supported by this version", value)
-	}
-	return ""
 }
 
 // allow compiles one allow-list to one permit per server. It is built as a

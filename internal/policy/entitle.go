@@ -56,15 +56,15 @@ func (b *builder) entitle(r *Entitlement) {
 
 // right adds the two statements of an entitlement for one scope.
 func (b *builder) right(src *Policy, right, id string, scope func(*ast.Policy) *ast.Policy) {
-	add := func(id string, tree *ast.Policy, ask bool) {
+	add := func(id string, tree *ast.Policy, outcome access.Outcome) {
 		pol := cedar.NewPolicyFromAST(tree)
 		text := *src
 		text.Cedar = string(pol.MarshalCedar())
-		b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, right: right, ask: ask})
+		b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, right: right, effect: effect{outcome: outcome}})
 	}
-	add(id, scope(ast.Annotation("id", types.String(id)).Permit()), false)
+	add(id, scope(ast.Annotation("id", types.String(id)).Permit()), access.Permit)
 	asks := ast.Annotation("id", types.String(id+".ask")).Annotation("outcome", types.String(access.RequireApproval.String())).Forbid()
-	add(id+".ask", scope(asks).Unless(ast.Context().Has("grant")), true)
+	add(id+".ask", scope(asks).Unless(ast.Context().Has("grant")), access.RequireApproval)
 }
 
 // EntitlementOf returns the id of the entitlement a statement was compiled from,

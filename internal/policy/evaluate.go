@@ -3,7 +3,6 @@ package policy
 import (
 	"iter"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
@@ -77,7 +76,7 @@ func (e *evaluation) judge(found []int32) Verdict {
 		}
 		switch {
 		case st.bare: // its scope matched, and there is nothing else in it
-			v.matched(st)
+			v.matched(st, e.q.Masked)
 			continue
 		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown():
 			open = append(open, st)
@@ -112,43 +111,9 @@ func (e *evaluation) judge(found []int32) Verdict {
 		e.apart(forbids, &v)
 	}
 	maybe := e.partial(open, &v)
+	v.ReadsOutput = e.bits&readOutput != 0
 	v.settle(maybe)
 	return v
-}
-
-// matched notes a statement that matched.
-func (v *Verdict) matched(st *statement) {
-	if st.permit {
-		v.Permits = append(v.Permits, st.id)
-		return
-	}
-	v.Forbids = append(v.Forbids, st.id)
-	if st.ask {
-		v.Asks = append(v.Asks, st.id)
-	}
-	if st.advice != "" {
-		v.Advice = append(v.Advice, st.advice)
-	}
-}
-
-// settle turns what matched into the outcome: default deny, forbid wins, and an
-// error denies. Where all that forbids is lifted by a grant, and something
-// permits, an approval is asked for (access.md 2.5).
-func (v *Verdict) settle(maybe maybeOf) {
-	slices.Sort(v.Permits)
-	slices.Sort(v.Forbids)
-	slices.Sort(v.Errors)
-	slices.Sort(v.Asks)
-	v.Outcome = access.Deny
-	switch {
-	case len(v.Errors) > 0 || len(v.Forbids) > len(v.Asks):
-	case len(v.Permits) > 0 && !maybe.deny && len(v.Asks) > 0:
-		v.Outcome = access.RequireApproval
-	case len(v.Permits) > 0 && !maybe.deny:
-		v.Outcome = access.Permit
-	case len(v.Permits) > 0 || maybe.permit:
-		v.Maybe = true
-	}
 }
 
 // authorize lets Cedar evaluate statements of one effect.
@@ -160,7 +125,7 @@ func (e *evaluation) authorize(l list, v *Verdict) {
 	for _, r := range diag.Reasons {
 		for _, st := range l {
 			if st.id == string(r.PolicyID) {
-				v.matched(st)
+				v.matched(st, e.q.Masked)
 			}
 		}
 	}
@@ -210,7 +175,7 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 		case isError:
 			v.Errors = append(v.Errors, st.id)
 		case isTrue:
-			v.matched(st)
+			v.matched(st, e.q.Masked)
 			m.deny = true // unless an argument it names cannot be judged: that errs
 		default:
 			// A forbid may match, and whatever reads an argument may err before
@@ -238,7 +203,7 @@ func (l list) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 
 // context builds the parts of context that some candidate reads.
 func (e *evaluation) context(input types.Value) types.Record {
-	if e.bits&(readSession|readSubject|readGrant|readNow|readInput) == 0 && e.derived == nil {
+	if e.bits&(readSession|readSubject|readGrant|readNow|readInput|readOutput) == 0 && e.derived == nil {
 		return types.Record{}
 	}
 	m := make(types.RecordMap, 5)
@@ -263,6 +228,9 @@ func (e *evaluation) context(input types.Value) types.Record {
 			"id": types.String(g.ID), "remaining": types.Long(g.Remaining), "expiresAt": types.NewDatetime(g.ExpiresAt),
 			"quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound),
 		})
+	}
+	if o := q.Output; e.bits&readOutput != 0 && o != nil {
+		m["output"] = types.NewRecord(types.RecordMap{"labels": stringSet(o.Labels), "findings": stringSet(o.Findings), "bytes": types.Long(o.Bytes)})
 	}
 	if e.bits&readNow != 0 {
 		m["now"] = types.NewDatetime(q.Now)

@@ -3,6 +3,7 @@ package policy
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
@@ -86,6 +87,9 @@ func (s *Set) FullScan(q *Query) Verdict {
 	ctx := types.RecordMap{"input": input, "now": types.NewDatetime(q.Now), "session": types.NewRecord(types.RecordMap{
 		"id": str(q.Session.ID), "task": str(q.Session.Task), "depth": types.Long(q.Session.Depth),
 		"bound": types.Boolean(q.Session.Bound), "startedAt": types.NewDatetime(q.Session.StartedAt)})}
+	if o := q.Output; o != nil {
+		ctx["output"] = types.NewRecord(types.RecordMap{"labels": set(o.Labels), "findings": set(o.Findings), "bytes": types.Long(o.Bytes)})
+	}
 	if q.Subject.ID != "" {
 		ctx["subject"] = uid("Mcp::Human", humanID(q.Subject))
 	}
@@ -137,22 +141,59 @@ func (s *Set) FullScan(q *Query) Verdict {
 		case len(diag.Reasons) == 0:
 		case st.permit:
 			v.Permits = append(v.Permits, st.id)
+		case st.full.Annotations()["outcome"] == "mask" && slices.Contains(q.Masked, st.id):
+			v.Met = append(v.Met, st.id)
 		default:
 			v.Forbids = append(v.Forbids, st.id)
-			if st.full.Annotations()["outcome"] == "require_approval" {
-				v.Asks = append(v.Asks, st.id)
+			v.annotated(st)
+		}
+	}
+	for _, l := range [][]string{v.Permits, v.Forbids, v.Errors, v.Asks, v.Met} {
+		slices.Sort(l)
+	}
+	slices.SortFunc(v.Limits, func(x, y access.Limit) int { return strings.Compare(x.Policy, y.Policy) })
+	slices.SortFunc(v.Masks, func(x, y access.Masking) int { return strings.Compare(x.Policy, y.Policy) })
+	if remedied := len(v.Asks) + len(v.Limits) + len(v.Masks); len(v.Errors) == 0 && len(v.Forbids) == remedied && len(v.Permits) > 0 {
+		v.Outcome = access.Permit
+		for _, x := range []struct {
+			n  int
+			is access.Outcome
+		}{{len(v.Masks), access.Mask}, {len(v.Asks), access.RequireApproval}, {len(v.Limits), access.RateLimit}} {
+			if x.n > 0 {
+				v.Outcome = x.is
 			}
 		}
 	}
-	slices.Sort(v.Permits)
-	slices.Sort(v.Forbids)
-	slices.Sort(v.Errors)
-	slices.Sort(v.Asks)
-	if len(v.Errors) == 0 && len(v.Forbids) == len(v.Asks) && len(v.Permits) > 0 {
-		v.Outcome = access.Permit
-		if len(v.Asks) > 0 {
-			v.Outcome = access.RequireApproval
-		}
-	}
+	s.consequences(&v)
 	return v
+}
+
+// consequences notes those of the forbids that matched, from their texts.
+func (s *Set) consequences(v *Verdict) {
+	for _, word := range []access.Outcome{access.Terminate, access.Revoke, access.Quarantine} {
+		at := len(v.Consequences)
+		for _, st := range s.statements {
+			notes := st.full.Annotations()
+			if notes["outcome"] == types.String(word.String()) && slices.Contains(v.Forbids, st.id) {
+				v.Consequences = append(v.Consequences, access.Consequence{Outcome: word, Target: access.Target(notes["target"]), Policy: st.id})
+			}
+		}
+		slices.SortFunc(v.Consequences[at:], func(x, y access.Consequence) int { return strings.Compare(x.Policy, y.Policy) })
+	}
+	if len(v.Consequences) > 0 {
+		v.Outcome = v.Consequences[0].Outcome
+	}
+}
+
+// annotated notes what the annotations of a forbid that matched say, from its text.
+func (v *Verdict) annotated(st *statement) {
+	notes := st.full.Annotations()
+	switch notes["outcome"] {
+	case "require_approval":
+		v.Asks = append(v.Asks, st.id)
+	case "rate_limit":
+		v.Limits = append(v.Limits, access.Limit{Policy: st.id, Fact: string(notes["fact"])})
+	case "mask":
+		v.Masks = append(v.Masks, access.Masking{Policy: st.id, Places: strings.Split(string(notes["mask"]), ", ")})
+	}
 }

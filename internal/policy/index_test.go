@@ -27,6 +27,13 @@ func randomPolicy(r *rand.Rand) string {
 	act := pick(r, `action`, `action == `+action(), `action in `+action(), `action in [`+action()+`, `+action()+`, `+action()+`]`)
 	resource := pick(r, `resource`, `resource`, `resource == Mcp::Tool::"s1/a"`, `resource in Mcp::Server::"s1"`, `resource in Mcp::ToolClass::"write"`,
 		`resource is Mcp::Tool`, `resource is Mcp::Tool in Mcp::Server::"s2"`, `resource is Mcp::Server`, `resource is Mcp::Server in Mcp::Server::"s1"`, `resource == Mcp::Server::"s1"`)
+	effect := pick(r, "permit", "permit", "forbid", `@outcome("require_approval") forbid`, `@outcome("rate_limit") @fact("calls_1m") forbid`,
+		`@outcome("mask") @mask("args/s, args/o/*") forbid`, `@outcome("quarantine") @target("agent") forbid`, `@outcome("revoke") @target("session") forbid`,
+		`@outcome("terminate") @target("session") forbid`)
+	out := `principal.attested`
+	if !strings.Contains(effect, "mask") && !strings.Contains(effect, "require") && !strings.Contains(effect, "rate") { // those cannot stand on the output
+		out = pick(r, `context has output`, `context.output.bytes > 3`, `context has output && context.output.labels.contains("pii")`)
+	}
 	leaf := func() string {
 		return pick(r, `principal.attested`, `principal.status == "active"`, `principal.tier > 1`, `resource.pinned`, `resource.tier >= 2`,
 			`resource.destructive`, `resource.egress`, `resource.labels.contains("pii")`, `resource.kind == "tool"`, `resource in Mcp::ToolClass::"read"`,
@@ -37,10 +44,10 @@ func randomPolicy(r *rand.Rand) string {
 			`context.derived.bytes.s > 2`, `context.derived.url_host.s == "h"`, `context.derived.url_host has s && context.derived.url_host.s == "h"`,
 			`context.derived.path_canon.s like "v*"`, `context.derived.path_canon.uri like "/x*"`, `context.derived.call_bytes > 9`, `context.derived has bytes`,
 			`context.derived.bytes has o && context.derived.bytes.o has k`, `{c: context}.c.session.bound`, `{c: context}.c has derived`,
-			`principal.owner == Mcp::Group::"team"`, `Mcp::Server::"s1".state == "sanctioned"`, `(if principal.attested then principal else resource) has tier`)
+			`principal.owner == Mcp::Group::"team"`, out, `Mcp::Server::"s1".state == "sanctioned"`, `(if principal.attested then principal else resource) has tier`)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s, %s, %s)", pick(r, "permit", "permit", "forbid"), principal, act, resource)
+	fmt.Fprintf(&b, "%s (%s, %s, %s)", effect, principal, act, resource)
 	for range r.IntN(3) {
 		fmt.Fprintf(&b, " %s { %s %s %s }", pick(r, "when", "unless"), leaf(), pick(r, "&&", "||"), leaf())
 	}
@@ -69,6 +76,12 @@ func randomQuery(t testing.TB, r *rand.Rand) *policy.Query {
 		Session: policy.SessionFacts{Bound: r.IntN(2) == 0, Depth: r.IntN(4)}, Now: now,
 		Arguments: args(t, pick(r, ``, `{}`, `{"n":5}`, `{"n":"5"}`, `{"s":"v1"}`, `{"s":"v1","n":2.5}`, `{"o":{"k":true}}`, `{"o":{}}`, `{"o":7,"l":["x"]}`,
 			`{"l":["y",null]}`, `{"s":null,"n":4}`, `{"n":922337203685477}`, `{"S":"v1"}`, `{"o":{"K":true}}`, `{"s":["v1"],"n":1e-9}`, `{"s":"http://h/"}`, `{"o":{"k":"v"},"s":"a\\b"}`)),
+	}
+	if r.IntN(3) == 0 {
+		q.Output = &policy.OutputFacts{Labels: pick(r, nil, []string{"pii"}), Bytes: r.IntN(9)}
+	}
+	if r.IntN(4) == 0 {
+		q.Masked = []string{"p0", "p1", "p2", "p3", "p4", "p5"}
 	}
 	if r.IntN(2) == 0 {
 		q.Subject = access.Subject{ID: pick(r, "ann", "bob")}
@@ -116,7 +129,7 @@ func TestIndexSameAsFullScan(t *testing.T) {
 		for range 30 {
 			q := randomQuery(t, r)
 			got, want := set.Evaluate(q), set.FullScan(q)
-			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(policy.Verdict{}, "Advice"), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(policy.Verdict{}, "Advice", "ReadsOutput"), cmpopts.EquateEmpty()); diff != "" {
 				t.Fatalf("seed %d round %d: %+v\n(-full +index):\n%s", seed, round, q, diff)
 			}
 			outcomes[fmt.Sprint(got.Outcome, len(got.Permits) > 0, len(got.Forbids) > 0, len(got.Errors) > 0)]++

@@ -21,6 +21,15 @@ type Query struct {
 	Arguments rawjson.Value // becomes context.input
 	Unknown   bool          // arguments unknown: partial evaluation
 	Now       time.Time
+	Output    *OutputFacts // what came back, at release; nil before
+	Masked    []string     // ids of the rules whose masks have been applied
+}
+
+// OutputFacts is context.output.
+type OutputFacts struct {
+	Labels   []string
+	Findings []string
+	Bytes    int
 }
 
 // AgentFacts are the attributes of the principal.
@@ -66,11 +75,18 @@ type GrantFacts struct {
 // Verdict is what a Set answers. The zero value denies.
 type Verdict struct {
 	Outcome access.Outcome
-	Permits []string // ids of permits that matched
-	Forbids []string // ids of forbids that matched
-	Asks    []string // those of them that ask for an approval
-	Errors  []string // ids of policies whose evaluation erred
-	Advice  []string // @advice of the matching forbids, for the reader
+	Permits []string         // ids of permits that matched
+	Forbids []string         // ids of forbids that matched
+	Asks    []string         // those of them that ask for an approval
+	Limits  []access.Limit   // those that hold the call to a fact
+	Masks   []access.Masking // those that want parts masked
+	Met     []string         // those whose masks have been applied; they forbid no more
+	// Consequences are those of all that matched, strongest first.
+	Consequences []access.Consequence
+	Errors       []string // ids of policies whose evaluation erred
+	Advice       []string // @advice of the matching forbids, for the reader
+	// ReadsOutput says that some policy about the request reads context.output.
+	ReadsOutput bool
 	// Maybe says, for unknown arguments, that some arguments would be permitted.
 	Maybe bool
 }

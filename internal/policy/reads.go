@@ -41,6 +41,7 @@ const (
 	readNow
 	readAncestors
 	readInput
+	readOutput
 	readBareContext // context as one value
 
 	readAll = readBareContext<<1 - 1
@@ -57,7 +58,7 @@ func memberBits(variable, name string) readBits {
 			"owner": readServer, "state": readServer}[name]
 	case "context":
 		return map[string]readBits{"session": readSession, "subject": readSubject, "grant": readGrant,
-			"now": readNow, "input": readInput}[name]
+			"now": readNow, "input": readInput, "output": readOutput}[name]
 	}
 	return 0
 }

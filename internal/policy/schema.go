@@ -220,12 +220,14 @@ func recordType(members map[string]*typ, optional ...string) *typ {
 // contextType is what every action has in context besides input.
 func contextType() *typ {
 	str, long, boolean, datetime := &typ{kind: kindString}, &typ{kind: kindLong}, &typ{kind: kindBool}, &typ{kind: kindDatetime}
+	set := &typ{kind: kindSet, elem: str}
 	return recordType(map[string]*typ{
 		"subject": {kind: kindEntity, entity: typeHuman},
 		"session": recordType(map[string]*typ{"id": str, "task": str, "depth": long, "bound": boolean, "startedAt": datetime}),
 		"grant":   recordType(map[string]*typ{"id": str, "remaining": long, "expiresAt": datetime, "quorum": long, "argsBound": boolean}),
+		"output":  recordType(map[string]*typ{"labels": set, "findings": set, "bytes": long}),
 		"now":     datetime,
-	}, "subject", "grant")
+	}, "subject", "grant", "output")
 }
 
 // entityTypes are the entity types and attributes of this version.

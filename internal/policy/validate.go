@@ -296,7 +296,7 @@ func (v *validator) names(s *statement) {
 
 // duplicate warns where two statements say the same.
 func (v *validator) duplicate(s *statement, seen map[string]*statement) {
-	text := withoutAnnotations(s.full.AST())
+	text := fmt.Sprintf("%v %s", s.effect, withoutAnnotations(s.full.AST()))
 	if other := seen[text]; other != nil {
 		v.mistake(s, SeverityWarning, fmt.Sprintf("says the same as %s and adds nothing", other.id))
 		return

@@ -148,6 +148,9 @@ type CredentialRef struct {
 	Header string `json:"header,omitempty"` // for HTTP
 	Env    string `json:"env,omitempty"`    // for stdio
 	Value  string `json:"value,omitempty"`  // template with {secret}; default "{secret}"
+	// Also are further headers, or variables for stdio, each with its template. A
+	// credential that is minted may have values besides its secret.
+	Also map[string]string `json:"also,omitempty"`
 }
 
 // ToolClass is the class and tier of a tool.

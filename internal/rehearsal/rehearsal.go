@@ -120,7 +120,14 @@ func (t *tally) count(which func(*Report) *int) {
 	*which(&t.report)++
 }
 
-// judged notes a decision that was.
+// opened notes that kept arguments were opened.
+func (t *tally) opened() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.report.Opened++
+}
+
+// judged notes a decision that was judged twice.
 func (t *tally) judged(x trial) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -142,7 +149,7 @@ func (t *tally) judged(x trial) {
 	case x.after == access.Permit:
 		change = NewlyPermitted
 		r.NewlyPermitted++
-	case x.before == access.Permit && !conditional(x.after):
+	case x.before == access.Permit && !x.after.Conditional():
 		change = NewlyDenied
 		r.NewlyDenied++
 	default:
@@ -150,11 +157,6 @@ func (t *tally) judged(x trial) {
 		r.Changed++
 	}
 	t.group(change, x)
-}
-
-// conditional reports whether the same call may still pass.
-func conditional(o access.Outcome) bool {
-	return o == access.RequireApproval || o == access.Mask || o == access.RateLimit
 }
 
 func (t *tally) group(change Change, x trial) {

@@ -73,30 +73,23 @@ func (p *player) play(ctx context.Context, c *audit.Call) error {
 		p.t.count(func(r *Report) *int { return &r.Erased })
 		return nil
 	}
-	q, ok, err := p.query(ctx, p.o.Candidate, c)
-	if err != nil {
-		return err
-	}
-	if !ok {
+	r := request(c)
+	if !pdp.Known(p.o.Candidate, r) || p.o.Against != nil && !pdp.Known(p.o.Against, r) {
 		p.t.count(func(r *Report) *int { return &r.Unknown })
 		return nil
 	}
-	after := p.o.Candidate.Set.Evaluate(q)
-	before, known := recorded(c), true
-	var old *policy.Query
-	if p.o.Against != nil {
-		if old, ok, err = p.query(ctx, p.o.Against, c); err != nil {
-			return err
-		}
-		if !ok {
-			p.t.count(func(r *Report) *int { return &r.Unknown })
-			return nil
-		}
-		v := p.o.Against.Set.Evaluate(old)
-		before, known = v.Outcome, !v.Maybe
+	if c.Kind == access.KindResource && c.TargetCut() {
+		p.t.count(func(r *Report) *int { return &r.Depends })
+		return nil
 	}
-	if after.Maybe || !known {
-		opened, err := p.open(ctx, c, q, old)
+	past := pdp.Past{Digest: c.ToolDigest, Tier: c.Tier}
+	var err error
+	if past.Grant, err = p.grant(ctx, c); err != nil {
+		return err
+	}
+	before, after, certain := p.judge(c, r, past)
+	if !certain {
+		opened, err := p.open(ctx, c, r)
 		if err != nil {
 			return err
 		}
@@ -104,10 +97,7 @@ func (p *player) play(ctx context.Context, c *audit.Call) error {
 			p.t.count(func(r *Report) *int { return &r.Depends })
 			return nil
 		}
-		after = p.o.Candidate.Set.Evaluate(q)
-		if old != nil {
-			before = p.o.Against.Set.Evaluate(old).Outcome
-		}
+		before, after, _ = p.judge(c, r, past)
 	}
 	p.t.judged(trial{id: c.Decision, agent: c.Agent, server: c.Server, target: c.Tool, method: c.Method, kind: c.Kind, at: c.At,
 		before: before, after: after.Outcome, by: source(&after), errors: after.Errors})
@@ -132,30 +122,26 @@ func source(v *policy.Verdict) []string {
 	return slices.Concat(v.Forbids, v.Errors)
 }
 
-// query is the question a recorded call was, on what is known of it; ok is false
-// where the registry knows its agent, server or tool no more. The arguments are
-// not known yet.
-func (p *player) query(ctx context.Context, s *pdp.State, c *audit.Call) (*policy.Query, bool, error) {
-	r := &access.Request{
+// judge is what was decided and what would be; certain is false where one of them
+// depends on arguments that are not known.
+func (p *player) judge(c *audit.Call, r *access.Request, past pdp.Past) (before access.Outcome, after policy.Verdict, certain bool) {
+	after = pdp.Again(p.o.Candidate, r, past)
+	if p.o.Against == nil {
+		return recorded(c), after, !after.Maybe
+	}
+	v := pdp.Again(p.o.Against, r, past)
+	return v.Outcome, after, !after.Maybe && !v.Maybe
+}
+
+// request is a recorded call as it was asked. Its arguments are not known yet.
+func request(c *audit.Call) *access.Request {
+	return &access.Request{
 		ID: c.Decision, At: c.At, Protocol: c.Proto, Version: c.Version, Method: c.Method, Server: c.Server, Kind: c.Kind, Target: c.Tool, Unknown: true,
 		Who: access.Identity{
 			Actor: access.Actor{Agent: c.Agent, Attested: c.Attested}, Subject: access.Subject{Issuer: c.Issuer, ID: c.Subject},
 			Session: c.Session, Task: c.Task, Bound: c.Bound,
 		},
 	}
-	if !pdp.Known(s, r) {
-		return nil, false, nil
-	}
-	f := pdp.GatherFacts(s, r)
-	q := &f.Query
-	// It was decided by policy, so all were in good standing then.
-	q.Agent.Status, q.Tool.Pinned = "active", true
-	if c.ToolDigest != "" {
-		q.Tool.Digest, q.Tool.Tier = c.ToolDigest, c.Tier
-	}
-	var err error
-	q.Grant, err = p.grant(ctx, c)
-	return q, true, err
 }
 
 // grant is the right the call was permitted under, nil if it needed none: whatever
@@ -185,28 +171,21 @@ func (p *player) grant(ctx context.Context, c *audit.Call) (*policy.GrantFacts, 
 	return &at, nil
 }
 
-// open gives the questions the arguments of the call, if they are kept whole.
-func (p *player) open(ctx context.Context, c *audit.Call, questions ...*policy.Query) (bool, error) {
+// open gives r the arguments of the call, if they are kept whole.
+func (p *player) open(ctx context.Context, c *audit.Call, r *access.Request) (bool, error) {
 	if c.Kind == access.KindResource && strings.Contains(c.Tool, "{") {
-		return false, nil // a URI that was cut, or a template
+		return false, nil // a template, not what was read
 	}
 	raw, known, err := c.Arguments(ctx)
 	if err != nil || !known {
 		return false, err
 	}
-	p.t.mu.Lock()
-	p.t.report.Opened++
-	p.t.mu.Unlock()
-	var args rawjson.Value
+	p.t.opened()
 	if len(raw) > 0 {
-		if args, err = rawjson.Parse(raw, rawjson.Limits{}); err != nil {
+		if r.Arguments, err = rawjson.Parse(raw, rawjson.Limits{}); err != nil {
 			return false, nil // not what a call brought
 		}
 	}
-	for _, q := range questions {
-		if q != nil {
-			q.Arguments, q.Unknown = args, false
-		}
-	}
+	r.Unknown = false
 	return true, nil
 }

@@ -3,16 +3,20 @@
 // machine without a tool must not pass for a machine with it.
 //
 // It prints what go test prints: the output of tests that failed and one line
-// for each package. It exits as go test does, or with 1 for a skip under CI.
+// for each package; at the end the tests that took longest, because the time of
+// the whole is a bound that is kept. It exits as go test does, or with 1 for a
+// skip under CI.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +34,7 @@ func main() {
 	r := report{w: os.Stdout, strict: os.Getenv("CI") == "true", output: map[test][]string{}, passed: map[string][]string{}, blamed: map[string]bool{}}
 	readErr := r.read(out)
 	err = cmd.Wait()
+	r.slowest(15)
 	switch {
 	case readErr != nil:
 		fmt.Fprintln(os.Stderr, "gotest:", readErr)
@@ -42,6 +47,7 @@ func main() {
 // event is one line of go test -json (go doc test2json).
 type event struct {
 	Action, Package, Test, Output, ImportPath string
+	Elapsed                                   float64 // seconds
 	FailedBuild                               string
 }
 
@@ -54,6 +60,14 @@ type report struct {
 	output  map[test][]string   // of what has not ended yet
 	passed  map[string][]string // by package, until it ends: the blame may come late
 	blamed  map[string]bool     // packages with a test that failed
+	times   []timed             // of the tests that ended, without their subtests
+}
+
+// timed is how long a test took. Tests that run beside others wait for them, so
+// their times say more than they used.
+type timed struct {
+	test
+	seconds float64
 }
 
 func (r *report) read(in io.Reader) error {
@@ -88,6 +102,9 @@ func (r *report) line(line []byte) {
 		}
 		r.output[t] = append(r.output[t], e.Output)
 	case "skip", "fail", "pass":
+		if e.Test != "" && !strings.Contains(e.Test, "/") {
+			r.times = append(r.times, timed{t, e.Elapsed})
+		}
 		r.end(t, e.Action)
 	}
 }
@@ -118,6 +135,16 @@ func (r *report) print(lines []string) {
 	for _, l := range lines {
 		if !strings.HasPrefix(l, "=== ") {
 			io.WriteString(r.w, l)
+		}
+	}
+}
+
+// slowest prints the n tests that took longest, those of a second and more.
+func (r *report) slowest(n int) {
+	slices.SortStableFunc(r.times, func(a, b timed) int { return cmp.Compare(b.seconds, a.seconds) })
+	for _, t := range r.times[:min(n, len(r.times))] {
+		if t.seconds >= 1 {
+			fmt.Fprintf(r.w, "slow\t%6.1fs\t%s %s\n", t.seconds, t.pkg, t.name)
 		}
 	}
 }

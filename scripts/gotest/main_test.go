@@ -49,3 +49,30 @@ func TestReport(t *testing.T) {
 		})
 	}
 }
+
+// What is slow is named, slowest first: no subtest, nothing under a second, and
+// no more than was asked for.
+func TestSlowestAreNamed(t *testing.T) {
+	var out strings.Builder
+	r := report{w: &out, output: map[test][]string{}, passed: map[string][]string{}, blamed: map[string]bool{}}
+	err := r.read(strings.NewReader(`{"Action":"pass","Package":"p","Test":"TestQuick","Elapsed":0.4}
+{"Action":"pass","Package":"p","Test":"TestSlow","Elapsed":2.5}
+{"Action":"fail","Package":"p","Test":"TestSlower","Elapsed":31}
+{"Action":"pass","Package":"p","Test":"TestSlower/part","Elapsed":30}
+{"Action":"pass","Package":"q","Test":"TestThird","Elapsed":1.5}
+{"Action":"pass","Package":"p","Elapsed":40}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	r.slowest(2)
+	if diff := cmp.Diff("slow\t  31.0s\tp TestSlower\nslow\t   2.5s\tp TestSlow\n", out.String()); diff != "" {
+		t.Errorf("printed (-want +got):\n%s", diff)
+	}
+	out.Reset()
+	r.slowest(10)
+	if strings.Contains(out.String(), "TestQuick") || !strings.Contains(out.String(), "q TestThird") {
+		t.Errorf("printed %q", out.String())
+	}
+}

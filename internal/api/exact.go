@@ -1,0 +1,78 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"rutile/internal/rawjson"
+)
+
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+// exact returns an error if an object of v has a member that a struct of type t
+// does not have by exactly that name. encoding/json takes a name in any case,
+// so that two members of a document could mean one field and the last one won.
+func exact(v rawjson.Value, t reflect.Type) error {
+	if t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler) {
+		return nil // it reads its own form
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return exact(v, t.Elem())
+	case reflect.Slice, reflect.Array:
+		for item := range v.Items() {
+			if err := exact(item, t.Elem()); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		for _, m := range v.Members() {
+			if err := exact(m, t.Elem()); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		return exactMembers(v, t)
+	}
+	return nil
+}
+
+func exactMembers(v rawjson.Value, t reflect.Type) error {
+	fields := map[string]reflect.Type{}
+	named(t, fields)
+	for k, m := range v.Members() {
+		name, ok := k.Str()
+		field, known := fields[name]
+		if !ok || !known {
+			return fmt.Errorf("unknown field %q", name)
+		}
+		if err := exact(m, field); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// named collects the fields of a struct by their names in JSON, those of
+// embedded structs with them.
+func named(t reflect.Type, into map[string]reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		inner := f.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		switch {
+		case name == "-":
+		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
+			named(inner, into)
+		case f.IsExported() && name == "":
+			into[f.Name] = f.Type
+		case f.IsExported():
+			into[name] = f.Type
+		}
+	}
+}

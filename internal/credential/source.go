@@ -1,0 +1,148 @@
+package credential
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+)
+
+// Source is a credential that is minted for a call instead of kept: where it
+// comes from and what it may be used for. It holds no secret; the secrets that
+// prove who we are to its issuer, its seeds, are sealed credentials named here.
+// Exactly one of the pointers is set.
+type Source struct {
+	ID                string             `json:"id"`
+	Owner             string             `json:"owner"`
+	Servers           []string           `json:"servers"`           // ids it may be used for; never empty
+	MaxTier           int                `json:"maxTier"`           // of the tools it may be used for
+	PerCall           bool               `json:"perCall,omitempty"` // nothing minted serves a second call
+	ClientCredentials *ClientCredentials `json:"clientCredentials,omitempty"`
+	Created           time.Time          `json:"created"`
+	Changed           time.Time          `json:"changed"`
+}
+
+// The kinds of source, as manifests and evidence name them.
+const SourceClientCredentials = "clientCredentials"
+
+// Kind returns the word of the source's kind, "" if it has none or several.
+func (s *Source) Kind() string {
+	kind := ""
+	for word, set := range map[string]bool{
+		SourceClientCredentials: s.ClientCredentials != nil,
+	} {
+		switch {
+		case set && kind != "":
+			return ""
+		case set:
+			kind = word
+		}
+	}
+	return kind
+}
+
+// Seeds returns the sealed credentials the source is minted with, sorted.
+func (s *Source) Seeds() []string {
+	var refs []string
+	if x := s.ClientCredentials; x != nil {
+		refs = append(refs, x.Secret)
+	}
+	slices.Sort(refs)
+	return slices.Compact(slices.DeleteFunc(refs, func(r string) bool { return r == "" }))
+}
+
+// digest changes whenever anything that decides what is minted does.
+func (s *Source) digest() string {
+	c := *s
+	c.Created, c.Changed, c.Owner = time.Time{}, time.Time{}, ""
+	b, err := json.Marshal(c)
+	if err != nil {
+		return "" // it has no member JSON cannot hold
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+// Client is who we are to an OAuth authorization server and what we ask it for.
+type Client struct {
+	// Issuer is the authorization server (RFC 8414). Left out it is found out from
+	// the server's protected resource metadata (RFC 9728).
+	Issuer   string `json:"issuer,omitempty"`
+	ClientID string `json:"clientID,omitempty"`
+	// Auth is how we authenticate: one of the constants below.
+	Auth string `json:"auth,omitempty"`
+	// Secret names the sealed client secret, or the private key as JWK or PEM.
+	Secret string   `json:"secret,omitempty"`
+	Scopes []string `json:"scopes,omitempty"` // what is asked for
+	// ToolScopes narrows: patterns of tool names to what is asked for instead of
+	// Scopes when such a tool is called. The longest pattern that matches counts.
+	ToolScopes map[string][]string `json:"toolScopes,omitempty"`
+	// Resource is the RFC 8707 resource indicator, default the server's URL.
+	Resource string `json:"resource,omitempty"`
+}
+
+// How a client authenticates at a token endpoint (RFC 7591 section 2).
+const (
+	AuthBasic      = "client_secret_basic"
+	AuthPost       = "client_secret_post"
+	AuthPrivateKey = "private_key_jwt"
+	AuthNone       = "none" // a public client
+)
+
+// ClientCredentials mints by the OAuth grant of that name (RFC 6749 section 4.4).
+type ClientCredentials struct{ Client }
+
+// ScopesFor returns the scopes to ask for when tool is called, and whether they
+// are narrower than for any tool. tool is "" where no tool is called.
+func (c *Client) ScopesFor(tool string) (scopes []string, narrowed bool) {
+	best, found := "", false
+	for pattern := range c.ToolScopes {
+		if tool != "" && glob(pattern, tool) && (!found || len(pattern) > len(best) || len(pattern) == len(best) && pattern < best) {
+			best, found = pattern, true
+		}
+	}
+	if found {
+		return c.ToolScopes[best], true
+	}
+	return c.Scopes, false
+}
+
+// glob reports whether name matches pattern, in which * stands for any text.
+func glob(pattern, name string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == name
+	}
+	name, ok := strings.CutPrefix(name, head)
+	if !ok {
+		return false
+	}
+	for {
+		part, more, star := strings.Cut(rest, "*")
+		if !star {
+			return strings.HasSuffix(name, part)
+		}
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name, rest = name[i+len(part):], more
+	}
+}
+
+// fits checks what a source may be used for.
+func (s *Source) fits(r LeaseRequest) error {
+	switch {
+	case r.Outcome != access.Permit:
+		return access.Errorf(access.CodeDenied, "a credential is minted only under a permit")
+	case !slices.Contains(s.Servers, r.Server):
+		return access.Errorf(access.CodeDenied, "credential %q is not for server %q; add it to servers in the credential's manifest, or name another in the server's", s.ID, r.Server)
+	case r.Tier > s.MaxTier:
+		return access.Errorf(access.CodeDenied, "credential %q may be used up to tier %d, and this call has tier %d", s.ID, s.MaxTier, r.Tier)
+	}
+	return nil
+}
