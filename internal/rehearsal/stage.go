@@ -71,9 +71,11 @@ type run struct {
 	done   chan struct{} // closed when it judges no more
 	cancel context.CancelFunc
 
+	// Only the goroutine that judges touches these.
+	state *pdp.State
+	from  uint64 // the generation of the registry it was built on
+
 	mu      sync.Mutex
-	state   *pdp.State
-	from    uint64 // the generation of the registry it was built on
 	failure error
 	until   time.Time // when it ended, zero while it runs
 }
@@ -267,13 +269,14 @@ func effective(d *access.Decision) access.Outcome {
 // changed. Where it does not fit any more the simulation has failed, until it fits
 // again: what it would decide nobody can say.
 func (s *Stage) current(ctx context.Context, r *run) (*pdp.State, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if now := s.generation(); now != r.from {
 		state, err := r.build(ctx)
-		if r.from, r.failure = now, err; err == nil {
+		if r.from = now; err == nil {
 			r.state = state
 		}
+		r.mu.Lock()
+		r.failure = err
+		r.mu.Unlock()
 	}
 	return r.state, r.failure
 }
