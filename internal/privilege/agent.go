@@ -191,12 +191,13 @@ func (k *keeper) keep(text string, p policy.Pattern, t thing) {
 	k.kept[t.pattern()] = true
 }
 
-// list is the new allow-list, sorted, without entries another one includes.
+// list is the new allow-list, sorted: entries that stay as they are, and others that
+// none of them includes.
 func (k *keeper) list() []string {
 	var out []string
 	for _, text := range slices.Sorted(maps.Keys(k.kept)) {
 		p, err := policy.ParsePattern(text)
-		if err == nil && k.included(text, p) {
+		if err == nil && !slices.Contains(k.tools, text) && k.included(text, p) {
 			continue
 		}
 		out = append(out, text)
