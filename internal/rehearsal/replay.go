@@ -182,10 +182,16 @@ func (p *player) open(ctx context.Context, c *audit.Call, r *access.Request) (bo
 	}
 	p.t.opened()
 	if len(raw) > 0 {
-		if r.Arguments, err = rawjson.Parse(raw, rawjson.Limits{}); err != nil {
+		var ok bool
+		if r.Arguments, ok = parsed(raw); !ok {
 			return false, nil // not what a call brought
 		}
 	}
 	r.Unknown = false
 	return true, nil
+}
+
+func parsed(raw []byte) (rawjson.Value, bool) {
+	v, err := rawjson.Parse(raw, rawjson.Limits{})
+	return v, err == nil
 }
