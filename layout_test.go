@@ -26,6 +26,7 @@ var layers = map[string]int{
 	"registry":   2,
 	"policy":     2,
 	"grant":      2,
+	"fact":       2,
 	"risk":       2,
 	"boundary":   2,
 	"credential": 2,

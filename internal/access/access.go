@@ -103,6 +103,8 @@ type Request struct {
 	// gate sets it.
 	Follows bool
 	Held    *Held
+	// Facts are what has been counted and is remembered. The gate sets them.
+	Facts *Facts
 }
 
 // Held is the grant an earlier call was made under.
@@ -110,6 +112,7 @@ type Held struct {
 	Grant  string
 	Quorum int
 	Bound  bool // to the arguments of that call
+	Depth  int  // how many times it was handed on
 }
 
 // Action is the policy name of what is asked: "server/tool",

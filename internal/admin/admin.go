@@ -26,6 +26,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -43,6 +44,7 @@ type Changes struct {
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
 	Versions []Version // to be kept with the change, ascending
+	Facts    map[string]*fact.Fact
 	Sources  map[string]*credential.Source
 }
 
@@ -63,6 +65,8 @@ type Store interface {
 	// what they hold; Version returns one with it.
 	Versions(ctx context.Context, before uint64, limit int) ([]Version, error)
 	Version(ctx context.Context, n uint64) (v Version, ok bool, err error)
+	// LoadFacts returns the stored facts sorted by id.
+	LoadFacts(ctx context.Context) ([]fact.Fact, error)
 	// LoadSources returns the declared credentials sorted by id.
 	LoadSources(ctx context.Context) ([]credential.Source, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
@@ -126,6 +130,7 @@ type Current struct {
 	Set      *policy.Set
 	Policies []policy.Policy // sorted by id
 	Rights   map[string]grant.Entitlement
+	Facts    map[string]fact.Fact
 	Sources  map[string]credential.Source
 	Monitor  bool // observe, do not enforce
 }

@@ -55,7 +55,7 @@ func opOf(kind string) Op {
 		return OpTeam
 	case kindUser:
 		return OpUser
-	case kindEntitlement, kindPolicySet:
+	case kindEntitlement, kindFact, kindPolicySet:
 		return OpPolicy
 	case kindCredential:
 		return OpCredential

@@ -216,6 +216,7 @@ func (a *app) rehearsed(w io.Writer, r *rehearsal.Report) {
 		text string
 	}{
 		{r.Depends, "depend on arguments that are not kept"},
+		{r.Counters, "depend on facts that nobody looked up then"},
 		{r.Registry, "were refused before any policy: the registry or a task decides"},
 		{r.Unknown, "are of an agent, server or tool that is registered no more"},
 		{r.Erased, "are of somebody whose key was destroyed"},

@@ -10,6 +10,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
+	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/pdp"
 	"rutile/internal/rehearsal"
@@ -41,7 +42,7 @@ func (h rehearsals) state(ctx context.Context, draft admin.Draft) (*pdp.State, e
 	if err != nil {
 		return nil, err
 	}
-	return &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: h.d.broker, Entitlements: cur.Rights}, nil
+	return &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: h.d.broker, Entitlements: cur.Rights, Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead())}, nil
 }
 
 // Simulate lets a draft judge every call from now on.
@@ -138,5 +139,5 @@ func (d *Daemon) held(ctx context.Context, id string) (access.Held, bool, error)
 	if err != nil || !ok {
 		return access.Held{}, false, err
 	}
-	return access.Held{Grant: id, Quorum: g.Quorum, Bound: g.Bound()}, true, nil
+	return access.Held{Grant: id, Quorum: g.Quorum, Bound: g.Bound(), Depth: g.Depth}, true, nil
 }

@@ -19,11 +19,23 @@ type Entitlement struct {
 	// Args bound what any grant under it may cover.
 	Args    Constraints `json:"args,omitempty"`
 	Ceiling Ceiling     `json:"ceiling"`
-	Approve Rule        `json:"approve"`
-	State   string      `json:"state"` // active or retired
-	Created time.Time   `json:"created"`
-	Changed time.Time   `json:"changed"`
+	// Delegate says whom the holder of a grant under it may hand a part of it on to.
+	Delegate Delegate  `json:"delegate,omitzero"`
+	Approve  Rule      `json:"approve"`
+	State    string    `json:"state"` // active or retired
+	Created  time.Time `json:"created"`
+	Changed  time.Time `json:"changed"`
 }
+
+// Delegate bounds what is handed on from agent to agent.
+type Delegate struct {
+	MaxDepth int      `json:"maxDepth"`          // how many times; 0: never
+	Agents   []string `json:"agents,omitempty"`  // ids of who may receive
+	Classes  []string `json:"classes,omitempty"` // classes of them
+}
+
+// MaxDepth is how many times a right may be handed on at most.
+const MaxDepth = 3
 
 // The states of an entitlement.
 const (
@@ -36,6 +48,7 @@ type Ceiling struct {
 	Seconds int64 `json:"seconds"` // of life, from activation
 	Uses    int64 `json:"uses,omitempty"`
 	Pending int64 `json:"pending,omitempty"` // seconds a request waits for an answer
+	Limits
 }
 
 // Rule says who must approve.

@@ -18,8 +18,8 @@ func TestStateTables(t *testing.T) {
 	}{
 		"request": {grant.RequestStates(), []pair{{"pending", "issued"}, {"pending", "denied"}, {"pending", "expired"}, {"pending", "withdrawn"}, {"pending", "invalidated"}, {"pending", "superseded"}}},
 		"grant": {grant.GrantStates(), []pair{
-			{"active", "suspended"}, {"active", "exhausted"}, {"active", "expired"}, {"active", "completed"}, {"active", "revoked"},
-			{"suspended", "active"}, {"suspended", "expired"}, {"suspended", "completed"}, {"suspended", "revoked"},
+			{"active", "suspended"}, {"active", "exhausted"}, {"active", "expired"}, {"active", "completed"}, {"active", "withdrawn"}, {"active", "revoked"},
+			{"suspended", "active"}, {"suspended", "exhausted"}, {"suspended", "expired"}, {"suspended", "completed"}, {"suspended", "withdrawn"}, {"suspended", "revoked"},
 		}},
 		"use":  {grant.UseStates(), []pair{{"reserved", "committed"}, {"reserved", "released"}, {"reserved", "unknown"}}},
 		"task": {grant.TaskStates(), []pair{{"open", "closed"}, {"open", "expired"}}},

@@ -61,3 +61,21 @@ func Again(s *State, r *access.Request, p Past) policy.Verdict {
 	v, _ = f.mask(s, &v, r)
 	return v
 }
+
+// Beside decides r by s with the facts that were looked up for the decision that
+// counted. certain is false where the policies of s read others and the verdict
+// depends on them.
+func Beside(s *State, r *access.Request) (d access.Decision, certain bool) {
+	q := *r
+	if q.Facts != nil {
+		f := GatherFacts(s, &q)
+		for _, id := range s.Set.FactsOf(&f.Query) {
+			if _, known := q.Facts.Values[id]; !known {
+				q.Facts = nil
+				break
+			}
+		}
+	}
+	ru, maybe := judge(s, &q)
+	return ru.Decision, !maybe
+}

@@ -43,6 +43,8 @@ type Report struct {
 	Changed        int `json:"changed"`
 	// Depends are those whose verdict depends on arguments that are not kept.
 	Depends int `json:"dependsOnArguments"`
+	// Counters are those whose verdict depends on facts nobody looked up then.
+	Counters int `json:"dependsOnFacts"`
 	// Registry are those no policy decided: the agent, the server or the definition
 	// was not in good standing, or its task was not open.
 	Registry int `json:"registry"`

@@ -31,8 +31,9 @@ type Replaying struct {
 // keeps of a call is who asked for what, when, with which proof and under which
 // grant; what is known of the agent and the tool besides is what the registry says
 // now. Arguments are kept sealed and opened only where the verdict depends on them;
-// where they are not kept whole the decision is counted as depending on them. It
-// holds no more in memory than the report.
+// where they are not kept whole the decision is counted as depending on them, and
+// so is one that depends on what was counted then (context.facts), which is not
+// kept. It holds no more in memory than the report.
 func Replay(ctx context.Context, calls iter.Seq2[*audit.Call, error], o Replaying) (Report, error) {
 	against := o.Name
 	if o.Against == nil {
@@ -97,7 +98,10 @@ func (p *player) play(ctx context.Context, c *audit.Call) error {
 			p.t.count(func(r *Report) *int { return &r.Depends })
 			return nil
 		}
-		before, after, _ = p.judge(c, r, past)
+		if before, after, certain = p.judge(c, r, past); !certain { // what was counted then is not kept
+			p.t.count(func(r *Report) *int { return &r.Counters })
+			return nil
+		}
 	}
 	p.t.judged(trial{id: c.Decision, agent: c.Agent, server: c.Server, target: c.Tool, method: c.Method, kind: c.Kind, at: c.At,
 		before: before, after: after.Outcome, by: source(&after), errors: after.Errors})
@@ -157,7 +161,7 @@ func (p *player) grant(ctx context.Context, c *audit.Call) (*policy.GrantFacts, 
 			return nil, err
 		}
 		if ok {
-			g = &policy.GrantFacts{ID: h.Grant, Remaining: 1, Quorum: h.Quorum, ArgsBound: h.Bound}
+			g = &policy.GrantFacts{ID: h.Grant, Remaining: 1, Quorum: h.Quorum, ArgsBound: h.Bound, Depth: h.Depth}
 		}
 		if len(p.held) < maxHeld {
 			p.held[c.Grant] = g

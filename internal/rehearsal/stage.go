@@ -226,9 +226,13 @@ func (s *Stage) judge(ctx context.Context, r *run, j job) {
 			return
 		}
 	}
-	d, err := s.decide(ctx, state, j)
-	if err != nil {
+	d, certain, err := s.decide(ctx, state, j)
+	switch {
+	case err != nil:
 		r.tally.count(func(r *Report) *int { return &r.Dropped })
+		return
+	case !certain:
+		r.tally.count(func(r *Report) *int { return &r.Counters })
 		return
 	}
 	by := d.Permits
@@ -242,19 +246,20 @@ func (s *Stage) judge(ctx context.Context, r *run, j job) {
 
 // decide asks the candidate: without the grant the call ran under, which may be
 // used up by now, and then with it as it was.
-func (s *Stage) decide(ctx context.Context, state *pdp.State, j job) (access.Decision, error) {
+func (s *Stage) decide(ctx context.Context, state *pdp.State, j job) (d access.Decision, certain bool, err error) {
 	q := j.r
 	q.Use, q.Held, q.Follows = "", nil, false
-	d := pdp.Decide(state, &q)
+	d, certain = pdp.Beside(state, &q)
 	if effective(&d) == access.Permit || j.d.Grant == "" {
-		return d, nil
+		return d, certain, nil
 	}
 	h, ok, err := s.held(ctx, j.d.Grant)
 	if err != nil || !ok {
-		return d, err
+		return d, certain, err
 	}
 	q.Held = &h
-	return pdp.Decide(state, &q), nil
+	d, certain = pdp.Beside(state, &q)
+	return d, certain, nil
 }
 
 // effective is what enforcing decides.
