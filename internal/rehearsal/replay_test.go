@@ -199,3 +199,24 @@ func TestReplayAgainstAnotherGeneration(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWasCountedIsNotKept: a candidate that reads a counter is not guessed at,
+// neither over recorded calls nor beside live ones.
+func TestWhatWasCountedIsNotKept(t *testing.T) {
+	r := newRig(t)
+	r.call("bot", "read", `{}`)
+	r.call("bot", "write", `{}`)
+	often := "kind: Fact\nid: often\nowner: team\ntype: rate\non: {server: files, tool: read}\nwindow: 1m\nkey: [agent]\nagg: count\n---\nkind: Policy\nid: slow\ncedar: '@outcome(\"rate_limit\") @fact(\"often\") forbid (principal, action == Mcp::Action::\"files/read\", resource) when { context.facts.often > 5 };'\n"
+	candidate := r.candidate(often)
+	got := r.replay(func(o *rehearsal.Replaying) { o.Candidate = candidate })
+	if got.Counters != 1 || got.Same != 1 || got.Changes() != 0 {
+		t.Errorf("recorded: %s, %d", counts(got), got.Counters)
+	}
+	s := r.stage()
+	r.start(s, often)
+	r.observed(s, "bot", "read", `{}`)
+	r.observed(s, "bot", "write", `{}`)
+	if got := s.Stop().Report; got.Counters != 1 || got.Same != 1 || got.Changes() != 0 {
+		t.Errorf("live: %s, %d", counts(*got), got.Counters)
+	}
+}
