@@ -128,7 +128,7 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	if !ok {
 		return RequestView{}, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
 	}
-	if err := d.may(actor, r); err != nil {
+	if err := d.may(actor, r, d.waits(r)); err != nil {
 		return RequestView{}, err
 	}
 	if why := d.changed(r.Target); r.State == grant.RequestPending && why != "" {
@@ -139,6 +139,7 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	}
 	a.By, a.Token = actor.String(), actor.Token
 	a.Counts = func(x grant.Approval) bool { return d.counts(r, x) }
+	a.May = func(r grant.Request, s grant.Stage) error { return d.may(actor, r, s) } // of the stage it is in by then
 	if r, err = d.broker.Approve(ctx, id, a); err != nil {
 		return RequestView{}, err
 	}
@@ -159,13 +160,13 @@ func (d *Desk) allowed(ctx context.Context, actor Actor, op Op) error {
 // where several are needed, a team is, or the tool is of tier 3, each must be a
 // registered user, and at tier 3 somebody else than the person the agent acts
 // for (access.md 3.5).
-func (d *Desk) may(actor Actor, r grant.Request) error {
+func (d *Desk) may(actor Actor, r grant.Request, s grant.Stage) error {
 	who, known := d.admin.Person(actor)
-	if !known && (r.Rule.Quorum > 1 || r.Rule.Team != "" || r.Target.Tier >= 3) {
+	if !known && (r.Rule.People() > 1 || r.Rule.Team != "" || r.Target.Tier >= 3) {
 		return access.Errorf(access.CodeDenied, "request %s needs %s: a registered user must approve it, with a personal token (see rutile user token create)", r.ID, r.Rule)
 	}
-	if team := r.Rule.Team; team != "" && !slices.Contains(who.Teams, team) {
-		return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve, and you are none", r.ID, team)
+	if team := s.Team; team != "" && !slices.Contains(who.Teams, team) {
+		return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve now, and you are none", r.ID, team)
 	}
 	if r.Target.Tier >= 3 && r.Party.Subject == who.ID {
 		return access.Errorf(access.CodeDenied, "request %s is of tier %d: whoever the agent acts for cannot approve it", r.ID, r.Target.Tier)
@@ -178,7 +179,14 @@ func (d *Desk) may(actor Actor, r grant.Request) error {
 func (d *Desk) counts(r grant.Request, x grant.Approval) bool {
 	kind, id, _ := strings.Cut(x.By, ":")
 	actor := Actor{Kind: kind, ID: id, Token: x.Token}
-	return d.admin.Allows(actor, OpDecide) && d.may(actor, r) == nil
+	return d.admin.Allows(actor, OpDecide) && d.may(actor, r, r.Rule.Stages()[x.Stage&1]) == nil
+}
+
+// waits is the stage of its rule a request waits for, by the approvals that count
+// now.
+func (d *Desk) waits(r grant.Request) grant.Stage {
+	n, _ := r.Rule.Waits(slices.DeleteFunc(slices.Clone(r.Approvals), func(x grant.Approval) bool { return !d.counts(r, x) }))
+	return r.Rule.Stages()[n]
 }
 
 // Deny answers a request with no.

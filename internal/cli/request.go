@@ -117,7 +117,7 @@ func (a *app) requestApprove() *cobra.Command {
 				fmt.Fprintf(w, "grant %s stands for request %s\n", r.Grant, r.ID)
 				return
 			}
-			fmt.Fprintf(w, "request %s has %d of %d approvals\n", r.ID, len(r.Approvals), r.Rule.Quorum)
+			fmt.Fprintf(w, "request %s has %d of %d approvals\n", r.ID, len(r.Approvals), r.Rule.People())
 		})
 	})
 	c.Long = `Say yes to a request. Look at it first with rutile request show: it shows the exact

@@ -208,12 +208,20 @@ func needs(r grant.Rule) string {
 	if r.Auto {
 		return "nobody: the entitlement permits it by itself"
 	}
-	out := count(r.Quorum, "person")
-	if r.Quorum != 1 {
-		out = fmt.Sprintf("%d different people", r.Quorum)
+	out := people(grant.Stage{Quorum: r.Quorum, Team: r.Team})
+	if r.Then != (grant.Stage{}) {
+		out += ", then " + people(r.Then) + " who did not approve before"
 	}
-	if r.Team != "" {
-		out += " of team " + line(r.Team)
+	return out
+}
+
+func people(s grant.Stage) string {
+	out := count(s.Quorum, "person")
+	if s.Quorum != 1 {
+		out = fmt.Sprintf("%d different people", s.Quorum)
+	}
+	if s.Team != "" {
+		out += " of team " + line(s.Team)
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -242,6 +243,9 @@ type Answer struct {
 	// Counts says which earlier approvals still count: who gave one may have lost
 	// the right to. Nil counts all.
 	Counts func(Approval) bool
+	// May says whether who answers may approve in a stage of the request's rule. Nil
+	// lets everybody.
+	May func(Request, Stage) error
 	// Args replace the constraints of a request wider than one call; nil keeps
 	// them. Each of the old must be implied.
 	Args Constraints
@@ -275,22 +279,32 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 		}
 	}
 	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
-		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.Quorum)
+		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.People())
 	}
 	before := r
 	before.Approvals = slices.Clone(r.Approvals)
 	if a.Counts != nil {
 		r.Approvals = slices.DeleteFunc(slices.Clone(r.Approvals), func(x Approval) bool { return !a.Counts(x) })
 	}
+	stage, _ := r.Rule.Waits(r.Approvals)
+	if a.May != nil {
+		if err := a.May(r, r.Rule.Stages()[stage]); err != nil {
+			return r, err
+		}
+	}
 	if err := r.narrow(a); err != nil {
 		return r, err
 	}
-	yes := Approval{By: a.By, At: now, Method: a.Method, Token: a.Token}
-	if len(r.Approvals)+1 >= r.Rule.Quorum {
-		return b.issue(ctx, r, now, yes, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
+	yes := Approval{By: a.By, At: now, Method: a.Method, Token: a.Token, Stage: stage}
+	var events []Event
+	if n := b.yeses.count(a.By, now); n > maxYeses {
+		events = append(events, Event{Actor: system, Verb: "exceed", Kind: KindRequest, Object: id, Reason: fmt.Sprintf("%s has approved %d requests within an hour; %d are expected", a.By, n, maxYeses)})
+	}
+	if _, more := r.Rule.Waits(append(slices.Clone(r.Approvals), yes)); !more {
+		return b.issue(ctx, r, now, yes, append(events, event(a.By, "approve", KindRequest, id, before, r, a.Reason)))
 	}
 	r.Approvals, r.Changed = append(slices.Clone(r.Approvals), yes), now
-	return r, b.widen(ctx, Batch{Requests: []Request{r}}, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
+	return r, b.widen(ctx, Batch{Requests: []Request{r}}, append(events, event(a.By, "approve", KindRequest, id, before, r, a.Reason)))
 }
 
 // narrow applies the edits of an answer.

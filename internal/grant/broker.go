@@ -43,6 +43,7 @@ type Broker struct {
 	running running
 	mu      sync.Mutex // serialises writers of this process
 
+	yeses  yeses                // under mu
 	looked map[string]time.Time // what was held to an entitlement of when; under mu
 
 	waitMu  sync.Mutex
@@ -55,7 +56,7 @@ func New(ctx context.Context, cfg Config, store Store, rec Recorder, seal access
 	if store == nil || rec == nil || seal == nil || now == nil || cfg.Node == "" || cfg.Boot == "" {
 		return nil, errors.New("grant: a dependency is missing")
 	}
-	b := &Broker{cfg: cfg, store: store, rec: rec, seal: seal, clock: now, waiters: map[*waiter]struct{}{}}
+	b := &Broker{cfg: cfg, store: store, rec: rec, seal: seal, clock: now, waiters: map[*waiter]struct{}{}, yeses: yeses{}}
 	if _, err := store.AbandonUses(ctx, cfg.Node, cfg.Boot, b.now()); err != nil {
 		return nil, fmt.Errorf("settling the uses of an earlier start: %w", err)
 	}

@@ -65,6 +65,7 @@ type Approval struct {
 	At     time.Time `json:"at"`
 	Method string    `json:"method"`          // cli, api, page, auto
 	Token  string    `json:"token,omitempty"` // id of the personal token it came with
+	Stage  int       `json:"stage,omitempty"` // of the rule it was given in: 0 the first, 1 the second
 }
 
 // Grant is a right for a while (access.md 3.2). It permits nothing by itself:

@@ -88,5 +88,14 @@ func (w *sweeping) tooFar(bounds Constraints, a asked) (bool, error) {
 // stricter reports whether r wants more than o: more people, people at all, or
 // others.
 func (r Rule) stricter(o Rule) bool {
-	return !r.Auto && (o.Auto || r.Quorum > o.Quorum || r.Team != "" && r.Team != o.Team)
+	if r.Auto || o.Auto {
+		return !r.Auto
+	}
+	had := o.Stages()
+	for n, s := range r.Stages() {
+		if s.Quorum > had[n].Quorum || s.Team != "" && s.Team != had[n].Team {
+			return true
+		}
+	}
+	return false
 }
