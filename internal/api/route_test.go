@@ -72,6 +72,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/credentials", "", ""},
 		{"PUT /api/v1/credentials/{id}", "/api/v1/credentials/key", secret},
 		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
+		{"POST /api/v1/credentials/rewrap", "", ""},
 		{"DELETE /api/v1/credentials/{id}", "/api/v1/credentials/key", ""},
 		{"GET /api/v1/policies", "", ""},
 		{"POST /api/v1/policies/check", "", `{"policies":[{"id":"p","cedar":"forbid (principal, action, resource);","created":"2026-01-01T00:00:00Z","changed":"2026-01-01T00:00:00Z"}]}`},
