@@ -23,6 +23,7 @@ type baoServer struct {
 	namespace string
 	ttl       int64 // seconds of a lease
 	renewable bool
+	loginTTL  int64 // seconds of a login, default 600
 
 	mu      sync.Mutex
 	tokens  map[string]bool   // live → made by a login
@@ -146,7 +147,11 @@ func (b *baoServer) login() (int, map[string]any) {
 	b.logins++
 	token := fmt.Sprintf("hvs.canary-login-token-%d", b.logins)
 	b.tokens[token] = true
-	return http.StatusOK, map[string]any{"auth": map[string]any{"client_token": token, "accessor": "acc", "lease_duration": 600, "renewable": true, "token_type": "service"}}
+	life := b.loginTTL
+	if life == 0 {
+		life = 600
+	}
+	return http.StatusOK, map[string]any{"auth": map[string]any{"client_token": token, "accessor": "acc", "lease_duration": life, "renewable": true, "token_type": "service"}}
 }
 
 func (b *baoServer) issue(path, token string, data map[string]any) (int, map[string]any) {

@@ -171,7 +171,9 @@ func TestGitHubAnswersThatAreNone(t *testing.T) {
 		fault func(w http.ResponseWriter, r *http.Request)
 		code  access.Code
 	}{
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusMovedPermanently) }, access.CodeUpstream},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusMovedPermanently)
+		}, access.CodeUpstream},
 		"rate limit": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-RateLimit-Remaining", "0")
 			githubAnswer(w, 403, nil)

@@ -212,6 +212,9 @@ func (b *OpenBao) role(n Need) (string, error) {
 	return "", noRule(n)
 }
 
+// maxSeconds is as far as a time that is told is believed.
+const maxSeconds = 365 * 24 * 3600
+
 // baoMints mints by sources of OpenBao.
 type baoMints struct{ *Issuers }
 
@@ -303,7 +306,7 @@ func (m *baoMinter) read(ctx context.Context, s *baoSession, role string) (Minte
 func (m *baoMinter) take(s *baoSession, where string, v rawjson.Value) (Minted, error) {
 	id, _ := v.Get("lease_id").Str()
 	seconds, ok := v.Get("lease_duration").Int64()
-	ttl := time.Duration(min(max(seconds, 0), int64(365*24*3600))) * time.Second
+	ttl := time.Duration(min(max(seconds, 0), maxSeconds)) * time.Second
 	switch {
 	case id == "" && !m.spec.Leaseless:
 		return Minted{}, access.Errorf(access.CodeUpstream, "%s gave %s without a lease, so that it could not be revoked: write leaseless: true if it is such a secret", baoName, where)
@@ -314,7 +317,7 @@ func (m *baoMinter) take(s *baoSession, where string, v rawjson.Value) (Minted, 
 	}
 	l := &baoLease{s: s, id: id}
 	out := Minted{
-		Values: map[string][]byte{}, Version: id, Expires: m.now().Add(ttl), Revoke: l.revoke,
+		Values: map[string][]byte{}, Version: id, Expires: s.before(m.now().Add(ttl)), Revoke: l.revoke,
 		Narrowed: fmt.Sprintf("role %s by %s, lease of %v", path.Base(where), where, ttl),
 	}
 	if !ok || ttl <= 0 || ttl > m.most() {
@@ -325,7 +328,7 @@ func (m *baoMinter) take(s *baoSession, where string, v rawjson.Value) (Minted, 
 	}
 	if renewable, _ := v.Get("renewable").Bool(); renewable && ttl < m.most() {
 		// What it can last at the most is what counts for who looks after it.
-		out.Expires = m.now().Add(m.most())
+		out.Expires = s.before(m.now().Add(m.most()))
 		l.until = out.Expires
 		l.keep(m, ttl)
 	}

@@ -15,6 +15,7 @@ type baoLease struct {
 	s     *baoSession
 	id    string
 	until time.Time // it is not renewed past
+	gone  bool
 
 	stop context.CancelFunc // of keep
 	kept chan struct{}      // closed when keep has returned
@@ -34,17 +35,25 @@ func (l *baoLease) revoke(ctx context.Context) error {
 	return l.end(ctx)
 }
 
+// end is done when the lease is known to be gone: it was revoked, or the login
+// was, under which it was made. The service answers alike whether a token is not
+// there any more or may not do a thing, so that a refusal means nothing good.
 func (l *baoLease) end(ctx context.Context) error {
-	a, err := l.s.ask(ctx, http.MethodPost, "sys/leases/revoke", l.body(`,"sync":true`))
-	if err == nil {
-		clear(a.body)
-		if a.status/100 != 2 {
-			err = l.s.at.refused("the revocation of a lease", a)
+	var err error
+	if !l.gone {
+		var a said
+		if a, err = l.s.ask(ctx, http.MethodPost, "sys/leases/revoke", l.body(`,"sync":true`)); err == nil {
+			clear(a.body)
+			if l.gone = a.status/100 == 2; !l.gone {
+				err = l.s.at.refused("the revocation of a lease", a)
+			}
 		}
 	}
+	mine := l.s.own
 	ended := l.s.end(ctx)
-	if l.s.own && ended == nil {
-		return nil // its leases went with it
+	if l.gone || mine && ended == nil {
+		l.gone = true
+		return nil // nobody holds a login that is left over, and it ends by itself
 	}
 	return errors.Join(err, ended)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/rawjson"
@@ -16,11 +17,14 @@ type baoSession struct {
 	namespace string
 	token     string
 	own       bool // the token was made for us and is ours to revoke
+	until     time.Time
+	now       func() time.Time
 }
 
 // login proves who the gateway is.
 func (m *baoMinter) login(ctx context.Context, n Need) (*baoSession, error) {
-	s := &baoSession{at: m.at, namespace: m.spec.Namespace}
+	s := &baoSession{at: m.at, namespace: m.spec.Namespace, now: m.now}
+	began := m.now()
 	if ref := m.spec.Login.Token; ref != "" {
 		return s, m.proof(ctx, ref, n, func(v []byte) error { s.token = string(v); return nil })
 	}
@@ -58,6 +62,9 @@ func (m *baoMinter) login(ctx context.Context, n Need) (*baoSession, error) {
 	}
 	kind, _ := v.Path("auth", "token_type").Str()
 	s.token, s.own = token, kind != "batch" // a batch token cannot be revoked
+	if n, ok := v.Path("auth", "lease_duration").Int64(); ok && n > 0 {
+		s.until = began.Add(time.Duration(min(n, maxSeconds)) * time.Second)
+	}
 	return s, nil
 }
 
@@ -92,9 +99,21 @@ func (s *baoSession) ask(ctx context.Context, method, path string, body []byte) 
 	return s.at.ask(ctx, method, append([]string{"v1"}, strings.Split(path, "/")...), h, body, jsonType)
 }
 
+// before returns the earlier of at and the end of the login, with which what was
+// made under it ends.
+func (s *baoSession) before(at time.Time) time.Time {
+	if !s.until.IsZero() && s.until.Before(at) {
+		return s.until
+	}
+	return at
+}
+
+// over reports whether the login has ended by itself.
+func (s *baoSession) over() bool { return !s.until.IsZero() && !s.now().Before(s.until) }
+
 // end revokes the token of the login and so what was made under it.
 func (s *baoSession) end(ctx context.Context) error {
-	if !s.own {
+	if !s.own || s.over() {
 		return nil
 	}
 	a, err := s.ask(ctx, http.MethodPost, "auth/token/revoke-self", []byte("{}"))
@@ -102,8 +121,9 @@ func (s *baoSession) end(ctx context.Context) error {
 		return err
 	}
 	clear(a.body)
-	if a.status/100 != 2 && a.status != http.StatusForbidden { // 403: there is no such token any more
+	if a.status/100 != 2 {
 		return s.at.refused("the end of the login", a)
 	}
+	s.own = false
 	return nil
 }

@@ -154,7 +154,9 @@ func TestOpenBaoWhatIsNotUsedIsRevoked(t *testing.T) {
 		"a lease with a path in it":    {change(func(a map[string]any) { a["lease_id"] = "database/creds/reader/../x" }), access.CodeUpstream},
 		"no password":                  {change(func(a map[string]any) { delete(a["data"].(map[string]any), "password") }), access.CodeUpstream},
 		"a password that is no text":   {change(func(a map[string]any) { a["data"].(map[string]any)["password"] = 12345678 }), access.CodeUpstream},
-		"a redirect":                   {read(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/v1/x", http.StatusTemporaryRedirect) }), access.CodeUpstream},
+		"a redirect": {read(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/v1/x", http.StatusTemporaryRedirect)
+		}), access.CodeUpstream},
 		"another content type": {read(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			w.Write([]byte(`{"lease_id":"database/creds/reader/x"}`))
@@ -438,6 +440,70 @@ func TestOpenBaoSeedIsBoundToTheServer(t *testing.T) {
 	}
 }
 
+// TestOpenBaoCredentialEndsWithItsLogin: the service revokes what was made under a
+// login when that ends.
+func TestOpenBaoCredentialEndsWithItsLogin(t *testing.T) {
+	for _, renewable := range []bool{false, true} {
+		b := newBao(t)
+		b.loginTTL, b.renewable = 30, renewable
+		m, err := baoMint(t, baoSource(b), "read_rows", `{}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Until(m.Expires); left > 30*time.Second {
+			t.Errorf("it is said to last %v", left)
+		}
+		if err := m.Revoke(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOpenBaoRefusedRevocationIsNoSuccess: a token that may not revoke is answered
+// as one that is not there any more.
+func TestOpenBaoRefusedRevocationIsNoSuccess(t *testing.T) {
+	refuse := func(paths ...string) func(w http.ResponseWriter, r *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			for _, p := range paths {
+				if r.URL.Path == "/v1/"+p {
+					baoAnswer(w, 403, map[string]any{"errors": []string{"permission denied"}})
+					return true
+				}
+			}
+			return false
+		}
+	}
+	for name, c := range map[string]struct {
+		refused []string
+		done    bool
+	}{
+		"both":      {[]string{"sys/leases/revoke", "auth/token/revoke-self"}, false},
+		"the lease": {[]string{"sys/leases/revoke"}, true}, // it goes with the login
+		"the login": {[]string{"auth/token/revoke-self"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBao(t)
+			m, err := baoMint(t, baoSource(b), "read_rows", `{}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.mu.Lock()
+			b.fault = refuse(c.refused...)
+			b.mu.Unlock()
+			err = m.Revoke(t.Context())
+			if leases, _ := b.left(); (err == nil) != c.done || (leases == 0) != c.done {
+				t.Errorf("%d leases live on, and it says %v", leases, err)
+			}
+			b.mu.Lock()
+			b.fault = nil
+			b.mu.Unlock()
+			if err := m.Revoke(t.Context()); err != nil {
+				t.Errorf("tried again: %v", err)
+			}
+		})
+	}
+}
+
 func TestOpenBaoManifestIsChecked(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(s *credential.OpenBao)
@@ -479,4 +545,35 @@ func (b *baoServer) renewals() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.renewed
+}
+
+// TestSlowServiceIsNotWaitedFor: what answers neither yes nor no ends with the
+// time of the call, and what it may have made is ended.
+func TestSlowServiceIsNotWaitedFor(t *testing.T) {
+	b := newBao(t)
+	asked := make(chan struct{})
+	b.fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/v1/database/") {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"lease_id":"`)) // and then byte by byte, for ever
+		_ = http.NewResponseController(w).Flush()
+		close(asked)
+		<-r.Context().Done()
+		return true
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-asked
+		cancel(context.DeadlineExceeded)
+	}()
+	s := baoSource(b)
+	i := issuersOf(t, map[string]string{"seed": baoSecretID}, nil)
+	if _, err := i.Minters()[credential.SourceVault].Mint(ctx, callOf(credential.Source{ID: "db", Vault: &s}, "read_rows", `{}`)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if _, logins := b.left(); logins != 0 {
+		t.Errorf("%d logins live on", logins)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ type bao struct {
 	leases  map[string]bool // live
 	logins  map[string]bool // live
 	refuses bool            // to revoke
+	ttl     int             // seconds of a lease, which then is not renewable; 0: a minute, renewable
 }
 
 func newBao(t *testing.T) *bao {
@@ -52,7 +54,11 @@ func (b *bao) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.made++
 		id := fmt.Sprintf("%s/l%d", path, b.made)
 		b.leases[id] = true
-		_, _ = fmt.Fprintf(w, `{"lease_id":%q,"lease_duration":60,"renewable":true,"data":{"username":"v-%d","password":"canary+pass/%s-%d"}}`, id, b.made, path[15:], b.made)
+		ttl, renewable := b.ttl, false
+		if ttl == 0 {
+			ttl, renewable = 60, true
+		}
+		_, _ = fmt.Fprintf(w, `{"lease_id":%q,"lease_duration":%d,"renewable":%v,"data":{"username":"v-%d","password":"canary+pass/%s-%d"}}`, id, ttl, renewable, b.made, path[15:], b.made)
 	case b.refuses:
 		w.WriteHeader(http.StatusInternalServerError)
 	case path == "sys/leases/revoke":
@@ -175,5 +181,52 @@ func TestMintedForEachCall(t *testing.T) {
 	said = append(append(said, files(t, data)...), r.logs.String())
 	for _, secret := range []string{"canary-secret-id-of-bao", "hvs.canary-login", "canary+pass/reader", "canary+pass/writer", "canary+pass/nobody"} {
 		noneHolds(t, said, secret)
+	}
+}
+
+// TestProcessesHoldWhatIsMintedForTheirPrincipal: a process is given its
+// credential in a file, is shared between the calls of one agent and never
+// between two, and is started again with a new one when the old one ends.
+func TestProcessesHoldWhatIsMintedForTheirPrincipal(t *testing.T) {
+	t.Parallel()
+	b := newBao(t)
+	notes := filepath.Join(t.TempDir(), "notes")
+	r := newRig(t)
+	if _, err := r.d.Admin.SetCredential(t.Context(), operator, credential.Secret{ID: "bao-seed", MaxTier: 3}, []byte("canary-secret-id-of-bao")); err != nil {
+		t.Fatal(err)
+	}
+	source := strings.Split(strings.NewReplacer("BAO", b.URL).Replace(baoManifests), "---")[1]
+	r.apply(source + "---" + stdioManifest("modern", notes, "sanctioned") + "credential: {ref: db, files: {TOKEN_FILE: \"user={username}\\npassword={secret}\\n\"}}\n" + eve + strings.Replace(eve, "id: eve", "id: kim", 1))
+	learn(t, r)
+	call := func(agent, text string) (pid, held string) {
+		t.Helper()
+		got := r.call(r.token(agent, "up"), "up", "do", do("file", text))
+		if !strings.Contains(got.body, "password=[credential removed]") || strings.Contains(got.body, "canary") {
+			t.Fatalf("answered %d %s", got.status, got.body)
+		}
+		lines := noted(t, notes, "file "+text+" ")
+		words := strings.Fields(lines[len(lines)-1])
+		return words[2], words[3]
+	}
+	pid, held := call("bot", "first")
+	if again, same := call("bot", "second"); again != pid || same != held {
+		t.Error("two calls of one agent have two processes")
+	}
+	if other, its := call("eve", "third"); other == pid || its == held {
+		t.Error("two agents share a process or its credential")
+	}
+	b.mu.Lock()
+	b.ttl = 2 // of what is minted from now on
+	b.mu.Unlock()
+	pid, held = call("kim", "short")
+	n := 0
+	eventually(t, "the process is started again with a new credential", func() bool {
+		n++
+		next, its := call("kim", fmt.Sprint("again", n))
+		return next != pid && its != held
+	})
+	r.stop()
+	if n := b.live(); n != 0 {
+		t.Errorf("%d leases and logins outlive the gateway", n)
 	}
 }
