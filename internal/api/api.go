@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
@@ -75,6 +76,15 @@ type Deps struct {
 	Rehearsal Rehearsal
 	// Privileges says how rights are used.
 	Privileges Privileges
+	// Links are what people connected; nil where nobody can.
+	Links Links
+}
+
+// Links lists and ends what people connected.
+type Links interface {
+	List(ctx context.Context) ([]credential.Link, error)
+	// Disconnect ends a link; left says what could not be revoked. by is who asks.
+	Disconnect(ctx context.Context, id, by string) (left string, err error)
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -182,6 +192,9 @@ func (a *API) routes() []route {
 		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},
 		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},
+
+		{"GET /api/v1/links", admin.OpRead, 0, a.links},
+		{"DELETE /api/v1/links/{id}", admin.OpCredential, 0, a.disconnect},
 
 		{"GET /api/v1/policies", admin.OpRead, 0, a.policies},
 		{"POST /api/v1/policies/check", admin.OpRead, maxApply, a.checkPolicies},

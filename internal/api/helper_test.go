@@ -19,6 +19,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/daemon"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
@@ -79,6 +80,14 @@ func startDaemon(t *testing.T) *daemon.Daemon {
 	return d
 }
 
+// links is one link.
+type links struct{}
+
+func (links) List(context.Context) ([]credential.Link, error) {
+	return []credential.Link{{ID: "lnk_1", Sealed: []byte(secretValue)}}, nil
+}
+func (links) Disconnect(context.Context, string, string) (string, error) { return "left", nil }
+
 func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	t.Helper()
 	r := &rig{t: t, d: startDaemon(t), log: &buffer{}}
@@ -88,6 +97,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		Status:    func(context.Context) api.Status { return api.Status{Version: "test"} },
 		Process:   func(registry.Server) *api.Process { return nil },
 		Doctor:    func(context.Context) []api.Check { return nil },
+		Links:     links{},
 		Rehearsal: idle{}, Privileges: idle{},
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})

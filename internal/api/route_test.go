@@ -74,6 +74,8 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
 		{"POST /api/v1/credentials/rewrap", "", ""},
 		{"DELETE /api/v1/credentials/{id}", "/api/v1/credentials/key", ""},
+		{"GET /api/v1/links", "", ""},
+		{"DELETE /api/v1/links/{id}", "/api/v1/links/lnk_1", ""},
 		{"GET /api/v1/policies", "", ""},
 		{"POST /api/v1/policies/check", "", `{"policies":[{"id":"p","cedar":"forbid (principal, action, resource);","created":"2026-01-01T00:00:00Z","changed":"2026-01-01T00:00:00Z"}]}`},
 		{"POST /api/v1/policies/explain", "", `{"agent":"reader","server":"files","tool":"read"}`},

@@ -86,7 +86,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	}
 	mcp := d.Config.Limits.over(opt.MCP)
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
-	mcp.ApprovalURL = d.ApprovalURL
+	mcp.ApprovalURL, mcp.Connect = d.ApprovalURL, d.connect()
 	mcp.Extensions = append(mcp.Extensions, d.Config.MCP.Extensions...)
 	if mcp.Private, err = d.private(); err != nil {
 		return err
@@ -124,6 +124,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	authz = d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(authz))
 	for _, p := range []string{"/oauth/", "/.well-known/"} {
 		mux.Handle(p, authz)
+	}
+	if strings.HasPrefix(d.AgentsURL, "https://") {
+		mux.Handle("GET "+clientDocument, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 	}
 	agentsHandler := unreadBody(mux)
 	if opt.Agents != nil {

@@ -23,6 +23,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/credential/oauthclient"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
@@ -49,6 +50,7 @@ type Daemon struct {
 	Desk         *admin.Desk
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
+	Links        *oauthclient.Links
 
 	log       *slog.Logger
 	version   string

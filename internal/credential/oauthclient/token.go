@@ -55,6 +55,7 @@ type endpoint struct {
 	server *Server
 	client credential.Client
 	need   credential.Need
+	secret []byte // of a client we registered ourselves; nil: the sealed one client names
 }
 
 // ask sends form, with the proof of who we are, to at and returns the answer.
