@@ -120,6 +120,9 @@ type Decision struct {
 	Tier    int      // of the tool
 	Grant   string   // the grant it was permitted under, "" if none
 	Request string   // the request for an approval that was opened or joined
+	// Shadow is what policies that are only tried would have decided; nil if none of
+	// them matched.
+	Shadow *Shadow
 	// Consequences are to be carried out, strongest first. There are none where the
 	// mode is monitor.
 	Consequences []Consequence
@@ -130,6 +133,13 @@ type Decision struct {
 	// Masks are what has been masked where Outcome is Permit, else what should be.
 	Masks    []Masking
 	Duration time.Duration
+}
+
+// Shadow is what would have been decided if the policies that are only tried
+// counted. It changes nothing.
+type Shadow struct {
+	Outcome Outcome
+	By      []string // ids of those of them that matched or could not be evaluated
 }
 
 // Allowed reports whether the request may be dispatched.

@@ -23,7 +23,9 @@ import (
 	"rutile/internal/daemon"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
+	"rutile/internal/privilege"
 	"rutile/internal/registry"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -92,10 +94,11 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
-		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
-		Process: func(registry.Server) *api.Process { return nil },
-		Doctor:  func(context.Context) []api.Check { return nil },
-		Links:   links{},
+		Status:    func(context.Context) api.Status { return api.Status{Version: "test"} },
+		Process:   func(registry.Server) *api.Process { return nil },
+		Doctor:    func(context.Context) []api.Check { return nil },
+		Links:     links{},
+		Rehearsal: idle{}, Privileges: idle{},
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
 	if err != nil {
@@ -118,6 +121,28 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// idle rehearses nothing.
+type idle struct{}
+
+func (idle) Simulate(context.Context, string, admin.Draft, time.Duration) (rehearsal.Status, error) {
+	return rehearsal.Status{State: "running"}, nil
+}
+func (idle) Simulated() rehearsal.Status { return rehearsal.Status{State: "none"} }
+func (idle) Stop() rehearsal.Status      { return rehearsal.Status{State: "none"} }
+func (idle) Replay(context.Context, api.Replay) (rehearsal.Report, error) {
+	return rehearsal.Report{}, nil
+}
+func (idle) Try(context.Context, admin.Draft, []api.ExplainRequest) (api.Tried, error) {
+	return api.Tried{}, nil
+}
+
+func (idle) Report(context.Context, api.PrivilegeQuery) (privilege.Report, error) {
+	return privilege.Report{Digest: "sha256:r"}, nil
+}
+func (idle) Suggest(context.Context, api.PrivilegeQuery) (api.Suggested, error) {
+	return api.Suggested{}, nil
 }
 
 // silent keeps no evidence and seals nothing.

@@ -23,6 +23,7 @@ import (
 	"rutile/internal/pdp"
 	"rutile/internal/petition"
 	"rutile/internal/registry"
+	"rutile/internal/rehearsal"
 )
 
 // build makes the parts that hold no state of their own and starts serving.
@@ -74,10 +75,13 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
 		return err
 	}
+	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
+		return err
+	}
 	if err := d.buildMint(); err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.telemetry, time.Now); err != nil {
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)

@@ -29,6 +29,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -64,6 +65,7 @@ type Daemon struct {
 	broker    *grant.Broker
 	facts     *fact.Ledger
 	gate      *gate.Gate
+	stage     *rehearsal.Stage
 	lis       *listeners
 	closers   []closer
 	work      sync.WaitGroup
@@ -295,6 +297,9 @@ func (d *Daemon) Close(ctx context.Context) error {
 
 func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
+	if d.stage != nil {
+		d.stage.Stop()
+	}
 	var errs []error
 	if d.lis != nil {
 		bound, cancel := context.WithTimeout(ctx, StopTimeout)
