@@ -23,11 +23,13 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/credential/oauthclient"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -49,6 +51,7 @@ type Daemon struct {
 	Effects      *admin.Effects
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
+	Links        *oauthclient.Links
 
 	log       *slog.Logger
 	version   string
@@ -64,6 +67,7 @@ type Daemon struct {
 	sessions  *identity.Sessions
 	facts     *fact.Ledger
 	gate      *gate.Gate
+	stage     *rehearsal.Stage
 	lis       *listeners
 	closers   []closer
 	work      sync.WaitGroup
@@ -295,6 +299,9 @@ func (d *Daemon) Close(ctx context.Context) error {
 
 func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
+	if d.stage != nil {
+		d.stage.Stop()
+	}
 	var errs []error
 	if d.lis != nil {
 		bound, cancel := context.WithTimeout(ctx, StopTimeout)
