@@ -26,6 +26,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -42,6 +43,7 @@ type Changes struct {
 	Users    map[string]*registry.User
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
+	Facts    map[string]*fact.Fact
 	Sources  map[string]*credential.Source
 }
 
@@ -58,6 +60,8 @@ type Store interface {
 	LoadPolicies(ctx context.Context) ([]policy.Policy, error)
 	// LoadEntitlements returns the stored entitlements sorted by id.
 	LoadEntitlements(ctx context.Context) ([]grant.Entitlement, error)
+	// LoadFacts returns the stored facts sorted by id.
+	LoadFacts(ctx context.Context) ([]fact.Fact, error)
 	// LoadSources returns the declared credentials sorted by id.
 	LoadSources(ctx context.Context) ([]credential.Source, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
@@ -121,6 +125,7 @@ type Current struct {
 	Set      *policy.Set
 	Policies []policy.Policy // sorted by id
 	Rights   map[string]grant.Entitlement
+	Facts    map[string]fact.Fact
 	Sources  map[string]credential.Source
 	Monitor  bool // observe, do not enforce
 }

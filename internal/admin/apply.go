@@ -26,7 +26,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	if len(manifests) == 0 {
-		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User, Entitlement or Credential")
+		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact or Credential")
 	}
 	known, err := a.secrets(ctx)
 	if err != nil {
@@ -53,6 +53,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 			}
 			it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
 			it.warn(next.Set.Warnings())
+			it.unread(next)
 		}
 		return p.draft, nil
 	}
@@ -129,6 +130,8 @@ func (p *planner) all(manifests []*manifest) {
 			p.team(m, &it)
 		case kindEntitlement:
 			p.entitlement(m, &it)
+		case kindFact:
+			p.fact(m, &it)
 		case kindUser:
 			p.user(m, &it)
 		case kindCredential:
@@ -332,8 +335,15 @@ func (p *planner) entitlement(m *manifest, it *Item) {
 				it.note("agents: %q is not registered", id)
 			}
 		}
-		if team := next.Approve.Team; team != "" && !p.teams[team] {
-			it.note("approve: team %q is not registered, so nobody can approve", team)
+		for _, id := range next.Delegate.Agents {
+			if !p.agents[id] {
+				it.note("delegate: %q is not registered", id)
+			}
+		}
+		for _, s := range next.Approve.Stages() {
+			if s.Team != "" && !p.teams[s.Team] {
+				it.note("approve: team %q is not registered, so nobody can approve", s.Team)
+			}
 		}
 	}
 }

@@ -54,7 +54,7 @@ func opOf(kind string) Op {
 		return OpTeam
 	case kindUser:
 		return OpUser
-	case kindEntitlement:
+	case kindEntitlement, kindFact:
 		return OpPolicy
 	case kindCredential:
 		return OpCredential

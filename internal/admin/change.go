@@ -12,6 +12,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -46,13 +47,14 @@ func newDraft() *draft {
 	return &draft{changes: Changes{
 		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
 		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
+		Facts:   map[string]*fact.Fact{},
 		Sources: map[string]*credential.Source{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Sources) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -131,7 +133,9 @@ func (a *Admin) execute(ctx context.Context, actor Actor, cur *Current, d *draft
 	if err != nil {
 		return a.doubt(ctx, p, err)
 	}
-	a.current.Store(&Current{View: next.View.At(gen), Set: next.Set, Policies: next.Policies, Rights: next.Rights, Sources: next.Sources, Monitor: next.Monitor})
+	installed := *next
+	installed.View = next.View.At(gen)
+	a.current.Store(&installed)
 	a.forget(ctx)
 	return nil
 }
@@ -277,35 +281,43 @@ func (a *Admin) load(ctx context.Context) (*Current, error) {
 		if err != nil {
 			return nil, fmt.Errorf("loading the registry: %w", err)
 		}
-		policies, err := a.store.LoadPolicies(ctx)
+		kept, err := a.kept(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("loading the policies: %w", err)
-		}
-		rights, err := a.store.LoadEntitlements(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("loading the entitlements: %w", err)
-		}
-		sources, err := a.store.LoadSources(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("loading the declared credentials: %w", err)
+			return nil, err
 		}
 		gen, err := a.registry.Generation(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("reading the generation: %w", err)
 		}
-		if gen != content.Generation {
-			continue
+		if gen == content.Generation {
+			return a.build(content, kept)
 		}
-		cur, err := a.build(content, policies, rights)
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range sources {
-			cur.Sources[s.ID] = s
-		}
-		return cur, nil
 	}
 	return nil, access.Errorf(access.CodeUnavailable, "the registry keeps changing while it is read: try again")
+}
+
+// stored is what of a state is not the registry's.
+type stored struct {
+	policies []policy.Policy
+	rights   []grant.Entitlement
+	facts    []fact.Fact
+	sources  []credential.Source
+}
+
+func (a *Admin) kept(ctx context.Context) (s stored, err error) {
+	if s.policies, err = a.store.LoadPolicies(ctx); err != nil {
+		return s, fmt.Errorf("loading the policies: %w", err)
+	}
+	if s.rights, err = a.store.LoadEntitlements(ctx); err != nil {
+		return s, fmt.Errorf("loading the entitlements: %w", err)
+	}
+	if s.facts, err = a.store.LoadFacts(ctx); err != nil {
+		return s, fmt.Errorf("loading the facts: %w", err)
+	}
+	if s.sources, err = a.store.LoadSources(ctx); err != nil {
+		return s, fmt.Errorf("loading the declared credentials: %w", err)
+	}
+	return s, nil
 }
 
 // digestIn returns the digest of an object of a state, "" if it is not there.
@@ -344,6 +356,11 @@ func digestIn(cur *Current, kind, id string) string {
 		if e, ok := cur.Rights[id]; ok {
 			e.Created, e.Changed = time.Time{}, time.Time{}
 			return digest(e)
+		}
+	case kindFact:
+		if f, ok := cur.Facts[id]; ok {
+			f.Created, f.Changed = time.Time{}, time.Time{}
+			return digest(f)
 		}
 	case kindCredential:
 		if s, ok := cur.Sources[id]; ok {

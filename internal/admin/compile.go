@@ -9,6 +9,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -25,48 +26,29 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 		delta.Tools[k.Server][k.Tool] = t
 	}
 	view := cur.View.With(delta)
-	sources := sourcesAfter(cur.Sources, c.Sources)
 	if !recompiles(cur.View, c) {
-		return &Current{View: view, Set: cur.Set, Policies: cur.Policies, Rights: cur.Rights, Sources: sources, Monitor: a.cfg.Mode.monitors(view, cur.Policies)}, nil
+		next := *cur
+		next.View, next.Sources, next.Monitor = view, with(cur.Sources, c.Sources), a.cfg.Mode.monitors(view, cur.Policies)
+		return &next, nil
 	}
 	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
 	for _, p := range cur.Policies {
 		policies[p.ID] = p
 	}
-	for id, p := range c.Policies {
-		if p == nil {
-			delete(policies, id)
-		} else {
-			policies[id] = *p
-		}
-	}
-	rights := maps.Clone(cur.Rights)
-	for id, e := range c.Rights {
-		if e == nil {
-			delete(rights, id)
-		} else {
-			rights[id] = *e
-		}
-	}
-	next, err := a.compile(view, slices.Collect(maps.Values(policies)), rights)
-	if err != nil {
-		return nil, err
-	}
-	next.Sources = sources
-	return next, nil
+	next := &Current{View: view, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources)}
+	next.Policies = slices.Collect(maps.Values(with(policies, c.Policies)))
+	return a.compile(next)
 }
 
-// sourcesAfter returns the declared credentials after a change.
-func sourcesAfter(cur map[string]credential.Source, c map[string]*credential.Source) map[string]credential.Source {
-	if len(c) == 0 {
-		return cur
-	}
-	out := maps.Clone(cur)
-	for id, s := range c {
-		if s == nil {
+// with returns old with changes: what is nil is taken out.
+func with[T any](old map[string]T, changes map[string]*T) map[string]T {
+	out := make(map[string]T, len(old)+len(changes))
+	maps.Copy(out, old)
+	for id, x := range changes {
+		if x == nil {
 			delete(out, id)
 		} else {
-			out[id] = *s
+			out[id] = *x
 		}
 	}
 	return out
@@ -95,29 +77,38 @@ func recompiles(v *registry.View, c Changes) bool {
 			return true
 		}
 	}
-	return len(c.Policies)+len(c.Rights) > 0
+	return len(c.Policies)+len(c.Rights)+len(c.Facts) > 0
 }
 
 // build indexes and compiles a state.
-func (a *Admin) build(c registry.Content, policies []policy.Policy, list []grant.Entitlement) (*Current, error) {
+func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	view, err := registry.NewView(c)
 	if err != nil {
 		return nil, err
 	}
-	rights := make(map[string]grant.Entitlement, len(list))
-	for _, e := range list {
-		rights[e.ID] = e
+	cur := &Current{View: view, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts)),
+		Sources: make(map[string]credential.Source, len(kept.sources))}
+	for _, e := range kept.rights {
+		cur.Rights[e.ID] = e
 	}
-	return a.compile(view, policies, rights)
+	for _, f := range kept.facts {
+		cur.Facts[f.ID] = f
+	}
+	for _, s := range kept.sources {
+		cur.Sources[s.ID] = s
+	}
+	return a.compile(cur)
 }
 
-func (a *Admin) compile(view *registry.View, policies []policy.Policy, rights map[string]grant.Entitlement) (*Current, error) {
-	slices.SortFunc(policies, func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
-	set, err := policy.Compile(policies, catalog(view, rights))
+// compile completes a state: it sorts and compiles its policies.
+func (a *Admin) compile(c *Current) (*Current, error) {
+	slices.SortFunc(c.Policies, func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
+	set, err := policy.Compile(c.Policies, c.Catalog())
 	if err != nil {
 		return nil, compileError(err)
 	}
-	return &Current{View: view, Set: set, Policies: policies, Rights: rights, Sources: map[string]credential.Source{}, Monitor: a.cfg.Mode.monitors(view, policies)}, nil
+	c.Set, c.Monitor = set, a.cfg.Mode.monitors(c.View, c.Policies)
+	return c, nil
 }
 
 // compileError turns what policy found into problems with their place.
@@ -148,7 +139,7 @@ func compileError(err error) error {
 // approved, whatever its state now, so that a tool that drifts or goes away
 // changes no policy; and what an observing server lets pass, whose arguments
 // stay untyped because nobody approved their schema.
-func catalog(v *registry.View, rights map[string]grant.Entitlement) policy.Catalog {
+func catalog(v *registry.View, rights map[string]grant.Entitlement, facts map[string]fact.Fact) policy.Catalog {
 	c := policy.Catalog{Agents: []policy.AgentInfo{}}
 	for _, s := range v.Servers() {
 		if s.ID == access.OwnServer {
@@ -179,7 +170,12 @@ func catalog(v *registry.View, rights map[string]grant.Entitlement) policy.Catal
 	}
 	for _, e := range rights {
 		if e.State == grant.EntitlementActive {
-			c.Entitlements = append(c.Entitlements, policy.Entitlement{ID: e.ID, Agents: e.Agents, Classes: e.Classes, Patterns: e.Tools})
+			c.Entitlements = append(c.Entitlements, policy.Entitlement{ID: e.ID, Agents: e.Agents, Classes: e.Classes, Patterns: e.Tools, Heirs: e.Delegate.Agents, HeirClasses: e.Delegate.Classes})
+		}
+	}
+	for _, id := range keysOf(facts) {
+		if f := facts[id]; f.State == fact.Active {
+			c.Facts = append(c.Facts, policy.FactInfo{ID: id, Bool: !f.Counts()})
 		}
 	}
 	return c

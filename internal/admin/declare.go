@@ -3,34 +3,41 @@ package admin
 import (
 	"time"
 
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
 
-// Catalog is what policies are compiled against where v is the registry and
-// rights are the entitlements.
-func Catalog(v *registry.View, rights map[string]grant.Entitlement) policy.Catalog {
-	return catalog(v, rights)
+// Catalog is what the policies of the state are compiled against.
+func (c *Current) Catalog() policy.Catalog { return catalog(c.View, c.Rights, c.Facts) }
+
+// Declared is what documents declare, as if they were applied to an empty gateway.
+type Declared struct {
+	View     *registry.View
+	Rights   map[string]grant.Entitlement
+	Facts    map[string]fact.Fact
+	Policies []policy.Policy // sorted by id; parsed but not compiled
 }
 
-// Declare returns what documents declare, as if they were applied to an empty
-// gateway, without one: the catalog policies are compiled against and the
-// policies, sorted by id, which are parsed but not compiled, so that a check can
-// report all that is wrong.
-func Declare(docs []Document, now time.Time) (*registry.View, map[string]grant.Entitlement, []policy.Policy, error) {
+// Catalog is what the policies are compiled against.
+func (d *Declared) Catalog() policy.Catalog { return catalog(d.View, d.Rights, d.Facts) }
+
+// Declare returns what documents declare, without a gateway. The policies are not
+// compiled, so that a check can report all that is wrong.
+func Declare(docs []Document, now time.Time) (Declared, error) {
 	manifests, problems := parseAll(docs)
 	if err := problems.err(); err != nil {
-		return nil, nil, nil, err
+		return Declared{}, err
 	}
-	empty, err := (&Admin{}).build(registry.Content{}, nil, nil)
+	empty, err := (&Admin{}).build(registry.Content{}, stored{})
 	if err != nil {
-		return nil, nil, nil, err
+		return Declared{}, err
 	}
 	p := &planner{cur: empty, now: now, by: system, secrets: map[string]bool{}, draft: newDraft()}
 	p.all(manifests)
 	if err := p.problems.err(); err != nil {
-		return nil, nil, nil, err
+		return Declared{}, err
 	}
 	c := p.draft.changes
 	d := registry.Delta{Agents: c.Agents, Servers: c.Servers, Teams: c.Teams, Users: c.Users, Tools: map[string]map[string]*registry.Tool{}}
@@ -40,13 +47,9 @@ func Declare(docs []Document, now time.Time) (*registry.View, map[string]grant.E
 		}
 		d.Tools[k.Server][k.Tool] = t
 	}
-	var policies []policy.Policy
+	out := Declared{View: empty.View.With(d), Rights: with(nil, c.Rights), Facts: with(nil, c.Facts)}
 	for _, id := range keysOf(c.Policies) {
-		policies = append(policies, *c.Policies[id])
+		out.Policies = append(out.Policies, *c.Policies[id])
 	}
-	rights := map[string]grant.Entitlement{}
-	for id, e := range c.Rights {
-		rights[id] = *e
-	}
-	return empty.View.With(d), rights, policies, nil
+	return out, nil
 }

@@ -30,11 +30,11 @@ func TestPolicyDocumentIsTrue(t *testing.T) {
 			t.Error("another block: is it tested?")
 		}
 	}
-	view, rights, policies, err := admin.Declare(docs, day)
+	d, err := admin.Declare(docs, day)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := policy.RunTests(tests, policies, admin.Catalog(view, rights))
+	r := policy.RunTests(tests, d.Policies, d.Catalog())
 	if !r.OK() || len(r.Tests) != 3 {
 		t.Errorf("%+v", r)
 	}

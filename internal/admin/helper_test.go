@@ -17,6 +17,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/policy"
@@ -41,6 +42,7 @@ type memory struct {
 	used     map[string]time.Time
 	policies map[string]policy.Policy
 	rights   map[string]grant.Entitlement
+	facts    map[string]fact.Fact
 	sources  map[string]credential.Source
 	meta     map[string]string
 	commits  int
@@ -55,7 +57,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, sources: map[string]credential.Source{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, meta: map[string]string{},
 	}
 }
 
@@ -108,6 +110,12 @@ func (m *memory) LoadEntitlements(context.Context) ([]grant.Entitlement, error) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return through(values(m.rights)), nil
+}
+
+func (m *memory) LoadFacts(context.Context) ([]fact.Fact, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return through(values(m.facts)), nil
 }
 
 func (m *memory) LoadSources(context.Context) ([]credential.Source, error) {
@@ -170,6 +178,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.users, c.Users)
 	put(m.policies, c.Policies)
 	put(m.rights, c.Rights)
+	put(m.facts, c.Facts)
 	put(m.sources, c.Sources)
 	m.gen++
 	m.commits++
@@ -253,6 +262,8 @@ func (v *vault) Remove(_ context.Context, id string) (bool, error) {
 	delete(v.list, id)
 	return ok, v.err
 }
+
+func (v *vault) Rewrap(context.Context) (int, error) { return len(v.list), v.err }
 
 func (v *vault) List(context.Context) ([]credential.Secret, error) { return values(v.list), nil }
 

@@ -10,6 +10,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -30,6 +31,7 @@ type manifest struct {
 	policy   *policy.Policy
 	team     *registry.Team
 	right    *grant.Entitlement
+	fact     *fact.Fact
 	user     *registry.User
 	source   *credential.Source
 	accounts *yaml.Node // localUsers of the user
@@ -44,6 +46,7 @@ const (
 	kindPolicy      = "Policy"
 	kindTeam        = "Team"
 	kindEntitlement = "Entitlement"
+	kindFact        = "Fact"
 	kindCredential  = "Credential"
 )
 
@@ -80,7 +83,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement or Credential")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact or Credential")
 		return nil
 	}
 	var kind *yaml.Node
@@ -91,7 +94,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement or Credential")
+		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact or Credential")
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -108,13 +111,15 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.user(n, m)
 	case kindEntitlement:
 		d.entitlement(n, m)
+	case kindFact:
+		d.fact(n, m)
 	case kindCredential:
 		d.credential(n, m)
 	case "Label", "Issuer", "Webhook":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement or Credential", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact or Credential", clip(m.kind))
 		return nil
 	}
 	return m

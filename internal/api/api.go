@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/fact"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
@@ -65,6 +66,8 @@ type Deps struct {
 	Status func(ctx context.Context) Status
 	// Desk is where requests are answered and grants and tasks looked after.
 	Desk *admin.Desk
+	// Facts says what declared facts hold.
+	Facts *fact.Ledger
 	// Process says how the processes of a server fare, nil if it has none.
 	Process func(s registry.Server) *Process
 	Doctor  func(ctx context.Context) []Check
@@ -81,7 +84,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Facts == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -156,6 +159,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/grants", admin.OpRead, 0, a.grants},
 		{"POST /api/v1/grants", admin.OpGrant, maxSmall, a.createGrant},
 		{"GET /api/v1/grants/{id}", admin.OpRead, 0, a.grant},
+		{"POST /api/v1/grants/{id}/delegate", admin.OpGrant, maxSmall, a.delegateGrant},
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
 		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},
@@ -166,7 +170,11 @@ func (a *API) routes() []route {
 		{"GET /api/v1/entitlements", admin.OpRead, 0, a.entitlements},
 		{"GET /api/v1/entitlements/{id}", admin.OpRead, 0, a.entitlement},
 
+		{"GET /api/v1/facts", admin.OpRead, 0, a.facts},
+		{"GET /api/v1/facts/{id}", admin.OpRead, 0, a.fact},
+
 		{"GET /api/v1/credentials", admin.OpRead, 0, a.credentials},
+		{"POST /api/v1/credentials/rewrap", admin.OpCredential, 0, a.rewrapCredentials},
 		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},
 		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},

@@ -301,13 +301,18 @@ func (c *Client) Credentials(ctx context.Context, o ListOptions) (Page[credentia
 }
 
 // SetCredential seals a new credential.
-func (c *Client) SetCredential(ctx context.Context, id string, spec CredentialSpec) (credential.Secret, error) {
-	return ask[credential.Secret](ctx, c, "PUT", "credentials/"+url.PathEscape(id), spec)
+func (c *Client) SetCredential(ctx context.Context, id string, spec CredentialSpec) (Sealed, error) {
+	return ask[Sealed](ctx, c, "PUT", "credentials/"+url.PathEscape(id), spec)
 }
 
 // RotateCredential seals the next version of a credential.
-func (c *Client) RotateCredential(ctx context.Context, id string, value []byte) (credential.Secret, error) {
-	return ask[credential.Secret](ctx, c, "POST", "credentials/"+url.PathEscape(id)+"/rotate", CredentialSpec{Value: value})
+func (c *Client) RotateCredential(ctx context.Context, id string, value []byte) (Sealed, error) {
+	return ask[Sealed](ctx, c, "POST", "credentials/"+url.PathEscape(id)+"/rotate", CredentialSpec{Value: value})
+}
+
+// RewrapCredentials seals every credential anew.
+func (c *Client) RewrapCredentials(ctx context.Context) (Rewrapped, error) {
+	return ask[Rewrapped](ctx, c, "POST", "credentials/rewrap", nil)
 }
 
 // RemoveCredential removes a credential.

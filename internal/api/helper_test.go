@@ -20,6 +20,7 @@ import (
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
 	"rutile/internal/store"
@@ -92,6 +93,9 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	if r.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, s, silent{}, silent{}, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
 	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw"); err != nil {

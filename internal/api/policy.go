@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"rutile/internal/access"
-	"rutile/internal/admin"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
 	"rutile/internal/rawjson"
@@ -53,7 +52,7 @@ func (a *API) checkPolicies(c *call) (any, error) {
 	for i, t := range in.Tests {
 		tests[i] = policy.TestFile(t)
 	}
-	return policy.RunTests(tests, all, admin.Catalog(cur.View, cur.Rights)), nil
+	return policy.RunTests(tests, all, cur.Catalog()), nil
 }
 
 // ExplainRequest is a made-up call to be explained. At most one of Tool,

@@ -39,7 +39,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	ev := &fakeEvidence{}
 	ev.add(audit.Row{Type: "verdict", Decision: "dec_1", Agent: "reader"})
 	r := newRig(t, func(_ *api.Config, d *api.Deps) { d.Evidence = ev })
-	manifest := `{"documents":[{"file":"a","text":"kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n---\nkind: Server\nid: files\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/mcp'}}\nstate: sanctioned\n---\nkind: User\nid: ann\nroles: [viewer]\n"}]}`
+	manifest := `{"documents":[{"file":"a","text":"kind: Agent\nid: reader\nowner: team\nexpires: 2099-01-01\n---\nkind: Server\nid: files\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/mcp'}}\nstate: sanctioned\n---\nkind: User\nid: ann\nroles: [viewer]\n---\nkind: Fact\nid: calls_1m\nowner: team\ntype: rate\non: {action: call}\nwindow: 1m\nkey: [agent]\nagg: count\n"}]}`
 	secret := `{"value":"YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg="}`
 	steps := []struct{ pattern, path, body string }{
 		{"GET /api/v1/status", "", ""},
@@ -67,9 +67,12 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/grants", "", ""},
 		{"GET /api/v1/tasks", "", ""},
 		{"GET /api/v1/entitlements", "", ""},
+		{"GET /api/v1/facts", "", ""},
+		{"GET /api/v1/facts/{id}", "/api/v1/facts/calls_1m", ""},
 		{"GET /api/v1/credentials", "", ""},
 		{"PUT /api/v1/credentials/{id}", "/api/v1/credentials/key", secret},
 		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
+		{"POST /api/v1/credentials/rewrap", "", ""},
 		{"DELETE /api/v1/credentials/{id}", "/api/v1/credentials/key", ""},
 		{"GET /api/v1/policies", "", ""},
 		{"POST /api/v1/policies/check", "", `{"policies":[{"id":"p","cedar":"forbid (principal, action, resource);","created":"2026-01-01T00:00:00Z","changed":"2026-01-01T00:00:00Z"}]}`},
@@ -85,7 +88,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	// have tests of their own.
 	left := r.api.Patterns()
 	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke",
-		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/revoke",
+		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/delegate", "POST /api/v1/grants/{id}/revoke",
 		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}

@@ -11,6 +11,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/confine"
+	"rutile/internal/credential"
 	"rutile/internal/registry"
 )
 
@@ -108,6 +109,13 @@ type Applied struct {
 type Warning struct {
 	Server  string `json:"server"`
 	Message string `json:"message"`
+}
+
+// Sealed is a credential that was sealed, without its value.
+type Sealed struct {
+	credential.Secret
+	// Warnings name servers that wait for it and could not list their tools yet.
+	Warnings []Warning `json:"warnings,omitempty"`
 }
 
 // ServerChange is a server after a change.

@@ -18,7 +18,7 @@ import (
 
 func (a *app) credential() *cobra.Command {
 	return a.group("credential", "Sealed upstream credentials", "rutile credential set github-token < token.txt",
-		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRemove())
+		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove())
 }
 
 // secretValue reads a value from a file, standard input, or a terminal without
@@ -70,7 +70,7 @@ func (a *app) credentialSet() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
+		return a.sealed(s)
 	})
 	c.Long = `Seal a new credential. Its value is read from standard input or from a file, never
 from an argument, and never comes out again but towards the servers it is for.`
@@ -79,6 +79,11 @@ from an argument, and never comes out again but towards the servers it is for.`
 	c.Flags().StringArrayVar(&spec.Origins, "origin", nil, "scheme://host:port it may be sent to; may be repeated (default: bound at first use)")
 	c.Flags().IntVar(&tier, "max-tier", 3, "highest tier of tool it may be used for, 0 to 3")
 	return c
+}
+
+func (a *app) sealed(s api.Sealed) error {
+	a.warn(s.Warnings)
+	return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
 }
 
 func (a *app) credentialList() *cobra.Command {
@@ -125,7 +130,7 @@ func (a *app) credentialRotate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
+		return a.sealed(s)
 	})
 	fileFlag(c, &file)
 	return c
@@ -142,4 +147,27 @@ func (a *app) credentialRemove() *cobra.Command {
 		}
 		return a.print(api.Done{Done: true}, func(w io.Writer) { fmt.Fprintf(w, "credential %s is removed\n", cell(args[0])) })
 	})
+}
+
+func (a *app) credentialRewrap() *cobra.Command {
+	c := a.command("rewrap", "Seal all credentials anew under the vault's key", "rutile credential rewrap", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		out, err := client.RewrapCredentials(ctx)
+		if err != nil {
+			return err
+		}
+		return a.print(out, func(w io.Writer) {
+			fmt.Fprintf(w, "%d credentials are sealed anew under the vault's key\n", out.Sealed)
+		})
+	})
+	c.Long = `Make a new root key, seal it with the vault's key of the configuration, and seal
+every credential anew under it, as a new version. To change the vault's key, name
+the new one under vault and the earlier one under vault.previous, start, and run
+this; then vault.previous can go from the configuration. It may be ended at any
+time and run again: nothing that is sealed is ever without a key that opens it.
+Processes of servers that hold a credential are started again at their next call.`
+	return c
 }

@@ -15,9 +15,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
-	"rutile/internal/grant"
 	"rutile/internal/policy"
-	"rutile/internal/registry"
 )
 
 // maxPolicyFile bounds one file of policies or tests.
@@ -32,10 +30,8 @@ func (a *app) policy() *cobra.Command {
 
 // draft is what files declare: policies with what they are about, and tests.
 type draft struct {
-	view     *registry.View
-	rights   map[string]grant.Entitlement
-	policies []policy.Policy
-	tests    []policy.TestFile
+	admin.Declared
+	tests []policy.TestFile
 }
 
 var testKind = regexp.MustCompile(`(?m)^kind:\s*["']?PolicyTest["']?\s*(#.*)?$`)
@@ -68,7 +64,7 @@ func (a *app) readDraft(paths []string) (draft, error) {
 			case err != nil:
 				return err
 			case ext == ".cedar":
-				d.policies = append(d.policies, policy.Policy{ID: strings.TrimSuffix(filepath.Base(path), ext), Cedar: string(text), File: path, Line: 1})
+				d.Policies = append(d.Policies, policy.Policy{ID: strings.TrimSuffix(filepath.Base(path), ext), Cedar: string(text), File: path, Line: 1})
 			case testKind.Match(text):
 				d.tests = append(d.tests, policy.TestFile{Path: path, Text: string(text)})
 			default:
@@ -87,12 +83,13 @@ func (a *app) readDraft(paths []string) (draft, error) {
 			return d, err
 		}
 	}
-	view, rights, declared, err := admin.Declare(docs, a.now())
+	declared, err := admin.Declare(docs, a.now())
 	if err != nil {
 		return d, err
 	}
-	d.view, d.rights, d.policies = view, rights, append(d.policies, declared...)
-	if len(d.policies) == 0 && len(d.tests) == 0 && len(docs) == 0 {
+	declared.Policies = append(d.Policies, declared.Policies...)
+	d.Declared = declared
+	if len(d.Policies) == 0 && len(d.tests) == 0 && len(docs) == 0 {
 		return d, access.Errorf(access.CodeNotFound, "there is no policy in %s", strings.Join(paths, ", "))
 	}
 	return d, nil
@@ -117,11 +114,11 @@ func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command
 				return err
 			}
 		} else {
-			report = policy.RunTests(d.tests, d.policies, admin.Catalog(d.view, d.rights))
+			report = policy.RunTests(d.tests, d.Policies, d.Catalog())
 		}
 		var missed []policy.Covered
 		if test && len(report.Errors) == 0 {
-			missed = report.Uncovered(d.policies)
+			missed = report.Uncovered(d.Policies)
 		}
 		if err := a.print(report, func(w io.Writer) { a.writeReport(w, report, missed) }); err != nil {
 			return err
@@ -160,7 +157,7 @@ func (a *app) checkLive(ctx context.Context, d draft) (policy.Report, error) {
 	if err != nil {
 		return policy.Report{}, err
 	}
-	in := api.PolicyCheck{Policies: d.policies}
+	in := api.PolicyCheck{Policies: d.Policies}
 	for _, t := range d.tests {
 		in.Tests = append(in.Tests, api.TestFile(t))
 	}
@@ -248,11 +245,11 @@ func (a *app) explainFiles(req api.ExplainRequest, files []string) (api.Explaine
 	if err != nil {
 		return api.Explained{}, err
 	}
-	set, err := policy.Compile(d.policies, admin.Catalog(d.view, d.rights))
+	set, err := policy.Compile(d.Policies, d.Catalog())
 	if err != nil {
 		return api.Explained{}, err
 	}
-	return api.Explain(d.view, set, false, req, a.now())
+	return api.Explain(d.View, set, false, req, a.now())
 }
 
 func writeExplained(w io.Writer, x api.Explained) {

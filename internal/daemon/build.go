@@ -14,6 +14,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
+	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
@@ -54,6 +55,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	states.grants = d.broker
+	if d.facts, err = fact.New(ctx, d.store, d.vault, d.store.Dialect() != "sqlite", steady()); err != nil {
+		return err
+	}
 	states.renewed(time.Now())
 	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
 		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: d.vault, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now,
@@ -73,7 +77,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildMint(); err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.telemetry, time.Now); err != nil {
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.telemetry, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)
@@ -206,7 +210,8 @@ func (s *states) State() *pdp.State {
 	cur := s.admin.Load().Current()
 	c := s.last.Load()
 	if c == nil || c.from != cur {
-		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights}}
+		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights,
+			Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead())}}
 		s.last.Store(c)
 	}
 	if s.expired() {

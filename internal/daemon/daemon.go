@@ -23,6 +23,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
@@ -59,6 +60,7 @@ type Daemon struct {
 	recorder  *recorder
 	states    states
 	broker    *grant.Broker
+	facts     *fact.Ledger
 	gate      *gate.Gate
 	lis       *listeners
 	closers   []closer
@@ -113,6 +115,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
+	d.work.Go(func() { d.prune(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -141,10 +144,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	if lost {
 		d.log.Warn("the database is new although there is evidence of an earlier start: what was registered, sealed and approved is gone; restore a backup, or apply the manifests again", "database", filepath.Join(d.Config.Data, databaseName))
 	}
-	if d.vault, err = credential.New(ctx, credential.Config{
-		Tenant: tenant, Dir: d.Config.Data, KeyFile: d.Config.Vault.KeyFile, PassphraseFile: d.Config.Vault.PassphraseFile, Sealed: again,
-	}, d.store); err != nil {
+	if d.vault, err = credential.New(ctx, d.Config.vaultConfig(again), d.store); err != nil {
 		return err
+	}
+	if d.vault.Pending() {
+		d.log.Warn("what is sealed is still sealed by the key of vault.previous: run rutile credential rewrap")
 	}
 	if d.telemetry, err = newTelemetry(ctx, d.Config.Telemetry, d.version, d.log); err != nil {
 		return err

@@ -71,20 +71,22 @@ type Forward func(ctx context.Context, d *Dispatch) (access.Response, error)
 
 // Gate enforces decisions.
 type Gate struct {
-	states States
-	log    Evidence
-	leases Leaser
-	meter  Meter
-	grants Grants
-	now    func() time.Time
+	states  States
+	log     Evidence
+	leases  Leaser
+	meter   Meter
+	grants  Grants
+	facts   Ledger
+	now     func() time.Time
+	holding chan struct{} // one for each call that waits for others
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, grants Grants, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || grants == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, grants: grants, meter: meter, now: now}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -106,9 +108,10 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	if err := g.follow(ctx, r); err != nil {
 		return access.Response{}, access.Decision{ID: r.ID}, "", err
 	}
-	for n := 1; ; n++ {
+	var until time.Time // it waits for others
+	for n := 1; ; {
 		state := g.states.State()
-		dec := g.decide(state, r)
+		dec := g.decide(ctx, state, r)
 		if dec.Outcome == access.RequireApproval {
 			var err error
 			if state, err = g.ask(ctx, state, r, &dec); err != nil {
@@ -116,28 +119,45 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 			}
 		}
 		if !dec.Allowed() {
-			if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
-				return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
+			if dec.Outcome != access.RequireApproval && g.hold(ctx, state, r, &until) {
+				continue
 			}
-			return access.Response{}, dec, "", nil
+			return g.denied(ctx, state, r, dec)
 		}
 		server, ok := state.View.Server(r.Server)
 		if !ok {
 			return access.Response{}, access.Decision{ID: r.ID}, "", access.Errorf(access.CodeInternal, "permitted a server that is not registered")
 		}
-		resp, status, err := g.dispatch(ctx, r, &dec, server, fwd)
-		if errors.Is(err, errSpent) && n < maxSpent {
-			continue
+		resp, status, err := g.dispatch(ctx, state, r, &dec, server, fwd)
+		var m moved
+		switch came := errors.As(err, &m); {
+		case n < maxSpent && (came || errors.Is(err, errSpent)):
+			n++
+		case came:
+			return g.denied(ctx, state, r, m.dec)
+		default:
+			return resp, dec, status, err
 		}
-		return resp, dec, status, err
 	}
 }
 
-func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
+// denied records the decision that a call is not made on.
+func (g *Gate) denied(ctx context.Context, state *pdp.State, r *access.Request, dec access.Decision) (access.Response, access.Decision, audit.Status, error) {
+	if dec.Outcome == access.RateLimit {
+		dec.RetryAfter = g.retryAfter(ctx, state, r, dec.Limits)
+	}
+	if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
+		return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
+	}
+	return access.Response{}, dec, "", nil
+}
+
+func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) access.Decision {
 	start := time.Now() // monotonic; the gate's clock may be a test's
 	if why := g.task(r); why != nil {
 		return access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}
 	}
+	g.look(ctx, state, r)
 	dec := pdp.Decide(state, r)
 	dec.Duration = time.Since(start)
 	if dec.Allowed() && len(dec.Masks) > 0 { // nothing carries masked arguments yet
@@ -147,7 +167,7 @@ func (g *Gate) decide(state *pdp.State, r *access.Request) access.Decision {
 }
 
 // dispatch runs fwd between a durable intent and a durable outcome.
-func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
+func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec}
 	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session, Who: r.Who}
 	if c := server.Credential; c != nil {
@@ -164,7 +184,7 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
 	d.intent = ref
-	use, err := g.reserve(ctx, r, dec)
+	run, err := g.enter(ctx, state, r, dec)
 	if err != nil {
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, d.unlocks(g.now()), err)
 	}
@@ -173,14 +193,14 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
 			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
-			_ = g.settle(ctx, use, audit.StatusUnknown, access.ReachUnknown)
+			_ = run.close(ctx, audit.StatusUnknown, access.ReachUnknown, 0)
 		}
 	}()
 	// Minting asks somebody else, so that it follows the intent (docs/decisions/0057).
 	if err := d.ready(ctx); err != nil {
 		returned = true
-		if serr := g.settle(ctx, use, audit.StatusRefused, access.ReachNo); serr != nil {
-			return access.Response{}, audit.StatusRefused, evidenceError("settling the use of a grant", serr)
+		if serr := run.close(ctx, audit.StatusRefused, access.ReachNo, 0); serr != nil {
+			return access.Response{}, audit.StatusRefused, evidenceError("settling what the call used", serr)
 		}
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, nil, err)
 	}
@@ -194,18 +214,25 @@ func (g *Gate) dispatch(ctx context.Context, r *access.Request, dec *access.Deci
 	status := statusOf(ctx, resp, ferr)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
-		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
+		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: d.findings(resp.Findings), Unlocks: unlocks,
 	}
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
-	serr := g.settle(ctx, use, status, resp.Reached)
+	serr := run.close(ctx, status, resp.Reached, len(resp.Body))
+	withheld := access.CodeOf(serr) == access.CodeDenied
+	if withheld {
+		out.Findings = append(out.Findings, "withheld.bytes_out_max")
+	}
 	// The outcome is kept even when the caller has gone away.
 	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
 		return access.Response{}, status, evidenceError("recording the outcome", err)
 	}
+	if withheld {
+		return access.Response{Reached: resp.Reached}, status, serr
+	}
 	if serr != nil && ferr == nil {
-		return access.Response{}, status, evidenceError("settling the use of a grant", serr)
+		return access.Response{}, status, evidenceError("settling what the call used", serr)
 	}
 	return resp, status, ferr
 }
@@ -264,7 +291,7 @@ func (g *Gate) check(ctx context.Context, r *access.Request) (access.Decision, e
 	if err := g.follow(ctx, r); err != nil {
 		return access.Decision{ID: r.ID}, err
 	}
-	dec := g.decide(g.states.State(), r)
+	dec := g.decide(ctx, g.states.State(), r)
 	i := audit.Intent{Request: r, Decision: &dec}
 	if !dec.Allowed() {
 		if _, err := g.log.Verdict(ctx, i); err != nil {

@@ -10,6 +10,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
@@ -68,6 +69,11 @@ type noGrants struct{ gate.Grants }
 
 func (noGrants) TaskOf(access.Identity, string, time.Time) (string, error) { return "", nil }
 
+// noFacts is for policies that read none.
+type noFacts struct{ gate.Ledger }
+
+func (noFacts) Enter(*fact.Plan, *fact.Call, bool) (*fact.Entry, error) { return nil, nil }
+
 func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 	t.Helper()
 	view, err := registry.NewView(registry.Content{
@@ -87,7 +93,7 @@ func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 		t.Fatal(err)
 	}
 	f := fixed{&pdp.State{View: view, Set: set}}
-	g, err := gate.New(f, log, f, noGrants{}, f, func() time.Time { return now })
+	g, err := gate.New(f, log, f, noGrants{}, noFacts{}, f, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

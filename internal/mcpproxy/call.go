@@ -301,6 +301,9 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 		defer func() { leave(err) }()
 	}
 	rep, resp.Reached, err = c.carry(ctx, t, d)
+	if rep != nil {
+		c.req.Wire.Upstream, c.req.Wire.Code = rep.http, rep.code()
+	}
 	var gave gaveUp
 	switch {
 	case errors.As(err, &gave):

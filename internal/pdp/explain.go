@@ -38,7 +38,11 @@ func explain(f *Facts, r *access.Request, v *policy.Verdict) (class access.Class
 		}
 		return access.ClassPolicy, rules(v.Forbids, "forbids ", "forbid ") + what, help
 	case len(v.Errors) > 0:
-		return access.ClassPolicyError, rules(v.Errors, "cannot", "cannot") + " be evaluated for this request, so it is denied",
+		why := ""
+		if len(v.Lacking) > 0 {
+			why = ": " + v.Lacking[0]
+		}
+		return access.ClassPolicyError, rules(v.Errors, "cannot", "cannot") + " be evaluated for this request, so it is denied" + why,
 			"give every argument the rule needs in the form the tool's schema asks for; if that is so already, " + owner + "to correct the rule"
 	case v.Maybe:
 		return access.ClassDefault, "whether a rule permits " + what + " depends on the arguments", "ask with the arguments"

@@ -28,13 +28,14 @@ type testCase struct {
 }
 
 type testGiven struct {
-	Agent   *testAgent   `yaml:"agent"`
-	Tool    *testTool    `yaml:"tool"`
-	Server  *testServer  `yaml:"server"`
-	Subject *testSubject `yaml:"subject"`
-	Session *testSession `yaml:"session"`
-	Grant   *testGrant   `yaml:"grant"`
-	Now     *time.Time   `yaml:"now"`
+	Agent   *testAgent     `yaml:"agent"`
+	Tool    *testTool      `yaml:"tool"`
+	Server  *testServer    `yaml:"server"`
+	Subject *testSubject   `yaml:"subject"`
+	Session *testSession   `yaml:"session"`
+	Grant   *testGrant     `yaml:"grant"`
+	Now     *time.Time     `yaml:"now"`
+	Facts   map[string]any `yaml:"facts"`
 }
 
 // testOutput is what came back; with it a case is about the release.
@@ -90,6 +91,7 @@ type testGrant struct {
 	ExpiresAt time.Time `yaml:"expiresAt"`
 	Quorum    int       `yaml:"quorum"`
 	ArgsBound bool      `yaml:"argsBound"`
+	Depth     int       `yaml:"depth"`
 }
 
 type testWhen struct {
@@ -197,6 +199,9 @@ func (g testGiven) or(over testGiven) testGiven {
 	if over.Now != nil {
 		g.Now = over.Now
 	}
+	if over.Facts != nil {
+		g.Facts = over.Facts
+	}
 	return g
 }
 
@@ -223,6 +228,9 @@ func (p *prepared) mistake() string {
 		return fmt.Sprintf("then.outcome %q is not permit, deny, require_approval, rate_limit, mask, quarantine, revoke or terminate", p.Then.Outcome)
 	case p.When.Output != nil && p.Then.Listed != nil:
 		return "then.listed is about a call nobody made, and when.output about one that came back: make two cases of them"
+	}
+	if _, err := p.facts(); err != nil {
+		return err.Error()
 	}
 	if t := p.Given.Tool; t != nil {
 		for _, c := range t.Classes {

@@ -26,7 +26,8 @@ import (
 //	    then: {outcome: deny, by: [release-window]}
 //
 // An agent is attested and active and a tool pinned unless the case says
-// otherwise. The class of an agent and the classes and tier of a tool that no case
+// otherwise; given.facts holds values by the id of the fact, and one that is not
+// given cannot be computed. The class of an agent and the classes and tier of a tool that no case
 // says are what the catalog says; a tool it does not hold is a read of tier 0.
 // "when" names a tool, prompt, resource (a URI) or ask, or neither
 // for a list; with "output" the case is about what came back. "then.by" names every policy that matched or erred on the losing
@@ -176,6 +177,9 @@ func (p *prepared) now() time.Time {
 // matched; one may be there twice.
 func (p *prepared) run(set *Set) (r Result, matched []string) {
 	q, err := p.query()
+	if err == nil {
+		err = p.fit(set)
+	}
 	if err != nil {
 		return p.fail("%v", err), nil
 	}
@@ -251,8 +255,12 @@ func (p *prepared) query() (*Query, error) {
 	if s := p.Given.Session; s != nil {
 		q.Session = SessionFacts{ID: s.ID, Task: s.Task, Depth: s.Depth, Bound: s.Bound, StartedAt: s.StartedAt}
 	}
+	var err error
+	if q.Facts, err = p.facts(); err != nil {
+		return nil, err
+	}
 	if g := p.Given.Grant; g != nil {
-		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound}
+		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound, Depth: g.Depth}
 	}
 	if o := w.Output; o != nil {
 		q.Output = &OutputFacts{Labels: o.Labels, Findings: o.Findings, Bytes: o.Bytes}

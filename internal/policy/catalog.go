@@ -15,6 +15,8 @@ type Catalog struct {
 	AllowLists []AllowList
 	// Entitlements are the rights agents may ask for.
 	Entitlements []Entitlement
+	// Facts are what policies may read of the past.
+	Facts []FactInfo
 }
 
 // ServerInfo names a server.
@@ -58,4 +60,8 @@ type Entitlement struct {
 	Agents   []string // ids
 	Classes  []string // of agents
 	Patterns []string // as those of an AllowList
+	// Heirs and HeirClasses may use a part of a grant that was handed on to them, and
+	// may ask for nothing.
+	Heirs       []string
+	HeirClasses []string
 }

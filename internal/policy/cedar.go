@@ -114,12 +114,12 @@ func readsOf(p *ast.Policy) (paths, asked []path, in, ok bool) {
 	return paths, asked, in, ok
 }
 
-// strays returns the chain of context.derived where a member of its name is taken
-// of something that may be the context. What is derived has no value as a whole,
-// so such a policy errs rather than miss it.
+// strays returns the chain of context.derived or context.facts where a member of
+// its name is taken of something that may be the context. Neither has a value as a
+// whole, so such a policy errs rather than miss it.
 func strays(member types.String) []path {
-	if member == derivedName {
-		return []path{{"context", derivedName}}
+	if member == derivedName || member == factsName {
+		return []path{{"context", string(member)}}
 	}
 	return nil
 }

@@ -31,6 +31,8 @@ type Set struct {
 	statements []*statement
 	index      index
 	inputs     map[string]*typ // action → type of its input, where it has one
+	facts      map[string]bool // declared, by id: whether it is true or false
+	factsRead  []string        // by some statement, sorted
 	schema     string
 	digest     string
 	warnings   Problems
@@ -106,7 +108,10 @@ type builder struct {
 }
 
 func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
-	b := &builder{catalog: c, types: onTypes, set: &Set{}, ids: make(map[string]*statement)}
+	b := &builder{catalog: c, types: onTypes, set: &Set{facts: make(map[string]bool)}, ids: make(map[string]*statement)}
+	for _, f := range c.Facts {
+		b.set.facts[f.ID] = f.Bool
+	}
 	base := baseline()
 	b.add(&base, true)
 	sorted := slices.Clone(policies)
@@ -129,6 +134,11 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.report.Errors.sort()
 	b.report.Warnings.sort()
 	b.set.index = newIndex(b.set.statements)
+	for _, s := range b.set.statements {
+		b.set.factsRead = append(b.set.factsRead, s.reads.facts...)
+	}
+	slices.Sort(b.set.factsRead)
+	b.set.factsRead = slices.Compact(b.set.factsRead)
 	b.set.digest = digest(b.set.statements)
 	b.set.warnings = b.report.Warnings
 	return b.set, b.report

@@ -32,6 +32,8 @@ type evaluation struct {
 	built                       [4]*types.Entity // principal, resource, server, action
 	request                     types.Request
 	derived                     types.Value // context.derived, nil if no candidate reads it
+	facts                       types.Value // context.facts, likewise
+	lacking                     []string    // why some of them cannot be computed
 
 	found   [16]int32 // buffers
 	parents [3][8]types.EntityUID
@@ -66,6 +68,7 @@ func newEvaluation(s *Set, q *Query) *evaluation {
 // judge evaluates the statements whose scope matches.
 func (e *evaluation) judge(found []int32) Verdict {
 	var trees, derived []*tree
+	var facts []*statement
 	var permits, forbids, open list
 	var v Verdict
 	for _, i := range found {
@@ -78,7 +81,7 @@ func (e *evaluation) judge(found []int32) Verdict {
 		case st.bare: // its scope matched, and there is nothing else in it
 			v.matched(st, e.q.Masked)
 			continue
-		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown():
+		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown() || st.reads.anyFact() && e.q.factsUnknown():
 			open = append(open, st)
 			continue
 		case st.reads.input != nil:
@@ -86,6 +89,9 @@ func (e *evaluation) judge(found []int32) Verdict {
 		}
 		if st.reads.derived != nil {
 			derived = append(derived, st.reads.derived)
+		}
+		if st.reads.anyFact() {
+			facts = append(facts, st)
 		}
 		if st.permit {
 			permits = append(permits, st)
@@ -102,6 +108,9 @@ func (e *evaluation) judge(found []int32) Verdict {
 		// What the context is as one value must not depend on what others read.
 		ok = e.derive(derived...) && e.bits&readBareContext == 0
 	}
+	if ok && facts != nil {
+		ok = e.remember(facts...) && e.bits&readBareContext == 0
+	}
 	if ok {
 		e.request.Context = e.context(input)
 		e.authorize(permits, &v)
@@ -110,6 +119,7 @@ func (e *evaluation) judge(found []int32) Verdict {
 		e.apart(permits, &v)
 		e.apart(forbids, &v)
 	}
+	v.Lacking = e.lacking
 	maybe := e.partial(open, &v)
 	v.ReadsOutput = e.bits&readOutput != 0
 	v.settle(maybe)
@@ -146,6 +156,9 @@ func (e *evaluation) apart(l list, v *Verdict) {
 		if e.derived = nil; ok && st.reads.derived != nil {
 			ok = e.derive(st.reads.derived)
 		}
+		if e.facts = nil; ok && st.reads.anyFact() {
+			ok = e.remember(st)
+		}
 		if !ok {
 			v.Errors = append(v.Errors, st.id)
 			continue
@@ -164,9 +177,15 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 		return m
 	}
 	r := e.request
-	e.derived = unknownValue(derivedName)
-	r.Context = e.context(unknownValue("input"))
-	for _, st := range open {
+	for i, st := range open {
+		if i == 0 || !e.q.unknown() { // of a list nothing is known for any of them
+			input, ok := e.unknowns(st)
+			if !ok {
+				v.Errors = append(v.Errors, st.id)
+				continue
+			}
+			r.Context = e.context(input)
+		}
 		t := isOpen
 		if st.reads.bits&readBareContext == 0 {
 			t = partialEval(st.body.AST(), e, &r)
@@ -187,6 +206,30 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 	return m
 }
 
+// unknowns sets what of the context is not known yet for a statement, and what is.
+// It returns false if something that is known has no value.
+func (e *evaluation) unknowns(st *statement) (input types.Value, ok bool) {
+	input, e.derived, e.facts = unknownValue("input"), unknownValue(derivedName), unknownValue(factsName)
+	if !e.q.factsUnknown() {
+		e.facts = nil
+		if st.reads.anyFact() && !e.remember(st) {
+			return nil, false
+		}
+	}
+	if e.q.unknown() {
+		return input, true
+	}
+	e.derived = nil
+	known, ok := types.Record{}, true
+	if st.reads.input != nil {
+		known, ok = e.input(st.reads.input)
+	}
+	if ok && st.reads.derived != nil {
+		ok = e.derive(st.reads.derived)
+	}
+	return known, ok
+}
+
 // list is a cedar.PolicyIterator over statements.
 type list []*statement
 
@@ -203,7 +246,7 @@ func (l list) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 
 // context builds the parts of context that some candidate reads.
 func (e *evaluation) context(input types.Value) types.Record {
-	if e.bits&(readSession|readSubject|readGrant|readNow|readInput|readOutput) == 0 && e.derived == nil {
+	if e.bits&(readSession|readSubject|readGrant|readNow|readInput|readOutput) == 0 && e.derived == nil && e.facts == nil {
 		return types.Record{}
 	}
 	m := make(types.RecordMap, 5)
@@ -213,6 +256,9 @@ func (e *evaluation) context(input types.Value) types.Record {
 	}
 	if e.derived != nil {
 		m[derivedName] = e.derived
+	}
+	if e.facts != nil {
+		m[factsName] = e.facts
 	}
 	if e.bits&readSession != 0 {
 		m["session"] = types.NewRecord(types.RecordMap{
@@ -226,7 +272,7 @@ func (e *evaluation) context(input types.Value) types.Record {
 	if g := e.grant; e.bits&readGrant != 0 && g != nil {
 		m["grant"] = types.NewRecord(types.RecordMap{
 			"id": types.String(g.ID), "remaining": types.Long(g.Remaining), "expiresAt": types.NewDatetime(g.ExpiresAt),
-			"quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound),
+			"quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound), "depth": types.Long(g.Depth),
 		})
 	}
 	if o := q.Output; e.bits&readOutput != 0 && o != nil {

@@ -92,6 +92,10 @@ func appendInputs(in []Input, e *evaluation, st *statement) []Input {
 			x.Present = !e.q.Subject.Autonomous()
 		case p[0] == "context" && p[1] == "grant":
 			x.Present = e.grant != nil
+		case readsFacts(p) && len(p) > 2 && !e.q.factsUnknown():
+			var v access.FactValue
+			v, x.Present = e.q.Facts.Values[p[2]]
+			x.Problem = v.Err
 		case readsInput(p) && e.q.Tool.Kind != access.KindResource:
 			v := e.q.Arguments.Path(p[2:]...)
 			x.Present, x.Type = v.Exists(), kindName(v)

@@ -22,7 +22,7 @@ type linter struct {
 // lint adds its warnings to the report. What is built in or compiled from an
 // allow-list is nobody's text and is not warned about.
 func (b *builder) lint() {
-	l := &linter{builder: b, actions: make(map[string]*family), groups: groupActions(), bodies: make(map[*statement]string), byAgent: make(map[types.EntityUID][]*statement)}
+	l := &linter{builder: b, actions: make(map[string]*family), groups: groupActions(contextType(b.catalog.Facts)), bodies: make(map[*statement]string), byAgent: make(map[types.EntityUID][]*statement)}
 	for _, t := range b.catalog.Tools {
 		f := &family{self: uid(typeAction, t.action())}
 		groupsOf(f, t.Classes)

@@ -73,3 +73,21 @@ func humanID(s access.Subject) string {
 	}
 	return strings.ReplaceAll(s.Issuer, "|", "%7C") + "|" + s.ID
 }
+
+// Groups names the action groups a request of this kind is in, about a definition
+// of these classes.
+func Groups(kind access.Kind, classes []string) []string {
+	switch kind {
+	case access.KindServer:
+		return []string{groupDiscover}
+	case access.KindAsk:
+		return []string{groupCall}
+	}
+	var f family
+	groupsOf(&f, classes)
+	out := make([]string, len(f.ancestors))
+	for i, id := range f.ancestors {
+		out[i] = string(id.ID)
+	}
+	return out
+}

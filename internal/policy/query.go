@@ -20,6 +20,7 @@ type Query struct {
 	Grant     *GrantFacts
 	Arguments rawjson.Value // becomes context.input
 	Unknown   bool          // arguments unknown: partial evaluation
+	Facts     *access.Facts // becomes context.facts; nil: unknown
 	Now       time.Time
 	Output    *OutputFacts // what came back, at release; nil before
 	Masked    []string     // ids of the rules whose masks have been applied
@@ -70,6 +71,7 @@ type GrantFacts struct {
 	ExpiresAt time.Time
 	Quorum    int
 	ArgsBound bool
+	Depth     int // how many times it was handed on
 }
 
 // Verdict is what a Set answers. The zero value denies.
@@ -84,6 +86,7 @@ type Verdict struct {
 	// Consequences are those of all that matched, strongest first.
 	Consequences []access.Consequence
 	Errors       []string // ids of policies whose evaluation erred
+	Lacking      []string // why facts cannot be computed that the erring policies read
 	Advice       []string // @advice of the matching forbids, for the reader
 	// ReadsOutput says that some policy about the request reads context.output.
 	ReadsOutput bool

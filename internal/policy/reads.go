@@ -8,12 +8,15 @@ import (
 
 // reads says which parts of the environment a policy looks at, so that only
 // those are built. It is bits for the fixed parts, a tree for context.input and
-// one for context.derived.
+// one for context.derived; of context.facts it is names.
 type reads struct {
-	bits    readBits
-	input   *tree  // nil: not read
-	derived *tree  // nil: not read
-	paths   []path // as written, for explanations
+	bits     readBits
+	input    *tree // nil: not read
+	derived  *tree // nil: not read
+	facts    []string
+	allFacts bool   // context.facts as one value
+	hasFacts bool   // only whether it is there, which it is
+	paths    []path // as written, for explanations
 }
 
 type readBits uint32
@@ -85,6 +88,9 @@ func analyse(p *ast.Policy) reads {
 		}
 		at := &r.input
 		switch {
+		case readsFacts(c):
+			r.noteFacts(c, i < len(paths))
+			continue
 		case readsDerived(c):
 			at = &r.derived
 		case !readsInput(c):

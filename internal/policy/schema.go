@@ -190,10 +190,9 @@ func (t *typ) write(b *strings.Builder) {
 }
 
 // schemaDigest identifies the types of every input and of the fixed part.
-func schemaDigest(inputs map[string]*typ) string {
+func schemaDigest(inputs map[string]*typ, context *typ) string {
 	var b strings.Builder
-	fixed := contextType()
-	fixed.write(&b)
+	context.write(&b)
 	derivedType(everyKind()).write(&b)
 	entities := entityTypes()
 	for _, name := range slices.Sorted(maps.Keys(entities)) {
@@ -218,14 +217,15 @@ func recordType(members map[string]*typ, optional ...string) *typ {
 }
 
 // contextType is what every action has in context besides input.
-func contextType() *typ {
+func contextType(facts []FactInfo) *typ {
 	str, long, boolean, datetime := &typ{kind: kindString}, &typ{kind: kindLong}, &typ{kind: kindBool}, &typ{kind: kindDatetime}
 	set := &typ{kind: kindSet, elem: str}
 	return recordType(map[string]*typ{
 		"subject": {kind: kindEntity, entity: typeHuman},
 		"session": recordType(map[string]*typ{"id": str, "task": str, "depth": long, "bound": boolean, "startedAt": datetime}),
-		"grant":   recordType(map[string]*typ{"id": str, "remaining": long, "expiresAt": datetime, "quorum": long, "argsBound": boolean}),
+		"grant":   recordType(map[string]*typ{"id": str, "remaining": long, "expiresAt": datetime, "quorum": long, "argsBound": boolean, "depth": long}),
 		"output":  recordType(map[string]*typ{"labels": set, "findings": set, "bytes": long}),
+		factsName: factsType(facts),
 		"now":     datetime,
 	}, "subject", "grant", "output")
 }
@@ -248,12 +248,12 @@ func entityTypes() map[types.EntityType]entityDef {
 
 // groupActions are the action groups and the sentinel that keeps a policy on a
 // group valid while no tool is in it.
-func groupActions() map[string]actionDef {
+func groupActions(context *typ) map[string]actionDef {
 	tool := []types.EntityType{typeTool}
 	return map[string]actionDef{
 		groupCall: {}, groupDiscover: {}, groupRead: {parents: []string{groupCall}}, groupWrite: {parents: []string{groupCall}},
 		groupDestroy: {parents: []string{groupWrite}}, groupEgress: {parents: []string{groupCall}},
 		actionNone: {parents: []string{groupRead, groupWrite, groupDestroy, groupEgress, groupDiscover}, resources: tool,
-			context: contextType(), input: recordType(nil)},
+			context: context, input: recordType(nil)},
 	}
 }

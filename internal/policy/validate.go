@@ -15,7 +15,8 @@ import (
 // catalog. What the schema knows for certain is enforced; where it is only an
 // approximation the statement passes and Evaluate stays strict.
 func (b *builder) validate() {
-	v := &validator{builder: b, tools: make(map[string]*toolType), entities: entityTypes(), groups: groupActions(), context: contextType()}
+	context := contextType(b.catalog.Facts)
+	v := &validator{builder: b, tools: make(map[string]*toolType), entities: entityTypes(), groups: groupActions(context), context: context}
 	b.set.inputs = make(map[string]*typ)
 	for _, t := range b.catalog.Tools {
 		v.tool(t)
@@ -24,7 +25,7 @@ func (b *builder) validate() {
 	for _, s := range b.catalog.Servers {
 		v.servers = append(v.servers, s.ID)
 	}
-	b.set.schema = schemaDigest(b.set.inputs)
+	b.set.schema = schemaDigest(b.set.inputs, context)
 	seen := make(map[string]*statement)
 	for _, s := range b.set.statements {
 		if s.list != nil || s.right != "" {
@@ -84,7 +85,7 @@ func (v *validator) tool(t ToolInfo) {
 // has no type for what it reads, without the conditions that read it.
 func (v *validator) statement(s *statement) {
 	v.names(s)
-	if !v.derived(s) {
+	if derived, declared := v.derived(s), v.declared(s); !derived || !declared {
 		return
 	}
 	typed, untyped := v.actions(s)

@@ -126,12 +126,17 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
+	facts, err := changeOf(sorted(c.Facts), `DELETE FROM facts WHERE id = $1`,
+		`INSERT INTO facts (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`, ids, factRow)
+	if err != nil {
+		return nil, err
+	}
 	sources, err := changeOf(sorted(c.Sources), `DELETE FROM credential_sources WHERE id = $1`,
 		`INSERT INTO credential_sources (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`, ids, sourceRow)
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights, sources}, nil
+	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources}, nil
 }
 
 func ids(id string) []any { return []any{id} }
