@@ -408,3 +408,13 @@ func (c *Client) Names(ctx context.Context, kind string, within time.Duration) [
 	}
 	return out
 }
+
+// Links lists what people connected.
+func (c *Client) Links(ctx context.Context, o ListOptions) (Page[credential.Link], error) {
+	return ask[Page[credential.Link]](ctx, c, "GET", "links"+o.query(), nil)
+}
+
+// Disconnect ends a link.
+func (c *Client) Disconnect(ctx context.Context, id string) (Disconnected, error) {
+	return ask[Disconnected](ctx, c, "DELETE", "links/"+url.PathEscape(id), nil)
+}

@@ -71,6 +71,31 @@ func (a *API) removeCredential(c *call) (any, error) {
 	return Done{true}, nil
 }
 
+func (a *API) links(c *call) (any, error) {
+	q, limit, err := c.query("limit", "cursor")
+	if err != nil {
+		return nil, err
+	}
+	var list []credential.Link
+	if a.deps.Links != nil {
+		if list, err = a.deps.Links.List(c.Context()); err != nil {
+			return nil, err
+		}
+	}
+	return answerOf(paged(list, func(l credential.Link) string { return l.ID }, q.Get("cursor"), limit))
+}
+
+func (a *API) disconnect(c *call) (any, error) {
+	if a.deps.Links == nil {
+		return nil, access.Errorf(access.CodeNotFound, "nobody can connect anything here")
+	}
+	left, err := a.deps.Links.Disconnect(c.Context(), c.PathValue("id"), c.actor.String())
+	if err != nil {
+		return nil, err
+	}
+	return Disconnected{Done: true, Left: left}, nil
+}
+
 // Rewrapped says how many credentials were sealed anew.
 type Rewrapped struct {
 	Sealed int `json:"sealed"`

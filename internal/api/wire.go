@@ -173,6 +173,13 @@ type Token struct {
 	Expires  time.Time `json:"expires"`
 }
 
+// Disconnected says that a link is gone here. Left is what could not be revoked at
+// its authorization server, "" if nothing.
+type Disconnected struct {
+	Done bool   `json:"done"`
+	Left string `json:"left,omitempty"`
+}
+
 // CredentialSpec is a credential on its way in. Value goes to the vault only.
 type CredentialSpec struct {
 	Servers []string `json:"servers,omitempty"`

@@ -18,7 +18,7 @@ import (
 
 func (a *app) credential() *cobra.Command {
 	return a.group("credential", "Sealed upstream credentials", "rutile credential set github-token < token.txt",
-		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove())
+		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove(), a.credentialLinks(), a.credentialDisconnect())
 }
 
 // secretValue reads a value from a file, standard input, or a terminal without

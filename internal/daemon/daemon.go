@@ -23,11 +23,13 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/credential/oauthclient"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -48,6 +50,7 @@ type Daemon struct {
 	Desk         *admin.Desk
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
+	Links        *oauthclient.Links
 
 	log       *slog.Logger
 	version   string
@@ -62,6 +65,7 @@ type Daemon struct {
 	broker    *grant.Broker
 	facts     *fact.Ledger
 	gate      *gate.Gate
+	stage     *rehearsal.Stage
 	lis       *listeners
 	closers   []closer
 	work      sync.WaitGroup
@@ -293,6 +297,9 @@ func (d *Daemon) Close(ctx context.Context) error {
 
 func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
+	if d.stage != nil {
+		d.stage.Stop()
+	}
 	var errs []error
 	if d.lis != nil {
 		bound, cancel := context.WithTimeout(ctx, StopTimeout)

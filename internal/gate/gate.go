@@ -177,7 +177,10 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 		}
 		d.Lease = lease
 		defer d.Release()
-		intent.Cred, intent.CredVer, intent.CredKind = c.Ref, lease.Version(), lease.Source()
+		intent.Cred = c.Ref
+		if lease != nil {
+			intent.CredVer, intent.CredKind = lease.Version(), lease.Source()
+		}
 	}
 	ref, err := g.log.Intent(ctx, intent)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/gate"
 	"rutile/internal/rawjson"
 )
@@ -184,6 +185,14 @@ func (c *call) gated() {
 		c.deny(d)
 		return
 	}
+	switch d, err := c.connected(ctx); {
+	case err != nil:
+		c.ans.fail(c.failure(err))
+		return
+	case d != nil:
+		c.deny(d)
+		return
+	}
 	var rep *reply
 	defer c.settled()
 	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
@@ -197,11 +206,14 @@ func (c *call) gated() {
 	// nothing. One that is gone before does not come back.
 	told := false
 	var again *deniedAgain
+	var link *credential.NeedLink
 	switch {
 	case errors.Is(err, errClientCancelled):
 		c.ans.abandon()
 	case errors.As(err, &again):
 		c.deny(&again.dec)
+	case errors.As(err, &link):
+		c.sendToConnect(ctx, link)
 	case err != nil:
 		c.ans.fail(c.failure(err))
 	case !dec.Allowed():

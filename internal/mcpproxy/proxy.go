@@ -51,6 +51,7 @@ type Config struct {
 	// ApprovalURL is where people answer a request, for who can open an address;
 	// nil if nobody can.
 	ApprovalURL func(request string) string
+	Connect     Connect // zero if nobody can connect anything
 	Egress      Egress
 	Ended       func(Ended) // observes sessions that end; it must not block
 }

@@ -39,6 +39,7 @@ const (
 	stateCarry   = "carry"   // a modern upstream's question
 	statePark    = "park"    // a legacy upstream's call that waits here
 	stateApprove = "approve" // our own question; the call is made afresh
+	stateConnect = "connect" // our own question; the call is made afresh
 	stateReissue = "reissue" // a legacy upstream's error; the call is made afresh
 )
 

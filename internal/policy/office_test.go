@@ -12,7 +12,7 @@ import (
 
 var (
 	officeOps = []string{
-		"registry.read", "registry.apply", "agent.change", "agent.token", "server.change", "tool.change", "policy.change", "credential.change",
+		"registry.read", "registry.apply", "agent.change", "agent.token", "server.change", "tool.change", "policy.change", "policy.rehearse", "credential.change",
 		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "user.change",
 	}
 	officeRoles = []string{"viewer", "auditor", "approver", "operator", "admin"}
@@ -43,6 +43,7 @@ func TestWhichRoleIsEnough(t *testing.T) {
 		"server.change":     "operator admin",
 		"tool.change":       "operator admin",
 		"policy.change":     "operator admin",
+		"policy.rehearse":   "auditor operator admin",
 		"credential.change": "operator admin",
 		"evidence.read":     "auditor admin",
 		"evidence.reindex":  "operator admin",
