@@ -268,12 +268,15 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	return resp, status, ferr
 }
 
+// Intent is what Late is told of the call; who waits for input need keep no more.
+func (d *Dispatch) Intent() audit.Ref { return d.intent }
+
 // Late records how a dispatched call ended whose outcome said that it waits for
-// input and that nobody came back for: a second outcome of the intent of d,
-// which Do dispatched r with and MUST have returned from. A nil cause is a
-// result nobody took.
-func (g *Gate) Late(ctx context.Context, r *access.Request, d *Dispatch, resp access.Response, cause error) error {
-	out := audit.Outcome{Request: r, Intent: d.intent, Status: audit.StatusLateResult, Reached: resp.Reached.String(), Findings: resp.Findings}
+// input and that nobody came back for: a second outcome of the intent Do
+// dispatched r with, which MUST have returned. A nil cause is a result nobody
+// took.
+func (g *Gate) Late(ctx context.Context, r *access.Request, intent audit.Ref, resp access.Response, cause error) error {
+	out := audit.Outcome{Request: r, Intent: intent, Status: audit.StatusLateResult, Reached: resp.Reached.String(), Findings: resp.Findings}
 	if cause != nil {
 		out.Status = audit.StatusAbandoned
 		out.Findings = append(out.Findings, "ended."+string(statusOf(ctx, resp, cause)))

@@ -390,7 +390,7 @@ func TestWhoNeverComesBackSpends(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := o.Late(t.Context(), r, d, fine, errors.New("gone")); err != nil {
+		if err := o.Late(t.Context(), r, d.Intent(), fine, errors.New("gone")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -133,6 +133,7 @@ type Proxy struct {
 	room      flow     // what makes room at the bound of flow
 	opening   flow     // legacy sessions whose handshake with the server is not over
 	shapes    sync.Map // shapeKey → *shape
+	told      sync.Map // what toldOf parsed, by text
 	offers    offers   // what the aggregate lists
 	pages     pages    // what was listed at /mcp/{server}
 

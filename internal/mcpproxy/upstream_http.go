@@ -332,6 +332,7 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 		rep, err := t.object(r.Context(), resp, x)
 		return rep.over(resp), reach, err
 	case resp.StatusCode == http.StatusOK && kind == "text/event-stream":
+		resp.Request, resp.Header = nil, nil // the stream may last, and they with it
 		rep, err := t.events(r.Context(), resp, x, legacy)
 		return rep.over(resp), reach, err
 	case resp.StatusCode/100 != 2:

@@ -151,7 +151,7 @@ func (e *endpoint) revoke(token []byte, hint string) func(context.Context) error
 	}
 	return func(ctx context.Context) error {
 		form := url.Values{"token": {string(token)}, "token_type_hint": {hint}}
-		resp, _, err := e.ask(ctx, e.server.Revocation, form, "the authorization server's revocation endpoint")
+		resp, _, err := e.ask(ctx, e.server.Revocation, form, "the authorization server's revocation endpoint") //nolint:bodyclose // do closes it
 		if err != nil {
 			return err
 		}
