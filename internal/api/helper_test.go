@@ -114,6 +114,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw"); err != nil {
 		t.Fatal(err)
 	}
+	r.deps.Effects = r.d.Effects
 	for _, f := range change {
 		f(&r.cfg, &r.deps)
 	}

@@ -65,6 +65,8 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/users/{id}/{verb}", "/api/v1/users/ann/suspend", `{}`},
 		{"GET /api/v1/requests", "", ""},
 		{"GET /api/v1/grants", "", ""},
+		{"GET /api/v1/sessions", "", ""},
+		{"POST /api/v1/revocations", "", `{"kind":"agent","id":"reader"}`},
 		{"GET /api/v1/tasks", "", ""},
 		{"GET /api/v1/entitlements", "", ""},
 		{"GET /api/v1/facts", "", ""},
@@ -101,6 +103,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	left := r.api.Patterns()
 	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke",
 		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/delegate", "POST /api/v1/grants/{id}/revoke",
+		"POST /api/v1/sessions/{id}/release",
 		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}", "POST /api/v1/policies/rollback", "POST /api/v1/reports/privileges/apply"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}
@@ -441,6 +444,7 @@ func TestNewNeedsEverything(t *testing.T) {
 		"admin":    func(_ *api.Config, d *api.Deps) { d.Admin = nil },
 		"evidence": func(_ *api.Config, d *api.Deps) { d.Evidence = nil },
 		"desk":     func(_ *api.Config, d *api.Deps) { d.Desk = nil },
+		"effects":  func(_ *api.Config, d *api.Deps) { d.Effects = nil },
 		"learn":    func(_ *api.Config, d *api.Deps) { d.Learn = nil },
 		"status":   func(_ *api.Config, d *api.Deps) { d.Status = nil },
 		"doctor":   func(_ *api.Config, d *api.Deps) { d.Doctor = nil },

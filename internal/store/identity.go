@@ -60,7 +60,11 @@ func (s *Store) SaveSigningKey(ctx context.Context, k identity.SigningKey) error
 	return err
 }
 
-const familyColumns = `id, parent, agent, subject, proof, source, task, opened, last, absolute, state, why`
+// familyMade is what a session is stored with; nothing stands against a new one.
+const (
+	familyMade    = `id, parent, agent, subject, proof, source, task, opened, last, absolute`
+	familyColumns = familyMade + `, state, why`
+)
 
 // family scans familyColumns.
 type family struct {
@@ -126,7 +130,7 @@ func (s *Store) JoinFamily(ctx context.Context, f identity.Family, idle time.Dur
 				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO families (`+familyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '')`,
+		_, err = tx.ExecContext(ctx, `INSERT INTO families (`+familyMade+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			f.ID, f.Parent, f.Agent, f.Subject, f.Proof, f.Source, f.Task, micros(f.Opened), micros(f.Last), micros(f.Absolute))
 		return err
 	})
