@@ -68,7 +68,7 @@ func (l *leaves) Outcome(_ context.Context, o audit.Outcome) (audit.Ref, error) 
 // lets them.
 type till struct {
 	*gate.Gate
-	t      *testing.T
+	t      testing.TB
 	cfg    store.Config
 	store  *store.Store
 	broker *grant.Broker
@@ -96,7 +96,7 @@ func onBoth(t *testing.T, f func(t *testing.T, dialect string)) {
 	}
 }
 
-func newTill(t *testing.T, dialect, cedar string, facts ...fact.Fact) *till {
+func newTill(t testing.TB, dialect, cedar string, facts ...fact.Fact) *till {
 	t.Helper()
 	w := &till{t: t, cfg: store.Config{DSN: "sqlite", Dir: t.TempDir()}, log: &leaves{}}
 	if dialect == "postgres" {
