@@ -23,8 +23,6 @@ type Call struct {
 	// Again says that the request goes on with a call that is counted already, or
 	// asks after one.
 	Again bool
-	// Follows says that it asks after one, so that it is no call of its own.
-	Follows bool
 }
 
 // Plan is the facts that are kept: those that some policy reads. It is immutable;

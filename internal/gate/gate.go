@@ -193,13 +193,13 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
 			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
-			_ = run.close(ctx, audit.StatusUnknown, access.ReachUnknown)
+			_ = run.close(ctx, audit.StatusUnknown, &access.Response{})
 		}
 	}()
 	// Minting asks somebody else, so that it follows the intent (docs/decisions/0057).
 	if err := d.ready(ctx); err != nil {
 		returned = true
-		if serr := run.close(ctx, audit.StatusRefused, access.ReachNo); serr != nil {
+		if serr := run.close(ctx, audit.StatusRefused, &access.Response{Reached: access.ReachNo}); serr != nil {
 			return access.Response{}, audit.StatusRefused, evidenceError("settling what the call used", serr)
 		}
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, nil, err)
@@ -219,7 +219,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
-	serr := run.close(ctx, status, resp.Reached)
+	serr := run.close(ctx, status, &resp)
 	// The outcome is kept even when the caller has gone away.
 	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
 		return access.Response{}, status, evidenceError("recording the outcome", err)
