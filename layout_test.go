@@ -68,6 +68,7 @@ var libraries = map[string][]string{
 	"github.com/jackc/pgx/":            {"internal/store"},
 	"github.com/pressly/goose/":        {"internal/store"},
 	"github.com/tink-crypto/":          {"internal/credential"},
+	"github.com/aws/":                  {"internal/credential"},
 	"github.com/santhosh-tekuri/":      {"internal/grant"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},

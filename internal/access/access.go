@@ -112,6 +112,7 @@ type Held struct {
 	Grant  string
 	Quorum int
 	Bound  bool // to the arguments of that call
+	Depth  int  // how many times it was handed on
 }
 
 // Action is the policy name of what is asked: "server/tool",

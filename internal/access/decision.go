@@ -62,6 +62,7 @@ const (
 	ClassArguments   Class = "arguments"    // the arguments cannot be judged
 	ClassTask        Class = "task"         // the task is not one of the caller's that is open
 	ClassApproval    Class = "approval"     // a rule asks for an approval
+	ClassBusy        Class = "busy"         // a grant covers the call, but not at this moment
 	ClassRate        Class = "rate"         // a rule limits how often it may be
 	ClassMask        Class = "mask"         // a rule wants parts masked that cannot be
 )

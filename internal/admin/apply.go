@@ -335,8 +335,15 @@ func (p *planner) entitlement(m *manifest, it *Item) {
 				it.note("agents: %q is not registered", id)
 			}
 		}
-		if team := next.Approve.Team; team != "" && !p.teams[team] {
-			it.note("approve: team %q is not registered, so nobody can approve", team)
+		for _, id := range next.Delegate.Agents {
+			if !p.agents[id] {
+				it.note("delegate: %q is not registered", id)
+			}
+		}
+		for _, s := range next.Approve.Stages() {
+			if s.Team != "" && !p.teams[s.Team] {
+				it.note("approve: team %q is not registered, so nobody can approve", s.Team)
+			}
 		}
 	}
 }

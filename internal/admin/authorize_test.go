@@ -54,6 +54,10 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		_, err := a.SetCredential(ctx, who, credential.Secret{ID: "fresh"}, []byte("value"))
 		return err
 	},
+	"RewrapCredentials": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.RewrapCredentials(ctx, who)
+		return err
+	},
 	"RotateCredential": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.RotateCredential(ctx, who, "key", []byte("value2"))
 		return err

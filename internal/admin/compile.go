@@ -170,7 +170,7 @@ func catalog(v *registry.View, rights map[string]grant.Entitlement, facts map[st
 	}
 	for _, e := range rights {
 		if e.State == grant.EntitlementActive {
-			c.Entitlements = append(c.Entitlements, policy.Entitlement{ID: e.ID, Agents: e.Agents, Classes: e.Classes, Patterns: e.Tools})
+			c.Entitlements = append(c.Entitlements, policy.Entitlement{ID: e.ID, Agents: e.Agents, Classes: e.Classes, Patterns: e.Tools, Heirs: e.Delegate.Agents, HeirClasses: e.Delegate.Classes})
 		}
 	}
 	for _, id := range keysOf(facts) {

@@ -10,6 +10,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
+	"rutile/internal/pdp"
 	"rutile/internal/registry"
 )
 
@@ -83,13 +84,23 @@ func (d *Desk) changed(t grant.Target) string {
 	return ""
 }
 
-// Standing is the digest of t where it is what it was approved as, "" where it is
-// something else to approve now.
-func (d *Desk) Standing(t grant.Target) string {
-	if d.changed(t) != "" {
-		return ""
+// Standing is what is so now of what grants and requests were made for: of a target
+// its digest where it is what it was approved as, "" where it is something else to
+// approve now, and of an entitlement whether it still covers a right.
+func (d *Desk) Standing() grant.Standing {
+	return grant.Standing{
+		Digest: func(t grant.Target) string {
+			if d.changed(t) != "" {
+				return ""
+			}
+			return t.Digest
+		},
+		Right: func(id, agent string, t grant.Target, depth int) (grant.Entitlement, bool) {
+			cur := d.admin.Current()
+			e, ok := cur.Rights[id]
+			return e, ok && pdp.Reaches(cur.View, &e, agent, t, depth)
+		},
 	}
-	return t.Digest
 }
 
 // Digest is of the definition of t that is approved now, "" if there is none.
@@ -117,7 +128,7 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	if !ok {
 		return RequestView{}, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
 	}
-	if err := d.may(actor, r); err != nil {
+	if err := d.may(actor, r, d.waits(r)); err != nil {
 		return RequestView{}, err
 	}
 	if why := d.changed(r.Target); r.State == grant.RequestPending && why != "" {
@@ -128,6 +139,7 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	}
 	a.By, a.Token = actor.String(), actor.Token
 	a.Counts = func(x grant.Approval) bool { return d.counts(r, x) }
+	a.May = func(r grant.Request, s grant.Stage) error { return d.may(actor, r, s) } // of the stage it is in by then
 	if r, err = d.broker.Approve(ctx, id, a); err != nil {
 		return RequestView{}, err
 	}
@@ -148,13 +160,13 @@ func (d *Desk) allowed(ctx context.Context, actor Actor, op Op) error {
 // where several are needed, a team is, or the tool is of tier 3, each must be a
 // registered user, and at tier 3 somebody else than the person the agent acts
 // for (access.md 3.5).
-func (d *Desk) may(actor Actor, r grant.Request) error {
+func (d *Desk) may(actor Actor, r grant.Request, s grant.Stage) error {
 	who, known := d.admin.Person(actor)
-	if !known && (r.Rule.Quorum > 1 || r.Rule.Team != "" || r.Target.Tier >= 3) {
+	if !known && (r.Rule.People() > 1 || r.Rule.Team != "" || r.Target.Tier >= 3) {
 		return access.Errorf(access.CodeDenied, "request %s needs %s: a registered user must approve it, with a personal token (see rutile user token create)", r.ID, r.Rule)
 	}
-	if team := r.Rule.Team; team != "" && !slices.Contains(who.Teams, team) {
-		return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve, and you are none", r.ID, team)
+	if team := s.Team; team != "" && !slices.Contains(who.Teams, team) {
+		return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve now, and you are none", r.ID, team)
 	}
 	if r.Target.Tier >= 3 && r.Party.Subject == who.ID {
 		return access.Errorf(access.CodeDenied, "request %s is of tier %d: whoever the agent acts for cannot approve it", r.ID, r.Target.Tier)
@@ -167,7 +179,14 @@ func (d *Desk) may(actor Actor, r grant.Request) error {
 func (d *Desk) counts(r grant.Request, x grant.Approval) bool {
 	kind, id, _ := strings.Cut(x.By, ":")
 	actor := Actor{Kind: kind, ID: id, Token: x.Token}
-	return d.admin.Allows(actor, OpDecide) && d.may(actor, r) == nil
+	return d.admin.Allows(actor, OpDecide) && d.may(actor, r, r.Rule.Stages()[x.Stage&1]) == nil
+}
+
+// waits is the stage of its rule a request waits for, by the approvals that count
+// now.
+func (d *Desk) waits(r grant.Request) grant.Stage {
+	n, _ := r.Rule.Waits(slices.DeleteFunc(slices.Clone(r.Approvals), func(x grant.Approval) bool { return !d.counts(r, x) }))
+	return r.Rule.Stages()[n]
 }
 
 // Deny answers a request with no.
@@ -216,8 +235,9 @@ type GrantSpec struct {
 	Task    string            `json:"task,omitempty"`
 	Args    grant.Constraints `json:"args,omitempty"`
 	Uses    int64             `json:"uses,omitempty"`
-	Seconds int64             `json:"seconds,omitempty"`
-	Reason  string            `json:"reason,omitempty"`
+	grant.Limits
+	Seconds int64  `json:"seconds,omitempty"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 // CreateGrant makes a grant without a request.
@@ -235,10 +255,35 @@ func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant
 	}
 	t := grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: v.Class(def).Tier}
 	return d.broker.Create(ctx, grant.Spec{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Target: t, Args: s.Args,
-		Uses: s.Uses, Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Method: "cli"})
+		Uses: s.Uses, Limits: s.Limits, Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Method: "cli"})
 }
 
-// RevokeGrant ends a grant.
+// Handover is what rutile grant delegate says. What is not said is as much as the
+// grant has left.
+type Handover struct {
+	To   string            `json:"to"` // agent
+	Args grant.Constraints `json:"args,omitempty"`
+	Uses int64             `json:"uses,omitempty"`
+	grant.Limits
+	Seconds  int64  `json:"seconds,omitempty"`
+	MaxDepth int    `json:"maxDepth,omitempty"` // how far it may be handed on in turn
+	Reason   string `json:"reason,omitempty"`
+}
+
+// DelegateGrant hands a part of a grant to another agent, on the word of an operator
+// and within what its holder could hand over.
+func (d *Desk) DelegateGrant(ctx context.Context, actor Actor, id string, h Handover) (grant.Grant, error) {
+	if err := d.allowed(ctx, actor, OpGrant); err != nil {
+		return grant.Grant{}, err
+	}
+	return d.broker.Delegate(ctx, grant.Party{}, grant.Handover{Grant: id, To: h.To, Args: h.Args, Uses: h.Uses, Limits: h.Limits, Life: grant.Seconds(h.Seconds),
+		MaxDepth: h.MaxDepth, Reason: h.Reason, By: actor.String(), May: func(parent grant.Grant) error {
+			cur := d.admin.Current()
+			return pdp.MayReceive(cur.View, cur.Rights, parent, h.To, d.admin.now())
+		}})
+}
+
+// RevokeGrant ends a grant, and everything that was carved out of it.
 func (d *Desk) RevokeGrant(ctx context.Context, actor Actor, id, why string) (grant.Grant, error) {
 	if err := d.allowed(ctx, actor, OpGrant); err != nil {
 		return grant.Grant{}, err

@@ -68,7 +68,7 @@ func (d *Desk) Card(ctx context.Context, actor Actor, id string) (Card, error) {
 	if err != nil {
 		return Card{}, err
 	}
-	c := Card{RequestView: v, Bar: d.may(actor, v.Request)}
+	c := Card{RequestView: v, Bar: d.may(actor, v.Request, d.waits(v.Request))}
 	view := d.admin.Current().View
 	if a, ok := view.Agent(v.Party.Agent); ok {
 		c.Owner = a.Owner

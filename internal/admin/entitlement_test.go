@@ -26,6 +26,12 @@ args:
     regex: '^a\d+"$'
 maxTTL: 30m
 maxUses: 5
+budget: {unit: EUR-cent, amount: 50000, arg: "/total/amount"}
+maxConcurrency: 3
+window: {uses: 10, per: 90m}
+maxBytesOut: 1000000
+idleTTL: 10m
+delegate: {maxDepth: 2, agents: [helper], classes: [helping]}
 pendingTTL: 90s
 approve: quorum:2:team-ops
 ---
@@ -39,9 +45,11 @@ func TestEntitlementsRoundTrip(t *testing.T) {
 	a := open(t)
 	plan := a.apply(entitlement)
 	e := a.Current().Rights["deploys"]
-	equal(t, "ceiling", e.Ceiling, grant.Ceiling{Seconds: 1800, Uses: 5, Pending: 90})
+	equal(t, "ceiling", e.Ceiling, grant.Ceiling{Seconds: 1800, Uses: 5, Pending: 90, Limits: grant.Limits{Budget: grant.Budget{Unit: "EUR-cent", Amount: 50000, Arg: "/total/amount"},
+		Concurrency: 3, Window: grant.Window{Uses: 10, Seconds: 5400}, BytesOut: 1_000_000, Idle: 600}})
 	equal(t, "rule", e.Approve, grant.Rule{Quorum: 2, Team: "team-ops"})
 	equal(t, "state", e.State, grant.EntitlementActive)
+	equal(t, "delegate", e.Delegate, grant.Delegate{MaxDepth: 2, Agents: []string{"helper"}, Classes: []string{"helping"}})
 	equal(t, "constraints", len(e.Args), 4)
 	equal(t, "a number", string(e.Args[1].Operand()), "[-1.5,12345678901234567890]")
 	var notes []string
@@ -101,6 +109,14 @@ func TestEntitlementManifestsThatAreRefused(t *testing.T) {
 		"unknown key":        {good + "maxUse: 3\n", `do you mean "maxUses"?`},
 		"no uses":            {good + "maxUses: 0\n", "m.yaml:6:10: maxUses:"},
 		"half a use":         {good + "maxUses: 1.5\n", "maxUses:"},
+		"half a budget":      {good + "budget: {unit: x, amount: 5}\n", "arg"},
+		"a budget of parts":  {good + "budget: {unit: x, amount: 1.5, arg: /a}\n", "amount"},
+		"no pointer":         {good + "budget: {unit: x, amount: 5, arg: a}\n", "JSON pointer"},
+		"a window of none":   {good + "window: {uses: 0, per: 1h}\n", "uses"},
+		"a long window":      {good + "window: {uses: 1, per: 25h}\n", "per"},
+		"too deep":           {good + "delegate: {maxDepth: 4, agents: [a]}\n", "maxDepth"},
+		"to nobody":          {good + "delegate: {maxDepth: 1}\n", "agents"},
+		"to a bad id":        {good + "delegate: {maxDepth: 1, agents: [A_b]}\n", "cannot be an id"},
 		"many uses":          {good + "maxUses: 1000001\n", "maxUses:"},
 		"a long life":        {good + "maxTTL: 25h\n", "m.yaml:6:9: maxTTL:"},
 		"a short life":       {good + "maxTTL: 100ms\n", "maxTTL:"},

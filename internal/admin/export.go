@@ -125,6 +125,7 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		e.text(1, "env", c.Env)
 		e.text(1, "value", c.Value)
 		e.mapping(1, "also", c.Also)
+		e.mapping(1, "files", c.Files)
 	}
 	e.list(0, "dataScopes", s.DataScopes)
 	if len(s.Classes) > 0 {

@@ -19,7 +19,7 @@ func (d *decoder) credential(n *yaml.Node, m *manifest) {
 	o := d.object(n, "", "kind", "id", "owner", "servers", "maxTier", "perCall", "source")
 	o.required("owner", "team-name")
 	o.required("servers", "[server]")
-	o.required("source", "{clientCredentials: {…}}")
+	o.required("source", "{clientCredentials: {…}}, {vault: {…}}, {githubApp: {…}} or {awsSTS: {…}}")
 	m.id = o.id()
 	s := &credential.Source{ID: m.id, Owner: o.owner(), Servers: o.set("servers"), MaxTier: o.integer("maxTier", 0, registry.MaxTier, registry.MaxTier), PerCall: o.flag("perCall")}
 	for _, id := range s.Servers {
@@ -30,11 +30,12 @@ func (d *decoder) credential(n *yaml.Node, m *manifest) {
 	if o.has("servers") && len(s.Servers) == 0 {
 		o.fail("servers", "is empty: name the servers it is for")
 	}
-	if src, ok := o.sub("source", credential.SourceClientCredentials); ok {
+	if src, ok := o.sub("source", credential.SourceClientCredentials, credential.SourceVault, credential.SourceGitHubApp, credential.SourceAWSSTS); ok {
 		if len(src.members) != 1 {
 			src.d.fail(src.node, src.path, "must have exactly one kind of source")
 		}
 		s.ClientCredentials = src.clientCredentials()
+		s.Vault, s.GitHubApp, s.AWSSTS = src.vault(), src.githubApp(), src.awsSTS()
 	}
 	m.source = s
 }
@@ -127,7 +128,7 @@ func (o object) toolScopes() map[string][]string {
 	return out
 }
 
-var valueName = regexp.MustCompile(`^[^{}]*\{[a-zA-Z][a-zA-Z0-9]{0,39}\}[^{}]*$`)
+var valueName = regexp.MustCompile(`^[^{}]*\{[a-zA-Z][a-zA-Z0-9_]{0,39}\}[^{}]*$`)
 
 // also reads further headers or variables of a credential, with their templates.
 func (o object) also(t registry.Transport) map[string]string {
@@ -151,6 +152,54 @@ func (o object) also(t registry.Transport) map[string]string {
 		}
 	}
 	return out
+}
+
+// fileTemplate is what is in a file: at least one value in it, and no other brace.
+var fileTemplate = regexp.MustCompile(`^[^{}]*(\{[a-zA-Z][a-zA-Z0-9_]{0,39}\}[^{}]*)+$`)
+
+// placeOf is a value's place in it.
+var placeOf = regexp.MustCompile(`\{[a-zA-Z0-9_]*\}`)
+
+// credentialFiles reads what is in the files of a process.
+func (o object) credentialFiles(t registry.Transport) map[string]string {
+	f, ok := o.sub("files")
+	if !ok {
+		return nil
+	}
+	if t.Stdio == nil {
+		o.fail("files", "are for the process of a stdio server: use header and also")
+		return nil
+	}
+	out := map[string]string{}
+	for name, n := range f.members {
+		if !envName.MatchString(name) {
+			f.fail(name, "is not the name of an environment variable")
+			continue
+		}
+		if t.Stdio.Env[name] != "" || name == o.text("env") || o.has("also") && o.mapping("also")[name] != "" {
+			f.fail(name, "is set twice: remove one")
+		}
+		text := f.lines(name)
+		if n.Kind == yaml.ScalarNode && text != "" && (!fileTemplate.MatchString(text) || literalSecret("", placeOf.ReplaceAllString(text, ""))) {
+			f.fail(name, "must hold values such as {secret}, and nothing else in braces or that looks like a secret; %s", adviceSecret)
+			continue
+		}
+		out[name] = text
+	}
+	return out
+}
+
+// lines reads text of several lines.
+func (o object) lines(key string) string {
+	n := o.members[key]
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || !strings.ContainsAny(n.Value, "\n") {
+		return o.text(key)
+	}
+	if r, bad := unseen(strings.NewReplacer("\n", "", "\t", "").Replace(n.Value)); bad || len(n.Value) > maxText {
+		o.fail(key, "holds an invisible character (%U) or is longer than %d bytes", r, maxText)
+		return ""
+	}
+	return n.Value
 }
 
 func fixedHeader(h *registry.HTTP, name string) bool {
@@ -222,6 +271,15 @@ func (e *emitter) source(s credential.Source) {
 	if x := s.ClientCredentials; x != nil {
 		e.open(1, credential.SourceClientCredentials)
 		e.client(x.Client)
+	}
+	if s.Vault != nil {
+		e.minted(credential.SourceVault, s.Vault)
+	}
+	if s.GitHubApp != nil {
+		e.minted(credential.SourceGitHubApp, s.GitHubApp)
+	}
+	if s.AWSSTS != nil {
+		e.minted(credential.SourceAWSSTS, s.AWSSTS)
 	}
 }
 

@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ const (
 
 // entitlement reads who may ask for what (access.md 3.1).
 func (d *decoder) entitlement(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "purpose", "agents", "classes", "tools", "args", "maxTTL", "maxUses", "pendingTTL", "approve", "state")
+	o := d.object(n, "", "kind", "id", "owner", "purpose", "agents", "classes", "tools", "args", "maxTTL", "maxUses", "budget", "maxConcurrency", "window", "maxBytesOut", "idleTTL", "delegate", "pendingTTL", "approve", "state")
 	o.required("owner", "team-name")
 	o.required("tools", "[server/tool]")
 	m.id = o.id()
@@ -47,6 +48,8 @@ func (d *decoder) entitlement(n *yaml.Node, m *manifest) {
 		Uses:    int64(o.integer("maxUses", 1, 1_000_000, 0)),
 		Pending: int64(o.duration("pendingTTL", time.Second, maxPending) / time.Second),
 	}
+	e.Ceiling.Limits = o.bounds()
+	e.Delegate = o.delegate()
 	e.Approve = grant.Rule{Quorum: 1}
 	if s := o.text("approve"); s != "" {
 		rule, err := grant.ParseRule(s)
@@ -57,6 +60,71 @@ func (d *decoder) entitlement(n *yaml.Node, m *manifest) {
 	}
 	e.State = o.choice("state", grant.EntitlementActive, grant.EntitlementRetired)
 	m.right = e
+}
+
+// bounds reads what bounds a grant besides its life and the number of its uses.
+func (o object) bounds() grant.Limits {
+	var l grant.Limits
+	if b, ok := o.sub("budget", "unit", "amount", "arg"); ok {
+		b.required("unit", "EUR-cent")
+		b.required("amount", "50000")
+		b.required("arg", "/amount")
+		l.Budget = grant.Budget{Unit: b.text("unit"), Amount: int64(b.integer("amount", 1, math.MaxInt64/4, 0)), Arg: b.text("arg")}
+	}
+	if w, ok := o.sub("window", "uses", "per"); ok {
+		w.required("uses", "10")
+		w.required("per", "1h")
+		l.Window = grant.Window{Uses: int64(w.integer("uses", 1, 10_000, 0)), Seconds: int64(w.duration("per", time.Second, maxGrantLife) / time.Second)}
+	}
+	l.Concurrency = int64(o.integer("maxConcurrency", 1, 10_000, 0))
+	l.BytesOut = int64(o.integer("maxBytesOut", 1, 1<<50, 0))
+	l.Idle = int64(o.duration("idleTTL", time.Second, maxGrantLife) / time.Second)
+	if err := l.Validate(); err != nil && len(o.d.problems) == 0 {
+		o.fail("budget", "%s", err)
+	}
+	return l
+}
+
+// delegate reads whom a right may be handed on to.
+func (o object) delegate() grant.Delegate {
+	d, ok := o.sub("delegate", "maxDepth", "agents", "classes")
+	if !ok {
+		return grant.Delegate{}
+	}
+	d.required("maxDepth", "1")
+	out := grant.Delegate{MaxDepth: d.integer("maxDepth", 1, grant.MaxDepth, 0), Agents: d.set("agents"), Classes: d.set("classes")}
+	for key, list := range map[string][]string{"agents": out.Agents, "classes": out.Classes} {
+		for _, s := range list {
+			if s != "" && !access.ValidID(s) {
+				d.fail(key, "%q cannot be an id: use lower-case letters, digits and -", clip(s))
+			}
+		}
+	}
+	if len(out.Agents)+len(out.Classes) == 0 {
+		d.fail("agents", "is required: name the agents that may receive a part of it, or classes of them")
+	}
+	return out
+}
+
+func (e *emitter) bounds(l grant.Limits) {
+	if b := l.Budget; b != (grant.Budget{}) {
+		e.open(0, "budget")
+		e.text(1, "unit", b.Unit)
+		e.number(1, "amount", int(b.Amount))
+		e.text(1, "arg", b.Arg)
+	}
+	if l.Concurrency > 0 {
+		e.number(0, "maxConcurrency", int(l.Concurrency))
+	}
+	if w := l.Window; w != (grant.Window{}) {
+		e.open(0, "window")
+		e.number(1, "uses", int(w.Uses))
+		e.duration(1, "per", time.Duration(w.Seconds)*time.Second)
+	}
+	if l.BytesOut > 0 {
+		e.number(0, "maxBytesOut", int(l.BytesOut))
+	}
+	e.duration(0, "idleTTL", time.Duration(l.Idle)*time.Second)
 }
 
 // constraints reads a list of constraints on arguments.
@@ -154,6 +222,13 @@ func (e *emitter) entitlement(x grant.Entitlement) {
 	e.duration(0, "maxTTL", time.Duration(x.Ceiling.Seconds)*time.Second)
 	if x.Ceiling.Uses > 0 {
 		e.number(0, "maxUses", int(x.Ceiling.Uses))
+	}
+	e.bounds(x.Ceiling.Limits)
+	if d := x.Delegate; d.MaxDepth > 0 {
+		e.open(0, "delegate")
+		e.number(1, "maxDepth", d.MaxDepth)
+		e.list(1, "agents", d.Agents)
+		e.list(1, "classes", d.Classes)
 	}
 	e.duration(0, "pendingTTL", time.Duration(x.Ceiling.Pending)*time.Second)
 	e.text(0, "approve", x.Approve.String())

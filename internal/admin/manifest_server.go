@@ -204,20 +204,22 @@ func (o object) stdio() *registry.Stdio {
 }
 
 func (o object) credential(t registry.Transport) *registry.CredentialRef {
-	c, ok := o.sub("credential", "ref", "header", "env", "value", "also")
+	c, ok := o.sub("credential", "ref", "header", "env", "value", "also", "files")
 	if !ok {
 		return nil
 	}
 	c.required("ref", "the name given to rutile credential set")
-	out := &registry.CredentialRef{Ref: c.text("ref"), Header: c.text("header"), Env: c.text("env"), Value: c.text("value"), Also: c.also(t)}
+	out := &registry.CredentialRef{Ref: c.text("ref"), Header: c.text("header"), Env: c.text("env"), Value: c.text("value"), Also: c.also(t), Files: c.credentialFiles(t)}
 	if out.Ref != "" && !access.ValidID(out.Ref) {
 		c.fail("ref", "%q cannot be the name of a credential: use lower-case letters, digits and -", clip(out.Ref))
 	}
 	switch {
 	case t.HTTP != nil && (out.Header == "" || out.Env != ""):
 		c.d.fail(c.node, c.path, "an http server takes its credential in a header: add header: Authorization and no env")
-	case t.Stdio != nil && (out.Env == "" || out.Header != ""):
-		c.d.fail(c.node, c.path, "a stdio server takes its credential in a variable: add env: NAME and no header")
+	case t.Stdio != nil && (out.Env == "" && len(out.Files) == 0 || out.Header != ""):
+		c.d.fail(c.node, c.path, "a stdio server takes its credential in a variable or a file: add env: NAME, or files: {NAME: …}, and no header")
+	case t.Stdio != nil && out.Env == "" && (out.Value != "" || len(out.Also) > 0):
+		c.d.fail(c.node, c.path, "value and also belong to env: add env: NAME")
 	}
 	if out.Header != "" && (!httpguts.ValidHeaderFieldName(out.Header) || managedHeader(out.Header)) {
 		c.fail("header", "is not the name of a header that can carry a credential")

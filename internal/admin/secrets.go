@@ -23,6 +23,9 @@ type Vault interface {
 	Remove(ctx context.Context, id string) (ok bool, err error)
 	// List returns the stored secrets without their values.
 	List(ctx context.Context) ([]credential.Secret, error)
+	// Rewrap seals all of them anew under the key that is configured; sealed is how
+	// many it came to, also where it did not come to all.
+	Rewrap(ctx context.Context) (sealed int, err error)
 }
 
 // Authority issues tokens.
@@ -157,6 +160,32 @@ func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) er
 		return credential.Secret{}, err
 	})
 	return err
+}
+
+// RewrapCredentials seals every credential anew under the key of the vault that
+// is configured. What was done before an error stays done.
+func (a *Admin) RewrapCredentials(ctx context.Context, actor Actor) (sealed int, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.refresh(ctx); err != nil {
+		return 0, err
+	}
+	r := record{verb: "rewrap", kind: "Credential", object: "*"}
+	if err := a.permit(ctx, a.current.Load(), actor, OpCredential, r); err != nil {
+		return 0, err
+	}
+	if err := a.note(ctx, actor, r); err != nil {
+		return 0, err
+	}
+	sealed, err = a.vault.Rewrap(ctx)
+	r.verb, r.detail = "rewrapped", map[string]any{"sealed": sealed, "complete": err == nil}
+	if nerr := a.note(context.WithoutCancel(ctx), actor, r); nerr != nil {
+		return sealed, nerr
+	}
+	if err != nil {
+		return sealed, fmt.Errorf("sealing the credentials anew: %w", err)
+	}
+	return sealed, nil
 }
 
 // ListCredentials returns the stored credentials without their values, sorted.

@@ -159,6 +159,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/grants", admin.OpRead, 0, a.grants},
 		{"POST /api/v1/grants", admin.OpGrant, maxSmall, a.createGrant},
 		{"GET /api/v1/grants/{id}", admin.OpRead, 0, a.grant},
+		{"POST /api/v1/grants/{id}/delegate", admin.OpGrant, maxSmall, a.delegateGrant},
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
 		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},
@@ -173,6 +174,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/facts/{id}", admin.OpRead, 0, a.fact},
 
 		{"GET /api/v1/credentials", admin.OpRead, 0, a.credentials},
+		{"POST /api/v1/credentials/rewrap", admin.OpCredential, 0, a.rewrapCredentials},
 		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},
 		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},

@@ -310,6 +310,11 @@ func (c *Client) RotateCredential(ctx context.Context, id string, value []byte) 
 	return ask[credential.Secret](ctx, c, "POST", "credentials/"+url.PathEscape(id)+"/rotate", CredentialSpec{Value: value})
 }
 
+// RewrapCredentials seals every credential anew.
+func (c *Client) RewrapCredentials(ctx context.Context) (Rewrapped, error) {
+	return ask[Rewrapped](ctx, c, "POST", "credentials/rewrap", nil)
+}
+
 // RemoveCredential removes a credential.
 func (c *Client) RemoveCredential(ctx context.Context, id string) error {
 	_, err := ask[Done](ctx, c, "DELETE", "credentials/"+url.PathEscape(id), nil)

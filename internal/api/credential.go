@@ -51,3 +51,13 @@ func (a *API) removeCredential(c *call) (any, error) {
 	}
 	return Done{true}, nil
 }
+
+// Rewrapped says how many credentials were sealed anew.
+type Rewrapped struct {
+	Sealed int `json:"sealed"`
+}
+
+func (a *API) rewrapCredentials(c *call) (any, error) {
+	n, err := a.deps.Admin.RewrapCredentials(c.Context(), c.actor)
+	return answerOf(Rewrapped{n}, err)
+}

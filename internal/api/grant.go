@@ -13,10 +13,11 @@ import (
 
 // ApproveSpec is a yes to a request. Its edits may only narrow.
 type ApproveSpec struct {
-	Seconds int64             `json:"seconds,omitempty"` // of the grant; 0: as asked
-	Uses    int64             `json:"uses,omitempty"`    // of the grant; 0: as asked
-	Args    grant.Constraints `json:"args,omitempty"`    // instead of those asked for
-	Reason  string            `json:"reason,omitempty"`
+	Seconds      int64             `json:"seconds,omitempty"` // of the grant; 0: as asked
+	Uses         int64             `json:"uses,omitempty"`    // of the grant; 0: as asked
+	grant.Limits                   // what is not said is as asked
+	Args         grant.Constraints `json:"args,omitempty"` // instead of those asked for
+	Reason       string            `json:"reason,omitempty"`
 }
 
 // TaskSpec opens a task for an agent.
@@ -75,7 +76,7 @@ func (a *API) approveRequest(c *call) (any, error) {
 		return nil, err
 	}
 	return a.deps.Desk.Approve(c.Context(), c.actor, c.PathValue("id"), grant.Answer{
-		Method: "api", Uses: in.Uses, Life: grant.Seconds(in.Seconds), Args: in.Args, Reason: in.Reason,
+		Method: "api", Uses: in.Uses, Limits: in.Limits, Life: grant.Seconds(in.Seconds), Args: in.Args, Reason: in.Reason,
 	})
 }
 
@@ -106,6 +107,14 @@ func (a *API) createGrant(c *call) (any, error) {
 		return nil, err
 	}
 	return a.deps.Desk.CreateGrant(c.Context(), c.actor, in)
+}
+
+func (a *API) delegateGrant(c *call) (any, error) {
+	var in admin.Handover
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	return a.deps.Desk.DelegateGrant(c.Context(), c.actor, c.PathValue("id"), in)
 }
 
 func (a *API) revokeGrant(c *call) (any, error) {
@@ -214,6 +223,11 @@ func (c *Client) Grant(ctx context.Context, id string) (admin.GrantView, error) 
 // CreateGrant makes a grant without a request.
 func (c *Client) CreateGrant(ctx context.Context, s admin.GrantSpec) (grant.Grant, error) {
 	return ask[grant.Grant](ctx, c, "POST", "grants", s)
+}
+
+// DelegateGrant hands a part of a grant to another agent.
+func (c *Client) DelegateGrant(ctx context.Context, id string, h admin.Handover) (grant.Grant, error) {
+	return ask[grant.Grant](ctx, c, "POST", "grants/"+url.PathEscape(id)+"/delegate", h)
 }
 
 // RevokeGrant ends a grant.

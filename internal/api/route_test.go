@@ -72,6 +72,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/credentials", "", ""},
 		{"PUT /api/v1/credentials/{id}", "/api/v1/credentials/key", secret},
 		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
+		{"POST /api/v1/credentials/rewrap", "", ""},
 		{"DELETE /api/v1/credentials/{id}", "/api/v1/credentials/key", ""},
 		{"GET /api/v1/policies", "", ""},
 		{"POST /api/v1/policies/check", "", `{"policies":[{"id":"p","cedar":"forbid (principal, action, resource);","created":"2026-01-01T00:00:00Z","changed":"2026-01-01T00:00:00Z"}]}`},
@@ -87,7 +88,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	// have tests of their own.
 	left := r.api.Patterns()
 	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke",
-		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/revoke",
+		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/delegate", "POST /api/v1/grants/{id}/revoke",
 		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}

@@ -18,7 +18,7 @@ import (
 
 func (a *app) credential() *cobra.Command {
 	return a.group("credential", "Sealed upstream credentials", "rutile credential set github-token < token.txt",
-		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRemove())
+		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove())
 }
 
 // secretValue reads a value from a file, standard input, or a terminal without
@@ -142,4 +142,27 @@ func (a *app) credentialRemove() *cobra.Command {
 		}
 		return a.print(api.Done{Done: true}, func(w io.Writer) { fmt.Fprintf(w, "credential %s is removed\n", cell(args[0])) })
 	})
+}
+
+func (a *app) credentialRewrap() *cobra.Command {
+	c := a.command("rewrap", "Seal all credentials anew under the vault's key", "rutile credential rewrap", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		out, err := client.RewrapCredentials(ctx)
+		if err != nil {
+			return err
+		}
+		return a.print(out, func(w io.Writer) {
+			fmt.Fprintf(w, "%d credentials are sealed anew under the vault's key\n", out.Sealed)
+		})
+	})
+	c.Long = `Make a new root key, seal it with the vault's key of the configuration, and seal
+every credential anew under it, as a new version. To change the vault's key, name
+the new one under vault and the earlier one under vault.previous, start, and run
+this; then vault.previous can go from the configuration. It may be ended at any
+time and run again: nothing that is sealed is ever without a key that opens it.
+Processes of servers that hold a credential are started again at their next call.`
+	return c
 }

@@ -81,7 +81,7 @@ func (a *app) entitlementShow() *cobra.Command {
 				constraints = append(constraints, strings.TrimSpace(c.At()+" "+string(c.Op())+" "+string(c.Operand())))
 			}
 			fields(w, "entitlement", e.ID, "state", e.State, "owner", e.Owner, "purpose", e.Purpose, "agents", strings.Join(who(e), " "), "tools", strings.Join(e.Tools, " "),
-				"arguments", cell(strings.Join(constraints, ", ")), "at most lives", maxTTL(e), "at most uses", uses, "approve", e.Approve.String(), "changed", when(e.Changed))
+				"arguments", cell(strings.Join(constraints, ", ")), "at most lives", maxTTL(e), "at most uses", uses, "limits", e.Ceiling.Describe(), "approve", e.Approve.String(), "changed", when(e.Changed))
 		})
 	})
 }

@@ -17,7 +17,7 @@ import (
 
 func (a *app) grant() *cobra.Command {
 	return a.group("grant", "Rights agents hold for a while", "rutile grant list --state active",
-		a.grantList(), a.grantShow(), a.grantCreate(), a.grantRevoke())
+		a.grantList(), a.grantShow(), a.grantCreate(), a.grantDelegate(), a.grantRevoke())
 }
 
 // left says how many calls a grant still covers.
@@ -26,6 +26,18 @@ func left(g grant.Grant) string {
 		return "no limit"
 	}
 	return fmt.Sprintf("%d of %d", g.Remaining(), g.UsesMax)
+}
+
+// spent says what was used of the limits besides the calls.
+func spent(g grant.Grant) string {
+	var out []string
+	if b := g.Budget; b.Amount > 0 {
+		out = append(out, fmt.Sprintf("%d of %d %s left", g.AmountLeft(), b.Amount, b.Unit))
+	}
+	if g.BytesOut > 0 {
+		out = append(out, fmt.Sprintf("%d of %d bytes left", g.BytesLeft(), g.BytesOut))
+	}
+	return strings.Join(out, "; ")
 }
 
 func (a *app) grantList() *cobra.Command {
@@ -52,7 +64,7 @@ func (a *app) grantList() *cobra.Command {
 			t.write(w)
 		})
 	})
-	history(c, &o, "active, suspended, exhausted, expired, completed, revoked")
+	history(c, &o, "active, suspended, exhausted, expired, completed, withdrawn, revoked")
 	c.Flags().StringVar(&o.Task, "task", "", "only those of this `task`")
 	return c
 }
@@ -68,8 +80,8 @@ func (a *app) printGrant(g grant.Grant, uses []grant.Use, v any) error {
 			used = append(used, string(u.State)+" by "+u.Decision)
 		}
 		fields(w, "grant", g.ID, "state", string(g.State), "because", g.Why, "agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task,
-			"covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "from", when(g.NotBefore), "expires", when(g.Expires),
-			"request", g.Request, "entitlement", g.Entitlement, "approved by", approvers(g.Approvals), "reason", g.Reason, "uses", strings.Join(used, ", "))
+			"covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
+			"request", g.Request, "part of", g.Parent, "entitlement", g.Entitlement, "approved by", approvers(g.Approvals), "reason", g.Reason, "uses", strings.Join(used, ", "))
 	})
 }
 
@@ -91,6 +103,7 @@ func (a *app) grantCreate() *cobra.Command {
 	var s admin.GrantSpec
 	var ttl time.Duration
 	var args string
+	var l limitFlags
 	c := a.command("create AGENT SERVER TOOL", "Give an agent a right for a while, without a request", "rutile grant create bot github create_release --ttl 10m --uses 1", calling(), func(ctx context.Context, words []string) error {
 		s.Agent, s.Server, s.Tool, s.Seconds = words[0], words[1], words[2], int64(ttl/time.Second)
 		if args != "" {
@@ -98,6 +111,10 @@ func (a *app) grantCreate() *cobra.Command {
 			if s.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
 				return access.Errorf(access.CodeUsage, "--args: %v", err)
 			}
+		}
+		var err error
+		if s.Limits, err = l.read(); err != nil {
+			return err
 		}
 		client, err := a.client()
 		if err != nil {
@@ -114,11 +131,51 @@ each of them. A tool of tier 3 needs two people: let the agent ask.`
 	f := c.Flags()
 	f.DurationVar(&ttl, "ttl", time.Hour, "how long it lives, at most 24h")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; 0 is no limit")
+	l.add(f, false)
 	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON, for example '[{\"at\":\"/repo\",\"prefix\":\"acme/\"}]'")
 	f.StringVar(&s.Task, "task", "", "open `task` of the agent it ends with")
 	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for")
 	f.StringVar(&s.Issuer, "issuer", "", "`issuer` that knows the person; this gateway if not given")
 	f.StringVar(&s.Reason, "reason", "", "why, for the evidence")
+	return c
+}
+
+func (a *app) grantDelegate() *cobra.Command {
+	var h admin.Handover
+	var ttl time.Duration
+	var args string
+	var l limitFlags
+	c := a.command("delegate GRANT AGENT", "Hand a part of a grant to another agent", "rutile grant delegate grt_… helper --uses 1 --ttl 10m", calling(), func(ctx context.Context, words []string) error {
+		var err error
+		h.To, h.Seconds = words[1], int64(ttl/time.Second)
+		if args != "" {
+			if h.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
+				return access.Errorf(access.CodeUsage, "--args: %v", err)
+			}
+		}
+		if h.Limits, err = l.read(); err != nil {
+			return err
+		}
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		g, err := client.DelegateGrant(ctx, words[0], h)
+		if err != nil {
+			return err
+		}
+		return a.printGrant(g, nil, g)
+	})
+	c.Long = `Hand a part of a grant to another agent, for the same person. The entitlement of the
+grant says how far and to whom (delegate). It covers nothing that the grant does not, is
+taken out of it, ends with it, and what is left of it when it ends comes back.`
+	f := c.Flags()
+	f.DurationVar(&ttl, "ttl", 0, "how long it lives; as long as the grant if not given")
+	f.Int64Var(&h.Uses, "uses", 0, "how many calls; all that are left if not given")
+	l.add(f, true)
+	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON; those of the grant if not given")
+	f.IntVar(&h.MaxDepth, "max-depth", 0, "how many more times it may be handed on")
+	f.StringVar(&h.Reason, "reason", "", "why, for the evidence")
 	return c
 }
 

@@ -68,7 +68,7 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request) {
 		c.missing(w, r)
 		return
 	}
-	f, err := readForm(r, "form", "action", "minutes", "uses", "reason")
+	f, err := readForm(r, "form", "action", "minutes", "uses", "amount", "reason")
 	if err != nil {
 		c.refuse(w, r, err)
 		return
@@ -110,7 +110,11 @@ func (c *Console) approve(r *http.Request, s session, id string, f map[string]st
 	if err != nil {
 		return err
 	}
-	a := grant.Answer{Method: "page", Life: time.Duration(minutes) * time.Minute, Uses: uses, Reason: strings.TrimSpace(f["reason"])}
+	amount, err := number(f["amount"], "units of the budget")
+	if err != nil {
+		return err
+	}
+	a := grant.Answer{Method: "page", Limits: grant.Limits{Budget: grant.Budget{Amount: amount}}, Life: time.Duration(minutes) * time.Minute, Uses: uses, Reason: strings.TrimSpace(f["reason"])}
 	if a.Reason == "" {
 		if err := c.admin.Authorize(r.Context(), s.actor, admin.OpDecide); err != nil {
 			return err // before anything is said about the request
@@ -137,7 +141,7 @@ func number(s, what string) (int64, error) {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 1 || n > 1_000_000 || strconv.FormatInt(n, 10) != s {
+	if err != nil || n < 1 || strconv.FormatInt(n, 10) != s {
 		return 0, access.Errorf(access.CodeInvalid, "the number of %s must be a whole number above 0, or left empty: nothing was done", what)
 	}
 	return n, nil

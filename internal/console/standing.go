@@ -40,12 +40,12 @@ func pending(s session, k admin.Card, now time.Time) []string {
 	if !k.Current {
 		out = append(out, "The definition changed since the agent asked. An approval makes the request void, and the agent must ask again.")
 	}
-	missing := k.Rule.Quorum - len(k.Approvals)
+	missing := k.Rule.People() - len(k.Approvals)
 	switch {
 	case by(k, s.actor.String()):
-		out = append(out, fmt.Sprintf("You have approved. It has %d of %d approvals; it waits for somebody else to open this page.", len(k.Approvals), k.Rule.Quorum))
+		out = append(out, fmt.Sprintf("You have approved. It has %d of %d approvals; it waits for somebody else to open this page.", len(k.Approvals), k.Rule.People()))
 	case missing > 1:
-		out = append(out, fmt.Sprintf("It waits for an answer. It has %d of %d approvals; yours would not be the last.", len(k.Approvals), k.Rule.Quorum))
+		out = append(out, fmt.Sprintf("It waits for an answer. It has %d of %d approvals; yours would not be the last.", len(k.Approvals), k.Rule.People()))
 	default:
 		out = append(out, "It waits for an answer. With your approval the grant is issued at once.")
 	}

@@ -54,7 +54,9 @@ type answerForm struct {
 	Minutes int64 // at most; 0 where less than one was asked for
 	Uses    int64 // at most; 0 where it cannot be narrowed
 	Open    bool  // calls without limit were asked for
-	Reason  bool  // an approval needs one
+	Amount  int64 // at most, of the budget; 0 where it cannot be narrowed
+	Unit    string
+	Reason  bool // an approval needs one
 }
 
 func (c *Console) view(s session, k admin.Card) (requestPage, error) {
@@ -104,6 +106,9 @@ func form(k admin.Card) *answerForm {
 	default:
 		f.Button, f.Uses, f.Open = "Approve: until it expires", k.Uses, k.Uses == 0
 	}
+	if b := k.Budget; b.Amount > 0 && k.Scope != grant.ScopeOnce {
+		f.Amount, f.Unit = b.Amount, line(b.Unit)
+	}
 	if k.Bar != nil {
 		f.Bar = "You cannot approve this request."
 		if e := (*access.Error)(nil); errors.As(k.Bar, &e) {
@@ -142,6 +147,7 @@ func facts(k admin.Card, now time.Time) []fact {
 	add("Scope", scope(k))
 	add("Lives", lives(k))
 	add("Calls", calls(k.Uses))
+	add("Limits", line(k.Describe()))
 	add("Asked under entitlement", line(k.Entitlement))
 	add("Asked for by policy", line(strings.Join(k.Policies, " ")))
 	add("Needs", needs(k.Rule))
@@ -202,12 +208,20 @@ func needs(r grant.Rule) string {
 	if r.Auto {
 		return "nobody: the entitlement permits it by itself"
 	}
-	out := count(r.Quorum, "person")
-	if r.Quorum != 1 {
-		out = fmt.Sprintf("%d different people", r.Quorum)
+	out := people(grant.Stage{Quorum: r.Quorum, Team: r.Team})
+	if r.Then != (grant.Stage{}) {
+		out += ", then " + people(r.Then) + " who did not approve before"
 	}
-	if r.Team != "" {
-		out += " of team " + line(r.Team)
+	return out
+}
+
+func people(s grant.Stage) string {
+	out := count(s.Quorum, "person")
+	if s.Quorum != 1 {
+		out = fmt.Sprintf("%d different people", s.Quorum)
+	}
+	if s.Team != "" {
+		out += " of team " + line(s.Team)
 	}
 	return out
 }

@@ -43,4 +43,9 @@ type Store interface {
 	PutSecret(ctx context.Context, s Secret) error
 	// DeleteSecret removes it; ok is false if there was none.
 	DeleteSecret(ctx context.Context, id string) (ok bool, err error)
+	// LoadRing returns the sealed root keys; version is 0 if there are none.
+	LoadRing(ctx context.Context) (version int, sealed []byte, err error)
+	// PutRing stores the next version of them, or version 1 if there are none; any
+	// other version is an access.CodeConflict error.
+	PutRing(ctx context.Context, version int, sealed []byte) error
 }

@@ -22,8 +22,26 @@ import (
 
 // memory keeps sealed secrets as package store does.
 type memory struct {
-	mu   sync.Mutex
-	rows map[string]credential.Secret
+	mu      sync.Mutex
+	rows    map[string]credential.Secret
+	version int
+	ring    []byte
+}
+
+func (m *memory) LoadRing(context.Context) (int, []byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.version, m.ring, nil
+}
+
+func (m *memory) PutRing(_ context.Context, version int, sealed []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.version+1 != version {
+		return access.Errorf(access.CodeConflict, "version %d is not the next", version)
+	}
+	m.version, m.ring = version, sealed
+	return nil
 }
 
 func (m *memory) LoadSecrets(context.Context) ([]credential.Secret, error) {
@@ -441,7 +459,7 @@ func TestPassphraseOpensWhatItSealed(t *testing.T) {
 		}
 	}
 	write("correct horse battery")
-	cfg := credential.Config{Tenant: "t1", Dir: dir, PassphraseFile: file}
+	cfg := credential.Config{Tenant: "t1", Dir: dir, KeySource: credential.KeySource{PassphraseFile: file}}
 	v, err := credential.New(t.Context(), cfg, m)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -32,10 +33,16 @@ const (
 	scryptP = 1
 )
 
-// localKEK is a key encryption key held by this process.
-type localKEK struct{ aead cipher.AEAD }
+// kek is a key encryption key: one of this process, or of a service.
+type kek = tink.AEADWithContext
 
-var _ tink.AEADWithContext = (*localKEK)(nil)
+// localKEK is a key encryption key held by this process.
+type localKEK struct {
+	aead cipher.AEAD
+	raw  []byte
+}
+
+var _ kek = (*localKEK)(nil)
 
 func newKEK(key []byte) (*localKEK, error) {
 	block, err := aes.NewCipher(key)
@@ -46,7 +53,7 @@ func newKEK(key []byte) (*localKEK, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the key encryption key: %w", err)
 	}
-	return &localKEK{aead}, nil
+	return &localKEK{aead, bytes.Clone(key)}, nil
 }
 
 // EncryptWithContext seals a data key: nonce, then ciphertext.
@@ -68,16 +75,19 @@ func (k *localKEK) DecryptWithContext(_ context.Context, sealed, associated []by
 }
 
 // loadKEK takes the passphrase where one is configured, else the key file,
-// which is made at the first start.
-func loadKEK(cfg Config) (*localKEK, error) {
-	if cfg.PassphraseFile != "" {
-		return passphraseKEK(cfg)
+// which is made at the first start, or if may says so.
+func loadKEK(cfg Config, k KeySource, may bool) (kek, error) {
+	switch {
+	case k.Transit != nil:
+		return newTransit(*k.Transit, cfg.Way)
+	case k.PassphraseFile != "":
+		return passphraseKEK(cfg, k.PassphraseFile, may)
 	}
-	path := cfg.KeyFile
+	path := k.KeyFile
 	if path == "" {
 		path = filepath.Join(cfg.Dir, keyFile)
 	}
-	key, err := readOrMake(path, 32, !cfg.Sealed)
+	key, err := readOrMake(path, 32, may)
 	if err != nil {
 		return nil, err
 	}
@@ -85,21 +95,21 @@ func loadKEK(cfg Config) (*localKEK, error) {
 	return newKEK(key)
 }
 
-func passphraseKEK(cfg Config) (*localKEK, error) {
-	if err := private(cfg.PassphraseFile); err != nil {
+func passphraseKEK(cfg Config, file string, may bool) (kek, error) {
+	if err := private(file); err != nil {
 		return nil, err
 	}
-	raw, err := os.ReadFile(cfg.PassphraseFile)
+	raw, err := os.ReadFile(file)
 	if err != nil {
-		return nil, access.Errorf(access.CodeInvalid, "the passphrase file %s cannot be read: %v", cfg.PassphraseFile, reason(err))
+		return nil, access.Errorf(access.CodeInvalid, "the passphrase file %s cannot be read: %v", file, reason(err))
 	}
 	defer clear(raw)
 	phrase := []byte(strings.TrimRight(string(raw), "\r\n"))
 	defer clear(phrase)
 	if len(phrase) < 12 {
-		return nil, access.Errorf(access.CodeInvalid, "the passphrase in %s is shorter than 12 bytes; use a longer one", cfg.PassphraseFile)
+		return nil, access.Errorf(access.CodeInvalid, "the passphrase in %s is shorter than 12 bytes; use a longer one", file)
 	}
-	salt, err := readOrMake(filepath.Join(cfg.Dir, saltFile), 32, !cfg.Sealed)
+	salt, err := readOrMake(filepath.Join(cfg.Dir, saltFile), 32, may)
 	if err != nil {
 		return nil, err
 	}

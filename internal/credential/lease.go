@@ -20,6 +20,7 @@ type LeaseRequest struct {
 	Env      string            // environment variable it goes into, for stdio
 	Template string            // with {secret}; "" is the secret alone
 	Also     map[string]string // further headers or variables, with their templates
+	Files    map[string]string // variables that name files of a process, with the templates of what is in them
 	Server   string            // id of the server it is for
 	Origin   string            // scheme://host:port it will be sent to, or "stdio:" and the server
 	Decision string            // under which it is opened
@@ -114,7 +115,8 @@ type Lease struct {
 	source *Source
 	closed atomic.Bool
 	// adopted is what an earlier part of the same call was made with.
-	adopted atomic.Pointer[opened]
+	adopted  atomic.Pointer[opened]
+	repeated atomic.Bool // a secret stood in what was scrubbed
 }
 
 // attempts bounds how often a secret is looked at anew because it changed while
@@ -311,6 +313,28 @@ func (l *Lease) Variables(set func(name, value string)) error {
 	return l.each(l.req.Env, func(name, value string) error { set(name, value); return nil })
 }
 
+// Contents reveals what is to be in the files of a process, one after the other,
+// with the variable that is to name each.
+func (l *Lease) Contents(set func(variable, content string) error) error {
+	if len(l.req.Files) == 0 {
+		return nil
+	}
+	if !l.hold() {
+		return access.Errorf(access.CodeInternal, "the lease of credential %q has ended", l.req.Ref)
+	}
+	defer l.open.release()
+	for variable, template := range l.req.Files {
+		content, err := l.open.fill(template)
+		if err != nil {
+			return err
+		}
+		if err := set(variable, content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // each renders every template.
 func (l *Lease) each(name string, do func(name, value string) error) error {
 	template := l.req.Template
@@ -351,6 +375,18 @@ func (l *Lease) Use(do func(value []byte) error) error {
 // ended does not know the secret any more and returns nothing of b; one that is
 // not ready never knew one.
 func (l *Lease) Scrub(b []byte) ([]byte, int) {
+	b, n := l.scrubbed(b)
+	if n > 0 {
+		l.repeated.Store(true)
+	}
+	return b, n
+}
+
+// Repeated reports whether Scrub ever removed anything: the server repeated what
+// it was given.
+func (l *Lease) Repeated() bool { return l.repeated.Load() }
+
+func (l *Lease) scrubbed(b []byte) ([]byte, int) {
 	if l.open == nil {
 		return b, 0
 	}

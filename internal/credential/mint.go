@@ -165,7 +165,9 @@ func (m *Mint) one(ctx context.Context, minter Minter, n Need) (*opened, error) 
 func (m *Mint) minted(ctx context.Context, minter Minter, n Need) (*opened, error) {
 	got, err := minter.Mint(ctx, n)
 	if err == nil {
-		err = check(&got)
+		if err = check(&got); err != nil && got.Revoke != nil {
+			err = errors.Join(err, undo(ctx, got.Revoke))
+		}
 	}
 	if err != nil {
 		got.clear()
@@ -185,7 +187,7 @@ func (m *Mint) minted(ctx context.Context, minter Minter, n Need) (*opened, erro
 
 // check refuses what could not be kept out of answers or told apart.
 func check(g *Minted) error {
-	if len(g.Values["secret"]) == 0 || g.Version == "" {
+	if len(g.Values) == 0 || g.Version == "" {
 		return access.Errorf(access.CodeUpstream, "the issuer gave no credential")
 	}
 	for _, v := range g.Values {

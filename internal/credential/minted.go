@@ -117,7 +117,9 @@ func (m *Mint) makeRoom(key keep) {
 	var firstHeld *held
 	for k, h := range m.kept {
 		if old := k.credential == key.credential && k.rev != key.rev; old || !now.Before(h.until) {
-			h.open.ends.Store(old)
+			if old {
+				h.open.ends.Store(true)
+			}
 			m.drop(k, h)
 			continue
 		}
@@ -158,6 +160,7 @@ func newMinted(m *Mint, n Need, g Minted) *opened {
 			o.others = append(o.others, newScrubber(v))
 		}
 	}
+	o.ends.Store(g.Ends)
 	o.holders.Store(1)
 	return o
 }

@@ -30,6 +30,9 @@ type Minted struct {
 	// agent and subject for which the Minter would have said the same key. "" is
 	// this call only.
 	Reuse string
+	// Ends says that it is revoked as soon as it is not used again; one for this
+	// call only always is.
+	Ends bool
 	// Narrowed says in one sentence what it was narrowed to.
 	Narrowed string
 	// Revoke ends it before it expires; nil where its issuer cannot. It is called

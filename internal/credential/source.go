@@ -22,18 +22,29 @@ type Source struct {
 	MaxTier           int                `json:"maxTier"`           // of the tools it may be used for
 	PerCall           bool               `json:"perCall,omitempty"` // nothing minted serves a second call
 	ClientCredentials *ClientCredentials `json:"clientCredentials,omitempty"`
+	Vault             *OpenBao           `json:"vault,omitempty"`
+	GitHubApp         *GitHubApp         `json:"githubApp,omitempty"`
+	AWSSTS            *AWSSTS            `json:"awsSTS,omitempty"`
 	Created           time.Time          `json:"created"`
 	Changed           time.Time          `json:"changed"`
 }
 
 // The kinds of source, as manifests and evidence name them.
-const SourceClientCredentials = "clientCredentials"
+const (
+	SourceClientCredentials = "clientCredentials"
+	SourceVault             = "vault"
+	SourceGitHubApp         = "githubApp"
+	SourceAWSSTS            = "awsSTS"
+)
 
 // Kind returns the word of the source's kind, "" if it has none or several.
 func (s *Source) Kind() string {
 	kind := ""
 	for word, set := range map[string]bool{
 		SourceClientCredentials: s.ClientCredentials != nil,
+		SourceVault:             s.Vault != nil,
+		SourceGitHubApp:         s.GitHubApp != nil,
+		SourceAWSSTS:            s.AWSSTS != nil,
 	} {
 		switch {
 		case set && kind != "":
@@ -50,6 +61,15 @@ func (s *Source) Seeds() []string {
 	var refs []string
 	if x := s.ClientCredentials; x != nil {
 		refs = append(refs, x.Secret)
+	}
+	if x := s.Vault; x != nil {
+		refs = append(refs, x.Login.seeds()...)
+	}
+	if x := s.GitHubApp; x != nil {
+		refs = append(refs, x.Key)
+	}
+	if x := s.AWSSTS; x != nil {
+		refs = append(refs, x.Secret, x.WebIdentity)
 	}
 	slices.Sort(refs)
 	return slices.Compact(slices.DeleteFunc(refs, func(r string) bool { return r == "" }))

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -20,14 +21,25 @@ import (
 	"rutile/internal/access"
 )
 
-// Config says which key seals. With neither file the key is made in Dir.
+// Config says which key seals.
 type Config struct {
-	Tenant         string
-	Dir            string // data directory
-	KeyFile        string // key encryption key, 32 bytes in hexadecimal, mode 0600
-	PassphraseFile string // instead of KeyFile: a passphrase, mode 0600
-	Sealed         bool   // something is sealed already: a key that is missing is not made anew
-	Now            func() time.Time
+	Tenant string
+	Dir    string // data directory
+	KeySource
+	// Previous is the key that was configured before, for as long as something is
+	// sealed by it; nil if there was none, or Rewrap was run.
+	Previous *KeySource
+	Sealed   bool // something is sealed already: a key that is missing is not made anew
+	Way      Way  // to a service that holds the key
+	Now      func() time.Time
+}
+
+// KeySource says where the key encryption key is. At most one member is set; with
+// none it is a file in the data directory, made at the first start.
+type KeySource struct {
+	KeyFile        string   // 32 bytes in hexadecimal, mode 0600
+	PassphraseFile string   // a passphrase, mode 0600
+	Transit        *Transit // a key that never leaves OpenBao
 }
 
 // Bounds of a secret's value in bytes. Shorter ones cannot be told from
@@ -39,35 +51,44 @@ const (
 
 // Vault seals secrets and leases them. It is safe for concurrent use.
 type Vault struct {
-	cfg   Config
-	store Store
-	seal  tink.AEADWithContext
+	cfg      Config
+	store    Store
+	seal     tink.AEADWithContext // over ring
+	ring     *ring
+	kek      kek
+	previous kek // nil for none
+	pending  atomic.Bool
 
-	changing sync.Mutex // one change at a time
-	mu       sync.RWMutex
-	secrets  map[string]Secret
-	opened   map[string]*opened
+	changing    sync.Mutex // one change at a time
+	ringVersion int        // of the store; of changing
+	mu          sync.RWMutex
+	secrets     map[string]Secret
+	opened      map[string]*opened
 }
 
 var _ access.Sealer = (*Vault)(nil)
 
 // New opens the vault. A key that does not open the stored secrets is an error.
 func New(ctx context.Context, cfg Config, store Store) (*Vault, error) {
-	if store == nil || cfg.Tenant == "" || (cfg.Dir == "" && cfg.KeyFile == "" && cfg.PassphraseFile == "") {
+	if store == nil || cfg.Tenant == "" || (cfg.Dir == "" && cfg.KeyFile == "" && cfg.PassphraseFile == "" && cfg.Transit == nil) {
 		return nil, errors.New("credential: a store, a tenant and a directory or key are required")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	kek, err := loadKEK(cfg)
-	if err != nil {
-		return nil, err
-	}
-	seal, err := aead.NewKMSEnvelopeAEADWithContext(aead.AES256GCMKeyTemplate(), kek)
-	if err != nil {
+	v := &Vault{cfg: cfg, store: store, ring: &ring{}, secrets: map[string]Secret{}, opened: map[string]*opened{}}
+	var err error
+	if v.seal, err = aead.NewKMSEnvelopeAEADWithContext(aead.AES256GCMKeyTemplate(), v.ring); err != nil {
 		return nil, fmt.Errorf("making the envelope: %w", err)
 	}
-	v := &Vault{cfg: cfg, store: store, seal: seal, secrets: map[string]Secret{}, opened: map[string]*opened{}}
+	if cfg.Previous != nil {
+		if v.previous, err = loadKEK(cfg, *cfg.Previous, false); err != nil {
+			return nil, fmt.Errorf("vault.previous: %w", err)
+		}
+	}
+	if v.kek, err = loadKEK(cfg, cfg.KeySource, !cfg.Sealed || cfg.Previous != nil); err != nil {
+		return nil, err
+	}
 	if err := v.Reload(ctx); err != nil {
 		return nil, err
 	}
@@ -98,6 +119,9 @@ func (v *Vault) reload(ctx context.Context) error {
 	list, err := v.store.LoadSecrets(ctx)
 	if err != nil {
 		return fmt.Errorf("loading sealed secrets: %w", err)
+	}
+	if err := v.loadRing(ctx); err != nil { // after them: it holds the roots of all that is there
+		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -78,11 +78,32 @@ type TLS struct {
 	ClientCA string `yaml:"clientCA"` // PEM; agents must then present a certificate of it
 }
 
-// Vault says what seals credentials and evidence keys. It cannot be changed
-// once something is sealed.
+// Vault says what seals credentials and evidence keys. To change it, name the
+// earlier one as previous, start, and run: rutile credential rewrap. With none of
+// keyFile, passphraseFile and transit it is vault.key in the data directory.
 type Vault struct {
-	KeyFile        string `yaml:"keyFile"`        // 32 bytes in hexadecimal, made at the first start; default vault.key in the data directory
-	PassphraseFile string `yaml:"passphraseFile"` // instead: a file with a passphrase the key is derived from, best where no backup of the data goes
+	KeyFile        string   `yaml:"keyFile"`        // 32 bytes in hexadecimal, made at the first start; default vault.key in the data directory
+	PassphraseFile string   `yaml:"passphraseFile"` // instead: a file with a passphrase the key is derived from, best where no backup of the data goes
+	Transit        Transit  `yaml:"transit"`        // instead: a key that never leaves OpenBao or HashiCorp Vault
+	Previous       Previous `yaml:"previous"`       // what it was before, until rewrap was run
+}
+
+// Transit is a key of the transit engine of OpenBao or HashiCorp Vault. It is
+// asked at the start, and to rewrap.
+type Transit struct {
+	Address   string `yaml:"address"`   // https://host:port
+	Namespace string `yaml:"namespace"` // default none
+	CA        string `yaml:"ca"`        // PEM of the authority trusted instead of the system's
+	Mount     string `yaml:"mount"`     // default transit
+	Key       string `yaml:"key"`       // its name; a type that takes associated data, such as aes256-gcm96
+	TokenFile string `yaml:"tokenFile"` // mode 0600, read for each request
+}
+
+// Previous is the vault's key before it was changed: one of the members of vault.
+type Previous struct {
+	KeyFile        string  `yaml:"keyFile"` // name vault.key in the data directory here if it was the default
+	PassphraseFile string  `yaml:"passphraseFile"`
+	Transit        Transit `yaml:"transit"`
 }
 
 // Evidence says how evidence is kept.
@@ -160,7 +181,9 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	c.file, c.lines = file, f.lines
 	if file != "" {
 		dir := filepath.Dir(file)
-		for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Data} {
+		for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
+			&c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Vault.Transit.CA, &c.Vault.Transit.TokenFile,
+			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile} {
 			if *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(dir, *p)
 			}
@@ -205,9 +228,7 @@ func (c *Config) check() error {
 	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
 		note("tls.clientCA", "needs tls.cert and tls.key")
 	}
-	if c.Vault.KeyFile != "" && c.Vault.PassphraseFile != "" {
-		note("vault", "keyFile and passphraseFile exclude one another")
-	}
+	c.checkVault(note)
 	if o := c.Evidence.Organisation; o != "" && !organisation.MatchString(o) {
 		note("evidence.organisation", "must be a domain such as example.com, at most 64 characters")
 	}

@@ -144,10 +144,11 @@ func (d *Daemon) open(ctx context.Context) error {
 	if lost {
 		d.log.Warn("the database is new although there is evidence of an earlier start: what was registered, sealed and approved is gone; restore a backup, or apply the manifests again", "database", filepath.Join(d.Config.Data, databaseName))
 	}
-	if d.vault, err = credential.New(ctx, credential.Config{
-		Tenant: tenant, Dir: d.Config.Data, KeyFile: d.Config.Vault.KeyFile, PassphraseFile: d.Config.Vault.PassphraseFile, Sealed: again,
-	}, d.store); err != nil {
+	if d.vault, err = credential.New(ctx, d.Config.vaultConfig(again), d.store); err != nil {
 		return err
+	}
+	if d.vault.Pending() {
+		d.log.Warn("what is sealed is still sealed by the key of vault.previous: run rutile credential rewrap")
 	}
 	if d.telemetry, err = newTelemetry(ctx, d.Config.Telemetry, d.version, d.log); err != nil {
 		return err

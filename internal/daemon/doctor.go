@@ -28,7 +28,7 @@ const (
 func (d *Daemon) doctor(ctx context.Context) []api.Check {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out := []api.Check{d.checkData(), d.checkSpace(), d.checkStore(ctx), d.checkEvidence()}
+	out := []api.Check{d.checkData(), d.checkSpace(), d.checkStore(ctx), d.checkVault(), d.checkEvidence()}
 	if d.Config.TLS.Cert != "" {
 		out = append(out, d.checkCertificate())
 	}

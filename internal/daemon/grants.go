@@ -27,7 +27,7 @@ func (d *Daemon) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		err := d.broker.Sweep(ctx, d.Desk.Standing)
+		err := d.broker.Sweep(ctx, d.Desk.Standing())
 		if err != nil && !failing && ctx.Err() == nil && access.CodeOf(err) != access.CodeConflict {
 			d.log.Error("ended requests and grants cannot be recorded as ended", "error", access.Reasons(err))
 		}

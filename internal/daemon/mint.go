@@ -18,11 +18,15 @@ func (d *Daemon) buildMint() error {
 		return err
 	}
 	clients := oauthclient.New(oauthclient.HTTP{Transport: transport}, d.vault, time.Now)
+	issuers, err := credential.NewIssuers(d.vault, d.egress().TransportFor, time.Now, nil)
+	if err != nil {
+		return err
+	}
+	d.closing("the issuers of credentials", func(context.Context) error { issuers.Close(); return nil })
+	minters := issuers.Minters()
+	minters[credential.SourceClientCredentials] = clients.ClientCredentials()
 	d.mint, err = credential.NewMint(credential.MintConfig{
-		Sources: d.source,
-		Minters: map[string]credential.Minter{
-			credential.SourceClientCredentials: clients.ClientCredentials(),
-		},
+		Sources: d.source, Minters: minters,
 		Record: d.minted, Log: d.log, Now: time.Now,
 	}, d.vault)
 	if err != nil {

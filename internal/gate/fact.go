@@ -158,9 +158,9 @@ func (p *passage) close(ctx context.Context, status audit.Status, resp *access.R
 	}
 	if status == audit.StatusOK && !resp.Started {
 		if err := p.entry.Done(context.WithoutCancel(ctx)); err != nil {
-			_ = p.g.settle(ctx, p.use, status, reached) // the first error is told
+			_ = p.g.settle(ctx, p.use, status, reached, len(resp.Body)) // the first error is told
 			return err
 		}
 	}
-	return p.g.settle(ctx, p.use, status, reached)
+	return p.g.settle(ctx, p.use, status, reached, len(resp.Body))
 }

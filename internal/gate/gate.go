@@ -214,15 +214,22 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	status := statusOf(ctx, resp, ferr)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
-		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
+		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: d.findings(resp.Findings), Unlocks: unlocks,
 	}
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
 	serr := run.close(ctx, status, &resp)
+	withheld := access.CodeOf(serr) == access.CodeDenied
+	if withheld {
+		out.Findings = append(out.Findings, "withheld.bytes_out_max")
+	}
 	// The outcome is kept even when the caller has gone away.
 	if _, err := g.log.Outcome(context.WithoutCancel(ctx), out); err != nil {
 		return access.Response{}, status, evidenceError("recording the outcome", err)
+	}
+	if withheld {
+		return access.Response{Reached: resp.Reached}, status, serr
 	}
 	if serr != nil && ferr == nil {
 		return access.Response{}, status, evidenceError("settling what the call used", serr)

@@ -11,6 +11,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
+	"rutile/internal/rawjson"
 )
 
 // Grants opens requests for rights nobody holds and counts the uses of those that
@@ -24,10 +25,15 @@ type Grants interface {
 	// Await returns a request once it is no longer pending, or as it is when ctx
 	// ends.
 	Await(ctx context.Context, id string) (grant.Request, error)
-	// Reserve takes one use, and in the same transaction adds the charges to their
-	// counters; a CodeConflict error means that there is no use left.
-	Reserve(ctx context.Context, id, decision string, charges ...access.Charge) (grant.Use, error)
-	// Settle ends a use that Reserve or Resume returned.
+	// Busy says why a grant that would cover c does not at this moment, "" where
+	// none would.
+	Busy(c *grant.Call) string
+	// Reserve takes one use, and of a budget what the arguments say, and in the same
+	// transaction adds the charges to their counters; a CodeConflict error means that
+	// there is no use left.
+	Reserve(ctx context.Context, id, decision string, args rawjson.Value, charges ...access.Charge) (grant.Use, error)
+	// Settle ends a use that Reserve or Resume returned. A CodeDenied error means
+	// that its result has more bytes than it may.
 	Settle(ctx context.Context, u grant.Use, to grant.State) error
 	// Held returns the grant a call was made under, where it still stands.
 	Held(ctx context.Context, use string, own grant.Party) (grant.Grant, bool, error)
@@ -71,7 +77,7 @@ func (g *Gate) follow(ctx context.Context, r *access.Request) error {
 		return fmt.Errorf("finding what a call was made under: %w", err)
 	}
 	if ok {
-		r.Held = &access.Held{Grant: held.ID, Quorum: held.Quorum, Bound: held.Bound()}
+		r.Held = &access.Held{Grant: held.ID, Quorum: held.Quorum, Bound: held.Bound(), Depth: held.Depth}
 	}
 	return nil
 }
@@ -91,6 +97,10 @@ func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec
 	ask, ok := pdp.Asking(state, r, dec)
 	if !ok {
 		dec.Outcome, dec.Help = access.Deny, "no approval would be enough; calling again as it is will not help"
+		return state, nil
+	}
+	if why := g.grants.Busy(&ask.Call); why != "" {
+		dec.Outcome, dec.Class, dec.Help = access.Deny, access.ClassBusy, why
 		return state, nil
 	}
 	req, err := g.grants.Open(ctx, ask)
@@ -137,7 +147,7 @@ func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decis
 		}
 		return u, nil
 	}
-	u, err := g.grants.Reserve(ctx, under, r.ID, entry.Charges()...)
+	u, err := g.grants.Reserve(ctx, under, r.ID, r.Arguments, entry.Charges()...)
 	if access.CodeOf(err) == access.CodeConflict {
 		return grant.Use{}, errSpent
 	}
@@ -147,11 +157,12 @@ func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decis
 
 // settle ends the use of a call as its outcome says, or keeps it where the call
 // goes on with another request.
-func (g *Gate) settle(ctx context.Context, u grant.Use, status audit.Status, reached access.Reach) error {
+func (g *Gate) settle(ctx context.Context, u grant.Use, status audit.Status, reached access.Reach, bytes int) error {
 	if u.ID == "" {
 		return nil
 	}
 	to := grant.UseUnknown
+	u.Bytes = int64(bytes)
 	switch status {
 	case audit.StatusInputRequired:
 		g.grants.Wait(u, g.now().Add(waitTime))

@@ -37,14 +37,14 @@ type traced struct {
 	failing error           // of the next reservation or settlement
 }
 
-func (s *traced) Reserve(ctx context.Context, id, decision string, charges ...access.Charge) (grant.Use, error) {
+func (s *traced) Reserve(ctx context.Context, id, decision string, args rawjson.Value, charges ...access.Charge) (grant.Use, error) {
 	if s.before != nil {
 		s.before(id)
 	}
 	if s.failing != nil {
 		return grant.Use{}, s.failing
 	}
-	u, err := s.Broker.Reserve(ctx, id, decision, charges...)
+	u, err := s.Broker.Reserve(ctx, id, decision, args, charges...)
 	if err == nil {
 		_, _ = s.log.add("reserve", "")
 	}
@@ -220,7 +220,7 @@ func TestASpentGrantIsDecidedAnew(t *testing.T) {
 	g := o.grant(1)
 	later := func(r *access.Request) { r.At = now.Add(time.Second) }
 	o.grants.before = func(id string) { // another call is faster
-		if _, err := o.grants.Broker.Reserve(t.Context(), id, access.NewID(access.PrefixDecision)); err != nil {
+		if _, err := o.grants.Broker.Reserve(t.Context(), id, access.NewID(access.PrefixDecision), rawjson.Value{}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -397,5 +397,52 @@ func TestWhoNeverComesBackSpends(t *testing.T) {
 	o.leaves("late", "intent ", "reserve ", "wait ", "outcome input_required", "outcome abandoned", "settle unknown", "outcome abandoned")
 	if got := o.counts(dec.Grant); got != [2]int64{1, 0} {
 		t.Errorf("counts %v", got)
+	}
+}
+
+// TestABusyGrantDeniesAndAsksNobody: the call may come again, and no request waits.
+func TestABusyGrantDeniesAndAsksNobody(t *testing.T) {
+	o := newOffice(t, grant.Rule{Quorum: 1})
+	g, err := o.grants.Create(t.Context(), grant.Spec{Party: grant.Party{Agent: "bot"}, By: "user:ann", Limits: grant.Limits{Concurrency: 1},
+		Target: grant.Target{Server: "up", Kind: access.KindTool, Name: "deploy", Digest: "sha256:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func(r *access.Request) { r.At = now.Add(time.Second) }
+	_, dec, err := o.Do(t.Context(), call(t, "bot", later), func(context.Context, *gate.Dispatch) (access.Response, error) {
+		_, dec, err := o.do(call(t, "bot", later), fine, nil)
+		if err != nil || dec.Outcome != access.Deny || dec.Class != access.ClassBusy || dec.Request != "" {
+			t.Errorf("a second call: %+v, %v", dec, err)
+		}
+		return fine, nil
+	})
+	if err != nil || dec.Grant != g.ID {
+		t.Errorf("%+v, %v", dec, err)
+	}
+	if _, dec, err := o.do(call(t, "bot", later), fine, nil); err != nil || dec.Grant != g.ID {
+		t.Errorf("after it: %+v, %v", dec, err)
+	}
+}
+
+// TestAResultBeyondItsBytesIsWithheld, and its outcome says so.
+func TestAResultBeyondItsBytesIsWithheld(t *testing.T) {
+	o := newOffice(t, grant.Rule{Quorum: 1})
+	_, err := o.grants.Create(t.Context(), grant.Spec{Party: grant.Party{Agent: "bot"}, By: "user:ann", Limits: grant.Limits{BytesOut: 6},
+		Target: grant.Target{Server: "up", Kind: access.KindTool, Name: "deploy", Digest: "sha256:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func(r *access.Request) { r.At = now.Add(time.Second) }
+	if resp, _, err := o.do(call(t, "bot", later), fine, nil); err != nil || string(resp.Body) != "done" {
+		t.Errorf("within: %q, %v", resp.Body, err)
+	}
+	o.log.leaves = nil
+	resp, dec, err := o.do(call(t, "bot", later), fine, nil)
+	if access.CodeOf(err) != access.CodeDenied || len(resp.Body) != 0 || !dec.Allowed() {
+		t.Errorf("beyond: %q, %+v, %v", resp.Body, dec, err)
+	}
+	o.leaves("beyond", "intent ", "reserve ", "run ", "settle committed", "outcome ok")
+	if _, dec, _ := o.do(call(t, "bot", later), fine, nil); dec.Outcome != access.RequireApproval {
+		t.Errorf("after it: %+v", dec)
 	}
 }

@@ -17,7 +17,7 @@ import (
 func leaseRequest(r *access.Request, dec *access.Decision, s registry.Server, recorded bool) credential.LeaseRequest {
 	c := s.Credential
 	q := credential.LeaseRequest{
-		Ref: c.Ref, Header: c.Header, Env: c.Env, Template: c.Value, Also: c.Also, Server: s.ID, Origin: "stdio:" + s.ID,
+		Ref: c.Ref, Header: c.Header, Env: c.Env, Template: c.Value, Also: c.Also, Files: c.Files, Server: s.ID, Origin: "stdio:" + s.ID,
 		Decision: dec.ID, Tier: dec.Tier, Outcome: dec.Outcome, Who: r.Who, Grant: dec.Grant, Recorded: recorded,
 	}
 	if h := s.Transport.HTTP; h != nil {
@@ -41,6 +41,18 @@ func (d *Dispatch) Scrub(b []byte) []byte {
 	}
 	out, _ := d.Lease.Scrub(b)
 	return out
+}
+
+// findRepeated is the rule a server breaks that repeats the credential it was
+// given, as evidence names it.
+const findRepeated = "credential.repeated"
+
+// findings adds what scrubbing found.
+func (d *Dispatch) findings(found []string) []string {
+	if d.Lease != nil && d.Lease.Repeated() {
+		return append(found, findRepeated)
+	}
+	return found
 }
 
 // Release closes the lease.

@@ -172,6 +172,10 @@ func (c *child) call(id, do, text, token string) {
 			return
 		}
 		answer()
+	case "file":
+		raw, _ := os.ReadFile(os.Getenv("TOKEN_FILE"))
+		c.note("file %s %d %s", text, os.Getpid(), raw)
+		c.text(id, "holds "+string(raw))
 	case "doubt":
 		c.say(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32022,"message":"no","data":{"supported":["2026-07-28"]}}}`, id)
 	case "update":

@@ -56,6 +56,7 @@ func TestOwnToolsShowNothingOfOthers(t *testing.T) {
 			for _, c := range []struct{ tool, format, own, absent string }{
 				{"rutile_access_status", `{"request":%q}`, asked.Request.ID, absentRequest},
 				{"rutile_task_close", `{"task":%q}`, task.Task.ID, absentTask},
+				{"rutile_access_withdraw", `{"request":%q}`, asked.Request.ID, absentRequest},
 			} {
 				_, got, raw := r.own(token, "rutile", c.tool, fmt.Sprintf(c.format, c.own))
 				_, want, _ := r.own(token, "rutile", c.tool, fmt.Sprintf(c.format, c.absent))
@@ -201,6 +202,12 @@ func TestOwnToolsReadTheirArgumentsStrictly(t *testing.T) {
 			"for no time": `{"purpose":"a","ttlSeconds":0}`, "for less": `{"purpose":"a","ttlSeconds":-1}`, "for ever": `{"purpose":"a","ttlSeconds":9223372036854775807}`,
 			"for more": `{"purpose":"a","ttlSeconds":1e300}`, "for a text": `{"purpose":"a","ttlSeconds":"60"}`, "for a part": `{"purpose":"a","ttlSeconds":1.5}`,
 		},
+		"rutile_access_withdraw": {"nothing": `{}`, "a number": `{"request":7}`, "an agent": `{"request":"req_x","agent":"eve"}`, "a reason of two lines": `{"request":"req_x","reason":"a\nb"}`},
+		"rutile_access_delegate": {
+			"nothing": `{}`, "no reason": `{"grant":"grt_x","agent":"eve"}`, "a subject": `{"grant":"grt_x","agent":"eve","reason":"a","subject":"ann"}`, "no grant of its own": `{"grant":"grt_x","agent":"eve","reason":"a"}`,
+			"a deep one": `{"grant":"grt_x","agent":"eve","reason":"a","maxDepth":4}`, "limits that are none": `{"grant":"grt_x","agent":"eve","reason":"a","limits":[1]}`,
+			"an unknown limit": `{"grant":"grt_x","agent":"eve","reason":"a","limits":{"everything":1}}`, "half a use": `{"grant":"grt_x","agent":"eve","reason":"a","uses":0.5}`,
+		},
 		"rutile_task_close":    {"a list": `{"task":["a"]}`, "an unknown name": `{"id":"a"}`, "a reason of two lines": `{"task":"tsk_x","reason":"a\nb"}`},
 		"rutile_access_status": {"an empty id": `{"request":""}`, "a number": `{"request":7}`, "an agent": `{"agent":"eve"}`, "a path": `{"request":"../req"}`, "a wildcard": `{"request":"%"}`},
 		"rutile_access_request": {
@@ -212,7 +219,8 @@ func TestOwnToolsReadTheirArgumentsStrictly(t *testing.T) {
 			"constraints that are none":  `{"server":"up","tool":"echo","scope":"time","constraints":{"at":"/text"},"reason":"a"}`,
 			"more uses than the ceiling": `{"server":"up","tool":"echo","scope":"time","uses":6,"reason":"a"}`, "no uses": `{"server":"up","tool":"echo","scope":"time","uses":0,"reason":"a"}`,
 			"a longer time than the ceiling": `{"server":"up","tool":"echo","scope":"time","ttlSeconds":3601,"reason":"a"}`, "many uses of one call": `{"server":"up","tool":"echo","scope":"once","arguments":{},"uses":2,"reason":"a"}`,
-			"its own approval": `{"server":"up","tool":"echo","scope":"once","arguments":{},"reason":"a","approve":true}`, "a grant": `{"server":"up","tool":"echo","scope":"once","arguments":{},"reason":"a","state":"issued"}`,
+			"an unknown limit": `{"server":"up","tool":"echo","scope":"time","limits":{"x":1},"reason":"a"}`, "a limit below 0": `{"server":"up","tool":"echo","scope":"time","limits":{"concurrencyMax":-1},"reason":"a"}`,
+			"limits of one call": `{"server":"up","tool":"echo","scope":"once","arguments":{},"limits":{"idleSeconds":1},"reason":"a"}`, "its own approval": `{"server":"up","tool":"echo","scope":"once","arguments":{},"reason":"a","approve":true}`, "a grant": `{"server":"up","tool":"echo","scope":"once","arguments":{},"reason":"a","state":"issued"}`,
 		},
 	} {
 		for name, args := range calls {
@@ -317,7 +325,7 @@ cedar: |
   forbid (principal == Mcp::Agent::"bot", action == Mcp::Action::"rutile/rutile_task_open", resource);
   forbid (principal == Mcp::Agent::"eve", action in Mcp::Action::"call", resource in Mcp::Server::"rutile");
 `)
-	for agent, want := range map[string][]string{"bot": {"rutile_access_request", "rutile_access_status", "rutile_task_close"}, "eve": nil} {
+	for agent, want := range map[string][]string{"bot": {"rutile_access_delegate", "rutile_access_request", "rutile_access_status", "rutile_access_withdraw", "rutile_task_close"}, "eve": nil} {
 		for at, token := range map[string]string{"rutile": r.token(agent, "rutile"), "": r.token(agent, "*")} {
 			got := slices.DeleteFunc(listed(t, r.list(token, at).msg.Result), func(n string) bool { return !strings.HasPrefix(n, "rutile_") })
 			if !slices.Equal(got, want) {

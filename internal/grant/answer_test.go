@@ -7,6 +7,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
+	"rutile/internal/rawjson"
 )
 
 // TestAnswersOnlyNarrow: uses, life and constraints may be less, never more.
@@ -125,7 +126,7 @@ func TestGrantsEndAtTheirInstant(t *testing.T) {
 		if got := len(r.covering()) == 1; got != c.yes {
 			t.Errorf("at %v it covers: %t", c.at, got)
 		}
-		_, err := r.Reserve(t.Context(), g.ID, access.NewID(access.PrefixDecision))
+		_, err := r.Reserve(t.Context(), g.ID, access.NewID(access.PrefixDecision), rawjson.Value{})
 		if (err == nil) != c.yes {
 			t.Errorf("at %v it is reserved: %v", c.at, err)
 		} else if err != nil {
@@ -204,7 +205,9 @@ func TestWideningIsRecordedFirst(t *testing.T) {
 			_, err := r.OpenTask(t.Context(), bot, "", "agent:bot", grant.TaskSpec{Purpose: "x"})
 			return err
 		},
-		"resume all": func() error { return r.Sweep(t.Context(), func(grant.Target) string { return "sha256:1" }) },
+		"resume all": func() error {
+			return r.Sweep(t.Context(), grant.Standing{Digest: func(grant.Target) string { return "sha256:1" }})
+		},
 	} {
 		r.log.fail = func(grant.Event) error { return full }
 		if err := widen(); !errors.Is(err, full) {

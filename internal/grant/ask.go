@@ -2,10 +2,12 @@ package grant
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/rawjson"
 )
 
 // Open opens the request for a call that needs a right, or joins the one that is
@@ -20,14 +22,14 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	v := b.live.Load()
-	if p := v.pending[r.Identity]; p != nil && r.Created.Before(p.Expires) {
+	if p := v.pending.get(r.Identity); p != nil && r.Created.Before(p.Expires) {
 		return *p, nil
 	}
-	if v.waiting[r.Party] >= maxWaiting {
-		return Request{}, access.Errorf(access.CodeConflict, "%d requests of this agent wait for an answer already: wait, or close the task they are for", v.waiting[r.Party])
+	if v.waiting.get(r.Party) >= maxWaiting {
+		return Request{}, access.Errorf(access.CodeConflict, "%d requests of this agent wait for an answer already: wait, or close the task they are for", v.waiting.get(r.Party))
 	}
 	if r.Task != "" {
-		if t := v.tasks[r.Task]; t == nil || t.Party != r.Party || !r.Created.Before(t.Expires) {
+		if t := v.tasks.get(r.Task); t == nil || t.Party != r.Party || !r.Created.Before(t.Expires) {
 			return Request{}, access.Errorf(access.CodeDenied, "task %q is not an open task of this agent", clip(r.Task))
 		}
 	}
@@ -36,7 +38,7 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 			return was, err
 		}
 	}
-	if n := len(v.grants[r.Party]); n >= maxHeld {
+	if n := len(v.grants.get(r.Party)); n >= maxHeld {
 		return Request{}, access.Errorf(access.CodeConflict, "this agent holds %d grants already: let some end first", n)
 	}
 	if r.Arguments, err = b.seal.Seal(ctx, argumentsOf(r.ID), a.Args.Raw()); err != nil {
@@ -51,14 +53,14 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 		return b.issue(ctx, r, from, Approval{By: "auto:" + r.Entitlement, At: r.Created, Method: "auto"}, []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
 	}
 	batch := Batch{Requests: []Request{r}}
-	if old := v.pending[r.Identity]; old != nil { // its time is over and nobody said so yet
+	if old := v.pending.get(r.Identity); old != nil { // its time is over and nobody said so yet
 		gone := *old
 		gone.State, gone.Why, gone.Changed = RequestExpired, "nobody answered in time", r.Created
 		batch.Requests = append([]Request{gone}, batch.Requests...)
 	}
 	err = b.widen(ctx, batch, []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
 	if access.CodeOf(err) == access.CodeConflict { // another node was first
-		if p := b.live.Load().pending[r.Identity]; p != nil {
+		if p := b.live.Load().pending.get(r.Identity); p != nil {
 			return *p, nil
 		}
 	}
@@ -75,7 +77,7 @@ func (b *Broker) draft(a Ask) (Request, error) {
 		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: a.Rule}
 	ceiling := Ceiling{}
 	if e := a.Entitlement; e != nil {
-		r.Entitlement, ceiling = e.ID, e.Ceiling
+		r.Entitlement, ceiling, r.MaxDepth = e.ID, e.Ceiling, e.Delegate.MaxDepth
 		if a.Rule == (Rule{}) {
 			r.Rule = e.Approve
 		}
@@ -100,6 +102,10 @@ func (b *Broker) draft(a Ask) (Request, error) {
 	case len(a.Args.Raw()) > maxArguments:
 		return Request{}, access.Errorf(access.CodeTooLarge, "the arguments have %d bytes; what people are to approve has at most %d", len(a.Args.Raw()), maxArguments)
 	}
+	var err error
+	if r.Limits, err = ceiling.narrowed(a.Limits); err != nil {
+		return Request{}, err
+	}
 	switch a.Scope {
 	case ScopeOnce:
 		bound, err := exactly(a.Args)
@@ -107,6 +113,9 @@ func (b *Broker) draft(a Ask) (Request, error) {
 			return Request{}, err
 		}
 		r.Args, r.ArgsDigest, r.Uses = bound, ArgsDigest(a.Args), 1
+		if err := r.spendsOnce(a.Args); err != nil {
+			return Request{}, err
+		}
 	case ScopeTask, ScopeTime:
 		if a.Scope == ScopeTask && a.Task == "" {
 			return Request{}, access.Errorf(access.CodeInvalid, "there is no open task to ask for: open one first")
@@ -139,6 +148,21 @@ func within(bounds Constraints, r Request, a Ask) error {
 		return access.Errorf(access.CodeDenied, "entitlement %q does not reach that far: %w", r.Entitlement, err)
 	}
 	return nil
+}
+
+// spendsOnce takes of the limits what one call needs: its own amount, and no room
+// beside it or after it.
+func (r *Request) spendsOnce(args rawjson.Value) error {
+	r.Concurrency, r.Window = 0, Window{}
+	if r.Budget == (Budget{}) {
+		return nil
+	}
+	n, err := r.Budget.AmountOf(args)
+	if err == nil && n > r.Budget.Amount {
+		err = access.Errorf(access.CodeDenied, "budget: at most %d %s, not %d", r.Budget.Amount, r.Budget.Unit, n)
+	}
+	r.Budget.Amount = max(1, n) // a budget of nothing is none
+	return err
 }
 
 func (c Ceiling) life() time.Duration {
@@ -212,12 +236,16 @@ type Answer struct {
 	By     string // user:… or local:…
 	Method string // cli, api, page
 	Uses   int64  // 0: as asked
+	Limits Limits // what is not said is as asked
 	Life   time.Duration
 	Reason string
 	Token  string // id of the personal token it came with
 	// Counts says which earlier approvals still count: who gave one may have lost
 	// the right to. Nil counts all.
 	Counts func(Approval) bool
+	// May says whether who answers may approve in a stage of the request's rule. Nil
+	// lets everybody.
+	May func(Request, Stage) error
 	// Args replace the constraints of a request wider than one call; nil keeps
 	// them. Each of the old must be implied.
 	Args Constraints
@@ -246,27 +274,37 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 		return r, access.Errorf(access.CodeConflict, "request %s waited until %s and is over: the agent must ask again", id, r.Expires.Format(time.RFC3339))
 	}
 	if r.Task != "" {
-		if t := b.live.Load().tasks[r.Task]; t == nil || !now.Before(t.Expires) {
+		if t := b.live.Load().tasks.get(r.Task); t == nil || !now.Before(t.Expires) {
 			return r, access.Errorf(access.CodeConflict, "task %s, which request %s belongs to, is over", r.Task, id)
 		}
 	}
 	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
-		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.Quorum)
+		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.People())
 	}
 	before := r
 	before.Approvals = slices.Clone(r.Approvals)
 	if a.Counts != nil {
 		r.Approvals = slices.DeleteFunc(slices.Clone(r.Approvals), func(x Approval) bool { return !a.Counts(x) })
 	}
+	stage, _ := r.Rule.Waits(r.Approvals)
+	if a.May != nil {
+		if err := a.May(r, r.Rule.Stages()[stage]); err != nil {
+			return r, err
+		}
+	}
 	if err := r.narrow(a); err != nil {
 		return r, err
 	}
-	yes := Approval{By: a.By, At: now, Method: a.Method, Token: a.Token}
-	if len(r.Approvals)+1 >= r.Rule.Quorum {
-		return b.issue(ctx, r, now, yes, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
+	yes := Approval{By: a.By, At: now, Method: a.Method, Token: a.Token, Stage: stage}
+	var events []Event
+	if n := b.yeses.count(a.By, now); n > maxYeses {
+		events = append(events, Event{Actor: system, Verb: "exceed", Kind: KindRequest, Object: id, Reason: fmt.Sprintf("%s has approved %d requests within an hour; %d are expected", a.By, n, maxYeses)})
+	}
+	if _, more := r.Rule.Waits(append(slices.Clone(r.Approvals), yes)); !more {
+		return b.issue(ctx, r, now, yes, append(events, event(a.By, "approve", KindRequest, id, before, r, a.Reason)))
 	}
 	r.Approvals, r.Changed = append(slices.Clone(r.Approvals), yes), now
-	return r, b.widen(ctx, Batch{Requests: []Request{r}}, []Event{event(a.By, "approve", KindRequest, id, before, r, a.Reason)})
+	return r, b.widen(ctx, Batch{Requests: []Request{r}}, append(events, event(a.By, "approve", KindRequest, id, before, r, a.Reason)))
 }
 
 // narrow applies the edits of an answer.
@@ -278,6 +316,11 @@ func (r *Request) narrow(a Answer) error {
 	case a.Uses < 0 || r.Uses > 0 && a.Uses > r.Uses:
 		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %d uses", r.ID, r.Uses)
 	}
+	limits, err := r.Limits.narrowed(a.Limits)
+	if err != nil {
+		return access.Errorf(access.CodeInvalid, "an answer may only narrow what request %s asks for: %w", r.ID, err)
+	}
+	r.Limits = limits
 	if life > 0 {
 		r.Life = life
 	}
@@ -301,12 +344,12 @@ func (b *Broker) issue(ctx context.Context, r Request, from time.Time, yes Appro
 	r.Approvals = append(slices.Clone(r.Approvals), yes)
 	r.State, r.DecidedBy, r.Changed = RequestIssued, yes.By, now
 	g := Grant{ID: access.NewID(access.PrefixGrant), Request: r.ID, Entitlement: r.Entitlement, Party: r.Party, Session: r.Session, Task: r.Task,
-		Target: r.Target, Scope: r.Scope, Args: r.Args, UsesMax: r.Uses, NotBefore: from, Expires: now.Add(time.Duration(r.Life) * time.Second),
+		Target: r.Target, Scope: r.Scope, Args: r.Args, UsesMax: r.Uses, Limits: r.Limits, MaxDepth: r.MaxDepth, NotBefore: from, Expires: now.Add(time.Duration(r.Life) * time.Second),
 		Approvals: r.Approvals, Reason: r.Reason, State: GrantActive, Created: now, Changed: now}
 	if yes.Method != "auto" {
 		g.Quorum = len(g.Approvals)
 	}
-	if t := b.live.Load().tasks[g.Task]; t != nil && t.Expires.Before(g.Expires) {
+	if t := b.live.Load().tasks.get(g.Task); t != nil && t.Expires.Before(g.Expires) {
 		g.Expires = t.Expires
 	}
 	r.Grant = g.ID

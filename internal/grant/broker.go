@@ -43,8 +43,11 @@ type Broker struct {
 	running running
 	mu      sync.Mutex // serialises writers of this process
 
-	changedMu sync.Mutex
-	changed   chan struct{} // closed when live is another one
+	yeses  yeses                // under mu
+	looked map[string]time.Time // what was held to an entitlement of when; under mu
+
+	waitMu  sync.Mutex
+	waiters map[*waiter]struct{}
 }
 
 // New loads what is live and settles as unknown what an earlier process left
@@ -53,11 +56,14 @@ func New(ctx context.Context, cfg Config, store Store, rec Recorder, seal access
 	if store == nil || rec == nil || seal == nil || now == nil || cfg.Node == "" || cfg.Boot == "" {
 		return nil, errors.New("grant: a dependency is missing")
 	}
-	b := &Broker{cfg: cfg, store: store, rec: rec, seal: seal, clock: now, changed: make(chan struct{})}
+	b := &Broker{cfg: cfg, store: store, rec: rec, seal: seal, clock: now, waiters: map[*waiter]struct{}{}, yeses: yeses{}}
 	if _, err := store.AbandonUses(ctx, cfg.Node, cfg.Boot, b.now()); err != nil {
 		return nil, fmt.Errorf("settling the uses of an earlier start: %w", err)
 	}
-	return b, b.Refresh(ctx)
+	if err := b.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return b, b.exhaust(ctx)
 }
 
 // Refresh reads what other nodes changed.
@@ -79,34 +85,61 @@ func (b *Broker) refresh(ctx context.Context) error {
 // now is the time changes carry: what every store keeps exactly.
 func (b *Broker) now() time.Time { return b.clock().UTC().Truncate(time.Millisecond) }
 
-// install makes v what decisions find, and tells who waits.
+// lookAgain is after how long who waits looks whether another node had an answer.
+const lookAgain = 2 * time.Second
+
+// waiter waits for the answer to one request.
+type waiter struct {
+	id       string
+	answered chan struct{}
+}
+
+// install makes v what decisions find, and tells who waits for what is answered.
 func (b *Broker) install(v *live) {
 	b.live.Store(v)
-	b.changedMu.Lock()
-	defer b.changedMu.Unlock()
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.waitMu.Lock()
+	defer b.waitMu.Unlock()
+	for w := range b.waiters {
+		if v.waits.get(w.id) == nil {
+			close(w.answered)
+			delete(b.waiters, w)
+		}
+	}
+}
+
+func (b *Broker) await(id string) *waiter {
+	w := &waiter{id, make(chan struct{})}
+	b.waitMu.Lock()
+	defer b.waitMu.Unlock()
+	b.waiters[w] = struct{}{}
+	return w
+}
+
+func (b *Broker) leave(w *waiter) {
+	b.waitMu.Lock()
+	defer b.waitMu.Unlock()
+	delete(b.waiters, w)
 }
 
 // Await returns a request once it is no longer pending, or as it is when ctx
 // ends.
 func (b *Broker) Await(ctx context.Context, id string) (Request, error) {
 	for {
-		b.changedMu.Lock()
-		changed := b.changed
-		b.changedMu.Unlock()
+		w := b.await(id) // before it is read, so that no answer is missed
 		r, ok, err := b.store.Request(context.WithoutCancel(ctx), id)
-		switch {
-		case err != nil:
-			return Request{}, err
-		case !ok:
-			return Request{}, errGone("request", id)
-		case r.State != RequestPending:
-			return r, nil
+		if err == nil && !ok {
+			err = errGone("request", id)
+		}
+		if err != nil || r.State != RequestPending {
+			b.leave(w)
+			return r, err
 		}
 		select {
-		case <-changed:
+		case <-w.answered:
+		case <-time.After(lookAgain):
+			b.leave(w)
 		case <-ctx.Done():
+			b.leave(w)
 			return r, nil
 		}
 	}

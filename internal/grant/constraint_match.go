@@ -63,27 +63,32 @@ func (c *Constraint) check(args rawjson.Value) string {
 	if c.m == nil {
 		return "the constraint is empty"
 	}
-	v := args
-	for _, s := range c.path {
+	v, why := follow(args, c.path)
+	if why == "" && !c.m.match(v) {
+		return "not what the constraint allows"
+	}
+	return why
+}
+
+// follow walks a pointer, or says why it leads nowhere.
+func follow(v rawjson.Value, path []step) (rawjson.Value, string) {
+	for _, s := range path {
 		switch v.Kind() {
 		case rawjson.Object:
 			if variant(v, s.key) {
-				return "a key differs from the named one only in case"
+				return rawjson.Value{}, "a key differs from the named one only in case"
 			}
 			v = v.Get(s.key)
 		case rawjson.Array:
 			v = item(v, s.index)
 		default:
-			return "missing"
+			return rawjson.Value{}, "missing"
 		}
 		if !v.Exists() {
-			return "missing"
+			return rawjson.Value{}, "missing"
 		}
 	}
-	if !c.m.match(v) {
-		return "not what the constraint allows"
-	}
-	return ""
+	return v, ""
 }
 
 // variant reports whether v has a key that equals key but for case. A server

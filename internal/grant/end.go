@@ -14,6 +14,7 @@ type Spec struct {
 	Target Target
 	Args   Constraints
 	Uses   int64
+	Limits Limits
 	Life   time.Duration // 0 is an hour
 	Reason string
 	By     string
@@ -37,12 +38,15 @@ func (b *Broker) Create(ctx context.Context, s Spec) (Grant, error) {
 	case s.Target.Tier >= 3:
 		return Grant{}, access.Errorf(access.CodeDenied, "a tool of tier 3 needs two people: let the agent ask, and approve its request")
 	}
+	if err := s.Limits.Validate(); err != nil {
+		return Grant{}, err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	scope, expires := ScopeTime, now.Add(s.Life)
 	if s.Task != "" {
-		t := b.live.Load().tasks[s.Task]
+		t := b.live.Load().tasks.get(s.Task)
 		if t == nil || t.Party != s.Party || !now.Before(t.Expires) {
 			return Grant{}, access.Errorf(access.CodeInvalid, "task %q is not an open task of this agent", clip(s.Task))
 		}
@@ -51,7 +55,7 @@ func (b *Broker) Create(ctx context.Context, s Spec) (Grant, error) {
 			expires = t.Expires
 		}
 	}
-	g := Grant{ID: access.NewID(access.PrefixGrant), Party: s.Party, Task: s.Task, Target: s.Target, Scope: scope, Args: s.Args, UsesMax: s.Uses,
+	g := Grant{ID: access.NewID(access.PrefixGrant), Party: s.Party, Task: s.Task, Target: s.Target, Scope: scope, Args: s.Args, UsesMax: s.Uses, Limits: s.Limits,
 		NotBefore: now, Expires: expires, Quorum: 1, Approvals: []Approval{{By: s.By, At: now, Method: s.Method}}, Reason: s.Reason,
 		State: GrantActive, Created: now, Changed: now}
 	return g, b.widen(ctx, Batch{Grants: []Grant{g}}, []Event{event(s.By, "issue", KindGrant, g.ID, nil, g, s.Reason)})
@@ -78,87 +82,35 @@ func (b *Broker) revoke(ctx context.Context, id, by, why string) (Grant, error) 
 	if err := grantTable().move("grant "+id, g.State, GrantRevoked); err != nil {
 		return g, err
 	}
+	fall := falling{live: b.live.Load(), by: by, at: b.now()}
+	g = fall.end(g, GrantRevoked, why)
+	if err := b.narrow(ctx, Batch{Grants: fall.grants}, fall.events); err != nil {
+		return g, err
+	}
+	return g, b.hear(ctx, g.Parent)
+}
+
+// falling gathers grants that end, and with each the whole tree below it.
+type falling struct {
+	live   *live
+	by     string // who ends them
+	at     time.Time
+	grants []Grant
+	events []Event
+}
+
+// end ends g, and what was carved out of it.
+func (f *falling) end(g Grant, to State, why string) Grant {
 	before := g
-	g.State, g.Why, g.Changed = GrantRevoked, why, b.now()
-	return g, b.narrow(ctx, Batch{Grants: []Grant{g}}, []Event{event(by, "revoke", KindGrant, id, before, g, why)})
+	g.State, g.Why, g.Changed = to, why, f.at
+	f.grants = append(f.grants, g)
+	f.events = append(f.events, event(f.by, verbOf(to), KindGrant, g.ID, before, g, why))
+	for _, kid := range f.live.kids.get(g.ID) {
+		f.end(kid.now(), to, parentIs(g.ID, to))
+	}
+	return g
 }
 
-// Sweep ends what time has ended, and suspends or resumes grants as the approved
-// definition of their target is another one or theirs again; pending requests
-// for another one are invalidated. current returns the digest of a target where it
-// is what it was approved as, anything else where it is not.
-func (b *Broker) Sweep(ctx context.Context, current func(Target) string) error {
-	if err := b.settleLate(ctx); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.now()
-	due := b.live.Load().due(now)
-	for _, t := range due.Tasks {
-		if _, err := b.endTask(ctx, t, TaskExpired, system, "its time is over"); err != nil {
-			return err
-		}
-	}
-	var less, more Batch
-	var ended, resumed []Event
-	v := b.live.Load()
-	for _, h := range v.byID {
-		before := h.now()
-		g, verb := v.sweepGrant(before, current(before.Target), now)
-		switch g.State {
-		case before.State:
-		case GrantActive:
-			more.Grants, resumed = append(more.Grants, g), append(resumed, event(system, verb, KindGrant, g.ID, before, g, g.Why))
-		default:
-			less.Grants, ended = append(less.Grants, g), append(ended, event(system, verb, KindGrant, g.ID, before, g, g.Why))
-		}
-	}
-	for _, r := range v.pending {
-		before, next, verb := *r, *r, "expire"
-		switch {
-		case !now.Before(r.Expires):
-			next.State, next.Why = RequestExpired, "nobody answered in time"
-		case r.Task != "" && v.tasks[r.Task] == nil:
-			next.State, next.Why, verb = RequestWithdrawn, "task "+r.Task+" is over", "withdraw"
-		case current(r.Target) != r.Target.Digest:
-			next.State, next.Why, verb = RequestInvalid, anotherDefinition(r.Target), "invalidate"
-		default:
-			continue
-		}
-		next.Changed = now
-		less.Requests, ended = append(less.Requests, next), append(ended, event(system, verb, KindRequest, r.ID, before, next, next.Why))
-	}
-	if len(ended) > 0 {
-		if err := b.narrow(ctx, less, ended); err != nil {
-			return err
-		}
-	}
-	if len(resumed) > 0 {
-		return b.widen(ctx, more, resumed)
-	}
-	return nil
-}
-
-func anotherDefinition(t Target) string {
-	return "the definition or the tier of " + t.Action() + " is another one"
-}
-
-// sweepGrant is what time and the approved definition make of g, and the verb of
-// it.
-func (v *live) sweepGrant(g Grant, digest string, now time.Time) (Grant, string) {
-	switch same := digest == g.Target.Digest; {
-	case !now.Before(g.Expires):
-		g.State, g.Why = GrantExpired, "its time is over"
-	case g.Task != "" && v.tasks[g.Task] == nil: // it ended on another node while this grant was made
-		g.State, g.Why = GrantCompleted, "task "+g.Task+" is over"
-	case g.State == GrantActive && !same:
-		g.State, g.Why = GrantSuspended, anotherDefinition(g.Target)
-	case g.State == GrantSuspended && same:
-		g.State, g.Why = GrantActive, ""
-	default:
-		return g, ""
-	}
-	g.Changed = now
-	return g, verbOf(g.State)
+func parentIs(id string, s State) string {
+	return "grant " + id + ", which it is a part of, is " + string(s)
 }

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -19,11 +20,23 @@ type Entitlement struct {
 	// Args bound what any grant under it may cover.
 	Args    Constraints `json:"args,omitempty"`
 	Ceiling Ceiling     `json:"ceiling"`
-	Approve Rule        `json:"approve"`
-	State   string      `json:"state"` // active or retired
-	Created time.Time   `json:"created"`
-	Changed time.Time   `json:"changed"`
+	// Delegate says whom the holder of a grant under it may hand a part of it on to.
+	Delegate Delegate  `json:"delegate,omitzero"`
+	Approve  Rule      `json:"approve"`
+	State    string    `json:"state"` // active or retired
+	Created  time.Time `json:"created"`
+	Changed  time.Time `json:"changed"`
 }
+
+// Delegate bounds what is handed on from agent to agent.
+type Delegate struct {
+	MaxDepth int      `json:"maxDepth"`          // how many times; 0: never
+	Agents   []string `json:"agents,omitempty"`  // ids of who may receive
+	Classes  []string `json:"classes,omitempty"` // classes of them
+}
+
+// MaxDepth is how many times a right may be handed on at most.
+const MaxDepth = 3
 
 // The states of an entitlement.
 const (
@@ -36,6 +49,7 @@ type Ceiling struct {
 	Seconds int64 `json:"seconds"` // of life, from activation
 	Uses    int64 `json:"uses,omitempty"`
 	Pending int64 `json:"pending,omitempty"` // seconds a request waits for an answer
+	Limits
 }
 
 // Rule says who must approve.
@@ -43,18 +57,59 @@ type Rule struct {
 	Auto   bool   `json:"auto,omitempty"`   // nobody: policy and the ceiling do
 	Quorum int    `json:"quorum,omitempty"` // distinct persons
 	Team   string `json:"team,omitempty"`   // they must be members of it
+	// Then is who must approve besides, once the others have. The zero Stage is
+	// nobody.
+	Then Stage `json:"then,omitzero"`
 }
 
-// String is the rule as manifests write it: "auto", "quorum:N" or "quorum:N:team".
+// Stage is one step of an approval.
+type Stage struct {
+	Quorum int    `json:"quorum"` // distinct persons, none of whom approved before
+	Team   string `json:"team,omitempty"`
+}
+
+// Stages are the steps of r, of which one may be none.
+func (r Rule) Stages() [2]Stage { return [2]Stage{{r.Quorum, r.Team}, r.Then} }
+
+// People is how many persons it takes.
+func (r Rule) People() int { return r.Quorum + r.Then.Quorum }
+
+// Waits returns which of its stages a request that has these approvals waits for;
+// ok is false where it waits for none.
+func (r Rule) Waits(list []Approval) (stage int, ok bool) {
+	for n, s := range r.Stages() {
+		have := 0
+		for _, a := range list {
+			if a.Stage == n {
+				have++
+			}
+		}
+		if have < s.Quorum {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// String is the rule as manifests write it: "auto", "quorum:N" or "quorum:N:team",
+// and of two stages "… then …".
 func (r Rule) String() string {
 	switch {
 	case r.Auto:
 		return "auto"
-	case r.Team != "":
-		return fmt.Sprintf("quorum:%d:%s", r.Quorum, r.Team)
+	case r.Then != Stage{}:
+		return Stage{r.Quorum, r.Team}.String() + " then " + r.Then.String()
 	default:
-		return fmt.Sprintf("quorum:%d", r.Quorum)
+		return Stage{r.Quorum, r.Team}.String()
 	}
+}
+
+// String is the stage as manifests write it.
+func (s Stage) String() string {
+	if s.Team != "" {
+		return fmt.Sprintf("quorum:%d:%s", s.Quorum, s.Team)
+	}
+	return fmt.Sprintf("quorum:%d", s.Quorum)
 }
 
 // maxQuorum bounds how many people one answer can need.
@@ -65,19 +120,34 @@ func ParseRule(s string) (Rule, error) {
 	if s == "auto" {
 		return Rule{Auto: true}, nil
 	}
-	var r Rule
+	first, then, two := strings.Cut(s, " then ")
+	one, err := parseStage(first)
+	if err != nil {
+		return Rule{}, err
+	}
+	r := Rule{Quorum: one.Quorum, Team: one.Team}
+	if two {
+		if r.Then, err = parseStage(then); err != nil {
+			return Rule{}, err
+		}
+	}
+	return r, nil
+}
+
+func parseStage(s string) (Stage, error) {
+	var r Stage
 	var rest string
 	if n, _ := fmt.Sscanf(s, "quorum:%d%s", &r.Quorum, &rest); n == 0 || r.Quorum < 1 || r.Quorum > maxQuorum {
-		return Rule{}, access.Errorf(access.CodeInvalid, "%q is not a rule: write auto, quorum:N or quorum:N:team with N from 1 to %d", s, maxQuorum)
+		return Stage{}, access.Errorf(access.CodeInvalid, "%q is not a rule: write auto, quorum:N or quorum:N:team with N from 1 to %d, and for two stages: … then …", s, maxQuorum)
 	}
 	if rest != "" {
 		if rest[0] != ':' || !access.ValidID(rest[1:]) {
-			return Rule{}, access.Errorf(access.CodeInvalid, "%q is not a rule: after quorum:%d only :team may follow", s, r.Quorum)
+			return Stage{}, access.Errorf(access.CodeInvalid, "%q is not a rule: after quorum:%d only :team may follow", s, r.Quorum)
 		}
 		r.Team = rest[1:]
 	}
 	if r.String() != s {
-		return Rule{}, access.Errorf(access.CodeInvalid, "%q is not a rule: write it as %s", s, r)
+		return Stage{}, access.Errorf(access.CodeInvalid, "%q is not a rule: write it as %s", s, r)
 	}
 	return r, nil
 }
@@ -92,7 +162,7 @@ const (
 // AtTier is the rule that holds for a tool of this tier: what is destructive or
 // secret always needs two people (access.md 3.5).
 func (r Rule) AtTier(tier int) Rule {
-	if tier >= 3 && (r.Auto || r.Quorum < 2) {
+	if tier >= 3 && (r.Auto || r.People() < 2) {
 		return Rule{Quorum: 2, Team: r.Team}
 	}
 	if !r.Auto && r.Quorum == 0 {

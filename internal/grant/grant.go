@@ -65,6 +65,7 @@ type Approval struct {
 	At     time.Time `json:"at"`
 	Method string    `json:"method"`          // cli, api, page, auto
 	Token  string    `json:"token,omitempty"` // id of the personal token it came with
+	Stage  int       `json:"stage,omitempty"` // of the rule it was given in: 0 the first, 1 the second
 }
 
 // Grant is a right for a while (access.md 3.2). It permits nothing by itself:
@@ -73,6 +74,9 @@ type Grant struct {
 	ID          string      `json:"id"`
 	Request     string      `json:"request,omitempty"` // it came from; "" where an operator made it
 	Entitlement string      `json:"entitlement,omitempty"`
+	Parent      string      `json:"parent,omitempty"`   // grant it was carved out of
+	Depth       int         `json:"depth,omitempty"`    // 0 where there is no parent
+	MaxDepth    int         `json:"maxDepth,omitempty"` // of what may be carved out of it; it may delegate below that
 	Party       Party       `json:"party"`
 	Session     string      `json:"session,omitempty"` // that asked, for the record
 	Task        string      `json:"task,omitempty"`    // it ends with; calls must belong to it
@@ -80,24 +84,39 @@ type Grant struct {
 	Scope       Scope       `json:"scope"`
 	Args        Constraints `json:"args,omitempty"`    // every call must meet them
 	UsesMax     int64       `json:"usesMax,omitempty"` // 0: without limit
-	NotBefore   time.Time   `json:"notBefore"`
-	Expires     time.Time   `json:"expires"` // from activation
-	Quorum      int         `json:"quorum"`  // distinct persons who approved
-	Approvals   []Approval  `json:"approvals,omitempty"`
-	Reason      string      `json:"reason,omitempty"`
-	State       State       `json:"state"`
-	Why         string      `json:"why,omitempty"` // it is in its state
-	Created     time.Time   `json:"created"`
-	Changed     time.Time   `json:"changed"`
-	Counts      Counts      `json:"counts"` // as last read
-	Rev         int64       `json:"-"`
+	Limits
+	NotBefore time.Time  `json:"notBefore"`
+	Expires   time.Time  `json:"expires"` // from activation
+	Quorum    int        `json:"quorum"`  // distinct persons who approved
+	Approvals []Approval `json:"approvals,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+	State     State      `json:"state"`
+	Why       string     `json:"why,omitempty"` // it is in its state
+	Created   time.Time  `json:"created"`
+	Changed   time.Time  `json:"changed"`
+	Counts    Counts     `json:"counts"` // as last read
+	Rev       int64      `json:"-"`
 }
 
-// Counts are the uses of a grant.
+// Counts are what was used of a grant. What is carved is its children's.
 type Counts struct {
+	Spent         int64     `json:"spent"`
+	Reserved      int64     `json:"reserved"` // calls in flight
+	Carved        int64     `json:"carved,omitempty"`
+	Amount        Tally     `json:"amount,omitzero"` // of the budget
+	RunningCarved int64     `json:"concurrencyCarved,omitempty"`
+	WindowCarved  int64     `json:"windowCarved,omitempty"`
+	Bytes         int64     `json:"bytesOut,omitempty"`
+	BytesCarved   int64     `json:"bytesCarved,omitempty"`
+	Used          time.Time `json:"used,omitzero"` // last
+	Seq           int64     `json:"-"`             // grows with every change of the others
+}
+
+// Tally is what was taken of a budget.
+type Tally struct {
 	Spent    int64 `json:"spent"`
-	Reserved int64 `json:"reserved"` // calls in flight
-	Seq      int64 `json:"-"`        // grows with every change of the others
+	Reserved int64 `json:"reserved"` // by calls in flight
+	Carved   int64 `json:"carved,omitempty"`
 }
 
 // Remaining is how many more calls the grant covers, as last read.
@@ -105,7 +124,60 @@ func (g *Grant) Remaining() int64 {
 	if g.UsesMax == 0 {
 		return unlimited
 	}
-	return max(0, g.UsesMax-g.Counts.Spent-g.Counts.Reserved)
+	return max(0, g.UsesMax-g.Counts.Spent-g.Counts.Reserved-g.Counts.Carved)
+}
+
+// AmountLeft is what is left of the budget, as last read.
+func (g *Grant) AmountLeft() int64 {
+	a := g.Counts.Amount
+	return max(0, g.Budget.Amount-a.Spent-a.Reserved-a.Carved)
+}
+
+// BytesLeft is what results may still have, as last read.
+func (g *Grant) BytesLeft() int64 { return max(0, g.BytesOut-g.Counts.Bytes-g.Counts.BytesCarved) }
+
+// idle reports whether the grant was not used for too long.
+func (g *Grant) idle(at time.Time) bool {
+	if g.Idle == 0 || g.Counts.Reserved > 0 {
+		return false
+	}
+	since := g.NotBefore
+	if g.Counts.Used.After(since) {
+		since = g.Counts.Used
+	}
+	return !at.Before(since.Add(Seconds(g.Idle)))
+}
+
+// full reports whether as many calls are under way as may be.
+func (g *Grant) full() bool {
+	return g.Concurrency > 0 && g.Counts.Reserved+g.Counts.RunningCarved >= g.Concurrency
+}
+
+// room reports whether enough is left for a call with these arguments, but for how
+// many are under way or were made in the window.
+func (g *Grant) room(c *Call) bool {
+	if g.Remaining() == 0 || g.BytesOut > 0 && g.BytesLeft() == 0 || g.idle(c.At) {
+		return false
+	}
+	if g.Budget == (Budget{}) || c.Unknown {
+		return true
+	}
+	n, err := g.Budget.AmountOf(c.Args)
+	return err == nil && n <= g.AmountLeft()
+}
+
+// spentOut says what is used up for good, "" if nothing is.
+func (g *Grant) spentOut() string {
+	c := &g.Counts
+	switch {
+	case g.UsesMax > 0 && c.Spent+c.Carved >= g.UsesMax:
+		return "every use is spent"
+	case g.Budget.Amount > 0 && c.Amount.Spent+c.Amount.Carved >= g.Budget.Amount:
+		return "the budget is spent"
+	case g.BytesOut > 0 && c.Bytes+c.BytesCarved >= g.BytesOut:
+		return "its results have as many bytes as they may"
+	}
+	return ""
 }
 
 // unlimited is what policies see as what remains of a grant without a limit.

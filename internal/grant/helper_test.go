@@ -284,14 +284,14 @@ func (r *rig) covering(change ...func(*grant.Call)) []string {
 // sweep sweeps while the approved definition is digest.
 func (r *rig) sweep(digest string) {
 	r.t.Helper()
-	if err := r.Sweep(r.t.Context(), func(grant.Target) string { return digest }); err != nil {
+	if err := r.Sweep(r.t.Context(), grant.Standing{Digest: func(grant.Target) string { return digest }}); err != nil {
 		r.t.Fatalf("sweeping: %v", err)
 	}
 }
 
 func (r *rig) reserve(id string) grant.Use {
 	r.t.Helper()
-	u, err := r.Reserve(r.t.Context(), id, access.NewID(access.PrefixDecision))
+	u, err := r.Reserve(r.t.Context(), id, access.NewID(access.PrefixDecision), args(r.t, `{"to":"prod","n":1}`))
 	if err != nil {
 		r.t.Fatalf("reserving: %v", err)
 	}

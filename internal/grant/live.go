@@ -2,35 +2,57 @@ package grant
 
 import (
 	"cmp"
-	"maps"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// live is what has not ended, as decisions find it. Only the counts in it change.
+// live is what has not ended, as decisions find it. Only the counts in it change: a
+// change gives another one, at a cost of what changed.
 type live struct {
-	grants  map[Party][]*held // in the order they are tried
-	byID    map[string]*held
-	tasks   map[string]*Task
-	open    map[Party][]*Task
-	pending map[[32]byte]*Request
-	waiting map[Party]int
+	byID    index[string, *held]
+	covers  index[place, []*held]  // in the order they are tried
+	grants  index[Party, []*held]  // in the order they are tried
+	kids    index[string, []*held] // by the grant they were carved out of
+	tasks   index[string, *Task]
+	open    index[Party, []*Task]
+	pending index[[32]byte, *Request]
+	waits   index[string, *Request] // pending, by id
+	waiting index[Party, int]
+}
+
+// place is whom and what a grant is for.
+type place struct {
+	party  Party
+	target Target // of any tier
+}
+
+func placeOf(p Party, t Target) place {
+	t.Tier = 0
+	return place{p, t}
 }
 
 // held is a live grant with its counts as last heard of from the store.
 type held struct {
-	grant  Grant
-	counts *atomic.Pointer[Counts] // shared by every live that holds the grant
+	grant Grant
+	*use  // shared by every live that holds the grant
 }
 
-func hold(g Grant, counts *atomic.Pointer[Counts]) *held {
-	if counts == nil {
-		counts = &atomic.Pointer[Counts]{}
-		c := g.Counts
-		counts.Store(&c)
+// use is what changes of a grant with every call.
+type use struct {
+	counts atomic.Pointer[Counts]
+	busy   atomic.Pointer[Busy] // its window was full when last heard of
+}
+
+func hold(g Grant, old *held) *held {
+	if old != nil {
+		return &held{g, old.use}
 	}
-	return &held{g, counts}
+	u := &use{}
+	c := g.Counts
+	u.counts.Store(&c)
+	return &held{g, u}
 }
 
 // now is the grant with the counts of this moment.
@@ -38,6 +60,17 @@ func (h *held) now() Grant {
 	g := h.grant
 	g.Counts = *h.counts.Load()
 	return g
+}
+
+// busyAt says why no call can begin under the grant at this moment, nil if one can.
+func (h *held) busyAt(at time.Time) *Busy {
+	if b := h.busy.Load(); b != nil && at.Before(b.Until) {
+		return b
+	}
+	if g := h.now(); g.full() {
+		return &Busy{Why: fmt.Sprintf("grant %s lets through %d calls at once, and they are under way", g.ID, g.Concurrency)}
+	}
+	return nil
 }
 
 // heard takes counts the store gave, unless newer ones are known.
@@ -52,39 +85,42 @@ func (h *held) heard(c Counts) {
 
 // newLive is what was read. Counts heard of since are kept: they are newer.
 func newLive(l Live, old *live) *live {
-	held := make([]*held, len(l.Grants))
-	for i, g := range l.Grants {
-		var counts *atomic.Pointer[Counts]
-		if old != nil && old.byID[g.ID] != nil {
-			counts = old.byID[g.ID].counts
+	v := (&live{}).change()
+	covers, grants, kids := map[place][]*held{}, map[Party][]*held{}, map[string][]*held{}
+	for _, g := range l.Grants {
+		var was *held
+		if old != nil {
+			was = old.byID.get(g.ID)
 		}
-		held[i] = hold(g, counts)
-		held[i].heard(g.Counts)
+		h := hold(g, was)
+		h.heard(g.Counts)
+		v.byID.set(g.ID, h)
+		at := placeOf(g.Party, g.Target)
+		covers[at] = append(covers[at], h)
+		grants[g.Party] = append(grants[g.Party], h)
+		if g.Parent != "" {
+			kids[g.Parent] = append(kids[g.Parent], h)
+		}
 	}
-	return liveOf(held, l.Tasks, l.Requests)
-}
-
-func liveOf(grants []*held, tasks []Task, requests []Request) *live {
-	v := &live{grants: map[Party][]*held{}, byID: map[string]*held{}, tasks: map[string]*Task{}, open: map[Party][]*Task{},
-		pending: map[[32]byte]*Request{}, waiting: map[Party]int{}}
-	for _, h := range grants {
-		v.byID[h.grant.ID] = h
-		v.grants[h.grant.Party] = append(v.grants[h.grant.Party], h)
+	for k, list := range covers {
+		slices.SortFunc(list, narrowest)
+		v.covers.set(k, list)
 	}
-	for p := range v.grants {
-		slices.SortFunc(v.grants[p], narrowest)
+	for k, list := range grants {
+		slices.SortFunc(list, narrowest)
+		v.grants.set(k, list)
 	}
-	for i := range tasks {
-		t := &tasks[i]
-		v.tasks[t.ID] = t
-		v.open[t.Party] = append(v.open[t.Party], t)
+	for k, list := range kids {
+		slices.SortFunc(list, narrowest)
+		v.kids.set(k, list)
 	}
-	for i := range requests {
-		r := &requests[i]
-		v.pending[r.Identity] = r
-		v.waiting[r.Party]++
+	for i := range l.Tasks {
+		v.task(&l.Tasks[i])
 	}
-	return v
+	for i := range l.Requests {
+		v.request(&l.Requests[i])
+	}
+	return v.done()
 }
 
 // narrowest orders grants as they are tried: the one bound to exactly one call
@@ -109,47 +145,20 @@ func narrowest(a, b *held) int {
 
 // with returns v after b was committed.
 func (v *live) with(b Batch) *live {
-	grants, tasks := maps.Clone(v.byID), maps.Clone(v.tasks)
-	pending := make(map[string]*Request, len(v.pending))
-	for _, r := range v.pending {
-		pending[r.ID] = r
-	}
+	c := v.change()
 	for _, g := range b.Grants {
-		var counts *atomic.Pointer[Counts]
-		if old := grants[g.ID]; old != nil {
-			counts = old.counts
-		}
 		g.Rev++
-		grants[g.ID] = hold(g, counts)
+		c.grant(g)
 	}
 	for _, t := range b.Tasks {
 		t.Rev++
-		tasks[t.ID] = &t
+		c.task(&t)
 	}
 	for _, r := range b.Requests {
 		r.Rev++
-		pending[r.ID] = &r
+		c.request(&r)
 	}
-	gt, tt, rt := grantTable(), taskTable(), requestTable()
-	var lg []*held
-	for _, h := range grants {
-		if !gt.ended(h.grant.State) {
-			lg = append(lg, h)
-		}
-	}
-	var lt []Task
-	for _, t := range tasks {
-		if !tt.ended(t.State) {
-			lt = append(lt, *t)
-		}
-	}
-	var lr []Request
-	for _, r := range pending {
-		if !rt.ended(r.State) {
-			lr = append(lr, *r)
-		}
-	}
-	return liveOf(lg, lt, lr)
+	return c.done()
 }
 
 // has reports whether b took effect: whatever it leaves alive is there exactly
@@ -165,7 +174,7 @@ func (v *live) has(b Batch) bool {
 	}
 	for _, g := range b.Grants {
 		var got Grant
-		if h := v.byID[g.ID]; h != nil {
+		if h := v.byID.get(g.ID); h != nil {
 			got = h.grant
 		}
 		got.Counts, g.Counts = Counts{}, Counts{}
@@ -175,7 +184,7 @@ func (v *live) has(b Batch) bool {
 	}
 	for _, t := range b.Tasks {
 		var got Task
-		if x := v.tasks[t.ID]; x != nil {
+		if x := v.tasks.get(t.ID); x != nil {
 			got = *x
 		}
 		if !same(taskTable().ended(t.State), got, t, got.Rev, t.Rev) {
@@ -184,7 +193,7 @@ func (v *live) has(b Batch) bool {
 	}
 	for _, r := range b.Requests {
 		var got Request
-		if x := v.pending[r.Identity]; x != nil {
+		if x := v.pending.get(r.Identity); x != nil {
 			got = *x
 		}
 		if !same(requestTable().ended(r.State), got, r, got.Rev, r.Rev) {
@@ -197,10 +206,10 @@ func (v *live) has(b Batch) bool {
 // like returns a live grant that is what r asks for: issued for such a request,
 // with something left of it.
 func (v *live) like(r *Request) *held {
-	for _, h := range v.grants[r.Party] {
+	for _, h := range v.covers.get(placeOf(r.Party, r.Target)) {
 		g := h.now()
-		if g.State == GrantActive && g.Request != "" && g.Target.same(r.Target) && g.Target.Tier == r.Target.Tier && g.Task == r.Task && g.Scope == r.Scope &&
-			g.Remaining() > 0 && r.Created.Before(g.Expires) && textOf(g.Args) == textOf(r.Args) {
+		if g.State == GrantActive && g.Request != "" && g.Parent == "" && g.Target.Tier == r.Target.Tier && g.Task == r.Task && g.Scope == r.Scope && g.Limits == r.Limits &&
+			g.spentOut() == "" && g.Remaining() > 0 && !g.idle(r.Created) && r.Created.Before(g.Expires) && textOf(g.Args) == textOf(r.Args) {
 			return h
 		}
 	}
@@ -215,15 +224,18 @@ const maxTried = 8
 // under a use of one already goes on with that one only, whatever is left.
 func (v *live) covering(c *Call, under string) []Grant {
 	var out []Grant
-	for _, h := range v.grants[c.Party] {
-		if !h.grant.Target.same(c.Target) {
+	for _, h := range v.covers.get(placeOf(c.Party, c.Target)) {
+		if under != "" && under != h.grant.ID || !h.grant.Covers(c) || !v.stands(h, c.At) {
 			continue
 		}
 		g := h.now()
-		if g.ID == under {
-			g.Counts.Reserved = max(0, g.Counts.Reserved-1) // this call's own
+		if under != "" { // this call's own
+			g.Counts.Reserved = max(0, g.Counts.Reserved-1)
+			if n, err := g.Budget.AmountOf(c.Args); g.Budget != (Budget{}) && err == nil {
+				g.Counts.Amount.Reserved = max(0, g.Counts.Amount.Reserved-n)
+			}
 		}
-		if (under == "" || under == g.ID) && g.Covers(c) && g.Remaining() > 0 && g.Args.Match(c.Args) == nil {
+		if (under != "" || h.busyAt(c.At) == nil) && g.room(c) && (c.Unknown || g.Args.Match(c.Args) == nil) {
 			if out = append(out, g); len(out) == maxTried {
 				break
 			}
@@ -232,22 +244,15 @@ func (v *live) covering(c *Call, under string) []Grant {
 	return out
 }
 
-// due lists what time has ended at.
-func (v *live) due(at time.Time) (b Batch) {
-	for _, h := range v.byID {
-		if !at.Before(h.grant.Expires) {
-			b.Grants = append(b.Grants, h.now())
+// busy is why none of the grants that would cover c does at this moment, nil where
+// none would.
+func (v *live) busy(c *Call) *Busy {
+	for _, h := range v.covers.get(placeOf(c.Party, c.Target)) {
+		if g := h.now(); g.Covers(c) && v.stands(h, c.At) && g.room(c) && g.Args.Match(c.Args) == nil {
+			if b := h.busyAt(c.At); b != nil {
+				return b
+			}
 		}
 	}
-	for _, t := range v.tasks {
-		if !at.Before(t.Expires) {
-			b.Tasks = append(b.Tasks, *t)
-		}
-	}
-	for _, r := range v.pending {
-		if !at.Before(r.Expires) {
-			b.Requests = append(b.Requests, *r)
-		}
-	}
-	return b
+	return nil
 }

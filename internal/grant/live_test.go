@@ -10,6 +10,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
+	"rutile/internal/rawjson"
 )
 
 // TestTheNarrowestGrantIsTriedFirst, in one order however they came about, and
@@ -108,7 +109,7 @@ func TestUsesAreCounted(t *testing.T) {
 	a, b, c := r.reserve(g.ID), r.reserve(g.ID), r.reserve(g.ID)
 	counts(0, 3)
 	equal(t, "covering with all in flight", r.covering(), []string{})
-	_, err := r.Reserve(t.Context(), g.ID, "dec_more")
+	_, err := r.Reserve(t.Context(), g.ID, "dec_more", rawjson.Value{})
 	hasCode(t, "a fourth", err, access.CodeConflict)
 	r.settle(a, grant.UseReleased)
 	counts(0, 2)
@@ -201,7 +202,7 @@ func TestWhatAnEarlierStartReservedIsUnknown(t *testing.T) {
 	g, two := r.create(), r.create(func(s *grant.Spec) { s.Uses = 1 })
 	r.reserve(g.ID)
 	r.reserve(two.ID)
-	if _, err := r.boot("n2", "b").Reserve(t.Context(), g.ID, "dec_other"); err != nil {
+	if _, err := r.boot("n2", "b").Reserve(t.Context(), g.ID, "dec_other", rawjson.Value{}); err != nil {
 		t.Fatal(err)
 	}
 	r.boot("n1", "boot-1b")
@@ -222,7 +223,7 @@ func TestSweepFollowsTheDefinition(t *testing.T) {
 	r.sweep("sha256:2")
 	equal(t, "changed", []grant.State{r.grant(g.ID).State, r.request(q.ID).State}, []grant.State{grant.GrantSuspended, grant.RequestInvalid})
 	equal(t, "covering", r.covering(), []string{})
-	_, err := r.Reserve(t.Context(), g.ID, "dec_1")
+	_, err := r.Reserve(t.Context(), g.ID, "dec_1", rawjson.Value{})
 	hasCode(t, "reserving", err, access.CodeConflict)
 	r.sweep("") // gone altogether
 	r.sweep("sha256:1")
@@ -265,7 +266,7 @@ func TestAnotherNodeIsHeardOf(t *testing.T) {
 	}
 	equal(t, "heard of", len(second.Covering(new(r.call()))), 1)
 	r.reserve(g.ID)
-	_, err := second.Reserve(t.Context(), g.ID, "dec_x")
+	_, err := second.Reserve(t.Context(), g.ID, "dec_x", rawjson.Value{})
 	hasCode(t, "taken here", err, access.CodeConflict)
 	equal(t, "known by then", len(second.Covering(new(r.call()))), 0)
 	q := r.open(r.ask(oneYes))

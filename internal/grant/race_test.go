@@ -7,6 +7,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
+	"rutile/internal/rawjson"
 )
 
 // together runs all at once and waits.
@@ -112,7 +113,7 @@ func TestNothingIsReservedAfterARevocation(t *testing.T) {
 				mu.Lock()
 				late := revoked
 				mu.Unlock()
-				u, err := r.Reserve(t.Context(), g.ID, fmt.Sprint("dec_", i, "_", n))
+				u, err := r.Reserve(t.Context(), g.ID, fmt.Sprint("dec_", i, "_", n), rawjson.Value{})
 				if err != nil {
 					hasCode(t, "reserving", err, access.CodeConflict)
 					return

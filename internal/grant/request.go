@@ -16,6 +16,7 @@ type Call struct {
 	Task    string
 	Target  Target
 	Args    rawjson.Value
+	Unknown bool // the arguments are: what they must be is not looked at
 	At      time.Time
 	Use     string // it runs under already, "" if it begins
 }
@@ -29,6 +30,7 @@ type Ask struct {
 	Scope       Scope        // wanted; "" is once
 	Wanted      Constraints  // of a scope wider than once
 	Uses        int64        // wanted, 0: what the ceiling allows
+	Limits      Limits       // wanted besides; what is not wanted is as the ceiling says
 	Life        time.Duration
 	Reason      string
 }
@@ -51,6 +53,8 @@ type Request struct {
 	Rule        Rule        `json:"rule"`
 	Life        int64       `json:"seconds"` // of the grant
 	Uses        int64       `json:"uses"`    // of the grant; 0: without limit
+	Limits                  // of the grant, besides
+	MaxDepth    int         `json:"maxDepth,omitempty"` // of what may be carved out of the grant
 	Reason      string      `json:"reason,omitempty"`
 	Approvals   []Approval  `json:"approvals,omitempty"`
 	Grant       string      `json:"grant,omitempty"` // issued for it
@@ -85,6 +89,8 @@ type Use struct {
 	Node     string    `json:"node"`
 	Boot     string    `json:"boot"`
 	At       time.Time `json:"at"`
+	Amount   int64     `json:"amount,omitempty"` // of the grant's budget
+	Bytes    int64     `json:"bytes,omitempty"`  // of the result
 	// Charges are what the call adds to counters, while it is reserved.
 	Charges []access.Charge `json:"-"`
 }

@@ -24,6 +24,7 @@ const (
 	GrantExhausted State = "exhausted"
 	GrantExpired   State = "expired"
 	GrantCompleted State = "completed" // its task is closed
+	GrantWithdrawn State = "withdrawn" // what let it be asked for does not reach that far any more
 	GrantRevoked   State = "revoked"
 )
 
@@ -55,9 +56,9 @@ func requestTable() table {
 
 func grantTable() table {
 	return table{
-		GrantActive:    {GrantSuspended, GrantExhausted, GrantExpired, GrantCompleted, GrantRevoked},
-		GrantSuspended: {GrantActive, GrantExpired, GrantCompleted, GrantRevoked},
-		GrantExhausted: nil, GrantExpired: nil, GrantCompleted: nil, GrantRevoked: nil,
+		GrantActive:    {GrantSuspended, GrantExhausted, GrantExpired, GrantCompleted, GrantWithdrawn, GrantRevoked},
+		GrantSuspended: {GrantActive, GrantExhausted, GrantExpired, GrantCompleted, GrantWithdrawn, GrantRevoked},
+		GrantExhausted: nil, GrantExpired: nil, GrantCompleted: nil, GrantWithdrawn: nil, GrantRevoked: nil,
 	}
 }
 

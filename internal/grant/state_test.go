@@ -18,8 +18,8 @@ func TestStateTables(t *testing.T) {
 	}{
 		"request": {grant.RequestStates(), []pair{{"pending", "issued"}, {"pending", "denied"}, {"pending", "expired"}, {"pending", "withdrawn"}, {"pending", "invalidated"}, {"pending", "superseded"}}},
 		"grant": {grant.GrantStates(), []pair{
-			{"active", "suspended"}, {"active", "exhausted"}, {"active", "expired"}, {"active", "completed"}, {"active", "revoked"},
-			{"suspended", "active"}, {"suspended", "expired"}, {"suspended", "completed"}, {"suspended", "revoked"},
+			{"active", "suspended"}, {"active", "exhausted"}, {"active", "expired"}, {"active", "completed"}, {"active", "withdrawn"}, {"active", "revoked"},
+			{"suspended", "active"}, {"suspended", "exhausted"}, {"suspended", "expired"}, {"suspended", "completed"}, {"suspended", "withdrawn"}, {"suspended", "revoked"},
 		}},
 		"use":  {grant.UseStates(), []pair{{"reserved", "committed"}, {"reserved", "released"}, {"reserved", "unknown"}}},
 		"task": {grant.TaskStates(), []pair{{"open", "closed"}, {"open", "expired"}}},
@@ -49,6 +49,7 @@ func TestStateTables(t *testing.T) {
 func TestRulesReadWhatTheyWrite(t *testing.T) {
 	for text, want := range map[string]grant.Rule{
 		"auto": {Auto: true}, "quorum:1": {Quorum: 1}, "quorum:10": {Quorum: 10}, "quorum:2:team-a": {Quorum: 2, Team: "team-a"}, "quorum:1:auto": {Quorum: 1, Team: "auto"},
+		"quorum:1:team-a then quorum:2:secops": {Quorum: 1, Team: "team-a", Then: grant.Stage{Quorum: 2, Team: "secops"}}, "quorum:1 then quorum:1": {Quorum: 1, Then: grant.Stage{Quorum: 1}},
 	} {
 		got, err := grant.ParseRule(text)
 		if err != nil || got != want || got.String() != text {
@@ -58,6 +59,7 @@ func TestRulesReadWhatTheyWrite(t *testing.T) {
 	for _, text := range []string{
 		"", "Auto", "auto ", " auto", "auto:team", "quorum", "quorum:", "quorum:0", "quorum:-1", "quorum:+1", "quorum:01", "quorum:11", "quorum:1.5", "quorum: 1", "quorum:1 ",
 		"quorum:1:", "quorum:1:Team", "quorum:1:a:b", "quorum:1 :a", "quorum:1: a", "quorum:1:a b", "quorum:1x", "quorum:99999999999999999999", "QUORUM:1", "quorum:0x1", "quorum:1\n", "quorum:1:a\n", "any", "deny",
+		"quorum:1 then", "quorum:1 then ", "quorum:1 then auto", "auto then quorum:1", "quorum:1  then quorum:1", "quorum:1 then quorum:1 then quorum:1", "quorum:1 Then quorum:1", "quorum:1 then quorum:0",
 	} {
 		if got, err := grant.ParseRule(text); access.CodeOf(err) != access.CodeInvalid {
 			t.Errorf("%q is read as %+v, %v", text, got, err)

@@ -26,25 +26,34 @@ type Batch struct {
 type Store interface {
 	// LoadGrants returns what is live, in one consistent read.
 	LoadGrants(ctx context.Context) (Live, error)
-	// CommitGrants applies b in one transaction. Where an object is not at its Rev,
-	// or a new pending request has the identity of another, it changes nothing and
-	// returns a CodeConflict error.
+	// CommitGrants applies b in one transaction. Where an object is not at its Rev, a
+	// new pending request has the identity of another, a new child is more than its
+	// parent has left, or a grant that ends or is suspended leaves a child behind, it
+	// changes nothing and returns a CodeConflict error.
 	CommitGrants(ctx context.Context, b Batch) error
-	// ReserveUse takes one use of a grant that is active, in its time and not used
-	// up, and returns the counts after it. Otherwise it changes nothing and returns
-	// a CodeConflict error. One decision reserves at most once. In the same
-	// transaction it adds the charges of u to their counters and sets their Total
-	// and Others; of a use without a grant that is all.
+	// ReserveUse takes one use of a grant that is active, in its time and has room
+	// for it, and returns the counts after it. Otherwise it changes nothing and
+	// returns a CodeConflict error, a *Busy where its window is full. One decision
+	// reserves at most once. In the same transaction it adds the charges of u to their
+	// counters and sets their Total and Others; of a use without a grant that is all.
 	ReserveUse(ctx context.Context, u Use) (Counts, error)
 	// SettleUse ends a reserved use and its charges. A grant with nothing left
 	// becomes exhausted.
 	// Settling a use that has ended changes nothing.
-	SettleUse(ctx context.Context, u Use, at time.Time) (Counts, State, error)
+	SettleUse(ctx context.Context, u Use, at time.Time) (Settled, error)
 	// AbandonUses settles as unknown every use and charge this node reserved in
-	// another boot, and returns how many uses of grants.
+	// another boot, and returns how many uses of grants. No grant becomes exhausted
+	// by it.
 	AbandonUses(ctx context.Context, node, boot string, at time.Time) (int, error)
 	// Archive reads what was ever kept.
 	Archive
+}
+
+// Settled is the grant of a use after it ended.
+type Settled struct {
+	Counts    Counts
+	State     State
+	Exhausted bool // by this use
 }
 
 // Filter selects from the archive; empty members do not restrict.

@@ -97,15 +97,14 @@ func (b *Broker) endTask(ctx context.Context, t Task, to State, by, why string) 
 	batch := Batch{Tasks: []Task{t}}
 	events := []Event{event(by, verbOf(to), KindTask, t.ID, before, t, why)}
 	v := b.live.Load()
-	for _, h := range v.byID {
+	fall := falling{live: v, by: by, at: now}
+	for _, h := range v.byID.all() {
 		if g := h.now(); g.Task == t.ID {
-			old := g
-			g.State, g.Why, g.Changed = GrantCompleted, "task "+t.ID+" is "+string(to), now
-			batch.Grants = append(batch.Grants, g)
-			events = append(events, event(by, "complete", KindGrant, g.ID, old, g, g.Why))
+			fall.end(g, GrantCompleted, "task "+t.ID+" is "+string(to))
 		}
 	}
-	for _, r := range v.pending {
+	batch.Grants, events = fall.grants, append(events, fall.events...)
+	for _, r := range v.pending.all() {
 		if r.Task == t.ID {
 			old, next := *r, *r
 			next.State, next.Why, next.Changed = RequestWithdrawn, "task "+t.ID+" is "+string(to), now
@@ -133,6 +132,8 @@ func verbOf(s State) string {
 		return "resume"
 	case GrantRevoked:
 		return "revoke"
+	case GrantWithdrawn:
+		return "withdraw"
 	default:
 		return string(s)
 	}
@@ -155,7 +156,7 @@ func (b *Broker) TaskOf(who access.Identity, named string, at time.Time) (string
 		return "", access.Errorf(access.CodeDenied, "the token is for task %q and the call names another", clip(want))
 	}
 	if want != "" {
-		t := v.tasks[want]
+		t := v.tasks.get(want)
 		if t == nil || t.Party != party || !at.Before(t.Expires) {
 			return "", access.Errorf(access.CodeDenied, "task %q is not an open task of this agent", clip(want))
 		}
@@ -181,12 +182,12 @@ func (b *Broker) OpenTasks(p Party) []Task {
 func (b *Broker) Own(p Party) Live {
 	v, now := b.live.Load(), b.now()
 	own := Live{Tasks: b.OpenTasks(p)}
-	for _, r := range v.pending {
+	for _, r := range v.pending.all() {
 		if r.Party == p && now.Before(r.Expires) {
 			own.Requests = append(own.Requests, *r)
 		}
 	}
-	for _, h := range v.grants[p] {
+	for _, h := range v.grants.get(p) {
 		if g := h.now(); now.Before(g.Expires) {
 			own.Grants = append(own.Grants, g)
 		}
@@ -199,7 +200,7 @@ func (b *Broker) Own(p Party) Live {
 
 func (v *live) openTasks(p Party, at time.Time) []*Task {
 	var out []*Task
-	for _, t := range v.open[p] {
+	for _, t := range v.open.get(p) {
 		if at.Before(t.Expires) {
 			out = append(out, t)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
+	"rutile/internal/rawjson"
 )
 
 func who(p grant.Party) access.Identity {
@@ -130,7 +131,7 @@ func TestATaskEndsWithAllThatHangsOnIt(t *testing.T) {
 	}
 	equal(t, "requests", []grant.State{r.request(pending.ID).State, r.request(freeAsk.ID).State}, []grant.State{grant.RequestWithdrawn, grant.RequestPending})
 	equal(t, "evidence", r.log.said(n), []string{"close Task", "complete Grant", "complete Grant", "withdraw Request"})
-	_, err := r.Reserve(t.Context(), issued, "dec_1")
+	_, err := r.Reserve(t.Context(), issued, "dec_1", rawjson.Value{})
 	hasCode(t, "reserving", err, access.CodeConflict)
 	_, err = r.Approve(t.Context(), pending.ID, grant.Answer{By: "user:ann"})
 	hasCode(t, "approving", err, access.CodeConflict)
@@ -227,7 +228,7 @@ func TestClosingIsNotGivenUp(t *testing.T) {
 				u := uses[n]
 				u.State = grant.UseCommitted
 				n++
-				if _, _, err := r.store.SettleUse(t.Context(), u, noon); err != nil {
+				if _, err := r.store.SettleUse(t.Context(), u, noon); err != nil {
 					return err
 				}
 			}

@@ -2,18 +2,33 @@ package grant
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/rawjson"
 )
 
-// Reserve takes one use of a grant for the call of this decision. It is the last
-// word on whether the grant still covers it: a CodeConflict error means that it
-// does not, and that Covering knows by now. In the same transaction it adds the
-// charges to their counters and sets their totals. A grant of "" is none: then
-// only the charges are reserved, and the use is remembered while it runs.
-func (b *Broker) Reserve(ctx context.Context, grant, decision string, charges ...access.Charge) (Use, error) {
+// Reserve takes one use of a grant for the call of this decision, and of its budget
+// what the arguments say. It is the last word on whether the grant still covers it:
+// a CodeConflict error means that it does not, and that Covering knows by now. In
+// the same transaction it adds the charges to their counters and sets their totals.
+// A grant of "" is none: then only the charges are reserved, and the use is
+// remembered while it runs.
+func (b *Broker) Reserve(ctx context.Context, grant, decision string, args rawjson.Value, charges ...access.Charge) (Use, error) {
 	u := Use{ID: access.NewID(PrefixUse), Grant: grant, Decision: decision, State: UseReserved, Node: b.cfg.Node, Boot: b.cfg.Boot, At: b.now(), Charges: charges}
+	var h *held
+	if grant != "" {
+		if h = b.live.Load().byID.get(grant); h == nil {
+			return Use{}, access.Errorf(access.CodeConflict, "grant %s is over", grant)
+		}
+		if h.grant.Budget != (Budget{}) {
+			var err error
+			if u.Amount, err = h.grant.Budget.AmountOf(args); err != nil {
+				return Use{}, err
+			}
+		}
+	}
 	b.running.put(u, time.Time{})
 	if !u.stored() {
 		return u, nil
@@ -21,6 +36,11 @@ func (b *Broker) Reserve(ctx context.Context, grant, decision string, charges ..
 	counts, err := b.store.ReserveUse(ctx, u)
 	if err != nil {
 		b.running.remove(u.ID)
+		var busy *Busy
+		if errors.As(err, &busy) && h != nil {
+			h.busy.Store(busy)
+			return Use{}, err
+		}
 		if access.CodeOf(err) == access.CodeConflict {
 			if rerr := b.Refresh(context.WithoutCancel(ctx)); rerr != nil {
 				return Use{}, rerr
@@ -28,10 +48,25 @@ func (b *Broker) Reserve(ctx context.Context, grant, decision string, charges ..
 		}
 		return Use{}, err
 	}
-	if h := b.live.Load().byID[grant]; h != nil {
+	if h != nil {
 		h.heard(counts)
 	}
 	return u, nil
+}
+
+// Busy says why none of the grants that would cover c does at this moment: too many
+// calls are under way under them, or were made a moment ago. It is "" where no grant
+// would, and another is to be asked for.
+func (b *Broker) Busy(c *Call) string {
+	busy := b.live.Load().busy(c)
+	switch {
+	case busy == nil:
+		return ""
+	case busy.Until.IsZero():
+		return busy.Why + ": call again when one has ended"
+	default:
+		return busy.Why + ": call again after " + busy.Until.Format(time.RFC3339)
+	}
 }
 
 // Wait keeps the use of a call that waits for input reserved until somebody
@@ -43,7 +78,9 @@ func (b *Broker) Wait(u Use, until time.Time) { b.running.put(u, until) }
 func (b *Broker) Resume(id string) (u Use, ok bool) { return b.running.take(id) }
 
 // Settle says how the call of a use ended: committed, released where the server
-// never received it, or unknown, which counts as used.
+// never received it, or unknown, which counts as used. u.Bytes are those of its
+// result. A CodeDenied error means that they are more than the grant had left: the
+// use is settled, and the result must be withheld.
 func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	if err := useTable().move("use "+u.ID, u.State, to); err != nil {
 		return err
@@ -54,26 +91,66 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	}
 	reserved := u
 	u.State = to
-	counts, state, err := b.store.SettleUse(ctx, u, b.now())
+	done, err := b.store.SettleUse(ctx, u, b.now())
 	if err != nil {
 		b.running.put(reserved, b.now()) // it counts as used, and is settled as unknown later
 		return err
 	}
 	b.running.remove(u.ID)
-	h := b.live.Load().byID[u.Grant]
-	if h == nil {
+	if u.Grant == "" {
 		return nil
 	}
-	h.heard(counts)
-	if state != GrantExhausted {
-		return nil
+	var g Grant
+	if h := b.live.Load().byID.get(u.Grant); h != nil {
+		h.heard(done.Counts)
+		g = h.grant
+	} else if g, _, err = b.store.Grant(ctx, u.Grant); err != nil { // it ended before its call did
+		return err
 	}
-	before, after := h.now(), h.now()
-	after.State, after.Why = GrantExhausted, "every use is spent"
+	g.Counts = done.Counts // of this use, whatever was heard since
+	if g.Parent != "" && grantTable().ended(done.State) {
+		if err := b.hear(ctx, g.Parent); err != nil {
+			return err
+		}
+	}
+	if done.Exhausted {
+		err = b.exhausted(ctx, g)
+	}
+	return errors.Join(err, tooLong(g, u))
+}
+
+// exhausted makes known that a grant has nothing left, as the store says.
+func (b *Broker) exhausted(ctx context.Context, before Grant) error {
+	g := before
+	before.State, g.State, g.Why = GrantActive, GrantExhausted, before.spentOut()
 	b.mu.Lock()
-	b.install(b.live.Load().with(Batch{Grants: []Grant{after}}))
+	b.install(b.live.Load().with(Batch{Grants: []Grant{g}}))
 	b.mu.Unlock()
-	return b.rec.Record(ctx, []Event{event(system, "exhaust", KindGrant, u.Grant, before, after, after.Why)})
+	return b.rec.Record(ctx, []Event{event(system, "exhaust", KindGrant, g.ID, before, g, g.Why)})
+}
+
+// tooLong withholds a result with more bytes than the grant had left.
+func tooLong(g Grant, u Use) error {
+	if g.BytesOut == 0 || g.Counts.Bytes+g.Counts.BytesCarved <= g.BytesOut {
+		return nil
+	}
+	return access.Errorf(access.CodeDenied, "the result is withheld: it has %d bytes, and grant %s lets through %d in all", u.Bytes, g.ID, g.BytesOut)
+}
+
+// hear reads the counts of a grant anew, and of those it was carved out of: what a
+// child did not use is theirs again.
+func (b *Broker) hear(ctx context.Context, id string) error {
+	for id != "" {
+		g, ok, err := b.store.Grant(ctx, id)
+		if err != nil || !ok {
+			return err
+		}
+		if h := b.live.Load().byID.get(id); h != nil {
+			h.heard(g.Counts)
+		}
+		id = g.Parent
+	}
+	return nil
 }
 
 // settleLate gives up the uses of calls nobody came back for.

@@ -150,8 +150,12 @@ func notReached(err error) (msg string, ok bool) {
 
 // Transport returns a transport with the same rules for what is no MCP: the
 // authorization servers in front of upstreams. It follows no redirect.
-func (e Egress) Transport() (http.RoundTripper, error) {
+func (e Egress) Transport() (http.RoundTripper, error) { return e.TransportFor(nil) }
+
+// TransportFor is Transport for a service that is verified as t says.
+func (e Egress) TransportFor(t *tls.Config) (http.RoundTripper, error) {
 	rt := newTransport(e).fallback
+	rt.TLSClientConfig = t
 	if e.Proxy == "" || e.Proxy == registry.ProxyNone {
 		return rt, nil
 	}

@@ -76,6 +76,10 @@ func (l *ownLink) tool(ctx context.Context, x *exchange) ([]byte, error) {
 		out, err = l.taskClose(ctx, who, args)
 	case "rutile_access_request":
 		out, err = l.accessRequest(ctx, who, args)
+	case "rutile_access_delegate":
+		out, err = l.accessDelegate(ctx, who, args)
+	case "rutile_access_withdraw":
+		out, err = l.accessWithdraw(ctx, who, args)
 	case "rutile_access_status":
 		out, err = l.accessStatus(ctx, who, args)
 	default:

@@ -43,7 +43,9 @@ type toldGrant struct {
 	Bounds  grant.Constraints `json:"constraints,omitempty"`
 	Task    string            `json:"task,omitempty"`
 	Expires time.Time         `json:"expires"`
-	Left    *int64            `json:"usesLeft,omitempty"` // nil: without limit
+	Left    *int64            `json:"usesLeft,omitempty"`   // nil: without limit
+	Amount  *int64            `json:"amountLeft,omitempty"` // of the budget
+	Limits  *grant.Limits     `json:"limits,omitempty"`
 }
 
 func tellTask(t *grant.Task) toldTask {
@@ -60,6 +62,13 @@ func tellGrant(g *grant.Grant) toldGrant {
 	if g.UsesMax > 0 {
 		left := g.Remaining()
 		out.Left = &left
+	}
+	if g.Budget != (grant.Budget{}) {
+		left := g.AmountLeft()
+		out.Amount = &left
+	}
+	if g.Limits != (grant.Limits{}) {
+		out.Limits = &g.Limits
 	}
 	return out
 }
@@ -207,4 +216,36 @@ func (l *ownLink) accessStatus(ctx context.Context, who access.Identity, a *ownA
 		out.Grants, out.More = out.Grants[n:], true
 	}
 	return out, nil
+}
+
+// handedAnswer is what rutile_access_delegate answers.
+type handedAnswer struct {
+	Grant toldGrant `json:"grant"`
+	Agent string    `json:"agent"`
+	Next  string    `json:"next"`
+}
+
+func (l *ownLink) accessDelegate(ctx context.Context, who access.Identity, a *ownArgs) (any, error) {
+	h, err := a.handover()
+	if err != nil {
+		return nil, err
+	}
+	g, err := l.desk.Delegate(ctx, who, h)
+	if err != nil {
+		return nil, err
+	}
+	return handedAnswer{tellGrant(&g), g.Party.Agent, "It is theirs now: they call the tool themselves. What they do not use comes back when it ends, and it ends with yours."}, nil
+}
+
+func (l *ownLink) accessWithdraw(ctx context.Context, who access.Identity, a *ownArgs) (any, error) {
+	id, why := a.needed("request"), a.text("reason")
+	if err := a.done(); err != nil {
+		return nil, err
+	}
+	r, err := l.desk.Withdraw(ctx, who, id, why)
+	if err != nil {
+		return nil, err
+	}
+	told := tellRequest(&r)
+	return accessAnswer{State: r.State, Request: &told, Next: "Nobody is asked any more. Ask again if you need it."}, nil
 }

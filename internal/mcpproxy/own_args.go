@@ -75,6 +75,40 @@ func (a *ownArgs) done() error {
 	return a.err
 }
 
+// constraints reads what calls must meet, nil where nothing is said.
+func (a *ownArgs) constraints(name string) grant.Constraints {
+	v := a.get(name)
+	if !v.Exists() {
+		return nil
+	}
+	c, err := grant.ReadConstraints(v)
+	if err != nil {
+		a.fail("%w", err)
+	}
+	return c
+}
+
+// limits reads what bounds a grant besides.
+func (a *ownArgs) limits(name string) (grant.Limits, bool) {
+	v := a.get(name)
+	if !v.Exists() {
+		return grant.Limits{}, false
+	}
+	l, err := grant.ReadLimits(v)
+	if err != nil {
+		a.fail("%w", err)
+	}
+	return l, true
+}
+
+// handover reads what an agent hands on.
+func (a *ownArgs) handover() (grant.Handover, error) {
+	h := grant.Handover{Grant: a.needed("grant"), To: a.needed("agent"), Args: a.constraints("constraints"), Uses: a.whole("uses", 1_000_000),
+		Life: a.seconds("ttlSeconds"), MaxDepth: int(a.whole("maxDepth", grant.MaxDepth)), Reason: a.needed("reason")}
+	h.Limits, _ = a.limits("limits")
+	return h, a.done()
+}
+
 // wish reads what an agent asks for.
 func (a *ownArgs) wish() (grant.Ask, error) {
 	var w grant.Ask
@@ -82,24 +116,20 @@ func (a *ownArgs) wish() (grant.Ask, error) {
 	w.Scope, w.Reason = grant.Scope(a.needed("scope")), a.needed("reason")
 	w.Life, w.Uses = a.seconds("ttlSeconds"), a.whole("uses", 1_000_000)
 	w.Args = a.get("arguments")
-	bounds := a.get("constraints")
+	w.Wanted = a.constraints("constraints")
+	limits, limited := a.limits("limits")
+	w.Limits = limits
 	switch w.Scope {
 	case grant.ScopeOnce:
 		switch {
 		case w.Args.Kind() != rawjson.Object:
 			a.fail("the scope once needs arguments: an object, exactly as the call will have it, {} for none")
-		case bounds.Exists() || w.Uses > 1:
-			a.fail("constraints and uses belong to the scopes task and time: once is exactly one call")
+		case w.Wanted != nil || limited || w.Uses > 1:
+			a.fail("constraints, limits and uses belong to the scopes task and time: once is exactly one call")
 		}
 	case grant.ScopeTask, grant.ScopeTime:
 		if w.Args.Exists() {
 			a.fail("arguments belong to the scope once: give constraints, which every call must meet")
-		}
-		if bounds.Exists() {
-			var err error
-			if w.Wanted, err = grant.ReadConstraints(bounds); err != nil {
-				a.fail("%w", err)
-			}
 		}
 	default:
 		a.fail("scope must be once, task or time")

@@ -29,7 +29,9 @@ type stdioConfig struct {
 	Confine *confine.Profile
 	// Secret gives variables that are put into the environment at the start and
 	// kept nowhere else; nil gives none.
-	Secret       func(set func(name, value string)) error
+	Secret func(set func(name, value string)) error
+	// Files gives variables and what is in the files they are to name, likewise.
+	Files        func(set func(variable, content string) error) error
 	MaxLine      int           // bytes of one message, default 4 MiB
 	StartTimeout time.Duration // default 10 s
 	StopGrace    time.Duration // between closing the input, SIGTERM and SIGKILL, default 3 s each
@@ -117,7 +119,7 @@ func startStdio(ctx context.Context, cfg stdioConfig) (*stdioProcess, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing %s: %w", cfg.Command, err), os.RemoveAll(home))
 	}
-	p.cfg.Secret = nil // it has done its work
+	p.cfg.Secret, p.cfg.Files = nil, nil // they have done their work
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.StartTimeout, errStdioLate)
 	defer cancel()
 	started := make(chan error, 1)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -305,4 +306,51 @@ func TestProcessesLeaveNothingBehind(t *testing.T) {
 // secretVar gives one variable.
 func secretVar(name, value string) func(func(string, string)) error {
 	return func(set func(string, string)) error { set(name, value); return nil }
+}
+
+// TestSecretFilesAreForTheProcessAlone: what is in them stands in no variable,
+// nobody else can read them, and they go with the process.
+func TestSecretFilesAreForTheProcessAlone(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	p, _, _ := child(t, "env", func(c *mcpproxy.StdioConfig) {
+		c.Files = func(set func(string, string) error) error {
+			return errors.Join(set("TOKEN_FILE", childSecret), set("OTHER_FILE", "two\nlines of it\n"))
+		}
+	})
+	var got struct{ Env []string }
+	if err := json.Unmarshal([]byte(receive(t, p)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(strings.Join(got.Env, "\n"), childSecret) {
+		t.Error("the secret is in the environment")
+	}
+	found := 0
+	for name, content := range map[string]string{"TOKEN_FILE": childSecret, "OTHER_FILE": "two\nlines of it\n"} {
+		for _, v := range got.Env {
+			path, ok := strings.CutPrefix(v, name+"=")
+			if !ok {
+				continue
+			}
+			found++
+			raw, err := os.ReadFile(path)
+			if err != nil || string(raw) != content || !strings.HasPrefix(path, tmp) {
+				t.Errorf("%s names %s, which holds %q: %v", name, path, raw, err)
+			}
+			for path, mode := range map[string]fs.FileMode{path: 0o600, filepath.Dir(path): 0o700, filepath.Dir(filepath.Dir(path)): 0o700} {
+				if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != mode {
+					t.Errorf("%s has mode %v: %v", path, fi.Mode().Perm(), err)
+				}
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of two files are named", found)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(tmp, "rutile-server-*")); len(left) != 0 {
+		t.Errorf("%v is left behind", left)
+	}
 }

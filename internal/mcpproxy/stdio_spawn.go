@@ -86,6 +86,14 @@ func (c *stdioConfig) environ(home string) ([]string, error) {
 			return nil, err
 		}
 	}
+	if c.Files != nil {
+		if err := c.Files(func(name, content string) (err error) {
+			vars[name], err = secretFile(home, name, content)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
 	env := make([]string, 0, len(vars))
 	for name, value := range vars {
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
@@ -95,4 +103,20 @@ func (c *stdioConfig) environ(home string) ([]string, error) {
 	}
 	slices.Sort(env)
 	return env, nil
+}
+
+// secretFile writes a file for the process alone in its private directory, which
+// goes when the process does.
+func secretFile(home, name, content string) (path string, err error) {
+	dir := filepath.Join(home, "credentials")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("making a directory for credentials: %w", err)
+	}
+	path = filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("making a file for a credential: %w", err)
+	}
+	_, err = f.WriteString(content)
+	return path, errors.Join(err, f.Close())
 }

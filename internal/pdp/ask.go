@@ -29,7 +29,7 @@ func asking(s *State, r *access.Request, d *access.Decision, reaches func(grant.
 	}
 	rule = rule.AtTier(a.Target.Tier)
 	for range morePeople + 1 {
-		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.Quorum, ArgsBound: !r.Unknown}
+		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.People(), ArgsBound: !r.Unknown}
 		if v := s.Set.Evaluate(&f.Query); passes(v.Outcome) > 0 || (r.Unknown || r.Facts == nil) && v.Maybe {
 			a.Rule = rule
 			return a, true
@@ -100,5 +100,5 @@ func weight(r grant.Rule) int {
 	if r.Auto {
 		return 0
 	}
-	return max(1, r.Quorum)
+	return max(1, r.People())
 }

@@ -136,7 +136,7 @@ func TestSeekingTakesTheRightThatReaches(t *testing.T) {
 // What a standing right covers spends no grant.
 func TestStandingRightSpendsNoGrant(t *testing.T) {
 	s := state(t, content(), []string{"files/*"})
-	s.Grants = found{grant.Party{Agent: "bot"}: {aGrant("grt_1")}}
+	s.Grants = given{aGrant("grt_1")}
 	if d := pdp.Decide(s, request("tool_approved")); !d.Allowed() || d.Grant != "" {
 		t.Errorf("%+v", d)
 	}

@@ -182,7 +182,7 @@ func (f *Facts) digest() string {
 		b = binary.AppendVarint(b, t.Unix())
 		b = binary.AppendVarint(b, int64(t.Nanosecond()))
 	}
-	b = append(b, 2) // version of this encoding
+	b = append(b, 3) // version of this encoding
 	b = binary.AppendUvarint(b, f.Generation)
 	a := &q.Agent
 	str(a.ID, a.Owner, a.Class, a.Runtime, a.Model, a.Status)
@@ -208,6 +208,7 @@ func (f *Facts) digest() string {
 		at(g.ExpiresAt)
 		b = binary.AppendVarint(b, int64(g.Quorum))
 		flag(g.ArgsBound)
+		b = binary.AppendVarint(b, int64(g.Depth))
 	}
 	str(string(f.refusal.class))
 	b = appendFacts(b, q.Facts)

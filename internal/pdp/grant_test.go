@@ -2,6 +2,7 @@ package pdp_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -179,18 +180,20 @@ func TestObservingPassesWhatWouldAsk(t *testing.T) {
 	}
 }
 
-// found is grants as a Broker finds them: by party, then one by one.
-type found map[grant.Party][]grant.Grant
-
-func (f found) Covering(c *grant.Call) []grant.Grant {
-	var out []grant.Grant
-	for _, g := range f[c.Party] {
-		if g.Covers(c) && g.Remaining() > 0 && g.Args.Match(c.Args) == nil {
-			out = append(out, g)
-		}
-	}
-	return out
+// shelf is a store with nothing but live grants.
+type shelf struct {
+	grant.Store
+	live grant.Live
 }
+
+func (s *shelf) AbandonUses(context.Context, string, string, time.Time) (int, error) { return 0, nil }
+func (s *shelf) LoadGrants(context.Context) (grant.Live, error)                      { return s.live, nil }
+
+type unused struct{}
+
+func (unused) Record(context.Context, []grant.Event) error                    { return nil }
+func (unused) Seal(context.Context, string, []byte) ([]byte, error)           { return nil, nil }
+func (unused) Open(context.Context, string, []byte) (plain []byte, err error) { return nil, nil }
 
 // BenchmarkDecideAmongGrants: 1,000 live grants, of one party (the one that fits
 // comes last) and of 1,000, among few and many policies.
@@ -203,7 +206,7 @@ func BenchmarkDecideAmongGrants(b *testing.B) {
 					ps[i] = policy.Policy{ID: fmt.Sprint("p", i), Cedar: fmt.Sprintf(`forbid (principal in Mcp::AgentClass::"c%d", action == Mcp::Action::"files/tool_%d", resource) when { context.input.path like "/etc/*" };`, i, i)}
 				}
 				s := entitled(b, []grant.Entitlement{{ID: "e"}}, ps...)
-				f := found{}
+				f := &shelf{}
 				for i := range 1000 {
 					p := grant.Party{Agent: "bot"}
 					name := fmt.Sprint("tool_", i)
@@ -217,9 +220,12 @@ func BenchmarkDecideAmongGrants(b *testing.B) {
 						g.Party, g.UsesMax = p, 10
 						g.Target = grant.Target{Server: "files", Kind: access.KindTool, Name: name, Digest: pin}
 					})
-					f[p] = append(f[p], g)
+					f.live.Grants = append(f.live.Grants, g)
 				}
-				s.Grants = f
+				var err error
+				if s.Grants, err = grant.New(b.Context(), grant.Config{Node: "n", Boot: "b"}, f, unused{}, unused{}, func() time.Time { return now }); err != nil {
+					b.Fatal(err)
+				}
 				r := request("tool_approved")
 				r.Arguments = arguments(b, `{"path":"/srv/a"}`)
 				if d := pdp.Decide(s, r); d.Grant != "grt_0999" {

@@ -129,16 +129,19 @@ func (f *Facts) answer(d *access.Decision, r *access.Request, v *policy.Verdict)
 // then those that count.
 func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 	if h := r.Held; h != nil { // whatever is left of it: the call has been made
-		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound}
+		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound, Depth: h.Depth}
 		f.Digest = f.digest()
 		return s.Set.Evaluate(&f.Query)
 	}
-	if s.Grants == nil || r.Unknown || !approvable(r) {
+	if s.Grants == nil || !approvable(r) {
 		return s.Set.Evaluate(&f.Query)
 	}
 	covering := s.Grants.Covering(f.call(r))
 	if len(covering) == 0 {
 		return s.Set.Evaluate(&f.Query)
+	}
+	if r.Unknown {
+		return f.unknown(s, covering)
 	}
 	var best policy.Verdict
 	var with *policy.GrantFacts
@@ -146,8 +149,7 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		best = s.Set.Evaluate(&f.Query)
 	}
 	for i := 0; i < len(covering) && best.Outcome != access.Permit; i++ {
-		g := &covering[i]
-		f.Query.Grant = &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound()}
+		f.Query.Grant = factsOf(&covering[i])
 		if v := s.Set.Evaluate(&f.Query); passes(v.Outcome) > passes(best.Outcome) {
 			best, with = v, f.Query.Grant
 		}
@@ -159,6 +161,29 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 		return s.Set.Evaluate(&f.Query)
 	}
 	return best
+}
+
+// factsOf is a grant as policies see it.
+func factsOf(g *grant.Grant) *policy.GrantFacts {
+	return &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound(), Depth: g.Depth}
+}
+
+// unknown asks the policies without arguments and without a grant. Where they deny
+// it, with a grant in force some call may be permitted that none is without.
+func (f *Facts) unknown(s *State, covering []grant.Grant) policy.Verdict {
+	v := s.Set.Evaluate(&f.Query)
+	if v.Outcome != access.Deny || v.Maybe {
+		return v
+	}
+	q := f.Query
+	for i := range covering {
+		q.Grant = factsOf(&covering[i])
+		if w := s.Set.Evaluate(&q); w.Outcome == access.Permit || w.Maybe {
+			v.Maybe = true
+			break
+		}
+	}
+	return v
 }
 
 // passes orders outcomes by how little keeps the call from being made; what only a
@@ -183,7 +208,7 @@ func CallOf(s *State, r *access.Request) grant.Call {
 }
 
 func (f *Facts) call(r *access.Request) *grant.Call {
-	return &grant.Call{Party: grant.PartyOf(r.Who), Session: r.Who.Session, Task: r.Who.Task, Args: r.Arguments, At: r.At, Use: r.Use,
+	return &grant.Call{Party: grant.PartyOf(r.Who), Session: r.Who.Session, Task: r.Who.Task, Args: r.Arguments, Unknown: r.Unknown, At: r.At, Use: r.Use,
 		Target: grant.Target{Server: r.Server, Kind: r.Kind, Name: r.Target, Digest: f.Query.Tool.Digest, Tier: f.Query.Tool.Tier}}
 }
 

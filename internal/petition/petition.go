@@ -90,6 +90,7 @@ func (d *Desk) Ask(ctx context.Context, who access.Identity, a grant.Ask) (Answe
 		return Answer{}, d.refusal(state, &r, &dec)
 	}
 	ask.Scope, ask.Wanted, ask.Uses, ask.Life, ask.Reason = a.Scope, a.Wanted, a.Uses, a.Life, a.Reason
+	ask.Limits = a.Limits
 	req, err := d.broker.Open(ctx, ask)
 	if err != nil {
 		return Answer{}, err
@@ -127,6 +128,38 @@ func (d *Desk) refusal(s *pdp.State, r *access.Request, dec *access.Decision) er
 	return access.Errorf(access.CodeDenied, "nobody can approve this: %s; %s", dec.Reason, dec.Help)
 }
 
+// Delegate hands a part of a grant of who to another agent, within what the
+// entitlement it stands on says.
+func (d *Desk) Delegate(ctx context.Context, who access.Identity, h grant.Handover) (grant.Grant, error) {
+	p := grant.PartyOf(who)
+	if p.Agent == "" {
+		return grant.Grant{}, errNobody
+	}
+	h.By = p.Actor()
+	h.May = func(parent grant.Grant) error {
+		s := d.states.State()
+		return pdp.MayReceive(s.View, s.Entitlements, parent, h.To, d.now())
+	}
+	g, err := d.broker.Delegate(ctx, p, h)
+	if access.CodeOf(err) == access.CodeNotFound {
+		return g, access.Errorf(access.CodeNotFound, "no grant of yours has that id: rutile_access_status lists those in force")
+	}
+	return g, err
+}
+
+// Withdraw takes back a request of who that waits.
+func (d *Desk) Withdraw(ctx context.Context, who access.Identity, id, why string) (grant.Request, error) {
+	p := grant.PartyOf(who)
+	if p.Agent == "" {
+		return grant.Request{}, errNobody
+	}
+	r, err := d.broker.Withdraw(ctx, id, p, why)
+	if access.CodeOf(err) == access.CodeNotFound {
+		return grant.Request{}, errNoRequest
+	}
+	return r, err
+}
+
 // Status is what a party has that has not ended.
 type Status = grant.Live
 
@@ -140,9 +173,11 @@ func (d *Desk) Request(ctx context.Context, who access.Identity, id string) (Ans
 		return Answer{}, err
 	}
 	if !ok || who.Actor.Agent == "" || r.Party != grant.PartyOf(who) {
-		return Answer{}, access.Errorf(access.CodeNotFound, "no request of yours has that id: rutile_access_status without an id lists what waits")
+		return Answer{}, errNoRequest
 	}
 	return d.answer(ctx, r)
 }
+
+var errNoRequest = access.Errorf(access.CodeNotFound, "no request of yours has that id: rutile_access_status without an id lists what waits")
 
 var errNobody = access.Errorf(access.CodeUnauthenticated, "nobody is known to do this for")

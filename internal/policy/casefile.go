@@ -91,6 +91,7 @@ type testGrant struct {
 	ExpiresAt time.Time `yaml:"expiresAt"`
 	Quorum    int       `yaml:"quorum"`
 	ArgsBound bool      `yaml:"argsBound"`
+	Depth     int       `yaml:"depth"`
 }
 
 type testWhen struct {

@@ -260,7 +260,7 @@ func (p *prepared) query() (*Query, error) {
 		return nil, err
 	}
 	if g := p.Given.Grant; g != nil {
-		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound}
+		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound, Depth: g.Depth}
 	}
 	if o := w.Output; o != nil {
 		q.Output = &OutputFacts{Labels: o.Labels, Findings: o.Findings, Bytes: o.Bytes}

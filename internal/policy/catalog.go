@@ -60,4 +60,8 @@ type Entitlement struct {
 	Agents   []string // ids
 	Classes  []string // of agents
 	Patterns []string // as those of an AllowList
+	// Heirs and HeirClasses may use a part of a grant that was handed on to them, and
+	// may ask for nothing.
+	Heirs       []string
+	HeirClasses []string
 }

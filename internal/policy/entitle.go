@@ -13,7 +13,8 @@ import (
 // entitle compiles one entitlement: for each of its agents and classes, and each
 // server, a permit and the forbid that a grant lifts. They are built as syntax
 // trees, so no id or name in them can be read as Cedar. No agent can be called
-// like "class_" and a class: ids have no "_".
+// like "class_" and a class: ids have no "_". Who may receive a right from another
+// agent is permitted while it holds one.
 func (b *builder) entitle(r *Entitlement) {
 	src := &Policy{ID: "entitlement." + r.ID, Layer: LayerGenerated}
 	if !access.ValidID(r.ID) {
@@ -51,20 +52,38 @@ func (b *builder) entitle(r *Entitlement) {
 				return p.PrincipalIn(uid(typeAgentClass, class)).ActionInSet(uids...).ResourceIn(uid(typeServer, server))
 			})
 		}
+		for _, agent := range r.Heirs {
+			b.heir(src, r.ID, src.ID+".heir_"+agent+"."+server, func(p *ast.Policy) *ast.Policy {
+				return p.PrincipalEq(uid(typeAgent, agent)).ActionInSet(uids...).ResourceIn(uid(typeServer, server))
+			})
+		}
+		for _, class := range r.HeirClasses {
+			b.heir(src, r.ID, src.ID+".heirclass_"+class+"."+server, func(p *ast.Policy) *ast.Policy {
+				return p.PrincipalIn(uid(typeAgentClass, class)).ActionInSet(uids...).ResourceIn(uid(typeServer, server))
+			})
+		}
 	}
+}
+
+// heir adds the permit of who holds a right that was handed on.
+func (b *builder) heir(src *Policy, right, id string, scope func(*ast.Policy) *ast.Policy) {
+	tree := scope(ast.Annotation("id", types.String(id)).Permit()).
+		When(ast.Context().Has("grant").And(ast.Context().Access("grant").Access("depth").GreaterThan(ast.Long(0))))
+	b.generated(src, right, id, tree, access.Permit)
+}
+
+func (b *builder) generated(src *Policy, right, id string, tree *ast.Policy, outcome access.Outcome) {
+	pol := cedar.NewPolicyFromAST(tree)
+	text := *src
+	text.Cedar = string(pol.MarshalCedar())
+	b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, right: right, effect: effect{outcome: outcome}})
 }
 
 // right adds the two statements of an entitlement for one scope.
 func (b *builder) right(src *Policy, right, id string, scope func(*ast.Policy) *ast.Policy) {
-	add := func(id string, tree *ast.Policy, outcome access.Outcome) {
-		pol := cedar.NewPolicyFromAST(tree)
-		text := *src
-		text.Cedar = string(pol.MarshalCedar())
-		b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, right: right, effect: effect{outcome: outcome}})
-	}
-	add(id, scope(ast.Annotation("id", types.String(id)).Permit()), access.Permit)
+	b.generated(src, right, id, scope(ast.Annotation("id", types.String(id)).Permit()), access.Permit)
 	asks := ast.Annotation("id", types.String(id+".ask")).Annotation("outcome", types.String(access.RequireApproval.String())).Forbid()
-	add(id+".ask", scope(asks).Unless(ast.Context().Has("grant")), access.RequireApproval)
+	b.generated(src, right, id+".ask", scope(asks).Unless(ast.Context().Has("grant")), access.RequireApproval)
 }
 
 // EntitlementOf returns the id of the entitlement a statement was compiled from,

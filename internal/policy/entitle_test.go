@@ -240,3 +240,29 @@ func TestEntitlementsInTheIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoMayReceiveIsPermittedWhatWasHandedOn and nothing else: neither without a
+// grant nor with one of its own.
+func TestWhoMayReceiveIsPermittedWhatWasHandedOn(t *testing.T) {
+	c := rights()
+	c.Entitlements[0].Heirs, c.Entitlements[0].HeirClasses = []string{"helper"}, []string{"helping"}
+	set := compile(t, c)
+	for name, x := range map[string]struct {
+		agent, class string
+		depth        int
+		want         access.Outcome
+	}{
+		"handed on": {"helper", "", 1, access.Permit}, "handed on twice": {"helper", "", 2, access.Permit}, "to a class": {"x", "helping", 1, access.Permit},
+		"none": {"helper", "", -1, access.Deny}, "its own": {"helper", "", 0, access.Deny}, "another": {"x", "", 1, access.Deny}, "another class": {"x", "coding", 1, access.Permit},
+		"who may ask": {"bot", "", 1, access.Permit},
+	} {
+		q := query(t, x.agent, "ops", "deploy", `{"to":"prod"}`, "write")
+		q.Agent.Class = x.class
+		if x.depth >= 0 {
+			granted(q).Grant.Depth = x.depth
+		}
+		if v := set.Evaluate(q); v.Outcome != x.want || len(v.Errors) != 0 {
+			t.Errorf("%s: %+v, want %s", name, v, x.want)
+		}
+	}
+}

@@ -272,7 +272,7 @@ func (e *evaluation) context(input types.Value) types.Record {
 	if g := e.grant; e.bits&readGrant != 0 && g != nil {
 		m["grant"] = types.NewRecord(types.RecordMap{
 			"id": types.String(g.ID), "remaining": types.Long(g.Remaining), "expiresAt": types.NewDatetime(g.ExpiresAt),
-			"quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound),
+			"quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound), "depth": types.Long(g.Depth),
 		})
 	}
 	if o := q.Output; e.bits&readOutput != 0 && o != nil {

@@ -102,7 +102,7 @@ func (s *Set) FullScan(q *Query) Verdict {
 	}
 	if g != nil {
 		ctx["grant"] = types.NewRecord(types.RecordMap{"id": str(g.ID), "remaining": types.Long(g.Remaining),
-			"expiresAt": types.NewDatetime(g.ExpiresAt), "quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound)})
+			"expiresAt": types.NewDatetime(g.ExpiresAt), "quorum": types.Long(g.Quorum), "argsBound": types.Boolean(g.ArgsBound), "depth": types.Long(g.Depth)})
 		request.Context = types.NewRecord(ctx)
 	}
 	var v Verdict

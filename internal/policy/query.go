@@ -71,6 +71,7 @@ type GrantFacts struct {
 	ExpiresAt time.Time
 	Quorum    int
 	ArgsBound bool
+	Depth     int // how many times it was handed on
 }
 
 // Verdict is what a Set answers. The zero value denies.

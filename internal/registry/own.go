@@ -9,6 +9,20 @@ import (
 // ownDefinitions are the tools of the gateway itself (docs/agent-tools.md). They
 // are constant, so that their digests are theirs for good.
 var ownDefinitions = [...]struct{ name, text string }{
+	{"rutile_access_delegate", `{"name":"rutile_access_delegate","title":"Hand on access",` +
+		`"description":"Hand a part of a grant of yours to another agent, for the same person: fewer calls, tighter constraints, a shorter time. What you hand on is not yours to use until it ends. It may be handed on only where the entitlement of the grant says so, and to whom it names.",` +
+		`"inputSchema":{"type":"object","properties":{` +
+		`"grant":{"type":"string","description":"Id of the grant, grt_…"},` +
+		`"agent":{"type":"string","description":"Id of the agent that receives it."},` +
+		`"constraints":{"type":"array","items":{"type":"object"},"description":"What the arguments of every call must meet; each constraint of yours has to be repeated or narrowed. Yours, if you do not say."},` +
+		`"uses":{"type":"integer","minimum":1,"maximum":1000000,"description":"How many calls; all you have left, if you do not say."},` +
+		`"limits":{"type":"object","description":"How much less of what else bounds yours, for example {\"budget\":{\"amount\":500}}; also concurrencyMax, window {uses, seconds}, bytesOutMax, idleSeconds."},` +
+		`"ttlSeconds":{"type":"integer","minimum":1,"maximum":86400,"description":"How long it lasts; as long as yours, if you do not say."},` +
+		`"maxDepth":{"type":"integer","minimum":1,"maximum":3,"description":"How many more times it may be handed on; not at all, if you do not say."},` +
+		`"reason":{"type":"string","maxLength":1000,"description":"Why the other agent needs it, in one sentence."}},` +
+		`"required":["grant","agent","reason"],"additionalProperties":false},` +
+		`"outputSchema":{"type":"object","properties":{"grant":{"type":"object"},"agent":{"type":"string"},"next":{"type":"string"}},"required":["grant","agent","next"]},` +
+		`"annotations":{"readOnlyHint":false,"destructiveHint":false,"idempotentHint":false,"openWorldHint":false}}`},
 	{"rutile_access_request", `{"name":"rutile_access_request","title":"Ask for access",` +
 		`"description":"Ask a person for a right you lack: to call one tool of one server. With arguments you ask for exactly this call, once. With constraints and the scope task or time you ask for every call whose arguments meet them, while your task is open or for a time. The answer names the request; once it is approved, call the tool as you asked. Asking again for the same joins the request that waits.",` +
 		`"inputSchema":{"type":"object","properties":{` +
@@ -19,6 +33,7 @@ var ownDefinitions = [...]struct{ name, text string }{
 		`"scope":{"type":"string","enum":["once","task","time"],"description":"How much you ask for: once is one call, task ends with your open task, time ends after ttlSeconds."},` +
 		`"ttlSeconds":{"type":"integer","minimum":1,"maximum":86400,"description":"How long the right is to last from its approval; as long as is allowed, at most, if you do not say."},` +
 		`"uses":{"type":"integer","minimum":1,"maximum":1000000,"description":"How many calls, for the scopes task and time."},` +
+		`"limits":{"type":"object","description":"For the scopes task and time: how much less than is allowed you need, for example {\"budget\":{\"amount\":5000}}; also concurrencyMax, window {uses, seconds}, bytesOutMax, idleSeconds."},` +
 		`"reason":{"type":"string","maxLength":1000,"description":"Why you need it, in one sentence for the person who decides."}},` +
 		`"required":["server","tool","scope","reason"],"additionalProperties":false},` +
 		`"outputSchema":{"type":"object","properties":{"state":{"type":"string"},"request":{"type":"object"},"grant":{"type":"object"},"next":{"type":"string"}},"required":["state","next"]},` +
@@ -28,6 +43,13 @@ var ownDefinitions = [...]struct{ name, text string }{
 		`"inputSchema":{"type":"object","properties":{"request":{"type":"string","description":"Id of one request of yours, req_…"}},"additionalProperties":false},` +
 		`"outputSchema":{"type":"object","properties":{"tasks":{"type":"array","items":{"type":"object"}},"requests":{"type":"array","items":{"type":"object"}},"grants":{"type":"array","items":{"type":"object"}},"more":{"type":"boolean"}},"required":["tasks","requests","grants"]},` +
 		`"annotations":{"readOnlyHint":true,"openWorldHint":false}}`},
+	{"rutile_access_withdraw", `{"name":"rutile_access_withdraw","title":"Withdraw a request",` +
+		`"description":"Take back a request of yours that waits for an answer, so that nobody is asked any more.",` +
+		`"inputSchema":{"type":"object","properties":{` +
+		`"request":{"type":"string","description":"Id of the request, req_…"},` +
+		`"reason":{"type":"string","maxLength":1000,"description":"Why you do not need it any more, in one sentence."}},"required":["request"],"additionalProperties":false},` +
+		`"outputSchema":{"type":"object","properties":{"state":{"type":"string"},"request":{"type":"object"},"next":{"type":"string"}},"required":["state","next"]},` +
+		`"annotations":{"readOnlyHint":false,"destructiveHint":false,"idempotentHint":false,"openWorldHint":false}}`},
 	{"rutile_task_close", `{"name":"rutile_task_close","title":"Close a task",` +
 		`"description":"Close a task of yours: the rights that were granted for it end now, and what still waits for an answer is withdrawn.",` +
 		`"inputSchema":{"type":"object","properties":{` +

@@ -47,7 +47,7 @@ func TestOwnDefinitionsAreWhole(t *testing.T) {
 			t.Errorf("%s has the class %v %v", tool.Name, words, err)
 		}
 	}
-	if len(names) != 4 || !slices.IsSorted(names) {
+	if len(names) != 6 || !slices.IsSorted(names) {
 		t.Errorf("there are %q", names)
 	}
 }

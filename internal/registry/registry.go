@@ -151,6 +151,9 @@ type CredentialRef struct {
 	// Also are further headers, or variables for stdio, each with its template. A
 	// credential that is minted may have values besides its secret.
 	Also map[string]string `json:"also,omitempty"`
+	// Files are variables for stdio, each with the template of what is in the file
+	// it names, which only the process can read.
+	Files map[string]string `json:"files,omitempty"`
 }
 
 // ToolClass is the class and tier of a tool.

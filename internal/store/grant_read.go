@@ -30,7 +30,7 @@ func (s *Store) Task(ctx context.Context, id string) (grant.Task, bool, error) {
 	return found(ctx, s, "tasks", taskColumns, id, scanTask)
 }
 
-const useColumns = `id, grant_id, decision, state, node, boot, at`
+const useColumns = `id, grant_id, decision, state, node, boot, at, amount, bytes`
 
 // Use returns a use of a grant by id.
 func (s *Store) Use(ctx context.Context, id string) (grant.Use, bool, error) {
@@ -62,7 +62,7 @@ func scanUse(out *[]grant.Use) func(*sql.Rows) error {
 		var u grant.Use
 		var state string
 		var at int64
-		if err := r.Scan(&u.ID, &u.Grant, &u.Decision, &state, &u.Node, &u.Boot, &at); err != nil {
+		if err := r.Scan(&u.ID, &u.Grant, &u.Decision, &state, &u.Node, &u.Boot, &at, &u.Amount, &u.Bytes); err != nil {
 			return err
 		}
 		u.State, u.At = grant.State(state), fromMicros(at)

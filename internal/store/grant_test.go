@@ -235,7 +235,7 @@ func TestExactlySoManyUses(t *testing.T) {
 		}
 		us := must[[]grant.Use](t)(s.Uses(t.Context(), grant.Filter{Grant: "grt_1", Limit: 1000}))
 		g, _, err := s.Grant(t.Context(), "grt_1")
-		if len(us) != uses || g.Counts != (grant.Counts{Reserved: uses, Seq: uses}) || err != nil {
+		if len(us) != uses || g.Counts != (grant.Counts{Reserved: uses, Seq: uses, Used: at(1)}) || err != nil {
 			t.Errorf("%d uses, counts %+v, %v", len(us), g.Counts, err)
 		}
 		// They settle at once, some twice: spent plus released is what was taken.
@@ -244,7 +244,7 @@ func TestExactlySoManyUses(t *testing.T) {
 			if u.State = grant.UseCommitted; (i/2)%5 == 0 {
 				u.State = grant.UseReleased
 			}
-			if _, _, err := stores[i%2].SettleUse(t.Context(), u, at(2)); err != nil {
+			if _, err := stores[i%2].SettleUse(t.Context(), u, at(2)); err != nil {
 				t.Errorf("settling: %v", err)
 			}
 		})
@@ -311,7 +311,8 @@ func TestSettlingTwiceChangesNothing(t *testing.T) {
 			t.Helper()
 			u := aUse(id, "grt_1", 1)
 			u.State = to
-			c, st, err := s.SettleUse(t.Context(), u, at(2))
+			done, err := s.SettleUse(t.Context(), u, at(2))
+			c, st := done.Counts, done.State
 			if err != nil || c.Spent != spent || c.Reserved != reserved || st != want {
 				t.Errorf("%s as %s: %+v, %s, %v", id, to, c, st, err)
 			}
@@ -347,10 +348,10 @@ func TestSettlingTwiceChangesNothing(t *testing.T) {
 		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{g}})
 		u := aUse("use_9", "grt_2", 1)
 		u.State = grant.UseCommitted
-		if c, st, err := s.SettleUse(t.Context(), u, at(3)); c.Spent != 1 || st != grant.GrantRevoked || err != nil {
-			t.Errorf("%+v, %s, %v", c, st, err)
+		if done, err := s.SettleUse(t.Context(), u, at(3)); done.Counts.Spent != 1 || done.State != grant.GrantRevoked || done.Exhausted || err != nil {
+			t.Errorf("%+v, %v", done, err)
 		}
-		if _, _, err := s.SettleUse(t.Context(), aUse("use_0", "grt_none", 1), at(3)); err == nil {
+		if _, err := s.SettleUse(t.Context(), aUse("use_0", "grt_none", 1), at(3)); err == nil {
 			t.Error("a use of no grant is settled")
 		}
 	})
@@ -381,7 +382,7 @@ func TestAbandonedUsesAreOfThisNodeAndOtherBoots(t *testing.T) {
 		}
 		one, _, _ := s.Grant(t.Context(), "grt_1")
 		two, _, _ := s.Grant(t.Context(), "grt_2")
-		if one.Counts.Spent != 1 || one.Counts.Reserved != 2 || one.State != grant.GrantActive || two.Counts.Spent != 2 || two.State != grant.GrantExhausted {
+		if one.Counts.Spent != 1 || one.Counts.Reserved != 2 || one.State != grant.GrantActive || two.Counts.Spent != 2 || two.State != grant.GrantActive {
 			t.Errorf("%+v %s, %+v %s", one.Counts, one.State, two.Counts, two.State)
 		}
 	})
@@ -467,14 +468,14 @@ func TestGrantRowsOfAnotherVersionAreRefused(t *testing.T) {
 func reserveForever(ctx context.Context, s *store.Store) error {
 	for i := 0; ; i++ {
 		u := aUse(access.NewID(grant.PrefixUse), "grt_1", 1)
-		u.Decision, u.Boot = u.ID, fmt.Sprint("pid ", i, time.Now().UnixNano())
+		u.Decision, u.Boot, u.Amount = u.ID, fmt.Sprint("pid ", i, time.Now().UnixNano()), 3
 		if _, err := s.ReserveUse(ctx, u); err != nil {
 			return err
 		}
 		fmt.Println("reserved", u.ID)
 		u.State = grant.UseCommitted
 		if i%2 == 0 {
-			if _, _, err := s.SettleUse(ctx, u, at(2)); err != nil {
+			if _, err := s.SettleUse(ctx, u, at(2)); err != nil {
 				return err
 			}
 			fmt.Println("settled", u.ID)
@@ -486,7 +487,9 @@ func reserveForever(ctx context.Context, s *store.Store) error {
 // after the next start, what was settled stays, and the counts add up.
 func TestKillReservations(t *testing.T) {
 	both(t, func(t *testing.T, s *store.Store, cfg store.Config) {
-		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{aGrant("grt_1", 1_000_000)}})
+		g := aGrant("grt_1", 1_000_000)
+		g.Budget = grant.Budget{Unit: "cent", Amount: 1 << 40, Arg: "/n"}
+		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{g}})
 		said := map[string]bool{}
 		for round := range 4 {
 			if err := s.Close(); err != nil {
@@ -519,7 +522,8 @@ func TestKillReservations(t *testing.T) {
 				}
 			}
 			g, _, err := s.Grant(t.Context(), "grt_1")
-			if err != nil || g.Counts.Reserved != states[grant.UseReserved] || g.Counts.Spent != states[grant.UseCommitted]+states[grant.UseUnknown] || states[grant.UseUnknown] == 0 {
+			if err != nil || g.Counts.Reserved != states[grant.UseReserved] || g.Counts.Spent != states[grant.UseCommitted]+states[grant.UseUnknown] || states[grant.UseUnknown] == 0 ||
+				g.Counts.Amount.Reserved != 3*g.Counts.Reserved || g.Counts.Amount.Spent != 3*g.Counts.Spent {
 				t.Fatalf("round %d: counts %+v of %v, %v", round, g.Counts, states, err)
 			}
 		}
@@ -541,7 +545,7 @@ func BenchmarkUse(b *testing.B) {
 					b.Fatal(err)
 				}
 				u.State = grant.UseCommitted
-				if _, _, err := s.SettleUse(b.Context(), u, at(2)); err != nil {
+				if _, err := s.SettleUse(b.Context(), u, at(2)); err != nil {
 					b.Fatal(err)
 				}
 				took = append(took, time.Since(from))
