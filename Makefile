@@ -33,7 +33,7 @@ fuzz:
 # BENCH='-rounds 9 -c 1,16,64' make bench
 bench: build
 	go build -trimpath -buildvcs=false -o bin/bench ./bench
-	bin/bench $(BENCH)
+	@scripts/bench $(BENCH)
 
 conformance: prepare
 	@scripts/conformance

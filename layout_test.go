@@ -38,9 +38,11 @@ var layers = map[string]int{
 	"discovery": 3,
 	"monitor":   3,
 
-	"gate":     4,
-	"admin":    4,
-	"petition": 4,
+	"gate":      4,
+	"admin":     4,
+	"petition":  4,
+	"rehearsal": 4,
+	"privilege": 4,
 
 	"mcpproxy": 5,
 	"a2aproxy": 5,
@@ -58,7 +60,7 @@ var layers = map[string]int{
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "store/pgtest"}
+var testSupport = []string{"gatetest", "store/pgtest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{

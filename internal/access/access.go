@@ -91,6 +91,7 @@ type Request struct {
 	Session string // of the transport, where there is one; for traces only
 	Client  netip.AddrPort
 	Trace   Trace
+	Wire    Wire
 	BytesIn int
 	// Task is the task the request names, "" if it names none. Which one it belongs
 	// to is for the gate to say, in Who.Task: a name proves nothing.
@@ -130,6 +131,14 @@ func (r *Request) Action() string {
 	default:
 		return r.Server + "/" + r.Method
 	}
+}
+
+// Wire is what the transport saw of a request, for traces only. It fills in the
+// rest before what it forwarded returns.
+type Wire struct {
+	HTTP     string // version of HTTP the request came in, "1.1" or "2"
+	Upstream string // version of HTTP the server answered in, "" if it is no HTTP server or did not answer
+	Code     int64  // JSON-RPC code of the server's answer, 0 if that is no error
 }
 
 // Trace is W3C trace context as received: labels, never identity.

@@ -62,6 +62,7 @@ const (
 	ClassArguments   Class = "arguments"    // the arguments cannot be judged
 	ClassTask        Class = "task"         // the task is not one of the caller's that is open
 	ClassApproval    Class = "approval"     // a rule asks for an approval
+	ClassConnect     Class = "connect"      // the person the agent acts for has not connected the server
 	ClassBusy        Class = "busy"         // a grant covers the call, but not at this moment
 	ClassRate        Class = "rate"         // a rule limits how often it may be
 	ClassMask        Class = "mask"         // a rule wants parts masked that cannot be
@@ -119,6 +120,9 @@ type Decision struct {
 	Tier    int      // of the tool
 	Grant   string   // the grant it was permitted under, "" if none
 	Request string   // the request for an approval that was opened or joined
+	// Shadow is what policies that are only tried would have decided; nil if none of
+	// them matched.
+	Shadow *Shadow
 	// Consequences are to be carried out, strongest first. There are none where the
 	// mode is monitor.
 	Consequences []Consequence
@@ -129,6 +133,13 @@ type Decision struct {
 	// Masks are what has been masked where Outcome is Permit, else what should be.
 	Masks    []Masking
 	Duration time.Duration
+}
+
+// Shadow is what would have been decided if the policies that are only tried
+// counted. It changes nothing.
+type Shadow struct {
+	Outcome Outcome
+	By      []string // ids of those of them that matched or could not be evaluated
 }
 
 // Allowed reports whether the request may be dispatched.
@@ -170,4 +181,8 @@ type Response struct {
 	Events  int    // earlier messages relayed
 	// Findings are the ids of the rules that something in the exchange broke.
 	Findings []string
+	// Mask returns body, which is Body as it is by then, with text at every value of
+	// the result the paths lead to; ok is false where that cannot be done for each of
+	// them. nil: it never can.
+	Mask func(body []byte, paths [][]string, text string) (masked []byte, ok bool)
 }

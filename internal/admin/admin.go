@@ -43,6 +43,7 @@ type Changes struct {
 	Users    map[string]*registry.User
 	Policies map[string]*policy.Policy
 	Rights   map[string]*grant.Entitlement
+	Versions []Version // to be kept with the change, ascending
 	Facts    map[string]*fact.Fact
 	Sources  map[string]*credential.Source
 }
@@ -60,6 +61,10 @@ type Store interface {
 	LoadPolicies(ctx context.Context) ([]policy.Policy, error)
 	// LoadEntitlements returns the stored entitlements sorted by id.
 	LoadEntitlements(ctx context.Context) ([]grant.Entitlement, error)
+	// Versions returns the versions below before (0: all), newest first and without
+	// what they hold; Version returns one with it.
+	Versions(ctx context.Context, before uint64, limit int) ([]Version, error)
+	Version(ctx context.Context, n uint64) (v Version, ok bool, err error)
 	// LoadFacts returns the stored facts sorted by id.
 	LoadFacts(ctx context.Context) ([]fact.Fact, error)
 	// LoadSources returns the declared credentials sorted by id.

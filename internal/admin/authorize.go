@@ -25,17 +25,19 @@ const (
 	OpServer     Op = "server.change"     // register, approve, quarantine …
 	OpTool       Op = "tool.change"       // approve a definition, quarantine …
 	OpPolicy     Op = "policy.change"     // register, replace
+	OpRehearse   Op = "policy.rehearse"   // try rules on live and recorded calls, and see how rights are used
 	OpCredential Op = "credential.change" // seal, rotate, remove, declare
 	OpUser       Op = "user.change"       // people, their roles and their tokens
 	OpTeam       Op = "team.change"       // who belongs to which team
 	OpDecide     Op = "request.decide"    // approve or deny what agents ask for
 	OpGrant      Op = "grant.change"      // make and revoke grants, open and close tasks for agents
+	OpSession    Op = "session.change"    // end sessions, release them from quarantine
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpSession, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind
@@ -54,8 +56,10 @@ func opOf(kind string) Op {
 		return OpTeam
 	case kindUser:
 		return OpUser
-	case kindEntitlement, kindFact:
+	case kindEntitlement, kindFact, kindPolicySet:
 		return OpPolicy
+	case kindSession:
+		return OpSession
 	case kindCredential:
 		return OpCredential
 	default:
@@ -65,7 +69,7 @@ func opOf(kind string) Op {
 
 // changesState reports whether refusing an operation is worth evidence: somebody
 // tried to change something.
-func (op Op) changesState() bool { return op != OpRead && op != OpEvidence }
+func (op Op) changesState() bool { return op != OpRead && op != OpEvidence && op != OpRehearse }
 
 func newOffice() (*policy.Office, error) {
 	var ops, roles []string

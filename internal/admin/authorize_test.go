@@ -65,6 +65,14 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 	"RemoveCredential": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		return a.RemoveCredential(ctx, who, "key")
 	},
+	"Shrink": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.Shrink(ctx, who, map[string][]string{"reader": {"files/read"}}, a.Current().View.Generation(), "", false)
+		return err
+	},
+	"RollBack": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.RollBack(ctx, who, 1, "", false)
+		return err
+	},
 	"ChangeUser": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.ChangeUser(ctx, who, "bob", registry.VerbSuspend, "")
 		return err
@@ -135,6 +143,7 @@ roles: [viewer, auditor, approver]
 kind: Agent
 id: reader
 owner: team-a
+tools: ["files/*"]
 ---
 kind: Agent
 id: invited
@@ -150,6 +159,9 @@ owner: team-a
 		t.Fatal(err)
 	}
 	o.token("bob")
+	for _, n := range []string{"first", "second"} { // so that there is something to bring back
+		o.apply("kind: Policy\nid: quiet\ncedar: '@doc(\"" + n + "\") forbid (principal, action in Mcp::Action::\"destroy\", resource) when { context.session.depth > 9 };'\n")
+	}
 	return o
 }
 

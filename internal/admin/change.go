@@ -34,6 +34,8 @@ type draft struct {
 	changes Changes
 	records []record
 	next    *Current // the state after it, where planning made it already
+	from    uint64   // the generation of the rules it brings back, 0 for none
+	why     string   // the reason given for bringing it back
 }
 
 // record is one object of a change, as evidence keeps it.
@@ -103,6 +105,9 @@ func (a *Admin) execute(ctx context.Context, actor Actor, cur *Current, d *draft
 	}
 	d.changes.Base = cur.View.Generation()
 	p := pending{ID: access.NewID(access.PrefixChange), Base: d.changes.Base}
+	if err := a.activate(ctx, actor, cur, next, d, p.ID); err != nil {
+		return err
+	}
 	for i := range d.records {
 		r := &d.records[i]
 		r.before, r.after = digestIn(cur, r.kind, r.object), digestIn(next, r.kind, r.object)
@@ -357,6 +362,8 @@ func digestIn(cur *Current, kind, id string) string {
 			e.Created, e.Changed = time.Time{}, time.Time{}
 			return digest(e)
 		}
+	case kindPolicySet:
+		return RulesOf(cur).Digest()
 	case kindFact:
 		if f, ok := cur.Facts[id]; ok {
 			f.Created, f.Changed = time.Time{}, time.Time{}

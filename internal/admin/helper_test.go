@@ -45,6 +45,7 @@ type memory struct {
 	facts    map[string]fact.Fact
 	sources  map[string]credential.Source
 	meta     map[string]string
+	versions []admin.Version
 	commits  int
 
 	beforeCommit func() error // an error refuses the commit
@@ -141,6 +142,29 @@ func (m *memory) SetMeta(_ context.Context, key, value string) error {
 	return nil
 }
 
+func (m *memory) Versions(_ context.Context, before uint64, limit int) ([]admin.Version, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []admin.Version
+	for _, v := range slices.Backward(m.versions) {
+		if (before == 0 || v.N < before) && len(out) < limit {
+			v.Rules = nil
+			out = append(out, v)
+		}
+	}
+	return through(out), nil
+}
+
+func (m *memory) Version(_ context.Context, n uint64) (admin.Version, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.versions, func(v admin.Version) bool { return v.N == n })
+	if i < 0 {
+		return admin.Version{}, false, nil
+	}
+	return through(m.versions[i]), true, nil
+}
+
 func (m *memory) TokenUsed(_ context.Context, id string, at time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -178,6 +202,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.users, c.Users)
 	put(m.policies, c.Policies)
 	put(m.rights, c.Rights)
+	m.versions = append(m.versions, through(c.Versions)...)
 	put(m.facts, c.Facts)
 	put(m.sources, c.Sources)
 	m.gen++

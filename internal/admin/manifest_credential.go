@@ -30,11 +30,12 @@ func (d *decoder) credential(n *yaml.Node, m *manifest) {
 	if o.has("servers") && len(s.Servers) == 0 {
 		o.fail("servers", "is empty: name the servers it is for")
 	}
-	if src, ok := o.sub("source", credential.SourceClientCredentials, credential.SourceVault, credential.SourceGitHubApp, credential.SourceAWSSTS); ok {
+	if src, ok := o.sub("source", credential.SourceClientCredentials, credential.SourceTokenExchange, credential.SourceUserOAuth,
+		credential.SourceVault, credential.SourceGitHubApp, credential.SourceAWSSTS); ok {
 		if len(src.members) != 1 {
 			src.d.fail(src.node, src.path, "must have exactly one kind of source")
 		}
-		s.ClientCredentials = src.clientCredentials()
+		s.ClientCredentials, s.TokenExchange, s.UserOAuth = src.clientCredentials(), src.tokenExchange(), src.userOAuth()
 		s.Vault, s.GitHubApp, s.AWSSTS = src.vault(), src.githubApp(), src.awsSTS()
 	}
 	m.source = s
@@ -47,6 +48,27 @@ func (o object) clientCredentials() *credential.ClientCredentials {
 	}
 	c.required("clientID", "the id we are registered under")
 	return &credential.ClientCredentials{Client: c.client(credential.AuthBasic, credential.AuthPost, credential.AuthPrivateKey)}
+}
+
+func (o object) tokenExchange() *credential.TokenExchange {
+	c, ok := o.sub(credential.SourceTokenExchange, append(clientKeys(), "audience")...)
+	if !ok {
+		return nil
+	}
+	c.required("clientID", "the id we are registered under")
+	return &credential.TokenExchange{Client: c.client(credential.AuthBasic, credential.AuthPost, credential.AuthPrivateKey), Audience: c.text("audience")}
+}
+
+func (o object) userOAuth() *credential.UserOAuth {
+	c, ok := o.sub(credential.SourceUserOAuth, "issuer", "clientID", "auth", "secret", "scopes", "resource", "listing")
+	if !ok {
+		return nil
+	}
+	u := &credential.UserOAuth{Client: c.client(credential.AuthNone, credential.AuthBasic, credential.AuthPost, credential.AuthPrivateKey), Listing: c.ref("listing")}
+	if u.ClientID == "" && u.Auth != credential.AuthNone {
+		c.fail("auth", "has a meaning only with a clientID: without one we register ourselves")
+	}
+	return u
 }
 
 func clientKeys() []string {
@@ -271,6 +293,16 @@ func (e *emitter) source(s credential.Source) {
 	if x := s.ClientCredentials; x != nil {
 		e.open(1, credential.SourceClientCredentials)
 		e.client(x.Client)
+	}
+	if x := s.TokenExchange; x != nil {
+		e.open(1, credential.SourceTokenExchange)
+		e.client(x.Client)
+		e.text(2, "audience", x.Audience)
+	}
+	if x := s.UserOAuth; x != nil {
+		e.open(1, credential.SourceUserOAuth)
+		e.client(x.Client)
+		e.text(2, "listing", x.Listing)
 	}
 	if s.Vault != nil {
 		e.minted(credential.SourceVault, s.Vault)

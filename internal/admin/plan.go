@@ -11,10 +11,12 @@ import (
 // Action says what a plan does with an object.
 type Action string
 
-// The actions. Apply never deletes: an object that is not named stands.
+// The actions. Apply never deletes: an object that is not named stands. Only
+// rolling back does.
 const (
 	ActionCreate    Action = "create"
 	ActionUpdate    Action = "update"
+	ActionDelete    Action = "delete"
 	ActionUnchanged Action = "unchanged"
 )
 

@@ -361,7 +361,7 @@ func TestCreateAgentMeansTheSameAsAManifest(t *testing.T) {
 	equal(t, "purpose", a.Purpose, spec.Purpose)
 	equal(t, "owner", a.Owner, spec.Owner)
 	equal(t, "keys", len(a.Keys), 1)
-	equal(t, "leaf", o.evidence.said(), []string{"create Agent bot"})
+	equal(t, "leaf", o.evidence.said(), []string{"create Agent bot", "activate PolicySet rules"})
 	other := open(t)
 	other.apply(o.export())
 	equal(t, "export", other.export(), o.export())

@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
@@ -66,11 +67,26 @@ type Deps struct {
 	Status func(ctx context.Context) Status
 	// Desk is where requests are answered and grants and tasks looked after.
 	Desk *admin.Desk
+	// Effects is where sessions are ended and let go.
+	Effects *admin.Effects
 	// Facts says what declared facts hold.
 	Facts *fact.Ledger
 	// Process says how the processes of a server fare, nil if it has none.
 	Process func(s registry.Server) *Process
 	Doctor  func(ctx context.Context) []Check
+	// Rehearsal lets rules that are not in force judge what is or was decided.
+	Rehearsal Rehearsal
+	// Privileges says how rights are used.
+	Privileges Privileges
+	// Links are what people connected; nil where nobody can.
+	Links Links
+}
+
+// Links lists and ends what people connected.
+type Links interface {
+	List(ctx context.Context) ([]credential.Link, error)
+	// Disconnect ends a link; left says what could not be revoked. by is who asks.
+	Disconnect(ctx context.Context, id, by string) (left string, err error)
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -84,7 +100,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Facts == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -162,6 +178,10 @@ func (a *API) routes() []route {
 		{"POST /api/v1/grants/{id}/delegate", admin.OpGrant, maxSmall, a.delegateGrant},
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
+		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
+		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
+		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},
+
 		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},
 		{"POST /api/v1/tasks", admin.OpGrant, maxSmall, a.openTask},
 		{"GET /api/v1/tasks/{id}", admin.OpRead, 0, a.task},
@@ -179,9 +199,24 @@ func (a *API) routes() []route {
 		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},
 
+		{"GET /api/v1/links", admin.OpRead, 0, a.links},
+		{"DELETE /api/v1/links/{id}", admin.OpCredential, 0, a.disconnect},
+
 		{"GET /api/v1/policies", admin.OpRead, 0, a.policies},
 		{"POST /api/v1/policies/check", admin.OpRead, maxApply, a.checkPolicies},
 		{"POST /api/v1/policies/explain", admin.OpRead, maxCommand, a.explain},
+		{"GET /api/v1/policies/versions", admin.OpRead, 0, a.versions},
+		{"GET /api/v1/policies/versions/{n}", admin.OpRead, 0, a.version},
+		{"GET /api/v1/policies/diff", admin.OpRead, 0, a.diffVersions},
+		{"GET /api/v1/policies/suggest", admin.OpRehearse, 0, a.suggest},
+		{"GET /api/v1/reports/privileges", admin.OpRehearse, 0, a.privileges},
+		{"POST /api/v1/reports/privileges/apply", admin.OpApply, maxSmall, a.shrink},
+		{"GET /api/v1/policies/simulate", admin.OpRehearse, 0, a.simulated},
+		{"POST /api/v1/policies/simulate", admin.OpRehearse, maxApply, a.simulate},
+		{"POST /api/v1/policies/simulate/stop", admin.OpRehearse, maxSmall, a.stopSimulation},
+		{"POST /api/v1/policies/replay", admin.OpRehearse, maxApply, a.replay},
+		{"POST /api/v1/policies/try", admin.OpRehearse, maxApply, a.try},
+		{"POST /api/v1/policies/rollback", admin.OpApply, maxSmall, a.rollBack},
 
 		{"GET /api/v1/audit", admin.OpEvidence, 0, a.search},
 		{"GET /api/v1/audit/tail", admin.OpEvidence, 0, a.tail},

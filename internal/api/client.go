@@ -301,13 +301,13 @@ func (c *Client) Credentials(ctx context.Context, o ListOptions) (Page[credentia
 }
 
 // SetCredential seals a new credential.
-func (c *Client) SetCredential(ctx context.Context, id string, spec CredentialSpec) (credential.Secret, error) {
-	return ask[credential.Secret](ctx, c, "PUT", "credentials/"+url.PathEscape(id), spec)
+func (c *Client) SetCredential(ctx context.Context, id string, spec CredentialSpec) (Sealed, error) {
+	return ask[Sealed](ctx, c, "PUT", "credentials/"+url.PathEscape(id), spec)
 }
 
 // RotateCredential seals the next version of a credential.
-func (c *Client) RotateCredential(ctx context.Context, id string, value []byte) (credential.Secret, error) {
-	return ask[credential.Secret](ctx, c, "POST", "credentials/"+url.PathEscape(id)+"/rotate", CredentialSpec{Value: value})
+func (c *Client) RotateCredential(ctx context.Context, id string, value []byte) (Sealed, error) {
+	return ask[Sealed](ctx, c, "POST", "credentials/"+url.PathEscape(id)+"/rotate", CredentialSpec{Value: value})
 }
 
 // RewrapCredentials seals every credential anew.
@@ -407,4 +407,14 @@ func (c *Client) Names(ctx context.Context, kind string, within time.Duration) [
 		out[i] = x.ID
 	}
 	return out
+}
+
+// Links lists what people connected.
+func (c *Client) Links(ctx context.Context, o ListOptions) (Page[credential.Link], error) {
+	return ask[Page[credential.Link]](ctx, c, "GET", "links"+o.query(), nil)
+}
+
+// Disconnect ends a link.
+func (c *Client) Disconnect(ctx context.Context, id string) (Disconnected, error) {
+	return ask[Disconnected](ctx, c, "DELETE", "links/"+url.PathEscape(id), nil)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"rutile/internal/access"
 	"rutile/internal/credential"
+	"rutile/internal/registry"
 )
 
 func (a *API) credentials(c *call) (any, error) {
@@ -30,7 +31,7 @@ func (a *API) setCredential(c *call) (any, error) {
 	if s.MaxTier < 0 || s.MaxTier > 3 {
 		return nil, access.Errorf(access.CodeInvalid, "maxTier must be 0, 1, 2 or 3")
 	}
-	return answerOf(a.deps.Admin.SetCredential(c.Context(), c.actor, s, in.Value))
+	return a.sealed(c)(a.deps.Admin.SetCredential(c.Context(), c.actor, s, in.Value))
 }
 
 func (a *API) rotateCredential(c *call) (any, error) {
@@ -42,7 +43,25 @@ func (a *API) rotateCredential(c *call) (any, error) {
 	if in.Servers != nil || in.Origins != nil || in.MaxTier != nil {
 		return nil, access.Errorf(access.CodeInvalid, "rotating changes the value only; remove the credential and set it again to change where it may go")
 	}
-	return answerOf(a.deps.Admin.RotateCredential(c.Context(), c.actor, c.PathValue("id"), in.Value))
+	return a.sealed(c)(a.deps.Admin.RotateCredential(c.Context(), c.actor, c.PathValue("id"), in.Value))
+}
+
+// sealed answers with a credential that was sealed. Servers that could not list
+// their tools for lack of it list them first.
+func (a *API) sealed(c *call) func(credential.Secret, error) (any, error) {
+	return func(s credential.Secret, err error) (any, error) {
+		if err != nil {
+			return nil, err
+		}
+		view := a.deps.Admin.Current().View
+		var waiting []string
+		for _, srv := range view.Servers() {
+			if srv.Credential != nil && srv.Credential.Ref == s.ID && srv.Baseline[registry.KindTool].IsZero() && view.ServerStanding(srv.ID).OK {
+				waiting = append(waiting, srv.ID)
+			}
+		}
+		return Sealed{Secret: s, Warnings: a.learn(c.Context(), waiting)}, nil
+	}
 }
 
 func (a *API) removeCredential(c *call) (any, error) {
@@ -50,6 +69,31 @@ func (a *API) removeCredential(c *call) (any, error) {
 		return nil, err
 	}
 	return Done{true}, nil
+}
+
+func (a *API) links(c *call) (any, error) {
+	q, limit, err := c.query("limit", "cursor")
+	if err != nil {
+		return nil, err
+	}
+	var list []credential.Link
+	if a.deps.Links != nil {
+		if list, err = a.deps.Links.List(c.Context()); err != nil {
+			return nil, err
+		}
+	}
+	return answerOf(paged(list, func(l credential.Link) string { return l.ID }, q.Get("cursor"), limit))
+}
+
+func (a *API) disconnect(c *call) (any, error) {
+	if a.deps.Links == nil {
+		return nil, access.Errorf(access.CodeNotFound, "nobody can connect anything here")
+	}
+	left, err := a.deps.Links.Disconnect(c.Context(), c.PathValue("id"), c.actor.String())
+	if err != nil {
+		return nil, err
+	}
+	return Disconnected{Done: true, Left: left}, nil
 }
 
 // Rewrapped says how many credentials were sealed anew.

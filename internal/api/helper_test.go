@@ -19,10 +19,13 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/daemon"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
+	"rutile/internal/privilege"
 	"rutile/internal/registry"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -77,15 +80,25 @@ func startDaemon(t *testing.T) *daemon.Daemon {
 	return d
 }
 
+// links is one link.
+type links struct{}
+
+func (links) List(context.Context) ([]credential.Link, error) {
+	return []credential.Link{{ID: "lnk_1", Sealed: []byte(secretValue)}}, nil
+}
+func (links) Disconnect(context.Context, string, string) (string, error) { return "left", nil }
+
 func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	t.Helper()
 	r := &rig{t: t, d: startDaemon(t), log: &buffer{}}
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
-		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
-		Process: func(registry.Server) *api.Process { return nil },
-		Doctor:  func(context.Context) []api.Check { return nil },
+		Status:    func(context.Context) api.Status { return api.Status{Version: "test"} },
+		Process:   func(registry.Server) *api.Process { return nil },
+		Doctor:    func(context.Context) []api.Check { return nil },
+		Links:     links{},
+		Rehearsal: idle{}, Privileges: idle{},
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
 	if err != nil {
@@ -108,6 +121,28 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// idle rehearses nothing.
+type idle struct{}
+
+func (idle) Simulate(context.Context, string, admin.Draft, time.Duration) (rehearsal.Status, error) {
+	return rehearsal.Status{State: "running"}, nil
+}
+func (idle) Simulated() rehearsal.Status { return rehearsal.Status{State: "none"} }
+func (idle) Stop() rehearsal.Status      { return rehearsal.Status{State: "none"} }
+func (idle) Replay(context.Context, api.Replay) (rehearsal.Report, error) {
+	return rehearsal.Report{}, nil
+}
+func (idle) Try(context.Context, admin.Draft, []api.ExplainRequest) (api.Tried, error) {
+	return api.Tried{}, nil
+}
+
+func (idle) Report(context.Context, api.PrivilegeQuery) (privilege.Report, error) {
+	return privilege.Report{Digest: "sha256:r"}, nil
+}
+func (idle) Suggest(context.Context, api.PrivilegeQuery) (api.Suggested, error) {
+	return api.Suggested{}, nil
 }
 
 // silent keeps no evidence and seals nothing.

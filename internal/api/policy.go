@@ -99,7 +99,14 @@ type Explained struct {
 	Inputs      []policy.Input     `json:"inputs,omitempty"`
 	Nearest     []policy.Near      `json:"nearest,omitempty"`
 	Flip        []string           `json:"flip,omitempty"` // smallest change found that would permit it
-	Set         string             `json:"set"`            // digest of the policy set
+	Shadow      *Shadow            `json:"shadow,omitempty"`
+	Set         string             `json:"set"` // digest of the policy set
+}
+
+// Shadow is what policies with @mode("shadow") would make of a call.
+type Shadow struct {
+	Outcome string   `json:"outcome"`
+	By      []string `json:"by"`
 }
 
 // ParseExplain reads a made-up call.
@@ -110,6 +117,10 @@ func ParseExplain(raw []byte) (ExplainRequest, error) {
 	}
 	return r, nil
 }
+
+// Request is the call as a decision is asked about it; now is its time where it
+// says none.
+func (r ExplainRequest) Request(now time.Time) (*access.Request, error) { return r.request(now) }
 
 func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
 	out := &access.Request{ID: access.NewID(access.PrefixDecision), At: r.At, Protocol: "mcp", Server: r.Server, Kind: access.KindServer, Method: r.Method}
@@ -196,6 +207,9 @@ func Explain(view *registry.View, set *policy.Set, monitor bool, r ExplainReques
 	out := Explained{
 		Outcome: d.Outcome.String(), Class: d.Class, Reason: d.Reason, Help: d.Help, Action: req.Action(), Set: set.Digest(),
 		Permits: list(d.Permits), Forbids: list(d.Forbids), Errors: list(d.Errors),
+	}
+	if d.Shadow != nil {
+		out.Shadow = &Shadow{d.Shadow.Outcome.String(), d.Shadow.By}
 	}
 	for _, m := range d.Masks {
 		if d.Allowed() {

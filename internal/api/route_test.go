@@ -74,9 +74,21 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/credentials/{id}/rotate", "/api/v1/credentials/key/rotate", secret},
 		{"POST /api/v1/credentials/rewrap", "", ""},
 		{"DELETE /api/v1/credentials/{id}", "/api/v1/credentials/key", ""},
+		{"GET /api/v1/links", "", ""},
+		{"DELETE /api/v1/links/{id}", "/api/v1/links/lnk_1", ""},
 		{"GET /api/v1/policies", "", ""},
 		{"POST /api/v1/policies/check", "", `{"policies":[{"id":"p","cedar":"forbid (principal, action, resource);","created":"2026-01-01T00:00:00Z","changed":"2026-01-01T00:00:00Z"}]}`},
 		{"POST /api/v1/policies/explain", "", `{"agent":"reader","server":"files","tool":"read"}`},
+		{"GET /api/v1/policies/versions", "", ""},
+		{"GET /api/v1/policies/versions/{n}", "/api/v1/policies/versions/live", ""},
+		{"GET /api/v1/policies/diff", "/api/v1/policies/diff?from=live", ""},
+		{"GET /api/v1/policies/suggest", "/api/v1/policies/suggest?since=1h", ""},
+		{"GET /api/v1/reports/privileges", "", ""},
+		{"GET /api/v1/policies/simulate", "", ""},
+		{"POST /api/v1/policies/simulate", "", `{"draft":{"generation":1},"seconds":5}`},
+		{"POST /api/v1/policies/simulate/stop", "", `{}`},
+		{"POST /api/v1/policies/replay", "", `{"draft":{},"since":"1h"}`},
+		{"POST /api/v1/policies/try", "", `{"draft":{},"calls":[{"agent":"reader","server":"files","tool":"read"}]}`},
 		{"GET /api/v1/audit", "", ""},
 		{"GET /api/v1/audit/tail", "/api/v1/audit/tail?limit=5", ""},
 		{"GET /api/v1/audit/leaves/{id}", "/api/v1/audit/leaves/0", ""},
@@ -89,7 +101,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	left := r.api.Patterns()
 	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke",
 		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/delegate", "POST /api/v1/grants/{id}/revoke",
-		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}"} {
+		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}", "POST /api/v1/policies/rollback", "POST /api/v1/reports/privileges/apply"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}
 	for _, s := range steps {

@@ -11,6 +11,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/confine"
+	"rutile/internal/credential"
 	"rutile/internal/registry"
 )
 
@@ -110,6 +111,13 @@ type Warning struct {
 	Message string `json:"message"`
 }
 
+// Sealed is a credential that was sealed, without its value.
+type Sealed struct {
+	credential.Secret
+	// Warnings name servers that wait for it and could not list their tools yet.
+	Warnings []Warning `json:"warnings,omitempty"`
+}
+
 // ServerChange is a server after a change.
 type ServerChange struct {
 	Server
@@ -163,6 +171,13 @@ type Token struct {
 	Resource string    `json:"resource"`
 	Session  string    `json:"session"`
 	Expires  time.Time `json:"expires"`
+}
+
+// Disconnected says that a link is gone here. Left is what could not be revoked at
+// its authorization server, "" if nothing.
+type Disconnected struct {
+	Done bool   `json:"done"`
+	Left string `json:"left,omitempty"`
 }
 
 // CredentialSpec is a credential on its way in. Value goes to the vault only.

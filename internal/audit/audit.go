@@ -32,6 +32,8 @@ type Intent struct {
 	Cred     string // id of the credential to be leased
 	CredVer  int    // of a sealed one; 0 where it is minted, which follows the intent
 	CredKind string // of source it is minted from, "" if it is sealed
+	// Arguments are what is sent, where that is not what Request has; else nil.
+	Arguments []byte
 }
 
 // Status is how a dispatched call ended.
@@ -64,7 +66,9 @@ type Outcome struct {
 	In, Out  int      // bytes received from and sent to the agent's side
 	Result   []byte   // for the commitment and the payload; never in clear
 	Findings []string // rule ids
-	Masks    []string
+	Masks    []string // rules that had parts of the result masked
+	Withheld string   // the outcome that kept the result from the agent, "" if it went on
+	Forbids  []string // the rules that did
 	Unlocks  []Unlock
 }
 

@@ -128,7 +128,7 @@ func (d *deriver) call(ctx context.Context, v value, ids sealedIDs) (Row, error)
 		Tool:   either(what.get("tool").str, ids.Target),
 
 		TraceID:  v.get("trace").str,
-		Policies: policies(dec.get("permits").strings(), dec.get("forbids").strings(), dec.get("errors").strings(), dec.get("masks").strings()),
+		Policies: policies(dec.get("permits").strings(), dec.get("forbids").strings(), dec.get("errors").strings(), dec.get("masks").strings(), dec.get("shadow").get("by").strings()),
 		Intent:   -1,
 	}
 	row.Policies = unhide(row.Policies, agent, who.get("agent").str)

@@ -19,7 +19,7 @@ func isSegment(name string) bool {
 	return strings.HasSuffix(name, ".wal") || filepath.Base(name) == "next" && strings.Contains(name, "wal")
 }
 
-func TestFsyncErrorKillsTheLog(t *testing.T) {
+func TestFsyncError(t *testing.T) {
 	var broken atomic.Bool
 	var after atomic.Int64
 	fsys := &hookFS{}
@@ -91,6 +91,22 @@ func TestWriteErrorKillsTheLog(t *testing.T) {
 	}
 	if l.Healthy() == nil {
 		t.Error("the log lives on after a write failed")
+	}
+}
+
+// A log that finds no room when it is opened says how much it needs.
+func TestFullDiskAtTheStartSaysWhatToFree(t *testing.T) {
+	cfg, m := config(t.TempDir()), newMemory()
+	cfg.WALBytes = 4 << 20
+	cfg.FS = &hookFS{write: func(name string, _ int64, _ []byte) error {
+		if filepath.Base(name) == "next" {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	_, err := audit.Open(t.Context(), cfg, m, newSealer(), m)
+	if access.CodeOf(err) != access.CodeEvidence || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free 4 MiB") || !strings.Contains(err.Error(), cfg.Dir) {
+		t.Errorf("opened with %v", err)
 	}
 }
 

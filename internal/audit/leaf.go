@@ -255,6 +255,9 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 		d.ids.Reason = dec.Reason
 	}
 	args := r.Arguments.Raw()
+	if i.Arguments != nil {
+		args = i.Arguments
+	}
 
 	d.common()
 	mark := d.begin("com")
@@ -353,6 +356,12 @@ func (d *draft) decision(dec *access.Decision, id string) {
 	d.list("permits", dec.Permits)
 	d.text("schema", dec.Schema)
 	d.text("set", dec.Set)
+	if dec.Shadow != nil {
+		shadow := d.begin("shadow")
+		d.list("by", dec.Shadow.By)
+		d.str("out", dec.Shadow.Outcome.String())
+		d.end(shadow)
+	}
 	d.int("us", dec.Duration.Microseconds())
 	if dec.Monitor {
 		d.str("would", dec.Would.String())

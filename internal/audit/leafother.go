@@ -60,7 +60,9 @@ func (d *draft) outcomeRest(o *Outcome) error {
 	}
 	d.str("reached", reached)
 	mark = d.begin("release")
+	d.list("forbids", o.Forbids)
 	d.list("masks", o.Masks)
+	d.str("out", o.Withheld)
 	d.end(mark)
 	// What a credential was narrowed to may hold what stood in the arguments.
 	var narrowed []string

@@ -278,7 +278,7 @@ func tree(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-func TestOldDirectoryRefused(t *testing.T) {
+func TestOldDirectory(t *testing.T) {
 	dir := t.TempDir()
 	cfg, m := config(dir), newMemory()
 	l := start(t, cfg, m)

@@ -27,13 +27,22 @@ func callRow(r *access.Request, dec *access.Decision) Row {
 		Tool:     cut(r.Target, target),
 		TraceID:  traceID(r.Trace.Parent),
 		Outcome:  dec.Outcome.String(),
-		Policies: policies(dec.Permits, dec.Forbids, dec.Errors, maskers(dec)),
+		Policies: policies(dec.Permits, dec.Forbids, dec.Errors, maskers(dec), shadowOf(dec)),
 		Intent:   -1,
 	}
 	if dec.Monitor {
 		row.Would = dec.Would.String()
 	}
 	return row
+}
+
+// shadowOf are the policies that are only tried and matched: the index finds them
+// as it finds those that decided.
+func shadowOf(dec *access.Decision) []string {
+	if dec.Shadow == nil {
+		return nil
+	}
+	return dec.Shadow.By
 }
 
 // outcomeRow is what an outcome adds to the row of its call.

@@ -56,6 +56,7 @@ var typeMembers = map[string]map[string]string{
 
 var callMembers = map[string]string{
 	"dec": "o", "dec.id": "?s", "dec.out": "s", "dec.permits": "?l", "dec.forbids": "?l", "dec.errors": "?l", "dec.masks": "?l", "dec.us": "i",
+	"dec.shadow": "?o", "dec.shadow.by": "?l", "dec.shadow.out": "?s",
 	"what": "o", "what.tier": "i", "who": "o", "who.agent": "s", "cred": "?o", "dur": "?s", "trace": "?s",
 	"why": "?o", "why.grant": "?s", "why.request": "?s",
 }

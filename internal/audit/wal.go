@@ -9,6 +9,9 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"syscall"
+
+	"rutile/internal/access"
 )
 
 // A segment of the write-ahead log is a header and then groups. One group is
@@ -55,6 +58,9 @@ func newSpare(fsys FS, dir string, size int64) (File, error) {
 	}
 	if err == nil {
 		return f, nil
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = &access.Error{Code: access.CodeEvidence, Msg: fmt.Sprintf("no space is left for the evidence in %s: free %d MiB, which a segment of the log takes, and try again", dir, max(size>>20, 1)), Err: err}
 	}
 	return nil, errors.Join(fmt.Errorf("making a segment: %w", err), f.Close(), fsys.Remove(name))
 }

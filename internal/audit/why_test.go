@@ -97,3 +97,59 @@ func TestRulesOfEntitlementsNameNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestWhatIsOnlyTriedIsRecordedBesideTheDecision: the leaf has it, verifies, and is
+// found by the policy, also after the index was built anew.
+func TestWhatIsOnlyTriedIsRecordedBesideTheDecision(t *testing.T) {
+	cfg, m := config(t.TempDir()), newMemory()
+	l := start(t, cfg, m)
+	ctx := context.Background()
+	r := request(t, 0)
+	d := permit(r)
+	d.Shadow = &access.Shadow{Outcome: access.Deny, By: []string{"tried.one"}}
+	ref, err := l.Intent(ctx, audit.Intent{Request: r, Decision: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := l.Leaf(ctx, ref.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(leaf), `"shadow":{"by":["tried.one"],"out":"deny"}`) || !strings.Contains(string(leaf), `"out":"permit"`) {
+		t.Errorf("the leaf is %s", leaf)
+	}
+	if err := audit.CheckLeaf(leaf); err != nil {
+		t.Error(err)
+	}
+	row := func() audit.Row {
+		t.Helper()
+		if err := l.AwaitIndex(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range m.all() {
+			if row.Decision == r.ID {
+				return row
+			}
+		}
+		t.Fatal("the decision is not in the index")
+		return audit.Row{}
+	}
+	before := row()
+	if before.Outcome != "permit" || !slices.Contains(before.Policies, "tried.one") {
+		t.Errorf("%+v", before)
+	}
+	if err := l.Reindex(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if after := row(); !slices.Equal(after.Policies, before.Policies) {
+		t.Errorf("after a reindex: %+v, before %+v", after, before)
+	}
+	for c, err := range l.Calls(ctx, 0, l.Size()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Decision != r.ID || slices.Contains(c.Permits, "tried.one") || slices.Contains(c.Forbids, "tried.one") {
+			t.Errorf("what was only tried counts: %+v", c)
+		}
+	}
+}

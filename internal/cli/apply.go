@@ -156,7 +156,11 @@ func (a *app) plan(w io.Writer, got api.Applied) {
 		fmt.Fprintf(w, "nothing changes, %d unchanged\n", counts[admin.ActionUnchanged])
 		return
 	}
-	fmt.Fprintf(w, "%d %screated, %d %supdated, %d unchanged\n", counts[admin.ActionCreate], verb, counts[admin.ActionUpdate], verb, counts[admin.ActionUnchanged])
+	removed := ""
+	if n := counts[admin.ActionDelete]; n > 0 {
+		removed = fmt.Sprintf("%d %sremoved, ", n, verb)
+	}
+	fmt.Fprintf(w, "%d %screated, %d %supdated, %s%d unchanged\n", counts[admin.ActionCreate], verb, counts[admin.ActionUpdate], verb, removed, counts[admin.ActionUnchanged])
 }
 
 func (a *app) warn(list []api.Warning) {

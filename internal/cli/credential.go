@@ -18,7 +18,7 @@ import (
 
 func (a *app) credential() *cobra.Command {
 	return a.group("credential", "Sealed upstream credentials", "rutile credential set github-token < token.txt",
-		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove())
+		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove(), a.credentialLinks(), a.credentialDisconnect())
 }
 
 // secretValue reads a value from a file, standard input, or a terminal without
@@ -70,7 +70,7 @@ func (a *app) credentialSet() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
+		return a.sealed(s)
 	})
 	c.Long = `Seal a new credential. Its value is read from standard input or from a file, never
 from an argument, and never comes out again but towards the servers it is for.`
@@ -79,6 +79,11 @@ from an argument, and never comes out again but towards the servers it is for.`
 	c.Flags().StringArrayVar(&spec.Origins, "origin", nil, "scheme://host:port it may be sent to; may be repeated (default: bound at first use)")
 	c.Flags().IntVar(&tier, "max-tier", 3, "highest tier of tool it may be used for, 0 to 3")
 	return c
+}
+
+func (a *app) sealed(s api.Sealed) error {
+	a.warn(s.Warnings)
+	return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
 }
 
 func (a *app) credentialList() *cobra.Command {
@@ -125,7 +130,7 @@ func (a *app) credentialRotate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "credential %s is sealed, version %d\n", cell(s.ID), s.Version) })
+		return a.sealed(s)
 	})
 	fileFlag(c, &file)
 	return c

@@ -25,7 +25,7 @@ func (a *app) policy() *cobra.Command {
 	return a.group("policy", "Cedar policy sets", "rutile policy check examples/filesystem.yaml",
 		a.policyCheck("check", "Check policies without a gateway", "rutile policy check examples/filesystem.yaml", false),
 		a.policyCheck("test", "Check policies and run their tests without a gateway", "rutile policy test policies/", true),
-		a.policyExplain())
+		a.policyExplain(), a.policyVersions(), a.policyDiff(), a.policyRollback(), a.policySimulate(), a.policyReplay(), a.policySuggest())
 }
 
 // draft is what files declare: policies with what they are about, and tests.
@@ -261,6 +261,9 @@ func writeExplained(w io.Writer, x api.Explained) {
 	}
 	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "),
 		"masked", strings.Join(x.Masked, ", "), "besides", strings.Join(x.Consequence, ", "))
+	if x.Shadow != nil {
+		fmt.Fprintf(w, "\nwith what is only tried (%s) it would be %s\n", cell(strings.Join(x.Shadow.By, ", ")), x.Shadow.Outcome)
+	}
 	for _, s := range x.Determining {
 		fmt.Fprintf(w, "\ndecided by %s (%s, %s)\n%s\n", cell(s.ID), s.Effect, cell(place(s.Policy, s.File, s.Line)), quoted(s.Cedar))
 	}

@@ -40,7 +40,7 @@ func (a *app) toolList() *cobra.Command {
 		defer a.more(page.More, page.Next)
 		return a.print(page, func(w io.Writer) {
 			if len(page.Items) == 0 {
-				a.say("nothing is listed; a server lists its tools once it is approved: rutile server list")
+				a.say("%s", nothingListed(o))
 				return
 			}
 			t := a.table("SERVER", "NAME", "KIND", "STATE", "CLASS", "TIER", "APPROVED BY")
@@ -59,6 +59,17 @@ func (a *app) toolList() *cobra.Command {
 // kindFlag adds --kind of one definition.
 func kindFlag(c *cobra.Command, kind *string) {
 	c.Flags().StringVar(kind, "kind", "tool", "`kind` of the definition: tool, prompt, resource, template, instructions")
+}
+
+// nothingListed says why a list may be empty.
+func nothingListed(o api.ListOptions) string {
+	switch {
+	case o.State != "":
+		return "nothing is in state " + o.State
+	case o.Server != "":
+		return "nothing is listed; a server lists its tools once it is approved and can be reached: rutile server show " + o.Server
+	}
+	return "nothing is listed; a server lists its tools once it is approved and can be reached: rutile server list"
 }
 
 func (a *app) toolShow() *cobra.Command {

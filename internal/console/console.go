@@ -1,12 +1,16 @@
 // Package console serves the web console as plain HTML.
 //
-// So far it is one page, on which a person approves or denies one request of an
-// agent:
+// So far there are two pages: one on which a person approves or denies one request
+// of an agent, and one on which they connect a server that acts for them:
 //
-//	GET  /approve/{request}   the request, or a form to sign in with
-//	POST /approve/{request}   the answer
-//	POST /approve/sign-in     a personal token, for a session
-//	POST /approve/sign-out    ends it
+//	GET  /approve/{request}                       the request, or a form to sign in with
+//	POST /approve/{request}                       the answer
+//	GET  /approve/connect/{credential}/{server}   what connecting means
+//	POST /approve/connect/{credential}/{server}   begins it
+//	GET  /approve/connected                       where authorization servers send people back to
+//	POST /approve/connected                       finishes it
+//	POST /approve/sign-in                         a personal token, for a session
+//	POST /approve/sign-out                        ends it
 //
 // Only people sign in, with a personal token: the operator token and an agent's
 // access token are answered like any other that does not count. A session gives no
@@ -47,6 +51,8 @@ type Config struct {
 	Public string
 	Now    func() time.Time // nil is time.Now
 	Log    *slog.Logger
+	Links  Links  // nil if nobody can connect anything
+	Issuer string // of our people, as agents' tokens name them
 }
 
 // Console answers people. It is safe for concurrent use.
@@ -63,6 +69,8 @@ type Console struct {
 	pages    *template.Template
 	style    template.CSS
 	csp      string
+	links    Links
+	issuer   string
 	mux      *http.ServeMux
 }
 
@@ -80,7 +88,7 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	}
 	c := &Console{
 		admin: a, desk: d, now: cfg.Now, log: cfg.Log, hosts: map[string]bool{}, public: public, cross: http.NewCrossOriginProtection(),
-		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), mux: http.NewServeMux(),
+		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, mux: http.NewServeMux(),
 	}
 	if err := c.load(); err != nil {
 		return nil, err
@@ -90,6 +98,10 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	}
 	c.mux.HandleFunc("POST "+Path+"sign-in", c.signIn)
 	c.mux.HandleFunc("POST "+Path+"sign-out", c.signOut)
+	c.mux.HandleFunc("GET "+Path+connectPath+"{credential}/{server}", c.offer)
+	c.mux.HandleFunc("POST "+Path+connectPath+"{credential}/{server}", c.leave)
+	c.mux.HandleFunc("GET "+Path+returnPath, c.back)
+	c.mux.HandleFunc("POST "+Path+returnPath, c.finish)
 	c.mux.HandleFunc("GET "+Path+"{request}", c.show)
 	c.mux.HandleFunc("POST "+Path+"{request}", c.answer)
 	c.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.missing(w, r) })
@@ -109,7 +121,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this address does not answer to that Host"))
 	case c.foreign(r):
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this did not come from a page of this gateway, so nothing was done: open the page of the request and use its form"))
-	case r.URL.RawQuery != "" || r.URL.ForceQuery:
+	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && (r.URL.Path != Path+returnPath || r.Method != http.MethodGet):
 		c.refuse(w, r, access.Errorf(access.CodeInvalid, "nothing is read from an address: leave out what follows the question mark. A token that was in it is in histories and logs now: revoke it"))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)

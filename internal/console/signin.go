@@ -22,7 +22,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := f["request"]
-	if !requestID(id) {
+	if !place(id) {
 		c.missing(w, r)
 		return
 	}
@@ -78,14 +78,17 @@ func otherSession() error {
 }
 
 // signInPage asks who looks.
-type signInPage struct{ Request, Problem string }
+type signInPage struct {
+	Request, Problem string
+	Connect          bool // it is a connection's
+}
 
 func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, problem string) {
 	c.askWhoStatus(w, r, http.StatusUnauthorized, request, problem)
 }
 
 func (c *Console) askWhoStatus(w http.ResponseWriter, r *http.Request, status int, request, problem string) {
-	c.render(w, r, status, "sign-in", signInPage{request, problem})
+	c.render(w, r, status, "sign-in", signInPage{request, problem, strings.HasPrefix(request, connectPath)})
 }
 
 // requestID reports whether s can be the id of a request. It says nothing about

@@ -69,7 +69,7 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // Lease returns a lease of the credential r names. One of a declared source
 // holds nothing until Ready, which mints; Lease itself only looks whether the
-// source may be used for r.
+// source may be used for r. The lease is nil where r goes without a credential.
 func (m *Mint) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 	s, declared := m.cfg.Sources(r.Ref)
 	if !declared {
@@ -80,6 +80,15 @@ func (m *Mint) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 	}
 	if err := s.fits(r); err != nil {
 		return nil, err
+	}
+	if x := s.UserOAuth; x != nil && r.Who.Actor.Agent == "" {
+		// The gateway's own look at a server is nobody's: it never uses what a
+		// person connected.
+		if x.Listing == "" {
+			return nil, nil
+		}
+		r.Ref = x.Listing
+		return m.vault.Lease(ctx, r)
 	}
 	if m.cfg.Minters[s.Kind()] == nil {
 		return nil, access.Errorf(access.CodeUnsupported, "credential %q has a source this version cannot mint", r.Ref)

@@ -73,6 +73,7 @@ type Event struct {
 	Narrowed   string
 	Expires    time.Time // what validity remains where it could not be revoked
 	Why        string
+	By         string // who did it, as evidence names them; "" for the gateway itself
 }
 
 // Unlock is what evidence keeps of an opened credential.

@@ -22,6 +22,8 @@ type Source struct {
 	MaxTier           int                `json:"maxTier"`           // of the tools it may be used for
 	PerCall           bool               `json:"perCall,omitempty"` // nothing minted serves a second call
 	ClientCredentials *ClientCredentials `json:"clientCredentials,omitempty"`
+	TokenExchange     *TokenExchange     `json:"tokenExchange,omitempty"`
+	UserOAuth         *UserOAuth         `json:"userOAuth,omitempty"`
 	Vault             *OpenBao           `json:"vault,omitempty"`
 	GitHubApp         *GitHubApp         `json:"githubApp,omitempty"`
 	AWSSTS            *AWSSTS            `json:"awsSTS,omitempty"`
@@ -32,6 +34,8 @@ type Source struct {
 // The kinds of source, as manifests and evidence name them.
 const (
 	SourceClientCredentials = "clientCredentials"
+	SourceTokenExchange     = "tokenExchange"
+	SourceUserOAuth         = "userOAuth"
 	SourceVault             = "vault"
 	SourceGitHubApp         = "githubApp"
 	SourceAWSSTS            = "awsSTS"
@@ -42,6 +46,8 @@ func (s *Source) Kind() string {
 	kind := ""
 	for word, set := range map[string]bool{
 		SourceClientCredentials: s.ClientCredentials != nil,
+		SourceTokenExchange:     s.TokenExchange != nil,
+		SourceUserOAuth:         s.UserOAuth != nil,
 		SourceVault:             s.Vault != nil,
 		SourceGitHubApp:         s.GitHubApp != nil,
 		SourceAWSSTS:            s.AWSSTS != nil,
@@ -61,6 +67,12 @@ func (s *Source) Seeds() []string {
 	var refs []string
 	if x := s.ClientCredentials; x != nil {
 		refs = append(refs, x.Secret)
+	}
+	if x := s.TokenExchange; x != nil {
+		refs = append(refs, x.Secret)
+	}
+	if x := s.UserOAuth; x != nil {
+		refs = append(refs, x.Secret, x.Listing)
 	}
 	if x := s.Vault; x != nil {
 		refs = append(refs, x.Login.seeds()...)
@@ -115,6 +127,22 @@ const (
 
 // ClientCredentials mints by the OAuth grant of that name (RFC 6749 section 4.4).
 type ClientCredentials struct{ Client }
+
+// TokenExchange mints by RFC 8693: our own signed statement of who acts for whom
+// is exchanged for a token of the upstream's authorization server.
+type TokenExchange struct {
+	Client
+	Audience string `json:"audience,omitempty"` // RFC 8693 logical name of the upstream, if it has one
+}
+
+// UserOAuth uses the link a person made to the upstream (authorization code with
+// PKCE). ClientID may be left out: we then register ourselves.
+type UserOAuth struct {
+	Client
+	// Listing names the sealed credential the gateway itself lists the server with;
+	// "" lists without any. What belongs to a person never serves that.
+	Listing string `json:"listing,omitempty"`
+}
 
 // ScopesFor returns the scopes to ask for when tool is called, and whether they
 // are narrower than for any tool. tool is "" where no tool is called.

@@ -23,6 +23,7 @@ import (
 	"rutile/internal/pdp"
 	"rutile/internal/petition"
 	"rutile/internal/registry"
+	"rutile/internal/rehearsal"
 )
 
 // build makes the parts that hold no state of their own and starts serving.
@@ -51,6 +52,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL, Insecure: d.Config.Insecure}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
 		return err
 	}
+	if d.sessions, err = identity.NewSessions(ctx, d.store, d.authority.Invalidate); err != nil {
+		return err
+	}
 	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID("")}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
 		return err
 	}
@@ -74,15 +78,21 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
 		return err
 	}
+	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, traffic{d}, states.State); err != nil {
+		return err
+	}
+	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
+		return err
+	}
 	if err := d.buildMint(); err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.telemetry, time.Now); err != nil {
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
-	mcp.ApprovalURL = d.ApprovalURL
+	mcp.ApprovalURL, mcp.Connect = d.ApprovalURL, d.connect()
 	mcp.Extensions = append(mcp.Extensions, d.Config.MCP.Extensions...)
 	if mcp.Private, err = d.private(); err != nil {
 		return err
@@ -120,6 +130,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	authz = d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(authz))
 	for _, p := range []string{"/oauth/", "/.well-known/"} {
 		mux.Handle(p, authz)
+	}
+	if strings.HasPrefix(d.AgentsURL, "https://") {
+		mux.Handle("GET "+clientDocument, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 	}
 	agentsHandler := unreadBody(mux)
 	if opt.Agents != nil {

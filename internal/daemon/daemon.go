@@ -23,11 +23,13 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/credential/oauthclient"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
+	"rutile/internal/rehearsal"
 	"rutile/internal/store"
 )
 
@@ -46,8 +48,10 @@ type Daemon struct {
 	OperatorsURL string
 	Admin        *admin.Admin
 	Desk         *admin.Desk
+	Effects      *admin.Effects
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
+	Links        *oauthclient.Links
 
 	log       *slog.Logger
 	version   string
@@ -60,8 +64,10 @@ type Daemon struct {
 	recorder  *recorder
 	states    states
 	broker    *grant.Broker
+	sessions  *identity.Sessions
 	facts     *fact.Ledger
 	gate      *gate.Gate
+	stage     *rehearsal.Stage
 	lis       *listeners
 	closers   []closer
 	work      sync.WaitGroup
@@ -227,7 +233,7 @@ func (d *Daemon) catchUp(ctx context.Context) error {
 	if err == nil && gen != d.Admin.Current().View.Generation() {
 		err = d.Admin.Refresh(ctx)
 	}
-	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx))
+	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx))
 }
 
 // Looks at the start: a few begin at once, and one that hangs delays nobody
@@ -293,6 +299,9 @@ func (d *Daemon) Close(ctx context.Context) error {
 
 func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
+	if d.stage != nil {
+		d.stage.Stop()
+	}
 	var errs []error
 	if d.lis != nil {
 		bound, cancel := context.WithTimeout(ctx, StopTimeout)

@@ -3,21 +3,43 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
+	"rutile/internal/identity"
+	"rutile/internal/mcpproxy"
 )
 
-// buildMint makes what leases credentials, sealed and minted.
+// clientDocument is where our client id metadata document is, below the agents'
+// address: it must be https and open to authorization servers.
+const clientDocument = "/oauth/upstream-client.json"
+
+// buildMint makes what leases credentials, sealed and minted, and what links
+// people to upstreams.
 func (d *Daemon) buildMint() error {
 	transport, err := d.egress().Transport()
 	if err != nil {
 		return err
 	}
 	clients := oauthclient.New(oauthclient.HTTP{Transport: transport}, d.vault, time.Now)
+	document := ""
+	if strings.HasPrefix(d.AgentsURL, "https://") {
+		document = d.AgentsURL + clientDocument
+	}
+	d.Links, err = clients.NewLinks(oauthclient.LinksConfig{
+		Links: d.store, Flows: d.store, Clients: d.store, Seal: d.vault, Record: d.minted, Redirect: console.ReturnURL(d.OperatorsURL), ClientDocument: document,
+		Target: d.linkTarget, Forget: func(id string, who access.Subject) { d.mint.Forget(id, who) },
+	})
+	if err != nil {
+		return err
+	}
 	issuers, err := credential.NewIssuers(d.vault, d.egress().TransportFor, time.Now, nil)
 	if err != nil {
 		return err
@@ -25,6 +47,8 @@ func (d *Daemon) buildMint() error {
 	d.closing("the issuers of credentials", func(context.Context) error { issuers.Close(); return nil })
 	minters := issuers.Minters()
 	minters[credential.SourceClientCredentials] = clients.ClientCredentials()
+	minters[credential.SourceTokenExchange] = clients.TokenExchange(d.statement)
+	minters[credential.SourceUserOAuth] = d.Links
 	d.mint, err = credential.NewMint(credential.MintConfig{
 		Sources: d.source, Minters: minters,
 		Record: d.minted, Log: d.log, Now: time.Now,
@@ -32,7 +56,7 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
-	d.closing("the mint", func(context.Context) error { d.mint.Close(); return nil })
+	d.closing("mint", func(context.Context) error { d.mint.Close(); return nil })
 	return nil
 }
 
@@ -40,6 +64,46 @@ func (d *Daemon) buildMint() error {
 func (d *Daemon) source(id string) (credential.Source, bool) {
 	s, ok := d.states.admin.Load().Current().Sources[id]
 	return s, ok
+}
+
+// statement says who acts for whom, to another authorization server.
+func (d *Daemon) statement(issuer, agent string, who access.Subject) (string, error) {
+	return d.authority.State(identity.Statement{Audience: issuer, Agent: agent, Subject: who})
+}
+
+// linkTarget returns a declared credential people link and the URL of a server
+// that uses it.
+func (d *Daemon) linkTarget(id, server string) (credential.Source, string, error) {
+	cur := d.states.admin.Load().Current()
+	s, ok := cur.Sources[id]
+	srv, registered := cur.View.Server(server)
+	if !ok || s.UserOAuth == nil || !registered || srv.Credential == nil || srv.Credential.Ref != id || srv.Transport.HTTP == nil {
+		return s, "", access.Errorf(access.CodeNotFound, "server %q has no credential %q that people connect", server, id)
+	}
+	if st := cur.View.ServerStanding(server); !st.OK {
+		return s, "", access.Errorf(access.CodeConflict, "server %q cannot be connected: %s", server, st.Why)
+	}
+	return s, srv.Transport.HTTP.URL, nil
+}
+
+// connect is what the proxy needs to send people to their connections.
+func (d *Daemon) connect() mcpproxy.Connect {
+	return mcpproxy.Connect{
+		URL:    func(credential, server string) string { return console.ConnectURL(d.OperatorsURL, credential, server) },
+		Linked: d.Links.Linked,
+	}
+}
+
+// serveClientDocument tells authorization servers who we are.
+func (d *Daemon) serveClientDocument(w http.ResponseWriter, _ *http.Request) {
+	body, err := json.Marshal(oauthclient.ClientMetadata(d.AgentsURL+clientDocument, console.ReturnURL(d.OperatorsURL)))
+	if err != nil {
+		http.Error(w, "the document cannot be made", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "max-age=3600")
+	_, _ = w.Write(body) // the reader may have gone
 }
 
 // minted records what happened to a minted credential outside of a call's own
@@ -56,6 +120,10 @@ func (d *Daemon) minted(ctx context.Context, e credential.Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.Evidence.Admin(ctx, audit.Admin{ID: access.NewID(access.PrefixChange), Actor: "system", Verb: e.Verb, Kind: "Credential", Object: e.Credential, Reason: e.Why, Detail: raw})
+	by := e.By
+	if by == "" {
+		by = admin.System().String()
+	}
+	_, err = d.Evidence.Admin(ctx, audit.Admin{ID: access.NewID(access.PrefixChange), Actor: by, Verb: e.Verb, Kind: "Credential", Object: e.Credential, Reason: e.Why, Detail: raw})
 	return err
 }

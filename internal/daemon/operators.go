@@ -23,7 +23,7 @@ func (d *Daemon) operators() (local, remote http.Handler, err error) {
 	probes.HandleFunc("GET /healthz", d.healthz)
 	probes.HandleFunc("GET /readyz", d.readyz)
 	probes.Handle("GET /metrics", d.telemetry.handler())
-	pages, err := console.New(console.Config{Hosts: d.operatorsHosts(), Public: d.OperatorsURL, Log: d.log}, d.Admin, d.Desk)
+	pages, err := console.New(console.Config{Hosts: d.operatorsHosts(), Public: d.OperatorsURL, Log: d.log, Links: d.Links, Issuer: d.AgentsURL}, d.Admin, d.Desk)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -206,11 +206,20 @@ func (t *telemetry) Start(ctx context.Context, r *access.Request) context.Contex
 	carrier := propagation.MapCarrier{"traceparent": r.Trace.Parent, "tracestate": r.Trace.State}
 	ctx = propagation.TraceContext{}.Extract(ctx, carrier)
 	ctx, _ = t.tracer.Start(ctx, spanName(r), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(r.At), trace.WithAttributes(spanAttributes(r)...),
-		trace.WithAttributes(attribute.String("network.transport", "tcp"), attribute.String("network.protocol.name", "http")))
+		trace.WithAttributes(overHTTP(r.Wire.HTTP)...))
 	if r.Client.IsValid() {
 		trace.SpanFromContext(ctx).SetAttributes(attribute.String("client.address", r.Client.Addr().String()), attribute.Int("client.port", int(r.Client.Port())))
 	}
 	return ctx
+}
+
+// overHTTP says that something travelled in this version of HTTP.
+func overHTTP(version string) []attribute.KeyValue {
+	kv := []attribute.KeyValue{attribute.String("network.transport", "tcp"), attribute.String("network.protocol.name", "http")}
+	if version != "" {
+		kv = append(kv, attribute.String("network.protocol.version", version))
+	}
+	return kv
 }
 
 // sessionEnded records how long a session lasted.
@@ -246,7 +255,7 @@ func reachedAt(s *registry.Server) []attribute.KeyValue {
 	if s.Transport.HTTP == nil {
 		return []attribute.KeyValue{attribute.String("network.transport", "pipe")}
 	}
-	kv := []attribute.KeyValue{attribute.String("network.transport", "tcp"), attribute.String("network.protocol.name", "http")}
+	kv := overHTTP("") // which version is known once it answers
 	u, err := url.Parse(s.Transport.HTTP.URL)
 	if err != nil {
 		return kv
@@ -266,7 +275,12 @@ func (t *telemetry) Forwarded(ctx context.Context, r *access.Request, status aud
 	}
 	t.client.Record(ctx, took.Seconds(), t.set(k, r.Kind))
 	if t.tracer != nil {
-		endSpan(trace.SpanFromContext(ctx), string(status), status == audit.StatusOK)
+		span := trace.SpanFromContext(ctx)
+		if r.Wire.Upstream != "" {
+			span.SetAttributes(attribute.String("network.protocol.version", r.Wire.Upstream))
+		}
+		setCode(span, r)
+		endSpan(span, string(status), status == audit.StatusOK)
 	}
 }
 
@@ -296,7 +310,18 @@ func (t *telemetry) End(ctx context.Context, r *access.Request, d *access.Decisi
 	if ids := append(append([]string(nil), d.Permits...), d.Forbids...); len(ids) > 0 {
 		span.SetAttributes(attribute.StringSlice("rutile.policy.ids", ids))
 	}
+	if d.Grant != "" {
+		span.SetAttributes(attribute.String("rutile.grant.id", d.Grant))
+	}
+	setCode(span, r)
 	endSpan(span, k.failure, k.failure == "" && d.Allowed())
+}
+
+// setCode names the error a server answered with, which its client is told.
+func setCode(span trace.Span, r *access.Request) {
+	if r.Wire.Code != 0 {
+		span.SetAttributes(attribute.String("rpc.response.status_code", strconv.FormatInt(r.Wire.Code, 10)))
+	}
 }
 
 func endSpan(span trace.Span, failure string, ok bool) {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"time"
@@ -107,7 +108,8 @@ type passage struct {
 
 // enter counts a call and takes its use, and decides it again on the totals: the
 // last word (access.md 0, invariant 6). On an error nothing is counted.
-func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision) (*passage, error) {
+func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling) (*passage, error) {
+	dec := &ru.Decision
 	c, _ := pdp.Counting(state, r)
 	entry, err := g.facts.Enter(state.Facts, c, dec.Monitor)
 	if err != nil {
@@ -120,9 +122,13 @@ func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, d
 		return nil, err
 	}
 	if entry.Moved(r.Facts) {
-		if again := pdp.Decide(state, r); !again.Allowed() || again.Grant != dec.Grant {
-			return nil, p.undo(ctx, r, moved{again})
+		// The evidence says how it was masked, so that must not be another way now.
+		again := pdp.Judge(state, r)
+		if !again.Allowed() || again.Grant != dec.Grant || !bytes.Equal(again.Arguments, ru.Arguments) {
+			return nil, p.undo(ctx, r, moved{again.Decision})
 		}
+		again.Duration, again.Request = dec.Duration, dec.Request
+		*ru = again // what comes back is judged on the totals too
 	}
 	if err := entry.Send(ctx); err != nil {
 		return nil, p.undo(ctx, r, err)

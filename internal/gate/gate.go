@@ -10,6 +10,7 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,8 +61,12 @@ type Dispatch struct {
 	Lease    *credential.Lease // nil if the server needs no credential
 	Session  string            // the caller's, "" for requests of the gateway itself
 	Who      access.Identity   // the caller, as it was judged; nobody for requests of the gateway itself
+	// Arguments are what is to be sent instead of those of the request, where parts
+	// of them are masked; nil if they are to be sent as they came.
+	Arguments []byte
 
-	intent audit.Ref // what an outcome belongs to
+	intent  audit.Ref // what an outcome belongs to
+	outflow *outflow  // of what comes back; nil for requests of the gateway itself
 }
 
 // Forward sends the request and returns the final message. It relays earlier
@@ -79,14 +84,17 @@ type Gate struct {
 	facts   Ledger
 	now     func() time.Time
 	holding chan struct{} // one for each call that waits for others
+
+	effects Effects
+	running running
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -111,80 +119,101 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	var until time.Time // it waits for others
 	for n := 1; ; {
 		state := g.states.State()
-		dec := g.decide(ctx, state, r)
-		if dec.Outcome == access.RequireApproval {
+		ru := g.decide(ctx, state, r)
+		if ru.Outcome == access.RequireApproval {
 			var err error
-			if state, err = g.ask(ctx, state, r, &dec); err != nil {
+			if state, err = g.ask(ctx, state, r, &ru); err != nil {
 				return access.Response{}, access.Decision{ID: r.ID}, "", err
 			}
 		}
+		dec := ru.Decision
 		if !dec.Allowed() {
-			if dec.Outcome != access.RequireApproval && g.hold(ctx, state, r, &until) {
+			if dec.Outcome != access.RequireApproval && len(dec.Consequences) == 0 && g.hold(ctx, state, r, &until) {
 				continue
 			}
-			return g.denied(ctx, state, r, dec)
+			dec, err := g.denied(ctx, state, r, dec)
+			return access.Response{}, dec, "", err
 		}
 		server, ok := state.View.Server(r.Server)
 		if !ok {
 			return access.Response{}, access.Decision{ID: r.ID}, "", access.Errorf(access.CodeInternal, "permitted a server that is not registered")
 		}
-		resp, status, err := g.dispatch(ctx, state, r, &dec, server, fwd)
+		resp, status, err := g.dispatch(ctx, state, r, &ru, &dec, server, fwd)
 		var m moved
 		switch came := errors.As(err, &m); {
 		case n < maxSpent && (came || errors.Is(err, errSpent)):
 			n++
+		case came && m.dec.Allowed(): // under something else, each time
+			return access.Response{}, access.Decision{ID: r.ID}, status, errSpent
 		case came:
-			return g.denied(ctx, state, r, m.dec)
+			dec, err := g.denied(ctx, state, r, m.dec)
+			return access.Response{}, dec, "", err
 		default:
 			return resp, dec, status, err
 		}
 	}
 }
 
-// denied records the decision that a call is not made on.
-func (g *Gate) denied(ctx context.Context, state *pdp.State, r *access.Request, dec access.Decision) (access.Response, access.Decision, audit.Status, error) {
+// denied carries out what a denial demands besides, and records it.
+func (g *Gate) denied(ctx context.Context, state *pdp.State, r *access.Request, dec access.Decision) (access.Decision, error) {
 	if dec.Outcome == access.RateLimit {
 		dec.RetryAfter = g.retryAfter(ctx, state, r, dec.Limits)
 	}
+	cerr := g.carry(ctx, r, &dec) // before anybody reads that it happened
 	if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
-		return access.Response{}, access.Decision{ID: r.ID}, "", evidenceError("recording the verdict", err)
+		return access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
 	}
-	return access.Response{}, dec, "", nil
+	if cerr != nil {
+		return access.Decision{ID: r.ID}, cerr
+	}
+	return dec, nil
 }
 
-func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) access.Decision {
+func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) pdp.Ruling {
 	start := time.Now() // monotonic; the gate's clock may be a test's
+	if no := g.refusal(r); no != nil {
+		return pdp.Ruling{Decision: *no}
+	}
 	if why := g.task(r); why != nil {
-		return access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}
+		return pdp.Ruling{Decision: access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}}
 	}
 	g.look(ctx, state, r)
-	dec := pdp.Decide(state, r)
-	dec.Duration = time.Since(start)
-	if dec.Allowed() && len(dec.Masks) > 0 { // nothing carries masked arguments yet
-		dec.Outcome = access.Mask
-	}
-	return dec
+	ru := pdp.Judge(state, r)
+	ru.Duration = time.Since(start)
+	return ru
 }
 
-// dispatch runs fwd between a durable intent and a durable outcome.
-func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
-	intent := audit.Intent{Request: r, Decision: dec}
-	d := &Dispatch{Decision: dec, Server: server, Session: r.Who.Session, Who: r.Who}
+// dispatch runs fwd between a durable intent and a durable outcome. dec is the
+// decision of ru; where what came back is withheld it becomes that.
+func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
+	intent := audit.Intent{Request: r, Decision: dec, Arguments: ru.Arguments}
+	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments,
+		outflow: &outflow{gate: g, req: r, ruling: ru}}
+	ctx, end := g.running.begin(ctx, r)
+	defer end()
+	if no := g.refusal(r); no != nil { // it was pronounced before the call could be cut
+		var err error
+		*dec, err = g.denied(ctx, state, r, *no)
+		return access.Response{}, "", err
+	}
 	if c := server.Credential; c != nil {
-		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, true))
+		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, ru.Sent(r), true))
 		if err != nil {
 			return access.Response{}, audit.StatusRefused, g.refuse(ctx, r, dec, fmt.Errorf("leasing credential %q: %w", c.Ref, err))
 		}
 		d.Lease = lease
 		defer d.Release()
-		intent.Cred, intent.CredVer, intent.CredKind = c.Ref, lease.Version(), lease.Source()
+		intent.Cred = c.Ref
+		if lease != nil {
+			intent.CredVer, intent.CredKind = lease.Version(), lease.Source()
+		}
 	}
 	ref, err := g.log.Intent(ctx, intent)
 	if err != nil {
 		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
 	d.intent = ref
-	run, err := g.enter(ctx, state, r, dec)
+	run, err := g.enter(ctx, state, r, ru)
 	if err != nil {
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, d.unlocks(g.now()), err)
 	}
@@ -210,12 +239,14 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	resp, ferr := fwd(fctx, d)
 	returned = true
 	resp.Body = d.Scrub(resp.Body)
+	resp.Findings = d.findings(resp.Findings)
 	took := g.now().Sub(start)
-	status := statusOf(ctx, resp, ferr)
 	out := audit.Outcome{
-		Request: r, Intent: ref, Status: status, Reached: resp.Reached.String(), Took: took,
-		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: d.findings(resp.Findings), Unlocks: unlocks,
+		Request: r, Intent: ref, Status: statusOf(ctx, resp, ferr), Reached: resp.Reached.String(), Took: took,
+		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
 	}
+	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
+	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
@@ -237,12 +268,15 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	return resp, status, ferr
 }
 
+// Intent is what Late is told of the call; who waits for input need keep no more.
+func (d *Dispatch) Intent() audit.Ref { return d.intent }
+
 // Late records how a dispatched call ended whose outcome said that it waits for
-// input and that nobody came back for: a second outcome of the intent of d,
-// which Do dispatched r with and MUST have returned from. A nil cause is a
-// result nobody took.
-func (g *Gate) Late(ctx context.Context, r *access.Request, d *Dispatch, resp access.Response, cause error) error {
-	out := audit.Outcome{Request: r, Intent: d.intent, Status: audit.StatusLateResult, Reached: resp.Reached.String(), Findings: resp.Findings}
+// input and that nobody came back for: a second outcome of the intent Do
+// dispatched r with, which MUST have returned. A nil cause is a result nobody
+// took.
+func (g *Gate) Late(ctx context.Context, r *access.Request, intent audit.Ref, resp access.Response, cause error) error {
+	out := audit.Outcome{Request: r, Intent: intent, Status: audit.StatusLateResult, Reached: resp.Reached.String(), Findings: resp.Findings}
 	if cause != nil {
 		out.Status = audit.StatusAbandoned
 		out.Findings = append(out.Findings, "ended."+string(statusOf(ctx, resp, cause)))
@@ -279,24 +313,33 @@ func (g *Gate) refused(ctx context.Context, r *access.Request, intent audit.Ref,
 // recorded through the bounded queue; a denial durably.
 func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, error) {
 	ctx = g.meter.Start(ctx, r)
-	dec, err := g.check(ctx, r)
+	dec, err := g.check(ctx, r, nil)
 	g.meter.End(ctx, r, &dec, "", err)
 	return dec, err
 }
 
-func (g *Gate) check(ctx context.Context, r *access.Request) (access.Decision, error) {
+// Recheck decides r anew, which is a call that goes on under d: what is sent of its
+// arguments must still be what d says.
+func (g *Gate) Recheck(ctx context.Context, r *access.Request, d *Dispatch) (access.Decision, error) {
+	ctx = g.meter.Start(ctx, r)
+	dec, err := g.check(ctx, r, d.Arguments)
+	g.meter.End(ctx, r, &dec, "", err)
+	return dec, err
+}
+
+func (g *Gate) check(ctx context.Context, r *access.Request, sent []byte) (access.Decision, error) {
 	if err := g.follow(ctx, r); err != nil {
 		return access.Decision{ID: r.ID}, err
 	}
-	dec := g.decide(ctx, g.states.State(), r)
-	i := audit.Intent{Request: r, Decision: &dec}
-	if !dec.Allowed() {
-		if _, err := g.log.Verdict(ctx, i); err != nil {
-			return access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
-		}
-		return dec, nil
+	ru := g.decide(ctx, g.states.State(), r)
+	dec := ru.Decision
+	if dec.Allowed() && !bytes.Equal(ru.Arguments, sent) { // nobody would send what is left of the arguments
+		dec.Outcome, dec.Class, dec.Reason, dec.Help = access.Mask, access.ClassMask, "a rule wants parts masked that cannot be", "send it without them"
 	}
-	if err := g.log.Listed(ctx, i); err != nil {
+	if !dec.Allowed() {
+		return g.denied(ctx, g.states.State(), r, dec)
+	}
+	if err := g.log.Listed(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
 		return access.Decision{ID: r.ID}, evidenceError("recording a list", err)
 	}
 	return dec, nil
@@ -341,7 +384,7 @@ func (g *Gate) Lease(ctx context.Context, r *access.Request, dec *access.Decisio
 	if server.Credential == nil {
 		return d, nil
 	}
-	lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, false))
+	lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, r.Arguments, false))
 	if err != nil {
 		return nil, fmt.Errorf("leasing credential %q: %w", server.Credential.Ref, err)
 	}
@@ -374,7 +417,9 @@ func (g *Gate) System(ctx context.Context, server string) (*Dispatch, error) {
 
 // Visible reports whether r's target belongs in a list shown to its actor: some
 // call of it would not be plainly denied (access.md 2.4).
-func (g *Gate) Visible(r *access.Request) bool { return pdp.Visible(g.states.State(), r) }
+func (g *Gate) Visible(r *access.Request) bool {
+	return g.refusal(r) == nil && pdp.Visible(g.states.State(), r)
+}
 
 // State returns the state calls are decided on now.
 func (g *Gate) State() *pdp.State { return g.states.State() }

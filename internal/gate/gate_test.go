@@ -69,6 +69,15 @@ type noGrants struct{ gate.Grants }
 
 func (noGrants) TaskOf(access.Identity, string, time.Time) (string, error) { return "", nil }
 
+// noEffects is for calls nothing follows from.
+type noEffects struct{}
+
+func (noEffects) Carry(context.Context, access.Consequence, *access.Request, *access.Decision) error {
+	return errors.New("nothing was to follow")
+}
+
+func (noEffects) Refusal(*access.Identity) (access.Outcome, string) { return access.Deny, "" }
+
 // noFacts is for policies that read none.
 type noFacts struct{ gate.Ledger }
 
@@ -93,7 +102,7 @@ func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 		t.Fatal(err)
 	}
 	f := fixed{&pdp.State{View: view, Set: set}}
-	g, err := gate.New(f, log, f, noGrants{}, noFacts{}, f, func() time.Time { return now })
+	g, err := gate.New(f, log, f, noGrants{}, noFacts{}, noEffects{}, f, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

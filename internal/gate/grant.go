@@ -82,10 +82,11 @@ func (g *Gate) follow(ctx context.Context, r *access.Request) error {
 	return nil
 }
 
-// ask opens the request for the approval dec says is missing. Where the
-// entitlement grants it at once, dec becomes the decision under the grant; the
+// ask opens the request for the approval ru says is missing. Where the
+// entitlement grants it at once, ru becomes the ruling under the grant; the
 // state it was made on is returned.
-func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec *access.Decision) (*pdp.State, error) {
+func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling) (*pdp.State, error) {
+	dec := &ru.Decision
 	switch {
 	case r.Follows:
 		dec.Outcome, dec.Class, dec.Help = access.Deny, access.ClassApproval, "the right the call was made under was taken back, or policy asks for another now"
@@ -114,7 +115,7 @@ func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, dec
 	}
 	if req.State == grant.RequestIssued {
 		state = g.states.State()
-		*dec = g.decide(ctx, state, r)
+		*ru = g.decide(ctx, state, r)
 	}
 	dec.Request = req.ID
 	return state, nil
@@ -167,7 +168,7 @@ func (g *Gate) settle(ctx context.Context, u grant.Use, status audit.Status, rea
 	case audit.StatusInputRequired:
 		g.grants.Wait(u, g.now().Add(waitTime))
 		return nil
-	case audit.StatusOK, audit.StatusToolError, audit.StatusProtocolError:
+	case audit.StatusOK, audit.StatusToolError, audit.StatusProtocolError, audit.StatusWithheld:
 		to = grant.UseCommitted
 	}
 	if reached == access.ReachNo {

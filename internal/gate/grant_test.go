@@ -106,7 +106,7 @@ func newOffice(t *testing.T, rule grant.Rule) *office {
 	}
 	f := fixed{&pdp.State{View: view, Set: set, Grants: b, Entitlements: map[string]grant.Entitlement{"deploys": {ID: "deploys", Approve: rule}}}}
 	o := &office{t: t, log: w, grants: &traced{Broker: b, log: w}}
-	if o.Gate, err = gate.New(f, w, f, o.grants, noFacts{}, f, clock); err != nil {
+	if o.Gate, err = gate.New(f, w, f, o.grants, noFacts{}, noEffects{}, f, clock); err != nil {
 		t.Fatal(err)
 	}
 	return o
@@ -390,7 +390,7 @@ func TestWhoNeverComesBackSpends(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := o.Late(t.Context(), r, d, fine, errors.New("gone")); err != nil {
+		if err := o.Late(t.Context(), r, d.Intent(), fine, errors.New("gone")); err != nil {
 			t.Fatal(err)
 		}
 	}

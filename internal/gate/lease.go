@@ -8,13 +8,15 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
 
 // leaseRequest says which secret is needed, for which server and origin, and
 // under which decision. A stdio server has the origin "stdio:".
 // recorded says that an intent and an outcome will name what is leased.
-func leaseRequest(r *access.Request, dec *access.Decision, s registry.Server, recorded bool) credential.LeaseRequest {
+// What of the arguments is masked is not among what it is narrowed to.
+func leaseRequest(r *access.Request, dec *access.Decision, s registry.Server, args rawjson.Value, recorded bool) credential.LeaseRequest {
 	c := s.Credential
 	q := credential.LeaseRequest{
 		Ref: c.Ref, Header: c.Header, Env: c.Env, Template: c.Value, Also: c.Also, Files: c.Files, Server: s.ID, Origin: "stdio:" + s.ID,
@@ -29,7 +31,7 @@ func leaseRequest(r *access.Request, dec *access.Decision, s registry.Server, re
 	if h := s.Transport.HTTP; h != nil && !h.SSE {
 		// A process and an event stream outlive the call, so that nothing of it may
 		// decide what they are given.
-		q.Method, q.Kind, q.Tool, q.Arguments = r.Method, r.Kind, r.Target, r.Arguments
+		q.Method, q.Kind, q.Tool, q.Arguments = r.Method, r.Kind, r.Target, args
 	}
 	return q
 }

@@ -24,7 +24,7 @@ import (
 const (
 	idleBound    = 40 << 20
 	sessionBound = 8 << 10
-	parkedBound  = 24 << 10 * instrumented
+	parkedBound  = 18 << 10 * instrumented
 	growthBound  = 128
 	heapNoise    = 3 << 19
 	restNoise    = 32 // goroutines and descriptors: connections kept for the next call

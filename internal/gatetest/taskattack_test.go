@@ -103,7 +103,7 @@ func (r *rig) await(token, server, id, status string) (st taskShown) {
 
 // A task is of the principal and the server it was made for. Any other id gets
 // one and the same answer, and the server is not asked.
-func TestTaskIsOfItsPrincipal(t *testing.T) {
+func TestTaskIDOtherPrincipal(t *testing.T) {
 	t.Parallel()
 	r, up := taskRig(t, "")
 	token := r.token("bot", "up")

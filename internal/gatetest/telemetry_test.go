@@ -19,6 +19,7 @@ import (
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"rutile/internal/admin"
 	"rutile/internal/daemon"
 )
 
@@ -103,7 +104,7 @@ func TestSpansFollowTheConventions(t *testing.T) {
 	for key, want := range map[string]string{
 		"mcp.method.name": "tools/call", "gen_ai.tool.name": "echo", "gen_ai.operation.name": "execute_tool",
 		"mcp.protocol.version": "2026-07-28", "jsonrpc.request.id": "seven", "rutile.decision": "permit", "client.address": "127.0.0.1",
-		"network.transport": "tcp", "network.protocol.name": "http", "rutile.server": "up", "rutile.policy.ids": "",
+		"network.transport": "tcp", "network.protocol.name": "http", "network.protocol.version": "1.1", "rutile.server": "up", "rutile.policy.ids": "",
 	} {
 		if got, ok := attributes(server)[key]; got != want || !ok {
 			t.Errorf("attribute %s is %q, want %q", key, got, want)
@@ -117,7 +118,7 @@ func TestSpansFollowTheConventions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{
-		"mcp.method.name": "tools/call", "gen_ai.tool.name": "echo", "network.transport": "tcp",
+		"mcp.method.name": "tools/call", "gen_ai.tool.name": "echo", "network.transport": "tcp", "network.protocol.version": "1.1",
 		"server.address": address.Hostname(), "server.port": address.Port(),
 	} {
 		if got := attributes(client)[key]; got != want {
@@ -133,6 +134,55 @@ func TestSpansFollowTheConventions(t *testing.T) {
 	for _, s := range rec.spans {
 		if strings.Contains(s.String(), "canary") {
 			t.Errorf("span %s holds an argument", s.Name)
+		}
+	}
+}
+
+// An error a server answers with is named by its code on both spans, and one
+// call's is not another's.
+func TestSpansNameTheServersError(t *testing.T) {
+	for _, era := range []string{v2026, v2511} {
+		rec, p := newReceiver(t), newPeer(t, era)
+		r := startRig(t, nil, func(c *daemon.Config) { c.Telemetry.OTLP = rec.URL })
+		r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`), "up")
+		token := r.token("bot", "up")
+		p.handle("tools/call", func(x *exchange) { x.fault(-32050, "no", "") })
+		if got := r.call(token, "up", "echo", `{}`); got.msg.code() != -32050 {
+			t.Fatalf("answered %s", got.body)
+		}
+		r.modern(token, "prompts/get", "hi", `"name":"hi"`)
+		if err := r.d.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []tracev1.Span_SpanKind{tracev1.Span_SPAN_KIND_SERVER, tracev1.Span_SPAN_KIND_CLIENT} {
+			if s := rec.find("tools/call echo", kind); s == nil || attributes(s)["rpc.response.status_code"] != "-32050" || attributes(s)["error.type"] != "protocol_error" {
+				t.Errorf("%s: the span of the error: %v", era, s)
+			}
+			if s := rec.find("prompts/get hi", kind); s == nil || attributes(s)["rpc.response.status_code"] != "" || attributes(s)["network.protocol.version"] != "1.1" {
+				t.Errorf("%s: the span beside it: %v", era, s)
+			}
+		}
+	}
+}
+
+// The span of a call under a grant names it; that of a call without says nothing.
+func TestSpansNameTheGrant(t *testing.T) {
+	rec := newReceiver(t)
+	r, token := needing(t, newUpstream(t).URL, "", func(c *daemon.Config) { c.Telemetry.OTLP = rec.URL })
+	g, err := r.d.Desk.CreateGrant(t.Context(), operator, admin.GrantSpec{Agent: "bot", Server: "up", Tool: "echo", Uses: 1, Seconds: 600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil || strings.Contains(got.body, "isError") {
+		t.Fatalf("answered %s", got.body)
+	}
+	r.list(token, "up")
+	if err := r.d.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"tools/call echo": g.ID, "tools/list": ""} {
+		if s := rec.find(name, tracev1.Span_SPAN_KIND_SERVER); s == nil || attributes(s)["rutile.grant.id"] != want {
+			t.Errorf("%s: %v, want grant %q", name, s, want)
 		}
 	}
 }

@@ -244,7 +244,7 @@ func TestAChildDoesNotOutliveItsParent(t *testing.T) {
 // revoked, on two nodes at once. Never more is used than the root had, and once the
 // root is revoked nothing is.
 func TestCarvingRacesWithEverything(t *testing.T) {
-	for round := range 4 {
+	for round := range 2 {
 		r := newRig(t)
 		second := r.boot("n2", "b")
 		g := r.given(3, func(a *grant.Ask) { a.Entitlement.Ceiling.Uses = 20 })
@@ -357,7 +357,7 @@ func TestAWholeChildImpliesItsParent(t *testing.T) {
 		return l
 	}
 	accepted, allowed := 0, 0
-	for range 200 {
+	for range 100 {
 		parent := r.given(1, func(a *grant.Ask) {
 			a.Wanted, a.Limits, a.Uses, a.Life = list(rnd.IntN(3)), bounds(), 1+rnd.Int64N(5), time.Duration(1+rnd.IntN(600))*time.Second
 			if len(a.Wanted) == 0 {
@@ -402,7 +402,7 @@ func TestAWholeChildImpliesItsParent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if accepted < 30 || allowed < 100 {
+	if accepted < 15 || allowed < 50 {
 		t.Errorf("only %d were accepted and %d calls allowed: nothing was tried", accepted, allowed)
 	}
 }

@@ -13,6 +13,7 @@ import (
 // TestANarrowedEntitlementReachesWhatItGave: requests that wait and grants beyond it
 // end, with the reason, and those within it stay.
 func TestANarrowedEntitlementReachesWhatItGave(t *testing.T) {
+	r := newRig(t)
 	bounded := func(text string) func(*grant.Entitlement) {
 		return func(e *grant.Entitlement) { e.Args = limits(t, text) }
 	}
@@ -37,7 +38,6 @@ func TestANarrowedEntitlementReachesWhatItGave(t *testing.T) {
 		"arguments":          {bounded(`[{"at":"/to","eq":"test"}]`), false, grant.GrantWithdrawn, grant.GrantWithdrawn, grant.RequestInvalid, "does not reach these arguments"},
 		"arguments of a few": {bounded(`[{"at":"/to","eq":"prod"}]`), false, grant.GrantWithdrawn, grant.GrantActive, grant.RequestInvalid, "does not reach these arguments"},
 	} {
-		r := newRig(t)
 		e := grant.Entitlement{ID: deploys, Approve: oneYes, Ceiling: grant.Ceiling{Seconds: 600, Uses: 5}, Changed: noon}
 		timed := func(a *grant.Ask) { a.Scope, a.Reason = grant.ScopeTime, "x" }
 		g := r.grant(r.approve(r.open(r.ask(oneYes, timed)).ID, "user:ann").Grant)
@@ -72,6 +72,14 @@ func TestANarrowedEntitlementReachesWhatItGave(t *testing.T) {
 			if !strings.Contains(strings.Join(r.log.said(n), ","), "withdraw Grant") {
 				t.Errorf("%s: evidence %q", name, r.log.said(n))
 			}
+		}
+		for _, x := range []grant.Grant{g, once, free} { // room for the next case
+			if _, err := r.Revoke(t.Context(), x.ID, "user:ann", ""); err != nil && access.CodeOf(err) != access.CodeConflict {
+				t.Fatal(err)
+			}
+		}
+		if _, err := r.Deny(t.Context(), q.ID, "user:ann", ""); err != nil && access.CodeOf(err) != access.CodeConflict {
+			t.Fatal(err)
 		}
 	}
 }

@@ -227,6 +227,12 @@ func (a *Authority) checkSession(ctx context.Context, v *verified, now time.Time
 	if !ok || f.Agent != v.who.Actor.Agent || f.Subject != familySubject(v.who.Subject) || f.Task != v.who.Task {
 		return refuse("the session of the access token is unknown")
 	}
+	switch {
+	case f.State == SessionQuarantined:
+		return refuse("the session of the access token is quarantined")
+	case f.State != "":
+		return refuse("the session of the access token was " + string(f.State))
+	}
 	if !now.Before(f.Absolute) {
 		return refuse("the session of the access token has ended")
 	}

@@ -36,6 +36,8 @@ type Family struct {
 	Opened   time.Time
 	Last     time.Time // last use
 	Absolute time.Time // end, whatever happens
+	State    SessionState
+	Why      string // of State
 }
 
 // SigningKey is one of our token keys as stored.
@@ -52,8 +54,9 @@ type Store interface {
 	LoadSigningKeys(ctx context.Context) ([]SigningKey, error)
 	SaveSigningKey(ctx context.Context, k SigningKey) error
 	// JoinFamily returns the open family of (agent, subject, proof, task) if it
-	// was used within idle and has not passed its absolute end, updating Last;
-	// otherwise it stores and returns f. It is one transaction.
+	// was used within idle, has not passed its absolute end and was not ended,
+	// updating Last; one that is quarantined it returns whatever its times.
+	// Otherwise it stores and returns f. It is one transaction.
 	JoinFamily(ctx context.Context, f Family, idle time.Duration) (Family, error)
 	// UseAssertion records (issuer, jti) until expires. It returns false if it
 	// was there already: a replay.

@@ -110,6 +110,9 @@ func (a *Authority) issue(ctx context.Context, f Family, who access.Subject, res
 	if err != nil {
 		return Token{}, unavailable("the session cannot be opened now; try again", err)
 	}
+	if joined.State != "" {
+		return Token{}, held(joined.ID)
+	}
 	// A token does not outlive its session.
 	if left := joined.Absolute.Sub(now); ttl > left {
 		ttl = left
@@ -139,6 +142,13 @@ func (a *Authority) issue(ctx context.Context, f Family, who access.Subject, res
 		Value: value, ID: c.ID, Session: c.Session, Agent: c.Client, Resource: resource, Scope: c.Scope,
 		Issued: time.Unix(c.Issued, 0).UTC(), Expires: time.Unix(c.Expires, 0).UTC(),
 	}, nil
+}
+
+// held refuses a token for a session that is quarantined. It is an *Error for the
+// client and an *access.Error for an operator.
+func held(session string) error {
+	msg := "session " + session + " is quarantined, and no other is opened beside it; a person can release it with rutile session release"
+	return &Error{Code: InvalidGrant, Description: msg, Err: access.Errorf(access.CodeDenied, "%s", msg)}
 }
 
 func (a *Authority) sign(c claims) (string, error) {

@@ -235,10 +235,12 @@ func (a *Authority) seal(ctx context.Context, jwk jose.JSONWebKey) ([]byte, erro
 	return sealed, nil
 }
 
-func (k *ownKey) signer() (jose.Signer, error) {
+func (k *ownKey) signer() (jose.Signer, error) { return k.typed(accessTokenType) }
+
+func (k *ownKey) typed(typ string) (jose.Signer, error) {
 	s, err := jose.NewSigner(
 		jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: k.private, KeyID: k.stored.ID}},
-		(&jose.SignerOptions{}).WithType(accessTokenType))
+		(&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
 	if err != nil {
 		return nil, fmt.Errorf("using token key %s: %w", k.stored.ID, err)
 	}

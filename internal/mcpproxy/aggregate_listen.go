@@ -78,7 +78,7 @@ func (c *call) listenAll() {
 // usable reports whether the agent may use anything now.
 func (c *call) usable() bool {
 	a, ok := c.in.p.gate.State().View.Agent(c.req.Who.Actor.Agent)
-	return ok && registry.Usable(a, time.Now()) == nil
+	return ok && registry.Usable(a, time.Now()) == nil && !c.in.p.gate.Stands(c.req)
 }
 
 // Bounds of what one listen of the aggregate may subscribe to.

@@ -218,7 +218,7 @@ func (c *call) aggregated(rep *reply) (*reply, error) {
 	if id == nil {
 		id = c.sent
 	}
-	mapped := &reply{status: rep.status}
+	mapped := &reply{status: rep.status, http: rep.http}
 	matched, err := mapped.read(o.splice(rep.body), id, rawjson.Limits{Bytes: 2 * c.in.p.cfg.MaxResult})
 	if err == nil && !matched {
 		err = access.Errorf(access.CodeInternal, "a mapped answer is not the one received")

@@ -59,7 +59,7 @@ func (c *call) initializeAll() {
 		return
 	}
 	s := &session{
-		p: c.in.p, id: newSessionID(), principal: c.req.Who.Principal(), version: requested, opens: opensAddresses(params.Get("capabilities")), used: time.Now(),
+		p: c.in.p, id: newSessionID(), principal: c.req.Who.Principal(), sid: c.req.Who.Session, version: requested, opens: opensAddresses(params.Get("capabilities")), used: time.Now(),
 		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 		parts: &parts{p: c.in.p, init: append([]byte(nil), c.in.msg.buf...), of: map[string]*part{}},
 	}

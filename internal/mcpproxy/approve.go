@@ -3,7 +3,6 @@ package mcpproxy
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"time"
 
 	"rutile/internal/access"
@@ -24,40 +23,11 @@ const approvalWait = 20 * time.Second
 // for anybody: the page finds out by itself. It reports false where the client
 // gets a denial.
 func (c *call) sendToApproval(ctx context.Context, d *access.Decision) bool {
-	if d.Outcome != access.RequireApproval || d.Request == "" || c.in.p.cfg.ApprovalURL == nil || c.ans.collect || !c.in.msg.method.asks() {
+	if d.Outcome != access.RequireApproval || d.Request == "" || c.in.p.cfg.ApprovalURL == nil {
 		return false
 	}
-	params := rawjson.AppendString([]byte(`{"mode":"url","url":`), c.in.p.cfg.ApprovalURL(d.Request))
-	params = rawjson.AppendString(append(params, `,"message":`...), "The gateway asks people to approve this call. Open the address, or send it to whoever may approve.")
-	if c.sess != nil {
-		if c.sess.version != version2511 || !c.sess.opens {
-			return false
-		}
-		params = rawjson.AppendString(append(params, `,"elicitationId":`...), d.Request)
-		c.ans.fail(&rpcError{status: http.StatusOK, code: codeURLElicitation, msg: denialText(d), data: append(append([]byte(`{"elicitations":[`), params...), `}]}`...)})
-		return true
-	}
-	round := 1
-	switch {
-	case !c.modern || !opensAddresses(c.in.msg.meta.Get(metaCapabilities)):
-		return false
-	case c.state != nil && c.state.Kind != stateApprove:
-		return false // in the middle of another question
-	case c.state != nil:
-		round += c.state.Round
-	}
-	if round > maxRounds {
-		return false
-	}
-	sealed, err := c.sealed(ctx, state{Kind: stateApprove, Round: round, Expires: time.Now().Add(stateTime), Asked: map[string]string{askApproval: "elicitation"}, Park: d.Request})
-	if err != nil {
-		c.ans.fail(c.failure(err))
-		return true
-	}
-	result := append([]byte(`{"resultType":"input_required","inputRequests":{"`+askApproval+`":{"method":"elicitation/create","params":`), params...)
-	result = append(append(append(result, `}}},"requestState":`...), sealed...), '}')
-	_ = c.ans.final(http.StatusOK, appendResult(nil, c.ans.id, result))
-	return true
+	return c.sendTo(ctx, d, errand{kind: stateApprove, key: askApproval, park: d.Request, at: c.in.p.cfg.ApprovalURL(d.Request),
+		message: "The gateway asks people to approve this call. Open the address, or send it to whoever may approve."})
 }
 
 // opensAddresses reports whether a client says that it can send somebody to an

@@ -40,6 +40,9 @@ func (c *call) outbound() ([]byte, error) {
 	case changes == nil:
 		changes = c.carriedOn()
 	}
+	if masked := c.masked(); masked != nil {
+		changes = append(changes[:len(changes):len(changes)], rawjson.Change{Key: "arguments", Raw: masked})
+	}
 	meta, changed := c.metaFor()
 	switch {
 	case len(changes) > 0:
@@ -175,7 +178,7 @@ func (c *call) sameJudged(body []byte) error {
 		return access.Errorf(access.CodeInternal, "parsing a spliced request: %w", err)
 	}
 	m, params := &c.in.msg, v.Get("params")
-	same := v.Get("method").Equals(m.name) && bytes.Equal(v.Get("id").Raw(), c.sent) && bytes.Equal(params.Get("arguments").Raw(), m.args.Raw())
+	same := v.Get("method").Equals(m.name) && bytes.Equal(v.Get("id").Raw(), c.sent) && bytes.Equal(params.Get("arguments").Raw(), c.sending())
 	if c.task != nil {
 		same = same && bytes.Equal(params.Get("taskId").Raw(), c.task.ID)
 	} else if m.method.source != "" {

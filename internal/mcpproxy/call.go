@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/gate"
 	"rutile/internal/rawjson"
 )
@@ -185,6 +186,14 @@ func (c *call) gated() {
 		c.deny(d)
 		return
 	}
+	switch d, err := c.connected(ctx); {
+	case err != nil:
+		c.ans.fail(c.failure(err))
+		return
+	case d != nil:
+		c.deny(d)
+		return
+	}
 	var rep *reply
 	defer c.settled()
 	resp, dec, err := c.in.p.gate.Do(ctx, c.req, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
@@ -198,11 +207,14 @@ func (c *call) gated() {
 	// nothing. One that is gone before does not come back.
 	told := false
 	var again *deniedAgain
+	var link *credential.NeedLink
 	switch {
 	case errors.Is(err, errClientCancelled):
 		c.ans.abandon()
 	case errors.As(err, &again):
 		c.deny(&again.dec)
+	case errors.As(err, &link):
+		c.sendToConnect(ctx, link)
 	case err != nil:
 		c.ans.fail(c.failure(err))
 	case !dec.Allowed():
@@ -302,6 +314,9 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 		defer func() { leave(err) }()
 	}
 	rep, resp.Reached, err = c.carry(ctx, t, d)
+	if rep != nil {
+		c.req.Wire.Upstream, c.req.Wire.Code = rep.http, rep.code()
+	}
 	var gave gaveUp
 	switch {
 	case errors.As(err, &gave):
@@ -327,7 +342,7 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 	if v, ok := ended.Get("isError").Bool(); ok && v {
 		resp.ToolErr = true
 	}
-	resp.Events = c.ans.count()
+	resp.Events, resp.Mask = c.ans.count(), c.masker()
 	return rep, resp, nil
 }
 
@@ -390,8 +405,12 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	if err != nil {
 		return nil, access.ReachNo, err
 	}
+	params, err := c.paramsOf(body)
+	if err != nil {
+		return nil, access.ReachNo, err
+	}
 	x := &exchange{
-		method: c.in.msg.method, body: body, id: c.sent, params: c.in.msg.params, shape: c.shape, d: d, relay: c,
+		method: c.in.msg.method, body: body, id: c.sent, params: params, shape: c.shape, d: d, relay: c,
 		limits: rawjson.Limits{Bytes: c.in.p.cfg.MaxResult},
 	}
 	if c.task != nil {
@@ -403,7 +422,7 @@ func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach
 	if x.method.list != "" {
 		x.known = c.in.p.pages.reply(c.pageKey())
 	}
-	if c.modern && c.shape != nil {
+	if c.modern && c.shape != nil && c.masked() == nil { // a header nobody knows may say what is masked
 		x.extra = c.in.unknownParams(c.shape)
 	}
 	return c.link.call(ctx, x)
@@ -520,7 +539,10 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 			return nil
 		}
 	}
-	return c.told(c.ans.event(c.d.Scrub(msg)))
+	if msg = c.d.Scrub(msg); !c.d.Passes(c.in.r.Context(), len(msg), c.findings()) {
+		return nil
+	}
+	return c.told(c.ans.event(msg))
 }
 
 // extend lets the call wait for d from now, never past CallMax.

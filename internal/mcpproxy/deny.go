@@ -17,9 +17,17 @@ func (c *call) deny(d *access.Decision) {
 		c.ans.fail(c.unknownTarget())
 		return
 	}
-	text, url := denialText(d), ""
+	url := ""
 	if d.Outcome == access.RequireApproval && d.Request != "" && c.in.p.cfg.ApprovalURL != nil {
 		url = c.in.p.cfg.ApprovalURL(d.Request)
+	}
+	c.denyAt(d, url)
+}
+
+// denyAt is deny with the address where somebody can change that, "" for none.
+func (c *call) denyAt(d *access.Decision, url string) {
+	text := denialText(d)
+	if url != "" && d.Class != access.ClassConnect {
 		text += " People approve it at " + url + " ."
 	}
 	if !c.toolCall() {

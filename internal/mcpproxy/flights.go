@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
-	"rutile/internal/gate"
+	"rutile/internal/audit"
 )
 
 // waiting is what a parked flight waits with.
@@ -13,7 +13,7 @@ type waiting struct {
 	round  int
 	raised []*ask
 	req    *access.Request
-	d      *gate.Dispatch // of the request whose answer asked; for its evidence only
+	intent audit.Ref // of the request whose answer asked
 	timer  *time.Timer
 	asked  chan struct{} // closed once the outcome of that request is recorded
 }

@@ -258,15 +258,20 @@ func (c *call) carriedKinds(caps rawjson.Value, version string) string {
 	return string(append(out, '}'))
 }
 
-// toldOf parses what carriedKinds made.
-func toldOf(caps string) (rawjson.Value, error) {
+// toldOf parses what carriedKinds made. There are few such texts, so that each
+// is parsed once.
+func (p *Proxy) toldOf(caps string) (rawjson.Value, error) {
 	if caps == "" {
 		caps = "{}"
+	}
+	if v, ok := p.told.Load(caps); ok {
+		return v.(rawjson.Value), nil
 	}
 	v, err := rawjson.Parse([]byte(caps), rawjson.Limits{})
 	if err != nil {
 		return v, access.Errorf(access.CodeInternal, "parsing the capabilities carried: %w", err)
 	}
+	p.told.Store(caps, v)
 	return v, nil
 }
 

@@ -43,7 +43,7 @@ func Question(v rawjson.Value, version string) []byte {
 }
 
 func understood(v rawjson.Value) *ask {
-	told, err := toldOf(everyKind)
+	told, err := new(Proxy).toldOf(everyKind)
 	if err != nil {
 		return nil
 	}

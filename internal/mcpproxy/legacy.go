@@ -247,7 +247,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 		return nil, nil, access.Errorf(access.CodeInternal, "parsing the capabilities kept: %w", err)
 	}
 	s := &session{
-		p: c.in.p, id: newSessionID(), principal: who, server: d.Server.ID, version: requested, caps: kept, opens: opensAddresses(params.Get("capabilities")),
+		p: c.in.p, id: newSessionID(), principal: who, sid: c.req.Who.Session, server: d.Server.ID, version: requested, caps: kept, opens: opensAddresses(params.Get("capabilities")),
 		info: append([]byte(nil), params.Get("clientInfo").Raw()...), target: t, used: time.Now(), subs: new(subscriptions),
 		inflight: map[string]*call{}, asked: map[string]*asked{}, over: make(chan struct{}),
 	}

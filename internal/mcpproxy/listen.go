@@ -392,6 +392,7 @@ func (in *inbound) request(version string) *access.Request {
 		req.Trace.Parent = tp[0]
 	}
 	req.Client, _ = netAddr(in.r.RemoteAddr)
+	req.Wire.HTTP = httpVersion(in.r.ProtoMajor, in.r.ProtoMinor)
 	if req.Task, _ = in.msg.meta.Get(metaTask).Str(); req.Task == "" {
 		req.Task = h.Get(headerTask)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (c *call) fly(ctx context.Context, t *target, l link, pr *peer, release fun
 		release(false)
 		return nil, access.ReachNo, err
 	}
-	told, err := toldOf(caps)
+	told, err := c.in.p.toldOf(caps)
 	if err != nil {
 		release(false)
 		return nil, access.ReachNo, err
@@ -119,10 +120,14 @@ func (f *flight) tended(do func() (*reply, access.Reach, error)) (*reply, access
 	return rep, reach, err
 }
 
-// bare is a request without what belongs to the HTTP request it came with.
+// bare is a request without what belongs to the HTTP request it came with, of
+// which a text would keep all headers.
 func bare(r *access.Request) *access.Request {
 	b := *r
 	b.Arguments, b.Unknown = rawjson.Value{}, true
+	for _, text := range []*string{&b.Version, &b.Method, &b.Server, &b.Target, &b.RPC, &b.Session, &b.Task, &b.Trace.Parent, &b.Trace.State, &b.Trace.Baggage} {
+		*text = strings.Clone(*text)
+	}
 	return &b
 }
 
@@ -250,7 +255,7 @@ func (c *call) park(ctx context.Context, f *flight, raised []*ask) error {
 	if err != nil {
 		return err
 	}
-	w := &waiting{round: f.round, raised: raised, req: bare(c.req), d: c.d, asked: make(chan struct{})}
+	w := &waiting{round: f.round, raised: raised, req: bare(c.req), intent: c.d.Intent(), asked: make(chan struct{})}
 	if refuse == "" && !p.flights.park(f, w) {
 		refuse = "too many calls wait for input; answer one of them, or try again later"
 	}
@@ -358,7 +363,7 @@ func (f *flight) abandon(why error) {
 		why = nil // a result nobody took
 	}
 	<-w.asked
-	if err := f.p.gate.Late(context.Background(), w.req, w.d, access.Response{Reached: access.ReachYes}, why); err != nil {
+	if err := f.p.gate.Late(context.Background(), w.req, w.intent, access.Response{Reached: access.ReachYes}, why); err != nil {
 		f.p.log.Error("a call that waited for input ended", "server", w.req.Server, "decision", w.req.ID, "error", err)
 	}
 }

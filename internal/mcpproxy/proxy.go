@@ -51,6 +51,7 @@ type Config struct {
 	// ApprovalURL is where people answer a request, for who can open an address;
 	// nil if nobody can.
 	ApprovalURL func(request string) string
+	Connect     Connect // zero if nobody can connect anything
 	Egress      Egress
 	Ended       func(Ended) // observes sessions that end; it must not block
 }
@@ -132,6 +133,7 @@ type Proxy struct {
 	room      flow     // what makes room at the bound of flow
 	opening   flow     // legacy sessions whose handshake with the server is not over
 	shapes    sync.Map // shapeKey → *shape
+	told      sync.Map // what toldOf parsed, by text
 	offers    offers   // what the aggregate lists
 	pages     pages    // what was listed at /mcp/{server}
 

@@ -53,7 +53,7 @@ func (d *deniedAgain) Error() string { return "the call is no longer permitted" 
 func (c *call) permitted(ctx context.Context) error {
 	r := *c.req
 	r.ID, r.At = access.NewID(access.PrefixDecision), time.Now()
-	dec, err := c.in.p.gate.Check(ctx, &r)
+	dec, err := c.in.p.gate.Recheck(ctx, &r, c.d)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (c *call) entries(ctx context.Context, requests rawjson.Value) ([]*ask, err
 	if requests.FoldDuplicate(false) != "" {
 		return nil, malformed("two of the inputs it asks for differ only in case")
 	}
-	caps, err := toldOf(c.kinds())
+	caps, err := c.in.p.toldOf(c.kinds())
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +343,7 @@ func (c *call) completed() {
 // links judges the addresses a legacy server demands that somebody goes to
 // before it does what was asked (error -32042 of 2025-11-25).
 func (c *call) links(ctx context.Context, fault rawjson.Value) ([]*ask, error) {
-	told, err := toldOf(c.kinds())
+	told, err := c.in.p.toldOf(c.kinds())
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ type session struct {
 	p         *Proxy
 	id        string
 	principal access.Principal
+	sid       string // of the token it was opened with
 	server    string
 	version   string
 	caps      rawjson.Value // the client's capabilities that policy carries

@@ -28,7 +28,7 @@ func (e *sseEvent) isMessage() bool {
 }
 
 // sseBuffer is what a stream holds to begin with; many are open and silent.
-const sseBuffer = 1 << 10
+const sseBuffer = 512
 
 // maxRetryDigits is enough for eleven days.
 const maxRetryDigits = 9

@@ -39,6 +39,7 @@ const (
 	stateCarry   = "carry"   // a modern upstream's question
 	statePark    = "park"    // a legacy upstream's call that waits here
 	stateApprove = "approve" // our own question; the call is made afresh
+	stateConnect = "connect" // our own question; the call is made afresh
 	stateReissue = "reissue" // a legacy upstream's error; the call is made afresh
 )
 
@@ -136,7 +137,7 @@ func (st *state) faulty(responses rawjson.Value) *rpcError {
 // them for answers all the same, so they go on only as far as the client could
 // be asked for their kind, whatever the question.
 func (c *call) volunteer(ctx context.Context, responses rawjson.Value) *rpcError {
-	told, err := toldOf(c.kinds())
+	told, err := c.in.p.toldOf(c.kinds())
 	if err != nil {
 		return c.failure(err)
 	}

@@ -94,6 +94,7 @@ type reply struct {
 	result rawjson.Value // Missing if the upstream answered with an error
 	fault  rawjson.Value // the error object
 	status int           // HTTP status, 200 on stdio
+	http   string        // version of HTTP it came in, "" on stdio
 }
 
 // read parses body as the response to id (rules 17 and 37).

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,6 +95,22 @@ func (t *httpTarget) do(r *http.Request) (*http.Response, access.Reach, error) {
 		return nil, access.ReachUnknown, &access.Error{Code: access.CodeUpstream, Msg: "the upstream's answer is not acceptable HTTP", Err: err}
 	}
 	return nil, access.ReachUnknown, &access.Error{Code: access.CodeUnavailable, Msg: "the connection to the upstream broke", Err: err}
+}
+
+// over notes what a reply, if there is one, came in.
+func (r *reply) over(resp *http.Response) *reply {
+	if r != nil {
+		r.http = httpVersion(resp.ProtoMajor, resp.ProtoMinor)
+	}
+	return r
+}
+
+// httpVersion is a version of HTTP as telemetry writes it: 1.1, 2.
+func httpVersion(major, minor int) string {
+	if minor == 0 && major > 1 {
+		return strconv.Itoa(major)
+	}
+	return strconv.Itoa(major) + "." + strconv.Itoa(minor)
 }
 
 // httpModern is the stateless link of the 2026-07-28 revision.
@@ -313,10 +330,11 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 		return nil, reach, statusError(resp.StatusCode)
 	case kind == "application/json" && (resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4):
 		rep, err := t.object(r.Context(), resp, x)
-		return rep, reach, err
+		return rep.over(resp), reach, err
 	case resp.StatusCode == http.StatusOK && kind == "text/event-stream":
+		resp.Request, resp.Header = nil, nil // the stream may last, and they with it
 		rep, err := t.events(r.Context(), resp, x, legacy)
-		return rep, reach, err
+		return rep.over(resp), reach, err
 	case resp.StatusCode/100 != 2:
 		drain(resp.Body)
 		return nil, reach, statusError(resp.StatusCode)

@@ -57,6 +57,14 @@ func (f *Facts) mask(s *State, v *policy.Verdict, r *access.Request) (policy.Ver
 	return again, nil
 }
 
+// Sent is the arguments that are sent of r.
+func (ru *Ruling) Sent(r *access.Request) rawjson.Value {
+	if ru.Arguments != nil {
+		return ru.facts.Query.Arguments
+	}
+	return r.Arguments
+}
+
 // Release decides whether what came back may go on to the agent: on the facts of
 // the ruling with the output besides, so that only policies about the output can
 // answer differently. It MUST be asked where ReadsOutput says so. Outcome Mask
@@ -74,12 +82,12 @@ func (ru *Ruling) Release(r *access.Request, findings []string, bytes int, maske
 	v := ru.set.Evaluate(&f.Query)
 	parts, whole := f.parts(v.Masks)
 	f.answer(&d, r, &v)
+	if v.Outcome != access.Permit {
+		d.Reason = "what came back is withheld: " + d.Reason
+	}
 	if v.Outcome == access.Mask && masked == nil && !whole && !ru.Monitor {
 		d.Masks = parts
 		return d
-	}
-	if v.Outcome != access.Permit {
-		d.Reason = "what came back is withheld: " + d.Reason
 	}
 	if v.Outcome.Conditional() { // the call has been made, and nobody can be asked about it any more
 		d.Outcome = access.Deny

@@ -101,6 +101,7 @@ func judge(s *State, r *access.Request) (ru Ruling, maybe bool) {
 	if f.Query.Grant != nil {
 		d.Grant = f.Query.Grant.ID
 	}
+	d.Shadow = f.tried(s)
 	if v.Outcome == access.Permit {
 		d.Would, d.Reason = access.Permit, f.note
 	}
@@ -199,6 +200,21 @@ func passes(o access.Outcome) int {
 	default:
 		return 0
 	}
+}
+
+// tried is what the policies that are only tried would have made of it, on the
+// same facts; nil where none of them matches. It never changes the decision.
+func (f *Facts) tried(s *State) *access.Shadow {
+	set := s.Set.Tried()
+	if set == nil {
+		return nil
+	}
+	v := set.Evaluate(&f.Query)
+	by := s.Set.Shadows(&v)
+	if len(by) == 0 {
+		return nil
+	}
+	return &access.Shadow{Outcome: v.Outcome, By: by}
 }
 
 // CallOf is r as grants see it, of the definition that is approved now.

@@ -197,6 +197,10 @@ func (p *prepared) run(set *Set) (r Result, matched []string) {
 	}
 	v := set.Evaluate(q)
 	matched = slices.Concat(matched, v.Permits, v.Forbids)
+	if t := set.Tried(); t != nil {
+		tried := t.Evaluate(q)
+		matched = append(matched, set.Shadows(&tried)...)
+	}
 	by := v.Permits
 	if v.Outcome != access.Permit {
 		by = append(slices.Clone(v.Forbids), v.Errors...)

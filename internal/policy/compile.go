@@ -36,6 +36,7 @@ type Set struct {
 	schema     string
 	digest     string
 	warnings   Problems
+	tried      *Set // with the statements that are only tried; nil if there are none
 }
 
 // statement is one Cedar policy.
@@ -53,6 +54,7 @@ type statement struct {
 	effect effect     // of a forbid that matches, besides denying
 	list   *AllowList // the allow-list it was compiled from
 	right  string     // the entitlement it was compiled from
+	shadow bool       // @mode("shadow"): evaluated, never enforced
 }
 
 func (s *statement) file() string { return s.source.File }
@@ -133,7 +135,6 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.report.Statements = len(b.set.statements)
 	b.report.Errors.sort()
 	b.report.Warnings.sort()
-	b.set.index = newIndex(b.set.statements)
 	for _, s := range b.set.statements {
 		b.set.factsRead = append(b.set.factsRead, s.reads.facts...)
 	}
@@ -141,6 +142,8 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.set.factsRead = slices.Compact(b.set.factsRead)
 	b.set.digest = digest(b.set.statements)
 	b.set.warnings = b.report.Warnings
+	b.set.part()
+	b.set.index = newIndex(b.set.statements)
 	return b.set, b.report
 }
 
@@ -234,7 +237,11 @@ func (b *builder) annotations(s *statement, builtin bool) bool {
 			s.advice = value
 		case "owner", "doc":
 		case "outcome", "mask", "fact", "target": // together, below
-		case "approve", "mode":
+		case "mode":
+			if s.shadow = value == modeShadow; !s.shadow {
+				wrong(key, "unknown @mode(%q); known is shadow", value)
+			}
+		case "approve":
 			wrong(key, "@%s is not supported by this version", key)
 		default:
 			wrong(key, "unknown annotation @%s; known are id, advice, owner, doc, outcome, approve, mask, fact, target, mode", key)
@@ -318,16 +325,18 @@ type Statement struct {
 	ID     string `json:"id"`
 	Policy string `json:"policy"` // the Policy it came from
 	Layer  string `json:"layer"`
-	Effect string `json:"effect"` // permit or forbid
+	Effect string `json:"effect"`         // permit or forbid
+	Mode   string `json:"mode,omitempty"` // shadow: evaluated, never enforced
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line"`
 	Cedar  string `json:"cedar"`
 }
 
-// Policies returns every statement of the set in the order of evaluation.
+// Policies returns every statement of the set in the order of evaluation, those
+// that are only tried too.
 func (s *Set) Policies() []Statement {
-	out := make([]Statement, len(s.statements))
-	for i, st := range s.statements {
+	out := make([]Statement, len(s.all()))
+	for i, st := range s.all() {
 		out[i] = st.describe()
 	}
 	return out
@@ -338,7 +347,11 @@ func (s *statement) describe() Statement {
 	if s.permit {
 		effect = "permit"
 	}
-	return Statement{ID: s.id, Policy: s.source.ID, Layer: cmpOr(s.source.Layer, LayerOrganisation), Effect: effect,
+	mode := ""
+	if s.shadow {
+		mode = modeShadow
+	}
+	return Statement{ID: s.id, Policy: s.source.ID, Layer: cmpOr(s.source.Layer, LayerOrganisation), Effect: effect, Mode: mode,
 		File: s.file(), Line: s.line(), Cedar: s.piece.text}
 }
 

@@ -40,7 +40,7 @@ type coverage map[string]*Covered
 // declare adds the statements people wrote, which the baseline and what is
 // compiled from allow-lists are not.
 func (c coverage) declare(s *Set) {
-	for _, st := range s.statements {
+	for _, st := range s.all() {
 		if l := st.source.Layer; st.list != nil || l == LayerBaseline || l == LayerGenerated || c[st.id] != nil {
 			continue
 		}

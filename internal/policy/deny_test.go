@@ -125,7 +125,7 @@ func TestAnnotationsDoNotPermit(t *testing.T) {
 		}
 	}
 	for _, a := range []string{`@outcome("permit")`, `@outcome("mask")`, `@outcome("rate_limit")`, `@outcome("quarantine")`,
-		`@outcome("revoke")`, `@outcome("terminate")`, `@outcome("")`, `@outcome`, `@mask("pii")`, `@approve("auto")`, `@fact("x")`, `@target("agent")`, `@mode("shadow")`, `@Outcome("deny")`, `@severity("low")`} {
+		`@outcome("revoke")`, `@outcome("terminate")`, `@outcome("")`, `@outcome`, `@mask("pii")`, `@approve("auto")`, `@fact("x")`, `@target("agent")`, `@mode("monitor")`, `@mode`, `@Outcome("deny")`, `@severity("low")`} {
 		_, err := policy.Compile([]policy.Policy{{ID: "p", Cedar: a + " " + forbid}}, policy.Catalog{})
 		if ps := policy.ProblemsOf(err); len(ps) != 1 || ps[0].Line != 1 {
 			t.Errorf("%s: %v", a, err)

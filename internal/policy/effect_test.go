@@ -35,7 +35,7 @@ func TestOutcomeAnnotations(t *testing.T) {
 		{"other case", `@outcome("Deny") forbid` + scope + `;`, `unknown @outcome("Deny")`, 2},
 		{"empty outcome", `@outcome("") forbid` + scope + `;`, `unknown @outcome("")`, 2},
 		{"unknown annotation", `@outcom("deny") forbid` + scope + `;`, `unknown annotation @outcom`, 2},
-		{"shadow", `@mode("shadow") forbid` + scope + `;`, `@mode is not supported`, 2},
+		{"shadow", `@mode("monitor") forbid` + scope + `;`, `unknown @mode`, 2},
 		{"on a permit", `@outcome("deny") permit` + scope + `;`, `a permit cannot have @outcome`, 2},
 		{"mask on a permit", `@id("x") @mask("args/a") permit` + scope + `;`, `a permit cannot have @mask`, 11},
 		{"fact on a permit", `@fact("f") permit` + scope + `;`, `a permit cannot have @fact`, 2},

@@ -86,6 +86,9 @@ func (s *Set) FactsOf(q *Query) []string {
 	if len(s.factsRead) == 0 {
 		return nil
 	}
+	if s.tried != nil { // what is only tried has to be told them too
+		return s.tried.FactsOf(q)
+	}
 	e := newEvaluation(s, q)
 	var out []string
 	for _, i := range s.index.find(s.statements, &e.action, &e.principal, &e.resource, e.found[:0]) {

@@ -12,8 +12,8 @@ import (
 
 var (
 	officeOps = []string{
-		"registry.read", "registry.apply", "agent.change", "agent.token", "server.change", "tool.change", "policy.change", "credential.change",
-		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "user.change",
+		"registry.read", "registry.apply", "agent.change", "agent.token", "server.change", "tool.change", "policy.change", "policy.rehearse", "credential.change",
+		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "session.change", "user.change",
 	}
 	officeRoles = []string{"viewer", "auditor", "approver", "operator", "admin"}
 )
@@ -43,11 +43,13 @@ func TestWhichRoleIsEnough(t *testing.T) {
 		"server.change":     "operator admin",
 		"tool.change":       "operator admin",
 		"policy.change":     "operator admin",
+		"policy.rehearse":   "auditor operator admin",
 		"credential.change": "operator admin",
 		"evidence.read":     "auditor admin",
 		"evidence.reindex":  "operator admin",
 		"request.decide":    "approver admin",
 		"grant.change":      "approver operator admin",
+		"session.change":    "operator admin",
 		"user.change":       "admin",
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -148,3 +148,24 @@ func (p Pattern) open(server string) []string {
 	}
 	return out
 }
+
+// Includes reports whether everything q covers, now or ever, p covers too. It may
+// say no where that is so, never yes where it is not.
+func (p Pattern) Includes(q Pattern) bool {
+	if !match(p.Server, q.Server) {
+		return false
+	}
+	// A "*" of q is matched as a character, which only a "*" of p matches.
+	for _, kind := range []string{"prompts/", "resources/"} {
+		rest, ok := strings.CutPrefix(q.Name, kind)
+		if !ok {
+			continue
+		}
+		own, ok := strings.CutPrefix(p.Name, kind)
+		return p.Name == "*" || ok && match(own, rest)
+	}
+	if q.Name == "*" {
+		return p.Name == "*"
+	}
+	return !reserved(p.Name) && match(p.Name, q.Name)
+}

@@ -126,6 +126,10 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
+	versions, err := versionRows(c.Versions)
+	if err != nil {
+		return nil, err
+	}
 	facts, err := changeOf(sorted(c.Facts), `DELETE FROM facts WHERE id = $1`,
 		`INSERT INTO facts (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`, ids, factRow)
 	if err != nil {
@@ -136,7 +140,7 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources}, nil
+	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, versions}, nil
 }
 
 func ids(id string) []any { return []any{id} }

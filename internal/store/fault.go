@@ -35,7 +35,7 @@ func (f fault) next(place string) (access.Code, string) {
 	case faultLocked:
 		return access.CodeUnavailable, place + " is locked by another process: end it, or wait for it, and try again"
 	case faultLost:
-		return access.CodeUnavailable, place + " cannot be reached: check that it runs and accepts connections, and try again"
+		return access.CodeUnavailable, place + " cannot be reached: check that it runs and accepts connections of the kind the store address asks for (host, port, sslmode), and try again"
 	case faultFull:
 		return access.CodeUnavailable, "no space is left for " + place + ": free some and try again"
 	case faultReadOnly:

@@ -349,3 +349,61 @@ func TestNoChildIsCarvedOutOfWhatIsNotThere(t *testing.T) {
 		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{part("grt_c", "grt_p", 1, 5, full)}})
 	})
 }
+
+// TestATreeEndsWhole while its parts are carved, carved again and used on two nodes:
+// once the root is revoked nothing below it lives or can be used.
+func TestATreeEndsWhole(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, cfg store.Config) {
+		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{aGrant("grt_root", 100)}})
+		stores := handles(t, s, cfg)
+		end := func() error {
+			l, err := s.LoadGrants(t.Context())
+			if err != nil {
+				return err
+			}
+			for i := range l.Grants {
+				l.Grants[i].State = grant.GrantRevoked
+			}
+			return s.CommitGrants(t.Context(), grant.Batch{Grants: l.Grants})
+		}
+		fits := func(what string, err error) bool {
+			if err != nil {
+				conflicts(t, what, err)
+			}
+			return err == nil
+		}
+		parallel(41, func(i int) {
+			db := stores[i%2]
+			if i == 20 { // in the middle of it
+				for err := end(); err != nil; err = end() {
+					conflicts(t, "revoking", err)
+				}
+				return
+			}
+			child, deeper := fmt.Sprint("grt_c", i), fmt.Sprint("grt_d", i)
+			if !fits("carving", db.CommitGrants(t.Context(), grant.Batch{Grants: []grant.Grant{part(child, "grt_root", 1, 2, grant.Limits{})}})) {
+				return
+			}
+			fits("carving again", db.CommitGrants(t.Context(), grant.Batch{Grants: []grant.Grant{part(deeper, child, 2, 1, grant.Limits{})}}))
+			for _, id := range []string{child, deeper} {
+				u := aUse("use_"+id, id, 1)
+				if _, err := db.ReserveUse(t.Context(), u); !fits("using", err) {
+					continue
+				}
+				if u.State = grant.UseCommitted; i%3 == 0 {
+					u.State = grant.UseReleased
+				}
+				if _, err := db.SettleUse(t.Context(), u, at(2)); err != nil {
+					t.Errorf("settling: %v", err)
+				}
+			}
+		})
+		if l := must[grant.Live](t)(s.LoadGrants(t.Context())); len(l.Grants) != 0 {
+			t.Errorf("%d parts of a revoked grant live", len(l.Grants))
+		}
+		used := int64(len(must[[]grant.Use](t)(s.Uses(t.Context(), grant.Filter{State: grant.UseCommitted, Limit: 1000}))))
+		if g, _, err := s.Grant(t.Context(), "grt_root"); err != nil || g.State != grant.GrantRevoked || g.Counts.Carved != used {
+			t.Errorf("root %s, %+v, %d uses below it, %v", g.State, g.Counts, used, err)
+		}
+	})
+}

@@ -60,7 +60,7 @@ func (s *Store) SaveSigningKey(ctx context.Context, k identity.SigningKey) error
 	return err
 }
 
-const familyColumns = `id, parent, agent, subject, proof, source, task, opened, last, absolute`
+const familyColumns = `id, parent, agent, subject, proof, source, task, opened, last, absolute, state, why`
 
 // family scans familyColumns.
 type family struct {
@@ -69,7 +69,7 @@ type family struct {
 }
 
 func (f *family) dest() []any {
-	return []any{&f.ID, &f.Parent, &f.Agent, &f.Subject, &f.Proof, &f.Source, &f.Task, &f.opened, &f.last, &f.absolute}
+	return []any{&f.ID, &f.Parent, &f.Agent, &f.Subject, &f.Proof, &f.Source, &f.Task, &f.opened, &f.last, &f.absolute, &f.State, &f.Why}
 }
 
 func (f *family) value() identity.Family {
@@ -126,7 +126,7 @@ func (s *Store) JoinFamily(ctx context.Context, f identity.Family, idle time.Dur
 				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO families (`+familyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		_, err = tx.ExecContext(ctx, `INSERT INTO families (`+familyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '')`,
 			f.ID, f.Parent, f.Agent, f.Subject, f.Proof, f.Source, f.Task, micros(f.Opened), micros(f.Last), micros(f.Absolute))
 		return err
 	})
@@ -147,6 +147,13 @@ func join(ctx context.Context, tx *sql.Tx, current string, f identity.Family, id
 		return nil, err
 	}
 	old := row.value()
+	switch old.State {
+	case "":
+	case identity.SessionQuarantined:
+		return &old, nil // whoever is in it waits with it
+	default:
+		return nil, nil
+	}
 	if f.Last.After(old.Last.Add(idle)) || !f.Last.Before(old.Absolute) {
 		return nil, nil
 	}
@@ -196,8 +203,8 @@ func (s *Store) sweep(ctx context.Context) {
 		grace time.Duration
 	}{
 		{`DELETE FROM assertions WHERE digest IN (SELECT digest FROM assertions WHERE expires < $1 ORDER BY expires LIMIT $2)`, assertionGrace},
-		{`DELETE FROM family_heads WHERE family IN (SELECT id FROM families WHERE absolute < $1 ORDER BY absolute LIMIT $2)`, familyGrace},
-		{`DELETE FROM families WHERE id IN (SELECT id FROM families WHERE absolute < $1 ORDER BY absolute LIMIT $2)`, familyGrace},
+		{`DELETE FROM family_heads WHERE family IN (SELECT id FROM families WHERE absolute < $1 AND state <> 'quarantined' ORDER BY absolute LIMIT $2)`, familyGrace},
+		{`DELETE FROM families WHERE id IN (SELECT id FROM families WHERE absolute < $1 AND state <> 'quarantined' ORDER BY absolute LIMIT $2)`, familyGrace},
 	} {
 		if _, err := s.exec(ctx, "removing old rows", q.query, micros(now.Add(-q.grace)), int64(sweepRows)); err != nil {
 			s.log.Warn("old rows were not removed from the store", "error", err)

@@ -83,6 +83,14 @@ func (s *Store) settings(ctx context.Context) error {
 	return nil
 }
 
+// addressOf is where the server is: host and port, or the directory of its socket.
+func addressOf(cfg *pgx.ConnConfig) string {
+	if strings.HasPrefix(cfg.Host, "/") {
+		return cfg.Host
+	}
+	return net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port)))
+}
+
 func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 	migrations, err := fs.Sub(postgresMigrations, "migrations/postgres")
 	if err != nil {
@@ -95,7 +103,7 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 	}
 	return dialect{
 		name:       "postgres",
-		place:      "PostgreSQL at " + cfg.Host,
+		place:      "PostgreSQL at " + addressOf(cfg),
 		migrations: migrations,
 		migrate:    migrator{dialect: goose.DialectPostgres, locker: locker},
 		snapshot:   &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},

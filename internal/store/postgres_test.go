@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -184,6 +185,26 @@ func TestRefusedAccountAndMissingDatabaseAreSaid(t *testing.T) {
 			if strings.Contains(e.Error(), "hunter2") {
 				t.Errorf("%s: the error says too much: %v", name, e)
 			}
+		}
+	}
+}
+
+// A database that does not answer is said with host and port, since another may
+// answer beside it.
+func TestUnreachableDatabaseIsSaidWithItsAddress(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close() // nobody answers there now
+	for dsn, where := range map[string]string{
+		"postgres://u:hunter2@" + address + "/db":                       address,
+		"postgres://u:hunter2@/db?host=" + url.QueryEscape(t.TempDir()): "PostgreSQL at /",
+	} {
+		_, err = store.Open(t.Context(), store.Config{DSN: dsn})
+		if access.CodeOf(err) != access.CodeUnavailable || !strings.Contains(err.Error(), where) || !strings.Contains(err.Error(), "sslmode") || strings.Contains(access.Reasons(err), "hunter2") {
+			t.Errorf("%s: %v", where, err)
 		}
 	}
 }

@@ -31,6 +31,9 @@ func (e *endpoint) authenticate(ctx context.Context, at *url.URL, form url.Value
 	if !e.server.supports(e.client.Auth) {
 		return access.Errorf(access.CodeUpstream, "the authorization server does not take %s; change auth in the credential's manifest", e.client.Auth)
 	}
+	if e.secret != nil {
+		return e.prove(e.secret, form, header)
+	}
 	lease, err := e.seeds.Lease(ctx, credential.LeaseRequest{
 		Ref: e.client.Secret, Server: e.need.Server, Origin: originOf(at), Decision: e.need.Decision, Outcome: e.need.Outcome, Tier: e.need.Tier,
 	})
@@ -38,28 +41,31 @@ func (e *endpoint) authenticate(ctx context.Context, at *url.URL, form url.Value
 		return err
 	}
 	defer lease.Release()
-	return lease.Use(func(value []byte) error {
-		switch e.client.Auth {
-		case credential.AuthBasic:
-			// RFC 6749 section 2.3.1: both are form-encoded first.
-			both := url.QueryEscape(e.client.ClientID) + ":" + url.QueryEscape(string(value))
-			header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(both)))
-		case credential.AuthPost:
-			form.Set("client_id", e.client.ClientID)
-			form.Set("client_secret", string(value))
-		case credential.AuthPrivateKey:
-			assertion, err := e.assertion(value)
-			if err != nil {
-				return err
-			}
-			form.Set("client_id", e.client.ClientID)
-			form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-			form.Set("client_assertion", assertion)
-		default:
-			return access.Errorf(access.CodeInvalid, "the credential's manifest names an unknown way to authenticate")
+	return lease.Use(func(value []byte) error { return e.prove(value, form, header) })
+}
+
+// prove puts the proof made with a client secret or a private key where it goes.
+func (e *endpoint) prove(value []byte, form url.Values, header http.Header) error {
+	switch e.client.Auth {
+	case credential.AuthBasic:
+		// RFC 6749 section 2.3.1: both are form-encoded first.
+		both := url.QueryEscape(e.client.ClientID) + ":" + url.QueryEscape(string(value))
+		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(both)))
+	case credential.AuthPost:
+		form.Set("client_id", e.client.ClientID)
+		form.Set("client_secret", string(value))
+	case credential.AuthPrivateKey:
+		assertion, err := e.assertion(value)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		form.Set("client_id", e.client.ClientID)
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", assertion)
+	default:
+		return access.Errorf(access.CodeInvalid, "the credential's manifest names an unknown way to authenticate")
+	}
+	return nil
 }
 
 // assertionTime is how long a client assertion lives.

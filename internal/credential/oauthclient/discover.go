@@ -160,7 +160,7 @@ func challengeParams(h string) map[string]string {
 		if !ok {
 			break
 		}
-		value := ""
+		var value string
 		if quoted, found := strings.CutPrefix(after, `"`); found {
 			end := 0
 			for end < len(quoted) && quoted[end] != '"' {

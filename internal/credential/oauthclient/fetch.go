@@ -111,7 +111,7 @@ func (h HTTP) document(ctx context.Context, u *url.URL, what string) (rawjson.Va
 		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "%s has no usable address", what)
 	}
 	r.Header.Set("Accept", "application/json")
-	resp, body, err := h.do(r, what)
+	resp, body, err := h.do(r, what) //nolint:bodyclose // do closes it
 	if err != nil {
 		return rawjson.Value{}, err
 	}

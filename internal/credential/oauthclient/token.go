@@ -55,6 +55,7 @@ type endpoint struct {
 	server *Server
 	client credential.Client
 	need   credential.Need
+	secret []byte // of a client we registered ourselves; nil: the sealed one client names
 }
 
 // ask sends form, with the proof of who we are, to at and returns the answer.
@@ -76,7 +77,7 @@ const tokenEndpoint = "the authorization server's token endpoint"
 
 // token asks for a token and reads it.
 func (e *endpoint) token(ctx context.Context, form url.Values) (Token, error) {
-	resp, body, err := e.ask(ctx, e.server.Token, form, tokenEndpoint)
+	resp, body, err := e.ask(ctx, e.server.Token, form, tokenEndpoint) //nolint:bodyclose // do closes it
 	if err != nil {
 		return Token{}, err
 	}
@@ -150,7 +151,7 @@ func (e *endpoint) revoke(token []byte, hint string) func(context.Context) error
 	}
 	return func(ctx context.Context) error {
 		form := url.Values{"token": {string(token)}, "token_type_hint": {hint}}
-		resp, _, err := e.ask(ctx, e.server.Revocation, form, "the authorization server's revocation endpoint")
+		resp, _, err := e.ask(ctx, e.server.Revocation, form, "the authorization server's revocation endpoint") //nolint:bodyclose // do closes it
 		if err != nil {
 			return err
 		}

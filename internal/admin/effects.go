@@ -1,0 +1,263 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"rutile/internal/access"
+	"rutile/internal/grant"
+	"rutile/internal/identity"
+	"rutile/internal/pdp"
+	"rutile/internal/registry"
+)
+
+// Sessions is what effects need of the sessions of agents.
+type Sessions interface {
+	// Put gives the sessions of sel a state and returns those it changed. When it
+	// returns nothing passes in them.
+	Put(ctx context.Context, sel identity.Selection, to identity.SessionState, why string) ([]identity.Family, error)
+	// Refused reports what stands against a session, "" if nothing.
+	Refused(id string) identity.SessionState
+	// Release takes the quarantine from a session.
+	Release(ctx context.Context, id string) (identity.Family, error)
+	// List returns sessions, newest first.
+	List(ctx context.Context, before string, limit int, held bool) ([]identity.Family, error)
+}
+
+// Traffic is what runs for agents.
+type Traffic interface {
+	// Cut ends what runs of whom says, and returns how many calls that were. What
+	// refuses new ones stands already.
+	Cut(of func(who *access.Identity) bool, why string) int
+	// Wake has streams look again whether they may go on.
+	Wake()
+}
+
+// Effects carries out what rules and people demand of what is under way: it
+// quarantines, revokes and terminates. It is safe for concurrent use, and what it is
+// asked for twice it does once.
+type Effects struct {
+	admin    *Admin
+	broker   *grant.Broker
+	sessions Sessions
+	traffic  Traffic
+	state    func() *pdp.State
+
+	mu sync.Mutex
+}
+
+// NewEffects returns Effects. state is what decisions are made on. All are required.
+func NewEffects(a *Admin, b *grant.Broker, s Sessions, t Traffic, state func() *pdp.State) (*Effects, error) {
+	if a == nil || b == nil || s == nil || t == nil || state == nil {
+		return nil, errors.New("admin: a dependency is missing")
+	}
+	return &Effects{admin: a, broker: b, sessions: s, traffic: t, state: state}, nil
+}
+
+// Refusal says why nothing of who is permitted although its token was accepted, ""
+// if nothing stands against it.
+func (e *Effects) Refusal(who *access.Identity) (access.Outcome, string) {
+	switch e.sessions.Refused(who.Session) {
+	case "":
+		return access.Deny, ""
+	case identity.SessionQuarantined:
+		return access.Quarantine, "the session is quarantined"
+	case identity.SessionTerminated:
+		return access.Terminate, "the session was terminated"
+	default:
+		return access.Revoke, "the session was revoked"
+	}
+}
+
+// Carry carries one consequence of dec out for the target it has in r. Where it is
+// so already nothing changes. From its return on nothing of the target is permitted.
+func (e *Effects) Carry(ctx context.Context, c access.Consequence, r *access.Request, dec *access.Decision) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	why := fmt.Sprintf("rule %s, decision %s", c.Policy, dec.ID)
+	err := e.carry(ctx, c, r, dec, why)
+	if err != nil {
+		return &access.Error{Code: access.CodeUnavailable, Msg: "what a rule demands could not be done, and the call is denied; see the gateway's log",
+			Err: fmt.Errorf("to %s the %s (%s): %w", c.Outcome, c.Target, why, err)}
+	}
+	return nil
+}
+
+func (e *Effects) carry(ctx context.Context, c access.Consequence, r *access.Request, dec *access.Decision, why string) error {
+	switch c.Outcome {
+	case access.Quarantine:
+		return e.quarantine(ctx, c.Target, r, why)
+	case access.Revoke:
+		return e.revoke(ctx, c.Target, r, dec, why)
+	case access.Terminate:
+		_, err := e.terminate(ctx, System(), selection(c.Target, &r.Who), why)
+		return err
+	default:
+		return fmt.Errorf("outcome %s is no consequence", c.Outcome)
+	}
+}
+
+// selection is the sessions a target stands for in a request.
+func selection(t access.Target, who *access.Identity) identity.Selection {
+	switch t {
+	case access.TargetSession:
+		return identity.Selection{ID: who.Session}
+	case access.TargetAgent:
+		return identity.Selection{Agent: who.Actor.Agent}
+	case access.TargetSubject:
+		return identity.Selection{Subject: identity.SubjectOf(who.Subject)} // none of an autonomous agent
+	default:
+		return identity.Selection{}
+	}
+}
+
+// quarantine holds a target until a person lets it go. Where the gateway's own
+// server is the target nothing more can be done than to deny.
+func (e *Effects) quarantine(ctx context.Context, t access.Target, r *access.Request, why string) error {
+	view := e.admin.Current().View
+	var err error
+	switch t {
+	case access.TargetAgent:
+		if a, ok := view.Agent(r.Who.Actor.Agent); !ok || !can(registry.AgentVerb(a.State, registry.AgentQuarantined)) {
+			return nil
+		}
+		_, err = e.admin.ChangeAgent(ctx, System(), r.Who.Actor.Agent, registry.VerbQuarantine, why)
+	case access.TargetServer:
+		if s, ok := view.Server(r.Server); !ok || !can(registry.ServerVerb(s.State, registry.ServerQuarantined)) {
+			return nil
+		}
+		_, err = e.admin.ChangeServer(ctx, System(), r.Server, registry.VerbQuarantine, why)
+	case access.TargetTool:
+		name := registry.NameOf(kindOf(r.Kind), r.Target)
+		tool, ok := view.Tool(r.Server, name)
+		if !ok {
+			return nil
+		}
+		if _, err := registry.ChangeTool(tool, registry.VerbQuarantine); err != nil {
+			return nil //nolint:nilerr // it is out of use already
+		}
+		_, err = e.admin.ChangeTool(ctx, System(), r.Server, name, registry.VerbQuarantine, why)
+	case access.TargetSession:
+		_, err = e.put(ctx, System(), selection(t, &r.Who), identity.SessionQuarantined, "quarantine", why)
+	}
+	return err
+}
+
+func can(v registry.Verb) bool { return v != "" }
+
+func kindOf(k access.Kind) registry.Kind {
+	switch k {
+	case access.KindPrompt:
+		return registry.KindPrompt
+	case access.KindResource:
+		return registry.KindResource
+	default:
+		return registry.KindTool
+	}
+}
+
+// revoke takes rights back.
+func (e *Effects) revoke(ctx context.Context, t access.Target, r *access.Request, dec *access.Decision, why string) error {
+	switch t {
+	case access.TargetGrant:
+		return e.revokeGrants(ctx, r, dec, why)
+	case access.TargetCredential:
+		s, ok := e.admin.Current().View.Server(r.Server)
+		if !ok || s.Credential == nil {
+			return nil
+		}
+		err := e.admin.RemoveCredential(ctx, System(), s.Credential.Ref)
+		if access.CodeOf(err) == access.CodeNotFound {
+			return nil
+		}
+		return err
+	default:
+		_, err := e.end(ctx, System(), selection(t, &r.Who), identity.SessionRevoked, "revoke", why)
+		return err
+	}
+}
+
+// revokeGrants ends the grant the decision was made under, or where it was made
+// under none those that cover the call. An allow-list is no grant to take back.
+func (e *Effects) revokeGrants(ctx context.Context, r *access.Request, dec *access.Decision, why string) error {
+	var ids []string
+	if dec.Grant != "" {
+		ids = append(ids, dec.Grant)
+	} else if s := e.state(); s != nil && s.View != nil {
+		call := pdp.CallOf(s, r)
+		for _, g := range e.broker.Covering(&call) {
+			ids = append(ids, g.ID)
+		}
+	}
+	var errs error
+	for _, id := range ids {
+		_, err := e.broker.Revoke(ctx, id, system, why)
+		if code := access.CodeOf(err); code != access.CodeNotFound && code != access.CodeConflict { // it has ended
+			errs = errors.Join(errs, err)
+		}
+	}
+	return errs
+}
+
+// Receipt says what ending something came to.
+type Receipt struct {
+	Kind     string   `json:"kind"`
+	ID       string   `json:"id"`
+	Verb     string   `json:"verb"`     // revoke or terminate
+	Sessions []string `json:"sessions"` // that ended
+	Grants   []string `json:"grants"`   // that were taken back
+	Calls    int      `json:"calls"`    // that were cut off
+}
+
+// end gives sessions a state that ends them, and takes back the grants of whom they
+// are all of.
+func (e *Effects) end(ctx context.Context, actor Actor, sel identity.Selection, to identity.SessionState, verb, why string) (Receipt, error) {
+	rec := Receipt{Verb: verb, Sessions: []string{}, Grants: []string{}}
+	changed, err := e.put(ctx, actor, sel, to, verb, why)
+	for _, f := range changed {
+		rec.Sessions = append(rec.Sessions, f.ID)
+	}
+	if sel.ID != "" || sel == (identity.Selection{}) {
+		return rec, err // the grants are the agent's, in other sessions too
+	}
+	grants, gerr := e.broker.RevokeOf(ctx, func(p grant.Party) bool { return of(sel, p.Agent, access.Subject{Issuer: p.Issuer, ID: p.Subject}) }, actor.String(), why)
+	for _, g := range grants {
+		rec.Grants = append(rec.Grants, g.ID)
+	}
+	return rec, errors.Join(err, gerr)
+}
+
+// of reports whether somebody is whom a selection is about.
+func of(sel identity.Selection, agent string, subject access.Subject) bool {
+	return (sel.Agent == "" || sel.Agent == agent) && (sel.Subject == "" || sel.Subject == identity.SubjectOf(subject))
+}
+
+// terminate revokes and ends what runs.
+func (e *Effects) terminate(ctx context.Context, actor Actor, sel identity.Selection, why string) (Receipt, error) {
+	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
+	if sel != (identity.Selection{}) {
+		rec.Calls = e.traffic.Cut(func(who *access.Identity) bool {
+			return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
+		}, "it was terminated")
+	}
+	return rec, err
+}
+
+// put gives sessions a state and records each that it changed. It stands even where
+// it cannot be recorded, which is an error all the same.
+func (e *Effects) put(ctx context.Context, actor Actor, sel identity.Selection, to identity.SessionState, verb, why string) ([]identity.Family, error) {
+	changed, err := e.sessions.Put(ctx, sel, to, why)
+	if err != nil {
+		return nil, err
+	}
+	e.traffic.Wake()
+	for _, f := range changed {
+		detail := map[string]string{"agent": f.Agent, "subject": f.Subject, "state": string(to)}
+		err = errors.Join(err, e.admin.note(ctx, actor, record{verb: verb, kind: kindSession, object: f.ID, reason: why, detail: detail}))
+	}
+	return changed, err
+}
+
+const kindSession = "Session"

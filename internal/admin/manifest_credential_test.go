@@ -1,0 +1,72 @@
+package admin_test
+
+import (
+	"strings"
+	"testing"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/credential"
+)
+
+const crmServer = "kind: Server\nid: crm\nowner: team\ntransport: {http: {url: \"https://crm.example.com/mcp\"}}\ncredential: {ref: crm-token, header: Authorization, value: \"Bearer {secret}\"}\n"
+
+func declared(source string) string {
+	return "---\nkind: Credential\nid: crm-token\nowner: team\nservers: [crm]\nsource:\n  " + source + "\n"
+}
+
+func TestDeclaredCredentialSurvivesExport(t *testing.T) {
+	for _, source := range []string{
+		`clientCredentials: {clientID: rutile, secret: seed, auth: private_key_jwt, scopes: [a, b], toolScopes: {"get_*": [a], "*": []}, resource: "https://crm.example.com"}`,
+		`tokenExchange: {issuer: "https://as.example/t1", clientID: rutile, secret: seed, audience: crm}`,
+		`userOAuth: {scopes: [mail.read], listing: seed}`,
+		`userOAuth: {clientID: c, auth: client_secret_post, secret: seed}`,
+	} {
+		o := open(t)
+		o.apply(crmServer + declared(source))
+		first := o.export()
+		if !strings.Contains(first, "kind: Credential") {
+			t.Fatalf("exported %s", first)
+		}
+		again := open(t)
+		again.apply(first)
+		if second := again.export(); second != first {
+			t.Errorf("%s: exported %s, then %s", source, first, second)
+		}
+		if again.apply(first).Changes() {
+			t.Errorf("%s: applying again changes something", source)
+		}
+	}
+}
+
+func TestDeclaredCredentialIsReadStrictly(t *testing.T) {
+	for source, want := range map[string]string{
+		`clientCredentials: {secret: seed}`:                                                       "clientID",
+		`clientCredentials: {clientID: c}`:                                                        "secret",
+		`clientCredentials: {clientID: c, secret: "S3cret Value!"}`:                               "sealed credential",
+		`clientCredentials: {clientID: c, secret: seed, auth: none}`:                              "unknown",
+		`clientCredentials: {clientID: c, secret: seed, issuer: "http://as.example"}`:             "https",
+		`clientCredentials: {clientID: c, secret: seed, scopes: ["a b"]}`:                         "not a scope",
+		`clientCredentials: {clientID: c, secret: seed, wide: true}`:                              "unknown key",
+		`userOAuth: {auth: client_secret_basic, secret: seed}`:                                    "clientID",
+		`userOAuth: {secret: seed}`:                                                               "no use",
+		`clientCredentials: {clientID: c, secret: seed}` + "\n  " + `userOAuth: {scopes: [a]}`:    "exactly one",
+		`tokenExchange: {clientID: "ghp_0123456789012345678901234567890123456789", secret: seed}`: "looks like a secret",
+	} {
+		_, err := admin.ParseReader("m.yaml", t.TempDir(), strings.NewReader(declared(source)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", source, err, want)
+		}
+		if err != nil && (strings.Contains(err.Error(), "S3cret") || strings.Contains(err.Error(), "ghp_")) {
+			t.Errorf("%s: the error repeats what was written: %v", source, err)
+		}
+	}
+}
+
+func TestOneNameIsOneCredential(t *testing.T) {
+	o := open(t)
+	o.apply(crmServer + declared(`clientCredentials: {clientID: c, secret: seed}`))
+	if _, err := o.SetCredential(t.Context(), ann, credential.Secret{ID: "crm-token", MaxTier: 3}, []byte("a long value")); access.CodeOf(err) != access.CodeConflict {
+		t.Errorf("sealing under the name of a declared one: %v", err)
+	}
+}

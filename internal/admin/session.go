@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/identity"
+)
+
+// SessionView is a session of an agent, for people.
+type SessionView struct {
+	ID      string    `json:"id"`
+	Agent   string    `json:"agent"`
+	Subject string    `json:"subject,omitempty"` // "issuer|id"
+	Source  string    `json:"source"`
+	Task    string    `json:"task,omitempty"`
+	State   string    `json:"state"` // open, over, quarantined, revoked or terminated
+	Why     string    `json:"why,omitempty"`
+	Opened  time.Time `json:"opened"`
+	Last    time.Time `json:"last"` // when it was last given a token
+	Ends    time.Time `json:"ends"` // at the latest
+}
+
+func (e *Effects) view(f identity.Family) SessionView {
+	v := SessionView{ID: f.ID, Agent: f.Agent, Subject: f.Subject, Source: f.Source, Task: f.Task, State: string(f.State), Why: f.Why,
+		Opened: f.Opened, Last: f.Last, Ends: f.Absolute}
+	switch {
+	case v.State != "":
+	case f.Open(e.admin.now()):
+		v.State = "open"
+	default:
+		v.State = "over"
+	}
+	return v
+}
+
+// List returns sessions, newest first: at most limit with ids below before, where
+// that is not ""; held only those that something stands against.
+func (e *Effects) List(ctx context.Context, before string, limit int, held bool) ([]SessionView, error) {
+	list, err := e.sessions.List(ctx, before, limit, held)
+	out := make([]SessionView, 0, len(list))
+	for _, f := range list {
+		out = append(out, e.view(f))
+	}
+	return out, err
+}
+
+// Release lets a session go that is quarantined.
+func (e *Effects) Release(ctx context.Context, actor Actor, id, why string) (SessionView, error) {
+	if err := e.may(ctx, actor, why); err != nil {
+		return SessionView{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sessions.Refused(id) != identity.SessionQuarantined {
+		return SessionView{}, access.Errorf(access.CodeConflict, "session %q is not quarantined: see rutile session list --held", clip(id))
+	}
+	// What lets somebody do more is recorded before.
+	if err := e.admin.note(ctx, actor, record{verb: "release", kind: kindSession, object: id, reason: why}); err != nil {
+		return SessionView{}, err
+	}
+	f, err := e.sessions.Release(ctx, id)
+	if err != nil {
+		if verr := e.admin.undone(ctx, actor, kindSession, id, "release"); verr != nil {
+			return SessionView{}, verr
+		}
+		return SessionView{}, err
+	}
+	return e.view(f), nil
+}
+
+// Kinds of what can be ended by name.
+const (
+	EndSession = "session"
+	EndAgent   = "agent"
+	EndSubject = "subject"
+)
+
+// End revokes what a kind and an id name, or terminates it: then what runs is cut
+// off too. It is for people; rules do it by consequences.
+func (e *Effects) End(ctx context.Context, actor Actor, kind, id, why string, terminate bool) (Receipt, error) {
+	if err := e.may(ctx, actor, why); err != nil {
+		return Receipt{}, err
+	}
+	var sel identity.Selection
+	switch kind {
+	case EndSession:
+		sel.ID = id
+	case EndAgent:
+		sel.Agent = id
+	case EndSubject:
+		sel.Subject = id
+	default:
+		return Receipt{}, access.Errorf(access.CodeInvalid, "%q cannot be revoked: kinds are session, agent and subject; for a grant see rutile grant revoke", clip(kind))
+	}
+	if sel == (identity.Selection{}) {
+		return Receipt{}, access.Errorf(access.CodeInvalid, "name the %s to revoke", kind)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rec, err := Receipt{}, error(nil)
+	if terminate {
+		rec, err = e.terminate(ctx, actor, sel, why)
+	} else {
+		rec, err = e.end(ctx, actor, sel, identity.SessionRevoked, "revoke", why)
+	}
+	rec.Kind, rec.ID = kind, id
+	if err == nil && len(rec.Sessions)+len(rec.Grants)+rec.Calls == 0 && kind == EndSession {
+		return rec, access.Errorf(access.CodeConflict, "session %q is not open: see rutile session list", clip(id))
+	}
+	return rec, err
+}
+
+func (e *Effects) may(ctx context.Context, actor Actor, why string) error {
+	if err := checkReason(why); err != nil {
+		return err
+	}
+	return e.admin.Authorize(ctx, actor, OpSession)
+}

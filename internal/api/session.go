@@ -1,0 +1,81 @@
+package api
+
+import (
+	"context"
+	"net/url"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+)
+
+// RevokeSpec names what is to be revoked, or terminated: then what runs is cut off
+// too.
+type RevokeSpec struct {
+	Kind      string `json:"kind"` // session, agent or subject ("issuer|id")
+	ID        string `json:"id"`
+	Reason    string `json:"reason,omitempty"`
+	Terminate bool   `json:"terminate,omitempty"`
+}
+
+func (a *API) sessions(c *call) (any, error) {
+	q, limit, err := c.query("limit", "cursor", "held")
+	if err != nil {
+		return nil, err
+	}
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	held := q.Get("held")
+	if held != "" && held != "true" {
+		return nil, access.Errorf(access.CodeInvalid, "held is true or left out, not %.64q", held)
+	}
+	list, err := a.deps.Effects.List(c.Context(), q.Get("cursor"), limit+1, held != "")
+	if err != nil {
+		return nil, err
+	}
+	p := Page[admin.SessionView]{Items: append([]admin.SessionView{}, list...)}
+	if len(list) > limit {
+		p.Items, p.More = list[:limit], -1
+		p.Next = p.Items[limit-1].ID
+	}
+	return p, nil
+}
+
+func (a *API) releaseSession(c *call) (any, error) {
+	var in Reason
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	return a.deps.Effects.Release(c.Context(), c.actor, c.PathValue("id"), in.Reason)
+}
+
+func (a *API) revoke(c *call) (any, error) {
+	var in RevokeSpec
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	return a.deps.Effects.End(c.Context(), c.actor, in.Kind, in.ID, in.Reason, in.Terminate)
+}
+
+// Sessions lists the newest sessions of agents below cursor; held only those that
+// something stands against.
+func (c *Client) Sessions(ctx context.Context, held bool, cursor string) (Page[admin.SessionView], error) {
+	q := url.Values{}
+	if held {
+		q.Set("held", "true")
+	}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	return ask[Page[admin.SessionView]](ctx, c, "GET", "sessions?"+q.Encode(), nil)
+}
+
+// ReleaseSession lets a session go that is quarantined.
+func (c *Client) ReleaseSession(ctx context.Context, id, why string) (admin.SessionView, error) {
+	return ask[admin.SessionView](ctx, c, "POST", "sessions/"+url.PathEscape(id)+"/release", Reason{why})
+}
+
+// Revoke revokes or terminates what s names.
+func (c *Client) Revoke(ctx context.Context, s RevokeSpec) (admin.Receipt, error) {
+	return ask[admin.Receipt](ctx, c, "POST", "revocations", s)
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/admin"
+	"rutile/internal/api"
+)
+
+func (a *app) session() *cobra.Command {
+	return a.group("session", "Sessions of agents", "rutile session list --held", a.sessionList(), a.sessionRelease(), a.sessionKill())
+}
+
+func (a *app) sessionList() *cobra.Command {
+	var held bool
+	var cursor string
+	c := a.command("list", "List sessions, newest first", "rutile session list --held", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		page, err := client.Sessions(ctx, held, cursor)
+		if err != nil {
+			return err
+		}
+		defer a.more(page.More, page.Next)
+		return a.print(page, func(w io.Writer) {
+			if len(page.Items) == 0 {
+				a.say("no sessions")
+				return
+			}
+			t := a.table("SESSION", "STATE", "AGENT", "FOR", "OPENED", "LAST TOKEN", "BECAUSE")
+			for _, s := range page.Items {
+				t.add(s.ID, s.State, s.Agent, s.Subject, when(s.Opened), when(s.Last), s.Why)
+			}
+			t.write(w)
+		})
+	})
+	c.Flags().BoolVar(&held, "held", false, "only those that were quarantined, revoked or terminated")
+	c.Flags().StringVar(&cursor, "cursor", "", "go on after this `session`")
+	return c
+}
+
+func (a *app) sessionRelease() *cobra.Command {
+	var why string
+	c := a.command("release SESSION", "Let a quarantined session go", "rutile session release ses_… --reason 'looked at'", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		s, err := client.ReleaseSession(ctx, args[0], why)
+		if err != nil {
+			return err
+		}
+		return a.print(s, func(w io.Writer) { fmt.Fprintf(w, "session %s is %s\n", s.ID, s.State) })
+	})
+	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
+	return c
+}
+
+func (a *app) sessionKill() *cobra.Command {
+	var why string
+	c := a.command("kill SESSION", "End a session and cut off what runs in it", "rutile session kill ses_… --reason 'leaked token'", calling(), func(ctx context.Context, args []string) error {
+		return a.end(ctx, api.RevokeSpec{Kind: admin.EndSession, ID: args[0], Reason: why, Terminate: true})
+	})
+	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
+	return c
+}
+
+func (a *app) revoke() *cobra.Command {
+	var why string
+	c := a.command("revoke KIND ID", "Revoke a session, an agent or a subject", "rutile revoke agent release-bot --reason 'leaked token'", calling(), func(ctx context.Context, args []string) error {
+		return a.end(ctx, api.RevokeSpec{Kind: args[0], ID: args[1], Reason: why})
+	})
+	c.Long = `Revoke a session, an agent or a subject (ISSUER|ID): its sessions end, its tokens
+are worth nothing any more, and of an agent or subject the grants are taken back.
+It may sign in anew; to keep it out, suspend the agent. Calls in flight end as
+they are; rutile session kill cuts them off.`
+	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
+	return c
+}
+
+func (a *app) end(ctx context.Context, s api.RevokeSpec) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	r, err := client.Revoke(ctx, s)
+	if err != nil {
+		return err
+	}
+	return a.print(r, func(w io.Writer) {
+		fields(w, "what", r.Verb+" "+r.Kind+" "+r.ID, "sessions ended", strings.Join(r.Sessions, " "), "grants taken back", strings.Join(r.Grants, " "),
+			"calls cut off", itoa(r.Calls))
+	})
+}

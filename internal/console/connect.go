@@ -1,0 +1,175 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/credential"
+	"rutile/internal/credential/oauthclient"
+)
+
+// connectPath is where people connect upstreams, below Path, and returnPath where
+// authorization servers send them back to.
+const (
+	connectPath = "connect/"
+	returnPath  = "connected"
+)
+
+// ConnectURL returns the address of the page on which a person connects a server.
+func ConnectURL(operators, credential, server string) string {
+	return strings.TrimSuffix(operators, "/") + Path + connectPath + url.PathEscape(credential) + "/" + url.PathEscape(server)
+}
+
+// ReturnURL returns the address authorization servers send people back to.
+func ReturnURL(operators string) string {
+	return strings.TrimSuffix(operators, "/") + Path + returnPath
+}
+
+// Links connects people to upstreams.
+type Links interface {
+	Offer(ctx context.Context, who access.Subject, credential, server string) (oauthclient.Offer, error)
+	Start(ctx context.Context, who access.Subject, credential, server string) (string, error)
+	Finish(ctx context.Context, who access.Subject, answer url.Values) (credential.Link, error)
+}
+
+// connectPage is the page of one connection.
+type connectPage struct {
+	User, Form, Where string
+	Server, URL       string
+	Issuer, Resource  string
+	Scopes            []string
+	Linked            bool
+	Problem           string
+	Leave             string // where to go on, "" before the person agreed
+}
+
+// returnPage is the page an authorization server sends people back to. The
+// browser does not say who they are when it comes from there: their own click
+// does.
+type returnPage struct{ State, Code, Iss, Error string }
+
+func connectPlace(credential, server string) string { return connectPath + credential + "/" + server }
+
+// place reports whether s is a page one can sign in for: a request's or a
+// connection's.
+func place(s string) bool {
+	if requestID(s) {
+		return true
+	}
+	rest, ok := strings.CutPrefix(s, connectPath)
+	credential, server, two := strings.Cut(rest, "/")
+	return ok && two && access.ValidID(credential) && access.ValidID(server)
+}
+
+// person is the subject behind a session, as agents' tokens name it.
+func (c *Console) person(s session) (access.Subject, bool) {
+	p, ok := c.admin.Person(s.actor)
+	return access.Subject{Issuer: c.issuer, ID: p.ID}, ok
+}
+
+// offer shows what connecting a server means, to a signed-in person.
+func (c *Console) offer(w http.ResponseWriter, r *http.Request) {
+	c.connect(w, r, func(ctx context.Context, who access.Subject, id, server string, page *connectPage) error {
+		o, err := c.links.Offer(ctx, who, id, server)
+		page.URL, page.Issuer, page.Resource, page.Linked = line(o.URL), line(o.Issuer), line(o.Resource), o.Linked
+		for _, s := range o.Scopes {
+			page.Scopes = append(page.Scopes, line(s))
+		}
+		return err
+	})
+}
+
+// leave begins a connection. The person goes on by a link: a form may not lead
+// elsewhere.
+func (c *Console) leave(w http.ResponseWriter, r *http.Request) {
+	f, err := readForm(r, "form")
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	if s, ok := c.session(r); ok && !s.holds(f["form"]) {
+		c.refuse(w, r, otherSession())
+		return
+	}
+	c.connect(w, r, func(ctx context.Context, who access.Subject, id, server string, page *connectPage) error {
+		at, err := c.links.Start(ctx, who, id, server)
+		page.Leave = at
+		return err
+	})
+}
+
+func (c *Console) connect(w http.ResponseWriter, r *http.Request, do func(context.Context, access.Subject, string, string, *connectPage) error) {
+	id, server := r.PathValue("credential"), r.PathValue("server")
+	where := connectPlace(id, server)
+	if c.links == nil || !place(where) {
+		c.missing(w, r)
+		return
+	}
+	s, ok := c.session(r)
+	if !ok {
+		c.askWho(w, r, where, "")
+		return
+	}
+	who, ok := c.person(s)
+	if !ok {
+		c.over(w, r, where)
+		return
+	}
+	page := connectPage{User: line(s.actor.ID), Form: s.form, Where: where, Server: line(server)}
+	status := http.StatusOK
+	if err := do(r.Context(), who, id, server, &page); err != nil {
+		status, page.Problem = c.told(r, err)
+		page.Leave = ""
+	}
+	c.render(w, r, status, "connect", page)
+}
+
+// back takes whoever comes from an authorization server. Nothing is looked at yet.
+func (c *Console) back(w http.ResponseWriter, r *http.Request) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(r.URL.RawQuery) > maxForm/2 {
+		c.refuse(w, r, access.Errorf(access.CodeInvalid, "the answer cannot be read: nothing was connected"))
+		return
+	}
+	for _, key := range []string{"state", "code", "iss", "error"} {
+		if len(q[key]) > 1 {
+			c.refuse(w, r, access.Errorf(access.CodeInvalid, "the answer says something twice: nothing was connected"))
+			return
+		}
+	}
+	c.render(w, r, http.StatusOK, "connected", returnPage{q.Get("state"), q.Get("code"), q.Get("iss"), q.Get("error")})
+}
+
+// finish makes the connection for the person who is signed in.
+func (c *Console) finish(w http.ResponseWriter, r *http.Request) {
+	f, err := readForm(r, "state", "code", "iss", "error")
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	s, ok := c.session(r)
+	who, live := access.Subject{}, false
+	if ok {
+		who, live = c.person(s)
+	}
+	if c.links == nil || !live {
+		c.refuse(w, r, access.Errorf(access.CodeUnauthenticated, "you are not signed in any more: open the page of the connection again and begin anew"))
+		return
+	}
+	answer := url.Values{}
+	for key, v := range f {
+		if v != "" {
+			answer.Set(key, v)
+		}
+	}
+	l, err := c.links.Finish(r.Context(), who, answer)
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	c.log.Info("a server is connected", "user", s.actor.ID, "server", l.Server, "link", l.ID)
+	c.render(w, r, http.StatusOK, "notice", notice{Title: "Connected", Text: "Server " + line(l.Server) + " is connected for " + line(s.actor.ID) + ". Go back to the agent: its call goes on, or works when it is made again."})
+}

@@ -1,0 +1,342 @@
+package oauthclient
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/credential"
+)
+
+// LinksConfig is what links stand on. All but ClientDocument and Wait are required.
+type LinksConfig struct {
+	Links   credential.LinkStore
+	Flows   credential.FlowStore
+	Clients credential.ClientStore
+	Seal    access.Sealer
+	Record  func(ctx context.Context, e credential.Event) error
+	// Redirect is the address of our callback, and ClientDocument that of our client
+	// id metadata document, "" if we host none that others can read.
+	Redirect, ClientDocument string
+	// Target returns the declared credential and the URL of a server it is for.
+	Target func(id, server string) (s credential.Source, url string, err error)
+	// Forget lets go of what was minted.
+	Forget func(id string, who access.Subject)
+	// Wait waits; nil is the clock. Tests bring their own.
+	Wait func(ctx context.Context, d time.Duration) error
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Links makes, uses and ends the links of people to upstreams. It is safe for
+// concurrent use.
+type Links struct {
+	m   *Minters
+	cfg LinksConfig
+}
+
+// NewLinks returns the links over the same minters.
+func (m *Minters) NewLinks(cfg LinksConfig) (*Links, error) {
+	if cfg.Links == nil || cfg.Flows == nil || cfg.Clients == nil || cfg.Seal == nil || cfg.Record == nil || cfg.Redirect == "" || cfg.Target == nil || cfg.Forget == nil {
+		return nil, errors.New("oauthclient: links need their stores, a sealer, a record, addresses and targets")
+	}
+	if cfg.Wait == nil {
+		cfg.Wait = wait
+	}
+	return &Links{m: m, cfg: cfg}, nil
+}
+
+// ReuseKey is one for all calls of a person's agent: a link is as wide as its
+// person made it.
+func (l *Links) ReuseKey(credential.Need) string { return "link" }
+
+// Mint returns the access token of the caller's person, refreshed if it has to be.
+func (l *Links) Mint(ctx context.Context, n credential.Need) (credential.Minted, error) {
+	who := n.Who.Subject
+	if who.Autonomous() {
+		return credential.Minted{}, access.Errorf(access.CodeDenied, "server %q acts for people, and agent %q acts for nobody here: sign in as a person, or use a token issued with a subject", n.Server, n.Who.Actor.Agent)
+	}
+	id := credential.LinkID(n.Source.ID, n.Server, who)
+	for {
+		link, ok, err := l.cfg.Links.Link(ctx, id)
+		if err != nil {
+			return credential.Minted{}, err
+		}
+		if !ok || link.State != credential.LinkActive {
+			return credential.Minted{}, needed(n, link.Why)
+		}
+		s, err := l.still(ctx, n, link)
+		if err != nil {
+			return credential.Minted{}, err
+		}
+		got, err := l.use(ctx, n, s, link)
+		if !errors.Is(err, errMoved) {
+			return got, err
+		}
+		if err := l.cfg.Wait(ctx, pollTime); err != nil {
+			return credential.Minted{}, err
+		}
+	}
+}
+
+// pollTime is how often somebody else's refresh is looked at, busyTime how long it
+// may take, and freshTime how long a token must last to be used.
+const (
+	pollTime  = 50 * time.Millisecond
+	busyTime  = 20 * time.Second
+	freshTime = 20 * time.Second
+)
+
+// errMoved says that somebody else changes the link.
+var errMoved = errors.New("the link is being changed")
+
+func needed(n credential.Need, why string) error {
+	msg := "the person the agent acts for has not connected server " + n.Server
+	if why != "" {
+		msg = "the connection of the person the agent acts for to server " + n.Server + " is broken (" + why + ") and must be made anew"
+	}
+	return &access.Error{Code: access.CodeDenied, Msg: msg, Err: &credential.NeedLink{Credential: n.Source.ID, Server: n.Server, Subject: n.Who.Subject, Why: msg}}
+}
+
+// still finds the authorization server of a link again. An upstream that names
+// another one by now, or another resource, loses what is stored.
+func (l *Links) still(ctx context.Context, n credential.Need, link credential.Link) (*Server, error) {
+	spec := n.Source.UserOAuth
+	issuer, resource := spec.Issuer, spec.Resource
+	if issuer == "" {
+		found, err := l.m.find.Resource(ctx, n.URL)
+		if err != nil {
+			return nil, err
+		}
+		issuer = found.Issuers[0]
+		if slices.Contains(found.Issuers, link.Issuer) {
+			issuer = link.Issuer
+		}
+		if resource == "" {
+			resource = found.Resource
+		}
+	}
+	if resource == "" {
+		resource = n.URL
+	}
+	if issuer != link.Issuer || resource != link.Resource || spec.ClientID != "" && spec.ClientID != link.Client {
+		if err := l.destroy(ctx, link, "", "the upstream changed its authorization server, its resource or our client"); err != nil {
+			return nil, err
+		}
+		return nil, needed(n, "the server now trusts another authorization server")
+	}
+	return l.m.find.Server(ctx, issuer)
+}
+
+// use returns the token of a link, refreshing it where it ends soon.
+func (l *Links) use(ctx context.Context, n credential.Need, s *Server, link credential.Link) (credential.Minted, error) {
+	now := l.m.now()
+	if now.Before(link.Busy) {
+		return credential.Minted{}, errMoved
+	}
+	t, err := link.Open(ctx, l.cfg.Seal)
+	if err != nil {
+		return credential.Minted{}, err
+	}
+	switch {
+	case t.Expires.IsZero() || now.Add(freshTime).Before(t.Expires):
+		clear(t.Refresh)
+		return linked(link, t), nil
+	case t.Refresh == nil:
+		t.Clear()
+		if err := l.breaks(ctx, link, "it ended and cannot be renewed"); err != nil {
+			return credential.Minted{}, err
+		}
+		return credential.Minted{}, needed(n, "it ended and cannot be renewed")
+	}
+	defer clear(t.Refresh)
+	return l.refresh(ctx, n, s, link, t)
+}
+
+func linked(link credential.Link, t credential.LinkTokens) credential.Minted {
+	what := "to resource " + link.Resource + ", of the person's own connection"
+	if len(link.Scopes) > 0 {
+		what = "to scope " + strings.Join(link.Scopes, " ") + " at resource " + link.Resource + ", of the person's own connection"
+	}
+	return credential.Minted{Values: map[string][]byte{"secret": t.Access}, Version: version(t.Access), Expires: t.Expires, Reuse: "link", Narrowed: what}
+}
+
+// refresh renews a link. One at a time does, of all nodes: a refresh token is good
+// for one use, and its second use ends the whole link at the authorization server.
+// The new one is durable before anything is used.
+func (l *Links) refresh(ctx context.Context, n credential.Need, s *Server, link credential.Link, old credential.LinkTokens) (credential.Minted, error) {
+	link.Busy = l.m.now().Add(busyTime)
+	link.Rev++
+	if err := l.put(ctx, &link, old); err != nil {
+		if access.CodeOf(err) == access.CodeConflict {
+			return credential.Minted{}, errMoved
+		}
+		return credential.Minted{}, err
+	}
+	// From here on the caller going away changes nothing: what the authorization
+	// server gives is kept.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), busyTime)
+	defer cancel()
+	e, err := l.as(ctx, s, n, link)
+	if err != nil {
+		return credential.Minted{}, err
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {string(old.Refresh)}, "resource": {link.Resource}}
+	t, err := e.token(ctx, form)
+	var refused *Refused
+	switch {
+	case errors.As(err, &refused) && (refused.Code == "invalid_grant" || refused.Code == "interaction_required" || refused.Code == "login_required"):
+		if berr := l.breaks(ctx, link, "the authorization server does not renew it"); berr != nil {
+			return credential.Minted{}, berr
+		}
+		return credential.Minted{}, needed(n, "the authorization server does not renew it")
+	case err != nil:
+		link.Busy = time.Time{}
+		link.Rev++
+		return credential.Minted{}, errors.Join(err, l.put(ctx, &link, old))
+	}
+	if t.Refresh == nil {
+		t.Refresh = bytes.Clone(old.Refresh)
+	}
+	if t.Scope != "" && !wider(t.Scope, link.Scopes) {
+		link.Scopes = strings.Fields(t.Scope)
+	}
+	link.Busy, link.Refreshed = time.Time{}, l.m.now()
+	link.Rev++
+	next := credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh}
+	if err := l.put(ctx, &link, next); err != nil {
+		next.Clear()
+		return credential.Minted{}, err
+	}
+	clear(next.Refresh)
+	return linked(link, next), nil
+}
+
+func (l *Links) put(ctx context.Context, link *credential.Link, t credential.LinkTokens) error {
+	if err := link.Seal(ctx, l.cfg.Seal, t); err != nil {
+		return err
+	}
+	return l.cfg.Links.PutLink(ctx, *link)
+}
+
+// breaks marks a link as broken and forgets its tokens. Somebody else's change
+// goes first.
+func (l *Links) breaks(ctx context.Context, link credential.Link, why string) error {
+	link.State, link.Why, link.Busy = credential.LinkBroken, why, time.Time{}
+	link.Rev++
+	err := l.put(ctx, &link, credential.LinkTokens{})
+	if access.CodeOf(err) == access.CodeConflict {
+		return errMoved
+	}
+	if err != nil {
+		return err
+	}
+	l.cfg.Forget(link.Credential, link.Subject)
+	return l.cfg.Record(ctx, event("break", link, why))
+}
+
+// destroy removes a link.
+func (l *Links) destroy(ctx context.Context, link credential.Link, by, why string) error {
+	if _, err := l.cfg.Links.DeleteLink(ctx, link.ID); err != nil {
+		return err
+	}
+	l.cfg.Forget(link.Credential, link.Subject)
+	e := event("unlink", link, why)
+	e.By = by
+	return l.cfg.Record(ctx, e)
+}
+
+func event(verb string, link credential.Link, why string) credential.Event {
+	return credential.Event{
+		Verb: verb, Credential: link.Credential, Kind: credential.SourceUserOAuth, Server: link.Server, Subject: link.Subject, Why: why,
+		Narrowed: "issuer " + link.Issuer + ", resource " + link.Resource + ", scope " + strings.Join(link.Scopes, " "),
+	}
+}
+
+// List returns the links, without anything sealed.
+func (l *Links) List(ctx context.Context) ([]credential.Link, error) {
+	list, err := l.cfg.Links.Links(ctx)
+	for i := range list {
+		list[i].Sealed = nil
+	}
+	return list, err
+}
+
+// Linked reports whether a person has a link that can be used.
+func (l *Links) Linked(ctx context.Context, id, server string, who access.Subject) bool {
+	link, ok, err := l.cfg.Links.Link(ctx, credential.LinkID(id, server, who))
+	return err == nil && ok && link.State == credential.LinkActive
+}
+
+// Disconnect ends a link: it is gone here whatever happens, and its tokens are
+// revoked at the authorization server where that offers it (RFC 7009). left says
+// what could not be revoked, "" if nothing.
+func (l *Links) Disconnect(ctx context.Context, id, by string) (left string, err error) {
+	link, ok, err := l.cfg.Links.Link(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		return "", access.Errorf(access.CodeNotFound, "there is no link %q; list them with: rutile credential links", id)
+	}
+	t, oerr := link.Open(ctx, l.cfg.Seal)
+	if err := l.destroy(ctx, link, by, "disconnected"); err != nil {
+		return "", err
+	}
+	if oerr != nil || link.State != credential.LinkActive {
+		return "", nil
+	}
+	defer t.Clear()
+	if why := l.revoked(ctx, link, t); why != "" {
+		left = "its tokens are gone here, but " + why
+		if !t.Expires.IsZero() {
+			left += "; the last access token is valid until " + t.Expires.UTC().Format(time.RFC3339)
+		}
+	}
+	return left, nil
+}
+
+// revoked returns why tokens could not be revoked.
+func (l *Links) revoked(ctx context.Context, link credential.Link, t credential.LinkTokens) string {
+	s, err := l.m.find.Server(ctx, link.Issuer)
+	if err != nil {
+		return "their authorization server could not be found"
+	}
+	if s.Revocation == nil {
+		return "their authorization server offers no revocation"
+	}
+	source, at, err := l.cfg.Target(link.Credential, link.Server)
+	if err != nil {
+		return "their credential is not declared any more"
+	}
+	e, err := l.as(ctx, s, credential.Need{Source: &source, LeaseRequest: credential.LeaseRequest{Server: link.Server, URL: at, Outcome: access.Permit}}, link)
+	if err != nil {
+		return "we could not prove to their authorization server who we are"
+	}
+	for _, k := range []struct {
+		token []byte
+		hint  string
+	}{{t.Refresh, "refresh_token"}, {t.Access, "access_token"}} {
+		if k.token == nil {
+			continue
+		}
+		if err := e.revoke(k.token, k.hint)(ctx); err != nil {
+			return "their authorization server did not revoke them"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/api"
+	"rutile/internal/audit"
+	"rutile/internal/fact"
+	"rutile/internal/gate"
+	"rutile/internal/pdp"
+	"rutile/internal/rehearsal"
+)
+
+// observed is the meter of the gate with whoever tries other rules beside it.
+type observed struct {
+	gate.Meter
+	stage *rehearsal.Stage
+}
+
+// End ends what Start began and lets the stage see the decision.
+func (o observed) End(ctx context.Context, r *access.Request, d *access.Decision, status audit.Status, err error) {
+	o.Meter.End(ctx, r, d, status, err)
+	if err == nil || d.Allowed() {
+		o.stage.Observe(r, d)
+	}
+}
+
+// rehearsals lets rules that are not in force judge calls.
+type rehearsals struct {
+	d     *Daemon
+	stage *rehearsal.Stage
+}
+
+// state is a draft as the decision point reads it.
+func (h rehearsals) state(ctx context.Context, draft admin.Draft) (*pdp.State, error) {
+	cur, err := h.d.Admin.Candidate(ctx, draft)
+	if err != nil {
+		return nil, err
+	}
+	return &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: h.d.broker, Entitlements: cur.Rights, Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead())}, nil
+}
+
+// Simulate lets a draft judge every call from now on.
+func (h rehearsals) Simulate(ctx context.Context, by string, draft admin.Draft, last time.Duration) (rehearsal.Status, error) {
+	return h.stage.Start(ctx, by, func(ctx context.Context) (*pdp.State, error) { return h.state(ctx, draft) }, last)
+}
+
+// Simulated says how the newest simulation fares.
+func (h rehearsals) Simulated() rehearsal.Status { return h.stage.Status() }
+
+// Stop ends it.
+func (h rehearsals) Stop() rehearsal.Status { return h.stage.Stop() }
+
+// defaultReplay is how far back a replay goes that says nothing else.
+const defaultReplay = "24h"
+
+// Replay lets a draft judge recorded decisions.
+func (h rehearsals) Replay(ctx context.Context, in api.Replay) (rehearsal.Report, error) {
+	if in.Since == "" {
+		in.Since = defaultReplay
+	}
+	since, err := api.ParseMoment("since", in.Since, time.Now())
+	if err != nil {
+		return rehearsal.Report{}, err
+	}
+	o := rehearsal.Replaying{Agent: in.Agent, Held: h.d.held, Now: func() time.Time { return time.Now().UTC() }, From: since.UTC()}
+	if o.Candidate, err = h.state(ctx, in.Draft); err != nil {
+		return rehearsal.Report{}, err
+	}
+	if err := h.against(ctx, in.Against, &o); err != nil {
+		return rehearsal.Report{}, err
+	}
+	to := h.d.Evidence.Size()
+	from, err := h.d.Evidence.First(ctx, audit.Query{Since: since})
+	if err != nil {
+		return rehearsal.Report{}, err
+	}
+	return rehearsal.Replay(ctx, h.d.Evidence.Calls(ctx, from, to), o)
+}
+
+// against finds what a candidate is compared with.
+func (h rehearsals) against(ctx context.Context, word string, o *rehearsal.Replaying) (err error) {
+	switch word {
+	case "", "recorded":
+		return nil
+	case "live":
+		o.Name = "live"
+		o.Against, err = h.state(ctx, admin.Draft{})
+		return err
+	}
+	n, err := strconv.ParseUint(word, 10, 63)
+	if err != nil || n == 0 {
+		return access.Errorf(access.CodeInvalid, "against: %q is none of recorded, live and the number of a generation", word)
+	}
+	o.Name = "generation " + word
+	o.Against, err = h.state(ctx, admin.Draft{Generation: n})
+	return err
+}
+
+// Try lets a draft judge made-up calls.
+func (h rehearsals) Try(ctx context.Context, draft admin.Draft, calls []api.ExplainRequest) (api.Tried, error) {
+	after, err := h.state(ctx, draft)
+	if err != nil {
+		return api.Tried{}, err
+	}
+	before := h.d.states.State()
+	out := api.Tried{Candidate: after.Set.Digest()}
+	for i, c := range calls {
+		r, err := c.Request(time.Now())
+		if err != nil {
+			return api.Tried{}, access.Errorf(access.CodeInvalid, "call %d: %w", i+1, err)
+		}
+		old, now := pdp.Decide(before, r), pdp.Decide(after, r)
+		t := api.TriedCall{Agent: c.Agent, Action: r.Action(), Before: enforced(&old).String(), After: enforced(&now).String(), By: now.Permits}
+		if enforced(&now) != access.Permit {
+			t.By = slices.Concat(now.Forbids, now.Errors)
+		}
+		out.Items = append(out.Items, t)
+	}
+	return out, nil
+}
+
+// enforced is what enforcing decides.
+func enforced(d *access.Decision) access.Outcome {
+	if d.Monitor {
+		return d.Would
+	}
+	return d.Outcome
+}
+
+// held returns the right a call was permitted under, as it was approved.
+func (d *Daemon) held(ctx context.Context, id string) (access.Held, bool, error) {
+	g, ok, err := d.broker.Archive().Grant(ctx, id)
+	if err != nil || !ok {
+		return access.Held{}, false, err
+	}
+	return access.Held{Grant: id, Quorum: g.Quorum, Bound: g.Bound(), Depth: g.Depth}, true, nil
+}

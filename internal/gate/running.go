@@ -1,0 +1,103 @@
+package gate
+
+import (
+	"context"
+	"sync"
+
+	"rutile/internal/access"
+)
+
+// Effects carries out what rules do besides denying, and knows what stands against
+// a caller because of it.
+type Effects interface {
+	// Carry carries one consequence of dec out for the target it has in r. Where it
+	// is so already nothing changes. From its return on nothing of the target is
+	// permitted (access.md, invariant 9).
+	Carry(ctx context.Context, c access.Consequence, r *access.Request, dec *access.Decision) error
+	// Refusal says why nothing of who is permitted although its token was accepted,
+	// "" if nothing stands against it. It MUST NOT do input or output.
+	Refusal(who *access.Identity) (access.Outcome, string)
+}
+
+// running is the calls that are being made.
+type running struct {
+	mu    sync.Mutex
+	calls map[*access.Request]context.CancelCauseFunc
+}
+
+// begin notes a call until end is called; ctx ends when the call is cut.
+func (l *running) begin(parent context.Context, r *access.Request) (ctx context.Context, end func()) {
+	ctx, cut := context.WithCancelCause(parent)
+	l.mu.Lock()
+	if l.calls == nil {
+		l.calls = map[*access.Request]context.CancelCauseFunc{}
+	}
+	l.calls[r] = cut
+	l.mu.Unlock()
+	return ctx, func() {
+		l.mu.Lock()
+		delete(l.calls, r)
+		l.mu.Unlock()
+		cut(context.Canceled)
+	}
+}
+
+// cutError ends a call whose target was terminated while it ran.
+type cutError struct{ why string }
+
+// Error says why.
+func (e *cutError) Error() string { return e.why }
+
+// As makes it an error the caller may read.
+func (e *cutError) As(target any) bool {
+	if t, ok := target.(**access.Error); ok {
+		*t = access.Errorf(access.CodeDenied, "%s", e.why)
+		return true
+	}
+	return false
+}
+
+// Cut ends the calls in flight that are of whom says and returns how many there
+// were. Their results are not released. What refuses new ones MUST stand before.
+func (g *Gate) Cut(of func(who *access.Identity) bool, why string) int {
+	cause := &cutError{why}
+	g.running.mu.Lock()
+	defer g.running.mu.Unlock()
+	n := 0
+	for r, cut := range g.running.calls {
+		if of(&r.Who) {
+			cut(cause)
+			n++
+		}
+	}
+	return n
+}
+
+// Stands reports whether something stands against the caller of r, whatever
+// policies say: its session was quarantined or ended.
+func (g *Gate) Stands(r *access.Request) bool { return g.refusal(r) != nil }
+
+// refusal is the decision on a caller that something stands against; nil if
+// nothing does.
+func (g *Gate) refusal(r *access.Request) *access.Decision {
+	outcome, why := g.effects.Refusal(&r.Who)
+	if why == "" {
+		return nil
+	}
+	return &access.Decision{ID: r.ID, Outcome: outcome, Class: access.ClassAgent, Reason: why, Help: "ask the agent's owner what happened"}
+}
+
+// carry carries out what dec demands besides denying. A consequence that could not
+// be carried out is an error, and the denial stands for it.
+func (g *Gate) carry(ctx context.Context, r *access.Request, dec *access.Decision) error {
+	if dec.Allowed() {
+		return nil
+	}
+	for _, c := range dec.Consequences {
+		// The agent going away must not keep it from happening.
+		if err := g.effects.Carry(context.WithoutCancel(ctx), c, r, dec); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package pdp
+
+import (
+	"rutile/internal/access"
+	"rutile/internal/policy"
+	"rutile/internal/registry"
+)
+
+// Known reports whether the registry knows the agent, the server and the definition
+// r is about, whatever their standing: without them there are no facts to judge it on.
+func Known(s *State, r *access.Request) bool {
+	if _, ok := s.View.Agent(r.Who.Actor.Agent); !ok {
+		return false
+	}
+	if _, ok := s.View.Server(r.Server); !ok {
+		return false
+	}
+	kind, ok := map[access.Kind]registry.Kind{access.KindTool: registry.KindTool, access.KindPrompt: registry.KindPrompt}[r.Kind]
+	if !ok {
+		return true
+	}
+	_, ok = s.View.Tool(r.Server, registry.NameOf(kind, r.Target))
+	return ok
+}
+
+// Survey decides r with its arguments unknown: maybe reports whether some call of
+// its target would be permitted although not every call is.
+func Survey(s *State, r *access.Request) (d access.Decision, maybe bool) {
+	q := *r
+	q.Unknown = true
+	ru, maybe := judge(s, &q)
+	return ru.Decision, maybe
+}
+
+// Past is what is known of a request that policies decided before.
+type Past struct {
+	Digest string // of the definition then, "" if it had none
+	Tier   int
+	Grant  *policy.GrantFacts // it was permitted under, nil if none
+}
+
+// Again is what the policies of s say of a request that policies decided before:
+// the agent was active and the definition approved then, whatever they are now.
+// The verdict is Maybe where it depends on arguments that are Unknown, and for
+// them also where some would have to be masked.
+func Again(s *State, r *access.Request, p Past) policy.Verdict {
+	f := GatherFacts(s, r)
+	q := &f.Query
+	q.Agent.Status, q.Tool.Pinned, q.Grant = "active", true, p.Grant
+	if p.Digest != "" {
+		q.Tool.Digest, q.Tool.Tier = p.Digest, p.Tier
+	}
+	v := s.Set.Evaluate(q)
+	if v.Outcome != access.Mask {
+		return v
+	}
+	if r.Unknown {
+		v.Maybe = true
+		return v
+	}
+	v, _ = f.mask(s, &v, r)
+	return v
+}
+
+// Beside decides r by s with the facts that were looked up for the decision that
+// counted. certain is false where the policies of s read others and the verdict
+// depends on them.
+func Beside(s *State, r *access.Request) (d access.Decision, certain bool) {
+	q := *r
+	if q.Facts != nil {
+		f := GatherFacts(s, &q)
+		for _, id := range s.Set.FactsOf(&f.Query) {
+			if _, known := q.Facts.Values[id]; !known {
+				q.Facts = nil
+				break
+			}
+		}
+	}
+	ru, maybe := judge(s, &q)
+	return ru.Decision, !maybe
+}

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"rutile/internal/access"
+	"rutile/internal/identity"
+)
+
+// StateFamilies gives the sessions of sel the state to and returns those it
+// changed.
+func (s *Store) StateFamilies(ctx context.Context, sel identity.Selection, to identity.SessionState, why string) ([]identity.Family, error) {
+	if sel == (identity.Selection{}) || to == "" {
+		return nil, access.Errorf(access.CodeInternal, "a state of sessions needs a selection")
+	}
+	if err := checkText("why a session ended", why); err != nil {
+		return nil, err
+	}
+	from := `state = ''`
+	if to != identity.SessionQuarantined {
+		from = `state IN ('', 'quarantined')`
+	}
+	var out []identity.Family
+	err := s.write(ctx, "ending sessions", func(tx *sql.Tx) error {
+		out = nil
+		return each(ctx, tx, scanFamily(&out),
+			`UPDATE families SET state = $4, why = $5 WHERE ($1 = '' OR id = $1) AND ($2 = '' OR agent = $2) AND ($3 = '' OR subject = $3) AND `+from+
+				` AND (absolute > $6 OR state = 'quarantined') RETURNING `+familyColumns, sel.ID, sel.Agent, sel.Subject, string(to), why, micros(s.now()))
+	})
+	return out, err
+}
+
+func scanFamily(out *[]identity.Family) func(*sql.Rows) error {
+	return func(r *sql.Rows) error {
+		var f family
+		if err := r.Scan(f.dest()...); err != nil {
+			return err
+		}
+		*out = append(*out, f.value())
+		return nil
+	}
+}
+
+// ReleaseFamily takes the quarantine from a session; ok is false where it has none.
+func (s *Store) ReleaseFamily(ctx context.Context, id string) (out identity.Family, ok bool, err error) {
+	if !clean(id) {
+		return out, false, nil
+	}
+	err = s.write(ctx, "releasing a session", func(tx *sql.Tx) error {
+		var f family
+		err := tx.QueryRowContext(ctx, `UPDATE families SET state = '', why = '' WHERE id = $1 AND state = 'quarantined' RETURNING `+familyColumns, id).Scan(f.dest()...)
+		if ok = err == nil; errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		out = f.value()
+		return err
+	})
+	return out, ok, err
+}
+
+// Families returns sessions, newest first.
+func (s *Store) Families(ctx context.Context, before string, limit int, held bool) ([]identity.Family, error) {
+	var out []identity.Family
+	which := ""
+	if held {
+		which = ` AND state <> ''`
+	}
+	err := s.read(ctx, "reading sessions", func(tx *sql.Tx) error {
+		out = nil
+		return each(ctx, tx, scanFamily(&out), `SELECT `+familyColumns+` FROM families WHERE ($1 = '' OR id < $1)`+which+` ORDER BY id DESC LIMIT $2`, before, int64(limit))
+	})
+	return out, err
+}
