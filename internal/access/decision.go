@@ -176,6 +176,7 @@ type Response struct {
 	Reached Reach  // set on errors too
 	Failed  bool   // the upstream answered with a protocol error
 	ToolErr bool   // the result says isError
+	Started bool   // the call goes on as a task, and what it comes to is not known yet
 	Asked   bool   // the answer asks the client for input; the call goes on with a request of its own
 	Events  int    // earlier messages relayed
 	// Findings are the ids of the rules that something in the exchange broke.

@@ -94,3 +94,29 @@ func TestPeopleDocumentIsTrue(t *testing.T) {
 		}
 	}
 }
+
+// What the document about facts shows must apply, and its tests must pass.
+func TestFactsDocumentIsTrue(t *testing.T) {
+	text, err := os.ReadFile("../../docs/facts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var docs []admin.Document
+	var tests []policy.TestFile
+	for _, part := range strings.Split(string(text), "```yaml\n")[1:] {
+		block, _, _ := strings.Cut(part, "```")
+		if strings.HasPrefix(block, "kind: PolicyTest") {
+			tests = append(tests, policy.TestFile{Path: "facts.md", Text: block})
+		} else {
+			docs = append(docs, admin.Document{File: "facts.md", Text: block})
+		}
+	}
+	d, err := admin.Declare(docs, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := policy.RunTests(tests, d.Policies, d.Catalog())
+	if !r.OK() || len(r.Tests) != 2 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,8 +69,11 @@ type ExplainRequest struct {
 	Arguments json.RawMessage `json:"arguments,omitempty"`
 	Subject   *Subject        `json:"subject,omitempty"`
 	Task      string          `json:"task,omitempty"`
-	Attested  *bool           `json:"attested,omitempty"` // default true
-	At        time.Time       `json:"at,omitzero"`        // default now
+	// Facts are the values policies read as context.facts: numbers, true or false.
+	// Without them they are not known; with them one that is missing has none.
+	Facts    map[string]json.RawMessage `json:"facts,omitempty"`
+	Attested *bool                      `json:"attested,omitempty"` // default true
+	At       time.Time                  `json:"at,omitzero"`        // default now
 }
 
 // Subject is on whose behalf the made-up agent acts.
@@ -149,6 +153,11 @@ func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
 	if r.Subject != nil {
 		out.Who.Subject = access.Subject{Issuer: r.Subject.Issuer, ID: r.Subject.ID}
 	}
+	facts, err := r.facts()
+	if err != nil {
+		return nil, err
+	}
+	out.Facts = facts
 	if len(r.Arguments) > 0 {
 		v, err := rawjson.Parse(r.Arguments, rawjson.Limits{})
 		if err != nil {
@@ -160,6 +169,28 @@ func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
 		out.Arguments = v
 	}
 	return out, nil
+}
+
+func (r ExplainRequest) facts() (*access.Facts, error) {
+	if r.Facts == nil {
+		return nil, nil
+	}
+	f := &access.Facts{Values: make(map[string]access.FactValue, len(r.Facts))}
+	for id, raw := range r.Facts {
+		var v access.FactValue
+		switch text := string(raw); text {
+		case "true", "false":
+			v.Bool = text == "true"
+		default:
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return nil, access.Errorf(access.CodeInvalid, "facts: %.64q must be a whole number, true or false", id)
+			}
+			v.Long = n
+		}
+		f.Values[id] = v
+	}
+	return f, nil
 }
 
 // Explain decides a made-up call on a state and says why.

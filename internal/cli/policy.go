@@ -224,7 +224,8 @@ nothing is recorded. The request is a file, or - for standard input:
    "arguments": {"path": "/srv/docs/a.txt"}}
 
 Further members: prompt, resource, ask or method instead of tool; subject
-{"issuer", "id"}, task, attested (default true), at (a time, default now).`
+{"issuer", "id"}, task, facts {"name": value}, attested (default true), at (a
+time, default now).`
 	c.Flags().StringArrayVar(&files, "file", nil, "explain on the manifests in this `path` instead of asking the gateway; may be repeated")
 	return c
 }

@@ -34,7 +34,6 @@ func (l *Ledger) Enter(p *Plan, c *Call, lenient bool) (*Entry, error) {
 			if m, _ := l.mark(r, c, at, true); !l.marks.find(m.Digest, at) {
 				e.taints = append(e.taints, m)
 			}
-		case r.Type == Prior && c.Follows:
 		case r.Type == Prior:
 			if m, why := l.mark(r, c, at, true); why == "" { // else no later call is bound to it
 				e.priors = append(e.priors, m)

@@ -1,6 +1,7 @@
 package fact
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -22,8 +23,6 @@ type Call struct {
 	// Again says that the request goes on with a call that is counted already, or
 	// asks after one.
 	Again bool
-	// Follows says that it asks after one, so that it is no call of its own.
-	Follows bool
 }
 
 // Plan is the facts that are kept: those that some policy reads. It is immutable;
@@ -36,8 +35,9 @@ type Plan struct {
 // rule is a fact made ready.
 type rule struct {
 	Fact
-	at   pointer
-	bind []bound
+	at    pointer
+	bind  []bound
+	table string // of a rate: what its counters are kept under
 }
 
 type bound struct{ earlier, now pointer }
@@ -51,7 +51,7 @@ func NewPlan(facts map[string]Fact, read []string) *Plan {
 		if f.State != Active || !slices.Contains(read, id) {
 			continue
 		}
-		r := &rule{Fact: f}
+		r := newRule(f)
 		r.at, _ = parsePointer(f.Agg.At) // checked when it was declared; the zero pointer finds an object, which is no amount
 		for _, b := range f.Bind {
 			earlier, _ := parsePointer(b.Earlier)
@@ -65,6 +65,12 @@ func NewPlan(facts map[string]Fact, read []string) *Plan {
 		return nil
 	}
 	return p
+}
+
+// newRule names the table of a rate by how it counts: where that changes, it
+// counts anew.
+func newRule(f Fact) *rule {
+	return &rule{Fact: f, table: fmt.Sprintf("%s %s %d %v", f.ID, f.Agg, f.Seconds, f.Key)}
 }
 
 // covers reports whether the fact is about the call.

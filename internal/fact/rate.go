@@ -1,7 +1,6 @@
 package fact
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -26,9 +25,6 @@ type ring struct {
 	span  time.Duration // of a step
 }
 
-// table identifies a rate and how it counts: where that changes, it counts anew.
-func (r *rule) table() string { return fmt.Sprintf("%s %s %d", r.ID, r.Agg, r.Seconds) }
-
 func (r *rule) span() time.Duration { return time.Duration(r.Seconds) * time.Second / buckets }
 
 // advance brings the ring to a step. Time that goes back changes nothing.
@@ -48,7 +44,7 @@ func (g *ring) advance(to int64) {
 // false, or there are too many.
 func (l *Ledger) ring(r *rule, key string, at time.Time, create bool) *ring {
 	step := at.UnixNano() / int64(r.span())
-	table := l.rates.tables[r.table()]
+	table := l.rates.tables[r.table]
 	g := table[key]
 	if g == nil && create {
 		if len(table) >= maxKeys {
@@ -62,7 +58,7 @@ func (l *Ledger) ring(r *rule, key string, at time.Time, create bool) *ring {
 		}
 		if table == nil {
 			table = map[string]*ring{}
-			l.rates.tables[r.table()] = table
+			l.rates.tables[r.table] = table
 		}
 		g = &ring{last: step, span: r.span()}
 		table[key] = g
@@ -132,7 +128,7 @@ func (l *Ledger) tick(r *rule, c *Call, at time.Time) (t ticked, ok bool) {
 func (l *Ledger) untick(t ticked) {
 	l.rates.mu.Lock()
 	defer l.rates.mu.Unlock()
-	g := l.rates.tables[t.rule.table()][t.key]
+	g := l.rates.tables[t.rule.table][t.key]
 	if g == nil || g.last-t.step > buckets {
 		return
 	}

@@ -37,11 +37,11 @@ func (l *Ledger) Values(ctx context.Context, f Fact) (out []Value, more bool, er
 			}
 		}
 	case Rate:
-		r := &rule{Fact: f}
+		r := newRule(f)
 		l.rates.mu.Lock()
 		defer l.rates.mu.Unlock()
 		step := at.UnixNano() / int64(r.span())
-		for key, g := range l.rates.tables[r.table()] {
+		for key, g := range l.rates.tables[r.table] {
 			if g.advance(step); g.total != 0 {
 				out = append(out, Value{Key: json.RawMessage(key), Total: g.total})
 			}

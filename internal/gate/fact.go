@@ -156,16 +156,17 @@ func (p *passage) undo(ctx context.Context, r *access.Request, cause error) erro
 
 // close ends what was counted as the call ended. It MUST be called before the
 // result is released, which an error forbids.
-func (p *passage) close(ctx context.Context, status audit.Status, reached access.Reach, bytes int) error {
+func (p *passage) close(ctx context.Context, status audit.Status, resp *access.Response) error {
 	defer p.entry.End()
+	reached := resp.Reached
 	if reached == access.ReachNo {
 		p.entry.Release()
 	}
-	if status == audit.StatusOK {
+	if status == audit.StatusOK && !resp.Started {
 		if err := p.entry.Done(context.WithoutCancel(ctx)); err != nil {
-			_ = p.g.settle(ctx, p.use, status, reached, bytes) // the first error is told
+			_ = p.g.settle(ctx, p.use, status, reached, len(resp.Body)) // the first error is told
 			return err
 		}
 	}
-	return p.g.settle(ctx, p.use, status, reached, bytes)
+	return p.g.settle(ctx, p.use, status, reached, len(resp.Body))
 }

@@ -49,6 +49,19 @@ func TestPriorCallsAreRemembered(t *testing.T) {
 		w.run(w.request("fraud_check", `{"who":{"customer":"c1"}}`), failed, nil)
 		w.run(w.request("fraud_check", `{"who":{"customer":"c1"}}`), access.Response{}, errors.New("lost"))
 		w.run(w.request("fraud_check", `{}`), fine, nil)
+		goesOn := fine
+		goesOn.Started = true
+		task := w.request("fraud_check", `{"who":{"customer":"t1"}}`)
+		w.run(task, goesOn, nil)
+		after := func(r *access.Request) { r.Follows, r.Use = true, task.Use }
+		w.run(w.request("fraud_check", `{"who":{"customer":"t1"}}`, after), goesOn, nil)
+		if passes(`"t1"`) {
+			t.Error("after a check that goes on as a task")
+		}
+		w.run(w.request("fraud_check", `{"who":{"customer":"t1"}}`, after), fine, nil)
+		if !passes(`"t1"`) {
+			t.Error("after the task of the check ended well")
+		}
 		if passes(`"c1"`) {
 			t.Error("after checks that failed")
 		}

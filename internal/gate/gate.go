@@ -222,13 +222,13 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
 			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
-			_ = run.close(ctx, audit.StatusUnknown, access.ReachUnknown, 0)
+			_ = run.close(ctx, audit.StatusUnknown, &access.Response{})
 		}
 	}()
 	// Minting asks somebody else, so that it follows the intent (docs/decisions/0057).
 	if err := d.ready(ctx); err != nil {
 		returned = true
-		if serr := run.close(ctx, audit.StatusRefused, access.ReachNo, 0); serr != nil {
+		if serr := run.close(ctx, audit.StatusRefused, &access.Response{Reached: access.ReachNo}); serr != nil {
 			return access.Response{}, audit.StatusRefused, evidenceError("settling what the call used", serr)
 		}
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, nil, err)
@@ -250,7 +250,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
 	// kept the use stays reserved, which counts as used.
-	serr := run.close(ctx, status, resp.Reached, len(resp.Body))
+	serr := run.close(ctx, status, &resp)
 	withheld := access.CodeOf(serr) == access.CodeDenied
 	if withheld {
 		out.Findings = append(out.Findings, "withheld.bytes_out_max")

@@ -38,6 +38,7 @@ type call struct {
 	made   []byte // the answer, where it is not the upstream's as it is
 
 	task    *taskRef               // that the request is about, opened
+	started bool                   // the call became a task
 	watched map[string]watchedTask // by the server's id, of a subscription
 	state   *state                 // of a retry, opened
 	unasked []byte                 // raw answers that came without a state, as far as they go on
@@ -337,6 +338,7 @@ func (c *call) forward(ctx context.Context, d *gate.Dispatch) (rep *reply, resp 
 		ended = rep.result.Get("result")
 		resp.Failed = resp.Failed || rep.result.Get("status").Equals("failed")
 	}
+	resp.Started = c.started || c.task != nil && !rep.result.Get("status").Equals("completed")
 	if v, ok := ended.Get("isError").Bool(); ok && v {
 		resp.ToolErr = true
 	}

@@ -263,6 +263,7 @@ func (c *call) newTask(ctx context.Context, r rawjson.Value) ([]rawjson.Edit, er
 	if err != nil {
 		return nil, err
 	}
+	c.started = true
 	return rawjson.EditObject(r, rawjson.Change{Key: "taskId", Raw: ours}), nil
 }
 

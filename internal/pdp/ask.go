@@ -30,7 +30,7 @@ func asking(s *State, r *access.Request, d *access.Decision, reaches func(grant.
 	rule = rule.AtTier(a.Target.Tier)
 	for range morePeople + 1 {
 		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.People(), ArgsBound: !r.Unknown}
-		if v := s.Set.Evaluate(&f.Query); passes(v.Outcome) > 0 || r.Unknown && v.Maybe {
+		if v := s.Set.Evaluate(&f.Query); passes(v.Outcome) > 0 || (r.Unknown || r.Facts == nil) && v.Maybe {
 			a.Rule = rule
 			return a, true
 		}

@@ -19,7 +19,7 @@ func Counting(s *State, r *access.Request) (c *fact.Call, need []string) {
 	f := GatherFacts(s, r)
 	c = &fact.Call{Who: r.Who, Server: r.Server, Kind: r.Kind, Target: r.Target, Action: r.Action()[len(r.Server)+1:],
 		Groups: policy.Groups(r.Kind, f.Query.Tool.Classes), Labels: f.Query.Tool.Labels, Args: r.Arguments,
-		Follows: r.Follows, Again: r.Follows || r.Use != "" || r.Kind == access.KindServer || r.Kind == access.KindAsk}
+		Again: r.Follows || r.Use != "" || r.Kind == access.KindServer || r.Kind == access.KindAsk}
 	return c, s.Set.FactsOf(&f.Query)
 }
 

@@ -44,6 +44,8 @@ func explain(f *Facts, r *access.Request, v *policy.Verdict) (class access.Class
 		}
 		return access.ClassPolicyError, rules(v.Errors, "cannot", "cannot") + " be evaluated for this request, so it is denied" + why,
 			"give every argument the rule needs in the form the tool's schema asks for; if that is so already, " + owner + "to correct the rule"
+	case v.Maybe && !r.Unknown:
+		return access.ClassDefault, "whether a rule permits " + what + " depends on what has been counted or is remembered", "call it, or ask with the values of the facts"
 	case v.Maybe:
 		return access.ClassDefault, "whether a rule permits " + what + " depends on the arguments", "ask with the arguments"
 	default:
