@@ -140,11 +140,11 @@ func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, r
 func (p *passage) undo(ctx context.Context, r *access.Request, cause error) error {
 	p.entry.Release()
 	defer p.entry.End()
-	if !p.fresh {
-		p.g.grants.Wait(p.use, p.g.now().Add(waitTime)) // it goes on with it another time
+	if p.use.ID == "" {
 		return cause
 	}
-	if p.use.ID == "" {
+	if !p.fresh {
+		p.g.grants.Wait(p.use, p.g.now().Add(waitTime)) // it goes on with it another time
 		return cause
 	}
 	r.Use = ""
@@ -164,9 +164,9 @@ func (p *passage) close(ctx context.Context, status audit.Status, resp *access.R
 	}
 	if status == audit.StatusOK && !resp.Started {
 		if err := p.entry.Done(context.WithoutCancel(ctx)); err != nil {
-			_ = p.g.settle(ctx, p.use, status, reached, len(resp.Body)) // the first error is told
+			_ = p.settle(ctx, status, reached, len(resp.Body)) // the first error is told
 			return err
 		}
 	}
-	return p.g.settle(ctx, p.use, status, reached, len(resp.Body))
+	return p.settle(ctx, status, reached, len(resp.Body))
 }

@@ -156,9 +156,10 @@ func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decis
 	return u, err
 }
 
-// settle ends the use of a call as its outcome says, or keeps it where the call
+// settle ends the use of the call as its outcome says, or keeps it where the call
 // goes on with another request.
-func (g *Gate) settle(ctx context.Context, u grant.Use, status audit.Status, reached access.Reach, bytes int) error {
+func (p *passage) settle(ctx context.Context, status audit.Status, reached access.Reach, bytes int) error {
+	u := p.use
 	if u.ID == "" {
 		return nil
 	}
@@ -166,15 +167,19 @@ func (g *Gate) settle(ctx context.Context, u grant.Use, status audit.Status, rea
 	u.Bytes = int64(bytes)
 	switch status {
 	case audit.StatusInputRequired:
-		g.grants.Wait(u, g.now().Add(waitTime))
+		p.g.grants.Wait(u, p.g.now().Add(waitTime))
 		return nil
 	case audit.StatusOK, audit.StatusToolError, audit.StatusProtocolError, audit.StatusWithheld:
 		to = grant.UseCommitted
 	}
 	if reached == access.ReachNo {
+		if !p.fresh { // this request did not get there; the one that asked did, and is not undone by it
+			p.g.grants.Wait(u, p.g.now().Add(waitTime))
+			return nil
+		}
 		to = grant.UseReleased
 	}
-	return g.grants.Settle(context.WithoutCancel(ctx), u, to)
+	return p.g.grants.Settle(context.WithoutCancel(ctx), u, to)
 }
 
 // settleWaiting ends the use of a call that waited for input and that nobody

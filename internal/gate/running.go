@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"rutile/internal/access"
@@ -88,16 +89,15 @@ func (g *Gate) refusal(r *access.Request) *access.Decision {
 }
 
 // carry carries out what dec demands besides denying. A consequence that could not
-// be carried out is an error, and the denial stands for it.
+// be carried out is an error, the denial stands for it, and the others happen.
 func (g *Gate) carry(ctx context.Context, r *access.Request, dec *access.Decision) error {
 	if dec.Allowed() {
 		return nil
 	}
+	var errs error
 	for _, c := range dec.Consequences {
 		// The agent going away must not keep it from happening.
-		if err := g.effects.Carry(context.WithoutCancel(ctx), c, r, dec); err != nil {
-			return err
-		}
+		errs = errors.Join(errs, g.effects.Carry(context.WithoutCancel(ctx), c, r, dec))
 	}
-	return nil
+	return errs
 }
