@@ -257,3 +257,30 @@ func TestSubscriptions(t *testing.T) {
 		}
 	}
 }
+
+// What a server says while it asks is part of what comes back: where that is
+// withheld the client is not asked, in either era of the server.
+func TestAQuestionIsReleasedLikeAResult(t *testing.T) {
+	t.Parallel()
+	for name, version := range map[string]string{"legacy": v2511, "modern": v2026} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t, version)
+			if version == v2026 {
+				p.list("tools/list", toolList(echoTool))
+				p.handle("tools/call", func(x *exchange) {
+					x.result(`{"resultType":"input_required","inputRequests":{"a":{` + elicit + `}},"requestState":"s"}`)
+				})
+			} else {
+				askUpstream(p, elicit)
+			}
+			r := newRig(t)
+			r.apply(botAndServer(p.URL+"/mcp", `["up/*"]`)+askPolicy("elicitation")+"---\nkind: Policy\nid: out\ncedar: |\n  forbid (principal, action == Mcp::Action::\"up/echo\", resource) when { context has output };\n", "up")
+			c := r.legacy(r.token("bot", "up"), "up", v2511, `{"elicitation":{}}`)
+			s := stream(t, "POST", r.url("up"), c.headers(), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{}}}`)
+			if got := s.next(); strings.Contains(got, "elicitation/create") || !strings.Contains(got, "isError") {
+				t.Errorf("the client got %s", got)
+			}
+		})
+	}
+}

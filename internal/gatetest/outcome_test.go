@@ -88,7 +88,10 @@ func TestMaskedBytesAreForwarded(t *testing.T) {
 	for name, tt := range map[string]struct{ result, want, not string }{
 		"both forms": {`{"content":[{"type":"text","text":"{\"rows\":[{\"ssn\":\"123\",\"n\":1}]}"},{"type":"text","text":"the ssn is 123"},{"type":"image","data":"MTIz","mimeType":"a/b"}],"structuredContent":{"rows":[{"ssn":"123","n":1}]}}`,
 			`"structuredContent":{"rows":[{"ssn":"[masked]","n":1}]}`, "123"},
-		"text alone":      {`{"content":[{"type":"text","text":"{\"rows\":[{\"ssn\":\"123\"}]}"}]}`, `\"ssn\":\"[masked]\"`, "123"},
+		"text alone": {`{"content":[{"type":"text","text":"{\"rows\":[{\"ssn\":\"123\"}]}"}]}`, `\"ssn\":\"[masked]\"`, "123"},
+		"beside it": {`{"content":[{"type":"text","text":"{\"rows\":[{\"ssn\":\"123\"}]}","_meta":{"of":"123"}}],"structuredContent":{"rows":[{"ssn":"123","n":1}]},"_meta":{"raw":"123"},"rows":[{"ssn":"123"}]}`,
+			`"structuredContent":{"rows":[{"ssn":"[masked]","n":1}]}`, "123"},
+		"no array":        {`{"content":"123","structuredContent":{"rows":[{"ssn":"123"}]}}`, `"ssn":"[masked]"`, "123"},
 		"no rows":         {`{"content":[],"structuredContent":{"rows":[]}}`, `"rows":[]`, "withheld"},
 		"another member":  {`{"content":[],"structuredContent":{"rows":[{"social":"123"}]}}`, "withheld", "123"},
 		"only prose":      {`{"content":[{"type":"text","text":"123"}]}`, "withheld", "123"},

@@ -412,6 +412,37 @@ func TestTaskSubscription(t *testing.T) {
 	}
 }
 
+// Who is told that a task works has not been told that it ended well.
+func TestATaskThatWorksIsNoPriorCall(t *testing.T) {
+	t.Parallel()
+	r, _ := taskRig(t, `
+---
+kind: Fact
+id: computed
+owner: team
+type: prior
+on: {server: up, tool: slow_compute}
+within: 15m
+key: [agent]
+---
+kind: Policy
+id: first
+cedar: |
+  forbid (principal, action == Mcp::Action::"up/greet", resource) unless { context.facts.computed };
+`)
+	token := r.token("bot", "up")
+	id := r.startTask(token, "up", "slow_compute", `{"seconds":60}`)
+	s := stream(t, "POST", r.url("up"), modernHeaders(token, "subscriptions/listen", ""),
+		`{"jsonrpc":"2.0","id":"s","method":"subscriptions/listen","params":{"notifications":{"taskIds":["`+id+`"]},`+taskMembers+`}}`)
+	s.next() // the acknowledgement
+	if n := s.next(); !strings.Contains(n, `"working"`) {
+		t.Fatalf("told %s", n)
+	}
+	if got := r.call(token, "up", "greet", `{}`); !strings.Contains(got.body, "isError") {
+		t.Errorf("a call that needs the result passed: %s", got.body)
+	}
+}
+
 // Extensions are carried if the gateway knows them or the configuration says so.
 func TestExtensionsAreCarriedByAllowList(t *testing.T) {
 	t.Parallel()

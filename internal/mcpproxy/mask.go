@@ -53,62 +53,100 @@ func (c *call) masker() func(body []byte, paths [][]string, text string) ([]byte
 			return nil, false
 		}
 		result := root.Get("result")
-		if c.task != nil {
-			result = result.Get("result")
+		var out []byte
+		var ok bool
+		if c.task != nil || c.started {
+			out, ok = maskTask(result, paths, text)
+		} else {
+			out, ok = maskResult(result, paths, text)
 		}
-		edits, ok := maskResult(result, paths, text)
 		if !ok {
 			return nil, false
 		}
-		return rawjson.Splice(body, edits...), true
+		start, end := result.Span()
+		return rawjson.Splice(body, rawjson.Edit{Start: start, End: end, Text: out}), true
 	}
 }
 
-// maskResult returns the edits that put text at the paths, in the structured
-// content of a tool's result and in every text of it that is JSON. Each path must
-// lead somewhere in what is structured. What else the result shows, which cannot be
-// taken apart, is masked whole: it may say the same in other words.
-func maskResult(result rawjson.Value, paths [][]string, text string) (edits []rawjson.Edit, ok bool) {
+// maskResult returns a tool's result with text at the paths, in the structured
+// content and in every text that is JSON. Each path must lead somewhere in what is
+// structured. What else the result shows, which cannot be taken apart, is masked
+// whole, and what no revision has in a result is left out: either may say the same
+// in other words.
+func maskResult(result rawjson.Value, paths [][]string, text string) (masked []byte, ok bool) {
 	if result.Kind() != rawjson.Object {
 		return nil, false
 	}
 	mask := rawjson.AppendString(nil, text)
-	content := result.Get("content")
-	for item := range content.Items() {
-		e, found := maskItem(item, paths, mask)
-		edits, ok = append(edits, e), ok || found
+	items := []byte{'['}
+	for item := range result.Get("content").Items() {
+		if len(items) > 1 {
+			items = append(items, ',')
+		}
+		shown, found := maskItem(item, paths, mask)
+		items, ok = append(items, shown...), ok || found
 	}
-	if structured := result.Get("structuredContent"); structured.Exists() {
-		parts, missed := rawjson.Replace(structured, paths, mask)
-		if ok = missed < 0; ok {
-			before, _ := structured.Span()
-			if at, _ := content.Span(); content.Exists() && at < before {
-				edits = append(edits, parts...)
-			} else {
-				edits = append(parts, edits...)
-			}
+	out := []byte{'{'}
+	for _, key := range []string{"resultType", "isError"} {
+		if v := result.Get(key); v.Kind() == rawjson.String || v.Kind() == rawjson.True || v.Kind() == rawjson.False {
+			out = appendMember(out, key, v.Raw())
 		}
 	}
-	return edits, ok
+	out = appendMember(out, "content", append(items, ']'))
+	if structured := result.Get("structuredContent"); structured.Exists() {
+		edits, missed := rawjson.Replace(structured, paths, mask)
+		ok = missed < 0
+		out = appendMember(out, "structuredContent", spliceValue(structured, edits))
+	}
+	return append(out, '}'), ok
 }
 
-// maskItem returns the edit that masks one item of the content, and whether each
-// path led somewhere in it.
-func maskItem(item rawjson.Value, paths [][]string, mask []byte) (rawjson.Edit, bool) {
-	start, end := item.Span()
-	whole := rawjson.Edit{Start: start, End: end, Text: append(append([]byte(`{"type":"text","text":`), mask...), '}')}
+// spliceValue is a value with edits made in it.
+func spliceValue(v rawjson.Value, edits []rawjson.Edit) []byte {
+	start, _ := v.Span()
+	for i := range edits {
+		edits[i].Start, edits[i].End = edits[i].Start-start, edits[i].End-start
+	}
+	return rawjson.Splice(v.Raw(), edits...)
+}
+
+// maskTask returns what is shown of a task: how it stands, and its result with text
+// at the paths. One that failed or asks says so in words, which cannot be masked.
+func maskTask(task rawjson.Value, paths [][]string, text string) (masked []byte, ok bool) {
+	if task.Kind() != rawjson.Object || task.Get("error").Exists() || task.Get("inputRequests").Exists() {
+		return nil, false
+	}
+	out := []byte{'{'}
+	for _, key := range []string{"resultType", "taskId", "status", "createdAt", "lastUpdatedAt", "ttlMs", "pollIntervalMs"} {
+		if v := task.Get(key); v.Exists() && v.Kind() != rawjson.Object && v.Kind() != rawjson.Array {
+			out = appendMember(out, key, v.Raw())
+		}
+	}
+	if result := task.Get("result"); result.Exists() {
+		shown, ok := maskResult(result, paths, text)
+		if !ok {
+			return nil, false
+		}
+		out = appendMember(out, "result", shown)
+	}
+	return append(out, '}'), true
+}
+
+// maskItem returns one item of the content masked, and whether each path led
+// somewhere in it.
+func maskItem(item rawjson.Value, paths [][]string, mask []byte) ([]byte, bool) {
+	as := func(text []byte) []byte { return append(append([]byte(`{"type":"text","text":`), text...), '}') }
 	shown, ok := item.Get("text").Str()
 	if !ok || !item.Get("type").Equals("text") {
-		return whole, false
+		return as(mask), false
 	}
 	v, err := rawjson.Parse([]byte(shown), rawjson.Limits{})
 	if err != nil || v.Kind() != rawjson.Object && v.Kind() != rawjson.Array {
-		return whole, false
+		return as(mask), false
 	}
-	parts, missed := rawjson.Replace(v, paths, mask)
+	edits, missed := rawjson.Replace(v, paths, mask)
 	if missed >= 0 {
-		return whole, false
+		return as(mask), false
 	}
-	start, end = item.Get("text").Span()
-	return rawjson.Edit{Start: start, End: end, Text: rawjson.AppendString(nil, string(rawjson.Splice([]byte(shown), parts...)))}, true
+	return as(rawjson.AppendString(nil, string(rawjson.Splice([]byte(shown), edits...)))), true
 }

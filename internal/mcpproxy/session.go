@@ -281,6 +281,11 @@ func (s *session) relayAsk(c *call, to *answer, msg []byte, v rawjson.Value) {
 		s.decline(c, a, upstream)
 		return
 	}
+	if !c.d.Passes(c.in.r.Context(), len(msg), c.findings()) { // it is part of what comes back
+		a.no()
+		s.decline(c, a, upstream)
+		return
+	}
 	id := s.expect(&asked{upstream: upstream, kind: a.kind, d: c.d, link: s.link})
 	if id == nil {
 		a.no()

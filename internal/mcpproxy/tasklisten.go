@@ -101,6 +101,7 @@ func (c *call) taskMoved(ctx context.Context, d *gate.Dispatch, msg []byte, v ra
 		}
 		resp.Body = d.Scrub(rawjson.Splice(msg, rawjson.EditObject(params, changes...)...))
 		resp.Failed = params.Get("status").Equals("failed")
+		resp.Started = !params.Get("status").Equals("completed")
 		resp.ToolErr, _ = params.Path("result", "isError").Bool()
 		resp.Findings = c.findings()
 		return resp, nil
