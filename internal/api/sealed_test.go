@@ -28,6 +28,8 @@ func TestSealedCredentialLetsItsServersList(t *testing.T) {
 	const needs = "credential: {ref: key, header: Authorization, value: \"{secret}\"}\n"
 	r.apply("kind: Server\nid: waits\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/a'}}\nstate: sanctioned\n" + needs +
 		"---\nkind: Server\nid: listed\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/b'}}\nstate: sanctioned\n" + needs +
+		"---\nkind: Server\nid: mints\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/e'}}\nstate: sanctioned\ncredential: {ref: minted, header: Authorization, value: \"{secret}\"}\n" +
+		"---\nkind: Credential\nid: minted\nowner: team\nservers: [mints]\nsource: {clientCredentials: {issuer: 'http://127.0.0.1:9', clientID: us, secret: key}}\n" +
 		"---\nkind: Server\nid: unknown\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/c'}}\n" + needs +
 		"---\nkind: Server\nid: other\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/d'}}\nstate: sanctioned\n")
 	if _, err := r.d.Admin.Observe(t.Context(), "listed", registry.Listing{Kind: registry.KindTool}); err != nil {
@@ -43,10 +45,10 @@ func TestSealedCredentialLetsItsServersList(t *testing.T) {
 		if err := json.Unmarshal([]byte(r.ok(step.method, step.path, value)), &got); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(looked, []string{"waits"}) {
+		if !slices.Equal(looked, []string{"mints", "waits"}) {
 			t.Errorf("%s %s made %q list", step.method, step.path, looked)
 		}
-		if got.ID != "key" || (len(got.Warnings) == 1 && got.Warnings[0].Server == "waits") != step.fail {
+		if got.ID != "key" || (len(got.Warnings) == 2 && got.Warnings[1].Server == "waits") != step.fail {
 			t.Errorf("%s %s answered %+v", step.method, step.path, got)
 		}
 	}
