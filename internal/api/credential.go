@@ -67,7 +67,6 @@ func (a *API) sealed(c *call) func(credential.Secret, error) (any, error) {
 				waiting = append(waiting, srv.ID)
 			}
 		}
-		slices.Sort(waiting)
 		return Sealed{Secret: s, Warnings: a.learn(c.Context(), waiting)}, nil
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"sync"
 	"testing"
 
 	"rutile/internal/access"
@@ -14,10 +15,13 @@ import (
 // A server that could not list its tools for lack of its credential does so once
 // that is sealed, and what has listed them, or may not be called, is left alone.
 func TestSealedCredentialLetsItsServersList(t *testing.T) {
+	var mu sync.Mutex
 	var looked []string
 	fail := false
 	r := newRig(t, func(_ *api.Config, d *api.Deps) {
 		d.Learn = func(_ context.Context, server string) error {
+			mu.Lock()
+			defer mu.Unlock()
 			looked = append(looked, server)
 			if fail {
 				return access.Errorf(access.CodeUpstream, "the upstream answers with nonsense")
@@ -45,6 +49,7 @@ func TestSealedCredentialLetsItsServersList(t *testing.T) {
 		if err := json.Unmarshal([]byte(r.ok(step.method, step.path, value)), &got); err != nil {
 			t.Fatal(err)
 		}
+		slices.Sort(looked)
 		if !slices.Equal(looked, []string{"mints", "waits"}) {
 			t.Errorf("%s %s made %q list", step.method, step.path, looked)
 		}
