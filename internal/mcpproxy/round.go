@@ -220,7 +220,7 @@ func (c *call) gather(ctx context.Context, open []*ask, answers []byte) ([]byte,
 			answers = appendMember(answers, a.key, []byte(`{"action":"accept"}`))
 			continue // the client has been there; whether that was enough is the server's to say
 		}
-		q, err := c.put(a)
+		q, err := c.put(ctx, a)
 		if err != nil {
 			return nil, err
 		}
@@ -281,9 +281,9 @@ type question struct {
 }
 
 // put sends the client a request in the form of its revision.
-func (c *call) put(a *ask) (*question, error) {
+func (c *call) put(ctx context.Context, a *ask) (*question, error) {
 	q := &question{ask: a, got: make(chan []byte, 1)}
-	if !c.d.Passes(c.in.r.Context(), len(a.params.Raw()), c.findings()) { // it is part of what comes back
+	if !c.d.Passes(ctx, len(a.params.Raw()), c.findings()) { // it is part of what comes back
 		q.got <- nil
 		return q, nil
 	}
