@@ -99,7 +99,8 @@ func (e *Effects) End(ctx context.Context, actor Actor, kind, id, why string, te
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	rec, err := Receipt{}, error(nil)
+	var rec Receipt
+	var err error
 	if terminate {
 		rec, err = e.terminate(ctx, actor, sel, why)
 	} else {

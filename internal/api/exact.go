@@ -9,12 +9,11 @@ import (
 	"rutile/internal/rawjson"
 )
 
-var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
-
 // exact returns an error if an object of v has a member that a struct of type t
 // does not have by exactly that name. encoding/json takes a name in any case,
 // so that two members of a document could mean one field and the last one won.
 func exact(v rawjson.Value, t reflect.Type) error {
+	unmarshaler := reflect.TypeFor[json.Unmarshaler]()
 	if t.Implements(unmarshaler) || reflect.PointerTo(t).Implements(unmarshaler) {
 		return nil // it reads its own form
 	}

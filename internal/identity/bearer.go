@@ -229,7 +229,7 @@ func (a *Authority) checkSession(ctx context.Context, v *verified, now time.Time
 	}
 	switch {
 	case f.State == SessionQuarantined:
-		return refuse("the session of the access token is quarantined")
+		return &BearerError{Problem: ProblemInvalid, Msg: "the session of the access token is quarantined; only a person can release it", Agent: f.Agent}
 	case f.State != "":
 		return refuse("the session of the access token was " + string(f.State))
 	}

@@ -23,9 +23,6 @@ const (
 	SessionTerminated  SessionState = "terminated"
 )
 
-// ended reports whether nothing can come of the session any more.
-func (s SessionState) ended() bool { return s == SessionRevoked || s == SessionTerminated }
-
 // Selection says which sessions: those that are all its members say; "" restricts
 // nothing. The zero Selection selects none.
 type Selection struct {

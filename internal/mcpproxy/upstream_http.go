@@ -97,7 +97,7 @@ func (t *httpTarget) do(r *http.Request) (*http.Response, access.Reach, error) {
 	return nil, access.ReachUnknown, &access.Error{Code: access.CodeUnavailable, Msg: "the connection to the upstream broke", Err: err}
 }
 
-// over notes what a reply, if there is one, came in.
+// over notes what a reply, if there is one, came in. It must be the caller's own.
 func (r *reply) over(resp *http.Response) *reply {
 	if r != nil {
 		r.http = httpVersion(resp.ProtoMajor, resp.ProtoMinor)
@@ -330,7 +330,7 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 		return nil, reach, statusError(resp.StatusCode)
 	case kind == "application/json" && (resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4):
 		rep, err := t.object(r.Context(), resp, x)
-		return rep.over(resp), reach, err
+		return rep, reach, err
 	case resp.StatusCode == http.StatusOK && kind == "text/event-stream":
 		resp.Request, resp.Header = nil, nil // the stream may last, and they with it
 		rep, err := t.events(r.Context(), resp, x, legacy)
@@ -354,7 +354,7 @@ func (t *httpTarget) object(ctx context.Context, resp *http.Response, x *exchang
 		giveBody(body)
 		return x.known, x.relay.begin(false)
 	}
-	rep := &reply{status: resp.StatusCode, lent: true}
+	rep := (&reply{status: resp.StatusCode, lent: true}).over(resp)
 	if len(body) >= minBodyKept {
 		takeDoc(&rep.doc)
 	}

@@ -24,17 +24,32 @@ type effect struct {
 	places  []string      // of mask
 }
 
-// targets are what each consequence can be about.
-var targets = map[access.Outcome][]access.Target{
-	access.Quarantine: {access.TargetAgent, access.TargetServer, access.TargetSession, access.TargetTool},
-	access.Revoke:     {access.TargetAgent, access.TargetCredential, access.TargetGrant, access.TargetSession, access.TargetSubject},
-	access.Terminate:  {access.TargetAgent, access.TargetSession},
+// targetsOf is what a consequence can be about.
+func targetsOf(o access.Outcome) []access.Target {
+	switch o {
+	case access.Quarantine:
+		return []access.Target{access.TargetAgent, access.TargetServer, access.TargetSession, access.TargetTool}
+	case access.Revoke:
+		return []access.Target{access.TargetAgent, access.TargetCredential, access.TargetGrant, access.TargetSession, access.TargetSubject}
+	case access.Terminate:
+		return []access.Target{access.TargetAgent, access.TargetSession}
+	default:
+		return nil
+	}
 }
 
-// parameters says which annotation an outcome needs besides.
-var parameters = map[access.Outcome]string{
-	access.Mask: "mask", access.RateLimit: "fact",
-	access.Quarantine: "target", access.Revoke: "target", access.Terminate: "target",
+// parameterOf is the annotation an outcome needs besides, "" if none.
+func parameterOf(o access.Outcome) string {
+	switch o {
+	case access.Mask:
+		return "mask"
+	case access.RateLimit:
+		return "fact"
+	case access.Quarantine, access.Revoke, access.Terminate:
+		return "target"
+	default:
+		return ""
+	}
 }
 
 var factName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
@@ -61,7 +76,7 @@ func effectOf(s *statement, notes types.Annotations, wrong func(key, format stri
 	}
 	for _, key := range []string{"mask", "fact", "target"} {
 		value, has := notes[types.AnnotationKey(key)]
-		switch needed := parameters[e.outcome] == key; {
+		switch needed := parameterOf(e.outcome) == key; {
 		case needed && !has:
 			wrong("outcome", "@outcome(%q) needs @%s besides", e.outcome.String(), key)
 		case has && !needed:
@@ -90,7 +105,7 @@ func (e *effect) parameter(value string) string {
 		return e.masks(value)
 	default:
 		e.target = access.Target(value)
-		switch known := targets[e.outcome]; {
+		switch known := targetsOf(e.outcome); {
 		case slices.Contains(known, e.target):
 		case e.outcome == access.Quarantine && (value == "version" || value == "instance"):
 			return fmt.Sprintf("@target(%q) is not supported by this version: an agent is quarantined whole, with @target(\"agent\")", value)
