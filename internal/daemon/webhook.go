@@ -50,7 +50,9 @@ func (d *Daemon) told(events []grant.Event) {
 	for _, e := range events {
 		switch x := e.Detail.(type) {
 		case grant.Request:
-			d.tellRequest(x)
+			if e.Verb == "open" || x.State != grant.RequestPending { // else one of several approved it, and it still waits
+				d.tellRequest(x)
+			}
 		case grant.Grant:
 			if e.Verb == "issue" {
 				d.hooks.Tell(webhook.Event{Type: webhook.GrantIssued, At: x.Created, Data: dataOfGrant(x, e.Actor)})
@@ -79,12 +81,10 @@ func (d *Daemon) askAgain(ctx context.Context) error {
 
 func (d *Daemon) tellRequest(r grant.Request) {
 	e := webhook.Event{Type: webhook.RequestPending, At: r.Created, Data: d.dataOfRequest(r), Until: r.Expires}
-	switch {
-	case r.State == grant.RequestPending && len(r.Approvals) > 0:
-		return // was told when it was opened, and still waits
-	case r.State != grant.RequestPending && strings.HasPrefix(r.DecidedBy, "auto:"):
-		return // nobody was asked
-	case r.State != grant.RequestPending:
+	if r.State != grant.RequestPending {
+		if strings.HasPrefix(r.DecidedBy, "auto:") {
+			return // nobody was asked
+		}
 		e.Type, e.At, e.Until = webhook.RequestAnswered, r.Changed, time.Time{}
 	}
 	d.hooks.Tell(e)

@@ -180,10 +180,10 @@ func (l *lane) attempt(w Webhook, it *item, at time.Time) (int, error) {
 		return 0, access.Errorf(access.CodeUnavailable, "the address cannot be reached, or is none that may be (see egress.allow in the configuration)")
 	}
 	_ = answer.Body.Close() // unread: a webhook asks and never answers
-	switch {
-	case answer.StatusCode/100 == 2:
+	switch answer.StatusCode / 100 {
+	case 2:
 		return answer.StatusCode, nil
-	case answer.StatusCode/100 == 3:
+	case 3:
 		return answer.StatusCode, access.Errorf(access.CodeUnavailable, "it answered with a redirect, which is not followed")
 	}
 	return answer.StatusCode, access.Errorf(access.CodeUnavailable, "it answered with status %d", answer.StatusCode)
