@@ -46,27 +46,42 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 			return nil, err
 		}
 		p.draft.next = next
+		contrast(plan.Items, cur, next)
 		for i := range plan.Items {
-			it := &plan.Items[i]
-			if it.Action == ActionUnchanged {
-				continue
+			if plan.Items[i].Action != ActionUnchanged {
+				plan.Items[i].unread(next)
 			}
-			it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
-			it.warn(next.Set.Warnings())
-			it.unread(next)
 		}
 		return p.draft, nil
 	}
+	return a.carryOut(ctx, actor, dryRun, &plan, planning)
+}
+
+// carryOut makes the change planning plans, which sets plan while it does; with
+// dryRun it only plans.
+func (a *Admin) carryOut(ctx context.Context, actor Actor, dryRun bool, plan *Plan, planning func(*Current) (*draft, error)) (Plan, error) {
 	if dryRun {
 		_, err := planning(a.current.Load())
-		return plan, err
+		return *plan, err
 	}
 	if err := a.change(ctx, actor, planning); err != nil {
 		return Plan{}, err
 	}
 	plan.Applied = plan.Changes()
 	plan.Generation = a.current.Load().View.Generation()
-	return plan, nil
+	return *plan, nil
+}
+
+// contrast says of items what they were and become, and what is suspicious.
+func contrast(items []Item, cur, next *Current) {
+	for i := range items {
+		it := &items[i]
+		if it.Action == ActionUnchanged {
+			continue
+		}
+		it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
+		it.warn(next.Set.Warnings())
+	}
 }
 
 // Diff says what Apply would do. It needs no right to change anything.

@@ -70,3 +70,23 @@ func TestOneNameIsOneCredential(t *testing.T) {
 		t.Errorf("sealing under the name of a declared one: %v", err)
 	}
 }
+
+// TestDeclaredCredentialCanBeTakenBack: a person, or a rule that demands to revoke
+// the credential, removes a declared one like a sealed one, and it is evidence.
+func TestDeclaredCredentialCanBeTakenBack(t *testing.T) {
+	o := open(t)
+	o.apply(crmServer + declared(`clientCredentials: {clientID: c, secret: seed}`))
+	if err := o.RemoveCredential(t.Context(), ann, "crm-token"); err != nil {
+		t.Fatal(err)
+	}
+	if _, left := o.Current().Sources["crm-token"]; left || strings.Contains(o.export(), "kind: Credential") {
+		t.Error("it is still declared")
+	}
+	if err := o.RemoveCredential(t.Context(), ann, "crm-token"); access.CodeOf(err) != access.CodeNotFound {
+		t.Errorf("twice: %v", err)
+	}
+	o.apply(declared(`clientCredentials: {clientID: c, secret: seed}`))
+	if _, back := o.Current().Sources["crm-token"]; !back {
+		t.Error("it cannot be declared again")
+	}
+}

@@ -38,16 +38,7 @@ func (a *Admin) RollBack(ctx context.Context, actor Actor, n uint64, why string,
 		plan = Plan{Items: items, Generation: cur.View.Generation()}
 		return d, nil
 	}
-	if dryRun {
-		_, err := planning(a.current.Load())
-		return plan, err
-	}
-	if err := a.change(ctx, actor, planning); err != nil {
-		return Plan{}, err
-	}
-	plan.Applied = plan.Changes()
-	plan.Generation = a.current.Load().View.Generation()
-	return plan, nil
+	return a.carryOut(ctx, actor, dryRun, &plan, planning)
 }
 
 // restore plans the rules of v and checks the state they lead to.
@@ -70,14 +61,7 @@ func (a *Admin) restore(cur *Current, v Version, actor Actor) (*draft, []Item, e
 		return nil, nil, err
 	}
 	r.draft.next = next
-	for i := range r.items {
-		it := &r.items[i]
-		if it.Action == ActionUnchanged {
-			continue
-		}
-		it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
-		it.warn(next.Set.Warnings())
-	}
+	contrast(r.items, cur, next)
 	return r.draft, r.items, nil
 }
 

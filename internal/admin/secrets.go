@@ -148,9 +148,12 @@ func (a *Admin) RotateCredential(ctx context.Context, actor Actor, id string, va
 	return a.sealing(ctx, actor, "rotate", s, func() (credential.Secret, error) { return a.vault.Rotate(ctx, id, value) })
 }
 
-// RemoveCredential deletes a credential. Servers that name it can not be called
-// until it is set again.
+// RemoveCredential deletes a credential, sealed or declared. Servers that name it
+// can not be called until it is set or declared again.
 func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) error {
+	if _, declared := a.current.Load().Sources[id]; declared {
+		return a.undeclare(ctx, actor, id)
+	}
 	s, err := a.secret(ctx, id)
 	if err != nil {
 		return err
@@ -160,6 +163,20 @@ func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) er
 		return credential.Secret{}, err
 	})
 	return err
+}
+
+// undeclare takes a declared credential out, so that nothing is minted of it and
+// nobody's connection is used. Its seeds stay sealed.
+func (a *Admin) undeclare(ctx context.Context, actor Actor, id string) error {
+	return a.change(ctx, actor, func(cur *Current) (*draft, error) {
+		d := newDraft()
+		if _, declared := cur.Sources[id]; !declared {
+			return nil, access.Errorf(access.CodeNotFound, "credential %q is not declared any more", clip(id))
+		}
+		d.changes.Sources[id] = nil
+		d.records = append(d.records, record{verb: "remove", kind: kindCredential, object: id})
+		return d, nil
+	})
 }
 
 // RewrapCredentials seals every credential anew under the key of the vault that

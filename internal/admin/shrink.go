@@ -46,16 +46,7 @@ func (a *Admin) Shrink(ctx context.Context, actor Actor, lists map[string][]stri
 		}
 		return r.draft, nil
 	}
-	if dryRun {
-		_, err := planning(a.current.Load())
-		return plan, err
-	}
-	if err := a.change(ctx, actor, planning); err != nil {
-		return Plan{}, err
-	}
-	plan.Applied = plan.Changes()
-	plan.Generation = a.current.Load().View.Generation()
-	return plan, nil
+	return a.carryOut(ctx, actor, dryRun, &plan, planning)
 }
 
 // within reports why a list is not narrower than the agent's, nil if it is.

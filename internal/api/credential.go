@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"rutile/internal/access"
 	"rutile/internal/credential"
 	"rutile/internal/registry"
@@ -53,10 +55,15 @@ func (a *API) sealed(c *call) func(credential.Secret, error) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		view := a.deps.Admin.Current().View
+		cur := a.deps.Admin.Current()
+		view := cur.View
+		needs := func(ref string) bool {
+			source, minted := cur.Sources[ref]
+			return ref == s.ID || minted && slices.Contains(source.Seeds(), s.ID)
+		}
 		var waiting []string
 		for _, srv := range view.Servers() {
-			if srv.Credential != nil && srv.Credential.Ref == s.ID && srv.Baseline[registry.KindTool].IsZero() && view.ServerStanding(srv.ID).OK {
+			if srv.Credential != nil && needs(srv.Credential.Ref) && srv.Baseline[registry.KindTool].IsZero() && view.ServerStanding(srv.ID).OK {
 				waiting = append(waiting, srv.ID)
 			}
 		}

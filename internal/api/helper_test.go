@@ -134,7 +134,7 @@ func (idle) Simulate(context.Context, string, admin.Draft, time.Duration) (rehea
 }
 func (idle) Simulated() rehearsal.Status { return rehearsal.Status{State: "none"} }
 func (idle) Stop() rehearsal.Status      { return rehearsal.Status{State: "none"} }
-func (idle) Replay(context.Context, api.Replay) (rehearsal.Report, error) {
+func (idle) Replay(context.Context, api.Replay, bool) (rehearsal.Report, error) {
 	return rehearsal.Report{}, nil
 }
 func (idle) Try(context.Context, admin.Draft, []api.ExplainRequest) (api.Tried, error) {

@@ -16,8 +16,9 @@ type Rehearsal interface {
 	// Simulated says how the newest simulation fares; Stop ends it.
 	Simulated() rehearsal.Status
 	Stop() rehearsal.Status
-	// Replay lets a draft judge recorded decisions.
-	Replay(ctx context.Context, r Replay) (rehearsal.Report, error)
+	// Replay lets a draft judge recorded decisions; sealed says that kept arguments
+	// may be opened for it.
+	Replay(ctx context.Context, r Replay, sealed bool) (rehearsal.Report, error)
 	// Try lets a draft judge made-up calls.
 	Try(ctx context.Context, d admin.Draft, calls []ExplainRequest) (Tried, error)
 }
@@ -84,7 +85,9 @@ func (a *API) replay(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	return answerOf(a.deps.Rehearsal.Replay(c.Context(), in))
+	// What a rule of one's own making matches tells what it was matched with.
+	sealed := a.deps.Admin.Authorize(c.Context(), c.actor, admin.OpEvidence) == nil
+	return answerOf(a.deps.Rehearsal.Replay(c.Context(), in, sealed))
 }
 
 func (a *API) try(c *call) (any, error) {

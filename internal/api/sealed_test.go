@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"sync"
 	"testing"
 
 	"rutile/internal/access"
@@ -14,10 +15,13 @@ import (
 // A server that could not list its tools for lack of its credential does so once
 // that is sealed, and what has listed them, or may not be called, is left alone.
 func TestSealedCredentialLetsItsServersList(t *testing.T) {
+	var mu sync.Mutex
 	var looked []string
 	fail := false
 	r := newRig(t, func(_ *api.Config, d *api.Deps) {
 		d.Learn = func(_ context.Context, server string) error {
+			mu.Lock()
+			defer mu.Unlock()
 			looked = append(looked, server)
 			if fail {
 				return access.Errorf(access.CodeUpstream, "the upstream answers with nonsense")
@@ -28,6 +32,8 @@ func TestSealedCredentialLetsItsServersList(t *testing.T) {
 	const needs = "credential: {ref: key, header: Authorization, value: \"{secret}\"}\n"
 	r.apply("kind: Server\nid: waits\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/a'}}\nstate: sanctioned\n" + needs +
 		"---\nkind: Server\nid: listed\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/b'}}\nstate: sanctioned\n" + needs +
+		"---\nkind: Server\nid: mints\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/e'}}\nstate: sanctioned\ncredential: {ref: minted, header: Authorization, value: \"{secret}\"}\n" +
+		"---\nkind: Credential\nid: minted\nowner: team\nservers: [mints]\nsource: {clientCredentials: {issuer: 'http://127.0.0.1:9', clientID: us, secret: key}}\n" +
 		"---\nkind: Server\nid: unknown\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/c'}}\n" + needs +
 		"---\nkind: Server\nid: other\nowner: team\ntransport: {http: {url: 'http://127.0.0.1:9/d'}}\nstate: sanctioned\n")
 	if _, err := r.d.Admin.Observe(t.Context(), "listed", registry.Listing{Kind: registry.KindTool}); err != nil {
@@ -43,10 +49,11 @@ func TestSealedCredentialLetsItsServersList(t *testing.T) {
 		if err := json.Unmarshal([]byte(r.ok(step.method, step.path, value)), &got); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(looked, []string{"waits"}) {
+		slices.Sort(looked)
+		if !slices.Equal(looked, []string{"mints", "waits"}) {
 			t.Errorf("%s %s made %q list", step.method, step.path, looked)
 		}
-		if got.ID != "key" || (len(got.Warnings) == 1 && got.Warnings[0].Server == "waits") != step.fail {
+		if got.ID != "key" || (len(got.Warnings) == 2 && got.Warnings[1].Server == "waits") != step.fail {
 			t.Errorf("%s %s answered %+v", step.method, step.path, got)
 		}
 	}

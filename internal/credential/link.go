@@ -31,6 +31,7 @@ type Link struct {
 	Issuer     string         `json:"issuer"` // authorization server
 	Client     string         `json:"client"` // who we are to it
 	Resource   string         `json:"resource"`
+	Origin     string         `json:"origin"` // of the server, as its person was shown it
 	Scopes     []string       `json:"scopes,omitempty"`
 	State      LinkState      `json:"state"`
 	Why        string         `json:"why,omitempty"` // it is broken
@@ -106,7 +107,7 @@ type ClientStore interface {
 
 // purpose is what the sealed tokens of a link are bound to.
 func (l *Link) purpose() (string, error) {
-	b, err := json.Marshal([]string{l.ID, l.Credential, l.Server, l.Subject.Issuer, l.Subject.ID, l.Issuer, l.Client, l.Resource, strconv.FormatInt(l.Rev, 10)})
+	b, err := json.Marshal([]string{l.ID, l.Credential, l.Server, l.Subject.Issuer, l.Subject.ID, l.Issuer, l.Client, l.Resource, l.Origin, strconv.FormatInt(l.Rev, 10)})
 	if err != nil {
 		return "", fmt.Errorf("naming a link: %w", err)
 	}

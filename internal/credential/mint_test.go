@@ -364,3 +364,18 @@ func TestChangedSourceMintsAnewAndRevokesTheOld(t *testing.T) {
 		t.Errorf("revoked %v, want %s", m.fake.revoked, first)
 	}
 }
+
+// TestWhatWasMintedStaysWhereTheServerWas: a server whose entry names another
+// address is given what is minted for that one, and nothing that is kept.
+func TestWhatWasMintedStaysWhereTheServerWas(t *testing.T) {
+	m := newMinting(t)
+	r := need("bot", "ann", "read")
+	_, first := m.ready(t, r)
+	if _, again := m.ready(t, r); again != first {
+		t.Fatal("it is not used again at all")
+	}
+	r.Origin, r.URL = "https://evil.example", "https://evil.example/mcp"
+	if _, moved := m.ready(t, r); moved == first {
+		t.Error("a token of one origin was given to another")
+	}
+}

@@ -16,6 +16,7 @@ type keep struct {
 	credential, rev string // rev changes with the source and its seeds
 	who             access.Principal
 	server, reuse   string
+	at              string // where it is sent: what was minted for a server is not for where it moves
 }
 
 // held is a credential that is used again.
@@ -34,7 +35,7 @@ type making struct {
 
 // keep returns what n is used again for; its reuse is "" for one call only.
 func (m *Mint) keep(minter Minter, n Need) keep {
-	k := keep{credential: n.Source.ID, rev: n.Source.digest(), who: n.Who.Principal(), server: n.Server}
+	k := keep{credential: n.Source.ID, rev: n.Source.digest(), who: n.Who.Principal(), server: n.Server, at: n.Origin + " " + n.URL}
 	for _, ref := range n.Source.Seeds() {
 		if s, ok := m.vault.secret(ref); ok {
 			k.rev += fmt.Sprintf("|%s %d %d", ref, s.Created.UnixMilli(), rotation(s))

@@ -59,8 +59,9 @@ func (h rehearsals) Stop() rehearsal.Status { return h.stage.Stop() }
 // defaultReplay is how far back a replay goes that says nothing else.
 const defaultReplay = "24h"
 
-// Replay lets a draft judge recorded decisions.
-func (h rehearsals) Replay(ctx context.Context, in api.Replay) (rehearsal.Report, error) {
+// Replay lets a draft judge recorded decisions; sealed says that kept arguments may
+// be opened.
+func (h rehearsals) Replay(ctx context.Context, in api.Replay, sealed bool) (rehearsal.Report, error) {
 	if in.Since == "" {
 		in.Since = defaultReplay
 	}
@@ -68,7 +69,7 @@ func (h rehearsals) Replay(ctx context.Context, in api.Replay) (rehearsal.Report
 	if err != nil {
 		return rehearsal.Report{}, err
 	}
-	o := rehearsal.Replaying{Agent: in.Agent, Held: h.d.held, Now: func() time.Time { return time.Now().UTC() }, From: since.UTC()}
+	o := rehearsal.Replaying{Agent: in.Agent, Sealed: sealed, Held: h.d.held, Now: func() time.Time { return time.Now().UTC() }, From: since.UTC()}
 	if o.Candidate, err = h.state(ctx, in.Draft); err != nil {
 		return rehearsal.Report{}, err
 	}

@@ -41,7 +41,8 @@ type Report struct {
 	NewlyDenied    int `json:"newlyDenied"`
 	NewlyPermitted int `json:"newlyPermitted"`
 	Changed        int `json:"changed"`
-	// Depends are those whose verdict depends on arguments that are not kept.
+	// Depends are those whose verdict depends on arguments that are not kept, or that
+	// whoever asks may not see.
 	Depends int `json:"dependsOnArguments"`
 	// Counters are those whose verdict depends on facts nobody looked up then.
 	Counters int `json:"dependsOnFacts"`

@@ -23,8 +23,12 @@ type Replaying struct {
 	Name    string
 	Agent   string // only its calls; "" for all
 	Held    Held
-	Now     func() time.Time
-	From    time.Time // for the report
+	// Sealed says that whoever asks may see evidence, so that kept arguments may be
+	// opened where a verdict depends on them: rules of one's own making and what they
+	// would have decided tell what an argument was.
+	Sealed bool
+	Now    func() time.Time
+	From   time.Time // for the report
 }
 
 // Replay judges recorded calls, in the order they are yielded. What the evidence
@@ -177,7 +181,7 @@ func (p *player) grant(ctx context.Context, c *audit.Call) (*policy.GrantFacts, 
 
 // open gives r the arguments of the call, if they are kept whole.
 func (p *player) open(ctx context.Context, c *audit.Call, r *access.Request) (bool, error) {
-	if c.Kind == access.KindResource && strings.Contains(c.Tool, "{") {
+	if !p.o.Sealed || c.Kind == access.KindResource && strings.Contains(c.Tool, "{") {
 		return false, nil // a template, not what was read
 	}
 	raw, known, err := c.Arguments(ctx)

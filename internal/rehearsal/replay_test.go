@@ -220,3 +220,15 @@ func TestWhatWasCountedIsNotKept(t *testing.T) {
 		t.Errorf("live: %s, %d", counts(*got), got.Counters)
 	}
 }
+
+// Rules of one's own making tell by what they match what an argument was: who may
+// not see evidence has none opened.
+func TestReplayOpensNothingForWhoMayNotSeeIt(t *testing.T) {
+	r := newRig(t)
+	r.call("bot", "read", `{"path":"/secret/key"}`)
+	r.call("bot", "read", `{"path":"/public"}`)
+	got := r.replay(func(o *rehearsal.Replaying) { o.Candidate, o.Sealed = r.candidate(noSecrets), false })
+	if got.Opened != 0 || got.Depends != 2 || got.Changes() != 0 {
+		t.Errorf("opened %d: %s", got.Opened, counts(got))
+	}
+}

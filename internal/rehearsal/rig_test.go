@@ -164,7 +164,7 @@ func (r *rig) record(q *access.Request, d *access.Decision) {
 
 func (r *rig) replay(change func(*rehearsal.Replaying)) rehearsal.Report {
 	r.Helper()
-	o := rehearsal.Replaying{Candidate: r.State(), Held: noGrant, Now: time.Now}
+	o := rehearsal.Replaying{Candidate: r.State(), Sealed: true, Held: noGrant, Now: time.Now}
 	change(&o)
 	got, err := rehearsal.Replay(r.Context(), r.calls(), o)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ type flow struct {
 	Issuer     string
 	Client     string
 	Resource   string
+	Origin     string // of the server, as the person was shown it
 	Scopes     []string
 	Redirect   string
 	Verifier   string
@@ -94,12 +96,16 @@ func (l *Links) Start(ctx context.Context, who access.Subject, id, server string
 	if err != nil {
 		return "", err
 	}
+	at, err := parse(o.URL, "the upstream")
+	if err != nil {
+		return "", err
+	}
 	client, err := l.client(ctx, s, source.UserOAuth)
 	if err != nil {
 		return "", err
 	}
 	f := flow{
-		Subject: who, Credential: id, Server: server, Issuer: s.Issuer, Client: client, Resource: o.Resource, Scopes: o.Scopes,
+		Subject: who, Credential: id, Server: server, Issuer: s.Issuer, Client: client, Resource: o.Resource, Origin: originOf(at), Scopes: o.Scopes,
 		Redirect: l.cfg.Redirect, Verifier: oauth2.GenerateVerifier(),
 	}
 	var secret [32]byte
@@ -207,7 +213,7 @@ func (l *Links) exchange(ctx context.Context, s *Server, f flow, code string) (c
 	}
 	link := credential.Link{
 		ID: credential.LinkID(f.Credential, f.Server, f.Subject), Credential: f.Credential, Server: f.Server, Subject: f.Subject,
-		Issuer: f.Issuer, Client: f.Client, Resource: f.Resource, Scopes: f.Scopes, State: credential.LinkActive, Made: l.m.now(),
+		Issuer: f.Issuer, Client: f.Client, Resource: f.Resource, Origin: f.Origin, Scopes: f.Scopes, State: credential.LinkActive, Made: l.m.now(),
 	}
 	n := credential.Need{Source: &source, LeaseRequest: credential.LeaseRequest{Server: f.Server, URL: at, Outcome: access.Permit}}
 	e, err := l.as(ctx, s, n, link)
@@ -225,6 +231,19 @@ func (l *Links) exchange(ctx context.Context, s *Server, f flow, code string) (c
 		link.Scopes = strings.Fields(t.Scope)
 	}
 	return link, l.store(ctx, &link, credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh})
+}
+
+// recorded records that a link was made, also where the person has gone away
+// meanwhile. A link nobody can read of is not kept.
+func (l *Links) recorded(ctx context.Context, link credential.Link, e credential.Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	err := l.cfg.Record(ctx, e)
+	if err == nil {
+		return nil
+	}
+	_, derr := l.cfg.Links.DeleteLink(ctx, link.ID)
+	return errors.Join(err, derr)
 }
 
 // store keeps a new link in place of an earlier one.
@@ -248,7 +267,7 @@ func (l *Links) store(ctx context.Context, link *credential.Link, t credential.L
 		l.cfg.Forget(link.Credential, link.Subject)
 		e := event("link", *link, "")
 		e.By = "user:" + link.Subject.ID
-		return l.cfg.Record(ctx, e)
+		return l.recorded(ctx, *link, e)
 	}
 	return access.Errorf(access.CodeUnavailable, "the connection keeps changing: try again")
 }

@@ -27,6 +27,7 @@ type memory struct {
 	flows   map[string]credential.Flow
 	clients map[string]credential.Registration
 	putErr  func(l credential.Link) error
+	deleted func() // after a link was; nil: nothing
 }
 
 func (m *memory) LoadSecrets(context.Context) ([]credential.Secret, error) {
@@ -98,6 +99,9 @@ func (m *memory) DeleteLink(_ context.Context, id string) (bool, error) {
 	defer m.mu.Unlock()
 	_, ok := m.links[id]
 	delete(m.links, id)
+	if m.deleted != nil {
+		m.deleted()
+	}
 	return ok, nil
 }
 
@@ -144,6 +148,7 @@ type world struct {
 	mu      sync.Mutex
 	at      time.Time
 	events  []credential.Event
+	record  func(ctx context.Context) error // nil: it is kept
 	forgot  int
 }
 
@@ -174,7 +179,15 @@ func newWorld(t *testing.T) *world {
 	w.minters = oauthclient.New(oauthclient.HTTP{Transport: rt}, v, w.now)
 	w.links, err = w.minters.NewLinks(oauthclient.LinksConfig{
 		Links: w.store, Flows: w.store, Clients: w.store, Seal: v, Redirect: "https://ops.example/approve/connected",
-		Record: func(_ context.Context, e credential.Event) error { w.events = append(w.events, e); return nil },
+		Record: func(ctx context.Context, e credential.Event) error {
+			if w.record != nil {
+				if err := w.record(ctx); err != nil {
+					return err
+				}
+			}
+			w.events = append(w.events, e)
+			return nil
+		},
 		Target: func(string, string) (credential.Source, string, error) { return w.source, w.up, nil },
 		Forget: func(string, access.Subject) { w.forgot++ },
 		Wait:   func(ctx context.Context, _ time.Duration) error { time.Sleep(time.Millisecond); return ctx.Err() },

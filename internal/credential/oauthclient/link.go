@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,9 +61,21 @@ func (m *Minters) NewLinks(cfg LinksConfig) (*Links, error) {
 	return &Links{m: m, cfg: cfg}, nil
 }
 
-// ReuseKey is one for all calls of a person's agent: a link is as wide as its
-// person made it.
-func (l *Links) ReuseKey(credential.Need) string { return "link" }
+// ReuseKey is one for all calls of a person's agent, as long as the link is what
+// it was: another node may have ended it, or its person made it anew.
+func (l *Links) ReuseKey(n credential.Need) string {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	link, ok, err := l.cfg.Links.Link(ctx, credential.LinkID(n.Source.ID, n.Server, n.Who.Subject))
+	if err != nil || !ok || link.State != credential.LinkActive {
+		return "" // Mint says why
+	}
+	return reuse(link)
+}
+
+func reuse(link credential.Link) string {
+	return "link " + strconv.FormatInt(link.Made.UnixMicro(), 10) + " " + strconv.FormatInt(link.Rev, 10)
+}
 
 // Mint returns the access token of the caller's person, refreshed if it has to be.
 func (l *Links) Mint(ctx context.Context, n credential.Need) (credential.Minted, error) {
@@ -101,6 +114,12 @@ const (
 	freshTime = 20 * time.Second
 )
 
+// lookTime bounds looking up a link, and recordTime recording what became of one.
+const (
+	lookTime   = 5 * time.Second
+	recordTime = 10 * time.Second
+)
+
 // errMoved says that somebody else changes the link.
 var errMoved = errors.New("the link is being changed")
 
@@ -116,6 +135,16 @@ func needed(n credential.Need, why string) error {
 // another one by now, or another resource, loses what is stored.
 func (l *Links) still(ctx context.Context, n credential.Need, link credential.Link) (*Server, error) {
 	spec := n.Source.UserOAuth
+	at, err := parse(n.URL, "the upstream")
+	if err != nil {
+		return nil, err
+	}
+	if originOf(at) != link.Origin {
+		if err := l.destroy(ctx, link, "", "the server moved to another origin than its person was shown"); err != nil {
+			return nil, err
+		}
+		return nil, needed(n, "the server moved to another address")
+	}
 	issuer, resource := spec.Issuer, spec.Resource
 	if issuer == "" {
 		found, err := l.m.find.Resource(ctx, n.URL)
@@ -172,7 +201,7 @@ func linked(link credential.Link, t credential.LinkTokens) credential.Minted {
 	if len(link.Scopes) > 0 {
 		what = "to scope " + strings.Join(link.Scopes, " ") + " at resource " + link.Resource + ", of the person's own connection"
 	}
-	return credential.Minted{Values: map[string][]byte{"secret": t.Access}, Version: version(t.Access), Expires: t.Expires, Reuse: "link", Narrowed: what}
+	return credential.Minted{Values: map[string][]byte{"secret": t.Access}, Version: version(t.Access), Expires: t.Expires, Reuse: reuse(link), Narrowed: what}
 }
 
 // refresh renews a link. One at a time does, of all nodes: a refresh token is good
@@ -219,6 +248,9 @@ func (l *Links) refresh(ctx context.Context, n credential.Need, s *Server, link 
 	link.Rev++
 	next := credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh}
 	if err := l.put(ctx, &link, next); err != nil {
+		if access.CodeOf(err) == access.CodeConflict { // it was ended meanwhile, and so these are
+			err = errors.Join(err, e.end(ctx, next))
+		}
 		next.Clear()
 		return credential.Minted{}, err
 	}
@@ -257,6 +289,8 @@ func (l *Links) destroy(ctx context.Context, link credential.Link, by, why strin
 	l.cfg.Forget(link.Credential, link.Subject)
 	e := event("unlink", link, why)
 	e.By = by
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime) // it is gone, whoever asked too
+	defer cancel()
 	return l.cfg.Record(ctx, e)
 }
 
@@ -294,20 +328,19 @@ func (l *Links) Disconnect(ctx context.Context, id, by string) (left string, err
 		return "", access.Errorf(access.CodeNotFound, "there is no link %q; list them with: rutile credential links", id)
 	}
 	t, oerr := link.Open(ctx, l.cfg.Seal)
-	if err := l.destroy(ctx, link, by, "disconnected"); err != nil {
-		return "", err
-	}
-	if oerr != nil || link.State != credential.LinkActive {
-		return "", nil
-	}
 	defer t.Clear()
+	gone := l.destroy(ctx, link, by, "disconnected")
+	if oerr != nil || link.State != credential.LinkActive {
+		return "", gone
+	}
+	ctx = context.WithoutCancel(ctx) // each request of revoking has its own bound
 	if why := l.revoked(ctx, link, t); why != "" {
 		left = "its tokens are gone here, but " + why
 		if !t.Expires.IsZero() {
 			left += "; the last access token is valid until " + t.Expires.UTC().Format(time.RFC3339)
 		}
 	}
-	return left, nil
+	return left, gone
 }
 
 // revoked returns why tokens could not be revoked.
@@ -327,16 +360,25 @@ func (l *Links) revoked(ctx context.Context, link credential.Link, t credential.
 	if err != nil {
 		return "we could not prove to their authorization server who we are"
 	}
+	if e.end(ctx, t) != nil {
+		return "their authorization server did not revoke them"
+	}
+	return ""
+}
+
+// end revokes the tokens of a link where their authorization server offers that.
+func (e *endpoint) end(ctx context.Context, t credential.LinkTokens) error {
+	if e.server.Revocation == nil {
+		return nil
+	}
+	var errs error
 	for _, k := range []struct {
 		token []byte
 		hint  string
 	}{{t.Refresh, "refresh_token"}, {t.Access, "access_token"}} {
-		if k.token == nil {
-			continue
-		}
-		if err := e.revoke(k.token, k.hint)(ctx); err != nil {
-			return "their authorization server did not revoke them"
+		if k.token != nil {
+			errs = errors.Join(errs, e.revoke(k.token, k.hint)(ctx))
 		}
 	}
-	return ""
+	return errs
 }
