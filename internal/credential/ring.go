@@ -184,8 +184,9 @@ func (v *Vault) Pending() bool { return v.pending.Load() }
 
 // Rewrap makes a new root key, seals all root keys under the key encryption key
 // that is configured now, and every credential under the new root, as a new
-// version. From the first of these steps on the earlier key encryption key opens
-// nothing of the store any more.
+// version. From the first of these steps on the earlier key encryption key opens no
+// ring any more. Where it was itself a root, in a vault that was never rewrapped, it
+// still opens what is not sealed anew.
 //
 // It may be ended at any step: what was sealed before and after opens, and
 // another Rewrap does it again. sealed is how many credentials it came to.

@@ -64,7 +64,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	}
 	states.renewed(time.Now())
 	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
-		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: d.vault, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now,
+		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now,
 	}); err != nil {
 		return err
 	}

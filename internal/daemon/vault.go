@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/api"
 	"rutile/internal/credential"
 )
@@ -66,6 +68,25 @@ func (c *Config) vaultConfig(sealed bool) credential.Config {
 		out.Previous = &credential.KeySource{KeyFile: p.KeyFile, PassphraseFile: p.PassphraseFile, Transit: transitOf(p.Transit)}
 	}
 	return out
+}
+
+// sealing is the vault with what else is worth sealing anew with it.
+type sealing struct {
+	*credential.Vault
+	d *Daemon
+}
+
+// Rewrap seals credentials and what people connected anew.
+func (s sealing) Rewrap(ctx context.Context) (int, error) {
+	n, err := s.Vault.Rewrap(ctx)
+	if err != nil {
+		return n, err
+	}
+	links, err := s.d.Links.Reseal(ctx)
+	if err != nil {
+		err = access.Errorf(access.CodePartial, "credentials are sealed anew, and of the connections of people %d: run it again: %w", links, err)
+	}
+	return n + links, err
 }
 
 func (d *Daemon) checkVault() api.Check {

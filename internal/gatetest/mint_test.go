@@ -206,11 +206,24 @@ func TestAPersonConnectsAServerOnce(t *testing.T) {
 			t.Fatalf("a later call: %s", got.body)
 		}
 	}
+	if n, err := r.d.Admin.RewrapCredentials(t.Context(), operator); n != 1 || err != nil {
+		t.Errorf("sealing the connection anew: %d, %v", n, err)
+	}
+	if got := r.call(ann, "up", "echo", `{}`); strings.Contains(got.body, "isError\":true") || got.msg.Error != nil {
+		t.Errorf("a call after it: %s", got.body)
+	}
 	if other := r.call(r.tokenFor("bot", "up", "bob"), "up", "echo", `{}`); !strings.Contains(other.body, `"class":"connect"`) {
 		t.Errorf("bob used what ann connected: %s", other.body)
 	}
 	if as.Clients() != 1 {
 		t.Errorf("%d clients registered", as.Clients())
+	}
+	calls := len(p.got("tools/call"))
+	if err := r.d.Admin.RemoveCredential(t.Context(), operator, "crm"); err != nil {
+		t.Error(err)
+	}
+	if got := r.call(ann, "up", "echo", `{}`); len(p.got("tools/call")) != calls {
+		t.Errorf("a credential that was taken back was used: %s", got.body)
 	}
 	bearer := strings.TrimPrefix(p.last("tools/call").header.Get("Authorization"), "Bearer ")
 	said := append(files(t, data), r.logs.String())

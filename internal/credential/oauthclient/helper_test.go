@@ -141,6 +141,7 @@ type world struct {
 	t       *testing.T
 	as      *astest.Server
 	store   *memory
+	vault   *credential.Vault
 	minters *oauthclient.Minters
 	links   *oauthclient.Links
 	source  credential.Source
@@ -175,6 +176,7 @@ func newWorld(t *testing.T) *world {
 	if _, err := v.Set(t.Context(), credential.Secret{ID: "seed", MaxTier: 3}, []byte(secretValue)); err != nil {
 		t.Fatal(err)
 	}
+	w.vault = v
 	rt := &http.Transport{DisableKeepAlives: true}
 	w.minters = oauthclient.New(oauthclient.HTTP{Transport: rt}, v, w.now)
 	w.links, err = w.minters.NewLinks(oauthclient.LinksConfig{
