@@ -35,6 +35,9 @@ type hookSecrets struct{ vault *credential.Vault }
 // Use hands the value of a sealed credential to use.
 func (h hookSecrets) Use(ctx context.Context, ref, origin string, use func([]byte) error) error {
 	l, err := h.vault.Lease(ctx, credential.LeaseRequest{Ref: ref, Origin: origin, Outcome: access.Permit})
+	if access.CodeOf(err) == access.CodeDenied {
+		return access.Errorf(access.CodeDenied, "it is for servers only, or bound to another origin than %s: seal another one for this webhook", origin)
+	}
 	if err != nil {
 		return err
 	}
