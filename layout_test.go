@@ -33,6 +33,7 @@ var layers = map[string]int{
 	"inspect":    2,
 	"audit":      2,
 	"confine":    2,
+	"webhook":    2,
 
 	"pdp":       3,
 	"discovery": 3,

@@ -30,6 +30,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/webhook"
 )
 
 // Changes is one set of changes, committed together. A nil value in a map
@@ -46,6 +47,7 @@ type Changes struct {
 	Versions []Version // to be kept with the change, ascending
 	Facts    map[string]*fact.Fact
 	Sources  map[string]*credential.Source
+	Webhooks map[string]*webhook.Webhook
 }
 
 // ToolKey names a tool.
@@ -69,6 +71,8 @@ type Store interface {
 	LoadFacts(ctx context.Context) ([]fact.Fact, error)
 	// LoadSources returns the declared credentials sorted by id.
 	LoadSources(ctx context.Context) ([]credential.Source, error)
+	// LoadWebhooks returns the declared webhooks sorted by id.
+	LoadWebhooks(ctx context.Context) ([]webhook.Webhook, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -132,6 +136,7 @@ type Current struct {
 	Rights   map[string]grant.Entitlement
 	Facts    map[string]fact.Fact
 	Sources  map[string]credential.Source
+	Webhooks map[string]webhook.Webhook
 	Monitor  bool // observe, do not enforce
 }
 

@@ -104,12 +104,26 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	if c := next.Credential; c != nil && !p.secrets[c.Ref] && !p.minted[c.Ref] {
 		it.note("credential %q is not stored yet: use rutile credential set %s", c.Ref, c.Ref)
 	}
+	if c := next.Credential; c != nil && p.minted[c.Ref] && moved(old, next) {
+		it.Dangers = append(it.Dangers, fmt.Sprintf("moves to another address, and what credential %q mints goes there from now on", c.Ref))
+	}
 	if next.State == registry.ServerSanctioned && old.State != registry.ServerSanctioned && next.Baseline == nil {
 		it.note("its first listing is approved as it comes; later ones are compared with it")
 	}
 	if next.Pinning == registry.PinningObserve {
 		it.Dangers = append(it.Dangers, "pinning: observe lets changed and new definitions pass")
 	}
+}
+
+// moved reports whether a server that was somewhere is at another origin.
+func moved(old, next registry.Server) bool {
+	a, b := old.Transport.HTTP, next.Transport.HTTP
+	if a == nil || b == nil {
+		return old.ID != "" && (a == nil) != (b == nil)
+	}
+	x, xerr := url.Parse(a.URL)
+	y, yerr := url.Parse(b.URL)
+	return xerr != nil || yerr != nil || x.Scheme != y.Scheme || !strings.EqualFold(x.Host, y.Host)
 }
 
 // steers reports whether a variable makes a program load or run something else

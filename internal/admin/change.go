@@ -16,6 +16,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/webhook"
 )
 
 // attempts bounds how often a change is planned anew because another node
@@ -50,13 +51,13 @@ func newDraft() *draft {
 		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
 		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
 		Facts:   map[string]*fact.Fact{},
-		Sources: map[string]*credential.Source{},
+		Sources: map[string]*credential.Source{}, Webhooks: map[string]*webhook.Webhook{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources)+len(c.Webhooks) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -307,6 +308,7 @@ type stored struct {
 	rights   []grant.Entitlement
 	facts    []fact.Fact
 	sources  []credential.Source
+	webhooks []webhook.Webhook
 }
 
 func (a *Admin) kept(ctx context.Context) (s stored, err error) {
@@ -321,6 +323,9 @@ func (a *Admin) kept(ctx context.Context) (s stored, err error) {
 	}
 	if s.sources, err = a.store.LoadSources(ctx); err != nil {
 		return s, fmt.Errorf("loading the declared credentials: %w", err)
+	}
+	if s.webhooks, err = a.store.LoadWebhooks(ctx); err != nil {
+		return s, fmt.Errorf("loading the webhooks: %w", err)
 	}
 	return s, nil
 }
@@ -373,6 +378,11 @@ func digestIn(cur *Current, kind, id string) string {
 		if s, ok := cur.Sources[id]; ok {
 			s.Created, s.Changed = time.Time{}, time.Time{}
 			return digest(s)
+		}
+	case kindWebhook:
+		if w, ok := cur.Webhooks[id]; ok {
+			w.Created, w.Changed = time.Time{}, time.Time{}
+			return digest(w)
 		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {

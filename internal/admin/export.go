@@ -50,6 +50,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, id := range keysOf(cur.Sources) {
 		e.source(cur.Sources[id])
 	}
+	for _, id := range keysOf(cur.Webhooks) {
+		e.webhook(cur.Webhooks[id])
+	}
 	return []byte(e.String()), nil
 }
 

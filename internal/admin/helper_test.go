@@ -22,6 +22,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/webhook"
 )
 
 var (
@@ -44,6 +45,7 @@ type memory struct {
 	rights   map[string]grant.Entitlement
 	facts    map[string]fact.Fact
 	sources  map[string]credential.Source
+	webhooks map[string]webhook.Webhook
 	meta     map[string]string
 	versions []admin.Version
 	commits  int
@@ -58,7 +60,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, webhooks: map[string]webhook.Webhook{}, meta: map[string]string{},
 	}
 }
 
@@ -123,6 +125,12 @@ func (m *memory) LoadSources(context.Context) ([]credential.Source, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return values(m.sources), nil
+}
+
+func (m *memory) LoadWebhooks(context.Context) ([]webhook.Webhook, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return values(m.webhooks), nil
 }
 
 func (m *memory) Meta(_ context.Context, key string) (string, bool, error) {
@@ -205,6 +213,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	m.versions = append(m.versions, through(c.Versions)...)
 	put(m.facts, c.Facts)
 	put(m.sources, c.Sources)
+	put(m.webhooks, c.Webhooks)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit

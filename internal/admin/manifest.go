@@ -14,6 +14,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/webhook"
 )
 
 // manifest is one declared object. Exactly one of the pointers is set.
@@ -34,6 +35,7 @@ type manifest struct {
 	fact     *fact.Fact
 	user     *registry.User
 	source   *credential.Source
+	hook     *webhook.Webhook
 	accounts *yaml.Node // localUsers of the user
 }
 
@@ -48,6 +50,7 @@ const (
 	kindEntitlement = "Entitlement"
 	kindFact        = "Fact"
 	kindCredential  = "Credential"
+	kindWebhook     = "Webhook"
 )
 
 // parseAll parses every document and reports everything that is wrong in any.
@@ -83,7 +86,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact or Credential")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential or Webhook")
 		return nil
 	}
 	var kind *yaml.Node
@@ -94,7 +97,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact or Credential")
+		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential or Webhook")
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -115,11 +118,13 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.fact(n, m)
 	case kindCredential:
 		d.credential(n, m)
-	case "Label", "Issuer", "Webhook":
+	case kindWebhook:
+		d.webhook(n, m)
+	case "Label", "Issuer":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact or Credential", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact, Credential or Webhook", clip(m.kind))
 		return nil
 	}
 	return m

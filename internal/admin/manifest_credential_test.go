@@ -90,3 +90,16 @@ func TestDeclaredCredentialCanBeTakenBack(t *testing.T) {
 		t.Error("it cannot be declared again")
 	}
 }
+
+// TestMovingAServerSaysWhereItsCredentialGoes: what is minted is bound to no origin,
+// so that whoever approves a move is told.
+func TestMovingAServerSaysWhereItsCredentialGoes(t *testing.T) {
+	o := open(t)
+	o.apply(crmServer + declared(`clientCredentials: {clientID: c, secret: seed, resource: "https://crm.example.com"}`))
+	for at, want := range map[string]bool{"https://crm.example.com/v2": false, "https://evil.example.com/mcp": true} {
+		plan, err := o.Diff(t.Context(), doc(strings.ReplaceAll(crmServer, "https://crm.example.com/mcp", at)))
+		if err != nil || len(plan.Items) != 1 || strings.Contains(strings.Join(plan.Items[0].Dangers, "; "), "another address") != want {
+			t.Errorf("%s: %+v, %v", at, plan.Items, err)
+		}
+	}
+}

@@ -199,7 +199,7 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"Entitlement":                {"kind: Entitlement\n", "m.yaml:1:1: owner: is required"},
 		"Label":                      {"kind: Label\n", "not supported"},
 		"Issuer":                     {"kind: Issuer\n", "not supported"},
-		"Webhook":                    {"kind: Webhook\n", "not supported"},
+		"Webhook":                    {"kind: Webhook\n", "m.yaml:1:1: url: is required"},
 		"a list":                     {"- a\n", "m.yaml:1:1: a manifest is a mapping"},
 		"text":                       {"hello\n", "a manifest is a mapping"},
 		"nothing":                    {"# nothing\n", "there is no manifest"},

@@ -78,6 +78,8 @@ type Deps struct {
 	Rehearsal Rehearsal
 	// Privileges says how rights are used.
 	Privileges Privileges
+	// Webhooks says how declared webhooks fare.
+	Webhooks Webhooks
 	// Links are what people connected; nil where nobody can.
 	Links Links
 }
@@ -100,7 +102,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -190,6 +192,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/entitlements", admin.OpRead, 0, a.entitlements},
 		{"GET /api/v1/entitlements/{id}", admin.OpRead, 0, a.entitlement},
 
+		{"GET /api/v1/webhooks", admin.OpRead, 0, a.webhooks},
 		{"GET /api/v1/facts", admin.OpRead, 0, a.facts},
 		{"GET /api/v1/facts/{id}", admin.OpRead, 0, a.fact},
 

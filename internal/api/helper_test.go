@@ -27,6 +27,7 @@ import (
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/store"
+	"rutile/internal/webhook"
 )
 
 const (
@@ -108,6 +109,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	if r.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, s, silent{}, silent{}, time.Now); err != nil {
 		t.Fatal(err)
 	}
+	r.deps.Webhooks = untold{}
 	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
@@ -291,3 +293,8 @@ func (r *rig) ok(method, path, body string) string {
 	}
 	return a.body
 }
+
+// untold is webhooks that were told nothing.
+type untold struct{}
+
+func (untold) Status(string) webhook.Status { return webhook.Status{} }

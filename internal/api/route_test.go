@@ -69,6 +69,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/revocations", "", `{"kind":"agent","id":"reader"}`},
 		{"GET /api/v1/tasks", "", ""},
 		{"GET /api/v1/entitlements", "", ""},
+		{"GET /api/v1/webhooks", "", ""},
 		{"GET /api/v1/facts", "", ""},
 		{"GET /api/v1/facts/{id}", "/api/v1/facts/calls_1m", ""},
 		{"GET /api/v1/credentials", "", ""},

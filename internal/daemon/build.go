@@ -55,7 +55,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.sessions, err = identity.NewSessions(ctx, d.store, d.authority.Invalidate); err != nil {
 		return err
 	}
-	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID("")}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
+	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID(""), Told: d.told}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
 		return err
 	}
 	states.grants = d.broker
@@ -82,6 +82,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
+		return err
+	}
+	if err := d.buildWebhooks(); err != nil {
 		return err
 	}
 	if err := d.buildMint(); err != nil {

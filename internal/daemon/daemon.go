@@ -31,6 +31,7 @@ import (
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
 	"rutile/internal/store"
+	"rutile/internal/webhook"
 )
 
 // StopTimeout bounds how long calls in flight may run on after a stop.
@@ -66,6 +67,7 @@ type Daemon struct {
 	broker    *grant.Broker
 	sessions  *identity.Sessions
 	facts     *fact.Ledger
+	hooks     *webhook.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	lis       *listeners
@@ -118,6 +120,9 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	if err := d.build(ctx, opt); err != nil {
 		return nil, err
+	}
+	if err := d.askAgain(ctx); err != nil {
+		return nil, fmt.Errorf("telling the webhooks what waits: %w", err)
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })

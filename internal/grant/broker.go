@@ -18,6 +18,9 @@ import (
 type Config struct {
 	Node string // among those that share the store
 	Boot string // of this process; uses reserved in another one nobody will settle
+	// Told, if it is set, is told of changes once they stand. It MUST NOT wait or
+	// come back to the Broker.
+	Told func(events []Event)
 }
 
 // Bounds of what agents can make us keep.
@@ -177,6 +180,7 @@ func (b *Broker) widen(ctx context.Context, batch Batch, events []Event) error {
 	}
 	if err = b.store.CommitGrants(ctx, batch); err == nil {
 		b.install(b.live.Load().with(batch))
+		b.tell(events)
 		return nil
 	}
 	lost := access.CodeOf(err) != access.CodeConflict // perhaps only the answer is
@@ -186,6 +190,7 @@ func (b *Broker) widen(ctx context.Context, batch Batch, events []Event) error {
 	case rerr != nil:
 		err = errors.Join(err, rerr)
 	case lost && b.live.Load().has(batch):
+		b.tell(events)
 		return nil
 	}
 	return errors.Join(err, b.rec.Record(ctx, void(events)))
@@ -214,7 +219,14 @@ func (b *Broker) narrow(ctx context.Context, batch Batch, events []Event) error 
 		return err
 	}
 	b.install(b.live.Load().with(batch))
+	b.tell(events)
 	return b.rec.Record(context.WithoutCancel(ctx), events)
+}
+
+func (b *Broker) tell(events []Event) {
+	if b.cfg.Told != nil {
+		b.cfg.Told(events)
+	}
 }
 
 // raced says that the store had another state of what was to change.

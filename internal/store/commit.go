@@ -140,7 +140,12 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, versions}, nil
+	hooks, err := changeOf(sorted(c.Webhooks), `DELETE FROM webhooks WHERE id = $1`,
+		`INSERT INTO webhooks (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`, ids, webhookRow)
+	if err != nil {
+		return nil, err
+	}
+	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, hooks, versions}, nil
 }
 
 func ids(id string) []any { return []any{id} }

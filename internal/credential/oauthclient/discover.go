@@ -93,6 +93,9 @@ func (d *Discovery) Resource(ctx context.Context, upstream string) (Resource, er
 		if len(r.Issuers) == 0 {
 			return Resource{}, access.Errorf(access.CodeUpstream, "%s names no authorization server; name it as issuer in the credential's manifest", what)
 		}
+		if slices.ContainsFunc(r.Issuers, func(issuer string) bool { return inward(u, issuer) }) {
+			return Resource{}, access.Errorf(access.CodeUpstream, "%s names an authorization server on the gateway's own machine", what)
+		}
 		if r.Scopes == nil {
 			r.Scopes = list(doc, "scopes_supported")
 		}
@@ -113,6 +116,14 @@ func names(resource string, u *url.URL, origin bool) bool {
 		return true
 	}
 	return origin && strings.Trim(r.Path, "/") == "" && r.RawQuery == ""
+}
+
+// inward reports whether what was said at an https address leads to plain HTTP,
+// which is spoken on this machine only: nobody elsewhere has business to send us
+// there.
+func inward(from *url.URL, to string) bool {
+	at, err := url.Parse(to)
+	return from.Scheme == "https" && (err != nil || at.Scheme != "https")
 }
 
 // challenge asks the upstream without a credential and reads what its challenge
@@ -248,6 +259,9 @@ func (d *Discovery) server(ctx context.Context, issuer string) (*Server, error) 
 			if raw := text(doc, key); raw != "" {
 				if *to, err = parse(raw, "the "+strings.ReplaceAll(key, "_", " ")+" of the authorization server"); err != nil {
 					return nil, err
+				}
+				if inward(u, raw) {
+					return nil, access.Errorf(access.CodeUpstream, "%s names an address on the gateway's own machine", what)
 				}
 			}
 		}

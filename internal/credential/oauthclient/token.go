@@ -98,6 +98,11 @@ func (e *endpoint) token(ctx context.Context, form url.Values) (Token, error) {
 // b64token is RFC 6750 section 2.1.
 var b64token = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 
+// scopeText is RFC 6749 section 3.3, and maxScope its bytes at most.
+var scopeText = regexp.MustCompile(`^[\x20\x21\x23-\x5B\x5D-\x7E]*$`)
+
+const maxScope = 4096
+
 // read reads a successful answer (RFC 6749 section 5.1).
 func (e *endpoint) read(v rawjson.Value) (Token, error) {
 	bad := func(why string) (Token, error) {
@@ -111,6 +116,9 @@ func (e *endpoint) read(v rawjson.Value) (Token, error) {
 		return bad("gave a token that is no bearer token")
 	}
 	t := Token{Access: []byte(token), Scope: text(v, "scope")}
+	if len(t.Scope) > maxScope || !scopeText.MatchString(t.Scope) { // it goes into evidence
+		return bad("says what its token is for in no scopes")
+	}
 	if refresh := text(v, "refresh_token"); refresh != "" {
 		if len(refresh) > credential.MaxValue {
 			return bad("gave a refresh token that is too long")
