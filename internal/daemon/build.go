@@ -227,7 +227,7 @@ func (s *states) State() *pdp.State {
 	c := s.last.Load()
 	if c == nil || c.from != cur {
 		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights,
-			Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead())}}
+			Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead(), cur.Set.FactsEnforced())}}
 		s.last.Store(c)
 	}
 	if s.expired() {

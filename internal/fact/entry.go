@@ -45,7 +45,7 @@ func (l *Ledger) Enter(p *Plan, c *Call, lenient bool) (*Entry, error) {
 			switch {
 			case why == "":
 				e.charges, e.counted = append(e.charges, ch), true
-			case !lenient:
+			case !lenient && !r.tried:
 				return nil, e.refuse(why)
 			}
 		case r.Type == Rate:
@@ -53,7 +53,7 @@ func (l *Ledger) Enter(p *Plan, c *Call, lenient bool) (*Entry, error) {
 			switch {
 			case ok:
 				e.ticks, e.counted = append(e.ticks, t), true
-			case !lenient:
+			case !lenient && !r.tried:
 				return nil, e.refuse("fact " + r.ID + " cannot be computed: its counter is full, or there are too many")
 			}
 		}

@@ -109,7 +109,7 @@ func (l *Ledger) Look(ctx context.Context, p *Plan, need []string, c *Call) *acc
 		if !r.Counts() || c.Again || !r.covers(c) {
 			continue
 		}
-		if _, why := l.charge(r, c, at); why != "" && f.Broken == "" {
+		if _, why := l.charge(r, c, at); why != "" && f.Broken == "" && !r.tried {
 			f.Broken = why
 		}
 	}

@@ -38,13 +38,16 @@ type rule struct {
 	at    pointer
 	bind  []bound
 	table string // of a rate: what its counters are kept under
+	tried bool   // only policies that are not enforced read it
 }
 
 type bound struct{ earlier, now pointer }
 
 // NewPlan returns a plan of the active facts among those read. One that is not
-// well formed is kept and cannot be computed, so that what reads it denies.
-func NewPlan(facts map[string]Fact, read []string) *Plan {
+// well formed is kept and cannot be computed, so that what reads it denies. One
+// that is not enforced as well, since only policies that are tried read it, stops
+// no call that it cannot count.
+func NewPlan(facts map[string]Fact, read, enforced []string) *Plan {
 	p := &Plan{byID: map[string]*rule{}}
 	for _, id := range slices.Sorted(maps.Keys(facts)) {
 		f := facts[id]
@@ -52,6 +55,7 @@ func NewPlan(facts map[string]Fact, read []string) *Plan {
 			continue
 		}
 		r := newRule(f)
+		r.tried = !slices.Contains(enforced, id)
 		r.at, _ = parsePointer(f.Agg.At) // checked when it was declared; the zero pointer finds an object, which is no amount
 		for _, b := range f.Bind {
 			earlier, _ := parsePointer(b.Earlier)

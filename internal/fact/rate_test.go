@@ -44,7 +44,7 @@ func plan(f ...fact.Fact) *fact.Plan {
 		all[f.ID] = f
 		ids = append(ids, f.ID)
 	}
-	return fact.NewPlan(all, ids)
+	return fact.NewPlan(all, ids, ids)
 }
 
 func call(t testing.TB, args string) *fact.Call {

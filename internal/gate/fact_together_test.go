@@ -70,3 +70,17 @@ func TestMonitoringCountsWhatItCan(t *testing.T) {
 		}
 	}
 }
+
+// A policy that is only tried never denies: not by what it says, and not by what
+// it makes the gateway count.
+func TestAFactThatIsOnlyTriedDeniesNothing(t *testing.T) {
+	w := newTill(t, "sqlite", `@mode("shadow") `+perHour, sum())
+	for _, c := range []struct {
+		args  string
+		total int64
+	}{{`{"amount":4000}`, 4000}, {`{"amount":-1}`, 4000}, {`{}`, 4000}, {`{"amount":4000}`, 8000}, {`{"amount":1}`, 8001}} {
+		if dec, ok := w.call("transfer", c.args); !ok || dec.Outcome != access.Permit || w.total("sum") != c.total {
+			t.Errorf("%s: it runs %v, %s (%s), the counter is %d", c.args, ok, dec.Outcome, dec.Reason, w.total("sum"))
+		}
+	}
+}

@@ -127,7 +127,7 @@ func newTill(t testing.TB, dialect, cedar string, facts ...fact.Fact) *till {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.state = &pdp.State{View: view, Set: set, Facts: fact.NewPlan(declared, set.FactsRead())}
+	w.state = &pdp.State{View: view, Set: set, Facts: fact.NewPlan(declared, set.FactsRead(), set.FactsEnforced())}
 	w.start()
 	t.Cleanup(func() { _ = w.store.Close() })
 	return w

@@ -33,10 +33,12 @@ type Set struct {
 	inputs     map[string]*typ // action → type of its input, where it has one
 	facts      map[string]bool // declared, by id: whether it is true or false
 	factsRead  []string        // by some statement, sorted
-	schema     string
-	digest     string
-	warnings   Problems
-	tried      *Set // with the statements that are only tried; nil if there are none
+	// factsEnforced are those that some statement reads which is enforced.
+	factsEnforced []string
+	schema        string
+	digest        string
+	warnings      Problems
+	tried         *Set // with the statements that are only tried; nil if there are none
 }
 
 // statement is one Cedar policy.
@@ -135,16 +137,23 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.report.Statements = len(b.set.statements)
 	b.report.Errors.sort()
 	b.report.Warnings.sort()
-	for _, s := range b.set.statements {
-		b.set.factsRead = append(b.set.factsRead, s.reads.facts...)
-	}
-	slices.Sort(b.set.factsRead)
-	b.set.factsRead = slices.Compact(b.set.factsRead)
+	b.set.factsRead = factsOf(b.set.statements)
 	b.set.digest = digest(b.set.statements)
 	b.set.warnings = b.report.Warnings
 	b.set.part()
+	b.set.factsEnforced = factsOf(b.set.statements)
 	b.set.index = newIndex(b.set.statements)
 	return b.set, b.report
+}
+
+// factsOf returns the facts that statements read, sorted.
+func factsOf(statements []*statement) []string {
+	var out []string
+	for _, s := range statements {
+		out = append(out, s.reads.facts...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // problem records a mistake at a place of a policy's own text.

@@ -81,6 +81,10 @@ func (v *validator) declared(s *statement) bool {
 // NOT be changed.
 func (s *Set) FactsRead() []string { return s.factsRead }
 
+// FactsEnforced returns the facts among FactsRead that some policy reads which is
+// not only tried. It MUST NOT be changed.
+func (s *Set) FactsEnforced() []string { return s.factsEnforced }
+
 // FactsOf returns the facts that a policy whose scope matches q reads.
 func (s *Set) FactsOf(q *Query) []string {
 	if len(s.factsRead) == 0 {
