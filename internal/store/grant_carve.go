@@ -42,6 +42,11 @@ func kinship(ctx context.Context, tx *sql.Tx, grants []grant.Grant) error {
 	parents := map[string]bool{}
 	for _, g := range deepest(grants) {
 		if g.Rev == 0 {
+			if g.Parent != "" && g.Window.Uses > 0 {
+				if err := roomy(ctx, tx, g); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if g.State != grant.GrantActive {
@@ -64,6 +69,22 @@ func kinship(ctx context.Context, tx *sql.Tx, grants []grant.Grant) error {
 		}
 	}
 	return nil
+}
+
+// roomy refuses the share of a window that a new child's parent has used already:
+// what the parent let through just now counts for both. The row of the parent is
+// locked by then.
+func roomy(ctx context.Context, tx *sql.Tx, child grant.Grant) error {
+	var most, length, carved, used int64
+	err := tx.QueryRowContext(ctx, `SELECT window_uses, window_length, window_carved FROM grants WHERE id = $1`, child.Parent).Scan(&most, &length, &carved)
+	if err != nil || most == 0 {
+		return err
+	}
+	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM grant_uses WHERE grant_id = $1 AND at > $2 AND state <> 'released'`, child.Parent, micros(child.NotBefore)-length).Scan(&used)
+	if err == nil && used+carved > most {
+		return conflict()
+	}
+	return err
 }
 
 // giveBack counts anew what is carved out of a grant: of a child that lives all it

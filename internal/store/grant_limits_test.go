@@ -407,3 +407,27 @@ func TestATreeEndsWhole(t *testing.T) {
 		}
 	})
 }
+
+// TestAWindowIsHandedOnOnce: what the parent let through just now is no share of its
+// child's, or both together would let through more than the window does.
+func TestAWindowIsHandedOnOnce(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
+		window := func(n int64) grant.Limits { return grant.Limits{Window: grant.Window{Uses: n, Seconds: 10}} }
+		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{limited("grt_p", window(3))}})
+		for _, id := range []string{"use_1", "use_2"} {
+			must[grant.Counts](t)(s.ReserveUse(t.Context(), aUse(id, "grt_p", 1)))
+		}
+		child := func(id string, n int64, seconds int) grant.Grant {
+			g := part(id, "grt_p", 1, 0, window(n))
+			g.NotBefore = at(seconds)
+			return g
+		}
+		conflicts(t, "more of the window than is left", s.CommitGrants(t.Context(), grant.Batch{Grants: []grant.Grant{child("grt_a", 2, 2)}}))
+		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{child("grt_b", 1, 2)}})
+		must[grant.Counts](t)(s.ReserveUse(t.Context(), aUse("use_3", "grt_b", 3)))
+		if _, err := s.ReserveUse(t.Context(), aUse("use_4", "grt_p", 3)); err == nil {
+			t.Error("the window lets through a fourth")
+		}
+		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{child("grt_c", 1, 12)}}) // the parent's two are out of it
+	})
+}
