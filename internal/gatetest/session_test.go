@@ -274,3 +274,29 @@ func TestSessionEndsWithItsPermit(t *testing.T) {
 		t.Errorf("the server was told %v", got[sent:])
 	}
 }
+
+// A session is used until what runs in it ends: the one whose long call was
+// answered just now is not the first that has to go.
+func TestLongCallCountsAsUse(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.PerAgent = 2 })
+	began, release := make(chan bool), make(chan bool)
+	p.handle("tools/call", func(x *exchange) { began <- true; <-release; x.text("ok") })
+	long := r.legacy(token, "up", v2511, `{}`)
+	answered := make(chan reply, 1)
+	go func() { answered <- long.call("echo", `{}`) }()
+	<-began
+	idle := r.legacy(token, "up", v2511, `{}`)
+	close(release)
+	if got := <-answered; got.msg.Result == nil {
+		t.Fatalf("the long call answered %d %s", got.status, got.body)
+	}
+	r.legacy(token, "up", v2511, `{}`) // at the bound one ends
+	if got := long.request("tools/list", `{}`); got.status != 200 {
+		t.Errorf("the session of the long call answered %d %s", got.status, got.body)
+	}
+	if got := idle.request("tools/list", `{}`); got.status != 404 {
+		t.Errorf("the idle session answered %d %s", got.status, got.body)
+	}
+}
