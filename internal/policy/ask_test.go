@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -119,6 +120,18 @@ func TestWhatIsWrongAboutAskingIsRefusedWithItsPlace(t *testing.T) {
 		if ps := policy.ProblemsOf(err); len(ps) != 1 || !strings.Contains(ps[0].String(), want) || ps[0].Line == 0 || ps[0].Column == 0 {
 			t.Errorf("%s: %v; want %q", text, err, want)
 		}
+	}
+}
+
+// TestTheDocumentedPermitsAreThese, which are tried above.
+func TestTheDocumentedPermitsAreThese(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	if !strings.Contains(words(string(doc)), words(baselineAsks)) {
+		t.Error("docs/policy.md shows other permits")
 	}
 }
 
