@@ -111,6 +111,8 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		contains:   `array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(%s AS text) AS tsquery)`,
 		allWords:   func(words []string) string { return "'" + strings.Join(words, "' & '") + "'" },
 		batches:    []int{64, 8, 1},
+		unsynced:   `SET synchronous_commit = off`, // nothing is torn by it
+		synced:     `RESET synchronous_commit`,
 		mark:       func(n int) string { return "$" + strconv.Itoa(n) },
 	}, nil
 }

@@ -159,6 +159,8 @@ func sqliteDialect(path string) dialect {
 		contains:   `id IN (SELECT rowid FROM evidence_words WHERE evidence_words MATCH %s)`,
 		allWords:   func(words []string) string { return `"` + strings.Join(words, `" "`) + `"` },
 		batches:    []int{256, 32, 4, 1},
+		unsynced:   `PRAGMA synchronous = NORMAL`, // in WAL mode nothing is torn by it
+		synced:     `PRAGMA synchronous = FULL`,
 		mark:       func(int) string { return "?" }, // a numbered one is looked up by name
 	}
 }
