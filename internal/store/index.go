@@ -6,25 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
 )
 
 // rowColumns are what PutRows fills, in the order of rowArgs.
-const rowColumns = `origin, idx, last, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, rules, words, doc`
+const rowColumns = `origin, idx, last, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, rules, text, doc`
 
 const (
-	rowWidth   = 18
-	rulesWidth = 3
+	rowWidth    = 18
+	sharedWidth = 3
 )
 
 // What PutRows runs, with as many tuples as it has rows.
 const (
 	insertRows = `INSERT INTO evidence (` + rowColumns + `) VALUES %s ON CONFLICT (idx, origin) DO UPDATE SET
-		last = excluded.last, status = excluded.status, rules = excluded.rules, words = excluded.words, doc = excluded.doc WHERE excluded.last > evidence.last`
+		last = excluded.last, status = excluded.status, rules = excluded.rules, text = excluded.text, doc = excluded.doc WHERE excluded.last > evidence.last`
 	insertRules = `INSERT INTO evidence_rules (log, policy, rules) VALUES %s ON CONFLICT (policy, log, rules) DO NOTHING`
+	insertTexts = `INSERT INTO evidence_texts (log, name, words) VALUES %s ON CONFLICT (name) DO NOTHING`
 )
 
 // PutRows stores rows and the watermark in one transaction. A row already there
@@ -43,11 +43,11 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 	s.indexing.Lock()
 	defer s.indexing.Unlock()
 	rows = newest(rows)
-	lists := naming{sets: &s.rules, log: origin}
+	common := sharing{known: &s.shared, log: origin}
 	args := make([]any, 0, len(rows)*rowWidth)
 	for i := range rows {
 		var err error
-		if args, err = appendRow(args, origin, &rows[i], &lists); err != nil {
+		if args, err = appendRow(args, origin, &rows[i], &common); err != nil {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 	}
@@ -58,7 +58,10 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 		if err := s.insert(ctx, tx, insertRows, rowWidth, args); err != nil {
 			return err
 		}
-		if err := s.insert(ctx, tx, insertRules, rulesWidth, lists.args); err != nil {
+		if err := s.insert(ctx, tx, insertRules, sharedWidth, common.rules); err != nil {
+			return err
+		}
+		if err := s.insert(ctx, tx, insertTexts, sharedWidth, common.texts); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO evidence_marks (origin, size) VALUES ($1, $2)
@@ -66,7 +69,7 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 		return err
 	})
 	if err == nil {
-		s.rules.kept(&lists)
+		s.shared.kept(&common)
 	}
 	return err
 }
@@ -94,7 +97,7 @@ func newest(rows []audit.Row) []audit.Row {
 
 // appendRow appends the columns of a row. What it says is kept whole in the
 // document; the columns hold what both databases can index.
-func appendRow(args []any, origin string, r *audit.Row, lists *naming) ([]any, error) {
+func appendRow(args []any, origin string, r *audit.Row, common *sharing) ([]any, error) {
 	if r.Index > math.MaxInt64 || r.Last() > math.MaxInt64 {
 		return nil, access.Errorf(access.CodeInvalid, "the index %d is larger than a log can be", r.Index)
 	}
@@ -110,7 +113,7 @@ func appendRow(args []any, origin string, r *audit.Row, lists *naming) ([]any, e
 	}
 	return append(args, origin, int64(r.Index), int64(r.Last()), micros(kept.At), kind, field(r.Decision), field(r.Outcome), field(r.Status),
 		field(r.Agent), field(r.Subject), field(r.Session), field(r.Task), field(r.Server), field(r.Tool), field(r.TraceID),
-		lists.of(r), strings.Join(words(r.Text), " "), string(doc)), nil
+		common.list(r), common.text(r), string(doc)), nil
 }
 
 // insert runs the statement for all rows of args, of the given width.
@@ -147,7 +150,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return nil
 	}
 	made := map[inserting]*sql.Stmt{}
-	for statement, width := range map[string]int{insertRows: rowWidth, insertRules: rulesWidth} {
+	for statement, width := range map[string]int{insertRows: rowWidth, insertRules: sharedWidth, insertTexts: sharedWidth} {
 		for _, n := range s.dialect.batches {
 			stmt, err := s.writer.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width))) //nolint:sqlclosecheck // Close closes what is kept
 			if err != nil {
@@ -191,11 +194,11 @@ func (s *Store) DropRows(ctx context.Context, origin string) error {
 	}
 	s.indexing.Lock()
 	defer s.indexing.Unlock()
-	s.rules = ruleSets{}
+	s.shared = shared{}
 	// The watermark goes first: without it what is left is dropped and everything
 	// indexed again.
 	err := s.write(ctx, doing, func(tx *sql.Tx) error {
-		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_rules WHERE log = $1`} {
+		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_rules WHERE log = $1`, `DELETE FROM evidence_texts WHERE log = $1`} {
 			if _, err := tx.ExecContext(ctx, query, origin); err != nil {
 				return err
 			}

@@ -69,7 +69,7 @@ type Store struct {
 	prepared  map[inserting]*sql.Stmt
 
 	indexing sync.Mutex // one writes the search index at a time
-	rules    ruleSets
+	shared   shared
 
 	sweeping sync.Mutex
 	swept    time.Time
