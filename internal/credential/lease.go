@@ -131,7 +131,7 @@ func (v *Vault) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 		return nil, access.Errorf(access.CodeDenied, "a credential is opened only under a permit")
 	}
 	var err error
-	if r.Origin, err = normal(r.Origin); err != nil {
+	if r.Origin, err = Origin(r.Origin); err != nil {
 		return nil, access.Errorf(access.CodeInvalid, "credential %q: %w", r.Ref, err)
 	}
 	for range attempts {

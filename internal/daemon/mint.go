@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -83,7 +84,11 @@ func (d *Daemon) linkTarget(id, server string) (credential.Source, string, error
 	if st := cur.View.ServerStanding(server); !st.OK {
 		return s, "", access.Errorf(access.CodeConflict, "server %q cannot be connected: %s", server, st.Why)
 	}
-	return s, srv.Transport.HTTP.URL, nil
+	at, err := url.Parse(srv.Transport.HTTP.URL)
+	if err != nil {
+		return s, "", access.Errorf(access.CodeInvalid, "server %q has no usable address", server)
+	}
+	return s, srv.Transport.HTTP.URL, s.Goes(at.Scheme + "://" + at.Host)
 }
 
 // connect is what the proxy needs to send people to their connections.
