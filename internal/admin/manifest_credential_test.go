@@ -79,13 +79,14 @@ func TestOneNameIsOneCredential(t *testing.T) {
 func TestDeclaredCredentialCanBeTakenBack(t *testing.T) {
 	o := open(t)
 	o.apply(crmServer + declared(`clientCredentials: {clientID: c, secret: seed}`))
-	if err := o.RemoveCredential(t.Context(), ann, "crm-token"); err != nil {
-		t.Fatal(err)
+	ended, err := o.RemoveCredential(t.Context(), ann, "crm-token")
+	if err != nil || ended.Revoked != 2 || len(o.vault.ended) != 1 || o.vault.ended[0] != "crm-token https://crm.example.com user:ann" {
+		t.Fatalf("ended %+v of %v, %v", ended, o.vault.ended, err)
 	}
 	if _, left := o.Current().Sources["crm-token"]; left || strings.Contains(o.export(), "kind: Credential") {
 		t.Error("it is still declared")
 	}
-	if err := o.RemoveCredential(t.Context(), ann, "crm-token"); access.CodeOf(err) != access.CodeNotFound {
+	if _, err := o.RemoveCredential(t.Context(), ann, "crm-token"); access.CodeOf(err) != access.CodeNotFound || len(o.vault.ended) != 1 {
 		t.Errorf("twice: %v", err)
 	}
 	o.apply(declared(`clientCredentials: {clientID: c, secret: seed}`))

@@ -26,6 +26,9 @@ type Vault interface {
 	// Rewrap seals all of them anew under the key that is configured; sealed is how
 	// many it came to, also where it did not come to all.
 	Rewrap(ctx context.Context) (sealed int, err error)
+	// End revokes, within a bound, what is alive of a declared credential that was
+	// removed by somebody, and says what it could not revoke. Each is evidence.
+	End(ctx context.Context, s credential.Source, by string) credential.Ended
 }
 
 // Authority issues tokens.
@@ -149,20 +152,35 @@ func (a *Admin) RotateCredential(ctx context.Context, actor Actor, id string, va
 }
 
 // RemoveCredential deletes a credential, sealed or declared. Servers that name it
-// can not be called until it is set or declared again.
-func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) error {
-	if _, declared := a.current.Load().Sources[id]; declared {
-		return a.undeclare(ctx, actor, id)
+// can not be called until it is set or declared again. What was minted of a declared
+// one, and what people connected with it, is ended: that is tried within a bound, and
+// what it came to is said; the removal itself stands.
+func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) (credential.Ended, error) {
+	end, err := a.removeCredential(ctx, actor, id)
+	if err != nil {
+		return credential.Ended{}, err
+	}
+	return end(context.WithoutCancel(ctx)), nil
+}
+
+// removeCredential returns what ends what is alive of the credential. From its
+// return on nothing is opened or minted of it.
+func (a *Admin) removeCredential(ctx context.Context, actor Actor, id string) (end func(context.Context) credential.Ended, err error) {
+	if source, declared := a.current.Load().Sources[id]; declared {
+		if err := a.undeclare(ctx, actor, id); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) credential.Ended { return a.vault.End(ctx, source, actor.String()) }, nil
 	}
 	s, err := a.secret(ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = a.sealing(ctx, actor, "remove", s, func() (credential.Secret, error) {
 		_, err := a.vault.Remove(ctx, id)
 		return credential.Secret{}, err
 	})
-	return err
+	return func(context.Context) credential.Ended { return credential.Ended{} }, err
 }
 
 // undeclare takes a declared credential out, so that nothing is minted of it and

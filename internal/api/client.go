@@ -316,9 +316,8 @@ func (c *Client) RewrapCredentials(ctx context.Context) (Rewrapped, error) {
 }
 
 // RemoveCredential removes a credential.
-func (c *Client) RemoveCredential(ctx context.Context, id string) error {
-	_, err := ask[Done](ctx, c, "DELETE", "credentials/"+url.PathEscape(id), nil)
-	return err
+func (c *Client) RemoveCredential(ctx context.Context, id string) (RemovedCredential, error) {
+	return ask[RemovedCredential](ctx, c, "DELETE", "credentials/"+url.PathEscape(id), nil)
 }
 
 // CheckPolicies checks and tests a draft against what is registered.

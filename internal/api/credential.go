@@ -72,10 +72,11 @@ func (a *API) sealed(c *call) func(credential.Secret, error) (any, error) {
 }
 
 func (a *API) removeCredential(c *call) (any, error) {
-	if err := a.deps.Admin.RemoveCredential(c.Context(), c.actor, c.PathValue("id")); err != nil {
+	ended, err := a.deps.Admin.RemoveCredential(c.Context(), c.actor, c.PathValue("id"))
+	if err != nil {
 		return nil, err
 	}
-	return Done{true}, nil
+	return RemovedCredential{Done: true, Ended: ended}, nil
 }
 
 func (a *API) links(c *call) (any, error) {

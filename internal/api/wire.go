@@ -180,6 +180,12 @@ type Disconnected struct {
 	Left string `json:"left,omitempty"`
 }
 
+// RemovedCredential says what of a removed credential could be revoked.
+type RemovedCredential struct {
+	Done bool `json:"done"`
+	credential.Ended
+}
+
 // CredentialSpec is a credential on its way in. Value goes to the vault only.
 type CredentialSpec struct {
 	Servers []string `json:"servers,omitempty"`

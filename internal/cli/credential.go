@@ -137,16 +137,31 @@ func (a *app) credentialRotate() *cobra.Command {
 }
 
 func (a *app) credentialRemove() *cobra.Command {
-	return a.command("remove CREDENTIAL", "Remove a credential; servers that need it cannot be called", "rutile credential remove github-token", calling(), func(ctx context.Context, args []string) error {
+	c := a.command("remove CREDENTIAL", "Remove a credential; servers that need it cannot be called", "rutile credential remove github-token", calling(), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
 		}
-		if err := client.RemoveCredential(ctx, args[0]); err != nil {
+		removed, err := client.RemoveCredential(ctx, args[0])
+		if err != nil {
 			return err
 		}
-		return a.print(api.Done{Done: true}, func(w io.Writer) { fmt.Fprintf(w, "credential %s is removed\n", cell(args[0])) })
+		return a.print(removed, func(w io.Writer) {
+			fmt.Fprintf(w, "credential %s is removed\n", cell(args[0]))
+			if removed.Revoked > 0 {
+				fmt.Fprintf(w, "%d of what was minted or connected with it is revoked\n", removed.Revoked)
+			}
+			for _, left := range removed.Left {
+				fmt.Fprintf(w, "not revoked: %s\n", cell(left))
+			}
+		})
 	})
+	c.Long = `Remove a sealed or declared credential. From then on nothing is opened or minted of
+it. What was minted of a declared one is revoked where its issuer can, also where a
+call is using it, and the connections of people are ended. That is tried for 15
+seconds, and further in the background; what is not revoked by then is listed, with
+how long it is valid, and is evidence.`
+	return c
 }
 
 func (a *app) credentialRewrap() *cobra.Command {

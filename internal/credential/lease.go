@@ -58,6 +58,7 @@ type opened struct {
 	source Source
 	server string
 	ends   atomic.Bool // it is revoked when nobody holds it any more
+	ended  atomic.Bool // somebody revokes it, or did
 }
 
 // hold keeps the value from being cleared until release; false if it was.
@@ -76,7 +77,7 @@ func (o *opened) hold() bool {
 func (o *opened) release() {
 	switch {
 	case o.holders.Add(-1) != 0:
-	case o.minted != nil && o.minted.Revoke != nil && o.ends.Load():
+	case o.minted != nil && o.minted.Revoke != nil && o.ends.Load() && o.ended.CompareAndSwap(false, true):
 		o.mint.revoker.revoke(o, o.clear)
 	default:
 		o.clear()
@@ -87,6 +88,7 @@ func (o *opened) clear() {
 	clear(o.value)
 	o.scrub.clear()
 	if o.minted != nil {
+		o.mint.gone(o)
 		o.minted.clear()
 	}
 	for _, s := range o.others {

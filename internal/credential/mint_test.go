@@ -25,6 +25,7 @@ type fake struct {
 	err     error
 	revoke  func(n int) error // n-th attempt
 	tries   int
+	before  func()        // before minting
 	gate    chan struct{} // closed when minting may go on; nil: at once
 	now     func() time.Time
 }
@@ -38,6 +39,9 @@ func (f *fake) Mint(ctx context.Context, n credential.Need) (credential.Minted, 
 		case <-ctx.Done():
 			return credential.Minted{}, ctx.Err()
 		}
+	}
+	if f.before != nil {
+		f.before()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,6 +78,8 @@ type minting struct {
 	at     time.Time
 	record error
 	mu     sync.Mutex
+
+	removed bool // the source is not declared any more
 }
 
 func newMinting(t *testing.T) *minting {
@@ -85,7 +91,11 @@ func newMinting(t *testing.T) *minting {
 	v, _, _ := stored(t)
 	var err error
 	m.Mint, err = credential.NewMint(credential.MintConfig{
-		Sources: func(id string) (credential.Source, bool) { return m.source, id == m.source.ID },
+		Sources: func(id string) (credential.Source, bool) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.source, id == m.source.ID && !m.removed
+		},
 		Minters: map[string]credential.Minter{credential.SourceClientCredentials: m.fake},
 		Record: func(_ context.Context, e credential.Event) error {
 			m.mu.Lock()

@@ -61,6 +61,30 @@ func (d *Daemon) buildMint() error {
 	return nil
 }
 
+// sweepTime is how often what was minted is looked through for what was changed or
+// removed, also by another node.
+const sweepTime = 2 * time.Second
+
+// sweepMinted ends what stands for nothing any more.
+func (d *Daemon) sweepMinted(ctx context.Context) {
+	declared := func(id string) bool { _, ok := d.source(id); return ok }
+	if ended, err := d.Links.EndOrphans(ctx, declared); err != nil {
+		d.log.Error("connections of people whose credential was removed could not be ended", "error", err)
+	} else if len(ended.Left) > 0 {
+		d.log.Warn("tokens of people whose credential was removed could not be revoked", "left", ended.Left)
+	}
+	tick := time.NewTicker(sweepTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			d.mint.Sweep()
+		}
+	}
+}
+
 // source returns a declared credential of the state calls are decided on.
 func (d *Daemon) source(id string) (credential.Source, bool) {
 	s, ok := d.states.admin.Load().Current().Sources[id]

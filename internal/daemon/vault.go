@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -74,6 +75,24 @@ func (c *Config) vaultConfig(sealed bool) credential.Config {
 type sealing struct {
 	*credential.Vault
 	d *Daemon
+}
+
+// End revokes what is alive of a declared credential that was removed.
+func (s sealing) End(ctx context.Context, source credential.Source, by string) credential.Ended {
+	var out, links credential.Ended
+	var err error
+	var work sync.WaitGroup
+	work.Go(func() { out = s.d.mint.End(ctx, source.ID, by) })
+	if source.UserOAuth != nil {
+		links, err = s.d.Links.End(ctx, source, by)
+	}
+	work.Wait()
+	out.Add(links)
+	if err != nil {
+		s.d.log.Error("what people connected with a credential that was removed could not all be ended; what is left is at the next start", "credential", source.ID, "error", err)
+		out.Left = append(out.Left, "some connections of people: see the gateway's log; they are ended at the next start")
+	}
+	return out
 }
 
 // Rewrap seals credentials and what people connected anew.

@@ -219,7 +219,7 @@ func TestAPersonConnectsAServerOnce(t *testing.T) {
 		t.Errorf("%d clients registered", as.Clients())
 	}
 	calls := len(p.got("tools/call"))
-	if err := r.d.Admin.RemoveCredential(t.Context(), operator, "crm"); err != nil {
+	if _, err := r.d.Admin.RemoveCredential(t.Context(), operator, "crm"); err != nil {
 		t.Error(err)
 	}
 	if got := r.call(ann, "up", "echo", `{}`); len(p.got("tools/call")) != calls {

@@ -187,11 +187,13 @@ func newWorld(t *testing.T) *world {
 					return err
 				}
 			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.events = append(w.events, e)
 			return nil
 		},
 		Target: func(string, string) (credential.Source, string, error) { return w.source, w.up, nil },
-		Forget: func(string, access.Subject) { w.forgot++ },
+		Forget: func(string, access.Subject) { w.mu.Lock(); defer w.mu.Unlock(); w.forgot++ },
 		Wait:   func(ctx context.Context, _ time.Duration) error { time.Sleep(time.Millisecond); return ctx.Err() },
 	})
 	if err != nil {
