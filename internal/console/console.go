@@ -7,8 +7,8 @@
 //	POST /approve/{request}                       the answer
 //	GET  /approve/connect/{credential}/{server}   what connecting means
 //	POST /approve/connect/{credential}/{server}   begins it
-//	GET  /approve/connected                       where authorization servers send people back to
-//	POST /approve/connected                       finishes it
+//	GET  /approve/connected[/{issuer}]            where authorization servers send people back to
+//	POST /approve/connected[/{issuer}]            finishes it
 //	POST /approve/sign-in                         a personal token, for a session
 //	POST /approve/sign-out                        ends it
 //
@@ -102,6 +102,8 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	c.mux.HandleFunc("POST "+Path+connectPath+"{credential}/{server}", c.leave)
 	c.mux.HandleFunc("GET "+Path+returnPath, c.back)
 	c.mux.HandleFunc("POST "+Path+returnPath, c.finish)
+	c.mux.HandleFunc("GET "+Path+returnPath+"/{issuer}", c.back)
+	c.mux.HandleFunc("POST "+Path+returnPath+"/{issuer}", c.finish)
 	c.mux.HandleFunc("GET "+Path+"{request}", c.show)
 	c.mux.HandleFunc("POST "+Path+"{request}", c.answer)
 	c.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.missing(w, r) })
@@ -121,7 +123,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this address does not answer to that Host"))
 	case c.foreign(r):
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this did not come from a page of this gateway, so nothing was done: open the page of the request and use its form"))
-	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && (r.URL.Path != Path+returnPath || r.Method != http.MethodGet):
+	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && !returns(r):
 		c.refuse(w, r, access.Errorf(access.CodeInvalid, "nothing is read from an address: leave out what follows the question mark. A token that was in it is in histories and logs now: revoke it"))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)

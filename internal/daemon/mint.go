@@ -124,8 +124,17 @@ func (d *Daemon) connect() mcpproxy.Connect {
 }
 
 // serveClientDocument tells authorization servers who we are.
-func (d *Daemon) serveClientDocument(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.Marshal(oauthclient.ClientMetadata(d.AgentsURL+clientDocument, console.ReturnURL(d.OperatorsURL)))
+func (d *Daemon) serveClientDocument(w http.ResponseWriter, r *http.Request) {
+	id, redirect := d.AgentsURL+clientDocument, console.ReturnURL(d.OperatorsURL)
+	if file := r.PathValue("file"); file != "" {
+		tag, ok := strings.CutSuffix(file, ".json")
+		if !ok || !oauthclient.IsTag(tag) {
+			http.NotFound(w, r)
+			return
+		}
+		id, redirect = oauthclient.OwnDocument(id, tag), oauthclient.Own(redirect, tag)
+	}
+	body, err := json.Marshal(oauthclient.ClientMetadata(id, redirect))
 	if err != nil {
 		http.Error(w, "the document cannot be made", http.StatusInternalServerError)
 		return
