@@ -272,6 +272,7 @@ type vault struct {
 	err    error
 	mu     sync.Mutex
 	ended  []string
+	used   map[string]credential.Use
 }
 
 func (v *vault) Set(_ context.Context, s credential.Secret, value []byte) (credential.Secret, error) {
@@ -305,6 +306,8 @@ func (v *vault) End(_ context.Context, s credential.Source, by string) credentia
 	v.ended = append(v.ended, s.ID+" "+strings.Join(s.Origins, " ")+" "+by)
 	return credential.Ended{Revoked: 2, Left: []string{"one"}}
 }
+
+func (v *vault) Used(context.Context) (map[string]credential.Use, error) { return v.used, v.err }
 
 func (v *vault) Rewrap(context.Context) (int, error) { return len(v.list), v.err }
 

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -23,6 +22,8 @@ type Vault interface {
 	Remove(ctx context.Context, id string) (ok bool, err error)
 	// List returns the stored secrets without their values.
 	List(ctx context.Context) ([]credential.Secret, error)
+	// Used returns when each credential, sealed or declared, was last used.
+	Used(ctx context.Context) (map[string]credential.Use, error)
 	// Rewrap seals all of them anew under the key that is configured; sealed is how
 	// many it came to, also where it did not come to all.
 	Rewrap(ctx context.Context) (sealed int, err error)
@@ -221,16 +222,6 @@ func (a *Admin) RewrapCredentials(ctx context.Context, actor Actor) (sealed int,
 		return sealed, fmt.Errorf("sealing the credentials anew: %w", err)
 	}
 	return sealed, nil
-}
-
-// ListCredentials returns the stored credentials without their values, sorted.
-func (a *Admin) ListCredentials(ctx context.Context) ([]credential.Secret, error) {
-	list, err := a.vault.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing credentials: %w", err)
-	}
-	slices.SortFunc(list, func(x, y credential.Secret) int { return compare(x.ID, y.ID) })
-	return list, nil
 }
 
 func (a *Admin) secret(ctx context.Context, id string) (credential.Secret, error) {

@@ -32,6 +32,9 @@ func ReturnURL(operators string) string {
 type Links interface {
 	Offer(ctx context.Context, who access.Subject, credential, server string) (oauthclient.Offer, error)
 	Start(ctx context.Context, who access.Subject, credential, server string) (string, error)
+	// List returns everybody's links, and DisconnectOwn ends one of who.
+	List(ctx context.Context) ([]credential.Link, error)
+	DisconnectOwn(ctx context.Context, who access.Subject, id, by string) (left string, err error)
 	Finish(ctx context.Context, who access.Subject, tag string, answer url.Values) (credential.Link, error)
 }
 
@@ -54,10 +57,10 @@ type returnPage struct{ Where, State, Code, Iss, Error string }
 
 func connectPlace(credential, server string) string { return connectPath + credential + "/" + server }
 
-// place reports whether s is a page one can sign in for: a request's or a
-// connection's.
+// place reports whether s is a page one can sign in for: a request's, a
+// connection's or that of one's own connections.
 func place(s string) bool {
-	if requestID(s) {
+	if requestID(s) || s == ownPath {
 		return true
 	}
 	rest, ok := strings.CutPrefix(s, connectPath)

@@ -1,12 +1,15 @@
 // Package console serves the web console as plain HTML.
 //
-// So far there are two pages: one on which a person approves or denies one request
-// of an agent, and one on which they connect a server that acts for them:
+// So far there are three pages: one on which a person approves or denies one request
+// of an agent, one on which they connect a server that acts for them, and one on
+// which they see and end what they connected:
 //
 //	GET  /approve/{request}                       the request, or a form to sign in with
 //	POST /approve/{request}                       the answer
 //	GET  /approve/connect/{credential}/{server}   what connecting means
 //	POST /approve/connect/{credential}/{server}   begins it
+//	GET  /approve/connections                     what one connected
+//	POST /approve/connections                     ends one of them
 //	GET  /approve/connected[/{issuer}]            where authorization servers send people back to
 //	POST /approve/connected[/{issuer}]            finishes it
 //	POST /approve/sign-in                         a personal token, for a session
@@ -100,6 +103,8 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	c.mux.HandleFunc("POST "+Path+"sign-out", c.signOut)
 	c.mux.HandleFunc("GET "+Path+connectPath+"{credential}/{server}", c.offer)
 	c.mux.HandleFunc("POST "+Path+connectPath+"{credential}/{server}", c.leave)
+	c.mux.HandleFunc("GET "+Path+ownPath, c.own)
+	c.mux.HandleFunc("POST "+Path+ownPath, c.disconnect)
 	c.mux.HandleFunc("GET "+Path+returnPath, c.back)
 	c.mux.HandleFunc("POST "+Path+returnPath, c.finish)
 	c.mux.HandleFunc("GET "+Path+returnPath+"/{issuer}", c.back)

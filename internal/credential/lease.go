@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -142,6 +143,7 @@ func (v *Vault) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 			return nil, err
 		}
 		if o != nil {
+			v.uses.note(r.Ref, Use{At: v.cfg.Now(), Version: strconv.Itoa(o.version)})
 			return &Lease{vault: v, req: r, open: o}, nil
 		}
 		if err := v.prepare(ctx, r); err != nil {

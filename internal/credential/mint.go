@@ -111,6 +111,7 @@ func (l *Lease) Ready(ctx context.Context) error {
 		return err
 	}
 	l.open = o
+	l.vault.uses.note(l.source.ID, Use{At: l.mint.cfg.Now(), Version: o.minted.Version, Expires: o.minted.Expires})
 	return nil
 }
 

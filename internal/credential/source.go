@@ -63,6 +63,25 @@ func (s *Source) Kind() string {
 	return kind
 }
 
+// Spec returns what of the source its kind is.
+func (s *Source) Spec() any {
+	switch s.Kind() {
+	case SourceClientCredentials:
+		return s.ClientCredentials
+	case SourceTokenExchange:
+		return s.TokenExchange
+	case SourceUserOAuth:
+		return s.UserOAuth
+	case SourceVault:
+		return s.Vault
+	case SourceGitHubApp:
+		return s.GitHubApp
+	case SourceAWSSTS:
+		return s.AWSSTS
+	}
+	return nil
+}
+
 // Seeds returns the sealed credentials the source is minted with, sorted.
 func (s *Source) Seeds() []string {
 	var refs []string

@@ -64,6 +64,7 @@ type Vault struct {
 	mu          sync.RWMutex
 	secrets     map[string]Secret
 	opened      map[string]*opened
+	uses        uses
 }
 
 var _ access.Sealer = (*Vault)(nil)

@@ -57,13 +57,16 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
-	d.closing("mint", func(context.Context) error { d.mint.Close(); return nil })
+	d.closing("mint", func(ctx context.Context) error { d.mint.Close(); return d.noteUses(ctx) })
 	return nil
 }
 
 // sweepTime is how often what was minted is looked through for what was changed or
-// removed, also by another node.
-const sweepTime = 2 * time.Second
+// removed, also by another node, and noteTime how often uses are noted.
+const (
+	sweepTime = 2 * time.Second
+	noteTime  = 30 * time.Second
+)
 
 // sweepMinted ends what stands for nothing any more.
 func (d *Daemon) sweepMinted(ctx context.Context) {
@@ -73,14 +76,19 @@ func (d *Daemon) sweepMinted(ctx context.Context) {
 	} else if len(ended.Left) > 0 {
 		d.log.Warn("tokens of people whose credential was removed could not be revoked", "left", ended.Left)
 	}
-	tick := time.NewTicker(sweepTime)
+	tick, noting := time.NewTicker(sweepTime), time.NewTicker(noteTime)
 	defer tick.Stop()
+	defer noting.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 			d.mint.Sweep()
+		case <-noting.C:
+			if err := d.noteUses(ctx); err != nil && ctx.Err() == nil {
+				d.log.Warn("when credentials were used cannot be noted now", "error", err)
+			}
 		}
 	}
 }

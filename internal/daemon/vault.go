@@ -77,6 +77,33 @@ type sealing struct {
 	d *Daemon
 }
 
+// Used is when credentials were last used, by this node or others.
+func (s sealing) Used(ctx context.Context) (map[string]credential.Use, error) {
+	out, err := s.d.store.CredentialUses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id, u := range s.Vault.Uses() {
+		if out[id].At.Before(u.At) {
+			out[id] = u
+		}
+	}
+	return out, nil
+}
+
+// noteUses keeps when credentials were last used.
+func (d *Daemon) noteUses(ctx context.Context) error {
+	uses := d.vault.TakeUses()
+	if len(uses) == 0 {
+		return nil
+	}
+	err := d.store.CredentialsUsed(ctx, uses)
+	if err != nil {
+		d.vault.GiveUses(uses)
+	}
+	return err
+}
+
 // End revokes what is alive of a declared credential that was removed.
 func (s sealing) End(ctx context.Context, source credential.Source, by string) credential.Ended {
 	var out, links credential.Ended

@@ -43,7 +43,8 @@ func (parts) Set(context.Context, credential.Secret, []byte) (credential.Secret,
 func (parts) Rotate(context.Context, string, []byte) (credential.Secret, error) {
 	return credential.Secret{}, errors.New("none")
 }
-func (parts) Remove(context.Context, string) (bool, error) { return false, nil }
+func (parts) Remove(context.Context, string) (bool, error)            { return false, nil }
+func (parts) Used(context.Context) (map[string]credential.Use, error) { return nil, nil }
 func (parts) End(context.Context, credential.Source, string) credential.Ended {
 	return credential.Ended{}
 }

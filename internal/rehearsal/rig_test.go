@@ -182,6 +182,8 @@ func noGrant(context.Context, string) (access.Held, bool, error) { return access
 // ending is a vault of which nothing declared is ever alive.
 type ending struct{ *credential.Vault }
 
+func (ending) Used(context.Context) (map[string]credential.Use, error) { return nil, nil }
+
 func (ending) End(context.Context, credential.Source, string) credential.Ended {
 	return credential.Ended{}
 }

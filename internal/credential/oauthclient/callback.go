@@ -72,6 +72,15 @@ func (l *Links) registration(ctx context.Context, issuer, client string) (creden
 	return credential.Registration{}, false, nil
 }
 
+// Callbacks are the addresses an issuer may send people back to: the shared one if it
+// says who it is in its answers, else its own. "" is one that is found out.
+func (l *Links) Callbacks(issuer string) []string {
+	if issuer == "" {
+		return []string{l.cfg.Redirect}
+	}
+	return l.addresses(issuer)
+}
+
 func (l *Links) addresses(issuer string) []string {
 	return []string{l.cfg.Redirect, Own(l.cfg.Redirect, Tag(issuer))}
 }
