@@ -15,12 +15,6 @@ type Ended struct {
 	Left    []string `json:"left,omitempty"` // what could not be revoked so far, and how long it is valid
 }
 
-// Add adds what else was ended.
-func (e *Ended) Add(more Ended) {
-	e.Revoked += more.Revoked
-	e.Left = append(e.Left, more.Left...)
-}
-
 // EndTime bounds how long End waits. What is not revoked by then is tried further
 // in the background, within the bounds of revoking.
 const EndTime = 15 * time.Second

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -106,15 +105,11 @@ func (d *Daemon) noteUses(ctx context.Context) error {
 
 // End revokes what is alive of a declared credential that was removed.
 func (s sealing) End(ctx context.Context, source credential.Source, by string) credential.Ended {
-	var out, links credential.Ended
-	var err error
-	var work sync.WaitGroup
-	work.Go(func() { out = s.d.mint.End(ctx, source.ID, by) })
-	if source.UserOAuth != nil {
-		links, err = s.d.Links.End(ctx, source, by)
+	if source.UserOAuth == nil {
+		return s.d.mint.End(ctx, source.ID, by)
 	}
-	work.Wait()
-	out.Add(links)
+	s.d.mint.Forget(source.ID, access.Subject{}) // its tokens are those of the links
+	out, err := s.d.Links.End(ctx, source, by)
 	if err != nil {
 		s.d.log.Error("what people connected with a credential that was removed could not all be ended; what is left is at the next start", "credential", source.ID, "error", err)
 		out.Left = append(out.Left, "some connections of people: see the gateway's log; they are ended at the next start")
