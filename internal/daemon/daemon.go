@@ -63,6 +63,8 @@ type Daemon struct {
 	authority *identity.Authority
 	telemetry *telemetry
 	recorder  *recorder
+	debts     *audit.Debts
+	owing     bool // settleDebts has said that something is owed
 	states    states
 	broker    *grant.Broker
 	sessions  *identity.Sessions
@@ -178,6 +180,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.closing("evidence", d.Evidence.Close)
 	d.recorder = &recorder{log: d.Evidence, t: d.telemetry}
+	if d.debts, err = audit.NewDebts(d.Evidence, d.store, d.node()); err != nil {
+		return err
+	}
+	d.settleDebts(ctx)
 	return nil
 }
 

@@ -67,6 +67,7 @@ func (s *traced) Wait(u grant.Use, until time.Time) {
 type nothing struct{}
 
 func (nothing) Record(context.Context, []grant.Event) error { return nil }
+func (nothing) Settle(context.Context, []access.Owed) error { return nil }
 func (nothing) Seal(_ context.Context, _ string, b []byte) ([]byte, error) {
 	return b, nil
 }

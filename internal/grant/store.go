@@ -20,6 +20,8 @@ type Batch struct {
 	Tasks    []Task
 	Requests []Request
 	Grants   []Grant // their counts are the store's own and are not written
+	// Owed are the leaves of a change that takes effect before its evidence.
+	Owed []access.Owed
 }
 
 // Store keeps what a Broker changes.
@@ -100,6 +102,9 @@ const (
 // Recorder keeps evidence. Record MUST return only once the events are durable.
 type Recorder interface {
 	Record(ctx context.Context, events []Event) error
+	// Settle returns once what a change that was made owes is durable. What cannot be
+	// written is owed still.
+	Settle(ctx context.Context, owed []access.Owed) error
 }
 
 // errGone says that a live object is not one.
