@@ -97,7 +97,9 @@ func (e *Effects) Carry(ctx context.Context, c access.Consequence, r *access.Req
 func (e *Effects) carry(ctx context.Context, c access.Consequence, r *access.Request, dec *access.Decision, why string) error {
 	switch c.Outcome {
 	case access.Quarantine:
-		return e.quarantine(ctx, c.Target, r, why)
+		err := e.quarantine(ctx, c.Target, r, why)
+		e.traffic.Wake() // what it runs ends now, not at the next look
+		return err
 	case access.Revoke:
 		return e.revoke(ctx, c.Target, r, dec, why)
 	case access.Terminate:
