@@ -20,7 +20,8 @@ type outflow struct {
 	ruling *pdp.Ruling
 
 	mu     sync.Mutex
-	passed int          // bytes so far
+	passed int          // bytes so far that were judged
+	sent   int          // bytes so far that went on
 	shown  int          // messages so far, dropped ones too
 	drops  []audit.Drop // messages the agent did not get, one for each reason
 	failed error        // a consequence that could not be carried out
@@ -42,16 +43,28 @@ func (d *Dispatch) Passes(ctx context.Context, n int, findings []string) bool {
 		return false
 	}
 	if !p.ruling.ReadsOutput {
+		p.sent += n
 		return true
 	}
 	p.passed += n
 	dec := p.ruling.Release(p.req, findings, p.passed, nil)
 	if dec.Allowed() {
+		p.sent += n
 		return true
 	}
 	p.drop(&dec)
 	p.failed = errors.Join(p.failed, p.gate.carry(ctx, p.req, &dec))
 	return false
+}
+
+// read is how many bytes went on before the final message.
+func (p *outflow) read() int {
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
 }
 
 // maxDrops bounds for how many reasons the messages of one call are counted apart.

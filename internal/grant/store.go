@@ -43,6 +43,10 @@ type Store interface {
 	// becomes exhausted.
 	// Settling a use that has ended changes nothing.
 	SettleUse(ctx context.Context, u Use, at time.Time) (Settled, error)
+	// AddBytes counts bytes of what came of a use later, and returns its grant as it is
+	// then; ok is false of a use without a grant. A grant with nothing left becomes
+	// exhausted.
+	AddBytes(ctx context.Context, use string, bytes int64, at time.Time) (id string, s Settled, ok bool, err error)
 	// AbandonUses settles as unknown every use and charge this node reserved in
 	// another boot, and returns how many uses of grants. No grant becomes exhausted
 	// by it.
