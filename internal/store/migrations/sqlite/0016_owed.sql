@@ -12,5 +12,5 @@ CREATE TABLE owed (
 ) STRICT;
 CREATE INDEX owed_node ON owed (node, change, n);
 
--- What one key of a fact remembers is bounded.
-CREATE INDEX fact_marks_key ON fact_marks (fact, key, ends);
+-- What is remembered because of one agent is bounded.
+ALTER TABLE fact_marks ADD COLUMN agent TEXT NOT NULL DEFAULT '';
