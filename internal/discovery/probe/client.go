@@ -41,7 +41,7 @@ type client struct {
 	pace    *pace
 	dials   atomic.Int64
 	asked   int
-	slow    int // requests that were not answered in time
+	strikes int // answers that did not come in time, or did not end
 	certMu  sync.Mutex
 	shown   *Certificate
 	refusal string
@@ -197,8 +197,8 @@ type answer struct {
 // ask sends one request. The time limits are the transport's: 3 s each to
 // connect, to shake hands and to the end of the response's head.
 func (c *client) ask(ctx context.Context, method, path string, head map[string]string, body []byte) (*answer, error) {
-	if c.slow >= 2 {
-		return nil, errSlow // a place that is slow again and again is left alone
+	if c.strikes >= 2 {
+		return nil, errSlow // a place that is slow or endless again and again is left alone
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, method, c.url(path), bytes.NewReader(body))
@@ -219,7 +219,7 @@ func (c *client) ask(ctx context.Context, method, path string, head map[string]s
 		cancel()
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil || errors.Is(err, errSlow) {
-			c.slow++
+			c.strikes++
 			return nil, errors.Join(errSlow, err)
 		}
 		return nil, err //nolint:wrapcheck // read by its kind only, never shown
@@ -239,12 +239,13 @@ func (a *answer) read() ([]byte, error) {
 	timer := time.AfterFunc(stepTime, a.cancel)
 	defer func() {
 		if !timer.Stop() {
-			a.c.slow++
+			a.c.strikes++
 		}
 	}()
 	b, err := io.ReadAll(io.LimitReader(a.body, maxBody+1))
 	switch {
 	case len(b) > maxBody:
+		a.c.strikes++
 		return b[:maxBody], errBig
 	case err != nil:
 		return b, errors.Join(errStream, err)

@@ -140,13 +140,16 @@ func (g *guard) refusesNet(p netip.Prefix) string {
 			return "it is a link-local or multicast network"
 		}
 	}
+	if p.IsSingleIP() {
+		return "" // judged as an address
+	}
 	for _, open := range append([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.0/8"),
 		netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fc00::/7")}, g.allow...) {
 		if open.Contains(p.Addr()) && p.Bits() >= open.Bits() {
 			return ""
 		}
 	}
-	return "it is not within a private network: name it in a file and give that with --probe-allow"
+	return "it is public, or not within one private network: name it in a file and give that with --probe-allow"
 }
 
 // lastOf returns the last address of an IPv4 network.

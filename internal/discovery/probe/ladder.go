@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"rutile/internal/rawjson"
 )
@@ -100,6 +101,8 @@ func (l *ladder) climb(ctx context.Context) (other bool) {
 		switch {
 		case ctx.Err() != nil:
 			l.state = interrupted
+		case errors.Is(err, errRefused):
+			l.state = refused
 		case errors.Is(err, errDial):
 			l.state = closed
 			if errors.Is(err, errSlow) {
@@ -124,7 +127,7 @@ func (l *ladder) climb(ctx context.Context) (other bool) {
 	l.documents(ctx)
 	for _, step := range []func(context.Context, string) *Found{l.modern, l.legacy, l.events} {
 		for _, path := range l.paths() {
-			if ctx.Err() != nil || l.c.slow >= 2 {
+			if ctx.Err() != nil || l.c.strikes >= 2 {
 				break
 			}
 			if f := step(ctx, path); f != nil {
@@ -137,7 +140,7 @@ func (l *ladder) climb(ctx context.Context) (other bool) {
 	if ctx.Err() != nil && len(l.found) == 0 {
 		l.state = interrupted
 	}
-	if l.c.slow >= 2 && len(l.found) == 0 {
+	if l.c.strikes >= 2 && len(l.found) == 0 {
 		l.state = silent
 	}
 	return false
@@ -197,12 +200,11 @@ func (l *ladder) modern(ctx context.Context, path string) *Found {
 		info := rep.result.Path("_meta", "io.modelcontextprotocol/serverInfo")
 		f.Name, f.Version = text(info.Get("name")), text(info.Get("version"))
 		f.Why = append(f.Why, said+" with supportedVersions")
+		f.Verdict = era(f.Versions)
 	case rep.status == http.StatusBadRequest && rep.code == codeVersion && supported.Kind() == rawjson.Array:
 		f.Open, f.Versions = true, words(supported, 20)
 		f.Why = append(f.Why, said+" with -32022 and the versions it serves")
-		if !slices.ContainsFunc(f.Versions, func(v string) bool { return v >= version2026 && v < "3" }) {
-			f.Verdict = Legacy // it says itself that it serves none of the stateless revisions
-		}
+		f.Verdict = era(f.Versions)
 	case rep.status == http.StatusBadRequest && rep.code == codeHeaderMismatch:
 		f.Open = true
 		f.Why = append(f.Why, said+" with -32020")
@@ -214,6 +216,17 @@ func (l *ladder) modern(ctx context.Context, path string) *Found {
 	}
 	l.more(ctx, path, f)
 	return f
+}
+
+// era is what a server is that lists the revisions it serves: some with
+// sessions answer server/discover too. Dates are compared, and nothing else.
+func era(versions []string) Verdict {
+	for _, v := range versions {
+		if _, err := time.Parse(time.DateOnly, v); err == nil && v >= version2026 {
+			return Modern
+		}
+	}
+	return Legacy
 }
 
 // legacy opens a session and ends it at once.

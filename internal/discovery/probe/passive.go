@@ -56,7 +56,7 @@ func (r *resource) tell(f *Found) {
 
 // get fetches a document of the place, nil if there is none.
 func (l *ladder) get(ctx context.Context, path, kind string) []byte {
-	if l.c.slow >= 2 || ctx.Err() != nil {
+	if l.c.strikes >= 2 || ctx.Err() != nil {
 		return nil
 	}
 	a, err := l.c.ask(ctx, http.MethodGet, path, accept(kind), nil)

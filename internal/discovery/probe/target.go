@@ -77,7 +77,7 @@ func parseTarget(w string) (target, error) {
 
 // at sets where a target is: an address or a name.
 func (t target) at(host string) (target, error) {
-	if p, err := parsePrefix(host); err == nil && !strings.Contains(host, "/") {
+	if p, err := parsePrefix(host); err == nil && (t.scheme == "" || !strings.Contains(host, "/")) {
 		t.net = p
 		return t, nil
 	}
@@ -240,17 +240,22 @@ func (r *runner) place(n uint64) (p place, ok bool) {
 		return p, true
 	}
 	p.addr = netip.AddrPortFrom(plus(g.net.Addr(), n), port)
-	if g.net.Addr().Is4() && g.net.Bits() < 31 {
-		if last, _ := lastOf(g.net); p.addr.Addr() == last || n == 0 {
-			p.why = "it is the network's own or its broadcast address"
-		}
+	if edge(g.net, p.addr.Addr()) {
+		p.why = "it is the network's own or its broadcast address"
 	}
 	for _, e := range r.groups[:i] {
-		if e.host == "" && e.path == g.path && e.scheme == g.scheme && e.net.Contains(p.addr.Addr()) && slices.Contains(e.ports, port) {
+		if e.host == "" && e.path == g.path && e.scheme == g.scheme && e.net.Contains(p.addr.Addr()) && !edge(e.net, p.addr.Addr()) && slices.Contains(e.ports, port) {
 			return p, false
 		}
 	}
 	return p, true
+}
+
+// edge reports whether a is the address of an IPv4 network itself or the one
+// that reaches all of it.
+func edge(p netip.Prefix, a netip.Addr) bool {
+	last, ok := lastOf(p)
+	return ok && p.Bits() < 31 && (a == last || a == p.Addr())
 }
 
 // plus returns the n-th address after a.
