@@ -74,6 +74,7 @@ var libraries = map[string][]string{
 	"github.com/aws/":                  {"internal/credential"},
 	"github.com/santhosh-tekuri/":      {"internal/grant"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},
+	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},
 	"go.uber.org/mock":                 {},
