@@ -29,9 +29,8 @@ const (
 // reply is the answer of a server to one JSON-RPC request of ours.
 type reply struct {
 	status    int
-	head      map[string]string // of the header fields that matter, "" if absent
-	result    rawjson.Value     // Missing if there is none
-	code      int64             // of an error, 0 if there is none
+	result    rawjson.Value // Missing if there is none
+	code      int64         // of an error, 0 if there is none
 	fault     rawjson.Value
 	spoken    bool // a JSON-RPC answer to the id we sent
 	foreign   bool // a JSON-RPC result for an id nobody sent

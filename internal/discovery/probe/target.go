@@ -174,7 +174,7 @@ func (r *runner) plan(ctx context.Context, targets []target) error {
 		if t.path != "" {
 			g.paths = []string{t.path}
 		}
-		count := uint64(0)
+		var count uint64
 		if t.host != "" {
 			addrs, err := r.resolve(ctx, t.host)
 			if ctx.Err() != nil {

@@ -61,7 +61,6 @@ func guess(head string) string {
 type columns struct {
 	sep, empty string
 	names      []string
-	path       string // of zeek: http, ssl or dns
 }
 
 func (c *columns) row(line string) map[string]string {

@@ -10,23 +10,19 @@ import (
 // Names that common logs in JSON lines give the parts of a request: Envoy, Istio,
 // Caddy, nginx, Traefik, HAProxy, mitmproxy and what people write themselves. A
 // dot leads into an object; comparison ignores case and takes "_" for "-".
-var ( //nolint:gochecknoglobals // a table
-	hostNames    = []string{"host", ":authority", "authority", "http_host", "request.host", "request_host", "requesthost", "server_name", "upstream_host", "server", "destination", "dst_host", "request.headers.host"}
-	portNames    = []string{"port", "server_port", "request.port", "dst_port", "requestport"}
-	urlNames     = []string{"url", "request_url", "full_url", "url.full", "request.url", "http.url", "requesturl"}
-	pathNames    = []string{"path", "uri", "request_uri", "request.uri", "request.path", "requestpath", "x-envoy-original-path", "cs-uri-stem", "url.path"}
-	methodNames  = []string{"method", "request_method", "http_method", "request.method", "requestmethod", ":method", "http.request.method"}
-	schemeNames  = []string{"scheme", "request_scheme", "request.scheme", "requestscheme", "x-forwarded-proto", "proto_scheme"}
-	statusNames  = []string{"status", "response_code", "status_code", "response.status_code", "downstreamstatus", "response.status"}
-	personNames  = []string{"user", "username", "remote_user", "user_id", "email", "request.user", "clientusername", "principal", "sub"}
-	fromNames    = []string{"client_ip", "remote_addr", "clientip", "source_ip", "src_ip", "request.remote_ip", "request.client_ip", "clienthost", "client", "downstream_remote_address", "client.address"}
-	timeNames    = []string{"time", "ts", "timestamp", "start_time", "@timestamp", "startutc", "time_iso8601", "time_local", "msec"}
-	bodyNames    = []string{"body", "request_body", "request.body", "request.content", "post_data"}
-	agentNames   = []string{"user_agent", "http_user_agent", "request.headers.user-agent", "request_user-agent"}
-	mcpNames     = headerNames("mcp-method")
-	versionNames = headerNames("mcp-protocol-version")
-	sessionNames = headerNames("mcp-session-id")
-	acceptNames  = headerNames("accept")
+var (
+	hostNames   = []string{"host", ":authority", "authority", "http_host", "request.host", "request_host", "requesthost", "server_name", "upstream_host", "server", "destination", "dst_host", "request.headers.host"}
+	portNames   = []string{"port", "server_port", "request.port", "dst_port", "requestport"}
+	urlNames    = []string{"url", "request_url", "full_url", "url.full", "request.url", "http.url", "requesturl"}
+	pathNames   = []string{"path", "uri", "request_uri", "request.uri", "request.path", "requestpath", "x-envoy-original-path", "cs-uri-stem", "url.path"}
+	methodNames = []string{"method", "request_method", "http_method", "request.method", "requestmethod", ":method", "http.request.method"}
+	schemeNames = []string{"scheme", "request_scheme", "request.scheme", "requestscheme", "x-forwarded-proto", "proto_scheme"}
+	statusNames = []string{"status", "response_code", "status_code", "response.status_code", "downstreamstatus", "response.status"}
+	personNames = []string{"user", "username", "remote_user", "user_id", "email", "request.user", "clientusername", "principal", "sub"}
+	fromNames   = []string{"client_ip", "remote_addr", "clientip", "source_ip", "src_ip", "request.remote_ip", "request.client_ip", "clienthost", "client", "downstream_remote_address", "client.address"}
+	timeNames   = []string{"time", "ts", "timestamp", "start_time", "@timestamp", "startutc", "time_iso8601", "time_local", "msec"}
+	bodyNames   = []string{"body", "request_body", "request.body", "request.content", "post_data"}
+	agentNames  = []string{"user_agent", "http_user_agent", "request.headers.user-agent", "request_user-agent"}
 )
 
 // headerNames are the names logs give a header of a request.
@@ -55,7 +51,7 @@ func jsonLine(line string) ([]Record, bool) {
 	}
 	r := Record{
 		Time: stamp(get(timeNames)), Method: strings.ToUpper(get(methodNames)), Status: status(get(statusNames)), Person: get(personNames), From: bare(get(fromNames)), Agent: get(agentNames),
-		MCP: get(mcpNames), Version: get(versionNames), Session: get(sessionNames) != "", Streams: streams(get(acceptNames)),
+		MCP: get(headerNames("mcp-method")), Version: get(headerNames("mcp-protocol-version")), Session: get(headerNames("mcp-session-id")) != "", Streams: streams(get(headerNames("accept"))),
 	}
 	if full := get(urlNames); strings.Contains(full, "://") {
 		if u, err := url.Parse(full); err == nil {
