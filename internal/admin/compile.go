@@ -144,7 +144,13 @@ func compileError(err error) error {
 // changes no policy; and what an observing server lets pass, whose arguments
 // stay untyped because nobody approved their schema.
 func catalog(v *registry.View, rights map[string]grant.Entitlement, facts map[string]fact.Fact) policy.Catalog {
-	c := policy.Catalog{Agents: []policy.AgentInfo{}}
+	c := policy.Catalog{Agents: []policy.AgentInfo{}, Groups: []string{}}
+	for _, t := range v.Teams() {
+		c.Groups = append(c.Groups, t.ID)
+	}
+	for _, u := range v.Users() {
+		c.Groups = append(c.Groups, u.ID)
+	}
 	for _, s := range v.Servers() {
 		if s.ID == access.OwnServer {
 			continue // left by a version that did not reserve the id; nothing reaches it

@@ -100,7 +100,14 @@ func (d *Desk) Standing() grant.Standing {
 			e, ok := cur.Rights[id]
 			return e, ok && pdp.Reaches(cur.View, &e, agent, t, depth)
 		},
+		Void: d.void,
 	}
+}
+
+// void says why the policies do not let a request be asked for as it was.
+func (d *Desk) void(r grant.Request) string {
+	cur := d.admin.Current()
+	return pdp.Void(&pdp.State{View: cur.View, Set: cur.Set}, &r)
 }
 
 // Digest is of the definition of t that is approved now, "" if there is none.
@@ -131,7 +138,11 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	if err := d.may(actor, r, d.waits(r)); err != nil {
 		return RequestView{}, err
 	}
-	if why := d.changed(r.Target); r.State == grant.RequestPending && why != "" {
+	why := d.changed(r.Target)
+	if why == "" {
+		why = d.void(r)
+	}
+	if r.State == grant.RequestPending && why != "" {
 		if _, err := d.broker.Invalidate(ctx, id, why); err != nil {
 			return RequestView{}, err
 		}
@@ -165,7 +176,7 @@ func (d *Desk) may(actor Actor, r grant.Request, s grant.Stage) error {
 	if !known && (r.Rule.People() > 1 || r.Rule.Team != "" || r.Target.Tier >= 3) {
 		return access.Errorf(access.CodeDenied, "request %s needs %s: a registered user must approve it, with a personal token (see rutile user token create)", r.ID, r.Rule)
 	}
-	if team := s.Team; team != "" && !slices.Contains(who.Teams, team) {
+	if team := s.Team; team != "" && !d.in(who, team) {
 		return access.Errorf(access.CodeDenied, "request %s is for members of team %q to approve now, and you are none", r.ID, team)
 	}
 	if r.Target.Tier >= 3 && r.Party.Subject == who.ID {
@@ -174,12 +185,19 @@ func (d *Desk) may(actor Actor, r grant.Request, s grant.Stage) error {
 	return nil
 }
 
+// in reports whether somebody is a member of a team. A person who is named where a
+// team could be is a group of one.
+func (d *Desk) in(who Person, team string) bool {
+	_, real := d.admin.Current().View.Team(team)
+	return slices.Contains(who.Teams, team) || !real && who.ID == team
+}
+
 // counts reports whether an approval given earlier still counts: whoever gave it
 // could give it now.
 func (d *Desk) counts(r grant.Request, x grant.Approval) bool {
 	kind, id, _ := strings.Cut(x.By, ":")
-	actor := Actor{Kind: kind, ID: id, Token: x.Token}
-	return d.admin.Allows(actor, OpDecide) && d.may(actor, r, r.Rule.Stages()[x.Stage&1]) == nil
+	actor, stages := Actor{Kind: kind, ID: id, Token: x.Token}, r.Rule.Stages()
+	return d.admin.Allows(actor, OpDecide) && x.Stage >= 0 && x.Stage < len(stages) && d.may(actor, r, stages[x.Stage]) == nil
 }
 
 // waits is the stage of its rule a request waits for, by the approvals that count

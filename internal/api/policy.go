@@ -74,6 +74,14 @@ type ExplainRequest struct {
 	Facts    map[string]json.RawMessage `json:"facts,omitempty"`
 	Attested *bool                      `json:"attested,omitempty"` // default true
 	At       time.Time                  `json:"at,omitzero"`        // default now
+	// Asking makes it about asking for the right to make the call.
+	Asking *AskedFor `json:"request,omitempty"`
+}
+
+// AskedFor is how far a right that is asked for reaches.
+type AskedFor struct {
+	Seconds int64 `json:"seconds"`
+	Uses    int64 `json:"uses"` // 0 is any number
 }
 
 // Subject is on whose behalf the made-up agent acts.
@@ -100,7 +108,8 @@ type Explained struct {
 	Nearest     []policy.Near      `json:"nearest,omitempty"`
 	Flip        []string           `json:"flip,omitempty"` // smallest change found that would permit it
 	Shadow      *Shadow            `json:"shadow,omitempty"`
-	Set         string             `json:"set"` // digest of the policy set
+	Approve     []string           `json:"approve,omitempty"` // who must approve what is asked for
+	Set         string             `json:"set"`               // digest of the policy set
 }
 
 // Shadow is what policies with @mode("shadow") would make of a call.
@@ -226,10 +235,40 @@ func Explain(view *registry.View, set *policy.Set, monitor bool, r ExplainReques
 	case access.ClassAgent, access.ClassServer, access.ClassTool, access.ClassHidden:
 		return out, nil // the registry refuses: no policy decided, and none would help
 	}
+	if r.Asking != nil {
+		return explainAsking(s, req, *r.Asking, out), nil
+	}
 	f := pdp.GatherFacts(s, req)
 	x := set.Explain(&f.Query)
 	out.Determining, out.Inputs, out.Nearest, out.Flip = x.Determining, x.Inputs, x.Nearest, x.Flip
 	return out, nil
+}
+
+// explainAsking says whether the right to make a call could be asked for, and who
+// would have to approve it, by the policies about the action "request".
+func explainAsking(s *pdp.State, req *access.Request, of AskedFor, out Explained) Explained {
+	f := pdp.GatherFacts(s, req)
+	a := s.Set.Ask(&f.Query, of.Seconds, of.Uses)
+	out.Action, out.Outcome, out.Would, out.Class, out.Help = "request of "+req.Action(), access.Permit.String(), "", "", ""
+	out.Permits, out.Forbids, out.Errors = list(a.Permits), list(a.Forbids), list(a.Errors)
+	out.Masked, out.Consequence, out.Shadow = nil, nil, nil
+	out.Reason = "the policies say who must approve it; an entitlement may want more"
+	ids := slices.Concat(a.Permits, a.Forbids, a.Errors)
+	switch speaks := s.Set.Approves(); {
+	case !speaks && len(a.Forbids)+len(a.Errors) == 0:
+		out.Reason = "no policy permits the action request, so the entitlement says who must approve it, or one person must"
+	case a.Denied():
+		out.Outcome, out.Reason = access.Deny.String(), "the policies do not let it be asked for"
+	}
+	for _, x := range a.Approve {
+		out.Approve = append(out.Approve, x.String())
+	}
+	for _, p := range s.Set.Policies() {
+		if slices.Contains(ids, p.ID) {
+			out.Determining = append(out.Determining, p)
+		}
+	}
+	return out
 }
 
 func list(s []string) []string {

@@ -225,7 +225,8 @@ nothing is recorded. The request is a file, or - for standard input:
 
 Further members: prompt, resource, ask or method instead of tool; subject
 {"issuer", "id"}, task, facts {"name": value}, attested (default true), at (a
-time, default now).`
+time, default now), and request {"seconds", "uses"}: then it is about asking for the
+right to make the call, and says who must approve it.`
 	c.Flags().StringArrayVar(&files, "file", nil, "explain on the manifests in this `path` instead of asking the gateway; may be repeated")
 	return c
 }
@@ -260,7 +261,7 @@ func writeExplained(w io.Writer, x api.Explained) {
 		would = ""
 	}
 	fields(w, "enforcing would", would, "because", x.Reason, "what helps", x.Help, "permits", strings.Join(x.Permits, " "), "forbids", strings.Join(x.Forbids, " "), "errors", strings.Join(x.Errors, " "),
-		"masked", strings.Join(x.Masked, ", "), "besides", strings.Join(x.Consequence, ", "))
+		"approved by", strings.Join(x.Approve, ", "), "masked", strings.Join(x.Masked, ", "), "besides", strings.Join(x.Consequence, ", "))
 	if x.Shadow != nil {
 		fmt.Fprintf(w, "\nwith what is only tried (%s) it would be %s\n", cell(strings.Join(x.Shadow.By, ", ")), x.Shadow.Outcome)
 	}

@@ -83,7 +83,7 @@ func writeRequest(w io.Writer, r admin.RequestView) {
 	fields(w, "request", r.ID, "state", string(r.State), "because", r.Why, "agent", r.Party.Agent, "acts for", r.Party.Subject, "task", r.Task,
 		"asks for", r.Target.Action(), "arguments", cell(string(r.Arguments)), "tier", itoa(r.Target.Tier), "definition is current", current,
 		"scope", string(r.Scope), "lives", (time.Duration(r.Life) * time.Second).String(), "uses", uses, "limits", r.Describe(), "reason", r.Reason,
-		"entitlement", r.Entitlement, "asked by", strings.Join(r.Policies, " "), "needs", r.Rule.String(), "yes from", approvers(r.Approvals),
+		"entitlement", r.Entitlement, "asked by", strings.Join(r.Policies, " "), "needs", r.Rule.String(), "said by", strings.Join(r.RuleBy, " "), "yes from", approvers(r.Approvals),
 		"grant", r.Grant, "asked at", when(r.Created), "waits until", when(r.Expires))
 }
 

@@ -97,7 +97,6 @@ func (g *Gate) ask(ctx context.Context, state *pdp.State, r *access.Request, ru 
 	}
 	ask, ok := pdp.Asking(state, r, dec)
 	if !ok {
-		dec.Outcome, dec.Help = access.Deny, "no approval would be enough; calling again as it is will not help"
 		return state, nil
 	}
 	if why := g.grants.Busy(&ask.Call); why != "" {

@@ -74,7 +74,7 @@ func (nothing) Open(_ context.Context, _ string, b []byte) ([]byte, error) { ret
 
 // newOffice is a gateway where agents bot and other may ask to deploy by rule.
 // Its broker's clock is a little ahead of when calls begin, as in life.
-func newOffice(t *testing.T, rule grant.Rule) *office {
+func newOffice(t *testing.T, rule grant.Rule, policies ...policy.Policy) *office {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
 	if err != nil {
@@ -100,7 +100,7 @@ func newOffice(t *testing.T, rule grant.Rule) *office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := policy.Compile(nil, cat)
+	set, err := policy.Compile(policies, cat)
 	if err != nil {
 		t.Fatal(err)
 	}

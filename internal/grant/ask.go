@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -50,7 +51,7 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 		if at := a.At.UTC().Truncate(time.Millisecond); !a.At.IsZero() && at.Before(from) {
 			from = at // the call that asks began before we got here
 		}
-		return b.issue(ctx, r, from, Approval{By: "auto:" + r.Entitlement, At: r.Created, Method: "auto"}, []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
+		return b.issue(ctx, r, from, r.auto(), []Event{event(who, "open", KindRequest, r.ID, nil, r, r.Reason)})
 	}
 	batch := Batch{Requests: []Request{r}}
 	if old := v.pending.get(r.Identity); old != nil { // its time is over and nobody said so yet
@@ -74,7 +75,7 @@ func (b *Broker) draft(a Ask) (Request, error) {
 		a.Scope = ScopeOnce
 	}
 	r := Request{ID: access.NewID(access.PrefixRequest), State: RequestPending, Party: a.Party, Session: a.Session, Task: a.Task, Target: a.Target,
-		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: a.Rule}
+		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: a.Rule, RuleBy: a.RuleBy, Set: a.Set, Bound: a.Bound}
 	ceiling := Ceiling{}
 	if e := a.Entitlement; e != nil {
 		r.Entitlement, ceiling, r.MaxDepth = e.ID, e.Ceiling, e.Delegate.MaxDepth
@@ -134,6 +135,19 @@ func (b *Broker) draft(a Ask) (Request, error) {
 	}
 	r.Identity = r.identity()
 	return r, nil
+}
+
+// autoBy is what an automatic approval is signed with, before what says so.
+const autoBy = "auto:"
+
+// auto is the approval that nobody gives: the policies about the action "request"
+// do, or the entitlement.
+func (r *Request) auto() Approval {
+	by := r.Entitlement
+	if len(r.RuleBy) > 0 {
+		by = strings.Join(r.RuleBy, ",")
+	}
+	return Approval{By: autoBy + by, At: r.Created, Method: "auto", Policies: r.RuleBy, Set: r.Set}
 }
 
 // within holds what is asked for to the constraints of the entitlement.
@@ -356,6 +370,10 @@ func (b *Broker) issue(ctx context.Context, r Request, from time.Time, yes Appro
 	if len(events) > 0 {
 		events[len(events)-1].After, events[len(events)-1].Detail = digestOf(r), r
 	}
-	events = append(events, event(yes.By, "issue", KindGrant, g.ID, nil, g, ""))
+	why := ""
+	if yes.Set != "" {
+		why = "approved by " + strings.TrimPrefix(yes.By, autoBy) + " of policy set " + yes.Set
+	}
+	events = append(events, event(yes.By, "issue", KindGrant, g.ID, nil, g, why))
 	return r, b.widen(ctx, Batch{Requests: []Request{r}, Grants: []Grant{g}}, events)
 }

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,15 +53,24 @@ type Ceiling struct {
 	Limits
 }
 
-// Rule says who must approve.
+// Rule says who must approve. The zero Rule leaves it to the policies about the
+// action "request".
 type Rule struct {
 	Auto   bool   `json:"auto,omitempty"`   // nobody: policy and the ceiling do
 	Quorum int    `json:"quorum,omitempty"` // distinct persons
 	Team   string `json:"team,omitempty"`   // they must be members of it
-	// Then is who must approve besides, once the others have. The zero Stage is
-	// nobody.
-	Then Stage `json:"then,omitzero"`
+	// Then is who must approve besides, once the others have, and Besides who must
+	// after them. The zero Stage is nobody.
+	Then    Stage             `json:"then,omitzero"`
+	Besides [maxBesides]Stage `json:"besides,omitzero"`
 }
+
+// maxBesides is how many stages more than two a rule has at most. Manifests say two;
+// more come of several that must be met.
+const (
+	maxBesides = 2
+	maxStages  = 2 + maxBesides
+)
 
 // Stage is one step of an approval.
 type Stage struct {
@@ -68,11 +78,81 @@ type Stage struct {
 	Team   string `json:"team,omitempty"`
 }
 
-// Stages are the steps of r, of which one may be none.
-func (r Rule) Stages() [2]Stage { return [2]Stage{{r.Quorum, r.Team}, r.Then} }
+// Stages are the steps of r, of which the last may be none.
+func (r Rule) Stages() [maxStages]Stage {
+	return [maxStages]Stage{{r.Quorum, r.Team}, r.Then, r.Besides[0], r.Besides[1]}
+}
+
+// ruleOf is the rule of these stages; ok is false if there are too many.
+func ruleOf(stages []Stage) (r Rule, ok bool) {
+	if len(stages) > maxStages {
+		return Rule{}, false
+	}
+	var all [maxStages]Stage
+	copy(all[:], stages)
+	return Rule{Quorum: all[0].Quorum, Team: all[0].Team, Then: all[1], Besides: [maxBesides]Stage(all[2:])}, true
+}
 
 // People is how many persons it takes.
-func (r Rule) People() int { return r.Quorum + r.Then.Quorum }
+func (r Rule) People() int {
+	n := 0
+	for _, s := range r.Stages() {
+		n += s.Quorum
+	}
+	return n
+}
+
+// Join is the rule that is met where both are: as many of every team as the
+// stricter one wants, and as many people. It is r where that suffices. ok is false
+// where more teams are named than a rule has stages.
+func (r Rule) Join(o Rule) (joined Rule, ok bool) {
+	switch {
+	case r == Rule{} || r.Auto:
+		if o == (Rule{}) {
+			return r, true
+		}
+		return o, true
+	case o == Rule{} || o.Auto:
+		return r, true
+	}
+	teams := map[string]int{}
+	for _, s := range r.Stages() {
+		teams[s.Team] += s.Quorum
+	}
+	people, more := max(r.People(), o.People()), r.People() < o.People()
+	want := map[string]int{}
+	for _, s := range o.Stages() {
+		want[s.Team] += s.Quorum
+	}
+	for team, n := range want {
+		more = more || team != "" && n > teams[team]
+	}
+	if !more {
+		return r, true
+	}
+	var stages []Stage
+	rs, os := r.Stages(), o.Stages()
+	for _, s := range slices.Concat(rs[:], os[:]) {
+		seen := slices.ContainsFunc(stages, func(x Stage) bool { return x.Team == s.Team })
+		if n := max(teams[s.Team], want[s.Team]); s.Team != "" && !seen {
+			stages, people = append(stages, Stage{n, s.Team}), people-n
+		}
+	}
+	if people > 0 {
+		stages = append(stages, Stage{Quorum: people})
+	}
+	return ruleOf(stages)
+}
+
+// Stricter reports whether r wants more than o: more people, people at all, or
+// others.
+func (r Rule) Stricter(o Rule) bool {
+	if r.Auto || r == (Rule{}) || o.Auto {
+		return !r.Auto && r != Rule{}
+	}
+	joined, ok := o.Join(r)
+	return !ok || joined != o
+}
 
 // Waits returns which of its stages a request that has these approvals waits for;
 // ok is false where it waits for none.
@@ -91,18 +171,26 @@ func (r Rule) Waits(list []Approval) (stage int, ok bool) {
 	return 0, false
 }
 
-// String is the rule as manifests write it: "auto", "quorum:N" or "quorum:N:team",
-// and of two stages "… then …".
+// String is the rule as manifests write it: "auto", "policy", "quorum:N" or
+// "quorum:N:team", and of several stages "… then …".
 func (r Rule) String() string {
 	switch {
 	case r.Auto:
 		return "auto"
-	case r.Then != Stage{}:
-		return Stage{r.Quorum, r.Team}.String() + " then " + r.Then.String()
-	default:
-		return Stage{r.Quorum, r.Team}.String()
+	case r == Rule{}:
+		return rulePolicy
 	}
+	var out []string
+	for _, s := range r.Stages() {
+		if s != (Stage{}) {
+			out = append(out, s.String())
+		}
+	}
+	return strings.Join(out, " then ")
 }
+
+// rulePolicy is how manifests write the zero Rule.
+const rulePolicy = "policy"
 
 // String is the stage as manifests write it.
 func (s Stage) String() string {
@@ -117,8 +205,11 @@ const maxQuorum = 10
 
 // ParseRule reads what String writes.
 func ParseRule(s string) (Rule, error) {
-	if s == "auto" {
+	switch s {
+	case "auto":
 		return Rule{Auto: true}, nil
+	case rulePolicy:
+		return Rule{}, nil
 	}
 	first, then, two := strings.Cut(s, " then ")
 	one, err := parseStage(first)
@@ -138,7 +229,7 @@ func parseStage(s string) (Stage, error) {
 	var r Stage
 	var rest string
 	if n, _ := fmt.Sscanf(s, "quorum:%d%s", &r.Quorum, &rest); n == 0 || r.Quorum < 1 || r.Quorum > maxQuorum {
-		return Stage{}, access.Errorf(access.CodeInvalid, "%q is not a rule: write auto, quorum:N or quorum:N:team with N from 1 to %d, and for two stages: … then …", s, maxQuorum)
+		return Stage{}, access.Errorf(access.CodeInvalid, "%q is not a rule: write auto, policy, quorum:N or quorum:N:team with N from 1 to %d, and for two stages: … then …", s, maxQuorum)
 	}
 	if rest != "" {
 		if rest[0] != ':' || !access.ValidID(rest[1:]) {

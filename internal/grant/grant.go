@@ -61,11 +61,15 @@ func (t Target) same(o Target) bool {
 
 // Approval is one person's answer to a request.
 type Approval struct {
-	By     string    `json:"by"` // user:… or local:…; "auto" and the rule for automatic ones
+	By     string    `json:"by"` // user:… or local:…; "auto:" and what says so for automatic ones
 	At     time.Time `json:"at"`
 	Method string    `json:"method"`          // cli, api, page, auto
 	Token  string    `json:"token,omitempty"` // id of the personal token it came with
-	Stage  int       `json:"stage,omitempty"` // of the rule it was given in: 0 the first, 1 the second
+	Stage  int       `json:"stage,omitempty"` // of the rule it was given in: 0 the first
+	// Policies and Set say of an automatic one by which policies, of the set with
+	// which digest.
+	Policies []string `json:"policies,omitempty"`
+	Set      string   `json:"set,omitempty"`
 }
 
 // Grant is a right for a while (access.md 3.2). It permits nothing by itself:

@@ -42,7 +42,7 @@ func (w *sweeping) beyond(a asked) (string, error) {
 		return what + " lets it live " + e.Ceiling.life().String() + " at most now", nil
 	case a.scope != ScopeOnce && most > 0 && (a.uses == 0 || a.uses > most):
 		return what + " lets through fewer calls now", nil
-	case a.pending && e.Approve.AtTier(a.target.Tier).stricter(a.rule):
+	case a.pending && e.Approve.AtTier(a.target.Tier).Stricter(a.rule):
 		return what + " wants another approval now", nil
 	}
 	if wider := wordsOf(ceiling.holds(a.limits)); wider != "" {
@@ -83,19 +83,4 @@ func (w *sweeping) tooFar(bounds Constraints, a asked) (bool, error) {
 	}
 	v, err := rawjson.Parse(raw, rawjson.Limits{})
 	return err != nil || bounds.Match(v) != nil, err
-}
-
-// stricter reports whether r wants more than o: more people, people at all, or
-// others.
-func (r Rule) stricter(o Rule) bool {
-	if r.Auto || o.Auto {
-		return !r.Auto
-	}
-	had := o.Stages()
-	for n, s := range r.Stages() {
-		if s.Quorum > had[n].Quorum || s.Team != "" && s.Team != had[n].Team {
-			return true
-		}
-	}
-	return false
 }

@@ -26,6 +26,9 @@ type Ask struct {
 	Call
 	Entitlement *Entitlement // that lets it be asked for; nil where a policy asks
 	Rule        Rule         // who must approve
+	RuleBy      []string     // policies about the action "request" that say so
+	Set         string       // digest of the policy set all of it was judged with
+	Bound       bool         // who asks proved possession of a key
 	Policies    []string     // that ask
 	Scope       Scope        // wanted; "" is once
 	Wanted      Constraints  // of a scope wider than once
@@ -33,6 +36,26 @@ type Ask struct {
 	Limits      Limits       // wanted besides; what is not wanted is as the ceiling says
 	Life        time.Duration
 	Reason      string
+}
+
+// Extent is how many seconds the right would live and how many calls it would let
+// through, 0 for any number.
+func (a *Ask) Extent() (seconds, uses int64) {
+	c := Ceiling{}
+	if a.Entitlement != nil {
+		c = a.Entitlement.Ceiling
+	}
+	life, uses := a.Life, a.Uses
+	if life == 0 {
+		life = c.life()
+	}
+	if uses == 0 {
+		uses = c.Uses
+	}
+	if a.Scope == "" || a.Scope == ScopeOnce {
+		uses = 1
+	}
+	return int64(life / time.Second), uses
 }
 
 // Request is an ask on its way.
@@ -51,8 +74,11 @@ type Request struct {
 	Entitlement string      `json:"entitlement,omitempty"`
 	Policies    []string    `json:"policies,omitempty"`
 	Rule        Rule        `json:"rule"`
-	Life        int64       `json:"seconds"` // of the grant
-	Uses        int64       `json:"uses"`    // of the grant; 0: without limit
+	RuleBy      []string    `json:"ruleBy,omitempty"` // policies about the action "request" that say so
+	Set         string      `json:"set,omitempty"`    // digest of the policy set it was asked under
+	Bound       bool        `json:"bound,omitempty"`  // who asked proved possession of a key
+	Life        int64       `json:"seconds"`          // of the grant
+	Uses        int64       `json:"uses"`             // of the grant; 0: without limit
 	Limits                  // of the grant, besides
 	MaxDepth    int         `json:"maxDepth,omitempty"` // of what may be carved out of the grant
 	Reason      string      `json:"reason,omitempty"`

@@ -18,6 +18,9 @@ type Standing struct {
 	// Right returns the entitlement, where it still covers that an agent holds a right
 	// to a target at this depth. Nil looks at none.
 	Right func(entitlement, agent string, t Target, depth int) (Entitlement, bool)
+	// Void says why the policies do not let a request be asked for as it was, "" where
+	// they do. Nil asks none.
+	Void func(Request) string
 }
 
 // Sweep ends what time has ended and what has nothing left, suspends or resumes
@@ -194,12 +197,21 @@ func (w *sweeping) request(before Request) error {
 		r.State, r.Why, verb = RequestInvalid, anotherDefinition(r.Target), "invalidate"
 	case why != "":
 		r.State, r.Why, verb = RequestInvalid, why, "invalidate"
+	case w.void(r) != "":
+		r.State, r.Why, verb = RequestInvalid, w.void(r), "invalidate"
 	default:
 		return nil
 	}
 	r.Changed = w.at
 	w.less.Requests, w.ended = append(w.less.Requests, r), append(w.ended, event(system, verb, KindRequest, r.ID, before, r, r.Why))
 	return nil
+}
+
+func (w *sweeping) void(r Request) string {
+	if w.Void == nil {
+		return ""
+	}
+	return w.Void(r)
 }
 
 func anotherDefinition(t Target) string {

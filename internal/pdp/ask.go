@@ -12,20 +12,36 @@ import (
 
 // Asking is the request for the approval that d, a decision of s on r, says is
 // missing. Where several entitlements would let it be asked for the strictest of
-// those that reach as far as its arguments counts; where a policy asks besides,
-// nothing is granted without a person. It needs as many people as the policies
-// want to see, and ok is false where no approval would make them permit the call:
-// then nobody is asked.
+// those that reach as far as its arguments counts. Who must approve is what the
+// entitlement says and what the policies about the action "request" say, together;
+// where none of them says it, nothing is granted without a person. It needs as many
+// people as the policies want to see. Where it cannot be asked for, or no approval
+// would make the policies permit the call, nobody is asked: ok is false and d is the
+// denial that says why.
 func Asking(s *State, r *access.Request, d *access.Decision) (a grant.Ask, ok bool) {
-	return asking(s, r, d, func(e grant.Entitlement) bool { return r.Unknown || e.Args.Match(r.Arguments) == nil })
+	return asking(s, r, d, grant.Ask{Scope: grant.ScopeOnce}, func(e grant.Entitlement) bool { return r.Unknown || e.Args.Match(r.Arguments) == nil })
 }
 
-func asking(s *State, r *access.Request, d *access.Decision, reaches func(grant.Entitlement) bool) (a grant.Ask, ok bool) {
+// asking returns want, completed.
+func asking(s *State, r *access.Request, d *access.Decision, want grant.Ask, reaches func(grant.Entitlement) bool) (a grant.Ask, ok bool) {
 	f := GatherFacts(s, r)
-	a = grant.Ask{Call: *f.call(r), Policies: slices.Clone(d.Forbids), Scope: grant.ScopeOnce}
-	rule := grant.Rule{Quorum: 1}
+	a = want
+	a.Call, a.Policies, a.Bound, a.Set = *f.call(r), slices.Clone(d.Forbids), r.Who.Bound, s.Set.Digest()
+	rule := grant.Rule{}
 	if e := strictest(s, d.Forbids, reaches); e != nil {
 		rule, a.Entitlement = e.Approve, e
+	}
+	seconds, uses := a.Extent()
+	told, by, why := f.whoApproves(s, seconds, uses)
+	if why != nil {
+		why.deny(d)
+		return a, false
+	}
+	a.RuleBy = by
+	rule, ok = rule.Join(told)
+	if !ok {
+		(&refused{class: access.ClassPolicy, reason: "more teams would have to approve than one approval can have", help: "ask " + f.owner + ", the agent's owner, to have fewer named"}).deny(d)
+		return a, false
 	}
 	rule = rule.AtTier(a.Target.Tier)
 	for range morePeople + 1 {
@@ -36,6 +52,7 @@ func asking(s *State, r *access.Request, d *access.Decision, reaches func(grant.
 		}
 		rule.Auto, rule.Quorum = false, rule.Quorum+1
 	}
+	d.Outcome, d.Help = access.Deny, "no approval would be enough; calling again as it is will not help"
 	return a, false
 }
 
@@ -43,7 +60,7 @@ func asking(s *State, r *access.Request, d *access.Decision, reaches func(grant.
 const morePeople = 4
 
 // strictest returns the entitlement among those that ask and reach, whose rule is hardest to meet; nil if none asks. Where a policy
-// asks besides, its rule needs a person.
+// asks besides, its rule needs a person, unless policies say who must approve.
 func strictest(s *State, forbids []string, reaches func(grant.Entitlement) bool) *grant.Entitlement {
 	byPolicy := false
 	var found []grant.Entitlement
@@ -64,7 +81,7 @@ func strictest(s *State, forbids []string, reaches func(grant.Entitlement) bool)
 	e := slices.MaxFunc(found, func(x, y grant.Entitlement) int {
 		return cmp.Or(cmp.Compare(weight(x.Approve), weight(y.Approve)), cmp.Compare(y.Ceiling.Seconds, x.Ceiling.Seconds), cmp.Compare(y.ID, x.ID))
 	})
-	if byPolicy && e.Approve.Auto {
+	if byPolicy && e.Approve.Auto && !s.Set.Approves() {
 		e.Approve = grant.Rule{Quorum: 1}
 	}
 	return &e
@@ -75,9 +92,9 @@ func strictest(s *State, forbids []string, reaches func(grant.Entitlement) bool)
 // approve it, ok is false. Of a request with Unknown arguments it is whether some
 // call could be approved: what policies say of the arguments counts when a call is
 // made. Where they say something, they may ask for an approval that a grant would
-// stand for, so nothing is granted without a person. wanted are the constraints
-// asked for instead of arguments.
-func Seek(s *State, r *access.Request, wanted grant.Constraints) (a grant.Ask, d access.Decision, ok bool) {
+// stand for, so nothing is granted without a person. want is what is asked for
+// besides the call: the scope, the constraints instead of arguments, life and uses.
+func Seek(s *State, r *access.Request, want grant.Ask) (a grant.Ask, d access.Decision, ok bool) {
 	ru, maybe := judge(s, r)
 	d = ru.Decision
 	byRight := maybe && slices.ContainsFunc(d.Forbids, func(id string) bool { return s.Set.EntitlementOf(id) != "" })
@@ -86,11 +103,12 @@ func Seek(s *State, r *access.Request, wanted grant.Constraints) (a grant.Ask, d
 	}
 	reaches := func(e grant.Entitlement) bool {
 		if r.Unknown {
-			return grant.Implies(e.Args, wanted) == nil
+			return grant.Implies(e.Args, want.Wanted) == nil
 		}
 		return e.Args.Match(r.Arguments) == nil
 	}
-	if a, ok = asking(s, r, &d, reaches); ok && d.Outcome != access.RequireApproval && a.Rule.Auto {
+	asks := d.Outcome == access.RequireApproval
+	if a, ok = asking(s, r, &d, want, reaches); ok && !asks && a.Rule.Auto {
 		a.Rule = grant.Rule{Quorum: 1}
 	}
 	return a, d, ok

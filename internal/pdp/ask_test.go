@@ -71,7 +71,7 @@ func TestSeekingAsksAsACallWould(t *testing.T) {
 		if r.Unknown = tt.args == ""; !r.Unknown {
 			r.Arguments = arguments(t, tt.args)
 		}
-		a, d, ok := pdp.Seek(rights(t, tt.rules, tt.cedar), r, nil)
+		a, d, ok := pdp.Seek(rights(t, tt.rules, tt.cedar), r, grant.Ask{})
 		switch {
 		case ok != tt.ok:
 			t.Errorf("%s: may be asked for: %v, want %v (%+v)", name, ok, tt.ok, d)
@@ -104,12 +104,12 @@ func TestSeekingFindsNothingElse(t *testing.T) {
 			r := request("tool_approved")
 			r.Unknown, r.Arguments = unknown, rawjson.Value{}
 			change(r)
-			if a, d, ok := pdp.Seek(s, r, nil); ok || d.Allowed() {
+			if a, d, ok := pdp.Seek(s, r, grant.Ask{}); ok || d.Allowed() {
 				t.Errorf("%s: %v %+v %+v", name, ok, a, d)
 			}
 		}
 	}
-	if _, d, ok := pdp.Seek(&pdp.State{}, request("tool_approved"), nil); ok || d.Allowed() {
+	if _, d, ok := pdp.Seek(&pdp.State{}, request("tool_approved"), grant.Ask{}); ok || d.Allowed() {
 		t.Errorf("without a state: %v %+v", ok, d)
 	}
 }
@@ -127,7 +127,7 @@ func TestSeekingTakesTheRightThatReaches(t *testing.T) {
 	for wanted, right := range map[string]string{"/tmp/a": "tmp", "/etc/": "etc", "/srv/": "etc"} { // what none reaches the strictest refuses
 		r := request("tool_approved")
 		r.Unknown = true
-		if a, _, ok := pdp.Seek(s, r, bounds(wanted)); !ok || a.Entitlement.ID != right {
+		if a, _, ok := pdp.Seek(s, r, grant.Ask{Wanted: bounds(wanted)}); !ok || a.Entitlement.ID != right {
 			t.Errorf("%s: asked for under %+v", wanted, a.Entitlement)
 		}
 	}

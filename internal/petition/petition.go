@@ -82,15 +82,13 @@ func (d *Desk) Ask(ctx context.Context, who access.Identity, a grant.Ask) (Answe
 	r := access.Request{ID: access.NewID(access.PrefixDecision), At: d.now(), Who: who, Protocol: "mcp", Method: "tools/call",
 		Server: a.Target.Server, Kind: access.KindTool, Target: a.Target.Name, Arguments: a.Args, Unknown: a.Scope != grant.ScopeOnce}
 	state := d.states.State()
-	ask, dec, ok := pdp.Seek(state, &r, a.Wanted)
+	ask, dec, ok := pdp.Seek(state, &r, grant.Ask{Scope: a.Scope, Wanted: a.Wanted, Uses: a.Uses, Life: a.Life, Reason: a.Reason, Limits: a.Limits})
 	if !ok {
 		if dec.Allowed() {
 			return d.standing(ctx, dec.Grant)
 		}
 		return Answer{}, d.refusal(state, &r, &dec)
 	}
-	ask.Scope, ask.Wanted, ask.Uses, ask.Life, ask.Reason = a.Scope, a.Wanted, a.Uses, a.Life, a.Reason
-	ask.Limits = a.Limits
 	req, err := d.broker.Open(ctx, ask)
 	if err != nil {
 		return Answer{}, err

@@ -104,12 +104,23 @@ type testWhen struct {
 	Arguments yaml.Node `yaml:"arguments"`
 
 	Output *testOutput `yaml:"output"`
+	// Request makes the case about asking for the right instead of using it.
+	Request *testRequest `yaml:"request"`
+}
+
+// testRequest is what is asked for: a life in seconds and a number of uses, 0 for
+// any.
+type testRequest struct {
+	Seconds int64 `yaml:"seconds"`
+	Uses    int64 `yaml:"uses"`
 }
 
 type testThen struct {
 	Outcome string   `yaml:"outcome"`
 	By      []string `yaml:"by"`
 	Listed  *bool    `yaml:"listed"`
+	// Approve is who must approve, of a case with when.request.
+	Approve []string `yaml:"approve"`
 }
 
 // unknownField is how the YAML library says that a key is not known.
@@ -222,7 +233,7 @@ func (p *prepared) mistake() string {
 		return "when.server is missing or not an id"
 	case targets > 1:
 		return "when names more than one of tool, prompt, resource and ask"
-	case p.Then.Outcome == "" && p.Then.Listed == nil:
+	case p.Then.Outcome == "" && p.Then.Listed == nil && p.Then.Approve == nil:
 		return "then says nothing: outcome is permit or deny"
 	case p.Then.Outcome != "" && !known(p.Then.Outcome):
 		return fmt.Sprintf("then.outcome %q is not permit, deny, require_approval, rate_limit, mask, quarantine, revoke or terminate", p.Then.Outcome)

@@ -183,6 +183,12 @@ func (p *prepared) run(set *Set) (r Result, matched []string) {
 	if err != nil {
 		return p.fail("%v", err), nil
 	}
+	if p.When.Request != nil {
+		return p.asks(set, q)
+	}
+	if p.Then.Approve != nil {
+		return p.fail("then.approve is for a case with when.request"), nil
+	}
 	if want := p.Then.Listed; want != nil {
 		list := *q
 		list.Unknown = true
@@ -213,6 +219,37 @@ func (p *prepared) run(set *Set) (r Result, matched []string) {
 	slices.Sort(by)
 	if p.Then.By != nil && !slices.Equal(want, by) {
 		return p.fail("decided by %s, expected %s", names(by), names(want)), matched
+	}
+	return Result{File: p.file, Line: p.line, Name: p.Name, OK: true}, matched
+}
+
+// asks runs a case about asking for a right.
+func (p *prepared) asks(set *Set, q *Query) (r Result, matched []string) {
+	a := set.Ask(q, p.When.Request.Seconds, p.When.Request.Uses)
+	matched = slices.Concat(a.Permits, a.Forbids)
+	outcome, by := access.Permit, a.Permits
+	if a.Denied() {
+		outcome = access.Deny
+		if other := slices.Concat(a.Forbids, a.Errors); len(other) > 0 {
+			by = other
+		}
+	}
+	var approve []string
+	for _, x := range a.Approve {
+		approve = append(approve, x.String())
+	}
+	want, who := slices.Sorted(slices.Values(p.Then.By)), slices.Sorted(slices.Values(p.Then.Approve))
+	slices.Sort(by)
+	slices.Sort(approve)
+	switch {
+	case p.Then.Listed != nil:
+		return p.fail("then.listed is not for a case with when.request"), matched
+	case p.Then.Outcome != "" && p.Then.Outcome != outcome.String():
+		return p.fail("outcome is %s by %s, expected %s", outcome, names(by), p.Then.Outcome), matched
+	case p.Then.By != nil && !slices.Equal(want, by):
+		return p.fail("decided by %s, expected %s", names(by), names(want)), matched
+	case p.Then.Approve != nil && !slices.Equal(who, approve):
+		return p.fail("must be approved by %s, expected %s", strings.Join(approve, ", "), strings.Join(who, ", ")), matched
 	}
 	return Result{File: p.file, Line: p.line, Name: p.Name, OK: true}, matched
 }

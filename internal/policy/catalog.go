@@ -15,6 +15,9 @@ type Catalog struct {
 	AllowLists []AllowList
 	// Entitlements are the rights agents may ask for.
 	Entitlements []Entitlement
+	// Groups are the teams and people that may be named as who must approve; only for
+	// warnings, nil means that they are not known.
+	Groups []string
 	// Facts are what policies may read of the past.
 	Facts []FactInfo
 }

@@ -268,6 +268,7 @@ type actionDef struct {
 	context   *typ
 	input     *typ // nil: the action has no input
 	arguments *typ // what is derived from
+	bare      bool // nothing is derived and there is no input
 }
 
 // schema is a schema small enough to validate one policy against.
@@ -297,7 +298,9 @@ func (s *schema) resolve() *resolved.Schema {
 			if a.input != nil {
 				ctx["input"] = resolved.Attribute{Type: a.input.record(s.required)}
 			}
-			ctx[derivedName] = resolved.Attribute{Type: derivedType(a.arguments).record(s.required)}
+			if !a.bare {
+				ctx[derivedName] = resolved.Attribute{Type: derivedType(a.arguments).record(s.required)}
+			}
 			ra.AppliesTo = &resolved.AppliesTo{Principals: []types.EntityType{typeAgent}, Resources: a.resources, Context: ctx}
 		}
 		out.Actions[u] = ra

@@ -57,6 +57,10 @@ type statement struct {
 	list   *AllowList // the allow-list it was compiled from
 	right  string     // the entitlement it was compiled from
 	shadow bool       // @mode("shadow"): evaluated, never enforced
+	// asking says that it is about the action "request", approve what a permit says
+	// of who must approve.
+	asking  bool
+	approve Approve
 }
 
 func (s *statement) file() string { return s.source.File }
@@ -225,6 +229,10 @@ var statementID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 func (b *builder) annotations(s *statement, builtin bool) bool {
 	before := len(b.report.Errors)
 	wrong := func(key, format string, args ...any) {
+		if key == "" {
+			b.problem(SeverityError, s.source, s.piece.line, s.piece.col, format, args...)
+			return
+		}
 		line, col := s.piece.find("@" + key)
 		b.problem(SeverityError, s.source, line, col+1, format, args...)
 	}
@@ -245,18 +253,17 @@ func (b *builder) annotations(s *statement, builtin bool) bool {
 		case "advice":
 			s.advice = value
 		case "owner", "doc":
-		case "outcome", "mask", "fact", "target": // together, below
+		case "outcome", "mask", "fact", "target", "approve": // together, below
 		case "mode":
 			if s.shadow = value == modeShadow; !s.shadow {
 				wrong(key, "unknown @mode(%q); known is shadow", value)
 			}
-		case "approve":
-			wrong(key, "@%s is not supported by this version", key)
 		default:
 			wrong(key, "unknown annotation @%s; known are id, advice, owner, doc, outcome, approve, mask, fact, target, mode", key)
 		}
 	}
 	s.effect = effectOf(s, notes, wrong)
+	s.approval(notes, wrong)
 	if !builtin && (strings.HasPrefix(s.id, "baseline.") || strings.HasPrefix(s.id, "allow.") || strings.HasPrefix(s.id, "entitlement.")) {
 		wrong("id", "the id %q is reserved: baseline.…, allow.… and entitlement.… are Rutile's own", s.id)
 	}

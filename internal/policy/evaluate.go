@@ -261,10 +261,7 @@ func (e *evaluation) context(input types.Value) types.Record {
 		m[factsName] = e.facts
 	}
 	if e.bits&readSession != 0 {
-		m["session"] = types.NewRecord(types.RecordMap{
-			"id": types.String(q.Session.ID), "task": types.String(q.Session.Task), "depth": types.Long(q.Session.Depth),
-			"bound": types.Boolean(q.Session.Bound), "startedAt": types.NewDatetime(q.Session.StartedAt),
-		})
+		m["session"] = e.session()
 	}
 	if e.bits&readSubject != 0 && !q.Subject.Autonomous() {
 		m["subject"] = uid(typeHuman, humanID(q.Subject))
@@ -282,6 +279,13 @@ func (e *evaluation) context(input types.Value) types.Record {
 		m["now"] = types.NewDatetime(q.Now)
 	}
 	return types.NewRecord(m)
+}
+
+// session is context.session.
+func (e *evaluation) session() types.Record {
+	s := &e.q.Session
+	return types.NewRecord(types.RecordMap{"id": types.String(s.ID), "task": types.String(s.Task), "depth": types.Long(s.Depth),
+		"bound": types.Boolean(s.Bound), "startedAt": types.NewDatetime(s.StartedAt)})
 }
 
 // resourceInput is context.input of a resource: its URI and the scheme of it.

@@ -123,7 +123,7 @@ func (s *Set) nearest(e *evaluation) []Near {
 	}
 	var all []scored
 	for _, st := range s.statements {
-		if !st.permit || st.source.Layer == LayerBaseline {
+		if !st.permit || st.asking || st.source.Layer == LayerBaseline {
 			continue
 		}
 		sc := scored{st: st}

@@ -175,7 +175,7 @@ func (l *linter) find(s *statement, want func(*statement) bool) *statement {
 	}
 	for _, k := range keys {
 		for _, t := range l.byAgent[k] {
-			if l.covers(&t.scope, &s.scope) && want(t) {
+			if t.asking == s.asking && l.covers(&t.scope, &s.scope) && want(t) {
 				return t
 			}
 		}

@@ -193,6 +193,7 @@ func (t *typ) write(b *strings.Builder) {
 func schemaDigest(inputs map[string]*typ, context *typ) string {
 	var b strings.Builder
 	context.write(&b)
+	askContext().write(&b)
 	derivedType(everyKind()).write(&b)
 	entities := entityTypes()
 	for _, name := range slices.Sorted(maps.Keys(entities)) {

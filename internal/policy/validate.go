@@ -88,6 +88,15 @@ func (v *validator) statement(s *statement) {
 	if derived, declared := v.derived(s), v.declared(s); !derived || !declared {
 		return
 	}
+	if s.asking {
+		sc := v.askSchema()
+		v.check(s, &sc, false)
+		if g := s.approve.Group; g != "" && g != GroupOwner && v.catalog.Groups != nil && !slices.Contains(v.catalog.Groups, g) {
+			line, col := s.piece.find("@approve")
+			v.problem(SeverityWarning, s.source, line, col+1, "no team and no person is called %q, so nothing that needs it can be asked for", g)
+		}
+		return
+	}
 	typed, untyped := v.actions(s)
 	if typed.asks(s.scope.action) {
 		v.check(s, &typed, s.reads.arguments())
@@ -297,7 +306,7 @@ func (v *validator) names(s *statement) {
 
 // duplicate warns where two statements say the same.
 func (v *validator) duplicate(s *statement, seen map[string]*statement) {
-	text := fmt.Sprintf("%v %s", s.effect, withoutAnnotations(s.full.AST()))
+	text := fmt.Sprintf("%v %v %s", s.effect, s.approve, withoutAnnotations(s.full.AST()))
 	if other := seen[text]; other != nil {
 		v.mistake(s, SeverityWarning, fmt.Sprintf("says the same as %s and adds nothing", other.id))
 		return
