@@ -126,7 +126,7 @@ func TestManifestsAreRead(t *testing.T) {
 	for _, f := range seen.Findings {
 		rules[f.Rule]++
 	}
-	if rules[discovery.LiteralSecret] < 3 || rules[discovery.Unpinned] != 2 {
+	if rules[discovery.LiteralSecret] != 2 || rules[discovery.SecretInArgv] != 1 || rules[discovery.SecretInURL] != 1 || rules[discovery.Unpinned] != 2 {
 		t.Errorf("findings: %v", rules)
 	}
 }

@@ -147,17 +147,10 @@ func (s Source) tell(file string, o *Object, into *discovery.Sink) {
 		d.Target.Key = "kubernetes:" + o.Kind + "/" + o.Namespace + "/" + o.Name
 	}
 	one := discovery.Sighting{
-		Fact: discovery.Configured, Strength: o.Strength, Place: at, Name: o.Name, Target: d.Target, Secrets: append(d.Secrets, o.Secrets...), Scopes: d.Scopes, Why: append([]string{o.Kind + " " + o.Name}, o.Why...),
+		Fact: discovery.Configured, Strength: o.Strength, Scope: discovery.ScopeProject, Place: at, Name: o.Name, Target: d.Target, Secrets: append(d.Secrets, o.Secrets...), Scopes: d.Scopes, Why: append([]string{o.Kind + " " + o.Name}, o.Why...),
 	}
 	into.Saw(one)
-	for _, ref := range one.Secrets {
-		if ref.Kind == discovery.SecretLiteral {
-			f := discovery.NewFinding(discovery.LiteralSecret, discovery.High, d.Target.Key, at, "the manifest holds the value of "+ref.Name, "take it from a Secret with secretKeyRef, and replace the one that was written down")
-			f.Evidence = []string{strings.TrimSpace(ref.Where + " " + ref.Name + " " + ref.Shape)}
-			into.Find(f)
-		}
-	}
-	if o.Image != "" && !d.Target.Pinned {
-		into.Find(discovery.NewFinding(discovery.Unpinned, discovery.Medium, d.Target.Key, at, "its image may be another tomorrow", "name the image by its digest"))
+	for _, f := range discovery.Judge(&one) {
+		into.Find(f)
 	}
 }

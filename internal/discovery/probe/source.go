@@ -104,7 +104,7 @@ func (s Source) tell(f *Found, into *discovery.Sink) {
 			severity, where = discovery.Low, "everybody on this machine"
 		}
 		x := discovery.NewFinding(discovery.OpenServer, severity, d.Target.Key, at, fmt.Sprintf("it lists %d tools to %s, without authentication", len(f.Tools), where), "put it behind the gateway and let it ask for a credential")
-		x.Evidence = f.Tools[:min(len(f.Tools), 20)]
+		x.Evidence = f.Tools[:min(len(f.Tools), 8)]
 		into.Find(x)
 	}
 	if f.Origin == originAccepted {

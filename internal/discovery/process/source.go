@@ -30,12 +30,27 @@ func (s Source) Discover(ctx context.Context, into *discovery.Sink) error {
 	if err != nil {
 		return err
 	}
-	known := map[netip.AddrPort]bool{}
+	known, told := map[netip.AddrPort]bool{}, map[string]*discovery.Sighting{}
+	var order []*discovery.Sighting
 	for i := range servers {
 		for _, l := range servers[i].Listens {
 			known[l] = true
 		}
-		s.tell(&servers[i], into)
+		one := s.sighting(&servers[i])
+		// Several processes of one server of one client are one sighting.
+		id := strings.Join(append([]string{one.Place.Path, one.Place.Address, one.Target.Key}, one.Target.Args...), "\x00")
+		if had := told[id]; had != nil {
+			had.Why = append(had.Why, "it runs as process "+strconv.Itoa(one.Place.PID)+" too")
+			continue
+		}
+		told[id] = &one
+		order = append(order, &one)
+	}
+	for _, one := range order {
+		into.Saw(*one)
+		for _, f := range discovery.Judge(one) {
+			into.Find(f)
+		}
 	}
 	into.Looked(discovery.Coverage{Place: "processes", Outcome: discovery.Read, Why: fmt.Sprintf("%d processes", len(t.Procs)), Entries: len(servers)})
 	if t.Hidden > 0 {
@@ -65,20 +80,20 @@ func (s Source) sockets(t *Table, known map[netip.AddrPort]bool) discovery.Cover
 	return c
 }
 
-// tell tells of one server.
-func (s Source) tell(srv *Server, into *discovery.Sink) {
+// sighting is one server, of whose command line only what the describer leaves is
+// kept.
+func (s Source) sighting(srv *Server) discovery.Sighting {
 	command, args := srv.Proc.Command()
 	d := s.Describe.Describe(discovery.Spec{Command: command, Args: args, Dir: srv.Proc.Dir})
 	one := discovery.Sighting{
-		Fact: discovery.Running, Strength: srv.Strength, Place: discovery.Place{PID: srv.Proc.PID}, Target: d.Target, Secrets: d.Secrets, Scopes: d.Scopes, Why: srv.Why,
+		Fact: discovery.Running, Strength: srv.Strength, Place: discovery.Place{Path: "a process", PID: srv.Proc.PID}, Target: d.Target, Secrets: d.Secrets, Scopes: d.Scopes, Why: srv.Why,
 	}
-	by := "a process"
 	switch srv.Client {
 	case "":
 	case Gateway:
-		one.Routed, by = true, "a process of the gateway"
+		one.Routed, one.Place.Path = true, "a process of the gateway"
 	default:
-		one.Clients, by = []string{srv.Client}, "a process of "+srv.Client
+		one.Clients, one.Place.Path = []string{srv.Client}, "a process of "+srv.Client
 	}
 	for _, l := range srv.Listens {
 		one.Why = append(one.Why, "it listens on "+l.String())
@@ -86,19 +101,5 @@ func (s Source) tell(srv *Server, into *discovery.Sink) {
 			one.Target.Transport, one.Place.Address = "http", l.String()
 		}
 	}
-	into.Saw(one)
-	var names []string
-	for _, ref := range d.Secrets {
-		if ref.Kind == discovery.SecretLiteral {
-			names = append(names, strings.TrimSpace(ref.Name+" "+ref.Shape))
-		}
-	}
-	if len(names) == 0 {
-		return
-	}
-	slices.Sort(names)
-	f := discovery.NewFinding(discovery.SecretInArgv, discovery.High, d.Target.Key, discovery.Place{Path: by},
-		"its command line holds a secret, and everybody on this machine can read that", "give it in the environment or a file, and replace the one that was shown")
-	f.Evidence = append(slices.Compact(names), "pid "+strconv.Itoa(srv.Proc.PID))
-	into.Find(f)
+	return one
 }
