@@ -214,7 +214,7 @@ func (c *client) ask(ctx context.Context, method, path string, head map[string]s
 		req.Header.Set(k, v)
 	}
 	c.asked++
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:bodyclose // answer.close does
 	if err != nil {
 		cancel()
 		var timeout net.Error

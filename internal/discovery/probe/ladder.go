@@ -234,7 +234,7 @@ func (l *ladder) legacy(ctx context.Context, path string) *Found {
 	if l.gentle {
 		return nil
 	}
-	rep, err := l.c.post(ctx, path, initialize, nil, nil)
+	rep, err := l.c.post(ctx, path, initialize(), nil, nil)
 	if err != nil {
 		return nil
 	}

@@ -52,7 +52,7 @@ func (l *ladder) listModern(ctx context.Context, path string, f *Found) {
 // listLegacy asks for the tools in a session of its own, which it ends.
 func (l *ladder) listLegacy(ctx context.Context, path string, f *Found) {
 	var session string
-	rep, err := l.c.post(ctx, path, initialize, nil, func(s string) { session = s })
+	rep, err := l.c.post(ctx, path, initialize(), nil, func(s string) { session = s })
 	if session != "" {
 		defer l.c.endSession(ctx, path, session)
 	}
@@ -103,7 +103,7 @@ func (l *ladder) foreignOrigin(ctx context.Context, path string, f *Found) strin
 		if l.gentle {
 			return originUnknown
 		}
-		m, head = initialize, map[string]string{}
+		m, head = initialize(), map[string]string{}
 	}
 	head["Origin"] = foreign
 	rep, err := l.c.post(ctx, path, m, head, nil)

@@ -166,7 +166,9 @@ func (c *client) modernRequest(method string) (message, map[string]string) {
 }
 
 // initialize is the first message of a legacy session.
-var initialize = message{method: "initialize", params: `{"protocolVersion":"` + version2511 + `","capabilities":{},"clientInfo":{"name":"rutile-discovery","version":"1"}}`}
+func initialize() message {
+	return message{method: "initialize", params: `{"protocolVersion":"` + version2511 + `","capabilities":{},"clientInfo":{"name":"rutile-discovery","version":"1"}}`}
+}
 
 // words returns the texts of a list, bounded in number and length.
 func words(list rawjson.Value, most int) []string {
