@@ -77,9 +77,13 @@ func (a *API) simulate(c *call) (any, error) {
 	return answerOf(a.deps.Rehearsal.Simulate(c.Context(), c.actor.String(), in.Draft, last, a.readsSealed(c)))
 }
 
-func (a *API) simulated(c *call) (any, error) { return a.deps.Rehearsal.Simulated(a.readsSealed(c)), nil }
+func (a *API) simulated(c *call) (any, error) {
+	return a.deps.Rehearsal.Simulated(a.readsSealed(c)), nil
+}
 
-func (a *API) stopSimulation(c *call) (any, error) { return a.deps.Rehearsal.Stop(a.readsSealed(c)), nil }
+func (a *API) stopSimulation(c *call) (any, error) {
+	return a.deps.Rehearsal.Stop(a.readsSealed(c)), nil
+}
 
 func (a *API) replay(c *call) (any, error) {
 	var in Replay
