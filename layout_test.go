@@ -73,6 +73,8 @@ var libraries = map[string][]string{
 	"github.com/tink-crypto/":          {"internal/credential"},
 	"github.com/aws/":                  {"internal/credential"},
 	"github.com/santhosh-tekuri/":      {"internal/grant"},
+	"github.com/tailscale/hujson":      {"internal/discovery"},
+	"github.com/pelletier/go-toml":     {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},

@@ -50,6 +50,8 @@ type Config struct {
 	Limits Limits `yaml:"limits"`
 	// MCP says what of the protocol is carried besides its core.
 	MCP MCP `yaml:"mcp"`
+	// Discovery says what rutile discover looks for besides what it knows.
+	Discovery Discovery `yaml:"discovery"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -118,6 +120,11 @@ type Egress struct {
 	Proxy string   `yaml:"proxy"` // http(s)://host:port of the forward proxy to go through, "" for none; the environment is not asked
 }
 
+// Discovery says what rutile discover looks for besides what it knows.
+type Discovery struct {
+	Clients []string `yaml:"clients"` // files with more rows for the table of clients (docs/discovery.md)
+}
+
 // Limits are bounds on what agents may use. The zero value of each is its
 // default.
 type Limits struct {
@@ -181,9 +188,13 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	c.file, c.lines = file, f.lines
 	if file != "" {
 		dir := filepath.Dir(file)
-		for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
+		relative := []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
 			&c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Vault.Transit.CA, &c.Vault.Transit.TokenFile,
-			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile} {
+			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile}
+		for i := range c.Discovery.Clients {
+			relative = append(relative, &c.Discovery.Clients[i])
+		}
+		for _, p := range relative {
 			if *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(dir, *p)
 			}

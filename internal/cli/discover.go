@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/access"
+	"rutile/internal/discovery"
+	"rutile/internal/discovery/clientconfig"
+)
+
+// search is what discover was asked for.
+type search struct {
+	paths, homes []string
+	root, system string
+	includePaths bool
+	failOn       string
+}
+
+func (a *app) discover() *cobra.Command {
+	in := search{}
+	c := a.command("discover", "Find MCP servers nobody registered", "rutile discover --path ~/src", []access.Code{access.CodeFindings, access.CodePartial}, func(ctx context.Context, _ []string) error {
+		return a.search(ctx, in)
+	})
+	c.Long = `Find MCP servers nobody registered: what clients on this machine are configured
+with, for you, for projects and for the machine. Nothing that is found is started,
+nothing is changed, and no secret is shown: its name, its place and its kind are.
+
+It works without a gateway. Where one runs, what was found is compared with what is
+registered there; where none does, everything that does not go through Rutile counts
+as not registered. The status is 3 when a finding is as grave as --fail-on or worse,
+else 5 when something asked for could not be looked at. What this user may not see
+is told and is no failure. An interrupted run shows what it has found by then.`
+	f := c.Flags()
+	f.StringArrayVar(&in.paths, "path", nil, "a project `folder` besides those that clients list; may be repeated")
+	f.StringArrayVar(&in.homes, "home", nil, "a home `folder` to read instead of your own; may be repeated")
+	f.StringVar(&in.root, "root", "", "a `folder` another system is mounted in; needs --home below it")
+	f.StringVar(&in.system, "os", hostSystem(), "whose paths to look for: linux, darwin or windows")
+	f.BoolVar(&in.includePaths, "include-paths", false, "show where projects are, and not their names only")
+	f.StringVar(&in.failOn, "fail-on", string(discovery.Medium), "lowest `severity` that makes the status 3: info, low, medium, high, critical, or none")
+	return c
+}
+
+func hostSystem() string {
+	switch runtime.GOOS {
+	case "darwin", "windows":
+		return runtime.GOOS
+	default:
+		return "linux"
+	}
+}
+
+func (in *search) check() error {
+	if !slices.Contains(append(discovery.Severities(), "none"), discovery.Severity(in.failOn)) {
+		return access.Errorf(access.CodeUsage, "--fail-on %s is not known: use info, low, medium, high, critical or none", in.failOn)
+	}
+	if !slices.Contains([]string{"linux", "darwin", "windows"}, in.system) {
+		return access.Errorf(access.CodeUsage, "--os %s is not known: use linux, darwin or windows", in.system)
+	}
+	if in.root != "" && len(in.homes) == 0 {
+		return access.Errorf(access.CodeUsage, "--root needs --home: say whose folder below it to read")
+	}
+	for _, list := range [][]*string{pointers(in.paths), pointers(in.homes), {&in.root}} {
+		for _, p := range list {
+			if *p == "" {
+				continue
+			}
+			abs, err := filepath.Abs(*p)
+			if err != nil {
+				return access.Errorf(access.CodeUsage, "%s: %w", *p, err)
+			}
+			if info, err := os.Stat(abs); err != nil || !info.IsDir() {
+				return access.Errorf(access.CodeUsage, "%s is not a folder that can be read", *p)
+			}
+			*p = abs
+		}
+	}
+	return nil
+}
+
+func pointers(s []string) []*string {
+	var out []*string
+	for i := range s {
+		out = append(out, &s[i])
+	}
+	return out
+}
+
+func (a *app) search(ctx context.Context, in search) error {
+	if err := in.check(); err != nil {
+		return err
+	}
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	paths := &discovery.Paths{Include: in.includePaths, Root: in.root, Salt: salt(cfg.Data)}
+	describe := &discovery.Describer{Paths: paths}
+	registry := a.registered(ctx, describe)
+	sources, err := a.sources(in, cfg.Discovery.Clients, paths, describe)
+	if err != nil {
+		return err
+	}
+	progress := a.progress()
+	seen := discovery.Run(ctx, sources, a.now, progress.looked)
+	progress.end()
+	report := seen.Report(registry)
+	if err := a.print(report, func(w io.Writer) { a.found(w, report) }); err != nil {
+		return err
+	}
+	return verdict(ctx, report, in.failOn)
+}
+
+// verdict is how a search ends.
+func verdict(ctx context.Context, r *discovery.Report, failOn string) error {
+	switch {
+	case r.Interrupted:
+		return ctx.Err()
+	case failOn != "none" && len(r.Open(discovery.Severity(failOn))) > 0:
+		return ended(access.CodeFindings)
+	case len(r.Failed()) > 0:
+		return ended(access.CodePartial)
+	}
+	return nil
+}
+
+// sources are what was asked for.
+func (a *app) sources(in search, tables []string, paths *discovery.Paths, describe *discovery.Describer) ([]discovery.Source, error) {
+	table, err := clientTable(tables)
+	if err != nil {
+		return nil, err
+	}
+	homes, err := in.scanned()
+	if err != nil {
+		return nil, err
+	}
+	client, err := clientconfig.New(clientconfig.Config{
+		Table: table, System: clientconfig.System(in.system), Homes: homes, Projects: in.paths, Root: in.root,
+		Paths: paths, Describe: describe, Now: a.now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []discovery.Source{client}, nil
+}
+
+// scanned are the homes to read: the scanner's own with its environment, or those
+// named, with none.
+func (in *search) scanned() ([]clientconfig.Home, error) {
+	var out []clientconfig.Home
+	for _, h := range in.homes {
+		out = append(out, clientconfig.Home{Dir: h})
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return nil, access.Errorf(access.CodeUsage, "no home folder is known: %w; name one with --home", err)
+	}
+	env := map[string]string{}
+	for _, kv := range os.Environ() {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			env[k] = v
+		}
+	}
+	return []clientconfig.Home{{Dir: dir, Env: env}}, nil
+}
+
+// clientTable is the table of clients with the rows of these files added.
+func clientTable(files []string) (*clientconfig.Table, error) {
+	table, err := clientconfig.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, access.Errorf(access.CodeInvalid, "discovery.clients: %w", err)
+		}
+		more, err := clientconfig.ParseTable(raw)
+		if err == nil {
+			err = table.Add(more)
+		}
+		if err != nil {
+			return nil, access.Errorf(access.CodeInvalid, "discovery.clients %s: %w", file, err)
+		}
+	}
+	return table, nil
+}
+
+// progress tells a person at a terminal how far a search is.
+type progress struct {
+	a       *app
+	on      bool
+	places  int
+	entries int
+	last    time.Time
+}
+
+func (a *app) progress() *progress {
+	return &progress{a: a, on: !a.quiet && isTerminal(a.err)}
+}
+
+func (p *progress) looked(c discovery.Coverage) {
+	p.places++
+	p.entries += c.Entries
+	if now := p.a.now(); p.on && now.Sub(p.last) > 100*time.Millisecond {
+		p.last = now
+		fmt.Fprintf(p.a.err, "\rlooked in %d places, %d servers named", p.places, p.entries)
+	}
+}
+
+func (p *progress) end() {
+	if p.on && !p.last.IsZero() {
+		fmt.Fprint(p.a.err, "\r\x1b[K")
+	}
+}

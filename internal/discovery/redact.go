@@ -1,0 +1,210 @@
+package discovery
+
+import (
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Redacted stands for a text that was taken away; of is what it was.
+func redacted(of string) string { return "<redacted:" + of + ">" }
+
+var (
+	flagName  = regexp.MustCompile(`^--?[A-Za-z][A-Za-z0-9_.:-]{0,63}$|^/[A-Za-z]$`)
+	plainWord = regexp.MustCompile(`^[A-Za-z@][A-Za-z_.:+-]{0,31}$`)
+	number    = regexp.MustCompile(`^[0-9]{1,6}$|^v?[0-9]{1,4}(?:\.[0-9]{1,6}){1,3}$`)
+	hostPort  = regexp.MustCompile(`^(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?):[0-9]{1,5}$`)
+	urlStart  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]{1,24}://`)
+	pathStart = regexp.MustCompile(`^(?:[~.]{0,2}/|\.\\|~\\|[A-Za-z]:[\\/]|\\\\)`)
+	pathLike  = regexp.MustCompile(`^(?:@?[\w.-]+/)+[\w.@:-]+$|^[\w-]+\.(?:js|mjs|cjs|ts|py|sh|jar|rb|dll|json|ya?ml|toml|db|sqlite3?|md|txt|csv|exe)$`)
+	assign    = regexp.MustCompile(`^(-{0,2}[A-Za-z_][A-Za-z0-9_.-]{0,63})=(.*)$`)
+	headerArg = regexp.MustCompile(`(?s)^([A-Za-z][A-Za-z0-9-]{0,63})\s*:\s*(.+)$`)
+	variable  = regexp.MustCompile(`^(?:\$\{?[A-Za-z_][A-Za-z0-9_:.-]{0,63}\}?|%[A-Za-z_][A-Za-z0-9_]{0,63}%|\{(?:env|input):[A-Za-z0-9_]{1,64}\})$`)
+	queryName = regexp.MustCompile(`^[A-Za-z_][A-Za-z_.-]{0,31}$`)
+)
+
+// headerFlags are followed by "Name: value".
+var headerFlags = []string{"--header", "--headers", "-H"}
+
+// arguments shows args without what is or could be a secret, and says what was
+// taken away. Only what is known to be harmless stays: names of options, words of
+// letters, numbers, paths, addresses. A bare text that is none of these could be a
+// password, and nobody needs it to know the server.
+func (d *Describer) arguments(args []string) ([]string, []SecretRef) {
+	var out []string
+	var secrets []SecretRef
+	secret := func(name, value string) string {
+		ref := Secret(name, "argument", value)
+		secrets = append(secrets, ref)
+		if ref.Kind == SecretLiteral {
+			return redacted("secret")
+		}
+		return d.plain(value)
+	}
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		name, value, joined := "", "", false
+		if m := assign.FindStringSubmatch(a); m != nil {
+			name, value, joined = m[1], m[2], true
+		} else if flagName.MatchString(a) && i+1 < len(args) {
+			name = a
+		}
+		bare := strings.TrimLeft(name, "-/")
+		switch {
+		case joined && (SecretName(bare) || !strings.HasPrefix(name, "-") && strings.ToUpper(bare) == bare):
+			out = append(out, name+"="+secret(bare, value))
+		case joined:
+			shown, found := d.text(bare, value)
+			out, secrets = append(out, name+"="+shown), append(secrets, found...)
+		case name != "" && isHeaderFlag(name):
+			i++
+			m := headerArg.FindStringSubmatch(args[i])
+			if m == nil {
+				out = append(out, name, redacted("header"))
+				continue
+			}
+			ref := Secret(m[1], "header", m[2])
+			secrets = append(secrets, ref)
+			out = append(out, name, m[1]+": "+redacted("header"))
+		case name != "" && SecretName(bare) && !flagName.MatchString(args[i+1]):
+			i++
+			out = append(out, name, secret(bare, args[i]))
+		default:
+			shown, found := d.text("", a)
+			out, secrets = append(out, shown), append(secrets, found...)
+		}
+	}
+	return out, secrets
+}
+
+func isHeaderFlag(s string) bool {
+	for _, f := range headerFlags {
+		if s == f {
+			return true
+		}
+	}
+	return false
+}
+
+// text shows one argument, and what of it was secret.
+func (d *Describer) text(name, s string) (string, []SecretRef) {
+	if urlStart.MatchString(s) {
+		shown, found := d.address(s)
+		for i := range found {
+			if found[i].Where == "url" && name != "" {
+				found[i].Name = name + ": " + found[i].Name
+			}
+		}
+		return shown, found
+	}
+	shown := d.plain(s)
+	if strings.Contains(shown, "<redacted:secret>") {
+		if name == "" {
+			name = "argument"
+		}
+		return shown, []SecretRef{{Name: name, Where: "argument", Kind: SecretLiteral, Sensitive: true, Shape: shapeOf(s)}}
+	}
+	return shown, nil
+}
+
+// plain shows s as far as it is harmless.
+func (d *Describer) plain(s string) string {
+	switch {
+	case s == "" || s == "." || s == "-" || s == "--" || s == "*" || s == "/":
+		return s
+	case variable.MatchString(s):
+		return s
+	case Sensitive(s):
+		return redacted("secret")
+	case flagName.MatchString(s), number.MatchString(s), plainWord.MatchString(s), hostPort.MatchString(s):
+		return s
+	case pathStart.MatchString(s), pathLike.MatchString(s):
+		return d.path(s)
+	case net.ParseIP(s) != nil:
+		return s
+	case strings.ContainsRune(s, ','):
+		parts := strings.Split(s, ",")
+		for i, p := range parts {
+			parts[i] = d.plain(p)
+		}
+		return strings.Join(parts, ",")
+	default:
+		return redacted("text")
+	}
+}
+
+// address shows a URL with its scheme, host, port, path and the names of its
+// query, and says what was taken away.
+func (d *Describer) address(s string) (string, []SecretRef) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" && u.Opaque == "" && u.Path == "" {
+		return redacted("address"), nil
+	}
+	var secrets []SecretRef
+	if u.User != nil {
+		pass, _ := u.User.Password()
+		if pass == "" {
+			pass = u.User.Username()
+		}
+		secrets = append(secrets, Secret("userinfo", "url", pass))
+	}
+	out := strings.ToLower(u.Scheme) + "://" + hostOf(u)
+	path, found := d.urlPath(u.EscapedPath())
+	out, secrets = out+path, append(secrets, found...)
+	if u.RawQuery != "" {
+		var names []string
+		for part := range strings.SplitSeq(u.RawQuery, "&") {
+			name, value, has := strings.Cut(part, "=")
+			if !queryName.MatchString(name) || Sensitive(name) {
+				name = redacted("name")
+			}
+			names = append(names, name)
+			if has && value != "" || !has {
+				if v, err := url.QueryUnescape(value); err == nil {
+					value = v
+				}
+				if SecretName(name) || Sensitive(value) || !has && name == redacted("name") {
+					secrets = append(secrets, Secret(name, "url", value+map[bool]string{true: "", false: "?"}[has]))
+				}
+			}
+		}
+		out += "?" + strings.Join(names, "&")
+	}
+	return out, secrets
+}
+
+// urlPath shows a path without the segments that look like secrets.
+func (d *Describer) urlPath(p string) (string, []SecretRef) {
+	var secrets []SecretRef
+	parts := strings.Split(p, "/")
+	for i, s := range parts {
+		plain, err := url.PathUnescape(s)
+		if err != nil {
+			plain = s
+		}
+		if variable.MatchString(plain) || strings.HasPrefix(plain, "{") && strings.HasSuffix(plain, "}") {
+			parts[i] = "{}"
+		} else if Sensitive(plain) || len(plain) > 64 {
+			parts[i] = redacted("segment")
+			secrets = append(secrets, SecretRef{Name: "path", Where: "url", Kind: SecretLiteral, Sensitive: true, Shape: shapeOf(plain)})
+		}
+	}
+	return strings.Join(parts, "/"), secrets
+}
+
+// hostOf is host and port, lower-cased, without the port its scheme has anyway.
+func hostOf(u *url.URL) string {
+	host := strings.ToLower(u.Hostname())
+	if variable.MatchString(u.Hostname()) || strings.ContainsAny(host, "${}") {
+		return "{}"
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	port := u.Port()
+	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		return host
+	}
+	return host + ":" + port
+}
