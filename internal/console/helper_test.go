@@ -41,6 +41,14 @@ type parts struct {
 	err    error // of recording
 }
 
+func (p *parts) Settle(ctx context.Context, owed []access.Owed) error {
+	var events []grant.Event
+	for _, w := range owed {
+		events = append(events, grant.Event{Actor: w.Actor, Verb: w.Verb, Kind: w.Kind, Object: w.Object, Reason: w.Reason})
+	}
+	return p.Record(ctx, events)
+}
+
 func (p *parts) Record(_ context.Context, events []grant.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,9 +84,13 @@ func (p *parts) Set(context.Context, credential.Secret, []byte) (credential.Secr
 func (p *parts) Rotate(context.Context, string, []byte) (credential.Secret, error) {
 	return credential.Secret{}, nil
 }
-func (p *parts) Rewrap(context.Context) (int, error)               { return 0, nil }
-func (p *parts) Remove(context.Context, string) (bool, error)      { return false, nil }
-func (p *parts) List(context.Context) ([]credential.Secret, error) { return nil, nil }
+func (p *parts) Rewrap(context.Context) (int, error) { return 0, nil }
+func (p *parts) End(context.Context, credential.Source, string) credential.Ended {
+	return credential.Ended{}
+}
+func (p *parts) Used(context.Context) (map[string]credential.Use, error) { return nil, nil }
+func (p *parts) Remove(context.Context, string) (bool, error)            { return false, nil }
+func (p *parts) List(context.Context) ([]credential.Secret, error)       { return nil, nil }
 func (p *parts) DevelopmentToken(context.Context, admin.TokenRequest) (identity.Token, error) {
 	return identity.Token{}, nil
 }
