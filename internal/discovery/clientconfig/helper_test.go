@@ -64,7 +64,7 @@ func (m *machine) write(name, content string) string {
 
 func now() time.Time { return time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC) }
 
-func (m *machine) discover(ctx context.Context) *discovery.Report {
+func (m *machine) source() *clientconfig.Source {
 	m.t.Helper()
 	paths := &discovery.Paths{Include: m.show, Root: m.root, Salt: []byte("a salt of this test")}
 	src, err := clientconfig.New(clientconfig.Config{
@@ -74,7 +74,12 @@ func (m *machine) discover(ctx context.Context) *discovery.Report {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return discovery.Run(ctx, []discovery.Source{src}, now, nil).Report(discovery.Registry{Says: "none"})
+	return src
+}
+
+func (m *machine) discover(ctx context.Context) *discovery.Report {
+	m.t.Helper()
+	return discovery.Run(ctx, []discovery.Source{m.source()}, now, nil).Report(discovery.Registry{Says: "none"})
 }
 
 // inventory is a report in lines that tests compare.
