@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"rutile/internal/access"
+	"rutile/internal/inspect"
+	"rutile/internal/inspect/eval"
+)
+
+func (a *app) eval() *cobra.Command {
+	c := a.group("eval", "Measure the detectors on labelled sets", "rutile eval tools tools.jsonl",
+		a.evalText("tools", "Measure the scanner of definitions", eval.Tools),
+		a.evalText("outputs", "Measure the inspection of results", eval.Outputs))
+	c.Long = `Runs the shipped detectors over a labelled set, JSON lines as docs/inspection.md
+describes them, and prints how many they find and how often they are wrong. No
+gateway is needed. The detectors see what a gateway would see, never the labels.
+Every rate comes with its counts and its Wilson 95 % interval.`
+	return c
+}
+
+func (a *app) evalText(set, short string, measure func(*inspect.Engine, io.Reader, eval.Options) (eval.Result, error)) *cobra.Command {
+	var o eval.Options
+	c := a.command(set+" FILE", short, "rutile eval "+set+" "+set+".jsonl", nil, func(_ context.Context, args []string) error {
+		o.Now = a.now
+		r, err := measured(args[0], func(e *inspect.Engine, in io.Reader) (eval.Result, error) { return measure(e, in, o) })
+		if err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer) { a.writeEval(w, r) })
+	})
+	c.Flags().BoolVar(&o.Misses, "misses", false, "list what was missed or flagged wrongly, by id")
+	c.Flags().BoolVar(&o.Holdout, "holdout", false, "also judge every source with what the other sources teach")
+	return c
+}
+
+// measured opens a set and measures it with the shipped engine.
+func measured[R any](file string, measure func(*inspect.Engine, io.Reader) (R, error)) (R, error) {
+	var none R
+	in, err := os.Open(file)
+	if err != nil {
+		return none, access.Errorf(access.CodeInvalid, "opening the set: %w", err)
+	}
+	defer in.Close()
+	e, err := inspect.New()
+	if err != nil {
+		return none, fmt.Errorf("compiling the detectors: %w", err)
+	}
+	r, err := measure(e, in)
+	if err != nil {
+		return none, access.Errorf(access.CodeInvalid, "%s: %w", file, err)
+	}
+	return r, nil
+}
+
+func (a *app) writeEval(w io.Writer, r eval.Result) {
+	fmt.Fprintf(w, "%s: %d rows, %d poisoned, %d benign; %.0f µs a row (p50), %.0f µs (p99)\n\n", r.Set, r.N, r.Positives, r.Negatives, r.Micros.P50, r.Micros.P99)
+	t := a.table("TIER", "FOUND OF THE POISONED", "FLAGGED OF THE BENIGN")
+	t.add("review", share(r.Tiers.Review.Recall), share(r.Tiers.Review.FPR))
+	t.add("block", share(r.Tiers.Block.Recall), share(r.Tiers.Block.FPR))
+	t.write(w)
+	for _, by := range []string{"signal", "category", "source"} {
+		a.writeGroups(w, "BY "+by, r.By[by])
+	}
+	if h := r.Holdout; h != nil {
+		fmt.Fprintf(w, "\nheld out: %s\n", h.Rule)
+		t := a.table("HELD OUT", "FOUND OF THE POISONED", "FLAGGED OF THE BENIGN")
+		t.add("all", share(h.Review.Recall), share(h.Review.FPR))
+		t.write(w)
+		a.writeGroups(w, "HELD OUT BY signal", h.BySignal)
+		a.writeGroups(w, "HELD OUT BY source", h.BySource)
+	}
+	if m := r.Misses; m != nil {
+		fmt.Fprintln(w)
+		for _, list := range []struct {
+			what string
+			ids  []string
+		}{{"missed", m.Missed}, {"flagged wrongly", m.Flagged}, {"blocked wrongly", m.BlockedWrong}} {
+			for _, id := range list.ids {
+				fmt.Fprintf(w, "%s: %s\n", list.what, cell(id))
+			}
+		}
+	}
+}
+
+func (a *app) writeGroups(w io.Writer, title string, groups map[string]eval.Group) {
+	fmt.Fprintln(w)
+	t := a.table(title, "N", "REVIEW", "BLOCK")
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		g := groups[name]
+		both := eval.Tier{}
+		if g.Block != nil {
+			both = *g.Block
+		}
+		if g.Review.Recall != nil {
+			t.add(name, itoa(g.N), share(g.Review.Recall), share(both.Recall))
+		}
+		if g.Review.FPR != nil {
+			t.add(name+" (benign)", itoa(g.N), share(g.Review.FPR), share(both.FPR))
+		}
+	}
+	t.write(w)
+}
+
+// share is a rate as people read it: its value, its counts, its bounds.
+func share(r *eval.Rate) string {
+	if r == nil {
+		return ""
+	}
+	low, high := r.Bounds()
+	return fmt.Sprintf("%.3f  %d/%d  [%.3f, %.3f]", r.Rate, r.K, r.N, low, high)
+}
