@@ -30,6 +30,7 @@ func TestLaunchersArePeeled(t *testing.T) {
 		{"python3 -m my_notes.server", "pkg:pypi/my-notes", "python3 -m", ""},
 		{"dnx Acme.Notes@1.0.0 --yes", "pkg:nuget/acme.notes", "dnx", "1.0.0"},
 		{"docker run -i --rm -e A -v /srv:/srv acme/notes:1.0.0 serve", "pkg:docker/acme/notes", "docker run", "1.0.0"},
+		{"docker run -it -eTOKEN=x --name n acme/notes:1.0.0", "pkg:docker/acme/notes", "docker run", "1.0.0"},
 		{"podman run --network none docker.io/library/notes", "pkg:docker/notes", "podman run", ""},
 		{"docker mcp gateway run", "hub:docker-mcp", "", ""},
 		{"thv run fetch", "hub:toolhive:fetch", "", ""},
