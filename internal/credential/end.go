@@ -35,7 +35,9 @@ func (m *Mint) End(ctx context.Context, credential, by string) Ended {
 	var work sync.WaitGroup
 	for _, o := range alive {
 		waiting[o] = true
-		work.Add(1)
+	}
+	work.Add(len(alive))
+	for _, o := range alive {
 		m.revoker.end(o, by, func(why string) {
 			mu.Lock()
 			defer mu.Unlock()
