@@ -103,8 +103,9 @@ type Engine struct {
 	needs   []bits  // by class: the states those steps start from
 	states  int
 	special struct{ stop, quoter, describe, unbound, rot13, reversed class }
-	telling map[class]bool // of which encoded text ought not to speak
-	quotes  []bool         // by word: it is a quoter
+	telling map[class]bool   // of which encoded text ought not to speak
+	quotes  []bool           // by word: it is a quoter
+	added   map[class]string // what is told of an added sentence that has such a word
 	// ordering makes an order of a name it stands beside.
 	ordering map[class]bool
 	fold     map[rune]rune

@@ -68,6 +68,10 @@ func (e *Engine) compile() error {
 	e.special.stop, e.special.quoter, e.special.describe = names[stop], names[quoter], names[describe]
 	e.special.unbound, e.special.rot13, e.special.reversed = names[unbound], names[rot13ed], names[reversed]
 	e.telling = map[class]bool{names["shell"]: true, names["path"]: true, names["secret"]: true, names["dest"]: true, names["sysprompt"]: true}
+	e.added = map[class]string{
+		names["path"]: "an added sentence names a file with secrets", names["shell"]: "an added sentence has a command", names["weblink"]: "an added sentence has an address",
+		names["anytool"]: "an added sentence speaks of other tools", names["secretly"]: "an added sentence speaks of secrecy", names["sysprompt"]: "an added sentence speaks of the model's instructions",
+	}
 	e.quotes = make([]bool, len(e.words.words))
 	for n, w := range e.words.words {
 		e.quotes[n] = slices.Contains(w.classes, e.special.quoter)

@@ -116,7 +116,6 @@ func judged(set string, in io.Reader, o Options, prepare func(rawjson.Value) (fu
 		r.report = judge()
 		micros = append(micros, float64(now().Sub(start).Nanoseconds())/1000)
 		rows = append(rows, r)
-		}
 		return nil
 	})
 	if err != nil {
@@ -124,4 +123,3 @@ func judged(set string, in io.Reader, o Options, prepare func(rawjson.Value) (fu
 	}
 	return result(set, rows, micros, o), nil
 }
-
