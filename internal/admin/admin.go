@@ -189,6 +189,9 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	if err := a.settle(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.bindEarlier(ctx); err != nil {
+		return nil, fmt.Errorf("binding the credentials of an earlier version to origins: %w", err)
+	}
 	return a, nil
 }
 

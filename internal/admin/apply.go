@@ -132,7 +132,9 @@ func (p *planner) all(manifests []*manifest) {
 	}
 	p.credentials(manifests)
 	p.people(manifests)
-	for _, m := range manifests {
+	// Credentials come last: they are bound to where their servers are.
+	last := func(m *manifest) bool { return m.kind == kindCredential }
+	for _, m := range slices.Concat(slices.DeleteFunc(slices.Clone(manifests), last), slices.DeleteFunc(slices.Clone(manifests), func(m *manifest) bool { return !last(m) })) {
 		it := Item{Kind: m.kind, ID: m.id}
 		switch m.kind {
 		case kindAgent:
@@ -162,6 +164,7 @@ func (p *planner) all(manifests []*manifest) {
 		}
 		p.items = append(p.items, it)
 	}
+	p.bind()
 }
 
 func (p *planner) fail(m *manifest, field, format string, args ...any) {

@@ -105,7 +105,7 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 		it.note("credential %q is not stored yet: use rutile credential set %s", c.Ref, c.Ref)
 	}
 	if c := next.Credential; c != nil && p.minted[c.Ref] && moved(old, next) {
-		it.Dangers = append(it.Dangers, fmt.Sprintf("moves to another address, and what credential %q mints goes there from now on", c.Ref))
+		it.Dangers = append(it.Dangers, fmt.Sprintf("moves to another address: credential %q is minted for it there only if the origins of its manifest name that", c.Ref))
 	}
 	if next.State == registry.ServerSanctioned && old.State != registry.ServerSanctioned && next.Baseline == nil {
 		it.note("its first listing is approved as it comes; later ones are compared with it")

@@ -32,12 +32,13 @@ const (
 	OpDecide     Op = "request.decide"    // approve or deny what agents ask for
 	OpGrant      Op = "grant.change"      // make and revoke grants, open and close tasks for agents
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
+	OpOwn        Op = "own.change"        // see and end what one connected oneself
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpSession, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpSession, OpOwn, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind

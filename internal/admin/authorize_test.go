@@ -63,7 +63,8 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		return err
 	},
 	"RemoveCredential": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
-		return a.RemoveCredential(ctx, who, "key")
+		_, err := a.RemoveCredential(ctx, who, "key")
+		return err
 	},
 	"Shrink": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.Shrink(ctx, who, map[string][]string{"reader": {"files/read"}}, a.Current().View.Generation(), "", false)

@@ -168,9 +168,12 @@ func (e *Effects) revoke(ctx context.Context, t access.Target, r *access.Request
 		if !ok || s.Credential == nil {
 			return nil
 		}
-		err := e.admin.RemoveCredential(ctx, System(), s.Credential.Ref)
+		end, err := e.admin.removeCredential(ctx, System(), s.Credential.Ref)
 		if access.CodeOf(err) == access.CodeNotFound {
 			return nil
+		}
+		if err == nil {
+			go end(context.WithoutCancel(ctx)) // it is bounded, and an issuer must not hold up the call
 		}
 		return err
 	default:

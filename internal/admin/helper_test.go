@@ -270,6 +270,9 @@ type vault struct {
 	values map[string]string
 	list   map[string]credential.Secret
 	err    error
+	mu     sync.Mutex
+	ended  []string
+	used   map[string]credential.Use
 }
 
 func (v *vault) Set(_ context.Context, s credential.Secret, value []byte) (credential.Secret, error) {
@@ -296,6 +299,15 @@ func (v *vault) Remove(_ context.Context, id string) (bool, error) {
 	delete(v.list, id)
 	return ok, v.err
 }
+
+func (v *vault) End(_ context.Context, s credential.Source, by string) credential.Ended {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ended = append(v.ended, s.ID+" "+strings.Join(s.Origins, " ")+" "+by)
+	return credential.Ended{Revoked: 2, Left: []string{"one"}}
+}
+
+func (v *vault) Used(context.Context) (map[string]credential.Use, error) { return v.used, v.err }
 
 func (v *vault) Rewrap(context.Context) (int, error) { return len(v.list), v.err }
 

@@ -16,7 +16,7 @@ import (
 // credential reads a credential that is minted. It holds no secret: what proves
 // who we are to its issuer is sealed and named.
 func (d *decoder) credential(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "servers", "maxTier", "perCall", "source")
+	o := d.object(n, "", "kind", "id", "owner", "servers", "origins", "maxTier", "perCall", "source")
 	o.required("owner", "team-name")
 	o.required("servers", "[server]")
 	o.required("source", "{clientCredentials: {…}}, {vault: {…}}, {githubApp: {…}} or {awsSTS: {…}}")
@@ -30,6 +30,18 @@ func (d *decoder) credential(n *yaml.Node, m *manifest) {
 	if o.has("servers") && len(s.Servers) == 0 {
 		o.fail("servers", "is empty: name the servers it is for")
 	}
+	for _, raw := range o.set("origins") {
+		at, err := credential.Origin(raw)
+		if err != nil {
+			o.fail("origins", "%v", err)
+			continue
+		}
+		s.Origins = append(s.Origins, at)
+	}
+	if slices.Sort(s.Origins); o.has("origins") && len(s.Origins) == 0 {
+		o.fail("origins", "is empty: name where it may be sent, or leave origins out to bind it to where its servers are")
+	}
+	s.Origins = slices.Compact(s.Origins)
 	if src, ok := o.sub("source", credential.SourceClientCredentials, credential.SourceTokenExchange, credential.SourceUserOAuth,
 		credential.SourceVault, credential.SourceGitHubApp, credential.SourceAWSSTS); ok {
 		if len(src.members) != 1 {
@@ -257,6 +269,13 @@ func (p *planner) source(m *manifest, it *Item) {
 	if exists {
 		next.Created = old.Created
 	}
+	switch {
+	case len(next.Origins) > 0:
+	case exists && len(old.Origins) > 0:
+		next.Origins = old.Origins
+	default:
+		next.Origins = originsOf(next, p.planned)
+	}
 	var before any
 	if exists {
 		before = old
@@ -266,6 +285,7 @@ func (p *planner) source(m *manifest, it *Item) {
 	}
 	p.draft.changes.Sources[m.id] = &next
 	p.owner(next.Owner, it)
+	p.unbound(next, it)
 	for _, id := range next.Servers {
 		if !p.servers[id] {
 			it.note("servers: %q is not registered", id)
@@ -285,6 +305,7 @@ func (e *emitter) source(s credential.Source) {
 	e.document(kindCredential, s.ID)
 	e.text(0, "owner", s.Owner)
 	e.list(0, "servers", s.Servers)
+	e.list(0, "origins", s.Origins)
 	e.number(0, "maxTier", s.MaxTier)
 	if s.PerCall {
 		e.line(0, "perCall", "true")

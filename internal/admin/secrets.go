@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -23,9 +22,14 @@ type Vault interface {
 	Remove(ctx context.Context, id string) (ok bool, err error)
 	// List returns the stored secrets without their values.
 	List(ctx context.Context) ([]credential.Secret, error)
+	// Used returns when each credential, sealed or declared, was last used.
+	Used(ctx context.Context) (map[string]credential.Use, error)
 	// Rewrap seals all of them anew under the key that is configured; sealed is how
 	// many it came to, also where it did not come to all.
 	Rewrap(ctx context.Context) (sealed int, err error)
+	// End revokes, within a bound, what is alive of a declared credential that was
+	// removed by somebody, and says what it could not revoke. Each is evidence.
+	End(ctx context.Context, s credential.Source, by string) credential.Ended
 }
 
 // Authority issues tokens.
@@ -149,20 +153,35 @@ func (a *Admin) RotateCredential(ctx context.Context, actor Actor, id string, va
 }
 
 // RemoveCredential deletes a credential, sealed or declared. Servers that name it
-// can not be called until it is set or declared again.
-func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) error {
-	if _, declared := a.current.Load().Sources[id]; declared {
-		return a.undeclare(ctx, actor, id)
+// can not be called until it is set or declared again. What was minted of a declared
+// one, and what people connected with it, is ended: that is tried within a bound, and
+// what it came to is said; the removal itself stands.
+func (a *Admin) RemoveCredential(ctx context.Context, actor Actor, id string) (credential.Ended, error) {
+	end, err := a.removeCredential(ctx, actor, id)
+	if err != nil {
+		return credential.Ended{}, err
+	}
+	return end(context.WithoutCancel(ctx)), nil
+}
+
+// removeCredential returns what ends what is alive of the credential. From its
+// return on nothing is opened or minted of it.
+func (a *Admin) removeCredential(ctx context.Context, actor Actor, id string) (end func(context.Context) credential.Ended, err error) {
+	if source, declared := a.current.Load().Sources[id]; declared {
+		if err := a.undeclare(ctx, actor, id); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) credential.Ended { return a.vault.End(ctx, source, actor.String()) }, nil
 	}
 	s, err := a.secret(ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = a.sealing(ctx, actor, "remove", s, func() (credential.Secret, error) {
 		_, err := a.vault.Remove(ctx, id)
 		return credential.Secret{}, err
 	})
-	return err
+	return func(context.Context) credential.Ended { return credential.Ended{} }, err
 }
 
 // undeclare takes a declared credential out, so that nothing is minted of it and
@@ -203,16 +222,6 @@ func (a *Admin) RewrapCredentials(ctx context.Context, actor Actor) (sealed int,
 		return sealed, fmt.Errorf("sealing the credentials anew: %w", err)
 	}
 	return sealed, nil
-}
-
-// ListCredentials returns the stored credentials without their values, sorted.
-func (a *Admin) ListCredentials(ctx context.Context) ([]credential.Secret, error) {
-	list, err := a.vault.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing credentials: %w", err)
-	}
-	slices.SortFunc(list, func(x, y credential.Secret) int { return compare(x.ID, y.ID) })
-	return list, nil
 }
 
 func (a *Admin) secret(ctx context.Context, id string) (credential.Secret, error) {

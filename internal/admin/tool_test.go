@@ -436,10 +436,11 @@ func TestCredentialValuesAreNeverRecorded(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%v %v", list, err)
 	}
-	if err := o.RemoveCredential(t.Context(), ann, "github"); err != nil {
+	if _, err := o.RemoveCredential(t.Context(), ann, "github"); err != nil {
 		t.Fatal(err)
 	}
-	hasCode(t, "remove again", o.RemoveCredential(t.Context(), ann, "github"), access.CodeNotFound)
+	_, err = o.RemoveCredential(t.Context(), ann, "github")
+	hasCode(t, "remove again", err, access.CodeNotFound)
 	_, err = o.RotateCredential(t.Context(), ann, "ghost", nil)
 	hasCode(t, "unknown", err, access.CodeNotFound)
 	_, err = o.SetCredential(t.Context(), ann, credential.Secret{ID: "No Good"}, nil)

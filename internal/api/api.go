@@ -51,6 +51,7 @@ type Config struct {
 	// Account returns the name of an account of this machine by its uid, "" if
 	// the system knows none. Nil asks the system.
 	Account func(uid int) string
+	Issuer  string // of our people, as agents' tokens name them
 	Now     func() time.Time
 	Log     *slog.Logger
 	// Stop ends streams when it is closed, so that stopping need not wait for
@@ -89,6 +90,11 @@ type Links interface {
 	List(ctx context.Context) ([]credential.Link, error)
 	// Disconnect ends a link; left says what could not be revoked. by is who asks.
 	Disconnect(ctx context.Context, id, by string) (left string, err error)
+	// DisconnectOwn is Disconnect of a link of who; another is not there.
+	DisconnectOwn(ctx context.Context, who access.Subject, id, by string) (left string, err error)
+	// Callbacks are the addresses an issuer may send people back to; "" is one that is
+	// found out.
+	Callbacks(issuer string) []string
 }
 
 // API answers requests. It is safe for concurrent use.
@@ -197,12 +203,15 @@ func (a *API) routes() []route {
 		{"GET /api/v1/facts/{id}", admin.OpRead, 0, a.fact},
 
 		{"GET /api/v1/credentials", admin.OpRead, 0, a.credentials},
+		{"GET /api/v1/credentials/{id}", admin.OpRead, 0, a.credential},
 		{"POST /api/v1/credentials/rewrap", admin.OpCredential, 0, a.rewrapCredentials},
 		{"PUT /api/v1/credentials/{id}", admin.OpCredential, maxSmall, a.setCredential},
 		{"POST /api/v1/credentials/{id}/rotate", admin.OpCredential, maxSmall, a.rotateCredential},
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},
 
 		{"GET /api/v1/links", admin.OpRead, 0, a.links},
+		{"GET /api/v1/own/links", admin.OpOwn, 0, a.ownLinks},
+		{"DELETE /api/v1/own/links/{id}", admin.OpOwn, 0, a.disconnectOwn},
 		{"DELETE /api/v1/links/{id}", admin.OpCredential, 0, a.disconnect},
 
 		{"GET /api/v1/policies", admin.OpRead, 0, a.policies},

@@ -296,8 +296,13 @@ func (c *Client) ChangeTool(ctx context.Context, server string, verb registry.Ve
 }
 
 // Credentials lists credentials without their values.
-func (c *Client) Credentials(ctx context.Context, o ListOptions) (Page[credential.Secret], error) {
-	return ask[Page[credential.Secret]](ctx, c, "GET", "credentials"+o.query(), nil)
+func (c *Client) Credentials(ctx context.Context, o ListOptions) (Page[admin.Credential], error) {
+	return ask[Page[admin.Credential]](ctx, c, "GET", "credentials"+o.query(), nil)
+}
+
+// Credential shows one credential without its value.
+func (c *Client) Credential(ctx context.Context, id string) (ShownCredential, error) {
+	return ask[ShownCredential](ctx, c, "GET", "credentials/"+url.PathEscape(id), nil)
 }
 
 // SetCredential seals a new credential.
@@ -316,9 +321,8 @@ func (c *Client) RewrapCredentials(ctx context.Context) (Rewrapped, error) {
 }
 
 // RemoveCredential removes a credential.
-func (c *Client) RemoveCredential(ctx context.Context, id string) error {
-	_, err := ask[Done](ctx, c, "DELETE", "credentials/"+url.PathEscape(id), nil)
-	return err
+func (c *Client) RemoveCredential(ctx context.Context, id string) (RemovedCredential, error) {
+	return ask[RemovedCredential](ctx, c, "DELETE", "credentials/"+url.PathEscape(id), nil)
 }
 
 // CheckPolicies checks and tests a draft against what is registered.
@@ -412,6 +416,16 @@ func (c *Client) Names(ctx context.Context, kind string, within time.Duration) [
 // Links lists what people connected.
 func (c *Client) Links(ctx context.Context, o ListOptions) (Page[credential.Link], error) {
 	return ask[Page[credential.Link]](ctx, c, "GET", "links"+o.query(), nil)
+}
+
+// OwnLinks lists what whoever calls connected.
+func (c *Client) OwnLinks(ctx context.Context, o ListOptions) (Page[credential.Link], error) {
+	return ask[Page[credential.Link]](ctx, c, "GET", "own/links"+o.query(), nil)
+}
+
+// DisconnectOwn ends a link of whoever calls.
+func (c *Client) DisconnectOwn(ctx context.Context, id string) (Disconnected, error) {
+	return ask[Disconnected](ctx, c, "DELETE", "own/links/"+url.PathEscape(id), nil)
 }
 
 // Disconnect ends a link.

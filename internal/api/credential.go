@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/credential"
 	"rutile/internal/registry"
 )
@@ -17,7 +18,79 @@ func (a *API) credentials(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answerOf(paged(list, func(s credential.Secret) string { return s.ID }, q.Get("cursor"), limit))
+	return answerOf(paged(list, func(s admin.Credential) string { return s.ID }, q.Get("cursor"), limit))
+}
+
+func (a *API) credential(c *call) (any, error) {
+	s, err := a.deps.Admin.ShowCredential(c.Context(), c.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	out := ShownCredential{Credential: s}
+	if a.deps.Links == nil || s.Kind != credential.SourceUserOAuth {
+		return out, nil
+	}
+	list, err := a.deps.Links.List(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range list {
+		if l.Credential == s.ID {
+			out.Links++
+		}
+	}
+	if source := a.deps.Admin.Current().Sources[s.ID]; source.UserOAuth != nil {
+		out.Callbacks = a.deps.Links.Callbacks(source.UserOAuth.Issuer)
+	}
+	return out, nil
+}
+
+func (a *API) ownLinks(c *call) (any, error) {
+	q, limit, err := c.query("limit", "cursor")
+	if err != nil {
+		return nil, err
+	}
+	who, err := a.self(c)
+	if err != nil {
+		return nil, err
+	}
+	var own []credential.Link
+	if a.deps.Links != nil {
+		list, err := a.deps.Links.List(c.Context())
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range list {
+			if l.Subject == who {
+				own = append(own, l)
+			}
+		}
+	}
+	return answerOf(paged(own, func(l credential.Link) string { return l.ID }, q.Get("cursor"), limit))
+}
+
+func (a *API) disconnectOwn(c *call) (any, error) {
+	who, err := a.self(c)
+	if err != nil {
+		return nil, err
+	}
+	if a.deps.Links == nil {
+		return nil, access.Errorf(access.CodeNotFound, "nobody can connect anything here")
+	}
+	left, err := a.deps.Links.DisconnectOwn(c.Context(), who, c.PathValue("id"), c.actor.String())
+	if err != nil {
+		return nil, err
+	}
+	return Disconnected{Done: true, Left: left}, nil
+}
+
+// self is the person who calls, as agents' tokens name them.
+func (a *API) self(c *call) (access.Subject, error) {
+	p, ok := a.deps.Admin.Person(c.actor)
+	if !ok {
+		return access.Subject{}, access.Errorf(access.CodeDenied, "only a person has connections of their own: sign in with a personal token, or as an account that a user names")
+	}
+	return access.Subject{Issuer: a.cfg.Issuer, ID: p.ID}, nil
 }
 
 func (a *API) setCredential(c *call) (any, error) {
@@ -72,10 +145,11 @@ func (a *API) sealed(c *call) func(credential.Secret, error) (any, error) {
 }
 
 func (a *API) removeCredential(c *call) (any, error) {
-	if err := a.deps.Admin.RemoveCredential(c.Context(), c.actor, c.PathValue("id")); err != nil {
+	ended, err := a.deps.Admin.RemoveCredential(c.Context(), c.actor, c.PathValue("id"))
+	if err != nil {
 		return nil, err
 	}
-	return Done{true}, nil
+	return RemovedCredential{Done: true, Ended: ended}, nil
 }
 
 func (a *API) links(c *call) (any, error) {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
@@ -81,18 +82,38 @@ func startDaemon(t *testing.T) *daemon.Daemon {
 	return d
 }
 
-// links is one link.
+// links are one of ann and one of bob.
 type links struct{}
 
 func (links) List(context.Context) ([]credential.Link, error) {
-	return []credential.Link{{ID: "lnk_1", Sealed: []byte(secretValue)}}, nil
+	return []credential.Link{
+		{ID: "lnk_1", Credential: "mail", Server: "up", Subject: access.Subject{Issuer: peopleIssuer, ID: "ann"}, State: credential.LinkActive, Sealed: []byte(secretValue)},
+		{ID: "lnk_2", Credential: "mail", Server: "up", Subject: access.Subject{Issuer: peopleIssuer, ID: "bob"}, State: credential.LinkActive, Sealed: []byte(secretValue)},
+		{ID: "lnk_3", Credential: "mail", Server: "up", Subject: access.Subject{Issuer: "https://elsewhere.example", ID: "ann"}, State: credential.LinkActive, Sealed: []byte(secretValue)},
+	}, nil
 }
+
+func (l links) DisconnectOwn(ctx context.Context, who access.Subject, id, _ string) (string, error) {
+	list, _ := l.List(ctx)
+	for _, link := range list {
+		if link.ID == id && link.Subject == who {
+			return "", nil
+		}
+	}
+	return "", access.Errorf(access.CodeNotFound, "there is no link %q", id)
+}
+
+func (links) Callbacks(string) []string { return nil }
+
+// peopleIssuer is the issuer of our people.
+const peopleIssuer = "https://us.example"
+
 func (links) Disconnect(context.Context, string, string) (string, error) { return "left", nil }
 
 func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	t.Helper()
 	r := &rig{t: t, d: startDaemon(t), log: &buffer{}}
-	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Log: slog.New(slog.NewTextHandler(r.log, nil))}
+	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Issuer: peopleIssuer, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
 		Status:    func(context.Context) api.Status { return api.Status{Version: "test"} },

@@ -18,6 +18,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/registry"
 )
 
@@ -72,7 +73,7 @@ func (r *rig) as(token, method, path, body string) answer {
 func TestEveryRouteIsAnOperation(t *testing.T) {
 	r := newRig(t)
 	reads := map[string]bool{"POST /api/v1/diff": true, "POST /api/v1/policies/check": true, "POST /api/v1/policies/explain": true}
-	guarded := []string{"GET /api/v1/users/{id}/tokens", "GET /api/v1/requests/{id}", "GET /api/v1/policies/simulate", "GET /api/v1/policies/suggest", "GET /api/v1/reports/privileges"} // what they show is for who decides
+	guarded := []string{"GET /api/v1/users/{id}/tokens", "GET /api/v1/requests/{id}", "GET /api/v1/policies/simulate", "GET /api/v1/policies/suggest", "GET /api/v1/own/links", "GET /api/v1/reports/privileges"} // what they show is for who decides
 	for pattern, op := range r.api.Operations() {
 		if !slices.Contains(admin.Ops(), op) {
 			t.Errorf("%s is the operation %q, which nobody decides on", pattern, op)
@@ -90,12 +91,12 @@ func TestRolesOpenTheirRoutesOnly(t *testing.T) {
 	r.apply(people)
 	read := []admin.Op{admin.OpRead}
 	may := map[string][]admin.Op{
-		"none": nil, "vic": read, "aud": {admin.OpRead, admin.OpEvidence, admin.OpRehearse}, "app": {admin.OpRead, admin.OpDecide, admin.OpGrant},
+		"none": nil, "vic": slices.Clone(read), "aud": {admin.OpRead, admin.OpEvidence, admin.OpRehearse}, "app": {admin.OpRead, admin.OpDecide, admin.OpGrant},
 		"oper": {admin.OpRead, admin.OpApply, admin.OpAgent, admin.OpToken, admin.OpServer, admin.OpTool, admin.OpPolicy, admin.OpRehearse, admin.OpCredential, admin.OpReindex, admin.OpGrant, admin.OpSession},
 		"root": admin.Ops(),
 	}
 	for user, ops := range may {
-		token := r.personal(user).Token
+		token, ops := r.personal(user).Token, append(ops, admin.OpOwn)
 		for pattern, op := range r.api.Operations() {
 			method, path, _ := strings.Cut(pattern, " ")
 			path = strings.NewReplacer("{id}", "absent", "{server}", "absent", "{verb}", "retire", "{token}", "pat_x").Replace(path)
@@ -396,6 +397,36 @@ func TestHashesStayInside(t *testing.T) {
 	for _, body := range []string{`{"seconds":-1}`, `{"seconds":31536001}`, `{"seconds":1}`, `{"name":"a\u202e"}`, `{"user":"root"}`} {
 		if a := r.do("POST", "/api/v1/users/oper/tokens", body); a.status != 400 {
 			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+}
+
+// TestPeopleSeeAndEndTheirOwnConnections: whatever their roles, by a personal token,
+// and nobody else's; the operator token is no person.
+func TestPeopleSeeAndEndTheirOwnConnections(t *testing.T) {
+	r := newRig(t)
+	r.apply("kind: User\nid: ann\n---\nkind: User\nid: bob\nroles: [admin]\n")
+	for user, want := range map[string]string{"ann": "lnk_1", "bob": "lnk_2"} {
+		token := r.personal(user).Token
+		var page api.Page[credential.Link]
+		a := r.as(token, "GET", "/api/v1/own/links", "")
+		if err := json.Unmarshal([]byte(a.body), &page); err != nil || len(page.Items) != 1 || page.Items[0].ID != want {
+			t.Errorf("%s sees %d %s", user, a.status, a.body)
+		}
+		for _, id := range []string{"lnk_1", "lnk_2", "lnk_3"} {
+			status := map[bool]int{true: 200, false: 404}[id == want]
+			if a := r.as(token, "DELETE", "/api/v1/own/links/"+id, ""); a.status != status {
+				t.Errorf("%s ends %s: %d %s", user, id, a.status, a.body)
+			}
+		}
+	}
+	if a := r.as(r.personal("ann").Token, "GET", "/api/v1/links", ""); a.status != 403 {
+		t.Errorf("everybody's: %d", a.status)
+	}
+	for _, method := range []string{"GET /api/v1/own/links", "DELETE /api/v1/own/links/lnk_1"} {
+		verb, path, _ := strings.Cut(method, " ")
+		if a := r.as(token, verb, path, ""); a.status != 403 || !strings.Contains(a.body, "only a person") {
+			t.Errorf("%s by the operator token: %d %s", method, a.status, a.body)
 		}
 	}
 }

@@ -180,6 +180,22 @@ type Disconnected struct {
 	Left string `json:"left,omitempty"`
 }
 
+// ShownCredential is one credential, and what people connected with it.
+type ShownCredential struct {
+	admin.Credential
+	Links int `json:"links,omitempty"`
+	// Callbacks are the redirect addresses to register a client of one's own with,
+	// where people connect: with the address of its issuer alone where the issuer does
+	// not say who it is in its answers (RFC 9207).
+	Callbacks []string `json:"callbacks,omitempty"`
+}
+
+// RemovedCredential says what of a removed credential could be revoked.
+type RemovedCredential struct {
+	Done bool `json:"done"`
+	credential.Ended
+}
+
 // CredentialSpec is a credential on its way in. Value goes to the vault only.
 type CredentialSpec struct {
 	Servers []string `json:"servers,omitempty"`

@@ -12,13 +12,14 @@ import (
 	"golang.org/x/term"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/credential"
 )
 
 func (a *app) credential() *cobra.Command {
-	return a.group("credential", "Sealed upstream credentials", "rutile credential set github-token < token.txt",
-		a.credentialSet(), a.credentialList(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove(), a.credentialLinks(), a.credentialDisconnect())
+	return a.group("credential", "Upstream credentials, sealed and minted", "rutile credential set github-token < token.txt",
+		a.credentialSet(), a.credentialList(), a.credentialShow(), a.credentialRotate(), a.credentialRewrap(), a.credentialRemove(), a.credentialLinks(), a.credentialDisconnect())
 }
 
 // secretValue reads a value from a file, standard input, or a terminal without
@@ -103,15 +104,51 @@ func (a *app) credentialList() *cobra.Command {
 				a.say("no credentials; seal one with: rutile credential set ID < FILE")
 				return
 			}
-			t := a.table("CREDENTIAL", "VERSION", "MAX TIER", "SERVERS", "ORIGINS", "SET", "ROTATED")
+			t := a.table("CREDENTIAL", "KIND", "STATE", "VERSION", "MAX TIER", "SERVERS", "ORIGINS", "SET", "CHANGED", "LAST USED", "EXPIRES")
 			for _, s := range page.Items {
-				t.add(s.ID, itoa(s.Version), itoa(s.MaxTier), strings.Join(s.Servers, " "), strings.Join(s.Origins, " "), when(s.Created), when(s.Rotated))
+				t.add(s.ID, s.Kind, s.State, credentialVersion(s), itoa(s.MaxTier), strings.Join(s.Servers, " "), strings.Join(s.Origins, " "), when(s.Created), when(s.Rotated), when(s.LastUsed), when(s.Expires))
 			}
 			t.write(w)
 		})
 	})
+	c.Long = `List the sealed and the declared credentials. STATE is ready, or what is missing:
+unbound (it goes nowhere yet), incomplete (a seed is not sealed), elsewhere (a server
+is where it does not go) or unused; show says more. The version and the end of a
+minted one are those of the last that was minted.`
 	paging(c, &o)
 	return c
+}
+
+// credentialVersion is the number of a sealed one, and of another the version of what
+// was minted last.
+func credentialVersion(c admin.Credential) string {
+	if c.Kind == admin.KindSealed {
+		return itoa(c.Version)
+	}
+	return c.Minted
+}
+
+func (a *app) credentialShow() *cobra.Command {
+	return a.command("show CREDENTIAL", "Show one credential without its value", "rutile credential show crm-token", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		s, err := client.Credential(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(s, func(w io.Writer) {
+			links := ""
+			if s.Links > 0 {
+				links = itoa(s.Links)
+			}
+			fields(w, "credential", s.ID, "kind", s.Kind, "owner", s.Owner, "state", s.State, "why", s.Why, "version", credentialVersion(s.Credential),
+				"servers", strings.Join(s.Servers, " "), "origins", strings.Join(s.Origins, " "), "max tier", itoa(s.MaxTier), "used by", strings.Join(s.UsedBy, " "),
+				"seeds", strings.Join(s.Seeds, " "), "set", when(s.Created), "changed", when(s.Rotated), "last used", when(s.LastUsed), "expires", when(s.Expires),
+				"links", links, "callbacks", strings.Join(s.Callbacks, " "))
+		})
+	})
 }
 
 func (a *app) credentialRotate() *cobra.Command {
@@ -137,16 +174,31 @@ func (a *app) credentialRotate() *cobra.Command {
 }
 
 func (a *app) credentialRemove() *cobra.Command {
-	return a.command("remove CREDENTIAL", "Remove a credential; servers that need it cannot be called", "rutile credential remove github-token", calling(), func(ctx context.Context, args []string) error {
+	c := a.command("remove CREDENTIAL", "Remove a credential; servers that need it cannot be called", "rutile credential remove github-token", calling(), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
 		}
-		if err := client.RemoveCredential(ctx, args[0]); err != nil {
+		removed, err := client.RemoveCredential(ctx, args[0])
+		if err != nil {
 			return err
 		}
-		return a.print(api.Done{Done: true}, func(w io.Writer) { fmt.Fprintf(w, "credential %s is removed\n", cell(args[0])) })
+		return a.print(removed, func(w io.Writer) {
+			fmt.Fprintf(w, "credential %s is removed\n", cell(args[0]))
+			if removed.Revoked > 0 {
+				fmt.Fprintf(w, "%d of what was minted or connected with it is revoked\n", removed.Revoked)
+			}
+			for _, left := range removed.Left {
+				fmt.Fprintf(w, "not revoked: %s\n", cell(left))
+			}
+		})
 	})
+	c.Long = `Remove a sealed or declared credential. From then on nothing is opened or minted of
+it. What was minted of a declared one is revoked where its issuer can, also where a
+call is using it, and the connections of people are ended. That is tried for 15
+seconds, and further in the background; what is not revoked by then is listed, with
+how long it is valid, and is evidence.`
+	return c
 }
 
 func (a *app) credentialRewrap() *cobra.Command {

@@ -32,7 +32,10 @@ func ReturnURL(operators string) string {
 type Links interface {
 	Offer(ctx context.Context, who access.Subject, credential, server string) (oauthclient.Offer, error)
 	Start(ctx context.Context, who access.Subject, credential, server string) (string, error)
-	Finish(ctx context.Context, who access.Subject, answer url.Values) (credential.Link, error)
+	// List returns everybody's links, and DisconnectOwn ends one of who.
+	List(ctx context.Context) ([]credential.Link, error)
+	DisconnectOwn(ctx context.Context, who access.Subject, id, by string) (left string, err error)
+	Finish(ctx context.Context, who access.Subject, tag string, answer url.Values) (credential.Link, error)
 }
 
 // connectPage is the page of one connection.
@@ -40,6 +43,7 @@ type connectPage struct {
 	User, Form, Where string
 	Server, URL       string
 	Issuer, Resource  string
+	Callback          string
 	Scopes            []string
 	Linked            bool
 	Problem           string
@@ -49,14 +53,14 @@ type connectPage struct {
 // returnPage is the page an authorization server sends people back to. The
 // browser does not say who they are when it comes from there: their own click
 // does.
-type returnPage struct{ State, Code, Iss, Error string }
+type returnPage struct{ Where, State, Code, Iss, Error string }
 
 func connectPlace(credential, server string) string { return connectPath + credential + "/" + server }
 
-// place reports whether s is a page one can sign in for: a request's or a
-// connection's.
+// place reports whether s is a page one can sign in for: a request's, a
+// connection's or that of one's own connections.
 func place(s string) bool {
-	if requestID(s) {
+	if requestID(s) || s == ownPath {
 		return true
 	}
 	rest, ok := strings.CutPrefix(s, connectPath)
@@ -74,7 +78,7 @@ func (c *Console) person(s session) (access.Subject, bool) {
 func (c *Console) offer(w http.ResponseWriter, r *http.Request) {
 	c.connect(w, r, func(ctx context.Context, who access.Subject, id, server string, page *connectPage) error {
 		o, err := c.links.Offer(ctx, who, id, server)
-		page.URL, page.Issuer, page.Resource, page.Linked = line(o.URL), line(o.Issuer), line(o.Resource), o.Linked
+		page.URL, page.Issuer, page.Resource, page.Callback, page.Linked = line(o.URL), line(o.Issuer), line(o.Resource), line(o.Callback), o.Linked
 		for _, s := range o.Scopes {
 			page.Scopes = append(page.Scopes, line(s))
 		}
@@ -127,8 +131,27 @@ func (c *Console) connect(w http.ResponseWriter, r *http.Request, do func(contex
 	c.render(w, r, status, "connect", page)
 }
 
+// returnPlace is where people come back to from an issuer, below Path.
+func returnPlace(tag string) string {
+	if tag == "" {
+		return returnPath
+	}
+	return returnPath + "/" + tag
+}
+
+// returns reports whether an address is one people come back to with an answer.
+func returns(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.URL.Path, Path+returnPath)
+	return r.Method == http.MethodGet && ok && (rest == "" || strings.HasPrefix(rest, "/") && oauthclient.IsTag(rest[1:]))
+}
+
 // back takes whoever comes from an authorization server. Nothing is looked at yet.
 func (c *Console) back(w http.ResponseWriter, r *http.Request) {
+	tag := r.PathValue("issuer")
+	if tag != "" && !oauthclient.IsTag(tag) {
+		c.missing(w, r)
+		return
+	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(r.URL.RawQuery) > maxForm/2 {
 		c.refuse(w, r, access.Errorf(access.CodeInvalid, "the answer cannot be read: nothing was connected"))
@@ -140,7 +163,7 @@ func (c *Console) back(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	c.render(w, r, http.StatusOK, "connected", returnPage{q.Get("state"), q.Get("code"), q.Get("iss"), q.Get("error")})
+	c.render(w, r, http.StatusOK, "connected", returnPage{returnPlace(tag), q.Get("state"), q.Get("code"), q.Get("iss"), q.Get("error")})
 }
 
 // finish makes the connection for the person who is signed in.
@@ -165,7 +188,7 @@ func (c *Console) finish(w http.ResponseWriter, r *http.Request) {
 			answer.Set(key, v)
 		}
 	}
-	l, err := c.links.Finish(r.Context(), who, answer)
+	l, err := c.links.Finish(r.Context(), who, r.PathValue("issuer"), answer)
 	if err != nil {
 		c.refuse(w, r, err)
 		return

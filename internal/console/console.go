@@ -1,14 +1,17 @@
 // Package console serves the web console as plain HTML.
 //
-// So far there are two pages: one on which a person approves or denies one request
-// of an agent, and one on which they connect a server that acts for them:
+// So far there are three pages: one on which a person approves or denies one request
+// of an agent, one on which they connect a server that acts for them, and one on
+// which they see and end what they connected:
 //
 //	GET  /approve/{request}                       the request, or a form to sign in with
 //	POST /approve/{request}                       the answer
 //	GET  /approve/connect/{credential}/{server}   what connecting means
 //	POST /approve/connect/{credential}/{server}   begins it
-//	GET  /approve/connected                       where authorization servers send people back to
-//	POST /approve/connected                       finishes it
+//	GET  /approve/connections                     what one connected
+//	POST /approve/connections                     ends one of them
+//	GET  /approve/connected[/{issuer}]            where authorization servers send people back to
+//	POST /approve/connected[/{issuer}]            finishes it
 //	POST /approve/sign-in                         a personal token, for a session
 //	POST /approve/sign-out                        ends it
 //
@@ -100,8 +103,12 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	c.mux.HandleFunc("POST "+Path+"sign-out", c.signOut)
 	c.mux.HandleFunc("GET "+Path+connectPath+"{credential}/{server}", c.offer)
 	c.mux.HandleFunc("POST "+Path+connectPath+"{credential}/{server}", c.leave)
+	c.mux.HandleFunc("GET "+Path+ownPath, c.own)
+	c.mux.HandleFunc("POST "+Path+ownPath, c.disconnect)
 	c.mux.HandleFunc("GET "+Path+returnPath, c.back)
 	c.mux.HandleFunc("POST "+Path+returnPath, c.finish)
+	c.mux.HandleFunc("GET "+Path+returnPath+"/{issuer}", c.back)
+	c.mux.HandleFunc("POST "+Path+returnPath+"/{issuer}", c.finish)
 	c.mux.HandleFunc("GET "+Path+"{request}", c.show)
 	c.mux.HandleFunc("POST "+Path+"{request}", c.answer)
 	c.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.missing(w, r) })
@@ -121,7 +128,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this address does not answer to that Host"))
 	case c.foreign(r):
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this did not come from a page of this gateway, so nothing was done: open the page of the request and use its form"))
-	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && (r.URL.Path != Path+returnPath || r.Method != http.MethodGet):
+	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && !returns(r):
 		c.refuse(w, r, access.Errorf(access.CodeInvalid, "nothing is read from an address: leave out what follows the question mark. A token that was in it is in histories and logs now: revoke it"))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)

@@ -76,9 +76,13 @@ func (p *parts) Set(context.Context, credential.Secret, []byte) (credential.Secr
 func (p *parts) Rotate(context.Context, string, []byte) (credential.Secret, error) {
 	return credential.Secret{}, nil
 }
-func (p *parts) Rewrap(context.Context) (int, error)               { return 0, nil }
-func (p *parts) Remove(context.Context, string) (bool, error)      { return false, nil }
-func (p *parts) List(context.Context) ([]credential.Secret, error) { return nil, nil }
+func (p *parts) Rewrap(context.Context) (int, error) { return 0, nil }
+func (p *parts) End(context.Context, credential.Source, string) credential.Ended {
+	return credential.Ended{}
+}
+func (p *parts) Used(context.Context) (map[string]credential.Use, error) { return nil, nil }
+func (p *parts) Remove(context.Context, string) (bool, error)            { return false, nil }
+func (p *parts) List(context.Context) ([]credential.Secret, error)       { return nil, nil }
 func (p *parts) DevelopmentToken(context.Context, admin.TokenRequest) (identity.Token, error) {
 	return identity.Token{}, nil
 }

@@ -88,7 +88,7 @@ func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, proble
 }
 
 func (c *Console) askWhoStatus(w http.ResponseWriter, r *http.Request, status int, request, problem string) {
-	c.render(w, r, status, "sign-in", signInPage{request, problem, strings.HasPrefix(request, connectPath)})
+	c.render(w, r, status, "sign-in", signInPage{request, problem, strings.HasPrefix(request, connectPath) || request == ownPath})
 }
 
 // requestID reports whether s can be the id of a request. It says nothing about

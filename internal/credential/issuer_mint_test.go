@@ -40,6 +40,7 @@ func mintOf(t *testing.T, s credential.Source, seeds map[string]string) *minted 
 		t.Fatal(err)
 	}
 	t.Cleanup(i.Close)
+	s.Origins = []string{"https://up.example"}
 	m := &minted{}
 	m.Mint, err = credential.NewMint(credential.MintConfig{
 		Sources: func(id string) (credential.Source, bool) { return s, id == s.ID }, Minters: i.Minters(),

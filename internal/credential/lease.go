@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,7 @@ type opened struct {
 	source Source
 	server string
 	ends   atomic.Bool // it is revoked when nobody holds it any more
+	ended  atomic.Bool // somebody revokes it, or did
 }
 
 // hold keeps the value from being cleared until release; false if it was.
@@ -76,7 +78,7 @@ func (o *opened) hold() bool {
 func (o *opened) release() {
 	switch {
 	case o.holders.Add(-1) != 0:
-	case o.minted != nil && o.minted.Revoke != nil && o.ends.Load():
+	case o.minted != nil && o.minted.Revoke != nil && o.ends.Load() && o.ended.CompareAndSwap(false, true):
 		o.mint.revoker.revoke(o, o.clear)
 	default:
 		o.clear()
@@ -87,6 +89,7 @@ func (o *opened) clear() {
 	clear(o.value)
 	o.scrub.clear()
 	if o.minted != nil {
+		o.mint.gone(o)
 		o.minted.clear()
 	}
 	for _, s := range o.others {
@@ -131,7 +134,7 @@ func (v *Vault) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 		return nil, access.Errorf(access.CodeDenied, "a credential is opened only under a permit")
 	}
 	var err error
-	if r.Origin, err = normal(r.Origin); err != nil {
+	if r.Origin, err = Origin(r.Origin); err != nil {
 		return nil, access.Errorf(access.CodeInvalid, "credential %q: %w", r.Ref, err)
 	}
 	for range attempts {
@@ -140,6 +143,7 @@ func (v *Vault) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 			return nil, err
 		}
 		if o != nil {
+			v.uses.note(r.Ref, Use{At: v.cfg.Now(), Version: strconv.Itoa(o.version)})
 			return &Lease{vault: v, req: r, open: o}, nil
 		}
 		if err := v.prepare(ctx, r); err != nil {

@@ -37,6 +37,9 @@ type Mint struct {
 	making  map[keep]*making
 	closed  bool
 	revoker revoker
+
+	liveMu sync.Mutex
+	live   map[*opened]bool // all that was minted and is in memory yet
 }
 
 // NewMint returns a Mint over a vault.
@@ -50,7 +53,7 @@ func NewMint(cfg MintConfig, v *Vault) (*Mint, error) {
 	if cfg.Wait == nil {
 		cfg.Wait = wait
 	}
-	m := &Mint{cfg: cfg, vault: v, kept: map[keep]*held{}, making: map[keep]*making{}}
+	m := &Mint{cfg: cfg, vault: v, kept: map[keep]*held{}, making: map[keep]*making{}, live: map[*opened]bool{}}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.revoker = revoker{mint: m, room: make(chan struct{}, revokers)}
 	return m, nil
@@ -108,6 +111,7 @@ func (l *Lease) Ready(ctx context.Context) error {
 		return err
 	}
 	l.open = o
+	l.vault.uses.note(l.source.ID, Use{At: l.mint.cfg.Now(), Version: o.minted.Version, Expires: o.minted.Expires})
 	return nil
 }
 
@@ -183,6 +187,11 @@ func (m *Mint) minted(ctx context.Context, minter Minter, n Need) (*opened, erro
 		return nil, m.refused(ctx, n, err)
 	}
 	o := newMinted(m, n, got)
+	if !m.stands(n) { // End may not have seen it
+		o.ends.Store(true)
+		o.release()
+		return nil, access.Errorf(access.CodeConflict, "credential %q was changed or removed while it was minted: try again", n.Ref)
+	}
 	if !n.Recorded {
 		e := Event{Verb: "mint", Credential: n.Source.ID, Kind: n.Source.Kind(), Version: got.Version, Server: n.Server, Decision: n.Decision, Subject: n.Who.Subject, Narrowed: got.Narrowed, Expires: got.Expires}
 		if err := m.cfg.Record(ctx, e); err != nil {

@@ -25,6 +25,7 @@ type fake struct {
 	err     error
 	revoke  func(n int) error // n-th attempt
 	tries   int
+	before  func()        // before minting
 	gate    chan struct{} // closed when minting may go on; nil: at once
 	now     func() time.Time
 }
@@ -38,6 +39,9 @@ func (f *fake) Mint(ctx context.Context, n credential.Need) (credential.Minted, 
 		case <-ctx.Done():
 			return credential.Minted{}, ctx.Err()
 		}
+	}
+	if f.before != nil {
+		f.before()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,18 +78,24 @@ type minting struct {
 	at     time.Time
 	record error
 	mu     sync.Mutex
+
+	removed bool // the source is not declared any more
 }
 
 func newMinting(t *testing.T) *minting {
 	t.Helper()
 	m := &minting{at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)}
-	m.source = credential.Source{ID: "crm", Servers: []string{"up"}, MaxTier: 2, ClientCredentials: &credential.ClientCredentials{}}
+	m.source = credential.Source{ID: "crm", Servers: []string{"up"}, Origins: []string{"https://elsewhere.example", "https://up.example"}, MaxTier: 2, ClientCredentials: &credential.ClientCredentials{}}
 	now := func() time.Time { m.mu.Lock(); defer m.mu.Unlock(); return m.at }
 	m.fake = &fake{reuse: func(n credential.Need) string { return "tool " + n.Tool }, life: time.Hour, now: now}
 	v, _, _ := stored(t)
 	var err error
 	m.Mint, err = credential.NewMint(credential.MintConfig{
-		Sources: func(id string) (credential.Source, bool) { return m.source, id == m.source.ID },
+		Sources: func(id string) (credential.Source, bool) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.source, id == m.source.ID && !m.removed
+		},
 		Minters: map[string]credential.Minter{credential.SourceClientCredentials: m.fake},
 		Record: func(_ context.Context, e credential.Event) error {
 			m.mu.Lock()
@@ -369,6 +379,7 @@ func TestChangedSourceMintsAnewAndRevokesTheOld(t *testing.T) {
 // address is given what is minted for that one, and nothing that is kept.
 func TestWhatWasMintedStaysWhereTheServerWas(t *testing.T) {
 	m := newMinting(t)
+	m.source.Origins = []string{"https://evil.example", "https://up.example"}
 	r := need("bot", "ann", "read")
 	_, first := m.ready(t, r)
 	if _, again := m.ready(t, r); again != first {
@@ -377,5 +388,45 @@ func TestWhatWasMintedStaysWhereTheServerWas(t *testing.T) {
 	r.Origin, r.URL = "https://evil.example", "https://evil.example/mcp"
 	if _, moved := m.ready(t, r); moved == first {
 		t.Error("a token of one origin was given to another")
+	}
+}
+
+// TestMintedGoesOnlyWhereItIsBound: an origin that is not among a credential's is
+// refused before anything is minted, however it is written, and so is one of a
+// credential that is bound to none.
+func TestMintedGoesOnlyWhereItIsBound(t *testing.T) {
+	for name, c := range map[string]struct {
+		bound  []string
+		origin string
+		ok     bool
+	}{
+		"the same":           {[]string{"https://up.example"}, "https://up.example", true},
+		"a default port":     {[]string{"https://up.example"}, "https://UP.example:443", true},
+		"one of two":         {[]string{"https://a.example", "https://up.example"}, "https://up.example", true},
+		"another host":       {[]string{"https://up.example"}, "https://evil.example", false},
+		"a host that ends":   {[]string{"https://up.example"}, "https://up.example.evil.example", false},
+		"another port":       {[]string{"https://up.example"}, "https://up.example:8443", false},
+		"in clear":           {[]string{"https://up.example"}, "http://up.example", false},
+		"a process":          {[]string{"https://up.example"}, "stdio:up", false},
+		"another process":    {[]string{"stdio:up"}, "stdio:down", false},
+		"bound to none":      {nil, "https://up.example", false},
+		"no origin at all":   {[]string{"https://up.example"}, "", false},
+		"a user before it":   {[]string{"https://up.example"}, "https://x@up.example", false},
+		"an address in path": {[]string{"https://up.example"}, "https://up.example/mcp", false},
+	} {
+		m := newMinting(t)
+		m.source.Origins = c.bound
+		r := need("bot", "ann", "get")
+		r.Origin = c.origin
+		l, err := m.Lease(t.Context(), r)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && (access.CodeOf(err) == "" || m.fake.minted != 0) {
+			t.Errorf("%s: %v, minted %d times", name, err, m.fake.minted)
+		}
+		if l != nil {
+			l.Release()
+		}
 	}
 }

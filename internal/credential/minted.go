@@ -35,16 +35,22 @@ type making struct {
 
 // keep returns what n is used again for; its reuse is "" for one call only.
 func (m *Mint) keep(minter Minter, n Need) keep {
-	k := keep{credential: n.Source.ID, rev: n.Source.digest(), who: n.Who.Principal(), server: n.Server, at: n.Origin + " " + n.URL}
-	for _, ref := range n.Source.Seeds() {
-		if s, ok := m.vault.secret(ref); ok {
-			k.rev += fmt.Sprintf("|%s %d %d", ref, s.Created.UnixMilli(), rotation(s))
-		}
-	}
+	k := keep{credential: n.Source.ID, rev: m.rev(n.Source), who: n.Who.Principal(), server: n.Server, at: n.Origin + " " + n.URL}
 	if !n.Source.PerCall {
 		k.reuse = minter.ReuseKey(n)
 	}
 	return k
+}
+
+// rev changes with a source and with the values of its seeds.
+func (m *Mint) rev(s *Source) string {
+	rev := s.digest()
+	for _, ref := range s.Seeds() {
+		if seed, ok := m.vault.secret(ref); ok {
+			rev += fmt.Sprintf("|%s %d %d", ref, seed.Created.UnixMilli(), rotation(seed))
+		}
+	}
+	return rev
 }
 
 // rotation changes when the value of a secret does. Its version also changes
@@ -163,6 +169,7 @@ func newMinted(m *Mint, n Need, g Minted) *opened {
 	}
 	o.ends.Store(g.Ends)
 	o.holders.Store(1)
+	m.born(o)
 	return o
 }
 

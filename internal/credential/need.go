@@ -63,7 +63,7 @@ type Minter interface {
 // Event is something that happened to a minted credential outside of a call's
 // own evidence.
 type Event struct {
-	Verb       string // mint, revoke-failed, link, unlink, break
+	Verb       string // mint, revoke, revoke-failed, link, unlink, break
 	Credential string
 	Kind       string // of the source
 	Version    string

@@ -30,8 +30,37 @@ type revoker struct {
 	work   sync.WaitGroup
 }
 
+// end revokes what is held by the caller, whoever uses it besides, records that, and
+// lets go of it; done is called with why it could not be revoked, "" if it was.
+func (r *revoker) end(o *opened, by string, done func(why string)) {
+	if o.minted.Revoke == nil {
+		why := "its issuer offers no revocation"
+		r.failed(o, why)
+		o.release()
+		done(why)
+		return
+	}
+	if !o.ended.CompareAndSwap(false, true) {
+		o.release()
+		done("it is being revoked already")
+		return
+	}
+	r.background(o, func(why string) {
+		if why == "" {
+			r.record(o, Event{Verb: "revoke", Why: "its credential was removed", By: by})
+		}
+		o.release()
+		done(why)
+	})
+}
+
 // revoke ends what was minted; done is called when it is over.
 func (r *revoker) revoke(o *opened, done func()) {
+	r.background(o, func(string) { done() })
+}
+
+// background revokes and says why that failed, which is recorded, "" if it did not.
+func (r *revoker) background(o *opened, done func(why string)) {
 	r.mu.Lock()
 	full := r.jobs >= maxRevoking || r.closed
 	if !full {
@@ -40,8 +69,9 @@ func (r *revoker) revoke(o *opened, done func()) {
 	}
 	r.mu.Unlock()
 	if full {
-		r.failed(o, "too many credentials wait to be revoked")
-		done()
+		const why = "too many credentials wait to be revoked"
+		r.failed(o, why)
+		done(why)
 		return
 	}
 	go func() {
@@ -51,12 +81,13 @@ func (r *revoker) revoke(o *opened, done func()) {
 			r.mu.Unlock()
 			r.work.Done()
 		}()
-		defer done()
 		r.room <- struct{}{}
-		defer func() { <-r.room }()
-		if why := r.attempts(o); why != "" {
+		why := r.attempts(o)
+		<-r.room
+		if why != "" {
 			r.failed(o, why)
 		}
+		done(why)
 	}()
 }
 
@@ -87,11 +118,17 @@ func (r *revoker) attempts(o *opened) string {
 func (r *revoker) failed(o *opened, why string) {
 	m, g := r.mint, o.minted
 	m.cfg.Log.Warn("a minted credential could not be revoked", "finding", "credential.not-revoked", "credential", o.source.ID, "version", g.Version, "server", o.server, "validUntil", until(g.Expires), "reason", why)
-	e := Event{Verb: "revoke-failed", Credential: o.source.ID, Kind: o.source.Kind(), Version: g.Version, Server: o.server, Narrowed: g.Narrowed, Expires: g.Expires, Why: why}
+	r.record(o, Event{Verb: "revoke-failed", Expires: g.Expires, Why: why})
+}
+
+// record makes what became of a minted credential evidence.
+func (r *revoker) record(o *opened, e Event) {
+	m, g := r.mint, o.minted
+	e.Credential, e.Kind, e.Version, e.Server, e.Narrowed = o.source.ID, o.source.Kind(), g.Version, o.server, g.Narrowed
 	ctx, cancel := context.WithTimeout(context.Background(), revokeTime)
 	defer cancel()
 	if err := m.cfg.Record(ctx, e); err != nil {
-		m.cfg.Log.Error("recording that a minted credential could not be revoked", "credential", o.source.ID, "version", g.Version, "error", err)
+		m.cfg.Log.Error("recording what became of a minted credential", "verb", e.Verb, "credential", o.source.ID, "version", g.Version, "error", err)
 	}
 }
 

@@ -19,6 +19,7 @@ type Source struct {
 	ID                string             `json:"id"`
 	Owner             string             `json:"owner"`
 	Servers           []string           `json:"servers"`           // ids it may be used for; never empty
+	Origins           []string           `json:"origins,omitempty"` // scheme://host[:port] it may be sent to, or stdio:SERVER; empty: none yet
 	MaxTier           int                `json:"maxTier"`           // of the tools it may be used for
 	PerCall           bool               `json:"perCall,omitempty"` // nothing minted serves a second call
 	ClientCredentials *ClientCredentials `json:"clientCredentials,omitempty"`
@@ -60,6 +61,25 @@ func (s *Source) Kind() string {
 		}
 	}
 	return kind
+}
+
+// Spec returns what of the source its kind is.
+func (s *Source) Spec() any {
+	switch s.Kind() {
+	case SourceClientCredentials:
+		return s.ClientCredentials
+	case SourceTokenExchange:
+		return s.TokenExchange
+	case SourceUserOAuth:
+		return s.UserOAuth
+	case SourceVault:
+		return s.Vault
+	case SourceGitHubApp:
+		return s.GitHubApp
+	case SourceAWSSTS:
+		return s.AWSSTS
+	}
+	return nil
 }
 
 // Seeds returns the sealed credentials the source is minted with, sorted.
@@ -182,6 +202,21 @@ func glob(pattern, name string) bool {
 	}
 }
 
+// Goes reports whether the source may be sent to an origin. One that is bound to
+// none goes nowhere.
+func (s *Source) Goes(origin string) error {
+	at, err := Origin(origin)
+	switch {
+	case err != nil:
+		return access.Errorf(access.CodeInvalid, "credential %q: %w", s.ID, err)
+	case len(s.Origins) == 0:
+		return access.Errorf(access.CodeDenied, "credential %q is bound to no origin yet: apply its manifest again, or write origins: [%s] in it", s.ID, at)
+	case !slices.Contains(s.Origins, at):
+		return access.Errorf(access.CodeDenied, "credential %q is not bound to %s, where its server is now: if the server moved, write origins: [%s] in the credential's manifest and apply it", s.ID, at, at)
+	}
+	return nil
+}
+
 // fits checks what a source may be used for.
 func (s *Source) fits(r LeaseRequest) error {
 	switch {
@@ -192,5 +227,5 @@ func (s *Source) fits(r LeaseRequest) error {
 	case r.Tier > s.MaxTier:
 		return access.Errorf(access.CodeDenied, "credential %q may be used up to tier %d, and this call has tier %d", s.ID, s.MaxTier, r.Tier)
 	}
-	return nil
+	return s.Goes(r.Origin)
 }

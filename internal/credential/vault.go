@@ -64,6 +64,7 @@ type Vault struct {
 	mu          sync.RWMutex
 	secrets     map[string]Secret
 	opened      map[string]*opened
+	uses        uses
 }
 
 var _ access.Sealer = (*Vault)(nil)
@@ -258,7 +259,7 @@ func (s *Secret) check(value []byte) error {
 	}
 	var origins []string
 	for _, o := range s.Origins {
-		n, err := normal(o)
+		n, err := Origin(o)
 		if err != nil {
 			return access.Errorf(access.CodeInvalid, "credential %q: %w", s.ID, err)
 		}
@@ -268,9 +269,9 @@ func (s *Secret) check(value []byte) error {
 	return nil
 }
 
-// normal writes an origin in one form (RFC 6454 section 6.2): lower case, no
+// Origin writes an origin in one form (RFC 6454 section 6.2): lower case, no
 // default port. A server's process has the origin "stdio:" and its id.
-func normal(origin string) (string, error) {
+func Origin(origin string) (string, error) {
 	if id, ok := strings.CutPrefix(origin, "stdio:"); ok && access.ValidID(id) {
 		return origin, nil
 	}

@@ -135,6 +135,7 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 		mux.Handle(p, authz)
 	}
 	if strings.HasPrefix(d.AgentsURL, "https://") {
+		mux.Handle("GET "+strings.TrimSuffix(clientDocument, ".json")+"/{file}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 		mux.Handle("GET "+clientDocument, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 	}
 	agentsHandler := unreadBody(mux)

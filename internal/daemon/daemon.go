@@ -126,6 +126,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
+	d.work.Go(func() { d.sweepMinted(run) })
 	d.work.Go(func() { d.prune(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })

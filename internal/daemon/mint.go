@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -56,8 +57,40 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
-	d.closing("mint", func(context.Context) error { d.mint.Close(); return nil })
+	d.closing("mint", func(ctx context.Context) error { d.mint.Close(); return d.noteUses(ctx) })
 	return nil
+}
+
+// sweepTime is how often what was minted is looked through for what was changed or
+// removed, also by another node, and noteTime how often uses are noted.
+const (
+	sweepTime = 2 * time.Second
+	noteTime  = 30 * time.Second
+)
+
+// sweepMinted ends what stands for nothing any more.
+func (d *Daemon) sweepMinted(ctx context.Context) {
+	declared := func(id string) bool { _, ok := d.source(id); return ok }
+	if ended, err := d.Links.EndOrphans(ctx, declared); err != nil {
+		d.log.Error("connections of people whose credential was removed could not be ended", "error", err)
+	} else if len(ended.Left) > 0 {
+		d.log.Warn("tokens of people whose credential was removed could not be revoked", "left", ended.Left)
+	}
+	tick, noting := time.NewTicker(sweepTime), time.NewTicker(noteTime)
+	defer tick.Stop()
+	defer noting.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			d.mint.Sweep()
+		case <-noting.C:
+			if err := d.noteUses(ctx); err != nil && ctx.Err() == nil {
+				d.log.Warn("when credentials were used cannot be noted now", "error", err)
+			}
+		}
+	}
 }
 
 // source returns a declared credential of the state calls are decided on.
@@ -83,7 +116,11 @@ func (d *Daemon) linkTarget(id, server string) (credential.Source, string, error
 	if st := cur.View.ServerStanding(server); !st.OK {
 		return s, "", access.Errorf(access.CodeConflict, "server %q cannot be connected: %s", server, st.Why)
 	}
-	return s, srv.Transport.HTTP.URL, nil
+	at, err := url.Parse(srv.Transport.HTTP.URL)
+	if err != nil {
+		return s, "", access.Errorf(access.CodeInvalid, "server %q has no usable address", server)
+	}
+	return s, srv.Transport.HTTP.URL, s.Goes(at.Scheme + "://" + at.Host)
 }
 
 // connect is what the proxy needs to send people to their connections.
@@ -95,8 +132,17 @@ func (d *Daemon) connect() mcpproxy.Connect {
 }
 
 // serveClientDocument tells authorization servers who we are.
-func (d *Daemon) serveClientDocument(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.Marshal(oauthclient.ClientMetadata(d.AgentsURL+clientDocument, console.ReturnURL(d.OperatorsURL)))
+func (d *Daemon) serveClientDocument(w http.ResponseWriter, r *http.Request) {
+	id, redirect := d.AgentsURL+clientDocument, console.ReturnURL(d.OperatorsURL)
+	if file := r.PathValue("file"); file != "" {
+		tag, ok := strings.CutSuffix(file, ".json")
+		if !ok || !oauthclient.IsTag(tag) {
+			http.NotFound(w, r)
+			return
+		}
+		id, redirect = oauthclient.OwnDocument(id, tag), oauthclient.Own(redirect, tag)
+	}
+	body, err := json.Marshal(oauthclient.ClientMetadata(id, redirect))
 	if err != nil {
 		http.Error(w, "the document cannot be made", http.StatusInternalServerError)
 		return

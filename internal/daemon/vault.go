@@ -76,6 +76,47 @@ type sealing struct {
 	d *Daemon
 }
 
+// Used is when credentials were last used, by this node or others.
+func (s sealing) Used(ctx context.Context) (map[string]credential.Use, error) {
+	out, err := s.d.store.CredentialUses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id, u := range s.Vault.Uses() {
+		if out[id].At.Before(u.At) {
+			out[id] = u
+		}
+	}
+	return out, nil
+}
+
+// noteUses keeps when credentials were last used.
+func (d *Daemon) noteUses(ctx context.Context) error {
+	uses := d.vault.TakeUses()
+	if len(uses) == 0 {
+		return nil
+	}
+	err := d.store.CredentialsUsed(ctx, uses)
+	if err != nil {
+		d.vault.GiveUses(uses)
+	}
+	return err
+}
+
+// End revokes what is alive of a declared credential that was removed.
+func (s sealing) End(ctx context.Context, source credential.Source, by string) credential.Ended {
+	if source.UserOAuth == nil {
+		return s.d.mint.End(ctx, source.ID, by)
+	}
+	s.d.mint.Forget(source.ID, access.Subject{}) // its tokens are those of the links
+	out, err := s.d.Links.End(ctx, source, by)
+	if err != nil {
+		s.d.log.Error("what people connected with a credential that was removed could not all be ended; what is left is at the next start", "credential", source.ID, "error", err)
+		out.Left = append(out.Left, "some connections of people: see the gateway's log; they are ended at the next start")
+	}
+	return out
+}
+
 // Rewrap seals credentials and what people connected anew.
 func (s sealing) Rewrap(ctx context.Context) (int, error) {
 	n, err := s.Vault.Rewrap(ctx)

@@ -99,6 +99,8 @@ type browser struct {
 	t *testing.T
 	r *rig
 	c *http.Client
+
+	finishing string // where the form of the page a person came back to leads
 }
 
 // signedIn is a browser in which a person is signed in for a page.
@@ -109,7 +111,7 @@ func signedIn(t *testing.T, r *rig, person, page string) *browser {
 		t.Fatal(err)
 	}
 	jar, _ := cookiejar.New(nil) // never fails without options
-	b := &browser{t, r, &http.Client{Jar: jar}}
+	b := &browser{t: t, r: r, c: &http.Client{Jar: jar}}
 	t.Cleanup(b.c.CloseIdleConnections)
 	where := strings.TrimPrefix(page, r.d.OperatorsURL+"/approve/")
 	if status, body := visit(t, b.c, r.d.OperatorsURL+"/approve/sign-in", r.d.OperatorsURL, url.Values{"request": {where}, "token": {tk.Token}}); status != http.StatusOK {
@@ -136,6 +138,10 @@ func (b *browser) connect(page string) url.Values {
 	if status != http.StatusOK || !strings.Contains(body, "Finish connecting") {
 		b.t.Fatalf("coming back: %d %s", status, body)
 	}
+	b.finishing = "/approve/connected"
+	if m := regexp.MustCompile(`action="(/approve/connected/[0-9a-f]{32})"`).FindStringSubmatch(body); m != nil {
+		b.finishing = m[1]
+	}
 	fields := url.Values{}
 	for _, m := range regexp.MustCompile(`type="hidden" name="([a-z]+)" value="([^"]*)"`).FindAllStringSubmatch(body, -1) {
 		fields.Set(m[1], m[2])
@@ -145,7 +151,7 @@ func (b *browser) connect(page string) url.Values {
 
 func (b *browser) finish(fields url.Values) (int, string) {
 	b.t.Helper()
-	return visit(b.t, b.c, b.r.d.OperatorsURL+"/approve/connected", b.r.d.OperatorsURL, fields)
+	return visit(b.t, b.c, b.r.d.OperatorsURL+b.finishing, b.r.d.OperatorsURL, fields)
 }
 
 func (r *rig) tokenFor(agent, server, subject string) string {
@@ -188,7 +194,9 @@ func TestAPersonConnectsAServerOnce(t *testing.T) {
 	b := signedIn(t, r, "ann", page)
 	back := b.connect(page)
 	// Bob finishing what ann began connects nobody, and uses it up.
-	if status, said := signedIn(t, r, "bob", page).finish(back); status != http.StatusForbidden || !strings.Contains(said, "somebody else") {
+	bob := signedIn(t, r, "bob", page)
+	bob.finishing = b.finishing
+	if status, said := bob.finish(back); status != http.StatusForbidden || !strings.Contains(said, "somebody else") {
 		t.Errorf("finished by another: %d %s", status, said)
 	}
 	if status, said := b.finish(back); status != http.StatusBadRequest {
@@ -219,8 +227,8 @@ func TestAPersonConnectsAServerOnce(t *testing.T) {
 		t.Errorf("%d clients registered", as.Clients())
 	}
 	calls := len(p.got("tools/call"))
-	if err := r.d.Admin.RemoveCredential(t.Context(), operator, "crm"); err != nil {
-		t.Error(err)
+	if ended, err := r.d.Admin.RemoveCredential(t.Context(), operator, "crm"); err != nil || ended.Revoked != 1 || ended.Left != nil || len(as.Revoked()) == 0 {
+		t.Errorf("ended %+v, %v; %d tokens were revoked", ended, err, len(as.Revoked()))
 	}
 	if got := r.call(ann, "up", "echo", `{}`); len(p.got("tools/call")) != calls {
 		t.Errorf("a credential that was taken back was used: %s", got.body)

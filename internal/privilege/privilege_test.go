@@ -43,7 +43,11 @@ func (parts) Set(context.Context, credential.Secret, []byte) (credential.Secret,
 func (parts) Rotate(context.Context, string, []byte) (credential.Secret, error) {
 	return credential.Secret{}, errors.New("none")
 }
-func (parts) Remove(context.Context, string) (bool, error)      { return false, nil }
+func (parts) Remove(context.Context, string) (bool, error)            { return false, nil }
+func (parts) Used(context.Context) (map[string]credential.Use, error) { return nil, nil }
+func (parts) End(context.Context, credential.Source, string) credential.Ended {
+	return credential.Ended{}
+}
 func (parts) Rewrap(context.Context) (int, error)               { return 0, nil }
 func (parts) List(context.Context) ([]credential.Secret, error) { return nil, nil }
 func (parts) DevelopmentToken(context.Context, admin.TokenRequest) (identity.Token, error) {

@@ -72,7 +72,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.open()
 	t.Cleanup(func() { r.log.Close(context.WithoutCancel(t.Context())) })
-	if r.admin, err = admin.New(t.Context(), admin.Config{Node: "n1"}, admin.Deps{Store: r.db, Registry: r.db, Evidence: r.log, Vault: r.vault, Authority: nobody{}, Now: time.Now}); err != nil {
+	if r.admin, err = admin.New(t.Context(), admin.Config{Node: "n1"}, admin.Deps{Store: r.db, Registry: r.db, Evidence: r.log, Vault: ending{r.vault}, Authority: nobody{}, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	r.apply(base)
@@ -178,3 +178,12 @@ func (r *rig) calls() iter.Seq2[*audit.Call, error] {
 }
 
 func noGrant(context.Context, string) (access.Held, bool, error) { return access.Held{}, false, nil }
+
+// ending is a vault of which nothing declared is ever alive.
+type ending struct{ *credential.Vault }
+
+func (ending) Used(context.Context) (map[string]credential.Use, error) { return nil, nil }
+
+func (ending) End(context.Context, credential.Source, string) credential.Ended {
+	return credential.Ended{}
+}

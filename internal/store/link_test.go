@@ -137,3 +137,25 @@ func TestRegistrationsAndSourcesAreKept(t *testing.T) {
 		}
 	})
 }
+
+// TestUsesOfCredentialsGoForwardOnly: of what several nodes note the latest stands.
+func TestUsesOfCredentialsGoForwardOnly(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
+		for _, u := range []map[string]credential.Use{
+			{"crm": {At: at(5), Version: "v2", Expires: at(9)}, "key": {At: at(1), Version: "1"}},
+			{"crm": {At: at(3), Version: "v1", Expires: at(7)}, "key": {At: at(2), Version: "2"}},
+			{},
+		} {
+			if err := s.CredentialsUsed(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := map[string]credential.Use{"crm": {At: at(5), Version: "v2", Expires: at(9)}, "key": {At: at(2), Version: "2"}}
+		if diff := cmp.Diff(want, must[map[string]credential.Use](t)(s.CredentialUses(t.Context()))); diff != "" {
+			t.Errorf("uses differ (-want +got):\n%s", diff)
+		}
+		if err := s.CredentialsUsed(t.Context(), map[string]credential.Use{"\x00": {At: at(1)}}); access.CodeOf(err) != access.CodeInvalid {
+			t.Errorf("a name that is none: %v", err)
+		}
+	})
+}

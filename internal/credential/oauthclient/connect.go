@@ -24,6 +24,7 @@ type Offer struct {
 	Credential, Server string
 	URL                string // of the upstream
 	Issuer             string // where they will be sent
+	Callback           string // where they will be sent back to, which is to be registered there
 	Resource           string
 	Scopes             []string
 	Linked             bool // they are connected already
@@ -78,12 +79,14 @@ func (l *Links) offer(ctx context.Context, who access.Subject, id, server string
 	s, err := l.m.find.Server(ctx, o.Issuer)
 	switch {
 	case err != nil:
+		return source, s, o, err
 	case s.Authorization == nil:
 		err = access.Errorf(access.CodeUpstream, "the authorization server offers people no way to sign in")
 	case !slices.Contains(s.PKCE, "S256"):
 		// MCP 2026-07-28: without it the client must refuse.
 		err = access.Errorf(access.CodeUpstream, "the authorization server does not say that it supports PKCE with S256, so nobody is sent there")
 	}
+	o.Callback = l.callback(s)
 	return source, s, o, err
 }
 
@@ -106,7 +109,7 @@ func (l *Links) Start(ctx context.Context, who access.Subject, id, server string
 	}
 	f := flow{
 		Subject: who, Credential: id, Server: server, Issuer: s.Issuer, Client: client, Resource: o.Resource, Origin: originOf(at), Scopes: o.Scopes,
-		Redirect: l.cfg.Redirect, Verifier: oauth2.GenerateVerifier(),
+		Redirect: l.callback(s), Verifier: oauth2.GenerateVerifier(),
 	}
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails (crypto/rand)
@@ -143,8 +146,10 @@ var (
 
 // Finish takes the answer a person came back with and makes the link. A state is
 // good once, for the person who began; an answer of another issuer is refused
-// before anything in it is looked at (RFC 9207 section 2.4).
-func (l *Links) Finish(ctx context.Context, who access.Subject, answer url.Values) (credential.Link, error) {
+// before anything in it is looked at (RFC 9207 section 2.4), and so is one that came
+// to the address of another issuer. tag is the last part of the address, "" for the
+// one that is shared.
+func (l *Links) Finish(ctx context.Context, who access.Subject, tag string, answer url.Values) (credential.Link, error) {
 	none := credential.Link{}
 	for _, key := range []string{"state", "code", "iss", "error"} {
 		if len(answer[key]) > 1 {
@@ -154,6 +159,9 @@ func (l *Links) Finish(ctx context.Context, who access.Subject, answer url.Value
 	f, err := l.taken(ctx, who, answer.Get("state"))
 	if err != nil {
 		return none, err
+	}
+	if !l.came(f, tag, answer.Has("iss")) {
+		return none, errIssuer
 	}
 	s, err := l.m.find.Server(ctx, f.Issuer)
 	if err != nil {

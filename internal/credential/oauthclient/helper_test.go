@@ -151,6 +151,7 @@ type world struct {
 	events  []credential.Event
 	record  func(ctx context.Context) error // nil: it is kept
 	forgot  int
+	tag     string // of the address the last person was sent back to
 }
 
 func (w *world) now() time.Time {
@@ -167,6 +168,12 @@ func (w *world) pass(d time.Duration) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, "")
+}
+
+// newWorldWith is one with a client id metadata document.
+func newWorldWith(t *testing.T, document string) *world {
+	t.Helper()
 	w := &world{t: t, as: astest.New(t), at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), up: "https://up.example/mcp"}
 	w.store = &memory{secrets: map[string]credential.Secret{}, links: map[string]credential.Link{}, flows: map[string]credential.Flow{}, clients: map[string]credential.Registration{}}
 	v, err := credential.New(t.Context(), credential.Config{Tenant: "t", Dir: t.TempDir()}, w.store)
@@ -180,18 +187,20 @@ func newWorld(t *testing.T) *world {
 	rt := &http.Transport{DisableKeepAlives: true}
 	w.minters = oauthclient.New(oauthclient.HTTP{Transport: rt}, v, w.now)
 	w.links, err = w.minters.NewLinks(oauthclient.LinksConfig{
-		Links: w.store, Flows: w.store, Clients: w.store, Seal: v, Redirect: "https://ops.example/approve/connected",
+		Links: w.store, Flows: w.store, Clients: w.store, Seal: v, Redirect: "https://ops.example/approve/connected", ClientDocument: document,
 		Record: func(ctx context.Context, e credential.Event) error {
 			if w.record != nil {
 				if err := w.record(ctx); err != nil {
 					return err
 				}
 			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.events = append(w.events, e)
 			return nil
 		},
 		Target: func(string, string) (credential.Source, string, error) { return w.source, w.up, nil },
-		Forget: func(string, access.Subject) { w.forgot++ },
+		Forget: func(string, access.Subject) { w.mu.Lock(); defer w.mu.Unlock(); w.forgot++ },
 		Wait:   func(ctx context.Context, _ time.Duration) error { time.Sleep(time.Millisecond); return ctx.Err() },
 	})
 	if err != nil {
@@ -244,13 +253,20 @@ func (w *world) begin(who access.Subject) url.Values {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.tag = strings.Trim(strings.TrimPrefix(back.Path, "/approve/connected"), "/")
 	return back.Query()
+}
+
+// finish takes the answer of whom begin sent last, at the address they were sent to.
+func (w *world) finish(who access.Subject, answer url.Values) (credential.Link, error) {
+	w.t.Helper()
+	return w.links.Finish(w.t.Context(), who, w.tag, answer)
 }
 
 // link connects a person.
 func (w *world) link(who access.Subject) {
 	w.t.Helper()
-	if _, err := w.links.Finish(w.t.Context(), who, w.begin(who)); err != nil {
+	if _, err := w.finish(who, w.begin(who)); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -53,7 +53,7 @@ func TestWhatATokenIsForIsText(t *testing.T) {
 			_ = json.NewEncoder(rw).Encode(map[string]any{"access_token": "long-enough-token", "token_type": "Bearer", "scope": scope})
 			return true
 		}
-		if _, err := w.links.Finish(t.Context(), ann, w.begin(ann)); access.CodeOf(err) != access.CodeUpstream || len(w.store.links) != 0 {
+		if _, err := w.finish(ann, w.begin(ann)); access.CodeOf(err) != access.CodeUpstream || len(w.store.links) != 0 {
 			t.Errorf("%.20q: %v", scope, err)
 		}
 	}

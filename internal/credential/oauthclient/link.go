@@ -316,56 +316,6 @@ func (l *Links) Linked(ctx context.Context, id, server string, who access.Subjec
 	return err == nil && ok && link.State == credential.LinkActive
 }
 
-// Disconnect ends a link: it is gone here whatever happens, and its tokens are
-// revoked at the authorization server where that offers it (RFC 7009). left says
-// what could not be revoked, "" if nothing.
-func (l *Links) Disconnect(ctx context.Context, id, by string) (left string, err error) {
-	link, ok, err := l.cfg.Links.Link(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	if !ok {
-		return "", access.Errorf(access.CodeNotFound, "there is no link %q; list them with: rutile credential links", id)
-	}
-	t, oerr := link.Open(ctx, l.cfg.Seal)
-	defer t.Clear()
-	gone := l.destroy(ctx, link, by, "disconnected")
-	if oerr != nil || link.State != credential.LinkActive {
-		return "", gone
-	}
-	ctx = context.WithoutCancel(ctx) // each request of revoking has its own bound
-	if why := l.revoked(ctx, link, t); why != "" {
-		left = "its tokens are gone here, but " + why
-		if !t.Expires.IsZero() {
-			left += "; the last access token is valid until " + t.Expires.UTC().Format(time.RFC3339)
-		}
-	}
-	return left, gone
-}
-
-// revoked returns why tokens could not be revoked.
-func (l *Links) revoked(ctx context.Context, link credential.Link, t credential.LinkTokens) string {
-	s, err := l.m.find.Server(ctx, link.Issuer)
-	if err != nil {
-		return "their authorization server could not be found"
-	}
-	if s.Revocation == nil {
-		return "their authorization server offers no revocation"
-	}
-	source, at, err := l.cfg.Target(link.Credential, link.Server)
-	if err != nil {
-		return "their credential is not declared any more"
-	}
-	e, err := l.as(ctx, s, credential.Need{Source: &source, LeaseRequest: credential.LeaseRequest{Server: link.Server, URL: at, Outcome: access.Permit}}, link)
-	if err != nil {
-		return "we could not prove to their authorization server who we are"
-	}
-	if e.end(ctx, t) != nil {
-		return "their authorization server did not revoke them"
-	}
-	return ""
-}
-
 // end revokes the tokens of a link where their authorization server offers that.
 func (e *endpoint) end(ctx context.Context, t credential.LinkTokens) error {
 	if e.server.Revocation == nil {

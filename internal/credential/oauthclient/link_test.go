@@ -84,7 +84,7 @@ func TestReturnThatIsNotOursConnectsNothing(t *testing.T) {
 		if c.change != nil {
 			c.change(w, q)
 		}
-		if _, err := w.links.Finish(t.Context(), c.who, q); err == nil || strings.Contains(err.Error(), "script") {
+		if _, err := w.finish(c.who, q); err == nil || strings.Contains(err.Error(), "script") {
 			t.Errorf("%s: got %v", name, err)
 		}
 		if len(w.store.links) != 0 {
@@ -102,7 +102,7 @@ func TestStateIsGoodOnce(t *testing.T) {
 	made := 0
 	for range 8 {
 		wg.Go(func() {
-			if _, err := w.links.Finish(t.Context(), ann, q); err == nil {
+			if _, err := w.finish(ann, q); err == nil {
 				mu.Lock()
 				made++
 				mu.Unlock()
@@ -121,7 +121,7 @@ func TestMixUpIsSeenBeforeTheCodeLeaves(t *testing.T) {
 	w := newWorld(t)
 	w.user()
 	w.as.Return = func(q url.Values) { q.Set("iss", "https://evil.example") }
-	if _, err := w.links.Finish(t.Context(), ann, w.begin(ann)); access.CodeOf(err) != access.CodeDenied {
+	if _, err := w.finish(ann, w.begin(ann)); access.CodeOf(err) != access.CodeDenied {
 		t.Errorf("got %v", err)
 	}
 	if n := len(w.as.Forms()); n != 0 {

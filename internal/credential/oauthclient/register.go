@@ -20,14 +20,14 @@ func (l *Links) as(ctx context.Context, s *Server, n credential.Need, link crede
 	e := l.m.endpoint(s, c, n)
 	switch {
 	case n.Source.UserOAuth.ClientID != "":
-	case link.Client == l.cfg.ClientDocument:
+	case link.Client == l.cfg.ClientDocument, link.Client == OwnDocument(l.cfg.ClientDocument, Tag(s.Issuer)):
 		e.client.Auth = credential.AuthNone
 	default:
-		r, ok, err := l.cfg.Clients.Registration(ctx, registrationID(s.Issuer, l.cfg.Redirect))
+		r, ok, err := l.registration(ctx, s.Issuer, link.Client)
 		if err != nil {
 			return nil, err
 		}
-		if !ok || r.ClientID != link.Client {
+		if !ok {
 			return nil, access.Errorf(access.CodeConflict, "our registration at the authorization server is another one than the link was made with; disconnect and connect again")
 		}
 		return e, l.registered(ctx, e, r)
@@ -59,11 +59,11 @@ func (l *Links) client(ctx context.Context, s *Server, spec *credential.UserOAut
 	case spec.ClientID != "":
 		return spec.ClientID, nil
 	case s.ClientDocs && l.cfg.ClientDocument != "":
-		return l.cfg.ClientDocument, nil
+		return l.document(s), nil
 	case s.Registration == nil:
-		return "", access.Errorf(access.CodeUpstream, "the authorization server knows no way to register us by itself: register a client there with the redirect address %s and write its clientID into the credential's manifest", l.cfg.Redirect)
+		return "", access.Errorf(access.CodeUpstream, "the authorization server knows no way to register us by itself: register a client there with the redirect address %s and write its clientID into the credential's manifest", l.callback(s))
 	}
-	r, ok, err := l.cfg.Clients.Registration(ctx, registrationID(s.Issuer, l.cfg.Redirect))
+	r, ok, err := l.cfg.Clients.Registration(ctx, registrationID(s.Issuer, l.callback(s)))
 	if err != nil || ok {
 		return r.ClientID, err
 	}
@@ -75,7 +75,7 @@ func (l *Links) client(ctx context.Context, s *Server, spec *credential.UserOAut
 func (l *Links) register(ctx context.Context, s *Server) (credential.Registration, error) {
 	const what = "the authorization server's registration endpoint"
 	none := credential.Registration{}
-	body, err := json.Marshal(ClientMetadata("", l.cfg.Redirect))
+	body, err := json.Marshal(ClientMetadata("", l.callback(s)))
 	if err != nil {
 		return none, err
 	}
@@ -97,7 +97,7 @@ func (l *Links) register(ctx context.Context, s *Server) (credential.Registratio
 	if err != nil {
 		return none, err
 	}
-	r := credential.Registration{ID: registrationID(s.Issuer, l.cfg.Redirect), Issuer: s.Issuer, Redirect: l.cfg.Redirect, ClientID: text(v, "client_id"), Auth: text(v, "token_endpoint_auth_method")}
+	r := credential.Registration{ID: registrationID(s.Issuer, l.callback(s)), Issuer: s.Issuer, Redirect: l.callback(s), ClientID: text(v, "client_id"), Auth: text(v, "token_endpoint_auth_method")}
 	secret := text(v, "client_secret")
 	if r.Auth == "" && secret == "" {
 		r.Auth = credential.AuthNone

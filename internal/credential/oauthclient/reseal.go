@@ -17,7 +17,11 @@ func (l *Links) Reseal(ctx context.Context) (n int, err error) {
 	}
 	clients := map[string]bool{}
 	for _, link := range list {
-		if id := registrationID(link.Issuer, l.cfg.Redirect); !clients[id] {
+		for _, at := range l.addresses(link.Issuer) {
+			id := registrationID(link.Issuer, at)
+			if clients[id] {
+				continue
+			}
 			clients[id] = true
 			if err := l.resealClient(ctx, id); err != nil {
 				return n, err

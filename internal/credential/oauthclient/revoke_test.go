@@ -103,7 +103,7 @@ func TestLinkNobodyCanReadOfIsNotKept(t *testing.T) {
 	w := newWorld(t)
 	w.user()
 	w.record = func(context.Context) error { return errors.New("the disk is full") }
-	if _, err := w.links.Finish(t.Context(), ann, w.begin(ann)); err == nil || len(w.store.links) != 0 {
+	if _, err := w.finish(ann, w.begin(ann)); err == nil || len(w.store.links) != 0 {
 		t.Errorf("got %v, and %d links", err, len(w.store.links))
 	}
 }
