@@ -305,7 +305,8 @@ func (s *session) askedBeside(msg []byte, v rawjson.Value) bool {
 	var one *call
 	n := 0
 	for _, c := range s.inflight {
-		if c.in.msg.method.asks() {
+		// One that is not under way yet has asked the server nothing.
+		if c.d != nil && c.ans != nil && c.in.msg.method != nil && c.in.msg.method.asks() {
 			one = c
 			n++
 		}
