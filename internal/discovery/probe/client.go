@@ -213,12 +213,15 @@ func (c *client) ask(ctx context.Context, method, path string, head map[string]s
 	for k, v := range head {
 		req.Header.Set(k, v)
 	}
-	c.asked++
 	resp, err := c.http.Do(req) //nolint:bodyclose // answer.close does
+	ended := ctx.Err() != nil
+	if err == nil || !ended && !errors.Is(err, errDial) && !errors.Is(err, errRefused) {
+		c.asked++
+	}
 	if err != nil {
 		cancel()
 		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil || errors.Is(err, errSlow) {
+		if errors.As(err, &timeout) && timeout.Timeout() && !ended || errors.Is(err, errSlow) {
 			c.strikes++
 			return nil, errors.Join(errSlow, err)
 		}

@@ -300,7 +300,7 @@ func TestInterruptedRunKeepsAndResumes(t *testing.T) {
 	}
 	cfg.Progress, cfg.Resume = nil, &saved
 	rest, err := probe.Run(t.Context(), cfg, targets)
-	if err != nil || len(rest.Found) != len(targets) || !rest.Complete || rest.Done != rest.Places {
+	if err != nil || len(rest.Found) != len(targets) || !rest.Complete || rest.Done != rest.Places || rest.Open != len(targets) {
 		t.Errorf("resumed, it found %d of %d: %+v, %v", len(rest.Found), len(targets), rest, err)
 	}
 	cfg.Resume = &saved
