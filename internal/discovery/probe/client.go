@@ -30,7 +30,8 @@ var (
 )
 
 // client asks one place. It has no cookies, no proxy, no credentials, and one
-// connection, which goes to the place's address whatever a URL says.
+// connection, beside that of a stream, which go to the place's address whatever a
+// URL says.
 type client struct {
 	place   place
 	scheme  string
@@ -50,7 +51,7 @@ type client struct {
 func newClient(r *runner, p place, scheme string) *client {
 	c := &client{place: p, scheme: scheme, guard: r.guard, pace: r.pace, agent: userAgent(r.cfg)}
 	c.rt = &http.Transport{
-		DialContext: c.dial, DisableCompression: true, MaxConnsPerHost: 1, IdleConnTimeout: 2 * stepTime,
+		DialContext: c.dial, DisableCompression: true, MaxConnsPerHost: DefaultHost, IdleConnTimeout: 2 * stepTime,
 		TLSHandshakeTimeout: stepTime, ResponseHeaderTimeout: stepTime, MaxResponseHeaderBytes: maxBody,
 		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}, // HTTP/1.1 only
 		TLSClientConfig: &tls.Config{
