@@ -20,6 +20,8 @@ type Batch struct {
 	Tasks    []Task
 	Requests []Request
 	Grants   []Grant // their counts are the store's own and are not written
+	// Owed are the leaves of a change that takes effect before its evidence.
+	Owed []access.Owed
 }
 
 // Store keeps what a Broker changes.
@@ -41,6 +43,10 @@ type Store interface {
 	// becomes exhausted.
 	// Settling a use that has ended changes nothing.
 	SettleUse(ctx context.Context, u Use, at time.Time) (Settled, error)
+	// AddBytes counts bytes of what came of a use later, and returns its grant as it is
+	// then; ok is false of a use without a grant. A grant with nothing left becomes
+	// exhausted.
+	AddBytes(ctx context.Context, use string, bytes int64, at time.Time) (id string, s Settled, ok bool, err error)
 	// AbandonUses settles as unknown every use and charge this node reserved in
 	// another boot, and returns how many uses of grants. No grant becomes exhausted
 	// by it.
@@ -100,6 +106,9 @@ const (
 // Recorder keeps evidence. Record MUST return only once the events are durable.
 type Recorder interface {
 	Record(ctx context.Context, events []Event) error
+	// Settle returns once what a change that was made owes is durable. What cannot be
+	// written is owed still.
+	Settle(ctx context.Context, owed []access.Owed) error
 }
 
 // errGone says that a live object is not one.

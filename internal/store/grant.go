@@ -111,7 +111,10 @@ func (s *Store) CommitGrants(ctx context.Context, b grant.Batch) error {
 				return conflict()
 			}
 		}
-		return kinship(ctx, tx, b.Grants)
+		if err := kinship(ctx, tx, b.Grants); err != nil {
+			return err
+		}
+		return keepOwed(ctx, tx, b.Owed)
 	})
 }
 
