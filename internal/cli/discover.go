@@ -119,7 +119,7 @@ func (a *app) search(ctx context.Context, in search) error {
 	}
 	registry := a.registered(ctx, describe)
 	progress := a.progress()
-	more, err := a.moreSources(&in.more, ownListeners(cfg, describe.Gateways...), paths, describe, progress.probed)
+	more, err := a.moreSources(ctx, &in.more, cfg, paths, describe, progress.probed)
 	if err != nil {
 		return err
 	}
