@@ -61,7 +61,7 @@ var layers = map[string]int{
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "store/pgtest", "credential/oauthclient/astest"}
+var testSupport = []string{"gatetest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{
