@@ -107,7 +107,7 @@ func TestImportsFollowTheLayers(t *testing.T) {
 		if i.test || !internal {
 			continue // a test may stand above what it tests
 		}
-		if to == "store" && from != "daemon" && from != "gatetest" {
+		if to == "store" && from != "daemon" && !slices.Contains(testSupport, from) {
 			t.Errorf("%s: imports store; only daemon and tests do", i.file)
 		}
 		lf, okFrom := layer(from)
