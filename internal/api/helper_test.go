@@ -151,11 +151,11 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 // idle rehearses nothing.
 type idle struct{}
 
-func (idle) Simulate(context.Context, string, admin.Draft, time.Duration) (rehearsal.Status, error) {
+func (idle) Simulate(context.Context, string, admin.Draft, time.Duration, bool) (rehearsal.Status, error) {
 	return rehearsal.Status{State: "running"}, nil
 }
-func (idle) Simulated() rehearsal.Status { return rehearsal.Status{State: "none"} }
-func (idle) Stop() rehearsal.Status      { return rehearsal.Status{State: "none"} }
+func (idle) Simulated(bool) rehearsal.Status { return rehearsal.Status{State: "none"} }
+func (idle) Stop(bool) rehearsal.Status      { return rehearsal.Status{State: "none"} }
 func (idle) Replay(context.Context, api.Replay, bool) (rehearsal.Report, error) {
 	return rehearsal.Report{}, nil
 }
@@ -174,6 +174,7 @@ func (idle) Suggest(context.Context, api.PrivilegeQuery) (api.Suggested, error) 
 type silent struct{}
 
 func (silent) Record(context.Context, []grant.Event) error                { return nil }
+func (silent) Settle(context.Context, []access.Owed) error                { return nil }
 func (silent) Seal(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 
