@@ -72,7 +72,7 @@ var libraries = map[string][]string{
 	"github.com/pressly/goose/":        {"internal/store"},
 	"github.com/tink-crypto/":          {"internal/credential"},
 	"github.com/aws/":                  {"internal/credential"},
-	"github.com/santhosh-tekuri/":      {"internal/grant"},
+	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry"},
 	"github.com/tailscale/hujson":      {"internal/discovery"},
 	"github.com/pelletier/go-toml":     {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},

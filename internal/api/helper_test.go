@@ -150,11 +150,11 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 // idle rehearses nothing.
 type idle struct{}
 
-func (idle) Simulate(context.Context, string, admin.Draft, time.Duration) (rehearsal.Status, error) {
+func (idle) Simulate(context.Context, string, admin.Draft, time.Duration, bool) (rehearsal.Status, error) {
 	return rehearsal.Status{State: "running"}, nil
 }
-func (idle) Simulated() rehearsal.Status { return rehearsal.Status{State: "none"} }
-func (idle) Stop() rehearsal.Status      { return rehearsal.Status{State: "none"} }
+func (idle) Simulated(bool) rehearsal.Status { return rehearsal.Status{State: "none"} }
+func (idle) Stop(bool) rehearsal.Status      { return rehearsal.Status{State: "none"} }
 func (idle) Replay(context.Context, api.Replay, bool) (rehearsal.Report, error) {
 	return rehearsal.Report{}, nil
 }

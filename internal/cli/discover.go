@@ -111,13 +111,13 @@ func (a *app) search(ctx context.Context, in search) error {
 	}
 	paths := &discovery.Paths{Include: in.includePaths, Root: in.root, Salt: salt(cfg.Data)}
 	describe := &discovery.Describer{Paths: paths}
-	registry := a.registered(ctx, describe)
 	sources, err := a.sources(in, cfg.Discovery.Clients, paths, describe)
 	if err != nil {
 		return err
 	}
+	registry := a.registered(ctx, describe)
 	progress := a.progress()
-	more, err := a.moreSources(&in.more, ownListeners(cfg, describe.Gateways...), paths, describe, progress.probed)
+	more, err := a.moreSources(ctx, &in.more, cfg, paths, describe, progress.probed)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (m *more) check() error {
 }
 
 // moreSources are the sources besides the clients' configurations.
-func (a *app) moreSources(m *more, own []netip.AddrPort, paths *discovery.Paths, describe *discovery.Describer, progress func(done, places, found int)) ([]discovery.Source, error) {
+func (a *app) moreSources(ctx context.Context, m *more, listeners daemon.Config, paths *discovery.Paths, describe *discovery.Describer, progress func(done, places, found int)) ([]discovery.Source, error) {
 	var out []discovery.Source
 	if m.processes {
 		out = append(out, proc.Source{Describe: describe, Ports: probe.Ports()})
@@ -133,7 +133,8 @@ func (a *app) moreSources(m *more, own []netip.AddrPort, paths *discovery.Paths,
 	if len(m.targets) == 0 {
 		return out, nil
 	}
-	cfg := probe.Config{Version: a.version, Contact: m.contact, Gentle: m.gentle, Enumerate: m.enumerate, CheckOrigin: m.checkOrigin, Authorized: m.authorized, Own: own, Progress: progress}
+	cfg := probe.Config{Version: a.version, Contact: m.contact, Gentle: m.gentle, Enumerate: m.enumerate, CheckOrigin: m.checkOrigin, Authorized: m.authorized, Progress: progress}
+	cfg.Own, cfg.OwnHosts = a.ownListeners(ctx, listeners)
 	for _, p := range m.ports {
 		cfg.Ports = append(cfg.Ports, uint16(p))
 	}
@@ -216,27 +217,38 @@ func (k kept) Discover(ctx context.Context, into *discovery.Sink) error {
 	return err
 }
 
-// ownListeners are those of the gateway here: of the one that runs, and of the
-// configuration.
-func ownListeners(cfg daemon.Config, running ...string) []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, s := range append([]string{cfg.Listen.Agents, cfg.Listen.Operators, "127.0.0.1:7433", "127.0.0.1:7434"}, running...) {
+// ownListeners are the addresses and names of the gateway here: of the one that
+// runs, of the configuration, and the usual ones.
+func (a *app) ownListeners(ctx context.Context, cfg daemon.Config) (at []netip.AddrPort, names []string) {
+	all := []string{cfg.Listen.Agents, cfg.Listen.Operators, cfg.URLs.Agents, cfg.URLs.Operators, "127.0.0.1:7433", "127.0.0.1:7434"}
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
+	defer cancel()
+	if client, err := a.client(); err == nil {
+		if s, err := client.Status(ctx); err == nil { // one that does not run is not probed by mistake
+			all = append(all, s.Agents, s.Operators)
+		}
+	}
+	for _, s := range all {
 		if u, err := url.Parse(s); err == nil && u.Host != "" {
 			s = u.Host
 		}
 		host, port, err := net.SplitHostPort(s)
 		if err != nil {
-			continue
+			host = s
 		}
-		if host == "" {
+		switch host {
+		case "":
 			host = "0.0.0.0"
-		}
-		if host == "localhost" {
+		case "localhost":
 			host = "127.0.0.1"
 		}
-		if ap, err := netip.ParseAddrPort(net.JoinHostPort(host, port)); err == nil && ap.Port() != 0 && !slices.Contains(out, ap) {
-			out = append(out, ap)
+		ap, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
+		switch {
+		case err == nil && ap.Port() != 0:
+			at = append(at, ap)
+		case err != nil && s != "":
+			names = append(names, host)
 		}
 	}
-	return out
+	return at, names
 }

@@ -12,6 +12,7 @@ type Live struct {
 	Tasks    []Task
 	Requests []Request // pending
 	Grants   []Grant
+	Reviews  []Review // owed
 }
 
 // Batch is one change, applied whole. Objects with Rev 0 are new; for the others
@@ -20,6 +21,7 @@ type Batch struct {
 	Tasks    []Task
 	Requests []Request
 	Grants   []Grant // their counts are the store's own and are not written
+	Reviews  []Review
 	// Owed are the leaves of a change that takes effect before its evidence.
 	Owed []access.Owed
 }
@@ -30,8 +32,9 @@ type Store interface {
 	LoadGrants(ctx context.Context) (Live, error)
 	// CommitGrants applies b in one transaction. Where an object is not at its Rev, a
 	// new pending request has the identity of another, a new child is more than its
-	// parent has left, or a grant that ends or is suspended leaves a child behind, it
-	// changes nothing and returns a CodeConflict error.
+	// parent has left, a grant that ends or is suspended leaves a child behind, or a
+	// person would owe two reviews for one entitlement, it changes nothing and returns
+	// a CodeConflict error.
 	CommitGrants(ctx context.Context, b Batch) error
 	// ReserveUse takes one use of a grant that is active, in its time and has room
 	// for it, and returns the counts after it. Otherwise it changes nothing and
@@ -82,13 +85,15 @@ type Archive interface {
 	Tasks(ctx context.Context, f Filter) ([]Task, error)
 	Use(ctx context.Context, id string) (Use, bool, error)
 	Uses(ctx context.Context, f Filter) ([]Use, error)
+	Review(ctx context.Context, grant string) (Review, bool, error)
+	Reviews(ctx context.Context, f Filter) ([]Review, error)
 }
 
 // Event is one change as evidence keeps it.
 type Event struct {
 	Actor  string // "agent:…", "user:…", "local:…", "system"
 	Verb   string
-	Kind   string // KindRequest, KindGrant, KindTask
+	Kind   string // KindRequest, KindGrant, KindTask, KindReview
 	Object string
 	Before string // digest of the object before, "" if it was not there
 	After  string
@@ -101,6 +106,7 @@ const (
 	KindRequest = "Request"
 	KindGrant   = "Grant"
 	KindTask    = "Task"
+	KindReview  = "Review" // of a break-glass; the object is its grant
 )
 
 // Recorder keeps evidence. Record MUST return only once the events are durable.

@@ -30,7 +30,8 @@ var (
 )
 
 // client asks one place. It has no cookies, no proxy, no credentials, and one
-// connection, which goes to the place's address whatever a URL says.
+// connection, beside that of a stream, which go to the place's address whatever a
+// URL says.
 type client struct {
 	place   place
 	scheme  string
@@ -50,7 +51,7 @@ type client struct {
 func newClient(r *runner, p place, scheme string) *client {
 	c := &client{place: p, scheme: scheme, guard: r.guard, pace: r.pace, agent: userAgent(r.cfg)}
 	c.rt = &http.Transport{
-		DialContext: c.dial, DisableCompression: true, MaxConnsPerHost: 1, IdleConnTimeout: 2 * stepTime,
+		DialContext: c.dial, DisableCompression: true, MaxConnsPerHost: DefaultHost, IdleConnTimeout: 2 * stepTime,
 		TLSHandshakeTimeout: stepTime, ResponseHeaderTimeout: stepTime, MaxResponseHeaderBytes: maxBody,
 		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}, // HTTP/1.1 only
 		TLSClientConfig: &tls.Config{
@@ -213,12 +214,15 @@ func (c *client) ask(ctx context.Context, method, path string, head map[string]s
 	for k, v := range head {
 		req.Header.Set(k, v)
 	}
-	c.asked++
 	resp, err := c.http.Do(req) //nolint:bodyclose // answer.close does
+	ended := ctx.Err() != nil
+	if err == nil || !ended && !errors.Is(err, errDial) && !errors.Is(err, errRefused) {
+		c.asked++
+	}
 	if err != nil {
 		cancel()
 		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() && ctx.Err() == nil || errors.Is(err, errSlow) {
+		if errors.As(err, &timeout) && timeout.Timeout() && !ended || errors.Is(err, errSlow) {
 			c.strikes++
 			return nil, errors.Join(errSlow, err)
 		}

@@ -18,6 +18,7 @@ import (
 type guard struct {
 	allow     []netip.Prefix
 	own       []netip.AddrPort
+	ownHosts  []string
 	here      map[netip.Addr]bool // addresses of this machine
 	broadcast map[netip.Addr]bool // of its networks
 }
@@ -27,7 +28,7 @@ func newGuard(cfg Config) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the addresses of this machine: %w", err)
 	}
-	g := &guard{allow: cfg.Allow, own: cfg.Own, here: map[netip.Addr]bool{}, broadcast: map[netip.Addr]bool{}}
+	g := &guard{allow: cfg.Allow, own: cfg.Own, ownHosts: cfg.OwnHosts, here: map[netip.Addr]bool{}, broadcast: map[netip.Addr]bool{}}
 	for _, a := range addrs {
 		p, err := netip.ParsePrefix(a.String())
 		if err != nil {
@@ -58,6 +59,9 @@ var carriers = []netip.Prefix{
 	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
 }
 
+// whyOwn is the refusal that is about one port.
+const whyOwn = "it is our own gateway"
+
 // refuses returns why an address is never probed at a port, "" if it may be.
 // Port 0 stands for any.
 func (g *guard) refuses(a netip.Addr, port uint16) string {
@@ -66,7 +70,7 @@ func (g *guard) refuses(a netip.Addr, port uint16) string {
 	}
 	a = a.Unmap()
 	if port != 0 && g.isOwn(a, port) {
-		return "it is our own gateway"
+		return whyOwn
 	}
 	if a.IsLoopback() || a.IsPrivate() {
 		return ""

@@ -37,6 +37,8 @@ func TestForbiddenTargetsAreRefusedByTheirWords(t *testing.T) {
 		"10.0.0.0/19":                      "authorized",
 		"127.0.5.1:7433":                   "own gateway",
 		"http://127.0.5.9:7434/mcp":        "own gateway",
+		"https://MCP.ours.example./mcp":    "own gateway",
+		"mcp.ours.example":                 "own gateway",
 		"http://127.1/":                    "CIDR",
 		"http://0x7f000001/":               "CIDR",
 		"http://2130706433/":               "CIDR",
@@ -47,7 +49,7 @@ func TestForbiddenTargetsAreRefusedByTheirWords(t *testing.T) {
 		"a b":                              "CIDR",
 		"":                                 "CIDR",
 	} {
-		report, err := probe.Run(t.Context(), probe.Config{Own: own}, []string{word})
+		report, err := probe.Run(t.Context(), probe.Config{Own: own, OwnHosts: []string{"mcp.ours.example"}}, []string{word})
 		if err == nil || !strings.Contains(err.Error(), why) || report.Connections != 0 {
 			t.Errorf("%q: %v, want a refusal with %q", word, err, why)
 		}
@@ -79,6 +81,11 @@ func TestNamesAreJudgedByWhatTheyResolveTo(t *testing.T) {
 	}
 	if len(report.Found) != 1 || report.Found[0].URL != "http://both.example"+port+"/mcp" || report.Refused != 3 || len(report.Refusals) != 3 || len(report.Unresolved) != 1 {
 		t.Errorf("%+v", report)
+	}
+	for _, r := range report.Refusals {
+		if strings.Contains(r.What, port) {
+			t.Errorf("%s: the port has nothing to do with it", r.What)
+		}
 	}
 	if report.Connections != 1 || asked != 4 {
 		t.Errorf("%d connections and %d look-ups, want 1 and 4: a name is looked up once and its address is pinned", report.Connections, asked)

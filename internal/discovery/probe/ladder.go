@@ -274,9 +274,12 @@ func (l *ladder) events(ctx context.Context, path string) *Found {
 	}
 	f := &Found{URL: l.c.url(path), Verdict: SSE, Confidence: 0.9, Open: true, Versions: []string{"2024-11-05"}}
 	f.Why = append(f.Why, "GET "+path+": an endpoint event")
-	if !strings.HasPrefix(string(data), "/") && !strings.HasPrefix(string(data), l.c.url("")) {
+	if _, ok := l.c.local(string(data)); !ok {
 		f.Verdict, f.Confidence = Suspect, 0.3
 		f.Why = append(f.Why, "the endpoint it names is on another host")
+	}
+	if l.enumerate && f.Verdict == SSE && !l.gentle {
+		l.listEvents(ctx, path, f)
 	}
 	if l.origin {
 		f.Origin = l.foreignGet(ctx, path)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"net/url"
+	"strings"
+	"time"
 
 	"rutile/internal/rawjson"
 )
@@ -69,6 +72,59 @@ func (l *ladder) listLegacy(ctx context.Context, path string, f *Found) {
 	if rep, err := l.c.post(ctx, path, message{method: "tools/list", params: "{}"}, head, nil); err == nil {
 		listed(rep, f)
 	}
+}
+
+// listEvents asks for the tools over a stream of its own; to close that is to end
+// the session. It speaks to an endpoint of the same origin only.
+func (l *ladder) listEvents(ctx context.Context, path string, f *Found) {
+	a, err := l.c.ask(ctx, http.MethodGet, path, accept("text/event-stream"), nil)
+	if err != nil {
+		return
+	}
+	defer a.close()
+	timer := time.AfterFunc(3*stepTime, a.cancel)
+	defer timer.Stop()
+	in := newEvents(a.body)
+	data, err := in.until(func(name, _ string) bool { return name == "endpoint" })
+	endpoint, ok := l.c.local(string(data))
+	if err != nil || !ok {
+		return
+	}
+	for _, m := range []message{initialize(), {method: "notifications/initialized", note: true}, {method: "tools/list", params: "{}"}} {
+		id := newID()
+		sent, err := l.c.ask(ctx, http.MethodPost, endpoint, map[string]string{"Content-Type": "application/json"}, m.body(id))
+		if err != nil {
+			return
+		}
+		if _, err := sent.read(); err != nil || sent.status/100 != 2 {
+			return
+		}
+		if m.note {
+			continue
+		}
+		raw, err := in.until(func(_, data string) bool { return strings.Contains(data, id) })
+		rep := &reply{status: http.StatusOK}
+		if rep.parse(raw, id); err != nil || !rep.spoken {
+			return
+		}
+		if m.method == "tools/list" {
+			listed(rep, f)
+		}
+	}
+}
+
+// local is the path and query of an address a server named, if it is of the
+// place itself.
+func (c *client) local(address string) (string, bool) {
+	base, err := url.Parse(c.url("/"))
+	if err != nil {
+		return "", false
+	}
+	u, err := base.Parse(strings.TrimSpace(address))
+	if err != nil || u.Scheme != base.Scheme || u.Host != base.Host || u.User != nil {
+		return "", false
+	}
+	return u.RequestURI(), true
 }
 
 // listed takes the names of the tools from an answer. A list that is longer

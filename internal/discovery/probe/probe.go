@@ -13,6 +13,8 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,6 +58,7 @@ type Config struct {
 	Authorized  bool             // more than a /20 was asked for by somebody who may
 	Allow       []netip.Prefix   // public networks that may be probed
 	Own         []netip.AddrPort // listeners of our own gateway
+	OwnHosts    []string         // names it is called by
 	Rate        float64          // connections a second, at most; 0 means DefaultRate
 	HostRate    float64          // the same to one address; 0 means DefaultHost
 	Resume      *State           // where an earlier run of the same targets ended
@@ -169,7 +172,7 @@ func Run(ctx context.Context, cfg Config, targets []string) (Report, error) {
 		if c := a.Address.Compare(b.Address); c != 0 {
 			return c
 		}
-		return compareText(a.URL, b.URL)
+		return strings.Compare(a.URL, b.URL)
 	})
 	return r.report, err
 }
@@ -205,6 +208,9 @@ func (r *runner) run(ctx context.Context) error {
 		})
 	}
 	for n := r.state.Next; n < r.order.n && ctx.Err() == nil; n++ {
+		if r.done(n) {
+			continue
+		}
 		select {
 		case places <- n:
 		case <-ctx.Done():
@@ -219,6 +225,15 @@ func (r *runner) run(ctx context.Context) error {
 		return errors.Join(err, r.save())
 	}
 	return nil
+}
+
+// done reports whether an earlier run was there.
+func (r *runner) done(n uint64) bool {
+	if r.cfg.Resume == nil {
+		return false
+	}
+	_, ok := slices.BinarySearch(r.cfg.Resume.Ahead, n)
+	return ok
 }
 
 // visit probes the place that is n-th in the order of this run.
@@ -269,7 +284,7 @@ func (r *runner) keep(out outcome) {
 		r.report.Open++
 	case refused:
 		r.report.Refused++
-		r.refuse(out.place.String(), out.why)
+		r.refuse(out)
 	case interrupted, repeated:
 	}
 	for _, f := range out.found {
@@ -287,9 +302,18 @@ func (r *runner) keep(out outcome) {
 	}
 }
 
-func (r *runner) refuse(what, why string) {
-	if len(r.report.Refusals) < maxRefusals {
-		r.report.Refusals = append(r.report.Refusals, Refusal{What: what, Why: why})
+// refuse spells a refusal out, once for all ports of an address. That the edges
+// of a network are left out needs no word.
+func (r *runner) refuse(out outcome) {
+	x := Refusal{What: out.place.String(), Why: out.why}
+	if out.place.why != "" {
+		return
+	}
+	if out.why != whyOwn {
+		x.What = strings.Replace(x.What, ":"+strconv.Itoa(int(out.place.addr.Port())), "", 1)
+	}
+	if len(r.report.Refusals) < maxRefusals && !slices.Contains(r.report.Refusals, x) {
+		r.report.Refusals = append(r.report.Refusals, x)
 	}
 }
 
@@ -307,18 +331,7 @@ func (r *runner) judgeHosts() {
 	}
 }
 
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
-	}
-}
-
-// errTargets is what a person reads about a target that cannot be probed.
+// errTarget is what a person reads about a target that cannot be probed.
 func errTarget(format string, args ...any) error {
 	return access.Errorf(access.CodeUsage, format, args...)
 }

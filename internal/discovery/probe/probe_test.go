@@ -89,6 +89,14 @@ func verdicts(t *testing.T) []struct {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		})), probe.SSE, nil},
+		{"events that lead elsewhere", at(false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/sse" || r.Method != http.MethodGet {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "event: endpoint\ndata: "+elsewhere.URL+"/messages\n\n")
+		})), probe.Suspect, nil},
 		{"other events", at(false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			_, _ = io.WriteString(w, "event: tick\ndata: 1\n\n")
@@ -243,7 +251,7 @@ func TestRealServersAreFoundAndLeftAsTheyWere(t *testing.T) {
 				}
 			case i < 0 || report.Found[i].Verdict != r.want:
 				t.Errorf("%s: found %+v, want %q", r.name, report.Found, r.want)
-			case r.want != probe.SSE && (!report.Found[i].Listed || len(report.Found[i].Tools) < 5):
+			case !report.Found[i].Listed || len(report.Found[i].Tools) < 5:
 				t.Errorf("%s: listed %v of %q", r.name, report.Found[i].Tools, report.Found[i].Why)
 			case report.Found[i].Origin == "":
 				t.Errorf("%s: its answer to a foreign origin is not told", r.name)
@@ -300,7 +308,7 @@ func TestInterruptedRunKeepsAndResumes(t *testing.T) {
 	}
 	cfg.Progress, cfg.Resume = nil, &saved
 	rest, err := probe.Run(t.Context(), cfg, targets)
-	if err != nil || len(rest.Found) != len(targets) || !rest.Complete || rest.Done != rest.Places {
+	if err != nil || len(rest.Found) != len(targets) || !rest.Complete || rest.Done != rest.Places || rest.Open != len(targets) {
 		t.Errorf("resumed, it found %d of %d: %+v, %v", len(rest.Found), len(targets), rest, err)
 	}
 	cfg.Resume = &saved

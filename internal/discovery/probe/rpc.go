@@ -46,20 +46,23 @@ type message struct {
 	note   bool   // a notification
 }
 
+func (m message) body(id string) []byte {
+	if m.note {
+		return []byte(`{"jsonrpc":"2.0","method":"` + m.method + `"}`)
+	}
+	return []byte(`{"jsonrpc":"2.0","id":"` + id + `","method":"` + m.method + `","params":` + m.params + `}`)
+}
+
 // post sends one JSON-RPC message and reads the answer to it. If the server
 // opened a session that was not there, it is ended at once, whatever else
 // happens, unless keep is told of it.
 func (c *client) post(ctx context.Context, path string, m message, head map[string]string, keep func(session string)) (*reply, error) {
 	id := newID()
-	body := `{"jsonrpc":"2.0","id":"` + id + `","method":"` + m.method + `","params":` + m.params + `}`
-	if m.note {
-		body = `{"jsonrpc":"2.0","method":"` + m.method + `"}`
-	}
 	all := map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 	for k, v := range head {
 		all[k] = v
 	}
-	a, err := c.ask(ctx, "POST", path, all, []byte(body))
+	a, err := c.ask(ctx, "POST", path, all, m.body(id))
 	if err != nil {
 		return nil, err
 	}
@@ -126,11 +129,22 @@ func (a *answer) event(limit time.Duration, wanted func(name, data string) bool)
 	defer a.close()
 	timer := time.AfterFunc(limit, a.cancel)
 	defer timer.Stop()
-	in := bufio.NewReaderSize(io.LimitReader(a.body, maxBody), 4<<10)
+	return newEvents(a.body).until(wanted)
+}
+
+// events reads server-sent events, up to the bound of a body in all.
+type events struct{ in *bufio.Reader }
+
+func newEvents(r io.Reader) events {
+	return events{bufio.NewReaderSize(io.LimitReader(r, maxBody), 4<<10)}
+}
+
+// until returns the data of the next event that is wanted.
+func (e events) until(wanted func(name, data string) bool) ([]byte, error) {
 	var name string
 	var data []string
 	for {
-		line, err := in.ReadString('\n')
+		line, err := e.in.ReadString('\n')
 		if err != nil {
 			return nil, errors.Join(errStream, err)
 		}

@@ -7,18 +7,21 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"rutile/internal/access"
 )
 
-// State is where a run ended, enough to go on: everything before Next in the
-// order of Seed is done.
+// State is where a run ended, enough to go on: in the order of Seed everything
+// before Next is done, and of what follows Ahead.
 type State struct {
-	Targets string `json:"targets"` // digest of what was asked for
-	Seed    uint64 `json:"seed"`
-	Next    uint64 `json:"next"`
-	Report  Report `json:"report"`
+	Targets string   `json:"targets"` // digest of what was asked for
+	Seed    uint64   `json:"seed"`
+	Next    uint64   `json:"next"`
+	Ahead   []uint64 `json:"ahead,omitempty"`
+	Report  Report   `json:"report"`
 }
 
 // fingerprint tells runs of different targets or questions apart.
@@ -40,7 +43,9 @@ func (r *runner) start(targets string) error {
 			return access.Errorf(access.CodeConflict, "the saved state is of a run with other targets or options: remove it, or ask for the same again")
 		}
 		r.state, r.report = *s, s.Report
-		r.report.Done = int(s.Next)
+		for _, n := range s.Ahead {
+			r.ahead[n] = true
+		}
 		for _, f := range r.report.Found {
 			r.answering[f.Address.Addr()]++
 		}
@@ -67,7 +72,7 @@ func (r *runner) saveLocked() error {
 		return nil
 	}
 	s := r.state
-	s.Report = r.report
+	s.Report, s.Ahead = r.report, slices.Sorted(maps.Keys(r.ahead))
 	if err := r.cfg.Save(s); err != nil {
 		return fmt.Errorf("saving how far the probe is: %w", err)
 	}

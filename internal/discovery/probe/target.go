@@ -35,6 +35,9 @@ func parseTargets(words []string, g *guard, authorized bool) ([]target, error) {
 		if err != nil {
 			return nil, err
 		}
+		if slices.ContainsFunc(g.ownHosts, func(own string) bool { return strings.EqualFold(own, t.host) }) {
+			return nil, errTarget("%s is not probed: %s", t.text, whyOwn)
+		}
 		if t.net.IsValid() {
 			if why := g.refusesNet(t.net); why != "" {
 				return nil, errTarget("%s is not probed: %s", t.text, why)
