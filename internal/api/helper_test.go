@@ -28,6 +28,7 @@ import (
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 	"rutile/internal/webhook"
 )
 
@@ -69,7 +70,7 @@ func (b *buffer) String() string {
 func startDaemon(t *testing.T) *daemon.Daemon {
 	t.Helper()
 	d, err := daemon.New(t.Context(), daemon.Config{
-		Data: t.TempDir(), Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"},
+		Data: storetest.Dir(t), Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"},
 	}, daemon.Options{Version: "test", Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		Links:     links{},
 		Rehearsal: idle{}, Privileges: idle{},
 	}
-	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
