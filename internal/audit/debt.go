@@ -21,7 +21,7 @@ type DebtStore interface {
 // Debt is a leaf that a change owes.
 type Debt struct {
 	access.Owed
-	N int
+	N int // how many of its change were written before it
 }
 
 // Debts writes the leaves of changes that were made first. It is safe for
@@ -38,7 +38,7 @@ type Debts struct {
 // debtLog is what Debts needs of a Log.
 type debtLog interface {
 	Admin(ctx context.Context, a Admin) (Ref, error)
-	ByDecision(ctx context.Context, id string) ([]Row, error)
+	Search(ctx context.Context, q Query) ([]Row, error)
 }
 
 // NewDebts returns the debts of a node to its log.
@@ -97,19 +97,22 @@ func (d *Debts) pay(ctx context.Context, debt Debt) error {
 }
 
 // written reports whether the log holds a leaf already: who wrote it may have ended
-// before it could say so.
+// before it could say so. The leaves of a change are written in their order, so that
+// their number says which are.
 func (d *Debts) written(ctx context.Context, debt Debt) (bool, error) {
-	rows, err := d.log.ByDecision(ctx, debt.ID)
-	if access.CodeOf(err) == access.CodeNotFound {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("looking whether a change is in the evidence: %w", err)
-	}
-	for i := range rows {
-		if rows[i].Object == debt.Object { // a change has one leaf for each object
+	const page = 1000
+	from, before := uint64(0), debt.N
+	for {
+		rows, err := d.log.Search(ctx, Query{Decision: debt.ID, Ascending: true, From: from, Limit: page})
+		if err != nil {
+			return false, fmt.Errorf("looking whether a change is in the evidence: %w", err)
+		}
+		if len(rows) > before {
 			return true, nil
 		}
+		if len(rows) < page {
+			return false, nil
+		}
+		from, before = rows[len(rows)-1].Index+1, before-len(rows)
 	}
-	return false, nil
 }

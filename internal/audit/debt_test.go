@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"rutile/internal/access"
@@ -132,5 +135,60 @@ func TestWhatCannotBeWrittenIsOwedStill(t *testing.T) {
 	}
 	if got := leavesOf(t, l, change); len(got) != 1 || len(b.owed) != 0 {
 		t.Errorf("leaves %v, owed %v", got, b.owed)
+	}
+}
+
+// A change may owe several leaves about one object, and more than one look at the
+// index shows: each is written, and once, however the process ended.
+func TestLeavesOfOneChangeAreToldApart(t *testing.T) {
+	const change = "chg_00000000000000000000000003"
+	debt := func(n int, verb, kind, object string) audit.Debt {
+		return audit.Debt{N: n, Owed: access.Owed{ID: change, Node: "n1", Actor: "system", Verb: verb, Kind: kind, Object: object, Detail: json.RawMessage(`{}`)}}
+	}
+	var many []audit.Debt
+	for n := range 1003 {
+		many = append(many, debt(n, "expire", "Grant", fmt.Sprintf("grt_%d", n)))
+	}
+	long := strings.Repeat("x", 4000)
+	for name, tt := range map[string]struct {
+		owed []audit.Debt
+	}{
+		"a grant and its review": {[]audit.Debt{debt(0, "expire", "Grant", "grt_1"), debt(1, "lock", "Review", "grt_1")}},
+		"a long name":            {[]audit.Debt{debt(0, "end", "Session", long)}},
+		"very many":              {many},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := len(tt.owed)
+			l, b := start(t, config(t.TempDir()), newMemory()), &book{owed: slices.Clone(tt.owed)}
+			if all > 1000 {
+				b.owed = b.owed[:all-1]
+				if err := debts(t, l, b).Settle(t.Context(), change); err != nil {
+					t.Fatal(err)
+				}
+				b.owed = slices.Clone(tt.owed[all-1:])
+			}
+			b.paid = errors.New("the store is away")
+			if err := debts(t, l, b).Settle(t.Context(), change); err == nil {
+				t.Error("what cannot be noted is no error")
+			}
+			b.paid = nil
+			if err := debts(t, l, b).Settle(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+			from, n := uint64(0), 0
+			for {
+				rows, err := l.Search(t.Context(), audit.Query{Decision: change, Ascending: true, From: from, Limit: 1000})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n += len(rows); len(rows) == 0 {
+					break
+				}
+				from = rows[len(rows)-1].Index + 1
+			}
+			if n != all || len(b.owed) != 0 {
+				t.Errorf("%d leaves, owed %d; want %d", n, len(b.owed), all)
+			}
+		})
 	}
 }
