@@ -72,11 +72,20 @@ func (o object) tokenExchange() *credential.TokenExchange {
 }
 
 func (o object) userOAuth() *credential.UserOAuth {
-	c, ok := o.sub(credential.SourceUserOAuth, "issuer", "clientID", "auth", "secret", "scopes", "resource", "listing")
+	c, ok := o.sub(credential.SourceUserOAuth, "issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource", "listing")
 	if !ok {
 		return nil
 	}
 	u := &credential.UserOAuth{Client: c.client(credential.AuthNone, credential.AuthBasic, credential.AuthPost, credential.AuthPrivateKey), Listing: c.ref("listing")}
+	for _, pattern := range keysOf(u.ToolScopes) {
+		scopes := u.ToolScopes[pattern]
+		switch more := slices.IndexFunc(scopes, func(s string) bool { return !slices.Contains(u.Scopes, s) }); {
+		case len(scopes) == 0:
+			c.fail("toolScopes", "%q names no scope: a token of a person cannot be narrowed to none", clip(pattern))
+		case more >= 0:
+			c.fail("toolScopes", "%q asks for %q, which is not among scopes: people agree to those", clip(pattern), clip(scopes[more]))
+		}
+	}
 	if u.ClientID == "" && u.Auth != credential.AuthNone {
 		c.fail("auth", "has a meaning only with a clientID: without one we register ourselves")
 	}
