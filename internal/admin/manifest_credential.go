@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func (o object) tokenExchange() *credential.TokenExchange {
 }
 
 func (o object) userOAuth() *credential.UserOAuth {
-	c, ok := o.sub(credential.SourceUserOAuth, "issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource", "listing")
+	c, ok := o.sub(credential.SourceUserOAuth, "issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource", "tls", "listing")
 	if !ok {
 		return nil
 	}
@@ -93,7 +94,7 @@ func (o object) userOAuth() *credential.UserOAuth {
 }
 
 func clientKeys() []string {
-	return []string{"issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource"}
+	return []string{"issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource", "tls"}
 }
 
 // client reads who we are to an authorization server; auths are the ways to
@@ -105,6 +106,12 @@ func (o object) client(auths ...string) credential.Client {
 	}
 	if c.Auth == "" {
 		c.Auth = auths[0]
+	}
+	if t, ok := o.sub("tls", "ca"); ok {
+		t.required("ca", "/etc/rutile/private-ca.pem")
+		if c.TLS.CA = t.text("ca"); c.TLS.CA != "" && !filepath.IsAbs(c.TLS.CA) {
+			t.fail("ca", "must be an absolute path of a PEM file on the gateway's machine")
+		}
 	}
 	for key, u := range map[string]string{"issuer": c.Issuer, "resource": c.Resource} {
 		if u == "" {
@@ -363,4 +370,8 @@ func (e *emitter) client(c credential.Client) {
 		}
 	}
 	e.text(2, "resource", c.Resource)
+	if c.TLS.CA != "" {
+		e.open(2, "tls")
+		e.text(3, "ca", c.TLS.CA)
+	}
 }

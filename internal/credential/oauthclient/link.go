@@ -147,7 +147,7 @@ func (l *Links) still(ctx context.Context, n credential.Need, link credential.Li
 	}
 	issuer, resource := spec.Issuer, spec.Resource
 	if issuer == "" {
-		found, err := l.m.find.Resource(ctx, n.URL)
+		found, err := l.m.find.Resource(ctx, n.URL, l.m.http.caOf(n.Server))
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func (l *Links) still(ctx context.Context, n credential.Need, link credential.Li
 		}
 		return nil, needed(n, "the server now trusts another authorization server")
 	}
-	return l.m.find.Server(ctx, issuer)
+	return l.m.find.Server(ctx, issuer, spec.TLS.CA)
 }
 
 // use returns the token of a link, refreshing it where it ends soon.
