@@ -76,6 +76,7 @@ var libraries = map[string][]string{
 	"github.com/tailscale/hujson":      {"internal/discovery"},
 	"github.com/pelletier/go-toml":     {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},
+	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},
 	"go.uber.org/mock":                 {},

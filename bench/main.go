@@ -76,7 +76,7 @@ func parse(args []string) (config, error) {
 	fs.DurationVar(&c.duration, "d", 1500*time.Millisecond, "length of one measurement")
 	fs.StringVar(&works, "w", "call,result,list", "what is asked: calls with small replies, calls with replies of 1 MiB, lists of 1,000 tools")
 	fs.StringVar(&levels, "c", "1,16,64", "calls in flight, of -w call; the others have 8")
-	fs.StringVar(&targets, "targets", "direct,rp,sdk,nginx,rutile", "what to measure; rp is the reference; nginx is left out where it is not installed")
+	fs.StringVar(&targets, "targets", "direct,rp,sdk,nginx,rutile", "what to measure; rp is the reference; nginx is left out where it is not installed; rutile=FILE is another build of rutile")
 	fs.StringVar(&c.rutile, "rutile", "bin/rutile", "the program to measure")
 	fs.IntVar(&c.policies, "policies", 10000, "policies in force in rutile")
 	fs.StringVar(&c.durability, "durability", "strict", "rutile's evidence: strict or relaxed_reads")

@@ -65,7 +65,7 @@ func measure(ctx context.Context, cfg config, out io.Writer) error {
 		}
 		targets = append(targets, t)
 	}
-	time.Sleep(time.Second) // what idles is measured when it does
+	time.Sleep(5 * time.Second) // what idles is measured when it does
 	for i := range targets {
 		targets[i].idle = costOf(targets[i].pid).resident
 	}

@@ -13,8 +13,8 @@ import (
 // startRutile starts the program as an operator would, with everything on: an
 // agent, the upstream with a sealed credential, an approved tool, and policies
 // of which one applies. Only the program's own commands are used.
-func startRutile(ctx context.Context, t target, cfg config, upstreamURL, dir string) (target, func(), error) {
-	bin, err := filepath.Abs(cfg.rutile)
+func startRutile(ctx context.Context, t target, cfg config, program, upstreamURL, dir string) (target, func(), error) {
+	bin, err := filepath.Abs(program)
 	if err != nil {
 		return t, nil, err
 	}

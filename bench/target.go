@@ -98,7 +98,10 @@ func startTarget(ctx context.Context, name string, cfg config, upstreamURL, dir 
 	case "nginx":
 		return startNginx(t, upstreamURL, dir)
 	case "rutile":
-		return startRutile(ctx, t, cfg, upstreamURL, dir)
+		return startRutile(ctx, t, cfg, cfg.rutile, upstreamURL, dir)
+	}
+	if bin, ok := strings.CutPrefix(name, "rutile="); ok { // another build, to compare
+		return startRutile(ctx, t, cfg, bin, upstreamURL, dir)
 	}
 	return t, nil, fmt.Errorf("-targets: %q is none", name)
 }

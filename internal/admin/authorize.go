@@ -31,6 +31,8 @@ const (
 	OpTeam       Op = "team.change"       // who belongs to which team
 	OpDecide     Op = "request.decide"    // approve or deny what agents ask for
 	OpGrant      Op = "grant.change"      // make and revoke grants, open and close tasks for agents
+	OpBreak      Op = "grant.break"       // give an agent a right alone, in an emergency
+	OpReview     Op = "grant.review"      // look at what was taken alone
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
 	OpOwn        Op = "own.change"        // see and end what one connected oneself
 	OpOther      Op = "other.change"      // whatever has no operation of its own
@@ -38,7 +40,7 @@ const (
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpSession, OpOwn, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpOwn, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind

@@ -64,6 +64,7 @@ type counter struct {
 type silent struct{}
 
 func (silent) Record(context.Context, []grant.Event) error                { return nil }
+func (silent) Settle(context.Context, []access.Owed) error                { return nil }
 func (silent) Seal(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 

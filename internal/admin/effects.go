@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,14 +17,21 @@ import (
 // Sessions is what effects need of the sessions of agents.
 type Sessions interface {
 	// Put gives the sessions of sel a state and returns those it changed. When it
-	// returns nothing passes in them.
-	Put(ctx context.Context, sel identity.Selection, to identity.SessionState, why string) ([]identity.Family, error)
+	// returns nothing passes in them, and the leaf that owe made of each is owed.
+	Put(ctx context.Context, sel identity.Selection, to identity.SessionState, why string, owe func(identity.Family) access.Owed) ([]identity.Family, error)
 	// Refused reports what stands against a session, "" if nothing.
 	Refused(id string) identity.SessionState
 	// Release takes the quarantine from a session.
 	Release(ctx context.Context, id string) (identity.Family, error)
 	// List returns sessions, newest first.
 	List(ctx context.Context, before string, limit int, held bool) ([]identity.Family, error)
+}
+
+// Debts are the leaves of changes that take effect first.
+type Debts interface {
+	// Settle returns once the leaves that a change owes are durable. What cannot be
+	// written is owed still.
+	Settle(ctx context.Context, id string) error
 }
 
 // Traffic is what runs for agents.
@@ -42,6 +50,7 @@ type Effects struct {
 	admin    *Admin
 	broker   *grant.Broker
 	sessions Sessions
+	debts    Debts
 	traffic  Traffic
 	state    func() *pdp.State
 
@@ -49,11 +58,11 @@ type Effects struct {
 }
 
 // NewEffects returns Effects. state is what decisions are made on. All are required.
-func NewEffects(a *Admin, b *grant.Broker, s Sessions, t Traffic, state func() *pdp.State) (*Effects, error) {
-	if a == nil || b == nil || s == nil || t == nil || state == nil {
+func NewEffects(a *Admin, b *grant.Broker, s Sessions, d Debts, t Traffic, state func() *pdp.State) (*Effects, error) {
+	if a == nil || b == nil || s == nil || d == nil || t == nil || state == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &Effects{admin: a, broker: b, sessions: s, traffic: t, state: state}, nil
+	return &Effects{admin: a, broker: b, sessions: s, debts: d, traffic: t, state: state}, nil
 }
 
 // Refusal says why nothing of who is permitted although its token was accepted, ""
@@ -88,7 +97,9 @@ func (e *Effects) Carry(ctx context.Context, c access.Consequence, r *access.Req
 func (e *Effects) carry(ctx context.Context, c access.Consequence, r *access.Request, dec *access.Decision, why string) error {
 	switch c.Outcome {
 	case access.Quarantine:
-		return e.quarantine(ctx, c.Target, r, why)
+		err := e.quarantine(ctx, c.Target, r, why)
+		e.traffic.Wake() // what it runs ends now, not at the next look
+		return err
 	case access.Revoke:
 		return e.revoke(ctx, c.Target, r, dec, why)
 	case access.Terminate:
@@ -249,18 +260,28 @@ func (e *Effects) terminate(ctx context.Context, actor Actor, sel identity.Selec
 }
 
 // put gives sessions a state and records each that it changed. It stands even where
-// it cannot be recorded, which is an error all the same.
+// it cannot be recorded at once, which is an error all the same: its leaves are kept
+// with it and written as soon as they can be.
 func (e *Effects) put(ctx context.Context, actor Actor, sel identity.Selection, to identity.SessionState, verb, why string) ([]identity.Family, error) {
-	changed, err := e.sessions.Put(ctx, sel, to, why)
-	if err != nil {
+	id := access.NewID(access.PrefixChange)
+	changed, err := e.sessions.Put(ctx, sel, to, why, func(f identity.Family) access.Owed {
+		return access.Owed{ID: id, Node: e.admin.cfg.Node, Actor: actor.String(), Verb: verb, Kind: kindSession, Object: f.ID, Reason: why,
+			Detail: detailOf(map[string]string{"agent": f.Agent, "subject": f.Subject, "state": string(to)})}
+	})
+	if err != nil || len(changed) == 0 {
 		return nil, err
 	}
 	e.traffic.Wake()
-	for _, f := range changed {
-		detail := map[string]string{"agent": f.Agent, "subject": f.Subject, "state": string(to)}
-		err = errors.Join(err, e.admin.note(ctx, actor, record{verb: verb, kind: kindSession, object: f.ID, reason: why, detail: detail}))
+	return changed, e.debts.Settle(context.WithoutCancel(ctx), id)
+}
+
+// detailOf is a detail of a leaf; words are always JSON.
+func detailOf(words map[string]string) json.RawMessage {
+	raw, err := json.Marshal(words)
+	if err != nil {
+		return nil
 	}
-	return changed, err
+	return raw
 }
 
 const kindSession = "Session"

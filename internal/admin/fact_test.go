@@ -149,7 +149,6 @@ func TestFactManifestsThatAreRefused(t *testing.T) {
 		"another aggregate":      {swap(good, "count", "avg(/n)"), `m.yaml:8:6: agg: "avg(/n)" is no aggregate`},
 		"a path":                 {swap(good, "count", "sum($.amount)"), "agg:"},
 		"a sum of everything":    {swap(good, "count", "sum()"), "agg:"},
-		"distinct in memory":     {swap(swap(good, "limit", "rate"), "count", "distinct(/n)"), "a rate keeps counts and sums only"},
 		"within of a limit":      {good + "within: 1h\n", "m.yaml:9:9: within: a limit has no within: remove it"},
 		"bind of a limit":        {good + "bind: {/a: /b}\n", "bind: a limit has no bind"},
 		"an unknown key":         {good + "windows: 1h\n", `do you mean "window"?`},

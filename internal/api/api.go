@@ -182,6 +182,9 @@ func (a *API) routes() []route {
 
 		{"GET /api/v1/grants", admin.OpRead, 0, a.grants},
 		{"POST /api/v1/grants", admin.OpGrant, maxSmall, a.createGrant},
+		{"POST /api/v1/grants/break-glass", admin.OpBreak, maxSmall, a.breakGlass},
+		{"GET /api/v1/reviews", admin.OpRead, 0, a.reviews},
+		{"POST /api/v1/grants/{id}/review", admin.OpReview, maxSmall, a.reviewGrant},
 		{"GET /api/v1/grants/{id}", admin.OpRead, 0, a.grant},
 		{"POST /api/v1/grants/{id}/delegate", admin.OpGrant, maxSmall, a.delegateGrant},
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},

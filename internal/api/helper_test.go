@@ -173,6 +173,7 @@ func (idle) Suggest(context.Context, api.PrivilegeQuery) (api.Suggested, error) 
 type silent struct{}
 
 func (silent) Record(context.Context, []grant.Event) error                { return nil }
+func (silent) Settle(context.Context, []access.Owed) error                { return nil }
 func (silent) Seal(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 

@@ -91,8 +91,8 @@ func TestRolesOpenTheirRoutesOnly(t *testing.T) {
 	r.apply(people)
 	read := []admin.Op{admin.OpRead}
 	may := map[string][]admin.Op{
-		"none": nil, "vic": slices.Clone(read), "aud": {admin.OpRead, admin.OpEvidence, admin.OpRehearse}, "app": {admin.OpRead, admin.OpDecide, admin.OpGrant},
-		"oper": {admin.OpRead, admin.OpApply, admin.OpAgent, admin.OpToken, admin.OpServer, admin.OpTool, admin.OpPolicy, admin.OpRehearse, admin.OpCredential, admin.OpReindex, admin.OpGrant, admin.OpSession},
+		"none": nil, "vic": slices.Clone(read), "aud": {admin.OpRead, admin.OpEvidence, admin.OpRehearse, admin.OpReview}, "app": {admin.OpRead, admin.OpDecide, admin.OpGrant, admin.OpBreak, admin.OpReview},
+		"oper": {admin.OpRead, admin.OpApply, admin.OpAgent, admin.OpToken, admin.OpServer, admin.OpTool, admin.OpPolicy, admin.OpRehearse, admin.OpCredential, admin.OpReindex, admin.OpGrant, admin.OpBreak, admin.OpSession},
 		"root": admin.Ops(),
 	}
 	for user, ops := range may {

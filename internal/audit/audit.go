@@ -69,7 +69,17 @@ type Outcome struct {
 	Masks    []string // rules that had parts of the result masked
 	Withheld string   // the outcome that kept the result from the agent, "" if it went on
 	Forbids  []string // the rules that did
+	Dropped  []Drop   // messages before the final one that did not reach the agent
 	Unlocks  []Unlock
+}
+
+// Drop is messages of a call that were kept from the agent by the same rules. Which
+// they were is counted from 1 among those the call was to show before its final one.
+type Drop struct {
+	Out         string   // the outcome that kept them
+	By          []string // the rules, none where something stood against the caller
+	N           int      // how many
+	First, Last int      // which
 }
 
 // Unlock records that a secret was opened: its version, never its value.

@@ -180,7 +180,7 @@ type committer struct {
 	durable  uint64 // size known to be synced
 	batch    []*entry
 	unsynced []*group
-	rows     []Row // of the unsynced groups
+	rows     []*Row // of the unsynced groups
 	urgent   bool
 	limit    int
 	spare    spare
@@ -242,8 +242,8 @@ func (c *committer) commit() {
 	c.unsynced = append(c.unsynced, g)
 	strict := c.batch[:0]
 	for _, e := range c.batch {
+		e.row.Index = e.index
 		c.rows = append(c.rows, e.row)
-		c.rows[len(c.rows)-1].Index = e.index
 		c.urgent = c.urgent || e.urgent
 		if e.relaxed {
 			e.done <- struct{}{}

@@ -31,7 +31,7 @@ type indexer struct {
 	done    chan struct{}
 
 	mu      sync.Mutex
-	live    []Row
+	live    []*Row
 	indexed uint64
 	drops   uint64        // how often the rows were dropped
 	moved   chan struct{} // closed when indexed grows; nil if nobody waits
@@ -45,7 +45,7 @@ func newIndexer(l *Log) *indexer {
 }
 
 // add takes the rows of newly durable leaves.
-func (x *indexer) add(rows []Row) {
+func (x *indexer) add(rows []*Row) {
 	x.mu.Lock()
 	if len(x.live)+len(rows) > maxLive {
 		x.live = nil
@@ -163,11 +163,10 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 
 // events makes the rows of events of those of leaves: an outcome goes into the
 // row of its call.
-func (x *indexer) events(ctx context.Context, leaves []Row) ([]Row, error) {
+func (x *indexer) events(ctx context.Context, leaves []*Row) ([]Row, error) {
 	rows := make([]Row, 0, len(leaves))
 	calls := map[uint64]int{} // where in rows a call is
-	for i := range leaves {
-		leaf := &leaves[i]
+	for _, leaf := range leaves {
 		if leaf.Type != typeOutcome {
 			calls[leaf.Index] = len(rows)
 			rows = append(rows, *leaf)
@@ -225,7 +224,7 @@ func (x *indexer) keepOpen(rows []Row) {
 
 // batch returns rows of leaves from index next on: live ones, or derived ones up
 // to where the live ones begin.
-func (x *indexer) batch(ctx context.Context, next uint64) ([]Row, error) {
+func (x *indexer) batch(ctx context.Context, next uint64) ([]*Row, error) {
 	end := min(x.l.Size(), next+indexBatch)
 	x.mu.Lock()
 	for len(x.live) > 0 && x.live[0].Index < next {
@@ -233,7 +232,7 @@ func (x *indexer) batch(ctx context.Context, next uint64) ([]Row, error) {
 	}
 	if len(x.live) > 0 {
 		if first := x.live[0].Index; first == next {
-			rows := append([]Row(nil), x.live[:min(len(x.live), indexBatch)]...)
+			rows := append([]*Row(nil), x.live[:min(len(x.live), indexBatch)]...)
 			x.mu.Unlock()
 			return rows, nil
 		} else {
@@ -242,7 +241,7 @@ func (x *indexer) batch(ctx context.Context, next uint64) ([]Row, error) {
 	}
 	x.mu.Unlock()
 	x.deriver.loaded = false
-	var rows []Row
+	var rows []*Row
 	for next < end {
 		leaves, first, err := x.l.leavesAt(next)
 		if err != nil {
@@ -253,7 +252,7 @@ func (x *indexer) batch(ctx context.Context, next uint64) ([]Row, error) {
 			if err != nil {
 				return nil, err
 			}
-			rows = append(rows, row)
+			rows = append(rows, &row)
 		}
 	}
 	return rows, nil
@@ -267,7 +266,7 @@ func (x *indexer) drop(through uint64) {
 	for i < len(x.live) && x.live[i].Index < through {
 		i++
 	}
-	x.live = append([]Row(nil), x.live[i:]...)
+	x.live = append([]*Row(nil), x.live[i:]...)
 }
 
 func (x *indexer) set(indexed uint64) {

@@ -44,7 +44,7 @@ type entry struct {
 	payHash [32]byte
 	class   string
 	month   int
-	row     Row
+	row     *Row
 	relaxed bool // the caller does not await the sync
 	urgent  bool // to be sealed at once
 	listed  bool // nobody waits; it holds a slot of Log.listed
@@ -220,14 +220,14 @@ func (d *draft) finish(typ string, row Row) (*entry, error) {
 	}
 	en.hash = sha256.Sum256(en.buf)
 	row.LeafID, row.Type, row.At = d.id, typ, d.at
-	en.row = row
+	en.row = &row
 	return en, nil
 }
 
 // release returns an entry nobody refers to any more.
 func (s *scribe) release(e *entry) {
 	if cap(e.buf) <= 8<<10 {
-		e.row, e.payload = Row{}, nil
+		e.row, e.payload = nil, nil
 		s.pool.Put(e)
 	}
 }

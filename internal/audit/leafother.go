@@ -60,6 +60,7 @@ func (d *draft) outcomeRest(o *Outcome) error {
 	}
 	d.str("reached", reached)
 	mark = d.begin("release")
+	d.dropped(o.Dropped)
 	d.list("forbids", o.Forbids)
 	d.list("masks", o.Masks)
 	d.str("out", o.Withheld)
@@ -82,6 +83,27 @@ func (d *draft) outcomeRest(o *Outcome) error {
 	d.int("us", max(0, o.Took.Microseconds()))
 	d.int("v", 1)
 	return nil
+}
+
+func (d *draft) dropped(list []Drop) {
+	if len(list) == 0 {
+		return
+	}
+	d.enc.key("dropped")
+	d.b = append(d.b, '[')
+	for i, x := range list[:min(len(list), maxList)] {
+		if i > 0 {
+			d.b = append(d.b, ',')
+		}
+		d.b = append(d.b, '{')
+		d.list("by", x.By)
+		d.int("first", int64(x.First))
+		d.int("last", int64(x.Last))
+		d.int("n", int64(x.N))
+		d.str("out", x.Out)
+		d.b = append(d.b, '}')
+	}
+	d.b = append(d.b, ']')
 }
 
 func (d *draft) unlocks(us []Unlock) {

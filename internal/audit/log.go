@@ -292,7 +292,7 @@ func (l *Log) nextBoot(last uint64) (uint64, error) {
 }
 
 // publish makes synced groups known: to the sealer, to readers, to the indexer.
-func (l *Log) publish(groups []*group, rows []Row, urgent bool) {
+func (l *Log) publish(groups []*group, rows []*Row, urgent bool) {
 	l.seal.add(groups)
 	l.size.Store(groups[len(groups)-1].end())
 	l.indexer.add(rows)

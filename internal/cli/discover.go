@@ -24,6 +24,7 @@ type search struct {
 	root, system string
 	includePaths bool
 	failOn       string
+	more         more
 }
 
 func (a *app) discover() *cobra.Command {
@@ -39,8 +40,10 @@ It works without a gateway. Where one runs, what was found is compared with what
 registered there; where none does, everything that does not go through Rutile counts
 as not registered. The status is 3 when a finding is as grave as --fail-on or worse,
 else 5 when something asked for could not be looked at. What this user may not see
-is told and is no failure. An interrupted run shows what it has found by then.`
+is told and is no failure. An interrupted run shows what it has found by then.
+` + moreHelp
 	f := c.Flags()
+	in.more.flags(f)
 	f.StringArrayVar(&in.paths, "path", nil, "a project `folder` besides those that clients list; may be repeated")
 	f.StringArrayVar(&in.homes, "home", nil, "a home `folder` to read instead of your own; may be repeated")
 	f.StringVar(&in.root, "root", "", "a `folder` another system is mounted in; needs --home below it")
@@ -65,6 +68,9 @@ func (in *search) check() error {
 	}
 	if !slices.Contains([]string{"linux", "darwin", "windows"}, in.system) {
 		return access.Errorf(access.CodeUsage, "--os %s is not known: use linux, darwin or windows", in.system)
+	}
+	if err := in.more.check(); err != nil {
+		return err
 	}
 	if in.root != "" && len(in.homes) == 0 {
 		return access.Errorf(access.CodeUsage, "--root needs --home: say whose folder below it to read")
@@ -105,12 +111,17 @@ func (a *app) search(ctx context.Context, in search) error {
 	}
 	paths := &discovery.Paths{Include: in.includePaths, Root: in.root, Salt: salt(cfg.Data)}
 	describe := &discovery.Describer{Paths: paths}
-	registry := a.registered(ctx, describe)
 	sources, err := a.sources(in, cfg.Discovery.Clients, paths, describe)
 	if err != nil {
 		return err
 	}
+	registry := a.registered(ctx, describe)
 	progress := a.progress()
+	more, err := a.moreSources(ctx, &in.more, cfg, paths, describe, progress.probed)
+	if err != nil {
+		return err
+	}
+	sources = append(sources, more...)
 	seen := discovery.Run(ctx, sources, a.now, progress.looked)
 	progress.end()
 	report := seen.Report(registry)
@@ -217,6 +228,14 @@ func (p *progress) looked(c discovery.Coverage) {
 	if now := p.a.now(); p.on && now.Sub(p.last) > 100*time.Millisecond {
 		p.last = now
 		fmt.Fprintf(p.a.err, "\rlooked in %d places, %d servers named", p.places, p.entries)
+	}
+}
+
+// probed is told how far a probe is; it may take minutes.
+func (p *progress) probed(done, places, found int) {
+	if now := p.a.now(); p.on && now.Sub(p.last) > 100*time.Millisecond {
+		p.last = now
+		fmt.Fprintf(p.a.err, "\r\x1b[Kprobed %d of %d ports, %d answered as servers", done, places, found)
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 func (a *app) eval() *cobra.Command {
 	c := a.group("eval", "Measure the detectors on labelled sets", "rutile eval tools tools.jsonl",
 		a.evalText("tools", "Measure the scanner of definitions", eval.Tools),
-		a.evalText("outputs", "Measure the inspection of results", eval.Outputs))
+		a.evalText("outputs", "Measure the inspection of results", eval.Outputs),
+		a.evalDrift())
 	c.Long = `Runs the shipped detectors over a labelled set, JSON lines as docs/inspection.md
 describes them, and prints how many they find and how often they are wrong. No
 gateway is needed. The detectors see what a gateway would see, never the labels.
@@ -38,6 +39,34 @@ func (a *app) evalText(set, short string, measure func(*inspect.Engine, io.Reade
 	})
 	c.Flags().BoolVar(&o.Misses, "misses", false, "list what was missed or flagged wrongly, by id")
 	c.Flags().BoolVar(&o.Holdout, "holdout", false, "also judge every source with what the other sources teach")
+	return c
+}
+
+func (a *app) evalDrift() *cobra.Command {
+	var o eval.Options
+	c := a.command("drift FILE", "Measure the grading of changed definitions", "rutile eval drift drift.jsonl", nil, func(_ context.Context, args []string) error {
+		o.Now = a.now
+		r, err := measured(args[0], func(e *inspect.Engine, in io.Reader) (eval.Drifts, error) { return eval.Drift(e, in, o) })
+		if err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer) {
+			fmt.Fprintf(w, "%s: %d rows, %d rug pulls, %d updates; %.0f µs a row (p50), %.0f µs (p99)\n\n", r.Set, r.N, r.Positives, r.Negatives, r.Micros.P50, r.Micros.P99)
+			t := a.table("WHAT", "SHARE")
+			t.add("rug pulls stopped", share(&r.Stopped))
+			t.add("updates passed", share(&r.Passed))
+			t.write(w)
+			fmt.Fprintln(w)
+			t = a.table("BY category", "N", "STOPPED")
+			for _, name := range slices.Sorted(maps.Keys(r.By)) {
+				of := r.By[name]
+				t.add(name, itoa(of.N), share(&of.Stopped))
+			}
+			t.write(w)
+			a.writeMisses(w, r.Misses)
+		})
+	})
+	c.Flags().BoolVar(&o.Misses, "misses", false, "list what passed or was stopped wrongly, by id")
 	return c
 }
 
@@ -77,15 +106,20 @@ func (a *app) writeEval(w io.Writer, r eval.Result) {
 		a.writeGroups(w, "HELD OUT BY signal", h.BySignal)
 		a.writeGroups(w, "HELD OUT BY source", h.BySource)
 	}
-	if m := r.Misses; m != nil {
-		fmt.Fprintln(w)
-		for _, list := range []struct {
-			what string
-			ids  []string
-		}{{"missed", m.Missed}, {"flagged wrongly", m.Flagged}, {"blocked wrongly", m.BlockedWrong}} {
-			for _, id := range list.ids {
-				fmt.Fprintf(w, "%s: %s\n", list.what, cell(id))
-			}
+	a.writeMisses(w, r.Misses)
+}
+
+func (a *app) writeMisses(w io.Writer, m *eval.Misses) {
+	if m == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	for _, list := range []struct {
+		what string
+		ids  []string
+	}{{"missed", m.Missed}, {"flagged wrongly", m.Flagged}, {"blocked wrongly", m.BlockedWrong}} {
+		for _, id := range list.ids {
+			fmt.Fprintf(w, "%s: %s\n", list.what, cell(id))
 		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 
 func (a *app) grant() *cobra.Command {
 	return a.group("grant", "Rights agents hold for a while", "rutile grant list --state active",
-		a.grantList(), a.grantShow(), a.grantCreate(), a.grantDelegate(), a.grantRevoke())
+		a.grantList(), a.grantShow(), a.grantCreate(), a.grantDelegate(), a.grantRevoke(),
+		a.grantBreakGlass(), a.grantReview(), a.grantReviews())
 }
 
 // left says how many calls a grant still covers.
@@ -79,7 +80,7 @@ func (a *app) printGrant(g grant.Grant, uses []grant.Use, v any) error {
 		for _, u := range uses {
 			used = append(used, string(u.State)+" by "+u.Decision)
 		}
-		fields(w, "grant", g.ID, "state", string(g.State), "because", g.Why, "agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task,
+		fields(w, "grant", g.ID, "mode", strings.ReplaceAll(g.Mode, "_", "-"), "state", string(g.State), "because", g.Why, "agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task,
 			"covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
 			"request", g.Request, "part of", g.Parent, "entitlement", g.Entitlement, "approved by", approvers(g.Approvals), "reason", g.Reason, "uses", strings.Join(used, ", "))
 	})

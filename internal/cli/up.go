@@ -101,7 +101,7 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 	if err := a.alone(ctx, cfg.Data); err != nil {
 		return err
 	}
-	daemon.TuneMemory()
+	daemon.TuneMemory(ctx)
 	d, err := daemon.New(ctx, cfg, daemon.Options{Version: a.version, Log: a.err})
 	if err != nil {
 		return err

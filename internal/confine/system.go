@@ -30,7 +30,7 @@ func Base() []Grant {
 		"hosts", "host.conf", "hostname", "resolv.conf", "nsswitch.conf", "services", "protocols", "networks", "gai.conf",
 		"passwd", "group", // names of users, no passwords
 		"ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf", "pki/ca-trust/extracted",
-		"ca-certificates", "ca-certificates.conf", "crypto-policies", "npmrc", "pip.conf", "fonts", "magic",
+		"ca-certificates", "ca-certificates.conf", "crypto-policies", "npmrc", "pip.conf", "uv/uv.toml", "xdg/uv/uv.toml", "fonts", "magic",
 	} {
 		add(Read, "/etc/"+name)
 	}

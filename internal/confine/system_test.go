@@ -114,6 +114,23 @@ func TestProgramGrantsItsInstallation(t *testing.T) {
 }
 
 // Nothing of a person or of the system's secrets is granted to everybody.
+// What runners of packages read or fail over: the settings of a machine that
+// has its own registry, how names and certificates are found, and which C library
+// is here.
+func TestBaseOpensWhatPackageRunnersRead(t *testing.T) {
+	for _, file := range []string{
+		"/etc/npmrc", "/etc/pip.conf", "/etc/uv/uv.toml", "/etc/xdg/uv/uv.toml", "/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt",
+		"/etc/os-release", "/usr/lib/os-release", "/bin/sh", "/usr/bin/env", "/lib64/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1", "/usr/share/zoneinfo/UTC",
+	} {
+		if !slices.ContainsFunc(confine.Base(), func(g confine.Grant) bool {
+			rel, err := filepath.Rel(g.Path, file)
+			return err == nil && (rel == "." || filepath.IsLocal(rel))
+		}) {
+			t.Errorf("%s is not granted", file)
+		}
+	}
+}
+
 func TestBaseHoldsNoSecrets(t *testing.T) {
 	for _, file := range []string{
 		"/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssl/private/key.pem", "/etc/machine-id", "/root/.ssh/id", "/home/me/.aws/credentials",

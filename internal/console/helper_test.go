@@ -41,6 +41,14 @@ type parts struct {
 	err    error // of recording
 }
 
+func (p *parts) Settle(ctx context.Context, owed []access.Owed) error {
+	var events []grant.Event
+	for _, w := range owed {
+		events = append(events, grant.Event{Actor: w.Actor, Verb: w.Verb, Kind: w.Kind, Object: w.Object, Reason: w.Reason})
+	}
+	return p.Record(ctx, events)
+}
+
 func (p *parts) Record(_ context.Context, events []grant.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -55,7 +55,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.sessions, err = identity.NewSessions(ctx, d.store, d.authority.Invalidate); err != nil {
 		return err
 	}
-	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID(""), Told: d.told}, d.store, grantRecorder{d.Evidence}, d.vault, time.Now); err != nil {
+	if d.broker, err = grant.New(ctx, grant.Config{Node: d.node(), Boot: access.NewID(""), Told: d.told}, d.store, grantRecorder{d.Evidence, d.debts}, d.vault, time.Now); err != nil {
 		return err
 	}
 	states.grants = d.broker
@@ -78,7 +78,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL); err != nil {
 		return err
 	}
-	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, traffic{d}, states.State); err != nil {
+	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, d.debts, traffic{d}, states.State); err != nil {
 		return err
 	}
 	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {

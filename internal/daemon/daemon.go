@@ -63,6 +63,8 @@ type Daemon struct {
 	authority *identity.Authority
 	telemetry *telemetry
 	recorder  *recorder
+	debts     *audit.Debts
+	owing     bool // settleDebts has said that something is owed
 	states    states
 	broker    *grant.Broker
 	sessions  *identity.Sessions
@@ -128,6 +130,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.sweep(run) })
 	d.work.Go(func() { d.sweepMinted(run) })
 	d.work.Go(func() { d.prune(run) })
+	d.work.Go(func() { d.withdraw(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -179,6 +182,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.closing("evidence", d.Evidence.Close)
 	d.recorder = &recorder{log: d.Evidence, t: d.telemetry}
+	if d.debts, err = audit.NewDebts(d.Evidence, d.store, d.node()); err != nil {
+		return err
+	}
+	d.settleDebts(ctx)
 	return nil
 }
 

@@ -32,11 +32,35 @@ func (d *Daemon) sweep(ctx context.Context) {
 			d.log.Error("ended requests and grants cannot be recorded as ended", "error", access.Reasons(err))
 		}
 		failing = err != nil
+		d.settleDebts(ctx)
+	}
+}
+
+// settleDebts writes the leaves of changes that could not be recorded when they were
+// made, or whose process ended first.
+func (d *Daemon) settleDebts(ctx context.Context) {
+	err := d.debts.Settle(ctx, "")
+	if said := err != nil; said != d.owing && ctx.Err() == nil {
+		d.owing = said
+		if said {
+			d.log.Error("changes that were made are not in the evidence yet; they are written as soon as they can be", "error", access.Reasons(err))
+		}
 	}
 }
 
 // grantRecorder keeps what happens to requests, grants and tasks as evidence.
-type grantRecorder struct{ log *audit.Log }
+type grantRecorder struct {
+	log   *audit.Log
+	debts *audit.Debts
+}
+
+// Settle returns once what a change owes is durable.
+func (r grantRecorder) Settle(ctx context.Context, owed []access.Owed) error {
+	if len(owed) == 0 {
+		return nil
+	}
+	return r.debts.Settle(ctx, owed[0].ID)
+}
 
 // Record returns once the events are durable.
 func (r grantRecorder) Record(ctx context.Context, events []grant.Event) error {

@@ -1,7 +1,12 @@
 package daemon
 
 import (
+	"context"
+	"time"
+
 	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/registry"
 )
 
 // traffic is what runs for agents, in the gate and in the proxy.
@@ -15,5 +20,58 @@ func (t traffic) Cut(of func(who *access.Identity) bool, why string) int {
 	return n
 }
 
-// Wake has streams look again whether they may go on.
-func (t traffic) Wake() { t.d.Proxy.Wake() }
+// Wake ends what may not go on, and has streams look again whether they may.
+func (t traffic) Wake() {
+	t.d.gate.Withdraw()
+	t.d.Proxy.Wake()
+}
+
+// withdrawEvery bounds how long a call runs on whose agent or server was taken out of
+// use, by whomever: a person, a rule, another node, or the end of its time.
+const withdrawEvery = 250 * time.Millisecond
+
+// withdraw ends what runs for agents that may do nothing any more, and calls to
+// servers that are out of use.
+func (d *Daemon) withdraw(ctx context.Context) {
+	tick := time.NewTicker(withdrawEvery)
+	defer tick.Stop()
+	var seen *admin.Current
+	var until time.Time // the next agent expires
+	lost := map[string]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		d.gate.Withdraw()
+		cur, now := d.Admin.Current(), time.Now()
+		if cur == seen && (until.IsZero() || now.Before(until)) {
+			continue
+		}
+		seen = cur
+		was := lost
+		lost, until = unusable(cur.View, now)
+		for id := range lost {
+			if !was[id] { // what its sessions hold goes once
+				d.Proxy.End(func(who *access.Identity) bool { return lost[who.Actor.Agent] })
+				break
+			}
+		}
+	}
+}
+
+// unusable are the registered agents that may do nothing, and when the next will be
+// one of them if nobody does anything.
+func unusable(v *registry.View, now time.Time) (lost map[string]bool, until time.Time) {
+	lost = map[string]bool{}
+	for _, a := range v.Agents() {
+		switch {
+		case registry.Usable(a, now) != nil:
+			lost[a.ID] = true
+		case !a.Expires.IsZero() && (until.IsZero() || a.Expires.Before(until)):
+			until = a.Expires
+		}
+	}
+	return lost, until
+}

@@ -47,11 +47,19 @@ func (h hookSecrets) Use(ctx context.Context, ref, origin string, use func([]byt
 
 // told passes on what happened to requests and grants.
 func (d *Daemon) told(events []grant.Event) {
+	for _, e := range events {
+		if r, ok := e.Detail.(grant.Review); ok {
+			d.log.Warn("break-glass", "grant", r.Grant, "review", string(r.State), "entitlement", r.Entitlement, "owner", r.Owner, "by", r.Person, "agent", r.Party.Agent,
+				"covers", r.Target.Action(), "due", r.Due, "reviewedBy", r.By, "verdict", r.Verdict)
+		}
+	}
 	if d.hooks == nil {
 		return // nothing is served yet
 	}
 	for _, e := range events {
 		switch x := e.Detail.(type) {
+		case grant.Review:
+			d.tellReview(x)
 		case grant.Request:
 			if e.Verb == "open" || x.State != grant.RequestPending { // else one of several approved it, and it still waits
 				d.tellRequest(x)
@@ -79,7 +87,29 @@ func (d *Daemon) askAgain(ctx context.Context) error {
 			d.tellRequest(r)
 		}
 	}
+	for _, state := range []grant.State{grant.ReviewDue, grant.ReviewOverdue} {
+		owed, err := d.broker.Archive().Reviews(ctx, grant.Filter{State: state, Limit: maxAsked})
+		if err != nil {
+			return err
+		}
+		for _, r := range owed {
+			d.tellReview(r)
+		}
+	}
 	return nil
+}
+
+// tellReview tells the owners of an entitlement what becomes of a break-glass.
+func (d *Daemon) tellReview(r grant.Review) {
+	e := webhook.Event{Type: webhook.GlassBroken, At: r.Changed, Data: dataOf(r.Party, r.Target, nil)}
+	e.Data.Grant, e.Data.Entitlement, e.Data.Owner, e.Data.State, e.Data.By, e.Data.Expires = r.Grant, r.Entitlement, r.Owner, string(r.State), r.Person, r.Due
+	switch r.State {
+	case grant.ReviewOverdue:
+		e.Type = webhook.GlassOverdue
+	case grant.ReviewDone:
+		e.Type, e.Data.By = webhook.GlassReviewed, r.By
+	}
+	d.hooks.Tell(e)
 }
 
 func (d *Daemon) tellRequest(r grant.Request) {

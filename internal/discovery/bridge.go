@@ -125,12 +125,10 @@ func (p *peeled) container(name string) bool {
 		if !joined && (slices.Contains(containerFlags, option) || shortFlags.MatchString(option)) {
 			continue
 		}
-		if !joined && i+1 < len(p.args) && !strings.HasPrefix(option, "--") && len(option) > 2 {
-			value = option[2:] // -eNAME=VALUE
-			option = option[:2]
-			_, after, _ := strings.Cut(p.args[i], option)
-			value = after
-		} else if !joined && i+1 < len(p.args) {
+		switch {
+		case !strings.HasPrefix(option, "--") && len(option) > 2: // -eNAME=VALUE
+			option, value = p.args[i][:2], p.args[i][2:]
+		case !joined && i+1 < len(p.args):
 			i++
 			value = p.args[i]
 		}

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -73,7 +72,7 @@ func (d *Describer) remote(address, transport string) Description {
 	bare, _, _ := strings.Cut(shown, "?")
 	bare, _, _ = strings.Cut(bare, "#")
 	t.Key = strings.TrimRight(bare, "/")
-	if u, err := url.Parse(address); err == nil {
+	if u, err := parseAddress(address); err == nil {
 		for _, g := range d.Gateways {
 			if strings.EqualFold(u.Host, g) {
 				t.Kind = KindGateway
@@ -83,7 +82,7 @@ func (d *Describer) remote(address, transport string) Description {
 		}
 	}
 	out := Description{Target: t, Secrets: secrets}
-	if u, err := url.Parse(address); err == nil && u.Host != "" {
+	if u, err := parseAddress(address); err == nil && u.Host != "" {
 		out.Scopes = append(out.Scopes, DataScope{Name: "net:" + hostOf(u), From: "address"})
 	}
 	return out
@@ -119,7 +118,7 @@ func (d *Describer) local(p *peeled, dir string) Target {
 		if key, ok := d.key(file); ok {
 			t.Key = key
 		} else if strings.ContainsAny(file, `/\`) {
-			t.Key = "path:" + d.Paths.Digest("path", slash(file))[:20]
+			t.Key = "path:" + d.Paths.Digest("path", d.Paths.Show(file))[:20]
 		} else {
 			t.Key = "command:" + d.program(file)
 		}
@@ -142,11 +141,13 @@ var programWord = regexp.MustCompile(`^[\w.@+-]{1,64}$`)
 // program shows the name of a program.
 func (d *Describer) program(s string) string {
 	switch {
+	case pathStart.MatchString(s):
+		return d.path(s)
 	case Sensitive(s):
 		return redacted("secret")
 	case programWord.MatchString(s):
 		return s
-	case pathStart.MatchString(s), pathLike.MatchString(s):
+	case pathLike.MatchString(s):
 		return d.path(s)
 	default:
 		return redacted("text")
@@ -161,7 +162,7 @@ func (d *Describer) path(s string) string {
 	}
 	parts := strings.Split(shown, "/")
 	for i, part := range parts {
-		if i > 0 && Sensitive(part) {
+		if Sensitive(part) {
 			parts[i] = redacted("segment")
 		}
 	}

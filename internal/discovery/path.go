@@ -13,12 +13,21 @@ import (
 // project is its base name and a label made with the salt, which tells two
 // projects of one name apart and does not tell where they are (discovery.md 11).
 type Paths struct {
-	Home     string
-	Projects []string // folders; the longest that fits is taken
-	Include  bool     // show projects' paths as they are
+	Home    string
+	Include bool // show projects' paths as they are
 	// Salt of the labels. Without one labels do not outlast the run.
 	Salt []byte
 	Root string // where the system is mounted, "" for /
+
+	projects map[string]bool
+}
+
+// SetProjects says which folders are projects.
+func (p *Paths) SetProjects(dirs []string) {
+	p.projects = make(map[string]bool, len(dirs))
+	for _, d := range dirs {
+		p.projects[slash(d)] = true
+	}
 }
 
 // Show is how file may be shown.
@@ -28,7 +37,7 @@ func (p *Paths) Show(file string) string {
 		s = "/" + strings.TrimPrefix(strings.TrimPrefix(s, root), "/")
 	}
 	if !p.Include {
-		if project := p.project(slash(file)); project != "" {
+		if project := p.Project(file); project != "" {
 			return p.Label(project) + strings.TrimPrefix(slash(file), project)
 		}
 	}
@@ -53,15 +62,20 @@ func (p *Paths) Digest(words ...string) string {
 	return hex.EncodeToString(m.Sum(nil))[:32]
 }
 
-// project is the innermost project file lies in, "" if none.
-func (p *Paths) project(file string) string {
-	best := ""
-	for _, dir := range p.Projects {
-		if dir = slash(dir); len(dir) > len(best) && within(file, dir) {
-			best = dir
+// Project is the innermost project file lies in, "" if none.
+func (p *Paths) Project(file string) string {
+	if len(p.projects) == 0 {
+		return ""
+	}
+	for dir := slash(file); len(dir) > 1; dir = path.Dir(dir) {
+		if p.projects[dir] {
+			return dir
+		}
+		if dir == path.Dir(dir) {
+			break
 		}
 	}
-	return best
+	return ""
 }
 
 // within reports whether file is dir or lies below it. Both have slashes only.

@@ -1,5 +1,7 @@
 package discovery
 
+import "slices"
+
 // Registry is what found servers are compared with.
 type Registry struct {
 	// Says is what it is, or why there is none.
@@ -56,35 +58,64 @@ func (r Registry) judge(s *Server) []Finding {
 	if registered {
 		s.Registered, s.State = reg.ID, reg.State
 	}
-	live, direct, routed := 0, []Sighting{}, 0
+	live, direct, traffic, routed := 0, []Sighting{}, []Sighting{}, 0
 	for _, one := range s.Sightings() {
 		switch {
-		case one.Disabled:
+		case one.Disabled, one.Fact == Reachable && registered: // a registered server answers where it is
 			continue
 		case one.Routed:
 			routed++
+		case one.Fact == Used:
+			traffic = append(traffic, one)
 		default:
 			direct = append(direct, one)
 		}
 		live++
 	}
+	findings := r.traffic(s, reg, traffic)
 	switch {
+	case live == 0 && registered && s.enabled():
+		s.Status = StatusRegistered
 	case live == 0:
 		s.Status = StatusDisabled
-	case len(direct) == 0:
+	case len(direct) == 0 && len(traffic) == 0:
 		s.Status = StatusRouted
 	case registered || routed > 0:
 		s.Status = StatusBypass
 	default:
 		s.Status = StatusShadow
 	}
-	switch s.Status {
-	case StatusShadow:
-		return []Finding{r.shadow(s, direct)}
-	case StatusBypass:
-		return r.bypass(s, reg, direct)
+	switch {
+	case s.Status == StatusShadow && len(direct) > 0:
+		findings = append(findings, r.shadow(s, direct))
+	case s.Status == StatusBypass:
+		findings = append(findings, r.bypass(s, reg, direct)...)
 	}
-	return nil
+	return findings
+}
+
+// enabled reports whether any sighting of a server is not of a switched-off entry.
+func (s *Server) enabled() bool {
+	return slices.ContainsFunc(s.Sightings(), func(one Sighting) bool { return !one.Disabled })
+}
+
+// traffic is a finding for each log that shows requests to a server which did not
+// come from the gateway.
+func (r Registry) traffic(s *Server, reg Registered, seen []Sighting) []Finding {
+	var out []Finding
+	for _, one := range seen {
+		rule, severity, why, next := UnregisteredTraffic, Medium, "requests to a server that is not in the registry", "find who needs it, write a Server manifest with an owner and apply it, or close the way to it"
+		if reg.ID != "" {
+			rule, why, next = BypassTraffic, "registered as "+reg.ID+", and these requests did not come from the gateway", "route the clients through /mcp/"+reg.ID+", and let the network refuse the direct way"
+			if reg.State == "sanctioned" {
+				severity = High
+			}
+		}
+		f := NewFinding(rule, severity, s.Key, one.Place, why, next)
+		f.Evidence = one.Why
+		out = append(out, f)
+	}
+	return out
 }
 
 // shadow is one finding for a server nobody registered: at the first place it
@@ -96,6 +127,8 @@ func (r Registry) shadow(s *Server, direct []Sighting) Finding {
 	}
 	if _, runs := s.Facts[Running]; runs {
 		severity, why = High, why+"; it runs"
+	} else if _, answers := s.Facts[Reachable]; answers {
+		severity, why = High, why+"; it answers"
 	}
 	f := NewFinding(ShadowServer, severity, s.Key, direct[0].Place, why, "write a Server manifest with an owner and apply it: rutile apply -f FILE")
 	f.ID = digest("fnd", string(ShadowServer), s.Key) // wherever it is seen first next time

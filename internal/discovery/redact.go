@@ -11,7 +11,8 @@ import (
 func redacted(of string) string { return "<redacted:" + of + ">" }
 
 var (
-	flagName  = regexp.MustCompile(`^--?[A-Za-z][A-Za-z0-9_.:-]{0,63}$|^/[A-Za-z]$`)
+	flagName  = regexp.MustCompile(`^--[A-Za-z][A-Za-z0-9_.:-]{0,63}$|^-[A-Za-z]{1,3}$|^-(?:classpath|stdio|Command|File|NoProfile|ExecutionPolicy|NonInteractive|NoLogo|module)$|^/[A-Za-z]$`)
+	shortFlag = regexp.MustCompile(`^-[A-Za-z]`)
 	plainWord = regexp.MustCompile(`^[A-Za-z@][A-Za-z_.:+-]{0,31}$`)
 	number    = regexp.MustCompile(`^[0-9]{1,6}$|^v?[0-9]{1,4}(?:\.[0-9]{1,6}){1,3}$`)
 	hostPort  = regexp.MustCompile(`^(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?):[0-9]{1,5}$`)
@@ -115,14 +116,18 @@ func (d *Describer) plain(s string) string {
 		return s
 	case variable.MatchString(s):
 		return s
+	case pathStart.MatchString(s):
+		return d.path(s)
 	case Sensitive(s):
 		return redacted("secret")
 	case flagName.MatchString(s), number.MatchString(s), plainWord.MatchString(s), hostPort.MatchString(s):
 		return s
-	case pathStart.MatchString(s), pathLike.MatchString(s):
+	case pathLike.MatchString(s):
 		return d.path(s)
 	case net.ParseIP(s) != nil:
 		return s
+	case shortFlag.MatchString(s):
+		return s[:2] + redacted("text") // a value may be part of it
 	case strings.ContainsRune(s, ','):
 		parts := strings.Split(s, ",")
 		for i, p := range parts {
@@ -137,7 +142,7 @@ func (d *Describer) plain(s string) string {
 // address shows a URL with its scheme, host, port, path and the names of its
 // query, and says what was taken away.
 func (d *Describer) address(s string) (string, []SecretRef) {
-	u, err := url.Parse(s)
+	u, err := parseAddress(s)
 	if err != nil || u.Host == "" && u.Opaque == "" && u.Path == "" {
 		return redacted("address"), nil
 	}
@@ -147,7 +152,7 @@ func (d *Describer) address(s string) (string, []SecretRef) {
 		if pass == "" {
 			pass = u.User.Username()
 		}
-		secrets = append(secrets, Secret("userinfo", "url", pass))
+		secrets = append(secrets, inAddress("userinfo", pass))
 	}
 	out := strings.ToLower(u.Scheme) + "://" + hostOf(u)
 	path, found := d.urlPath(u.EscapedPath())
@@ -165,25 +170,46 @@ func (d *Describer) address(s string) (string, []SecretRef) {
 					value = v
 				}
 				if SecretName(name) || Sensitive(value) || !has && name == redacted("name") {
-					secrets = append(secrets, Secret(name, "url", value+map[bool]string{true: "", false: "?"}[has]))
+					secrets = append(secrets, inAddress(name, value+map[bool]string{true: "", false: "?"}[has]))
 				}
 			}
 		}
 		out += "?" + strings.Join(names, "&")
 	}
-	return out, secrets
+	return strings.ReplaceAll(out, template, "{}"), secrets
+}
+
+// template stands for what a client puts into an address, which no host can hold.
+const template = "rutile-template"
+
+var templates = regexp.MustCompile(`\$\{[^{}]*\}|\{\{[^{}]*\}\}|\{[^{}/]*\}|%7[Bb][^%/]*%7[Dd]`)
+
+// inAddress is a secret in an address, where what the client puts in is a
+// template by now.
+func inAddress(name, value string) SecretRef {
+	if strings.Contains(value, template) {
+		return SecretRef{Name: name, Where: "url", Kind: SecretReference}
+	}
+	return Secret(name, "url", value)
+}
+
+func parseAddress(s string) (*url.URL, error) {
+	return url.Parse(templates.ReplaceAllString(s, template))
 }
 
 // urlPath shows a path without the segments that look like secrets.
 func (d *Describer) urlPath(p string) (string, []SecretRef) {
 	var secrets []SecretRef
+	if plain, err := url.PathUnescape(p); err != nil || commandValue.MatchString(plain) {
+		return "/{}", nil // something is run to make it
+	}
 	parts := strings.Split(p, "/")
 	for i, s := range parts {
 		plain, err := url.PathUnescape(s)
 		if err != nil {
 			plain = s
 		}
-		if variable.MatchString(plain) || strings.HasPrefix(plain, "{") && strings.HasSuffix(plain, "}") {
+		if variable.MatchString(plain) {
 			parts[i] = "{}"
 		} else if Sensitive(plain) || len(plain) > 64 {
 			parts[i] = redacted("segment")
@@ -196,9 +222,7 @@ func (d *Describer) urlPath(p string) (string, []SecretRef) {
 // hostOf is host and port, lower-cased, without the port its scheme has anyway.
 func hostOf(u *url.URL) string {
 	host := strings.ToLower(u.Hostname())
-	if variable.MatchString(u.Hostname()) || strings.ContainsAny(host, "${}") {
-		return "{}"
-	}
+	host = strings.ReplaceAll(host, template, "{}")
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}

@@ -38,6 +38,9 @@ const (
 	StatusBypass   Status = "bypass"   // registered, and not gone through
 	StatusRouted   Status = "routed"   // every place it was seen in goes through Rutile
 	StatusDisabled Status = "disabled" // configured, and switched off everywhere
+	// StatusRegistered is a registered server that answers where it is, and was seen
+	// nowhere else.
+	StatusRegistered Status = "registered"
 )
 
 // Variant is one way a server is started or reached.
@@ -49,6 +52,7 @@ type Variant struct {
 
 // Report is what a run found, ready to show or to keep.
 type Report struct {
+	Version     int          `json:"version"` // of this form
 	Started     time.Time    `json:"started"`
 	Ended       time.Time    `json:"ended"`
 	Interrupted bool         `json:"interrupted,omitempty"`
@@ -62,11 +66,14 @@ type Report struct {
 	Dropped     int          `json:"dropped,omitempty"`
 }
 
+// reportVersion is the version of the form of a Report.
+const reportVersion = 1
+
 // Report draws sightings together and compares them with what is registered.
 func (s *Seen) Report(reg Registry) *Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &Report{Started: s.Started, Ended: s.Ended, Interrupted: s.Interrupted, Registry: reg.Says, Coverage: s.Coverage, Dropped: s.Dropped, Counts: Counts{}}
+	r := &Report{Version: reportVersion, Started: s.Started, Ended: s.Ended, Interrupted: s.Interrupted, Registry: reg.Says, Coverage: s.Coverage, Dropped: s.Dropped, Counts: Counts{}}
 	byKey := map[string]*Server{}
 	for _, one := range s.Sightings {
 		one = reg.resolve(one)

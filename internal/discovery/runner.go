@@ -357,7 +357,8 @@ func (p *peeled) interpreter(name string) bool {
 		p.launchers = append(p.launchers, name+" -m")
 		p.args = p.args[min(i, len(p.args)):]
 		name, _, _ := strings.Cut(module, ".")
-		return p.pypi(name, "")
+		p.installedOnce(func() { p.pypi(name, "") })
+		return false
 	case i >= len(p.args):
 		return false
 	default:
@@ -365,9 +366,7 @@ func (p *peeled) interpreter(name string) bool {
 	}
 	p.launchers = append(p.launchers, name)
 	if m := installed.FindStringSubmatch(slash(p.command)); m != nil {
-		pinned := p.pinned // what is installed stays until somebody installs another
-		p.npm(m[1], "")
-		p.pinned = pinned
+		p.installedOnce(func() { p.npm(m[1], "") })
 		return false
 	}
 	for _, scheme := range []string{"npm:", "jsr:"} {
@@ -376,4 +375,12 @@ func (p *peeled) interpreter(name string) bool {
 		}
 	}
 	return false
+}
+
+// installedOnce reads the name of a package that is not fetched when it is run:
+// what is installed stays until somebody installs another.
+func (p *peeled) installedOnce(name func()) {
+	pinned := p.pinned
+	name()
+	p.pinned = pinned
 }

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"net/url"
 	"path"
 	"strings"
 )
@@ -31,7 +30,7 @@ func (d *Describer) scopes(p *peeled) []DataScope {
 			add(d.database(a), "argument")
 		case a == "~" || a == "$HOME" || a == "${HOME}" || a == "%USERPROFILE%":
 			add("fs:~", "argument")
-		case pathStart.MatchString(a) && !Sensitive(a):
+		case pathStart.MatchString(a):
 			add("fs:"+d.path(a), "argument")
 		}
 	}
@@ -40,7 +39,7 @@ func (d *Describer) scopes(p *peeled) []DataScope {
 
 // database names what a connection string or an address leads to.
 func (d *Describer) database(s string) string {
-	u, err := url.Parse(s)
+	u, err := parseAddress(s)
 	if err != nil {
 		return ""
 	}

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -46,7 +47,7 @@ func (p Place) String() string {
 	case p.Line > 0:
 		s += ":" + strconv.Itoa(p.Line)
 	case p.PID > 0:
-		s += "pid " + strconv.Itoa(p.PID)
+		s = strings.TrimLeft(s+" pid "+strconv.Itoa(p.PID), " ")
 	}
 	if p.Address != "" {
 		if s != "" {
@@ -57,9 +58,10 @@ func (p Place) String() string {
 	return s
 }
 
-// key identifies the place from run to run: a line moves when another is edited.
+// key identifies the place from run to run: a line moves when another is edited,
+// and a process has another number when it is started again.
 func (p Place) key() string {
-	return p.Path + "\x00" + p.Pointer + "\x00" + strconv.Itoa(p.PID) + "\x00" + p.Address
+	return p.Path + "\x00" + p.Pointer + "\x00" + p.Address
 }
 
 // Sighting is one place a server was seen in by one source.
@@ -121,6 +123,7 @@ const (
 	KindHub     Kind = "hub"     // stands for servers behind it
 	KindGateway Kind = "gateway" // Rutile itself
 	KindOpaque  Kind = "opaque"  // something is configured, and not how
+	KindAgent   Kind = "agent"   // an A2A agent
 )
 
 // DataScope is what a server may touch, as derived: a proposal until its owner

@@ -13,6 +13,7 @@ type Entry struct {
 	ticks   []ticked
 	priors  []Mark
 	taints  []Mark
+	coming  []holder // of the marks that are expected of it
 	counted bool
 }
 
@@ -31,12 +32,21 @@ func (l *Ledger) Enter(p *Plan, c *Call, lenient bool) (*Entry, error) {
 		}
 		switch {
 		case r.Type == Taint:
-			if m, _ := l.mark(r, c, at, true); !l.marks.find(m.Digest, at) {
+			m, _ := l.mark(r, c, at, true)
+			if fresh, ok := e.expect(m, maxTaints); fresh {
 				e.taints = append(e.taints, m)
+			} else if !ok && !lenient && !r.tried {
+				return nil, e.refuse("fact " + r.ID + " cannot be kept: too many sessions of the agent are remembered")
 			}
 		case r.Type == Prior:
-			if m, why := l.mark(r, c, at, true); why == "" { // else no later call is bound to it
+			m, why := l.mark(r, c, at, true)
+			if why != "" { // no later call is bound to it
+				continue
+			}
+			if _, ok := e.expect(m, maxPriors); ok {
 				e.priors = append(e.priors, m)
+			} else if !lenient && !r.tried {
+				return nil, e.refuse("fact " + r.ID + " cannot be kept: too much is remembered of the agent's calls; call again when some of it has ended")
 			}
 		case c.Again:
 			e.counted = true
@@ -66,7 +76,24 @@ func (l *Ledger) Enter(p *Plan, c *Call, lenient bool) (*Entry, error) {
 	return e, nil
 }
 
+// expect makes room for a mark.
+func (e *Entry) expect(m Mark, most int) (fresh, ok bool) {
+	if fresh, ok = e.l.marks.expect(m, most); fresh {
+		e.coming = append(e.coming, m.holder())
+	}
+	return fresh, ok
+}
+
+// arrive gives back the room that was made for marks.
+func (e *Entry) arrive() {
+	for _, of := range e.coming {
+		e.l.marks.came(of)
+	}
+	e.coming = nil
+}
+
 func (e *Entry) refuse(why string) error {
+	e.arrive()
 	for _, t := range e.ticks {
 		e.l.untick(t)
 	}
@@ -149,6 +176,9 @@ func (e *Entry) Release() {
 
 // End says that the call has ended and its use is settled, to who waits for it.
 func (e *Entry) End() {
+	if e != nil {
+		e.arrive()
+	}
 	if e == nil || len(e.charges)+len(e.priors) == 0 {
 		return
 	}

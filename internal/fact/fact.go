@@ -176,9 +176,6 @@ func (f *Fact) Check() map[string]string {
 	if counts && f.Agg.Func == "" {
 		no("agg", "is required: write count, sum(/argument) or distinct(/argument)")
 	}
-	if f.Type == Rate && f.Agg.Func == Distinct {
-		no("agg", "a rate keeps counts and sums only, because what it has seen must fit in memory: make it a limit")
-	}
 	for _, b := range f.Bind {
 		for _, at := range []string{b.Earlier, b.Now} {
 			if _, err := parsePointer(at); err != nil {

@@ -64,15 +64,28 @@ func (l *Ledger) Later(ctx context.Context, p *Plan, id string, c *Call) []Step 
 func (l *Ledger) draining(r *rule, c *Call, at time.Time) []Step {
 	l.rates.mu.Lock()
 	defer l.rates.mu.Unlock()
-	g := l.ring(r, r.key(c), at, false)
+	g := l.ring(r, c, r.key(c), at, false)
 	if g == nil {
 		return nil
 	}
+	own := int64(-1) // the step in which what the call counts does already
+	if g.seen != nil && !c.Again && r.covers(c) {
+		if v, why := l.value(r, c); why == "" && g.has(v) {
+			own = g.seen[v].step
+		}
+	}
 	var out []Step
 	for s := g.last - buckets; s <= g.last; s++ {
-		if s >= 0 && g.steps[s%(buckets+1)] > 0 {
+		if s < 0 {
+			continue
+		}
+		n := g.steps[s%(buckets+1)]
+		if s == own {
+			n--
+		}
+		if n > 0 {
 			ends := time.Unix(0, (s+buckets+1)*int64(g.span))
-			out = append(out, Step{ends.Sub(at), g.steps[s%(buckets+1)]})
+			out = append(out, Step{ends.Sub(at), n})
 		}
 	}
 	return out

@@ -41,7 +41,11 @@ func (l *Ledger) Values(ctx context.Context, f Fact) (out []Value, more bool, er
 		l.rates.mu.Lock()
 		defer l.rates.mu.Unlock()
 		step := at.UnixNano() / int64(r.span())
-		for key, g := range l.rates.tables[r.table] {
+		var rings map[string]*ring
+		if t := l.rates.tables[r.table]; t != nil {
+			rings = t.rings
+		}
+		for key, g := range rings {
 			if g.advance(step); g.total != 0 {
 				out = append(out, Value{Key: json.RawMessage(key), Total: g.total})
 			}
@@ -70,8 +74,8 @@ func (l *Ledger) Prune(ctx context.Context) error {
 	at := l.now()
 	l.marks.prune(at)
 	l.rates.mu.Lock()
-	for _, table := range l.rates.tables {
-		tidy(table, at)
+	for _, t := range l.rates.tables {
+		t.tidy(at, 0, nil)
 	}
 	l.rates.mu.Unlock()
 	return l.store.PruneFacts(ctx, at.Add(-pruneGrace))

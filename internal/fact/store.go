@@ -13,6 +13,7 @@ type Mark struct {
 	Fact   string
 	Digest [32]byte // keyed, of the key of the fact and what is bound
 	Key    string   // for people; it holds no argument
+	Agent  string   // whose call it was, or whose session
 	At     time.Time
 	Ends   time.Time // when it is forgotten
 }

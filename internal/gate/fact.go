@@ -104,6 +104,9 @@ type passage struct {
 	entry *fact.Entry
 	use   grant.Use
 	fresh bool // the use was made for it
+
+	follows string   // the use of a grant that made the task it asks after
+	out     *outflow // what the agent read before the final message counts too
 }
 
 // enter counts a call and takes its use, and decides it again on the totals: the
@@ -116,6 +119,9 @@ func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, r
 		return nil, err
 	}
 	p := &passage{g: g, entry: entry, fresh: r.Use == ""}
+	if r.Follows && r.Held != nil {
+		p.follows = r.Use
+	}
 	if p.use, err = g.reserve(ctx, r, dec, entry); err != nil {
 		entry.Release()
 		entry.End()
@@ -164,9 +170,9 @@ func (p *passage) close(ctx context.Context, status audit.Status, resp *access.R
 	}
 	if status == audit.StatusOK && !resp.Started {
 		if err := p.entry.Done(context.WithoutCancel(ctx)); err != nil {
-			_ = p.settle(ctx, status, reached, len(resp.Body)) // the first error is told
+			_ = p.settle(ctx, status, reached, len(resp.Body)+p.out.read()) // the first error is told
 			return err
 		}
 	}
-	return p.settle(ctx, status, reached, len(resp.Body))
+	return p.settle(ctx, status, reached, len(resp.Body)+p.out.read())
 }

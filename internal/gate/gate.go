@@ -217,11 +217,14 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	if err != nil {
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, d.unlocks(g.now()), err)
 	}
+	run.out = d.outflow
 	returned := false
 	var unlocks []audit.Unlock
 	defer func() {
 		if !returned { // it panicked, and nobody knows what it did before
-			_, _ = g.log.Outcome(context.WithoutCancel(ctx), audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks})
+			out := audit.Outcome{Request: r, Intent: ref, Status: audit.StatusUnknown, In: r.BytesIn, Unlocks: unlocks}
+			d.outflow.dropped(&out)
+			_, _ = g.log.Outcome(context.WithoutCancel(ctx), out)
 			_ = run.close(ctx, audit.StatusUnknown, &access.Response{})
 		}
 	}()
@@ -246,6 +249,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 		In: r.BytesIn, Out: len(resp.Body), Result: resp.Body, Findings: resp.Findings, Unlocks: unlocks,
 	}
 	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
+	d.outflow.dropped(&out)
 	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be

@@ -35,6 +35,9 @@ type Grants interface {
 	// Settle ends a use that Reserve or Resume returned. A CodeDenied error means
 	// that its result has more bytes than it may.
 	Settle(ctx context.Context, u grant.Use, to grant.State) error
+	// More counts bytes of what came of a use after it was settled. A CodeDenied error
+	// means that they are more than may be shown.
+	More(ctx context.Context, use string, bytes int64) error
 	// Held returns the grant a call was made under, where it still stands.
 	Held(ctx context.Context, use string, own grant.Party) (grant.Grant, bool, error)
 	// Wait keeps a use for who goes on with its call; Resume takes it back.
@@ -160,6 +163,9 @@ func (g *Gate) reserve(ctx context.Context, r *access.Request, dec *access.Decis
 func (p *passage) settle(ctx context.Context, status audit.Status, reached access.Reach, bytes int) error {
 	u := p.use
 	if u.ID == "" {
+		if p.follows != "" && bytes > 0 {
+			return p.g.grants.More(context.WithoutCancel(ctx), p.follows, int64(bytes))
+		}
 		return nil
 	}
 	to := grant.UseUnknown

@@ -67,6 +67,7 @@ func (s *traced) Wait(u grant.Use, until time.Time) {
 type nothing struct{}
 
 func (nothing) Record(context.Context, []grant.Event) error { return nil }
+func (nothing) Settle(context.Context, []access.Owed) error { return nil }
 func (nothing) Seal(_ context.Context, _ string, b []byte) ([]byte, error) {
 	return b, nil
 }
@@ -444,5 +445,40 @@ func TestAResultBeyondItsBytesIsWithheld(t *testing.T) {
 	o.leaves("beyond", "intent ", "reserve ", "run ", "settle committed", "outcome ok")
 	if _, dec, _ := o.do(call(t, "bot", later), fine, nil); dec.Outcome != access.RequireApproval {
 		t.Errorf("after it: %+v", dec)
+	}
+}
+
+// What a task of a call brings counts to the grant of the call, however often it is
+// asked after and although the grant is used up, and is withheld beyond it; so do the
+// messages of a stream.
+func TestResultsOfTasksCountToTheGrantOfTheirCall(t *testing.T) {
+	o := newOffice(t, grant.Rule{Quorum: 1})
+	g, err := o.grants.Create(t.Context(), grant.Spec{Party: grant.Party{Agent: "bot"}, By: "user:ann", Uses: 1, Limits: grant.Limits{BytesOut: 20},
+		Target: grant.Target{Server: "up", Kind: access.KindTool, Name: "deploy", Digest: "sha256:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func(r *access.Request) { r.At = now.Add(time.Second) }
+	made := call(t, "bot", later)
+	if _, dec, err := o.Do(t.Context(), made, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
+		d.Passes(ctx, 3, nil)
+		return access.Response{Body: []byte("task1"), Reached: access.ReachYes, Started: true}, nil
+	}); err != nil || !dec.Allowed() {
+		t.Fatal(dec, err)
+	}
+	after := func(r *access.Request) { later(r); r.Method, r.Follows, r.Use = "tasks/get", true, made.Use }
+	for _, tt := range []struct {
+		body  string
+		total int64
+		shown bool
+	}{{"working", 15, true}, {"done!", 20, true}, {"more", 24, false}, {"x", 25, false}} {
+		resp, dec, err := o.do(call(t, "bot", after), access.Response{Body: []byte(tt.body), Reached: access.ReachYes}, nil)
+		if shown := err == nil && dec.Allowed() && string(resp.Body) == tt.body; shown != tt.shown || !tt.shown && (access.CodeOf(err) != access.CodeDenied || len(resp.Body) > 0) {
+			t.Errorf("%q: %q, %+v, %v", tt.body, resp.Body, dec, err)
+		}
+		now, _, err := o.grants.Archive().Grant(t.Context(), g.ID)
+		if err != nil || now.Counts.Bytes != tt.total {
+			t.Errorf("after %q the grant counts %d bytes, want %d, %v", tt.body, now.Counts.Bytes, tt.total, err)
+		}
 	}
 }

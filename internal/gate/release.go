@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"rutile/internal/access"
@@ -18,10 +19,12 @@ type outflow struct {
 	req    *access.Request
 	ruling *pdp.Ruling
 
-	mu       sync.Mutex
-	passed   int              // bytes so far
-	withheld *access.Decision // the last denial
-	failed   error            // a consequence that could not be carried out
+	mu     sync.Mutex
+	passed int          // bytes so far that were judged
+	sent   int          // bytes so far that went on
+	shown  int          // messages so far, dropped ones too
+	drops  []audit.Drop // messages the agent did not get, one for each reason
+	failed error        // a consequence that could not be carried out
 }
 
 // Passes reports whether a message of n bytes may go on to the agent before the
@@ -32,22 +35,66 @@ func (d *Dispatch) Passes(ctx context.Context, n int, findings []string) bool {
 	if p == nil || p.ruling == nil {
 		return true // a request of the gateway itself
 	}
-	if p.gate.refusal(p.req) != nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shown++
+	if no := p.gate.refusal(p.req); no != nil {
+		p.drop(no)
 		return false
 	}
 	if !p.ruling.ReadsOutput {
+		p.sent += n
 		return true
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.passed += n
 	dec := p.ruling.Release(p.req, findings, p.passed, nil)
 	if dec.Allowed() {
+		p.sent += n
 		return true
 	}
-	p.withheld = &dec
+	p.drop(&dec)
 	p.failed = errors.Join(p.failed, p.gate.carry(ctx, p.req, &dec))
 	return false
+}
+
+// read is how many bytes went on before the final message.
+func (p *outflow) read() int {
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
+}
+
+// maxDrops bounds for how many reasons the messages of one call are counted apart.
+const maxDrops = 16
+
+// drop counts the message that is being judged among those that dec keeps from the
+// agent; p.mu is held.
+func (p *outflow) drop(dec *access.Decision) {
+	by := slices.Concat(dec.Forbids, dec.Errors)
+	i := slices.IndexFunc(p.drops, func(x audit.Drop) bool { return x.Out == dec.Outcome.String() && slices.Equal(x.By, by) })
+	switch {
+	case i < 0 && len(p.drops) == maxDrops:
+		i = maxDrops - 1 // the last stands for all further ones
+		p.drops[i].By = nil
+	case i < 0:
+		i = len(p.drops)
+		p.drops = append(p.drops, audit.Drop{Out: dec.Outcome.String(), By: by, First: p.shown})
+	}
+	p.drops[i].N++
+	p.drops[i].Last = p.shown
+}
+
+// dropped is what evidence says of the messages the agent did not get.
+func (p *outflow) dropped(out *audit.Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.drops) > 0 {
+		out.Dropped = slices.Clone(p.drops)
+		out.Findings = append(out.Findings, "withheld.messages")
+	}
 }
 
 // release judges the final message. It returns nil where the message goes on,
@@ -108,9 +155,14 @@ func (g *Gate) answered(ctx context.Context, d *Dispatch, dec *access.Decision, 
 	if errors.As(context.Cause(ctx), &cut) {
 		// Whatever came back arrived too late.
 		*resp = access.Response{Reached: resp.Reached, Findings: resp.Findings}
-		out.Status, out.Out = audit.StatusRevoked, 0
+		out.Status, out.Out, out.Result = audit.StatusRevoked, 0, nil
+		out.Findings = append(out.Findings, "cut."+cut.what)
 		if no := g.refusal(d.outflow.req); no != nil {
 			*dec = *no
+			return nil
+		}
+		if class := cut.class(); class != "" {
+			*dec = access.Decision{ID: dec.ID, Class: class, Reason: cut.why, Help: "it was taken out of use while the call ran; ask its owner"}
 			return nil
 		}
 		return cut

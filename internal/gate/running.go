@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/pdp"
 )
 
 // Effects carries out what rules do besides denying, and knows what stands against
@@ -43,8 +45,9 @@ func (l *running) begin(parent context.Context, r *access.Request) (ctx context.
 	}
 }
 
-// cutError ends a call whose target was terminated while it ran.
-type cutError struct{ why string }
+// cutError ends a call that lost the right to run while it ran. what it was, one
+// word, stands in the findings of its outcome.
+type cutError struct{ what, why string }
 
 // Error says why.
 func (e *cutError) Error() string { return e.why }
@@ -58,10 +61,30 @@ func (e *cutError) As(target any) bool {
 	return false
 }
 
+// class is the class of the denial a call ends with that was cut.
+func (e *cutError) class() access.Class {
+	switch e.what {
+	case cutAgent:
+		return access.ClassAgent
+	case cutServer:
+		return access.ClassServer
+	default:
+		return ""
+	}
+}
+
+// What a call was cut for.
+const (
+	cutTerminated = "terminated"
+	cutSession    = "session"
+	cutAgent      = "agent"
+	cutServer     = "server"
+)
+
 // Cut ends the calls in flight that are of whom says and returns how many there
 // were. Their results are not released. What refuses new ones MUST stand before.
 func (g *Gate) Cut(of func(who *access.Identity) bool, why string) int {
-	cause := &cutError{why}
+	cause := &cutError{cutTerminated, why}
 	g.running.mu.Lock()
 	defer g.running.mu.Unlock()
 	n := 0
@@ -72,6 +95,43 @@ func (g *Gate) Cut(of func(who *access.Identity) bool, why string) int {
 		}
 	}
 	return n
+}
+
+// Withdraw ends the calls in flight that nobody would be let make now, whatever they
+// are: something stands against their session, their agent is suspended, quarantined,
+// retired or expired, or their server is out of use. It returns how many there were.
+// Their results are not released. It is cheap, and to be called again and again: what
+// takes a right away is known here only by its absence.
+func (g *Gate) Withdraw() int {
+	g.running.mu.Lock()
+	defer g.running.mu.Unlock()
+	if len(g.running.calls) == 0 {
+		return 0
+	}
+	state, at, n := g.states.State(), g.now(), 0
+	for r, cut := range g.running.calls {
+		if cause := g.withdrawn(state, r, at); cause != nil {
+			cut(cause)
+			n++
+		}
+	}
+	return n
+}
+
+// withdrawn is why a call must not go on, nil if it may.
+func (g *Gate) withdrawn(state *pdp.State, r *access.Request, at time.Time) *cutError {
+	if no := g.refusal(r); no != nil {
+		return &cutError{cutSession, no.Reason}
+	}
+	agent, server := pdp.Withdrawn(state, r, at)
+	switch {
+	case agent != "":
+		return &cutError{cutAgent, agent}
+	case server != "":
+		return &cutError{cutServer, server}
+	default:
+		return nil
+	}
 }
 
 // Stands reports whether something stands against the caller of r, whatever

@@ -1,7 +1,6 @@
 package gatetest
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -118,31 +117,56 @@ func (b bearer) CloseIdleConnections() { b.next.CloseIdleConnections() }
 //go:embed npm/visit.mjs
 var visitScript string
 
+//go:embed npm/visit2.mjs
+var visit2Script string
+
 // Visit makes a visit with the TypeScript SDK's client. Its 1.x line knows the
 // legacy revisions only and negotiates its newest.
 func (n NPM) Visit(ctx context.Context, url, token string, call Call) (Visit, error) {
-	return n.visit(ctx, map[string]any{"modules": n.Dir, "url": url, "token": token, "call": call})
+	return n.visit(ctx, visitScript, map[string]any{"url": url, "token": token, "call": call})
+}
+
+// VisitModern makes a visit with the TypeScript SDK's client of the 2.x line, at
+// 2026-07-28. It takes no token: the address must be one that Authorize stands
+// before.
+func (n NPM) VisitModern(ctx context.Context, url string, call Call) (Visit, error) {
+	return n.visit(ctx, visit2Script, map[string]any{"url": url, "call": call})
+}
+
+// Key is what an agent proves itself with to get tokens of its own.
+type Key struct {
+	Agent  string `json:"agent"`
+	PEM    string `json:"pem"`    // private, P-256
+	Issuer string `json:"issuer"` // the only one it is shown to
+}
+
+// VisitWithKey makes a visit with the TypeScript SDK's client of the 1.x line, or
+// of the 2.x line at 2026-07-28, which finds out by itself where tokens are to be
+// had and fetches one.
+func (n NPM) VisitWithKey(ctx context.Context, url string, modern bool, key Key, call Call) (Visit, error) {
+	script := visitScript
+	if modern {
+		script = visit2Script
+	}
+	return n.visit(ctx, script, map[string]any{"url": url, "key": key, "call": call})
 }
 
 // VisitOverStdio is Visit of a server it starts.
 func (n NPM) VisitOverStdio(ctx context.Context, command []string, call Call) (Visit, error) {
-	return n.visit(ctx, map[string]any{"modules": n.Dir, "command": command, "call": call})
+	return n.visit(ctx, visitScript, map[string]any{"command": command, "call": call})
 }
 
-func (n NPM) visit(ctx context.Context, what map[string]any) (Visit, error) {
+// The script comes by option and its input by pipe: a token has no place among
+// arguments that every process can read.
+func (n NPM) visit(ctx context.Context, script string, what map[string]any) (Visit, error) {
+	what["modules"] = n.Dir
 	in, err := json.Marshal(what)
 	if err != nil {
 		return Visit{}, err
 	}
-	// The script comes by option and its input by pipe: a token has no place
-	// among arguments that every process can read.
-	cmd := exec.CommandContext(ctx, n.Node, "--input-type=module", "--eval", visitScript)
-	cmd.Stdin = bytes.NewReader(in)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out, err := n.run(exec.CommandContext(ctx, n.Node, "--input-type=module", "--eval", script), in)
 	if err != nil {
-		return Visit{}, fmt.Errorf("visiting: %w: %s", err, tail(stderr.String(), 2000))
+		return Visit{}, fmt.Errorf("visiting: %w", err)
 	}
 	var v Visit
 	if err := json.Unmarshal(out, &v); err != nil {

@@ -3,33 +3,9 @@ package gatetest
 import (
 	"bytes"
 	"context"
-	_ "embed"
-	"encoding/json"
 	"fmt"
 	"os/exec"
 )
-
-//go:embed npm/visit2.mjs
-var visit2Script string
-
-// VisitModern makes a visit with the TypeScript SDK's client of the 2.x line, at
-// 2026-07-28. It takes no token: the address must be one that Authorize stands
-// before.
-func (n NPM) VisitModern(ctx context.Context, url string, call Call) (Visit, error) {
-	in, err := json.Marshal(map[string]any{"modules": n.Dir, "url": url, "call": call})
-	if err != nil {
-		return Visit{}, err
-	}
-	out, err := n.run(exec.CommandContext(ctx, n.Node, "--input-type=module", "--eval", visit2Script), in)
-	if err != nil {
-		return Visit{}, fmt.Errorf("visiting: %w", err)
-	}
-	var v Visit
-	if err := json.Unmarshal(out, &v); err != nil {
-		return v, fmt.Errorf("reading what the client saw: %w", err)
-	}
-	return v, nil
-}
 
 // Inspect runs the command line of the MCP Inspector and returns what it prints.
 // It takes no token either. home is where it keeps what it keeps.

@@ -2,6 +2,9 @@ package gatetest_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,5 +37,33 @@ func TestLookAtAServerIsBounded(t *testing.T) {
 	p.handle("tools/list", nil)
 	if err := r.d.Proxy.Learn(ctx, "up"); err != nil {
 		t.Errorf("the next look: %v", err)
+	}
+}
+
+// A server that was down when it was applied is known soon after it is up,
+// without anybody's doing.
+func TestServerThatComesUpIsLookedAt(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	var up atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !up.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		u.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	r := newRig(t)
+	r.apply(botAndServer(server.URL+"/mcp", `["up/*"]`))
+	if err := r.d.Proxy.Learn(t.Context(), "up"); err == nil {
+		t.Fatal("a server that is down was listed")
+	}
+	up.Store(true)
+	eventually(t, "its tool is known", func() bool {
+		_, ok := r.d.Admin.Current().View.Tool("up", "echo")
+		return ok
+	})
+	if got := r.call(r.token("bot", "up"), "up", "echo", `{"text":"x"}`); got.msg.Error != nil {
+		t.Errorf("the call: %s", got.body)
 	}
 }

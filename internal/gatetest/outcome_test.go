@@ -146,7 +146,8 @@ func TestReleaseIsDecided(t *testing.T) {
 	if n := u.count(); n != 3 {
 		t.Errorf("%d calls reached the server, want 3", n)
 	}
-	if leaves := r.written("echo"); strings.Count(leaves, `"st":"withheld"`) != 2 || !strings.Contains(leaves, `"forbids":["large"],"out":"deny"`) {
+	if leaves := r.written("echo"); strings.Count(leaves, `"st":"withheld"`) != 2 || !strings.Contains(leaves, `"forbids":["large"],"out":"deny"`) || !strings.Contains(leaves, `"release":{"dropped":[{"by":["large"],"first":`) ||
+		!strings.Contains(leaves, `"last":9,"n":`) {
 		t.Errorf("the evidence says %s", leaves)
 	}
 }

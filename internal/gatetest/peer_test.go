@@ -34,8 +34,9 @@ type peer struct {
 	seen     []seen
 	sessions map[string]bool
 	minted   int
-	streams  bool            // it offers a GET stream
-	ended    map[string]bool // sessions whose GET stream has ended
+	lost     func(w http.ResponseWriter) // says that a session is unknown; nil is 404
+	streams  bool                        // it offers a GET stream
+	ended    map[string]bool             // sessions whose GET stream has ended
 	push     chan string
 	own      map[string]chan string // what one session's GET stream is to say
 }
@@ -163,7 +164,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.seen = append(p.seen, s)
 	f := p.on[m.Method]
-	alive := p.sessions[s.session]
+	alive, lost := p.sessions[s.session], p.lost
 	p.mu.Unlock()
 	x := &exchange{p: p, w: w, r: r, id: s.id, method: m.Method, params: s.params, modern: strings.Contains(s.params, "io.modelcontextprotocol/protocolVersion")}
 	switch {
@@ -175,6 +176,8 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.status(http.StatusBadRequest, `{"jsonrpc":"2.0","id":`+x.idOr("null")+`,"error":{"code":-32602,"message":"_meta is missing"}}`)
 	case m.Method == "initialize":
 		p.initialize(x, f)
+	case !x.modern && !alive && lost != nil:
+		lost(w)
 	case !x.modern && !alive:
 		w.WriteHeader(http.StatusNotFound)
 	case f != nil:

@@ -2,6 +2,8 @@ package gatetest_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -134,22 +136,65 @@ func TestAllSessionsBusy(t *testing.T) {
 }
 
 // An upstream that forgets its sessions, as after a restart, is met again: a
-// modern client notices nothing, a legacy one is told to initialize.
+// modern client notices nothing, a legacy one is told to initialize. It is so
+// too where the server says it as the examples of the SDKs do.
 func TestUpstreamForgetsItsSessions(t *testing.T) {
+	t.Parallel()
+	said := func(kind, body string) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	for name, lost := range map[string]func(http.ResponseWriter){
+		"404":        nil,
+		"TypeScript": said("application/json", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}`),
+		"new server": said("application/json", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}`),
+		"Python":     said("text/plain; charset=utf-8", "Bad Request: No valid session ID provided"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPeer(t, v2511)
+			p.lost = lost
+			r, token := governPeer(t, p, "")
+			c := r.legacy(token, "up", v2511, `{}`)
+			r.call(token, "up", "echo", `{}`)
+			p.forget()
+			if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
+				t.Errorf("a modern client got %d %s", got.status, got.body)
+			}
+			if got := c.call("echo", `{}`); got.msg.kind() != "upstream_unavailable" {
+				t.Errorf("a legacy client got %d %s", got.status, got.body)
+			}
+			if got := c.call("echo", `{}`); got.status != 404 {
+				t.Errorf("and then %d %s", got.status, got.body)
+			}
+		})
+	}
+}
+
+// A refusal that is not about the session is the answer, and the session goes on.
+func TestRefusedRequestKeepsTheSession(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, v2511)
 	r, token := governPeer(t, p, "")
 	c := r.legacy(token, "up", v2511, `{}`)
-	r.call(token, "up", "echo", `{}`)
-	p.forget()
-	if got := r.call(token, "up", "echo", `{}`); got.msg.Result == nil {
-		t.Errorf("a modern client got %d %s", got.status, got.body)
-	}
-	if got := c.call("echo", `{}`); got.msg.kind() != "upstream_unavailable" {
-		t.Errorf("a legacy client got %d %s", got.status, got.body)
-	}
-	if got := c.call("echo", `{}`); got.status != 404 {
-		t.Errorf("and then %d %s", got.status, got.body)
+	for _, fault := range []string{`{"code":-32602,"message":"unknown session of the database"}`, `{"code":-32000,"message":"busy"}`, `{"code":-31999,"message":"no session"}`} {
+		p.handle("tools/call", func(x *exchange) {
+			x.status(http.StatusBadRequest, `{"jsonrpc":"2.0","id":`+x.id+`,"error":`+fault+`}`)
+		})
+		before := len(p.got("tools/call"))
+		if got := c.call("echo", `{}`); got.msg.Error == nil || !strings.Contains(got.body, "message") {
+			t.Errorf("%s: answered %d %s", fault, got.status, got.body)
+		}
+		if n := len(p.got("tools/call")) - before; n != 1 {
+			t.Errorf("%s: it was called %d times", fault, n)
+		}
+		p.handle("tools/call", nil)
+		if got := c.call("echo", `{}`); got.msg.Result == nil {
+			t.Errorf("%s: then %d %s", fault, got.status, got.body)
+		}
 	}
 }
 
@@ -272,5 +317,31 @@ func TestSessionEndsWithItsPermit(t *testing.T) {
 	}
 	if got := p.all(); len(got) != sent {
 		t.Errorf("the server was told %v", got[sent:])
+	}
+}
+
+// A session is used until what runs in it ends: the one whose long call was
+// answered just now is not the first that has to go.
+func TestLongCallCountsAsUse(t *testing.T) {
+	t.Parallel()
+	p := newPeer(t, v2511)
+	r, token := governPeer(t, p, "", func(o *daemon.Options) { o.MCP.PerAgent = 2 })
+	began, release := make(chan bool), make(chan bool)
+	p.handle("tools/call", func(x *exchange) { began <- true; <-release; x.text("ok") })
+	long := r.legacy(token, "up", v2511, `{}`)
+	answered := make(chan reply, 1)
+	go func() { answered <- long.call("echo", `{}`) }()
+	<-began
+	idle := r.legacy(token, "up", v2511, `{}`)
+	close(release)
+	if got := <-answered; got.msg.Result == nil {
+		t.Fatalf("the long call answered %d %s", got.status, got.body)
+	}
+	r.legacy(token, "up", v2511, `{}`) // at the bound one ends
+	if got := long.request("tools/list", `{}`); got.status != 200 {
+		t.Errorf("the session of the long call answered %d %s", got.status, got.body)
+	}
+	if got := idle.request("tools/list", `{}`); got.status != 404 {
+		t.Errorf("the idle session answered %d %s", got.status, got.body)
 	}
 }

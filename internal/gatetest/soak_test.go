@@ -122,7 +122,7 @@ func (s *soak) end(c *oldClient) {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, resp.Body)
 	if resp.StatusCode != http.StatusNoContent {
-		s.t.Errorf("the end of a session was answered %d", resp.StatusCode)
+		s.t.Errorf("the end of a session of %q was answered %d", c.server, resp.StatusCode)
 	}
 }
 

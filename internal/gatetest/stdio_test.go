@@ -144,6 +144,9 @@ func TestProcessCrashAndRestart(t *testing.T) {
 				if l := r.since(from); len(l) != 2 || l[1].Status != "unknown" || l[1].Reached == "no" {
 					t.Errorf("%s: recorded %s %s", way, l[len(l)-1].Status, l[len(l)-1].Reached)
 				}
+				if log := r.logs.String(); strings.Count(log, "with a call in flight") == 0 || strings.Contains(log, "error=<nil>") {
+					t.Errorf("%s: the log does not say why:\n%s", way, log)
+				}
 				if got := r.call(token, "up", "do", do("", "again")); !strings.Contains(got.body, "again") {
 					t.Errorf("%s: the next call answered %d %s", way, got.status, got.body)
 				}

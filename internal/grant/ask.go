@@ -26,6 +26,9 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 	if p := v.pending.get(r.Identity); p != nil && r.Created.Before(p.Expires) {
 		return *p, nil
 	}
+	if err := v.unlocked(r.Entitlement, r.Created); err != nil {
+		return Request{}, err
+	}
 	if v.waiting.get(r.Party) >= maxWaiting {
 		return Request{}, access.Errorf(access.CodeConflict, "%d requests of this agent wait for an answer already: wait, or close the task they are for", v.waiting.get(r.Party))
 	}
@@ -291,6 +294,9 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 		if t := b.live.Load().tasks.get(r.Task); t == nil || !now.Before(t.Expires) {
 			return r, access.Errorf(access.CodeConflict, "task %s, which request %s belongs to, is over", r.Task, id)
 		}
+	}
+	if err := b.live.Load().unlocked(r.Entitlement, now); err != nil {
+		return r, err
 	}
 	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
 		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.People())

@@ -206,9 +206,14 @@ func void(events []Event) []Event {
 }
 
 // narrow makes a change that lets somebody do less: it takes effect first, and
-// stands even if it cannot be recorded, which is an error all the same.
+// stands even if it cannot be recorded, which is an error all the same. Its leaves
+// are kept with it and written as soon as they can be.
 func (b *Broker) narrow(ctx context.Context, batch Batch, events []Event) error {
-	err := b.store.CommitGrants(ctx, batch)
+	var err error
+	if batch.Owed, err = b.owed(events); err != nil {
+		return err
+	}
+	err = b.store.CommitGrants(ctx, batch)
 	if access.CodeOf(err) == access.CodeConflict {
 		if rerr := b.refresh(ctx); rerr != nil {
 			return errors.Join(err, rerr)
@@ -220,7 +225,21 @@ func (b *Broker) narrow(ctx context.Context, batch Batch, events []Event) error 
 	}
 	b.install(b.live.Load().with(batch))
 	b.tell(events)
-	return b.rec.Record(context.WithoutCancel(ctx), events)
+	return b.rec.Settle(context.WithoutCancel(ctx), batch.Owed)
+}
+
+// owed is what evidence is to say of events.
+func (b *Broker) owed(events []Event) ([]access.Owed, error) {
+	id := access.NewID(access.PrefixChange)
+	out := make([]access.Owed, 0, len(events))
+	for _, e := range events {
+		detail, err := json.Marshal(e.Detail)
+		if err != nil {
+			return nil, fmt.Errorf("recording a grant: %w", err)
+		}
+		out = append(out, access.Owed{ID: id, Node: b.cfg.Node, Actor: e.Actor, Verb: e.Verb, Kind: e.Kind, Object: e.Object, Before: e.Before, After: e.After, Reason: e.Reason, Detail: detail})
+	}
+	return out, nil
 }
 
 func (b *Broker) tell(events []Event) {

@@ -44,6 +44,9 @@ func (b *Broker) Delegate(ctx context.Context, own Party, h Handover) (Grant, er
 	if !ok || own != (Party{}) && parent.Party != own { // one answer: ids of others are nobody's business
 		return Grant{}, errGone("grant", h.Grant)
 	}
+	if err := b.live.Load().unlocked(parent.Entitlement, b.now()); err != nil {
+		return Grant{}, err
+	}
 	chain, err := b.chain(ctx, parent)
 	if err != nil {
 		return Grant{}, err

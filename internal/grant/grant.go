@@ -77,6 +77,7 @@ type Approval struct {
 type Grant struct {
 	ID          string      `json:"id"`
 	Request     string      `json:"request,omitempty"` // it came from; "" where an operator made it
+	Mode        string      `json:"mode,omitempty"`    // ModeBreakGlass, "" for the rest
 	Entitlement string      `json:"entitlement,omitempty"`
 	Parent      string      `json:"parent,omitempty"`   // grant it was carved out of
 	Depth       int         `json:"depth,omitempty"`    // 0 where there is no parent

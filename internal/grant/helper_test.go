@@ -63,6 +63,15 @@ func (e *evidence) Record(ctx context.Context, events []grant.Event) error {
 	return ctx.Err()
 }
 
+// Settle notes what the store was given with the change.
+func (e *evidence) Settle(ctx context.Context, owed []access.Owed) error {
+	events := make([]grant.Event, 0, len(owed))
+	for _, o := range owed {
+		events = append(events, grant.Event{Actor: o.Actor, Verb: o.Verb, Kind: o.Kind, Object: o.Object, Before: o.Before, After: o.After, Reason: o.Reason, Detail: o.Detail})
+	}
+	return e.Record(ctx, events)
+}
+
 // said is "verb Kind" of every event after the first n.
 func (e *evidence) said(n int) []string {
 	e.mu.Lock()

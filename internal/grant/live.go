@@ -20,6 +20,7 @@ type live struct {
 	pending index[[32]byte, *Request]
 	waits   index[string, *Request] // pending, by id
 	waiting index[Party, int]
+	owed    index[string, *Review] // by grant
 }
 
 // place is whom and what a grant is for.
@@ -120,6 +121,9 @@ func newLive(l Live, old *live) *live {
 	for i := range l.Requests {
 		v.request(&l.Requests[i])
 	}
+	for i := range l.Reviews {
+		v.owed.set(l.Reviews[i].Grant, &l.Reviews[i])
+	}
 	return v.done()
 }
 
@@ -157,6 +161,12 @@ func (v *live) with(b Batch) *live {
 	for _, r := range b.Requests {
 		r.Rev++
 		c.request(&r)
+	}
+	for _, r := range b.Reviews {
+		r.Rev++
+		if c.owed.set(r.Grant, &r); reviewTable().ended(r.State) {
+			c.owed.del(r.Grant)
+		}
 	}
 	return c.done()
 }
@@ -197,6 +207,17 @@ func (v *live) has(b Batch) bool {
 			got = *x
 		}
 		if !same(requestTable().ended(r.State), got, r, got.Rev, r.Rev) {
+			return false
+		}
+	}
+	for _, r := range b.Reviews {
+		var got Review
+		if x := v.owed.get(r.Grant); x != nil {
+			got = *x
+		}
+		if reviewTable().ended(r.State) && got.Grant == "" { // it was owed, and is no more
+			n++
+		} else if !same(false, got, r, got.Rev, r.Rev) {
 			return false
 		}
 	}

@@ -13,16 +13,17 @@ type change struct {
 	pending *edit[[32]byte, *Request]
 	waits   *edit[string, *Request]
 	waiting *edit[Party, int]
+	owed    *edit[string, *Review]
 }
 
 func (v *live) change() *change {
 	return &change{byID: v.byID.edit(), covers: v.covers.edit(), grants: v.grants.edit(), kids: v.kids.edit(), tasks: v.tasks.edit(), open: v.open.edit(),
-		pending: v.pending.edit(), waits: v.waits.edit(), waiting: v.waiting.edit()}
+		pending: v.pending.edit(), waits: v.waits.edit(), waiting: v.waiting.edit(), owed: v.owed.edit()}
 }
 
 func (c *change) done() *live {
 	return &live{byID: c.byID.index, covers: c.covers.index, grants: c.grants.index, kids: c.kids.index, tasks: c.tasks.index, open: c.open.index,
-		pending: c.pending.index, waits: c.waits.index, waiting: c.waiting.index}
+		pending: c.pending.index, waits: c.waits.index, waiting: c.waiting.index, owed: c.owed.index}
 }
 
 // grant puts g in the place of what it was before, or takes it out where it ended.

@@ -21,8 +21,9 @@ func TestStateTables(t *testing.T) {
 			{"active", "suspended"}, {"active", "exhausted"}, {"active", "expired"}, {"active", "completed"}, {"active", "withdrawn"}, {"active", "revoked"},
 			{"suspended", "active"}, {"suspended", "exhausted"}, {"suspended", "expired"}, {"suspended", "completed"}, {"suspended", "withdrawn"}, {"suspended", "revoked"},
 		}},
-		"use":  {grant.UseStates(), []pair{{"reserved", "committed"}, {"reserved", "released"}, {"reserved", "unknown"}}},
-		"task": {grant.TaskStates(), []pair{{"open", "closed"}, {"open", "expired"}}},
+		"use":    {grant.UseStates(), []pair{{"reserved", "committed"}, {"reserved", "released"}, {"reserved", "unknown"}}},
+		"task":   {grant.TaskStates(), []pair{{"open", "closed"}, {"open", "expired"}}},
+		"review": {grant.ReviewStates(), []pair{{"due", "overdue"}, {"due", "reviewed"}, {"overdue", "reviewed"}}},
 	} {
 		known := map[grant.State]bool{}
 		for _, p := range c.may {
@@ -31,7 +32,7 @@ func TestStateTables(t *testing.T) {
 		if len(known) != len(c.states) {
 			t.Errorf("%s: %d states are stored, the table names %d", kind, len(c.states), len(known))
 		}
-		all := slices.Concat(grant.RequestStates(), grant.GrantStates(), grant.UseStates(), grant.TaskStates(), []grant.State{"", "Pending", "levitating"})
+		all := slices.Concat(grant.RequestStates(), grant.GrantStates(), grant.UseStates(), grant.TaskStates(), grant.ReviewStates(), []grant.State{"", "Pending", "levitating"})
 		for _, from := range all {
 			for _, to := range all {
 				err := grant.Move(kind, from, to)

@@ -12,6 +12,7 @@ type Live struct {
 	Tasks    []Task
 	Requests []Request // pending
 	Grants   []Grant
+	Reviews  []Review // owed
 }
 
 // Batch is one change, applied whole. Objects with Rev 0 are new; for the others
@@ -20,6 +21,9 @@ type Batch struct {
 	Tasks    []Task
 	Requests []Request
 	Grants   []Grant // their counts are the store's own and are not written
+	Reviews  []Review
+	// Owed are the leaves of a change that takes effect before its evidence.
+	Owed []access.Owed
 }
 
 // Store keeps what a Broker changes.
@@ -28,8 +32,9 @@ type Store interface {
 	LoadGrants(ctx context.Context) (Live, error)
 	// CommitGrants applies b in one transaction. Where an object is not at its Rev, a
 	// new pending request has the identity of another, a new child is more than its
-	// parent has left, or a grant that ends or is suspended leaves a child behind, it
-	// changes nothing and returns a CodeConflict error.
+	// parent has left, a grant that ends or is suspended leaves a child behind, or a
+	// person would owe two reviews for one entitlement, it changes nothing and returns
+	// a CodeConflict error.
 	CommitGrants(ctx context.Context, b Batch) error
 	// ReserveUse takes one use of a grant that is active, in its time and has room
 	// for it, and returns the counts after it. Otherwise it changes nothing and
@@ -41,6 +46,10 @@ type Store interface {
 	// becomes exhausted.
 	// Settling a use that has ended changes nothing.
 	SettleUse(ctx context.Context, u Use, at time.Time) (Settled, error)
+	// AddBytes counts bytes of what came of a use later, and returns its grant as it is
+	// then; ok is false of a use without a grant. A grant with nothing left becomes
+	// exhausted.
+	AddBytes(ctx context.Context, use string, bytes int64, at time.Time) (id string, s Settled, ok bool, err error)
 	// AbandonUses settles as unknown every use and charge this node reserved in
 	// another boot, and returns how many uses of grants. No grant becomes exhausted
 	// by it.
@@ -76,13 +85,15 @@ type Archive interface {
 	Tasks(ctx context.Context, f Filter) ([]Task, error)
 	Use(ctx context.Context, id string) (Use, bool, error)
 	Uses(ctx context.Context, f Filter) ([]Use, error)
+	Review(ctx context.Context, grant string) (Review, bool, error)
+	Reviews(ctx context.Context, f Filter) ([]Review, error)
 }
 
 // Event is one change as evidence keeps it.
 type Event struct {
 	Actor  string // "agent:…", "user:…", "local:…", "system"
 	Verb   string
-	Kind   string // KindRequest, KindGrant, KindTask
+	Kind   string // KindRequest, KindGrant, KindTask, KindReview
 	Object string
 	Before string // digest of the object before, "" if it was not there
 	After  string
@@ -95,11 +106,15 @@ const (
 	KindRequest = "Request"
 	KindGrant   = "Grant"
 	KindTask    = "Task"
+	KindReview  = "Review" // of a break-glass; the object is its grant
 )
 
 // Recorder keeps evidence. Record MUST return only once the events are durable.
 type Recorder interface {
 	Record(ctx context.Context, events []Event) error
+	// Settle returns once what a change that was made owes is durable. What cannot be
+	// written is owed still.
+	Settle(ctx context.Context, owed []access.Owed) error
 }
 
 // errGone says that a live object is not one.

@@ -54,6 +54,7 @@ func (b *Broker) Sweep(ctx context.Context, s Standing) error {
 			return err
 		}
 	}
+	w.overdue()
 	b.looked = w.looked
 	if len(w.ended) > 0 {
 		if err := b.narrow(ctx, w.less, w.ended); err != nil {

@@ -100,11 +100,29 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	if u.Grant == "" {
 		return nil
 	}
+	return b.settled(ctx, u.Grant, done, u.Bytes)
+}
+
+// More counts bytes of what came of a use after it was settled: a task the call made,
+// asked after. A CodeDenied error means that they are more than the grant had left,
+// and must be withheld.
+func (b *Broker) More(ctx context.Context, use string, bytes int64) error {
+	id, done, ok, err := b.store.AddBytes(ctx, use, bytes, b.now())
+	if err != nil || !ok {
+		return err
+	}
+	return b.settled(ctx, id, done, bytes)
+}
+
+// settled makes known what the store says of a grant after a use of it, of whose
+// results bytes more are to be shown.
+func (b *Broker) settled(ctx context.Context, id string, done Settled, bytes int64) error {
 	var g Grant
-	if h := b.live.Load().byID.get(u.Grant); h != nil {
+	var err error
+	if h := b.live.Load().byID.get(id); h != nil {
 		h.heard(done.Counts)
 		g = h.grant
-	} else if g, _, err = b.store.Grant(ctx, u.Grant); err != nil { // it ended before its call did
+	} else if g, _, err = b.store.Grant(ctx, id); err != nil { // it ended before its call did
 		return err
 	}
 	g.Counts = done.Counts // of this use, whatever was heard since
@@ -116,7 +134,7 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	if done.Exhausted {
 		err = b.exhausted(ctx, g)
 	}
-	return errors.Join(err, tooLong(g, u))
+	return errors.Join(err, tooLong(g, bytes))
 }
 
 // exhausted makes known that a grant has nothing left, as the store says.
@@ -130,11 +148,11 @@ func (b *Broker) exhausted(ctx context.Context, before Grant) error {
 }
 
 // tooLong withholds a result with more bytes than the grant had left.
-func tooLong(g Grant, u Use) error {
+func tooLong(g Grant, bytes int64) error {
 	if g.BytesOut == 0 || g.Counts.Bytes+g.Counts.BytesCarved <= g.BytesOut {
 		return nil
 	}
-	return access.Errorf(access.CodeDenied, "the result is withheld: it has %d bytes, and grant %s lets through %d in all", u.Bytes, g.ID, g.BytesOut)
+	return access.Errorf(access.CodeDenied, "the result is withheld: it has %d bytes, and grant %s lets through %d in all", bytes, g.ID, g.BytesOut)
 }
 
 // hear reads the counts of a grant anew, and of those it was carved out of: what a

@@ -38,8 +38,9 @@ func SubjectOf(s access.Subject) string { return familySubject(s) }
 type Archive interface {
 	// StateFamilies gives the sessions of sel the state to and returns those it
 	// changed, in one transaction: of those that nothing stands against, and where to
-	// ends a session also of those that are quarantined.
-	StateFamilies(ctx context.Context, sel Selection, to SessionState, why string) ([]Family, error)
+	// ends a session also of those that are quarantined. owe makes the leaf each of
+	// them owes, which is kept in the same transaction.
+	StateFamilies(ctx context.Context, sel Selection, to SessionState, why string, owe func(Family) access.Owed) ([]Family, error)
 	// ReleaseFamily takes the quarantine from a session; ok is false where it has none.
 	ReleaseFamily(ctx context.Context, id string) (f Family, ok bool, err error)
 	// Families returns sessions, newest first, whose ids are below before, where that
@@ -94,14 +95,14 @@ func (s *Sessions) Refresh(ctx context.Context) error {
 }
 
 // Put gives the sessions of sel a state and returns those it changed. When it
-// returns nothing passes in them.
-func (s *Sessions) Put(ctx context.Context, sel Selection, to SessionState, why string) ([]Family, error) {
+// returns nothing passes in them, and the leaf that owe made of each is owed.
+func (s *Sessions) Put(ctx context.Context, sel Selection, to SessionState, why string, owe func(Family) access.Owed) ([]Family, error) {
 	if sel == (Selection{}) {
 		return nil, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list, err := s.store.StateFamilies(ctx, sel, to, why)
+	list, err := s.store.StateFamilies(ctx, sel, to, why, owe)
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}

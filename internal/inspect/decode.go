@@ -170,13 +170,17 @@ func readable(out []byte) bool {
 // numbers calls do for every list of at least twelve codes of printable ASCII
 // characters, in hexadecimal or decimal.
 func numbers(text []byte, do func(out []byte, start, end int)) {
-	if !digits(text) {
+	if !coded(text) {
 		return
 	}
 	for _, base := range []int{16, 10} {
 		var out []byte
 		start, end := 0, 0
 		for i := 0; i < len(text); {
+			if text[i] < '0' || text[i] > '9' { // a printable code begins with a digit in either
+				i++
+				continue
+			}
 			n, code := number(text[i:], base)
 			if n == 0 || i > 0 && wordByte(text[i-1]) {
 				i++
@@ -200,15 +204,21 @@ func numbers(text []byte, do func(out []byte, start, end int)) {
 	}
 }
 
-// digits reports whether text has as many digits as a list of codes would.
-func digits(text []byte) bool {
-	n := 0
-	for _, b := range text {
-		if b >= '0' && b <= '9' {
-			if n++; n >= 12 {
-				return true
-			}
+// coded reports whether text has as many short numbers close together as a list
+// of codes would.
+func coded(text []byte) bool {
+	streak, last := 0, -8
+	for i, b := range text {
+		if b < '0' || b > '9' || i > 0 && wordByte(text[i-1]) {
+			continue
 		}
+		if i-last > 7 {
+			streak = 0
+		}
+		if streak++; streak >= 12 {
+			return true
+		}
+		last = i
 	}
 	return false
 }

@@ -76,16 +76,28 @@ func (s *scan) glue(l layer, out []byte, start, end int) {
 	s.rotated, s.backwards = rotated, backwards
 }
 
-var leet = map[byte]byte{'0': 'o', '3': 'e', '4': 'a', '5': 's', '7': 't', '@': 'a', '$': 's', '!': 'i', '|': 'l', '8': 'b', '9': 'g', '2': 'z', '6': 'g'}
+// leet is the letter a digit or sign stands for, 0 if none.
+func leet(b byte) byte {
+	const letters = "oizeasgtbg" // of 0 to 9
+	switch {
+	case b >= '0' && b <= '9':
+		return letters[b-'0']
+	case b == '@':
+		return 'a'
+	case b == '$':
+		return 's'
+	case b == '!', b == '|':
+		return 'i'
+	default:
+		return 0
+	}
+}
 
 // unleet writes letters for digits that stand within words, one for '1', and
 // counts them.
 func unleet(text []byte, one byte) (out []byte, n int) {
-	if !digits(text) && !bytes.ContainsAny(text, "@$!|") {
-		return nil, 0
-	}
 	letter := func(i int) bool { return i >= 0 && i < len(text) && text[i]|0x20 >= 'a' && text[i]|0x20 <= 'z' }
-	like := func(i int) bool { return i >= 0 && i < len(text) && (text[i] == '1' || leet[text[i]] != 0) }
+	like := func(i int) bool { return i >= 0 && i < len(text) && leet(text[i]) != 0 }
 	for i := range text {
 		if like(i) && (letter(i-1) && (letter(i+1) || like(i+1)) || letter(i+1)) {
 			n++
@@ -110,7 +122,7 @@ func unleet(text []byte, one byte) (out []byte, n int) {
 			continue
 		}
 		for j := start; j < i; j++ {
-			switch to := leet[text[j]]; {
+			switch to := leet(text[j]); {
 			case text[j] == '1':
 				out[j] = one
 			case to != 0:

@@ -80,7 +80,7 @@ func plainPrefix(text []byte) int {
 				return i
 			}
 		}
-		if bytes.IndexByte(text[i:i+8], 0x7f) >= 0 {
+		if d := w ^ ones*0x7f; (d-ones)&^d&high != 0 { // a delete character
 			return i
 		}
 	}

@@ -80,8 +80,10 @@ type Finding struct {
 	// Decoded names what was undone before this was seen, from the outside in.
 	Decoded  []string `json:"decoded,omitempty"`
 	Position Position `json:"position,omitempty"`
-	Weight   float64  `json:"weight"`
-	Why      string   `json:"why"`
+	// Peer is the tool of another server this is about, as "server/tool".
+	Peer   string  `json:"peer,omitempty"`
+	Weight float64 `json:"weight"`
+	Why    string  `json:"why"`
 }
 
 // Report is everything found in one definition or result.
@@ -96,12 +98,18 @@ type Report struct {
 type Engine struct {
 	words   *automaton
 	rules   []rule
-	steps   [][]ref // by class: which steps of which rules a word of it takes
-	states  int     // steps of all rules
+	first   [][]ref // by class: the first steps its words take
+	later   [][]ref // by class: the other steps
+	needs   []bits  // by class: the states those steps start from
+	states  int
 	special struct{ stop, quoter, describe, unbound, rot13, reversed class }
-	telling map[class]bool // of which encoded text ought not to speak
-	fold    map[rune]rune
-	scratch sync.Pool
+	telling map[class]bool   // of which encoded text ought not to speak
+	quotes  []bool           // by word: it is a quoter
+	added   map[class]string // what is told of an added sentence that has such a word
+	// ordering makes an order of a name it stands beside.
+	ordering map[class]bool
+	fold     map[rune]rune
+	scratch  sync.Pool
 }
 
 // New compiles the shipped rules. It fails only where they are written wrongly.

@@ -94,7 +94,7 @@ func (w *walk) array(pointer string, v rawjson.Value, depth int) {
 func (w *walk) object(pointer string, v rawjson.Value, depth int) {
 	for key, member := range v.Members() {
 		name, _ := key.Str()
-		at := pointer + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+		at := pointer + "/" + escapeKey(name)
 		if !plainKey(name) {
 			w.n++
 			w.buf = append(w.buf[:0], name...)
@@ -103,6 +103,14 @@ func (w *walk) object(pointer string, v rawjson.Value, depth int) {
 		w.value(at, member, depth+1)
 	}
 	w.together(pointer, v)
+}
+
+// escapeKey writes a key as a segment of a JSON pointer (RFC 6901).
+func escapeKey(key string) string {
+	if !strings.ContainsAny(key, "~/") {
+		return key
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }
 
 // plainKey reports whether a key is an identifier short enough to say nothing.

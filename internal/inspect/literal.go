@@ -14,6 +14,8 @@ type automaton struct {
 	output []uint16 // by state: index+1 into words of the longest word that ends here
 	chain  []uint16 // by state: the next state with an output among its suffixes
 	words  []word
+	// Words end at states from ends on; all before them end none.
+	ends int
 }
 
 // word is one literal and what it stands for.
@@ -65,7 +67,38 @@ func newAutomaton(words []word) (*automaton, error) {
 		a.output[at] = uint16(n + 1)
 	}
 	a.link()
+	a.sort()
 	return a, nil
+}
+
+// sort numbers the states anew, those where no word ends first.
+func (a *automaton) sort() {
+	var order []int
+	for _, ending := range []bool{false, true} {
+		if ending {
+			a.ends = len(order)
+		}
+		for s := range a.output {
+			if (a.output[s] != 0 || a.chain[s] != 0) == ending {
+				order = append(order, s)
+			}
+		}
+	}
+	number := make([]uint16, len(order))
+	for n, s := range order {
+		number[s] = uint16(n)
+	}
+	next, output, chain := make([]uint16, len(a.next)), make([]uint16, len(order)), make([]uint16, len(order))
+	for n, s := range order {
+		output[n] = a.output[s]
+		if a.chain[s] != 0 {
+			chain[n] = number[a.chain[s]]
+		}
+		for c := range a.width {
+			next[n*a.width+c] = number[a.next[s*a.width+c]]
+		}
+	}
+	a.next, a.output, a.chain = next, output, chain
 }
 
 // link turns the trie into a table without failures: every state knows where
@@ -114,13 +147,11 @@ type token struct {
 // find appends the words of text to dst, by where they end. Where glued, words
 // need no space around them: the spaces were lost.
 func (a *automaton) find(dst []token, text []byte, glued bool) []token {
-	at, width := 0, a.width
+	at, width, next, ends := 0, a.width, a.next, a.ends
 	for i, b := range text {
-		at = int(a.next[at*width+int(a.class[b])])
-		if a.output[at] == 0 && a.chain[at] == 0 {
-			continue
+		if at = int(next[at*width+int(a.class[b])]); at >= ends {
+			dst = a.emit(dst, text, at, i+1, glued)
 		}
-		dst = a.emit(dst, text, at, i+1, glued)
 	}
 	return dst
 }

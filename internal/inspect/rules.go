@@ -83,7 +83,7 @@ var definitionRules = []ruleText{
 	{id: "memory.persist", family: "memory", seq: "memory 60 act/carry/override/secret/must", def: .3, res: .35, why: "plants something for later conversations"},
 	{id: "urgent.order", family: "urgent", seq: "urgent 40 must/act", def: .15, res: .15, why: "presses"},
 	{id: "voice.first", family: "voice", seq: "firstperson 30 must/act/you", def: .25, res: .1, why: "speaks as a person"},
-	{id: "schema.model", family: "wants", seq: "modelname", def: .45, res: 0, fixed: true, why: "asks for the model, its prompt or the conversation"},
+	{id: "schema.model", family: "wants", seq: "modelname", def: .5, res: 0, fixed: true, why: "asks for the model, its prompt or the conversation"},
 }
 
 // resultRules are about what only a result can pretend to be.

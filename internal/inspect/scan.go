@@ -4,14 +4,15 @@ import "slices"
 
 // scan is the working memory of one inspection.
 type scan struct {
-	e        *Engine
-	profile  Profile
-	tokens   []token
-	state    []partial
-	sentence int32
-	found    []Finding
-	budget   int // bytes that may still be decoded
-	dropped  bool
+	e       *Engine
+	profile Profile
+	tokens  []token
+	state   []partial
+	armed   bits // states of the sentence being read
+	coming  bits // those of the next one
+	found   []Finding
+	budget  int // bytes that may still be decoded
+	dropped bool
 
 	// Of the sentence being read, as ends of words; -1 where there is none.
 	begun     int32
@@ -37,6 +38,7 @@ func (s *scan) match(l layer) {
 	if len(s.tokens) == 0 {
 		return
 	}
+	s.coming = bits{}
 	s.breakSentence(0)
 	s.talked = s.talksOf()
 	s.quoting, s.rotated, s.backwards = -1, 0, 0
@@ -73,7 +75,7 @@ func (s *scan) talksOf() bool {
 	}
 	first := -1
 	for _, t := range s.tokens {
-		if !slices.Contains(s.e.words.words[t.word].classes, s.e.special.quoter) {
+		if !s.e.quotes[t.word] {
 			continue
 		}
 		if first >= 0 && first != int(t.word) {
@@ -85,35 +87,41 @@ func (s *scan) talksOf() bool {
 }
 
 func (s *scan) breakSentence(at int32) {
-	s.sentence++
+	s.armed, s.coming = s.coming, bits{}
 	s.begun, s.describes, s.unbounded = at, -1, -1
-	if s.sentence < 0 { // it went round: nothing old may look new
-		clear(s.state)
-		s.sentence = 1
+}
+
+// step lets every rule that waits for a word of class c take t. For each step only
+// the latest place counts where the steps before it ended: the distance to it is
+// the smallest there is.
+func (s *scan) step(l layer, t token, c class) {
+	if s.armed.meets(&s.e.needs[c]) {
+		for _, ref := range s.e.later[c] {
+			if !s.armed.has(ref.from) {
+				continue
+			}
+			p := s.state[ref.from]
+			if t.start < p.end || t.start-p.end > ref.gap {
+				continue
+			}
+			s.take(l, ref, p.start, t.end, c)
+		}
+	}
+	for _, ref := range s.e.first[c] {
+		s.take(l, ref, t.start, t.end, c)
 	}
 }
 
-// step lets every rule that waits for a word of class c take t.
-func (s *scan) step(l layer, t token, c class) {
-	for _, ref := range s.e.steps[c] {
-		start := t.start
-		if ref.step > 0 {
-			p := &s.state[ref.state-1]
-			if p.sentence != s.sentence || t.start < p.end || t.start-p.end > ref.gap {
-				continue
-			}
-			start = p.start
-		}
-		r := &s.e.rules[ref.rule]
-		if int(ref.step) == r.steps-1 {
-			s.hit(l, r, start, t.end)
-			continue
-		}
-		sentence := s.sentence
-		if c == s.e.special.stop { // the next word is of the next sentence
-			sentence++
-		}
-		s.state[ref.state] = partial{start: start, end: t.end, sentence: sentence}
+func (s *scan) take(l layer, ref ref, start, end int32, c class) {
+	if ref.to < 0 {
+		s.hit(l, &s.e.rules[ref.rule], start, end)
+		return
+	}
+	s.state[ref.to] = partial{start: start, end: end}
+	if c == s.e.special.stop { // the next word is of the next sentence
+		s.coming.add(ref.to)
+	} else {
+		s.armed.add(ref.to)
 	}
 }
 

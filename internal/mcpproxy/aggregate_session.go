@@ -129,10 +129,12 @@ func (c *call) joinPart(ctx context.Context, whole *session, t *target, d *gate.
 		if err != nil {
 			return err
 		}
+		was := c.sess
+		c.sess = s // before its server can ask beside the call
 		if s.began(c) {
-			c.sess = s
 			return nil
 		}
+		c.sess = was
 		whole.parts.forget(s) // it ended just now
 	}
 }

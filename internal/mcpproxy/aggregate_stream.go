@@ -60,8 +60,9 @@ func (ps *parts) followLocked(pt *part) {
 	ps.p.spawnFor(cut, "the stream of a session", func() {
 		defer ready()
 		switch dec, err := ps.p.gate.Check(ctx, &who); {
+		case err != nil && ctx.Err() != nil: // the client has left meanwhile
 		case err != nil:
-			ps.p.log.Error("deciding about a stream", "decision", who.ID, "server", s.server, "error", err)
+			ps.p.log.Error("deciding about a stream", "decision", who.ID, "server", s.server, "error", access.Reasons(err))
 		case dec.Allowed():
 			switch l := s.link.(type) {
 			case *httpLegacy:

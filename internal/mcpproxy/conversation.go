@@ -239,7 +239,7 @@ func (l *conversation) await(ctx context.Context, c *pendingCall, sent <-chan de
 				}
 			default:
 			}
-			l.p.log.Warn("a conversation ended with a call in flight", "server", l.server, "error", l.pipe.err())
+			l.p.log.Warn("a conversation ended with a call in flight", "server", l.server, "error", l.why())
 			return nil, access.ReachUnknown, l.broken
 		case <-ctx.Done():
 			select {
@@ -394,6 +394,15 @@ func (l *conversation) byToken(token rawjson.Value) *pendingCall {
 		}
 	}
 	return nil
+}
+
+// why is the reason the conversation ended, for the log. A process may still be
+// about to end when its output has.
+func (l *conversation) why() error {
+	if err := l.pipe.err(); err != nil {
+		return err
+	}
+	return l.broken
 }
 
 func (l *conversation) close(ctx context.Context) {

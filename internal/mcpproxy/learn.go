@@ -17,6 +17,13 @@ const (
 	learnInterval = 250 * time.Millisecond
 )
 
+// A look that fails is followed by another, so that a server that was down when
+// it was applied is known soon after it is up; twice as long after each failure.
+const (
+	retryFirst = time.Second
+	retryMost  = 5 * time.Minute
+)
+
 // learning is one running or finished look at a server's list, or the one that
 // follows a running one.
 type learning struct {
@@ -24,8 +31,10 @@ type learning struct {
 	err  error
 	at   time.Time // when it began, or was made if it follows
 	// Of Proxy.mu:
-	next   bool      // another look will follow
-	follow *learning // it, for those who came too late for this one
+	next   bool        // another look will follow
+	follow *learning   // it, for those who came too late for this one
+	failed int         // looks that failed one after the other, with this one
+	retry  *time.Timer // of the look after one that failed
 }
 
 func (l *learning) over() bool {
@@ -147,6 +156,12 @@ func (p *Proxy) beginLearning(server string, l *learning) *learning {
 		close(l.done)
 		return l
 	}
+	if before := p.learning[server]; before != nil {
+		l.failed = before.failed
+		if before.retry != nil {
+			before.retry.Stop()
+		}
+	}
 	p.learning[server] = l
 	p.spawn("a look at a server", func() {
 		defer p.looked(server, l)
@@ -168,11 +183,17 @@ func (p *Proxy) beginLearning(server string, l *learning) *learning {
 	return l
 }
 
-// looked ends a look and sees to the one that follows it.
+// looked ends a look and sees to the one that follows it, at once if somebody
+// waits for it and after a while if this one failed.
 func (p *Proxy) looked(server string, l *learning) {
 	p.mu.Lock()
 	close(l.done)
 	f := l.follow
+	if l.failed++; l.err == nil {
+		l.failed = 0
+	} else if f == nil && !p.closed {
+		l.retry = time.AfterFunc(retryAfter(l.failed), func() { p.retry(server, l) })
+	}
 	p.mu.Unlock()
 	if f == nil {
 		return
@@ -186,6 +207,26 @@ func (p *Proxy) looked(server string, l *learning) {
 		defer p.mu.Unlock()
 		p.beginLearning(server, f)
 	})
+}
+
+// retryAfter is how long after so many failed looks the next one begins.
+func retryAfter(failed int) time.Duration {
+	wait := retryFirst
+	for ; failed > 1 && wait < retryMost; failed-- {
+		wait *= 2
+	}
+	return min(wait, retryMost)
+}
+
+// retry looks again at a server after l failed, unless somebody else has by now
+// or the server is not to be looked at any more.
+func (p *Proxy) retry(server string, l *learning) {
+	ok := p.gate.State().View.ServerStanding(server).OK
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ok && p.learning[server] == l {
+		p.beginLearning(server, newLearning())
+	}
 }
 
 // learn lists a server's tools over all pages.

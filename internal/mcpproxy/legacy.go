@@ -348,8 +348,9 @@ func (in *inbound) mayListen(s *session) bool {
 	req := in.streams(s)
 	dec, err := in.p.gate.Check(in.r.Context(), req)
 	switch {
+	case err != nil && in.r.Context().Err() != nil: // the client has left meanwhile
 	case err != nil:
-		in.p.log.Error("deciding about a stream", "decision", req.ID, "server", s.server, "error", err)
+		in.p.log.Error("deciding about a stream", "decision", req.ID, "server", s.server, "error", access.Reasons(err))
 		http.Error(in.w, "the stream cannot be opened now; try again", http.StatusServiceUnavailable)
 	case !dec.Allowed():
 		http.Error(in.w, denialText(&dec), http.StatusForbidden)

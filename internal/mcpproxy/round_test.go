@@ -45,3 +45,26 @@ func TestOneOfTwoQuestionsAnswered(t *testing.T) {
 		t.Errorf("the server is told %s, %v", got, err)
 	}
 }
+
+// What a server asks outside every stream, while a call is in flight that is not on
+// its way yet, is of no call: it is refused, and takes nothing down.
+func TestWhatIsAskedBesideACallNotYetUnderWayIsOfNone(t *testing.T) {
+	p := &Proxy{cfg: Config{ParkTime: time.Millisecond}}
+	msg := []byte(`{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage","params":{"messages":[],"maxTokens":1}}`)
+	v, err := rawjson.Parse(msg, rawjson.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := methods["tools/call"]
+	for name, c := range map[string]*call{
+		"not decided yet":    {in: &inbound{p: p, msg: message{method: calls}}, ans: &answer{w: httptest.NewRecorder()}},
+		"nowhere to ask":     {in: &inbound{p: p, msg: message{method: calls}}, d: &gate.Dispatch{}},
+		"of no known method": {in: &inbound{p: p}, d: &gate.Dispatch{}, ans: &answer{w: httptest.NewRecorder()}},
+	} {
+		s := &session{p: p, version: version2511, asked: map[string]*asked{}, inflight: map[string]*call{"1": c}}
+		c.sess = s
+		if s.askedBeside(msg, v) {
+			t.Errorf("%s: it was asked", name)
+		}
+	}
+}

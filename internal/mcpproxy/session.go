@@ -112,7 +112,8 @@ func (p *Proxy) keep(s *session) error {
 	}
 }
 
-// idle reports when the session was last used and whether nothing runs in it.
+// idle reports when the session was last used, until the end of what ran in it,
+// and whether nothing runs in it.
 func (s *session) idle() (used time.Time, idle bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,6 +236,7 @@ func (s *session) began(c *call) bool {
 func (s *session) ended(c *call) {
 	s.mu.Lock()
 	delete(s.inflight, idKey(c.in.msg.id))
+	s.used = time.Now() // what took long was used as long
 	s.mu.Unlock()
 	c.beside.Wait()
 	s.mu.Lock()
@@ -305,7 +307,8 @@ func (s *session) askedBeside(msg []byte, v rawjson.Value) bool {
 	var one *call
 	n := 0
 	for _, c := range s.inflight {
-		if c.in.msg.method.asks() {
+		// One that is not under way yet has asked the server nothing.
+		if c.d != nil && c.ans != nil && c.in.msg.method != nil && c.in.msg.method.asks() {
 			one = c
 			n++
 		}

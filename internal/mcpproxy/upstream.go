@@ -239,7 +239,7 @@ func faultOf(err error) string {
 	return fmt.Sprintf("rule %s, byte %d", e.Rule, e.Offset)
 }
 
-// errSessionEnded says that an upstream session is no more (404).
+// errSessionEnded says that an upstream session is no more (httpLegacy.lost).
 var errSessionEnded = access.Errorf(access.CodeUnavailable, "the upstream ended its session; initialize again")
 
 // noRelay drops everything: for requests of the gateway itself. A server that

@@ -239,7 +239,7 @@ func (l *httpLegacy) deliver(r *http.Request) error {
 		return err
 	}
 	defer drain(resp.Body)
-	if resp.StatusCode == http.StatusNotFound && l.session != "" {
+	if l.lost(resp) {
 		return errSessionEnded
 	}
 	if resp.StatusCode/100 != 2 {
@@ -261,7 +261,7 @@ func (l *httpLegacy) stream(ctx context.Context, d *gate.Dispatch, rl relay) err
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound && l.session != "" {
+	if l.lost(resp) {
 		return errSessionEnded
 	}
 	if resp.StatusCode != http.StatusOK || mediaType(resp) != "text/event-stream" {
@@ -322,7 +322,7 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 		return nil, reach, err
 	}
 	switch kind := mediaType(resp); {
-	case resp.StatusCode == http.StatusNotFound && legacy != nil && legacy.session != "":
+	case legacy.lost(resp):
 		drain(resp.Body)
 		return nil, access.ReachNo, errSessionEnded
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:

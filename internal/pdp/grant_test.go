@@ -192,6 +192,7 @@ func (s *shelf) LoadGrants(context.Context) (grant.Live, error)                 
 type unused struct{}
 
 func (unused) Record(context.Context, []grant.Event) error                    { return nil }
+func (unused) Settle(context.Context, []access.Owed) error                    { return nil }
 func (unused) Seal(context.Context, string, []byte) ([]byte, error)           { return nil, nil }
 func (unused) Open(context.Context, string, []byte) (plain []byte, err error) { return nil, nil }
 

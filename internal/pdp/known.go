@@ -1,6 +1,8 @@
 package pdp
 
 import (
+	"time"
+
 	"rutile/internal/access"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
@@ -21,6 +23,23 @@ func Known(s *State, r *access.Request) bool {
 	}
 	_, ok = s.View.Tool(r.Server, registry.NameOf(kind, r.Target))
 	return ok
+}
+
+// Withdrawn says why the agent of a call that runs, or its server, may not be used any
+// more, by whatever a person or time decided; "" where they may. What policies and
+// definitions are by now is not looked at: the call was decided on as they were.
+func Withdrawn(s *State, r *access.Request, at time.Time) (agent, server string) {
+	if s == nil || s.View == nil {
+		return "", ""
+	}
+	if id := r.Who.Actor.Agent; id != "" {
+		if a, ok := s.View.Agent(id); !ok {
+			agent = "agent " + quote(id) + " is not registered"
+		} else if err := registry.Usable(a, at); err != nil {
+			agent = err.Error()
+		}
+	}
+	return agent, s.View.ServerStanding(r.Server).Why
 }
 
 // Survey decides r with its arguments unknown: maybe reports whether some call of

@@ -45,6 +45,14 @@ func (o *office) wait(d time.Duration) {
 }
 
 // Record makes the office the evidence of its broker.
+func (o *office) Settle(ctx context.Context, owed []access.Owed) error {
+	var events []grant.Event
+	for _, w := range owed {
+		events = append(events, grant.Event{Actor: w.Actor, Verb: w.Verb, Kind: w.Kind, Object: w.Object, Reason: w.Reason})
+	}
+	return o.Record(ctx, events)
+}
+
 func (o *office) Record(_ context.Context, events []grant.Event) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 var (
 	officeOps = []string{
 		"registry.read", "registry.apply", "agent.change", "agent.token", "server.change", "tool.change", "policy.change", "policy.rehearse", "credential.change",
-		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "session.change", "own.change", "user.change",
+		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "grant.break", "grant.review", "session.change", "own.change", "user.change",
 	}
 	officeRoles = []string{"viewer", "auditor", "approver", "operator", "admin"}
 )
@@ -49,6 +49,8 @@ func TestWhichRoleIsEnough(t *testing.T) {
 		"evidence.reindex":  "operator admin",
 		"request.decide":    "approver admin",
 		"grant.change":      "approver operator admin",
+		"grant.break":       "approver operator admin",
+		"grant.review":      "auditor approver admin",
 		"session.change":    "operator admin",
 		"own.change":        "viewer auditor approver operator admin",
 		"user.change":       "admin",

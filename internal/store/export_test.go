@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"time"
+
+	"rutile/internal/audit"
 )
 
 // Writer gives tests the database itself, to do what only an accident or an
@@ -36,3 +38,6 @@ func (s *Store) SchemaVersion(ctx context.Context) (int64, error) {
 
 // StatementLimit reads statement_timeout.
 func StatementLimit(s string) (time.Duration, bool) { return statementLimit(s) }
+
+// AppendDoc is what a row is kept as.
+func AppendDoc(b []byte, r *audit.Row) ([]byte, error) { return appendDoc(b, r) }

@@ -205,12 +205,12 @@ func (s *Store) Counters(ctx context.Context, id string, since int64, distinct b
 
 // PutMark keeps a mark; of two with one digest the one that ends later stands.
 func (s *Store) PutMark(ctx context.Context, m fact.Mark) error {
-	if err := errors.Join(checkKey("the id of a fact", m.Fact), checkKey("the key of a fact", m.Key)); err != nil {
+	if err := errors.Join(checkKey("the id of a fact", m.Fact), checkKey("the key of a fact", m.Key), checkText("the agent of what is remembered", m.Agent)); err != nil {
 		return err
 	}
-	_, err := s.exec(ctx, "remembering a call", `INSERT INTO fact_marks (fact, digest, key, at, ends) VALUES ($1, $2, $3, $4, $5)
+	_, err := s.exec(ctx, "remembering a call", `INSERT INTO fact_marks (fact, digest, key, at, ends, agent) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (fact, digest) DO UPDATE SET at = excluded.at, ends = excluded.ends WHERE excluded.ends > fact_marks.ends`,
-		m.Fact, m.Digest[:], m.Key, micros(m.At), micros(m.Ends))
+		m.Fact, m.Digest[:], m.Key, micros(m.At), micros(m.Ends), m.Agent)
 	return err
 }
 
@@ -224,7 +224,7 @@ func (s *Store) Mark(ctx context.Context, id string, digest [32]byte) (time.Time
 // Marks returns the marks that end after at, newest first; of one fact or of all.
 // A limit of 0 is none.
 func (s *Store) Marks(ctx context.Context, id string, at time.Time, limit int) ([]fact.Mark, error) {
-	query, args := `SELECT fact, digest, key, at, ends FROM fact_marks WHERE ends > $1`, []any{micros(at)}
+	query, args := `SELECT fact, digest, key, at, ends, agent FROM fact_marks WHERE ends > $1`, []any{micros(at)}
 	if id != "" {
 		query, args = query+` AND fact = $2`, append(args, id)
 	}
@@ -239,7 +239,7 @@ func (s *Store) Marks(ctx context.Context, id string, at time.Time, limit int) (
 			var m fact.Mark
 			var digest []byte
 			var at, ends int64
-			if err := r.Scan(&m.Fact, &digest, &m.Key, &at, &ends); err != nil {
+			if err := r.Scan(&m.Fact, &digest, &m.Key, &at, &ends, &m.Agent); err != nil {
 				return err
 			}
 			if len(digest) != len(m.Digest) {

@@ -13,6 +13,7 @@ import (
 // Columns in the order they are scanned.
 const (
 	taskColumns    = `id, state, rev, doc`
+	reviewColumns  = `id, state, rev, doc`
 	requestColumns = `id, identity, state, arguments, rev, doc`
 	countColumns   = `uses_spent, uses_reserved, uses_carved, amount_spent, amount_reserved, amount_carved, running_carved, window_carved, bytes_spent, bytes_carved, used_at, seq`
 	grantColumns   = `id, state, rev, doc, ` + countColumns
@@ -26,7 +27,8 @@ func (s *Store) LoadGrants(ctx context.Context) (grant.Live, error) {
 		return errors.Join(
 			each(ctx, tx, scanTask(&l.Tasks), `SELECT `+taskColumns+` FROM tasks WHERE state = 'open' ORDER BY id`),
 			each(ctx, tx, scanRequest(&l.Requests), `SELECT `+requestColumns+` FROM requests WHERE state = 'pending' ORDER BY id`),
-			each(ctx, tx, scanGrant(&l.Grants), `SELECT `+grantColumns+` FROM grants WHERE state IN ('active', 'suspended') ORDER BY id`))
+			each(ctx, tx, scanGrant(&l.Grants), `SELECT `+grantColumns+` FROM grants WHERE state IN ('active', 'suspended') ORDER BY id`),
+			each(ctx, tx, scanReview(&l.Reviews), `SELECT `+reviewColumns+` FROM grant_reviews WHERE state <> 'reviewed' ORDER BY id`))
 	})
 	if err != nil {
 		return grant.Live{}, err
@@ -47,6 +49,23 @@ func scanTask(out *[]grant.Task) func(*sql.Rows) error {
 		}
 		t.ID, t.State, t.Rev = id, grant.State(state), rev
 		*out = append(*out, t)
+		return nil
+	}
+}
+
+func scanReview(out *[]grant.Review) func(*sql.Rows) error {
+	return func(r *sql.Rows) error {
+		var id, state, doc string
+		var rev int64
+		if err := r.Scan(&id, &state, &rev, &doc); err != nil {
+			return err
+		}
+		var v grant.Review
+		if err := decode("grant_reviews", id, doc, &v); err != nil {
+			return err
+		}
+		v.Grant, v.State, v.Rev = id, grant.State(state), rev
+		*out = append(*out, v)
 		return nil
 	}
 }
@@ -92,8 +111,9 @@ func scanGrant(out *[]grant.Grant) func(*sql.Rows) error {
 
 // CommitGrants applies b in one transaction. Where an object is not at its Rev, a
 // new pending request has the identity of another, a new child is more than its
-// parent has left, or a grant that ends or is suspended leaves a child behind, it
-// changes nothing and returns a CodeConflict error.
+// parent has left, a grant that ends or is suspended leaves a child behind, or a person
+// would owe two reviews for one entitlement, it changes nothing and returns a
+// CodeConflict error.
 func (s *Store) CommitGrants(ctx context.Context, b grant.Batch) error {
 	statements, err := grantRows(b)
 	if err != nil {
@@ -111,7 +131,10 @@ func (s *Store) CommitGrants(ctx context.Context, b grant.Batch) error {
 				return conflict()
 			}
 		}
-		return kinship(ctx, tx, b.Grants)
+		if err := kinship(ctx, tx, b.Grants); err != nil {
+			return err
+		}
+		return keepOwed(ctx, tx, b.Owed)
 	})
 }
 
@@ -171,6 +194,22 @@ func grantRows(b grant.Batch) ([]statement, error) {
 		} else {
 			out = append(out, statement{`UPDATE grants SET state = $2, expires = $3, doc = $4, uses_max = $5, amount_max = $6, running_max = $7, window_uses = $8, window_length = $9,
 				bytes_max = $10, idle_length = $11, rev = rev + 1 WHERE id = $1 AND rev = $12`, append(limits, g.Rev)})
+		}
+	}
+	return reviewRows(out, b.Reviews)
+}
+
+func reviewRows(out []statement, reviews []grant.Review) ([]statement, error) {
+	for _, r := range reviews {
+		doc, err := grantDoc(grant.ReviewStates(), r.State, r.Grant, "review of "+r.Grant, r)
+		if err != nil {
+			return nil, err
+		}
+		if r.Rev == 0 {
+			out = append(out, statement{`INSERT INTO grant_reviews (id, entitlement, person, state, rev, doc) VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT DO NOTHING`,
+				[]any{r.Grant, r.Entitlement, r.Person, string(r.State), doc}})
+		} else {
+			out = append(out, statement{`UPDATE grant_reviews SET state = $2, rev = rev + 1, doc = $3 WHERE id = $1 AND rev = $4`, []any{r.Grant, string(r.State), doc, r.Rev}})
 		}
 	}
 	return out, nil

@@ -37,6 +37,16 @@ func (s *Store) Use(ctx context.Context, id string) (grant.Use, bool, error) {
 	return found(ctx, s, "grant_uses", useColumns, id, scanUse)
 }
 
+// Review returns what is owed for a break-glass, by its grant.
+func (s *Store) Review(ctx context.Context, id string) (grant.Review, bool, error) {
+	return found(ctx, s, "grant_reviews", reviewColumns, id, scanReview)
+}
+
+// Reviews returns what is or was owed for break-glasses, newest first.
+func (s *Store) Reviews(ctx context.Context, f grant.Filter) ([]grant.Review, error) {
+	return search(ctx, s, "grant_reviews", reviewColumns, []string{"state"}, f, scanReview)
+}
+
 // Requests returns requests, newest first.
 func (s *Store) Requests(ctx context.Context, f grant.Filter) ([]grant.Request, error) {
 	return search(ctx, s, "requests", requestColumns, []string{"state", "agent", "task"}, f, scanRequest)

@@ -137,6 +137,31 @@ func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant
 	return out, err
 }
 
+// AddBytes counts bytes of what came of a use later, and returns the grant as it is
+// then; ok is false of a use without a grant. A grant with nothing left becomes
+// exhausted.
+func (s *Store) AddBytes(ctx context.Context, use string, bytes int64, at time.Time) (id string, out grant.Settled, ok bool, err error) {
+	err = s.write(ctx, "counting what came of a use", func(tx *sql.Tx) error {
+		id, out, ok = "", grant.Settled{}, false
+		err := tx.QueryRowContext(ctx, `UPDATE grant_uses SET bytes = bytes + $2 WHERE id = $1 RETURNING grant_id`, use, max(0, bytes)).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if out.Exhausted, err = settle(ctx, tx, id, moved{to: grant.UseCommitted, bytes: max(0, bytes), at: at}); err != nil {
+			return err
+		}
+		var c counts
+		var state string
+		err = tx.QueryRowContext(ctx, `SELECT state, `+countColumns+` FROM grants WHERE id = $1`, id).Scan(append([]any{&state}, c.dest()...)...)
+		out.Counts, out.State, ok = c.counts(), grant.State(state), true
+		return err
+	})
+	return id, out, ok, err
+}
+
 // moved is what moves out of what is reserved.
 type moved struct {
 	to                  grant.State

@@ -3,34 +3,35 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
 )
 
 // rowColumns are what PutRows fills, in the order of rowArgs.
-const rowColumns = `origin, idx, last, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, words, doc`
+const rowColumns = `origin, idx, last, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, rules, text, doc`
 
 const (
-	rowWidth    = 17
-	policyWidth = 3
+	rowWidth    = 18
+	sharedWidth = 3
 )
 
 // What PutRows runs, with as many tuples as it has rows.
 const (
 	insertRows = `INSERT INTO evidence (` + rowColumns + `) VALUES %s ON CONFLICT (idx, origin) DO UPDATE SET
-		last = excluded.last, status = excluded.status, words = excluded.words, doc = excluded.doc WHERE excluded.last > evidence.last`
-	insertPolicies = `INSERT INTO evidence_policies (policy, leaf, log) VALUES %s ON CONFLICT (policy, leaf, log) DO NOTHING`
+		last = excluded.last, status = excluded.status, rules = excluded.rules, text = excluded.text, doc = excluded.doc WHERE excluded.last > evidence.last`
+	insertRules = `INSERT INTO evidence_rules (log, policy, rules) VALUES %s ON CONFLICT (policy, log, rules) DO NOTHING`
+	insertTexts = `INSERT INTO evidence_texts (log, name, words) VALUES %s ON CONFLICT (name) DO NOTHING`
 )
 
 // PutRows stores rows and the watermark in one transaction. A row already there
 // is replaced by one with a newer leaf, which tells how a call ended, and else
-// left as it is. Neither it nor the watermark ever goes back.
+// left as it is. Neither it nor the watermark ever goes back, unless the machine
+// fails: the transaction is not waited for to be durable, and what is lost of it
+// is lost with its watermark.
 func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, watermark uint64) error {
 	const doing = "indexing evidence"
 	if err := checkKey("the origin of evidence", origin); err != nil {
@@ -39,28 +40,38 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 	if watermark > math.MaxInt64 {
 		return access.Errorf(access.CodeInvalid, "the watermark %d is larger than a log can be", watermark)
 	}
+	s.indexing.Lock()
+	defer s.indexing.Unlock()
 	rows = newest(rows)
+	common := sharing{known: &s.shared, log: origin}
 	args := make([]any, 0, len(rows)*rowWidth)
 	for i := range rows {
 		var err error
-		if args, err = appendRow(args, origin, &rows[i]); err != nil {
+		if args, err = appendRow(args, origin, &rows[i], &common); err != nil {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 	}
 	if err := s.retry(ctx, doing, func() (bool, error) { return false, s.prepare(ctx) }); err != nil {
 		return err
 	}
-	return s.write(ctx, doing, func(tx *sql.Tx) error {
+	err := s.writeUnsynced(ctx, doing, func(tx *sql.Tx) error {
 		if err := s.insert(ctx, tx, insertRows, rowWidth, args); err != nil {
 			return err
 		}
-		if err := s.putPolicies(ctx, tx, origin, rows); err != nil {
+		if err := s.insert(ctx, tx, insertRules, sharedWidth, common.rules); err != nil {
+			return err
+		}
+		if err := s.insert(ctx, tx, insertTexts, sharedWidth, common.texts); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO evidence_marks (origin, size) VALUES ($1, $2)
 			ON CONFLICT (origin) DO UPDATE SET size = excluded.size WHERE excluded.size > evidence_marks.size`, origin, int64(watermark))
 		return err
 	})
+	if err == nil {
+		s.shared.kept(&common)
+	}
+	return err
 }
 
 // newest returns rows without those of which a newer one, or the same, is among
@@ -86,15 +97,15 @@ func newest(rows []audit.Row) []audit.Row {
 
 // appendRow appends the columns of a row. What it says is kept whole in the
 // document; the columns hold what both databases can index.
-func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
+func appendRow(args []any, origin string, r *audit.Row, common *sharing) ([]any, error) {
 	if r.Index > math.MaxInt64 || r.Last() > math.MaxInt64 {
 		return nil, access.Errorf(access.CodeInvalid, "the index %d is larger than a log can be", r.Index)
 	}
 	kept := *r
 	kept.Origin, kept.At, kept.Ended = origin, exact(r.At), exact(r.Ended)
-	doc, err := json.Marshal(kept)
+	doc, err := appendDoc(make([]byte, 0, 1024), &kept)
 	if err != nil {
-		return nil, access.Errorf(access.CodeInvalid, "the row of leaf %d holds a time that cannot be kept", r.Index)
+		return nil, err
 	}
 	kind := field(r.Type)
 	if kind == nil {
@@ -102,20 +113,7 @@ func appendRow(args []any, origin string, r *audit.Row) ([]any, error) {
 	}
 	return append(args, origin, int64(r.Index), int64(r.Last()), micros(kept.At), kind, field(r.Decision), field(r.Outcome), field(r.Status),
 		field(r.Agent), field(r.Subject), field(r.Session), field(r.Task), field(r.Server), field(r.Tool), field(r.TraceID),
-		strings.Join(words(r.Text), " "), string(doc)), nil
-}
-
-// putPolicies says by which policies the rows can be found.
-func (s *Store) putPolicies(ctx context.Context, tx *sql.Tx, origin string, rows []audit.Row) error {
-	var args []any
-	for i := range rows {
-		for _, p := range rows[i].Policies {
-			if id := field(p); id != nil {
-				args = append(args, id, int64(rows[i].Index), origin)
-			}
-		}
-	}
-	return s.insert(ctx, tx, insertPolicies, policyWidth, args)
+		common.list(r), common.text(r), string(doc)), nil
 }
 
 // insert runs the statement for all rows of args, of the given width.
@@ -152,7 +150,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return nil
 	}
 	made := map[inserting]*sql.Stmt{}
-	for statement, width := range map[string]int{insertRows: rowWidth, insertPolicies: policyWidth} {
+	for statement, width := range map[string]int{insertRows: rowWidth, insertRules: sharedWidth, insertTexts: sharedWidth} {
 		for _, n := range s.dialect.batches {
 			stmt, err := s.writer.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width))) //nolint:sqlclosecheck // Close closes what is kept
 			if err != nil {
@@ -194,10 +192,13 @@ func (s *Store) DropRows(ctx context.Context, origin string) error {
 	if err := checkKey("the origin of evidence", origin); err != nil {
 		return err
 	}
+	s.indexing.Lock()
+	defer s.indexing.Unlock()
+	s.shared = shared{}
 	// The watermark goes first: without it what is left is dropped and everything
 	// indexed again.
 	err := s.write(ctx, doing, func(tx *sql.Tx) error {
-		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_policies WHERE log = $1`} {
+		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_rules WHERE log = $1`, `DELETE FROM evidence_texts WHERE log = $1`} {
 			if _, err := tx.ExecContext(ctx, query, origin); err != nil {
 				return err
 			}

@@ -108,9 +108,11 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		migrate:    migrator{dialect: goose.DialectPostgres, locker: locker},
 		snapshot:   &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		classify:   classifyPostgres,
-		contains:   `array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(%s AS text) AS tsquery)`,
+		contains:   `text IN (SELECT name FROM evidence_texts WHERE array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(%s AS text) AS tsquery))`,
 		allWords:   func(words []string) string { return "'" + strings.Join(words, "' & '") + "'" },
 		batches:    []int{64, 8, 1},
+		unsynced:   `SET synchronous_commit = off`, // nothing is torn by it
+		synced:     `RESET synchronous_commit`,
 		mark:       func(n int) string { return "$" + strconv.Itoa(n) },
 	}, nil
 }

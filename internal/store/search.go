@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,23 +20,28 @@ const (
 	maxLimit     = 1000
 	maxTypes     = 32
 	maxQuery     = 32 // words
+	maxArms      = 64 // lists of policies whose rows are read one beside the other
 )
 
 // Search returns the rows q selects, newest first unless q is ascending. Since
 // is included, Until is not. Text selects the rows that hold all of its words;
 // it has no syntax. A text without any word is an access.CodeInvalid error.
 func (s *Store) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) {
-	query, args, err := s.searchSQL(q)
+	search, err := s.searchSQL(q)
 	if err != nil {
 		return nil, err
 	}
 	var out []audit.Row
 	err = s.read(ctx, "searching the evidence", func(tx *sql.Tx) error {
 		out = nil
+		query, args, err := search.statement(ctx, tx)
+		if err != nil || query == "" {
+			return err
+		}
 		return each(ctx, tx, func(r *sql.Rows) error {
 			var idx int64
-			var doc string
-			if err := r.Scan(&idx, &doc); err != nil {
+			var origin, doc string
+			if err := r.Scan(&idx, &origin, &doc); err != nil {
 				return err
 			}
 			var row audit.Row
@@ -58,6 +64,9 @@ type selection struct {
 	where  []string
 	args   []any
 	filter bool // rows are read in the order asked for and only filtered by value
+	policy any  // they were decided by, nil if any
+	origin string
+	tail   string // order and limit
 }
 
 // param returns the placeholder of a new parameter.
@@ -129,12 +138,12 @@ func (s *selection) time(condition string, t time.Time) {
 	}
 }
 
-// searchSQL returns the statement for q. Everything of q but its order is a
+// searchSQL returns what q selects. Everything of q but its order is a
 // parameter.
-func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
-	sel := selection{filter: q.Ascending && q.Following}
+func (s *Store) searchSQL(q audit.Query) (*selection, error) {
+	sel := &selection{filter: q.Ascending && q.Following, policy: field(q.Policy), origin: q.Origin}
 	if len(q.Types) > maxTypes {
-		return "", nil, access.Errorf(access.CodeInvalid, "the search names %d types, more than %d", len(q.Types), maxTypes)
+		return nil, access.Errorf(access.CodeInvalid, "the search names %d types, more than %d", len(q.Types), maxTypes)
 	}
 	sel.types(q.Types)
 	for _, f := range []struct{ column, value string }{
@@ -148,27 +157,20 @@ func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
 	} else {
 		sel.equal("status", q.Status)
 	}
-	// Rows of a policy are read in the order of its own index.
-	from, idx, origin := "evidence", "idx", "origin"
-	if p := field(q.Policy); p != nil && !sel.filter {
-		from, idx, origin = "evidence_policies JOIN evidence ON idx = leaf AND origin = log", "leaf", "log"
-		sel.add("policy = %s", p)
-	} else if p != nil {
-		sel.add("EXISTS (SELECT 1 FROM evidence_policies WHERE policy = %s AND leaf = idx AND log = origin)", p)
-	}
+	idx := "idx"
 	if sel.filter {
 		idx = "last"
 	}
 	if q.Origin != "" {
-		sel.add(origin+" = %s", q.Origin)
+		sel.add("origin = %s", q.Origin)
 	}
 	if q.Text != "" {
 		found := words(q.Text)
 		switch {
 		case len(found) == 0:
-			return "", nil, access.Errorf(access.CodeInvalid, "the text to look for holds no word: give letters or digits")
+			return nil, access.Errorf(access.CodeInvalid, "the text to look for holds no word: give letters or digits")
 		case len(found) > maxQuery:
-			return "", nil, access.Errorf(access.CodeInvalid, "the text to look for has %d words, more than %d", len(found), maxQuery)
+			return nil, access.Errorf(access.CodeInvalid, "the text to look for has %d words, more than %d", len(found), maxQuery)
 		}
 		sel.add(s.dialect.contains, s.dialect.allWords(found))
 	}
@@ -180,18 +182,52 @@ func (s *Store) searchSQL(q audit.Query) (string, []any, error) {
 	if q.Ascending && q.From > 0 {
 		sel.add(idx+" >= %s", int64(min(q.From, math.MaxInt64)))
 	}
-	order := idx + " DESC, " + origin + " DESC"
+	order := idx + " DESC, origin DESC"
 	if q.Ascending {
-		order = idx + ", " + origin
-	}
-	query := "SELECT idx, doc FROM " + from
-	if len(sel.where) > 0 {
-		query += " WHERE " + strings.Join(sel.where, " AND ")
+		order = idx + ", origin"
 	}
 	limit := q.Limit
 	if limit <= 0 {
 		limit = defaultLimit
 	}
-	query += " ORDER BY " + order + " LIMIT " + sel.param(int64(min(limit, maxLimit)))
-	return query, sel.args, nil
+	sel.tail = " ORDER BY " + order + " LIMIT " + sel.param(int64(min(limit, maxLimit)))
+	return sel, nil
+}
+
+// statement returns the statement and its parameters, "" if nothing can be
+// found. Rows of a policy are read in the order of the index of the lists it is
+// on. One that is on many lists has many rows, so that rows in order find them as
+// soon.
+func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, error) {
+	s.args = slices.Clip(s.args) // it may be called again
+	arms := []string{""}
+	if s.policy != nil {
+		lists, err := rulesWith(ctx, tx, s.policy, s.origin, maxArms+1)
+		if err != nil || len(lists) == 0 {
+			return "", nil, err
+		}
+		arms = arms[:0]
+		if s.filter || len(lists) > maxArms {
+			arms = append(arms, "EXISTS (SELECT 1 FROM evidence_rules AS list WHERE policy = "+s.param(s.policy)+" AND log = origin AND list.rules = evidence.rules)")
+			lists = nil
+		}
+		for _, name := range lists {
+			arms = append(arms, "rules = "+s.param(name))
+		}
+	}
+	var b strings.Builder
+	for i, arm := range arms {
+		if i > 0 {
+			b.WriteString(" UNION ALL ")
+		}
+		b.WriteString("SELECT idx, origin, doc FROM evidence")
+		where := s.where
+		if arm != "" {
+			where = append(slices.Clip(where), arm)
+		}
+		if len(where) > 0 {
+			b.WriteString(" WHERE " + strings.Join(where, " AND "))
+		}
+	}
+	return b.String() + s.tail, s.args, nil
 }

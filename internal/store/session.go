@@ -10,8 +10,8 @@ import (
 )
 
 // StateFamilies gives the sessions of sel the state to and returns those it
-// changed.
-func (s *Store) StateFamilies(ctx context.Context, sel identity.Selection, to identity.SessionState, why string) ([]identity.Family, error) {
+// changed. The leaves that owe makes of them are kept in the same transaction.
+func (s *Store) StateFamilies(ctx context.Context, sel identity.Selection, to identity.SessionState, why string, owe func(identity.Family) access.Owed) ([]identity.Family, error) {
 	if sel == (identity.Selection{}) || to == "" {
 		return nil, access.Errorf(access.CodeInternal, "a state of sessions needs a selection")
 	}
@@ -25,9 +25,17 @@ func (s *Store) StateFamilies(ctx context.Context, sel identity.Selection, to id
 	var out []identity.Family
 	err := s.write(ctx, "ending sessions", func(tx *sql.Tx) error {
 		out = nil
-		return each(ctx, tx, scanFamily(&out),
+		err := each(ctx, tx, scanFamily(&out),
 			`UPDATE families SET state = $4, why = $5 WHERE ($1 = '' OR id = $1) AND ($2 = '' OR agent = $2) AND ($3 = '' OR subject = $3) AND `+from+
 				` AND (absolute > $6 OR state = 'quarantined') RETURNING `+familyColumns, sel.ID, sel.Agent, sel.Subject, string(to), why, micros(s.now()))
+		if err != nil {
+			return err
+		}
+		leaves := make([]access.Owed, 0, len(out))
+		for _, f := range out {
+			leaves = append(leaves, owe(f))
+		}
+		return keepOwed(ctx, tx, leaves)
 	})
 	return out, err
 }

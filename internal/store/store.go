@@ -68,6 +68,9 @@ type Store struct {
 	preparing sync.Mutex
 	prepared  map[inserting]*sql.Stmt
 
+	indexing sync.Mutex // one writes the search index at a time
+	shared   shared
+
 	sweeping sync.Mutex
 	swept    time.Time
 }
@@ -86,7 +89,10 @@ type dialect struct {
 	// each statement is a journey, few where each parameter costs. A few fixed
 	// sizes keep the number of statements to prepare small.
 	batches []int
-	mark    func(n int) string // the placeholder of parameter n, for long lists
+	// unsynced and synced are what a connection is told so that its commits do
+	// not wait for the disk, and so that they do again.
+	unsynced, synced string
+	mark             func(n int) string // the placeholder of parameter n, for long lists
 }
 
 // Open opens the database, taking its lock and bringing its schema up to date.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -18,6 +19,36 @@ const attempts = 4
 func (s *Store) write(ctx context.Context, doing string, f func(*sql.Tx) error) error {
 	return s.retry(ctx, doing, func() (bool, error) {
 		tx, err := s.writer.BeginTx(ctx, nil)
+		if err != nil {
+			return false, err
+		}
+		defer tx.Rollback() // after a commit it does nothing
+		if err := f(tx); err != nil {
+			return false, err
+		}
+		return true, tx.Commit()
+	})
+}
+
+// writeUnsynced is write for what can be made again: the commit does not wait for
+// the disk. If the machine fails, the last of these transactions may be missing,
+// whole ones and none in between; what write commits later makes them durable.
+func (s *Store) writeUnsynced(ctx context.Context, doing string, f func(*sql.Tx) error) error {
+	return s.retry(ctx, doing, func() (sent bool, err error) {
+		conn, err := s.writer.Conn(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer conn.Close()
+		defer func() {
+			if _, err := conn.ExecContext(context.WithoutCancel(ctx), s.dialect.synced); err != nil {
+				_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // no other change may go unsynced on it
+			}
+		}()
+		if _, err := conn.ExecContext(ctx, s.dialect.unsynced); err != nil {
+			return false, err
+		}
+		tx, err := conn.BeginTx(ctx, nil)
 		if err != nil {
 			return false, err
 		}

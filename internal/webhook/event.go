@@ -33,6 +33,7 @@ type Data struct {
 	Scope       string    `json:"scope,omitempty"`
 	Constrained []string  `json:"constrained,omitempty"` // pointers of the arguments that are bound, never what they must be
 	Entitlement string    `json:"entitlement,omitempty"`
+	Owner       string    `json:"owner,omitempty"` // of the entitlement, of a break-glass
 	Needs       string    `json:"needs,omitempty"` // who must approve
 	State       string    `json:"state"`
 	By          string    `json:"by,omitempty"` // who answered or issued
@@ -49,10 +50,11 @@ func (e Event) ID() string {
 
 // about is the request or the grant an event is about.
 func (e Event) about() string {
-	if e.Type == GrantIssued {
-		return e.Data.Grant
+	switch e.Type {
+	case RequestPending, RequestAnswered:
+		return e.Data.Request
 	}
-	return e.Data.Request
+	return e.Data.Grant
 }
 
 // Body is what is sent in a form.
@@ -86,6 +88,12 @@ func (e Event) text() string {
 		return fmt.Sprintf("%s asks for %s. It needs %s and waits until %s. Answer here: <%s>", who, what, escape(d.Needs), d.Expires.UTC().Format("15:04 UTC"), d.URL)
 	case RequestAnswered:
 		return fmt.Sprintf("The request of %s for %s is %s: <%s>", who, what, escape(d.State), d.URL)
+	case GlassBroken:
+		return fmt.Sprintf("%s broke the glass for %s to use %s: %s. Entitlement %s of %s. Somebody else must review it by %s", code(d.By), who, what, code(d.Grant), code(d.Entitlement), code(d.Owner), d.Expires.UTC().Format(time.DateTime+" UTC"))
+	case GlassOverdue:
+		return fmt.Sprintf("Nobody reviewed in time that %s broke the glass for %s to use %s: %s. Entitlement %s of %s is locked until somebody does", code(d.By), who, what, code(d.Grant), code(d.Entitlement), code(d.Owner))
+	case GlassReviewed:
+		return fmt.Sprintf("The break-glass %s for %s to use %s is reviewed by %s", code(d.Grant), who, what, code(d.By))
 	default:
 		return fmt.Sprintf("%s has a grant for %s until %s: %s, by %s", who, what, d.Expires.UTC().Format(time.DateTime+" UTC"), code(d.Grant), code(d.By))
 	}

@@ -39,7 +39,12 @@ const (
 	RequestPending  = "request.pending"  // somebody must answer a request
 	RequestAnswered = "request.answered" // nobody must any more
 	GrantIssued     = "grant.issued"     // for a request, or by an operator
+	GlassBroken     = "glass.broken"     // somebody took a right alone
+	GlassOverdue    = "glass.overdue"    // nobody reviewed it in time, which locks
+	GlassReviewed   = "glass.reviewed"   // somebody else did
 )
 
 // Events returns every event there is, sorted.
-func Events() []string { return []string{GrantIssued, RequestAnswered, RequestPending} }
+func Events() []string {
+	return []string{GlassBroken, GlassOverdue, GlassReviewed, GrantIssued, RequestAnswered, RequestPending}
+}

@@ -290,6 +290,26 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 }
 
 // TestNamesAreTextInSlack: what agents and servers are called is no link, mention
+// TestABrokenGlassIsToldWithItsOwner, each of its events once.
+func TestABrokenGlassIsToldWithItsOwner(t *testing.T) {
+	seen := map[string]bool{}
+	for kind, want := range map[string]string{webhook.GlassBroken: "must review it by 2026-11-28", webhook.GlassOverdue: "is locked until", webhook.GlassReviewed: "is reviewed by `bob`"} {
+		e := webhook.Event{Type: kind, Data: webhook.Data{Grant: "grt_1", Agent: "bot", Server: "pay", Name: "refund", Entitlement: "refunds", Owner: "fin`<!here>", By: "bob", Expires: time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)}}
+		raw, err := e.Body(webhook.FormSlack)
+		if err != nil || !strings.Contains(string(raw), want) || !strings.Contains(string(raw), "grt_1") || strings.Contains(string(raw), "<!here>") || strings.Contains(string(raw), "<>") {
+			t.Errorf("%s: %s, %v", kind, raw, err)
+		}
+		raw, err = e.Body(webhook.FormJSON)
+		if err != nil || !strings.Contains(string(raw), `"owner":"fin`) {
+			t.Errorf("%s: %s, %v", kind, raw, err)
+		}
+		if seen[e.ID()] {
+			t.Errorf("%s has the id of another", kind)
+		}
+		seen[e.ID()] = true
+	}
+}
+
 // or markup of its own.
 func TestNamesAreTextInSlack(t *testing.T) {
 	e := pending("req_1")

@@ -65,7 +65,11 @@ func New(cfg Config) (*Source, error) {
 	if cfg.Table == nil || cfg.Paths == nil || cfg.Describe == nil || cfg.Now == nil {
 		return nil, errors.New("client configurations need a table, paths, a describer and a clock")
 	}
-	return &Source{cfg: cfg}, nil
+	s := &Source{cfg: cfg}
+	if cfg.Describe.Local == nil {
+		cfg.Describe.Local = s.local
+	}
+	return s, nil
 }
 
 // Name is "client".
@@ -80,7 +84,7 @@ func (s *Source) Discover(ctx context.Context, into *discovery.Sink) error {
 		x := &scan{Source: s, home: home, into: into, files: map[string]*found{}}
 		x.cfg.Paths.Home = home.Dir
 		x.projects = x.listed(ctx)
-		x.cfg.Paths.Projects = x.projects
+		x.cfg.Paths.SetProjects(x.projects)
 		for i := range s.cfg.Table.Sources {
 			if ctx.Err() != nil {
 				break

@@ -131,19 +131,22 @@ func isServer(n *node) bool {
 func (x *scan) list(p place, r *Row, bare bool) []entry {
 	var out []entry
 	count := map[string]int{}
-	add := func(name string, m *node, pointer string, line int) {
-		if m.kind != object || bare && !isServer(m) || r.skips(m) {
-			if !(m.kind == object || m.kind == null) || len(r.Fields.Command) > 0 || bare {
-				return
-			}
+	add := func(name string, m *node, pointer string, line int, merged bool) {
+		named := len(r.Fields.Command) == 0 && m.kind == null // a hub's list may hold names only
+		if m.kind != object && !named || bare && !isServer(m) || r.skips(m) {
+			return
 		}
 		count[name]++
-		out = append(out, entry{name: name, pointer: p.pointer + "/" + pointer, line: line, node: m, beside: p.beside, doubts: slices.Clone(p.doubts)})
+		e := entry{name: name, pointer: p.pointer + "/" + pointer, line: line, node: m, beside: p.beside, doubts: slices.Clone(p.doubts)}
+		if merged || slices.ContainsFunc(m.members, func(x member) bool { return x.merged }) {
+			e.doubts = append(e.doubts, "a merge key, which only some readers follow")
+		}
+		out = append(out, e)
 	}
 	switch {
 	case p.node.kind == object:
 		for _, m := range p.node.members {
-			add(m.key, m.value, x.segment(m.key), m.line)
+			add(m.key, m.value, x.segment(m.key), m.line, m.merged)
 		}
 	case p.node.kind == list && r.NameField != "":
 		for i, item := range p.node.items {
@@ -151,7 +154,7 @@ func (x *scan) list(p place, r *Row, bare bool) []entry {
 			if v := item.values(r.NameField, false); len(v) > 0 {
 				name = v[0].text
 			}
-			add(name, item, strconv.Itoa(i), item.line)
+			add(name, item, strconv.Itoa(i), item.line, false)
 		}
 	}
 	for i := range out {

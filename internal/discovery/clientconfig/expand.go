@@ -84,17 +84,25 @@ func (x *scan) expand(raw, walk string) []pattern {
 		}
 		return out
 	}
-	todo, out := []string{raw}, []pattern(nil)
-	for len(todo) > 0 {
-		p := todo[0]
-		todo = todo[1:]
-		m := variableName.FindStringSubmatch(p)
-		if m == nil {
-			out = append(out, x.placed(p))
-			continue
-		}
-		for _, value := range x.values(m[1]) {
-			todo = append(todo, strings.Replace(p, m[0], value, 1))
+	var out []pattern
+	for _, p := range x.substitute(raw) {
+		out = append(out, x.placed(p))
+	}
+	return out
+}
+
+// substitute puts values for variables. What the home or the environment says is
+// taken as it is, whatever it contains.
+func (x *scan) substitute(raw string) []string {
+	at := variableName.FindStringSubmatchIndex(raw)
+	if at == nil {
+		return []string{raw}
+	}
+	var out []string
+	tails := x.substitute(raw[at[1]:])
+	for _, value := range x.values(raw[at[2]:at[3]]) {
+		for _, tail := range tails {
+			out = append(out, raw[:at[0]]+value+tail)
 		}
 	}
 	return out
@@ -108,7 +116,7 @@ func (x *scan) values(name string) []string {
 	}
 	var out []string
 	if def := x.cfg.Table.Variables[name][string(x.cfg.System)]; strings.HasPrefix(def, "${") || drive.MatchString(def) {
-		out = append(out, def)
+		out = append(out, x.substitute(def)...)
 	}
 	if set := x.home.Env[name]; set != "" && filepath.IsAbs(set) {
 		out = append(out, filepath.ToSlash(filepath.Clean(set)))

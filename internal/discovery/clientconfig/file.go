@@ -3,7 +3,6 @@ package clientconfig
 import (
 	"bytes"
 	"context"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -237,8 +236,8 @@ func joined[T any](list []T) string {
 
 func (x *scan) describe(f *found, r raw) discovery.Description {
 	spec := r.spec
-	if spec.Dir == "" && inside(f.base, path.Dir(f.path)) {
-		spec.Dir = f.base
+	if spec.Dir == "" && f.rows[0].Scope == string(discovery.ScopeProject) {
+		spec.Dir = f.base // clients start a project's servers in its folder
 	}
 	if len(spec.Args) == 0 && strings.ContainsAny(spec.Command, " \t") && !exists(spec.Command) {
 		if words := discovery.Words(spec.Command); len(words) > 1 {

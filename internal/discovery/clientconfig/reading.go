@@ -184,6 +184,10 @@ func (r *Row) transport(word string) string {
 // to hold secrets or their names, and any that looks like one.
 func (out *raw) others(n *node, r *Row, m mode) {
 	usual := slices.Concat(r.Fields.Command, r.Fields.Args, r.Fields.Env, r.Fields.URL, r.Fields.Headers, r.Fields.Type, r.Fields.Disabled, r.AutoApprove, r.ToolFilter)
+	for _, k := range usual {
+		head, _, _ := strings.Cut(k, ".")
+		usual = append(usual, head)
+	}
 	for _, mem := range n.members {
 		switch {
 		case slices.Contains(r.SecretRefs, mem.key):

@@ -111,6 +111,11 @@ func ParseTable(raw []byte) (*Table, error) {
 			return nil, fmt.Errorf("the table of clients: row %s: %w", r.ID, err)
 		}
 	}
+	for _, l := range t.Projects {
+		if !slices.Contains(lists, l.Client) {
+			return nil, fmt.Errorf("the table of clients: how %s lists its projects is not known to this version", l.Client)
+		}
+	}
 	return &t, nil
 }
 

@@ -36,9 +36,6 @@ func parseYAML(body []byte) (*document, *syntaxError) {
 			return nil, bad
 		}
 		d.roots = append(d.roots, root)
-		if t.merges {
-			d.doubts = append(d.doubts, "merge keys, which not every reader follows")
-		}
 	}
 	if len(d.roots) > 1 {
 		d.doubts = append(d.doubts, strconv.Itoa(len(d.roots))+" documents in one file")
@@ -61,11 +58,13 @@ func yamlLine(err error) int {
 	return 0
 }
 
+// coreTags are those of YAML itself. Any other asks a reader to build something.
+var coreTags = map[string]bool{"!!str": true, "!!int": true, "!!float": true, "!!bool": true, "!!null": true, "!!seq": true, "!!map": true, "!!merge": true, "!!timestamp": true, "!!binary": true}
+
 // yamlTree draws nodes from what the YAML library parsed.
 type yamlTree struct {
 	left   int // nodes that aliases may still stand for
 	inside int // aliases being followed
-	merges bool
 }
 
 func (t *yamlTree) node(y *yaml.Node, depth int) (*node, *syntaxError) {
@@ -77,7 +76,7 @@ func (t *yamlTree) node(y *yaml.Node, depth int) (*node, *syntaxError) {
 			return nil, &syntaxError{why: "aliases that stand for more than is read", line: y.Line}
 		}
 	}
-	if strings.HasPrefix(y.Tag, "!") && !strings.HasPrefix(y.Tag, "!!") && y.Tag != "!" {
+	if y.Tag != "" && y.Tag != "!" && !coreTags[y.ShortTag()] {
 		return nil, &syntaxError{why: "a tag of its own", line: y.Line}
 	}
 	n := &node{line: y.Line}
@@ -123,7 +122,6 @@ func (t *yamlTree) members(n *node, y *yaml.Node, depth int) *syntaxError {
 			return bad
 		}
 		if key.Value == "<<" && key.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
-			t.merges = true
 			n.merge(v)
 			continue
 		}

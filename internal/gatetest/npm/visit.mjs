@@ -1,16 +1,20 @@
 // Connects to an MCP server, lists its tools, calls one and prints what it saw.
-// Reads {modules, url, token, command, call: {tool, arguments}} as JSON from
-// stdin; with a command the server is started and spoken to over stdio.
+// Reads {modules, url, token, key, command, call: {tool, arguments}} as JSON from
+// stdin; with a command the server is started and spoken to over stdio, with a
+// key the client gets its own tokens.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const { modules, url, token, command, call } = JSON.parse(readFileSync(0, 'utf8'));
+const { modules, url, token, key, command, call } = JSON.parse(readFileSync(0, 'utf8'));
 const require = createRequire(join(modules, 'package.json'));
 const { Client } = require('@modelcontextprotocol/sdk/client/index.js');
 const { StdioClientTransport } = require('@modelcontextprotocol/sdk/client/stdio.js');
 const { StreamableHTTPClientTransport } = require('@modelcontextprotocol/sdk/client/streamableHttp.js');
 
+const { PrivateKeyJwtProvider } = require('@modelcontextprotocol/sdk/client/auth-extensions.js');
+
+const authProvider = key && new PrivateKeyJwtProvider({ clientId: key.agent, privateKey: key.pem, algorithm: 'ES256', expectedIssuer: key.issuer });
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const answers = call.answers ?? {};
 const capabilities = {};
@@ -24,7 +28,7 @@ if (answers.sampling) client.setRequestHandler(CreateMessageRequestSchema, () =>
 if (answers.roots) client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [{ uri: answers.roots }] }));
 const transport = command
   ? new StdioClientTransport({ command: command[0], args: command.slice(1) })
-  : new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } });
+  : new StreamableHTTPClientTransport(new URL(url), { authProvider, requestInit: { headers } });
 transport.setProtocolVersion ??= (v) => { transport.protocolVersion = v; };
 await client.connect(transport);
 const tools = [];

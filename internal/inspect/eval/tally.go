@@ -75,10 +75,7 @@ func result(set string, rows []row, micros []float64, o Options) Result {
 		"category": groups(rows, func(r row) string { return r.category }, reported),
 		"source":   groups(rows, func(r row) string { return r.source }, reported),
 	}}
-	if len(micros) > 0 {
-		slices.Sort(micros)
-		out.Micros = Micros{P50: micros[len(micros)/2], P99: micros[len(micros)*99/100]}
-	}
+	out.Micros = quantiles(micros)
 	if o.Misses {
 		out.Misses = misses(rows)
 	}
@@ -86,6 +83,15 @@ func result(set string, rows []row, micros []float64, o Options) Result {
 		out.Holdout = hold(rows, allowed(set))
 	}
 	return out
+}
+
+// quantiles sorts its argument.
+func quantiles(micros []float64) Micros {
+	if len(micros) == 0 {
+		return Micros{}
+	}
+	slices.Sort(micros)
+	return Micros{P50: micros[len(micros)/2], P99: micros[len(micros)*99/100]}
 }
 
 func misses(rows []row) *Misses {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"rutile/internal/inspect"
@@ -25,8 +26,32 @@ func Tools(e *inspect.Engine, in io.Reader, o Options) (Result, error) {
 				return nil, fmt.Errorf("with its annotations: %w", err)
 			}
 		}
-		return func() inspect.Report { return e.Definition(tool) }, nil
+		peers, err := peersOf(e, line)
+		if err != nil || peers == nil {
+			return func() inspect.Report { return e.Definition(tool) }, err
+		}
+		server, _ := line.Get("server").Str()
+		return func() inspect.Report {
+			alone, beside := e.Definition(tool), peers.Against(server, tool)
+			return inspect.Combine(slices.Concat(alone.Findings, beside.Findings))
+		}, nil
 	})
+}
+
+// peersOf compiles the tools of other servers a record names, nil if none.
+func peersOf(e *inspect.Engine, line rawjson.Value) (*inspect.Peers, error) {
+	var peers []inspect.Peer
+	for p := range line.Get("peers").Items() {
+		var one inspect.Peer
+		one.Server, _ = p.Get("server").Str()
+		one.Name, _ = p.Path("tool", "name").Str()
+		one.Description, _ = p.Path("tool", "description").Str()
+		peers = append(peers, one)
+	}
+	if len(peers) == 0 {
+		return nil, nil
+	}
+	return e.Peers(peers)
 }
 
 // shifted is an edit of v as an edit of v's own bytes.

@@ -1,0 +1,109 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/grant"
+	"rutile/internal/pdp"
+	"rutile/internal/registry"
+)
+
+// EmergencySpec is what rutile grant break-glass says.
+type EmergencySpec struct {
+	Agent       string            `json:"agent"`
+	Server      string            `json:"server"`
+	Tool        string            `json:"tool"`
+	Entitlement string            `json:"entitlement,omitempty"` // "" where only one covers it
+	Subject     string            `json:"subject,omitempty"`     // user of this gateway the agent acts for
+	Issuer      string            `json:"issuer,omitempty"`
+	Task        string            `json:"task,omitempty"`
+	Args        grant.Constraints `json:"args,omitempty"`
+	Uses        int64             `json:"uses,omitempty"`
+	grant.Limits
+	Seconds int64  `json:"seconds,omitempty"`
+	Reason  string `json:"reason"`
+}
+
+// BreakGlass gives an agent what its entitlement lets it ask for, for at most 15
+// minutes and without those who must approve, on the word of one registered person
+// who presents a personal token with it. It lifts no rule, and is reviewed by
+// somebody else.
+func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (grant.Grant, error) {
+	if err := d.allowed(ctx, actor, OpBreak); err != nil {
+		return grant.Grant{}, err
+	}
+	if _, known := d.admin.Person(actor); !known || actor.Token == "" {
+		return grant.Grant{}, access.Errorf(access.CodeDenied, "only a registered user breaks the glass, and presents a personal token with it: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
+	}
+	cur := d.admin.Current()
+	def, ok := cur.View.Tool(s.Server, s.Tool)
+	if !ok || def.Kind() != registry.KindTool || def.PinDigest == "" {
+		return grant.Grant{}, access.Errorf(access.CodeNotFound, "server %q has no approved tool %q: see rutile tool list %s", clip(s.Server), clip(s.Tool), clip(s.Server))
+	}
+	e := grant.Emergency{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Args: s.Args, Uses: s.Uses, Limits: s.Limits,
+		Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Token: actor.Token, Method: "api",
+		Target: grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: cur.View.Class(def).Tier}}
+	var err error
+	if e.Entitlement, err = d.covering(cur, s.Entitlement, s.Agent, e.Target); err != nil {
+		return grant.Grant{}, err
+	}
+	if why := pdp.Breakable(&pdp.State{View: cur.View, Set: cur.Set, Entitlements: cur.Rights}, &e, d.admin.now()); why != "" {
+		return grant.Grant{}, access.Errorf(access.CodeDenied, "one person alone lifts no rule, and %s: let the agent ask, and let those who must approve its request", why)
+	}
+	return d.broker.BreakGlass(ctx, e)
+}
+
+// covering is the entitlement that lets an agent ask for a target: the named one,
+// else the only one.
+func (d *Desk) covering(cur *Current, id, agent string, t grant.Target) (grant.Entitlement, error) {
+	var found []string
+	for _, e := range cur.Rights {
+		if pdp.Reaches(cur.View, &e, agent, t, 0) && (id == "" || e.ID == id) {
+			found = append(found, e.ID)
+		}
+	}
+	slices.Sort(found)
+	switch {
+	case len(found) == 1:
+		return cur.Rights[found[0]], nil
+	case len(found) > 1:
+		return grant.Entitlement{}, access.Errorf(access.CodeInvalid, "several entitlements cover this: say which one with --entitlement: %s", strings.Join(found, ", "))
+	case id != "":
+		return grant.Entitlement{}, access.Errorf(access.CodeDenied, "entitlement %q does not let agent %q ask for %s", clip(id), clip(agent), t.Action())
+	}
+	return grant.Entitlement{}, access.Errorf(access.CodeDenied, "no entitlement lets agent %q ask for %s, and without one nothing is taken: see rutile entitlement list", clip(agent), t.Action())
+}
+
+// ReviewSpec is what rutile grant review says.
+type ReviewSpec struct {
+	Verdict string `json:"verdict"` // justified or unjustified
+	Comment string `json:"comment"`
+}
+
+// ReviewGrant settles what is owed for a break-glass. It must be another registered
+// person than who broke the glass, and than whom the agent acted for.
+func (d *Desk) ReviewGrant(ctx context.Context, actor Actor, id string, s ReviewSpec) (grant.Review, error) {
+	if err := d.allowed(ctx, actor, OpReview); err != nil {
+		return grant.Review{}, err
+	}
+	who, known := d.admin.Person(actor)
+	if !known {
+		return grant.Review{}, access.Errorf(access.CodeDenied, "a registered user must review it, with a personal token (see rutile user token create)")
+	}
+	r, ok, err := d.broker.Archive().Review(ctx, id)
+	if err != nil {
+		return grant.Review{}, err
+	}
+	if ok && r.Party.Subject == who.ID && r.Party.Issuer == d.issuer {
+		return r, access.Errorf(access.CodeDenied, "the agent acted for you in %s: somebody else must review it", id)
+	}
+	return d.broker.Review(ctx, id, grant.Judgement{By: actor.String(), Verdict: s.Verdict, Comment: s.Comment})
+}
+
+// Reviews lists what is or was owed for break-glasses, newest first.
+func (d *Desk) Reviews(ctx context.Context, f grant.Filter) ([]grant.Review, error) {
+	return d.broker.Archive().Reviews(ctx, f)
+}

@@ -1,0 +1,141 @@
+package discovery_test
+
+import (
+	"strings"
+	"testing"
+
+	"rutile/internal/discovery"
+)
+
+func describer() *discovery.Describer {
+	return &discovery.Describer{Paths: &discovery.Paths{Home: "/home/mina", Salt: []byte("salt")}, Gateways: []string{"127.0.0.1:7433"}}
+}
+
+// However a server is started, its key is what it is (discovery.md 14).
+func TestLaunchersArePeeled(t *testing.T) {
+	for _, c := range []struct{ line, key, via, version string }{
+		{"npx -y @acme/notes@1.2.3", "pkg:npm/%40acme/notes", "npx", "1.2.3"},
+		{"npx --package=@acme/notes@1.2.3 -- notes-mcp", "pkg:npm/%40acme/notes#notes-mcp", "npx", "1.2.3"},
+		{"npx -p @acme/notes notes", "pkg:npm/%40acme/notes", "npx", ""},
+		{"npm exec -- @acme/notes", "pkg:npm/%40acme/notes", "npm exec", ""},
+		{"pnpm dlx notes@next", "pkg:npm/notes", "pnpm dlx", "next"},
+		{"yarn dlx notes", "pkg:npm/notes", "yarn dlx", ""},
+		{"bunx notes", "pkg:npm/notes", "bunx", ""},
+		{"/usr/local/bin/node /usr/lib/node_modules/@acme/notes/dist/i.js --x", "pkg:npm/%40acme/notes", "node", ""},
+		{"uvx --from git+https://github.com/Acme/Notes.git@v1 notes", "pkg:github/acme/notes#notes", "uvx", "v1"},
+		{"uvx notes[fast]==2.0.0", "pkg:pypi/notes", "uvx", "2.0.0"},
+		{"uv tool run My_Notes", "pkg:pypi/my-notes", "uv tool run", ""},
+		{"uv run --with notes==2.0.0 notes", "pkg:pypi/notes", "uv run", "2.0.0"},
+		{"pipx run notes", "pkg:pypi/notes", "pipx run", ""},
+		{"python3 -m my_notes.server", "pkg:pypi/my-notes", "python3 -m", ""},
+		{"dnx Acme.Notes@1.0.0 --yes", "pkg:nuget/acme.notes", "dnx", "1.0.0"},
+		{"docker run -i --rm -e A -v /srv:/srv acme/notes:1.0.0 serve", "pkg:docker/acme/notes", "docker run", "1.0.0"},
+		{"docker run -it -eTOKEN=x --name n acme/notes:1.0.0", "pkg:docker/acme/notes", "docker run", "1.0.0"},
+		{"podman run --network none docker.io/library/notes", "pkg:docker/notes", "podman run", ""},
+		{"docker mcp gateway run", "hub:docker-mcp", "", ""},
+		{"thv run fetch", "hub:toolhive:fetch", "", ""},
+		{"cmd /c npx -y notes", "pkg:npm/notes", "cmd>npx", ""},
+		{"C:\\Windows\\System32\\cmd.exe /d /s /c npx notes", "pkg:npm/notes", "cmd>npx", ""},
+		{"env -i A=1 npx notes", "pkg:npm/notes", "env>npx", ""},
+		{"wsl.exe -d Ubuntu npx notes", "pkg:npm/notes", "wsl>npx", ""},
+		{"sudo -u bot timeout 60 npx notes", "pkg:npm/notes", "sudo>timeout>npx", ""},
+		{"op run --env-file=.env -- npx notes", "pkg:npm/notes", "op>npx", ""},
+		{"npx -y mcp-remote@0.1.0 https://Notes.Example.com:443/mcp/ --transport sse-only", "https://notes.example.com/mcp", "npx>mcp-remote@0.1.0", ""},
+		{"uvx mcp-proxy --transport streamablehttp https://notes.example.com/mcp", "https://notes.example.com/mcp", "uvx>mcp-proxy", ""},
+		{"npx supergateway --sse https://notes.example.com/sse", "https://notes.example.com/sse", "npx>supergateway", ""},
+		{"rutile connect --data /x notes", "rutile:notes", "rutile connect", ""},
+		{"notes-server --stdio", "command:notes-server", "", ""},
+	} {
+		words := strings.Fields(c.line)
+		got := describer().Describe(discovery.Spec{Command: words[0], Args: words[1:]}).Target
+		if got.Key != c.key || strings.Join(got.Launchers, ">") != c.via || got.Version != c.version {
+			t.Errorf("%s\n got %s via %q version %q\nwant %s via %q version %q", c.line, got.Key, strings.Join(got.Launchers, ">"), got.Version, c.key, c.via, c.version)
+		}
+	}
+}
+
+// Addresses of one server have one key; what is in their query is not part of it.
+func TestAddressesHaveOneKey(t *testing.T) {
+	for in, want := range map[string]string{
+		"HTTPS://Notes.Example.com:443/mcp/":       "https://notes.example.com/mcp",
+		"https://notes.example.com/mcp?key=1":      "https://notes.example.com/mcp",
+		"http://notes.example.com:80":              "http://notes.example.com",
+		"http://[::1]:3000/mcp":                    "http://[::1]:3000/mcp",
+		"https://u:p@notes.example.com/t/{id}/mcp": "https://notes.example.com/t/{}/mcp",
+		"https://${HOST}/mcp":                      "https://{}/mcp",
+		"http://127.0.0.1:7433/mcp/files":          "rutile:files",
+	} {
+		if got := describer().Describe(discovery.Spec{URL: in}).Target.Key; got != want {
+			t.Errorf("%s has the key %s, want %s", in, got, want)
+		}
+	}
+}
+
+// A secret in an address is one only where it stands there.
+func TestTemplatesInAddressesAreNoSecrets(t *testing.T) {
+	for in, want := range map[string]discovery.SecretKind{
+		"https://a.example.com/mcp?token=${TOKEN}": discovery.SecretReference,
+		"https://a.example.com/mcp?token=abc":      discovery.SecretLiteral,
+		"https://me:${PW}@a.example.com/mcp":       discovery.SecretReference,
+		"https://me:abc@a.example.com/mcp":         discovery.SecretLiteral,
+	} {
+		got := describer().Describe(discovery.Spec{URL: in}).Secrets
+		if len(got) != 1 || got[0].Kind != want {
+			t.Errorf("%s: %+v, want one %s", in, got, want)
+		}
+	}
+}
+
+// Names almost like a known one are told; the known ones and others are not.
+func TestLookalikesAreTold(t *testing.T) {
+	told := func(pkg string) bool {
+		for _, f := range discovery.Judge(&discovery.Sighting{Target: discovery.Target{Package: pkg, Pinned: true}}) {
+			if f.Rule == discovery.LookalikeName {
+				return true
+			}
+		}
+		return false
+	}
+	for pkg, want := range map[string]bool{
+		"pkg:npm/%40modelcontextprotocol/server-filesystem":          false,
+		"pkg:npm/%40modelcontextprotocols/server-filesystem":         true,
+		"pkg:npm/%40modelcontextprotocol/server-filesystme":          true,
+		"pkg:npm/server-filesystem":                                  true,
+		"pkg:npm/mcp-rem0te":                                         true,
+		"pkg:pypi/mcp-server-gti":                                    true,
+		"pkg:pypi/mcp-server-git":                                    false,
+		"pkg:npm/notes":                                              false,
+		"pkg:npm/%40acme/server-tools":                               false,
+		"pkg:docker/github/github-mcp-server?repository_url=ghcr.io": false,
+	} {
+		if told(pkg) != want {
+			t.Errorf("%s: told is %v, want %v", pkg, !want, want)
+		}
+	}
+}
+
+// Arguments keep only what is known to be harmless.
+func TestArgumentsKeepOnlyWhatIsHarmless(t *testing.T) {
+	for in, want := range map[string]string{
+		"--port 3000":                            "--port 3000",
+		"--token abc":                            "--token <redacted:secret>",
+		"--token $TOKEN":                         "--token $TOKEN",
+		"--api-key=abc":                          "--api-key=<redacted:secret>",
+		"--verbose read-only":                    "--verbose read-only",
+		"hunter22":                               "<redacted:text>",
+		"-phunter":                               "-p<redacted:text>",
+		"/home/mina/src/x":                       "~/src/x",
+		"--root=/home/mina":                      "--root=~",
+		"--header Authorization:abc":             "--header Authorization: <redacted:header>",
+		"postgres://a:b@db:5432/x?sslmode=off":   "postgres://db:5432/x?sslmode",
+		"DATABASE=abc":                           "DATABASE=<redacted:secret>",
+		"read,write,hunter22":                    "read,write,<redacted:text>",
+		"ghp_0123456789abcdefghij0123456789abcd": "<redacted:secret>",
+		"--db-path notes.db":                     "--db-path notes.db",
+	} {
+		got := describer().Describe(discovery.Spec{Command: "tool", Args: strings.Fields(in)}).Target.Args
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%q is shown as %q, want %q", in, s, want)
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package inspect_test
+
+import (
+	"strings"
+	"testing"
+
+	"rutile/internal/inspect"
+	"rutile/internal/rawjson"
+)
+
+const prose = "The quarterly report shows that the store in Lyon sold 412 units more than the year before, while the one in Ghent " +
+	"closed for two weeks of repairs. Anna asked whether the users of the portal could see the figures before the meeting on " +
+	"Tuesday; nobody objected, so the table was updated and the old file archived under reports/2026/q3.csv.\n"
+
+// The cost of one definition as servers write them, and of a result of 2 KB.
+func BenchmarkInspect(b *testing.B) {
+	e := engine(b)
+	def := []byte(`{"name":"create_issue","description":"Creates an issue in a repository. The title must not be empty; labels and assignees are optional. Use list_labels first to see which labels there are.","inputSchema":{"type":"object","properties":{"owner":{"type":"string","description":"Account the repository belongs to"},"repo":{"type":"string","description":"Name of the repository"},"title":{"type":"string","description":"Title of the issue"},"labels":{"type":"array","items":{"type":"string"},"description":"Labels to set"}},"required":["owner","repo","title"]}}`)
+	b.Run("definition", func(b *testing.B) {
+		v, err := rawjson.Parse(def, rawjson.Limits{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(int64(len(def)))
+		for b.Loop() {
+			e.Definition(v)
+		}
+	})
+	for name, size := range map[string]int{"result2KB": 2 << 10, "result1MiB": 1 << 20} {
+		text := []byte(strings.Repeat(prose, size/len(prose)+1)[:size])
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				if r := e.Text(inspect.Result, text); r.Tier != inspect.Clean {
+					b.Fatalf("plain prose: %+v", r.Findings)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,313 @@
+package inspect
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"unicode"
+
+	"rutile/internal/rawjson"
+)
+
+// Peer is a tool of another server that agents may use beside the one inspected.
+type Peer struct {
+	Server, Name, Description string
+}
+
+// Peers are all of them, compiled. It is immutable and safe for concurrent use;
+// what Against finds changes with it, and is cached apart from what a text says
+// alone.
+type Peers struct {
+	engine *Engine
+	peers  []Peer
+	names  map[string]int    // by skeleton
+	stems  map[string]int    // by words without version and praise
+	near   map[int][]int     // by length of the skeleton
+	skel   []string          // of each
+	shape  []map[uint64]bool // shingles of each description
+	words  *automaton        // of the names worth looking for
+}
+
+const (
+	shortestMention = 6   // letters of a name without a separator that is looked for
+	cloneAt         = 0.8 // similarity of two descriptions
+	shingle         = 3   // words
+	fewestShingles  = 6
+)
+
+// Peers compiles the tools of other servers, in the order given.
+func (e *Engine) Peers(peers []Peer) (*Peers, error) {
+	p := &Peers{engine: e, peers: peers, names: map[string]int{}, stems: map[string]int{}, near: map[int][]int{}}
+	found := map[string]*word{}
+	for n, one := range peers {
+		skel := e.skeleton(one.Name)
+		p.skel = append(p.skel, skel)
+		if _, ok := p.names[skel]; !ok {
+			p.names[skel] = n
+		}
+		if stem := stemOf(e, one.Name); stem != "" {
+			if _, ok := p.stems[stem]; !ok {
+				p.stems[stem] = n
+			}
+		}
+		p.near[len(skel)] = append(p.near[len(skel)], n)
+		p.shape = append(p.shape, p.shingles(one.Description))
+		if skel != "" && found[skel] == nil && (len(skel) >= shortestMention || strings.ContainsAny(skel, "_-.")) {
+			found[skel] = &word{text: skel, letterStart: true, letterEnd: true}
+		}
+	}
+	a, err := newAutomaton(sortedWords(found))
+	if err != nil {
+		return nil, fmt.Errorf("compiling %d tools of other servers: %w", len(peers), err)
+	}
+	p.words = a
+	return p, nil
+}
+
+// Against inspects a definition of a server for what only shows beside the tools
+// of others: the same name, one like it, the same description, orders about them.
+// Peers of the same server are left out.
+func (p *Peers) Against(server string, def rawjson.Value) Report {
+	name, _ := def.Get("name").Str()
+	description, _ := def.Get("description").Str()
+	c := &beside{Peers: p, server: server, own: p.engine.skeleton(name)}
+	c.name(name)
+	c.clone(description)
+	c.mentions("", def, 0)
+	return Combine(c.found)
+}
+
+// beside is one definition held against its peers.
+type beside struct {
+	*Peers
+	server string
+	own    string
+	found  []Finding
+	leaves int
+}
+
+func (c *beside) foreign(n int) bool { return c.peers[n].Server != c.server }
+
+func (c *beside) peer(n int) string { return c.peers[n].Server + "/" + c.peers[n].Name }
+
+func (c *beside) add(f Finding, pointer string, start, end int) {
+	f.Pointer, f.Start, f.End = pointer, start, end
+	for _, g := range c.found {
+		if g.Rule == f.Rule && g.Pointer == f.Pointer {
+			return
+		}
+	}
+	c.found = append(c.found, f)
+}
+
+// name compares the name with those of others.
+func (c *beside) name(name string) {
+	if name == "" {
+		return
+	}
+	at := func(f Finding) { c.add(f, "/name", 0, len(name)) }
+	if n, ok := c.names[c.own]; ok && c.foreign(n) {
+		f := Finding{Rule: "peer.name", Family: "collision", Weight: .45, Why: "has the name of a tool of another server"}
+		if c.peers[n].Name != name {
+			f = Finding{Rule: "peer.lookalike", Family: "collision", Hard: true, Weight: .9, Why: "looks like a tool of another server and is written otherwise"}
+		}
+		f.Peer = c.peer(n)
+		at(f)
+		return
+	}
+	if stem := stemOf(c.engine, name); stem != "" {
+		if n, ok := c.stems[stem]; ok && c.foreign(n) {
+			at(Finding{Rule: "peer.variant", Peer: c.peer(n), Family: "collision", Weight: .65, Why: "has the name of a tool of another server but for its version or a word of praise"})
+			return
+		}
+	}
+	allowed := 0
+	switch {
+	case len(c.own) >= 10:
+		allowed = 2
+	case len(c.own) >= 6:
+		allowed = 1
+	}
+	for length := len(c.own) - allowed; length <= len(c.own)+allowed; length++ {
+		for _, n := range c.near[length] {
+			if c.foreign(n) && distance(c.own, c.skel[n], allowed) <= allowed {
+				at(Finding{Rule: "peer.near", Peer: c.peer(n), Family: "collision", Weight: .6, Why: "has nearly the name of a tool of another server"})
+				return
+			}
+		}
+	}
+}
+
+// clone compares the description with those of others.
+func (c *beside) clone(description string) {
+	own := c.shingles(description)
+	if len(own) < fewestShingles {
+		return
+	}
+	for n, other := range c.shape {
+		if !c.foreign(n) || len(other) < fewestShingles {
+			continue
+		}
+		both := 0
+		for h := range own {
+			if other[h] {
+				both++
+			}
+		}
+		if float64(both) >= cloneAt*float64(len(own)+len(other)-both) {
+			c.add(Finding{Rule: "peer.clone", Peer: c.peer(n), Family: "clone", Weight: .6, Why: "describes itself as a tool of another server does"}, "/description", 0, len(description))
+			return
+		}
+	}
+}
+
+// mentions looks through every text for names of foreign tools.
+func (c *beside) mentions(pointer string, v rawjson.Value, depth int) {
+	if depth > maxNesting || c.leaves > maxLeaves {
+		return
+	}
+	switch v.Kind() {
+	case rawjson.String:
+		c.leaves++
+		text, _ := v.Str()
+		c.mention(pointer, text)
+	case rawjson.Array:
+		i := 0
+		for item := range v.Items() {
+			c.mentions(fmt.Sprintf("%s/%d", pointer, i), item, depth+1)
+			i++
+		}
+	case rawjson.Object:
+		for key, member := range v.Members() {
+			name, _ := key.Str()
+			if pointer == "" && name == "name" {
+				continue
+			}
+			c.mentions(pointer+"/"+escapeKey(name), member, depth+1)
+		}
+	}
+}
+
+// reach is how far from a name words count that make it an order, in bytes.
+const reach = 48
+
+func (c *beside) mention(pointer, text string) {
+	v := c.engine.normalise([]byte(text))
+	for _, t := range c.words.find(nil, v.text, false) {
+		name := c.words.words[t.word].text
+		n, ok := c.names[name]
+		if !ok || !c.foreign(n) || name == c.own {
+			continue
+		}
+		f := Finding{Rule: "peer.mention", Family: "xtool", Weight: .2, Why: "names a tool of another server"}
+		if c.ordered(v.text, int(t.start), int(t.end)) {
+			f = Finding{Rule: "peer.order", Family: "xtool", Hard: true, Weight: .85, Position: Imperative, Why: "orders when or how a tool of another server is used"}
+		}
+		f.Peer = c.peer(n)
+		c.add(f, pointer, v.raw(int(t.start)), v.rawEnd(int(t.end)))
+	}
+}
+
+// ordered reports whether the sentence round a name orders something about it.
+func (c *beside) ordered(text []byte, start, end int) bool {
+	from, to := max(0, start-reach), min(len(text), end+reach)
+	e := c.engine
+	for _, t := range e.words.find(nil, text[from:to], false) {
+		for _, k := range e.words.words[t.word].classes {
+			if !e.ordering[k] {
+				continue
+			}
+			between := text[min(from+int(t.end), end):max(start, min(from+int(t.end), end))]
+			if from+int(t.start) >= end {
+				between = text[end : from+int(t.start)]
+			}
+			if !strings.Contains(string(between), ". ") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *Peers) shingles(text string) map[uint64]bool {
+	words := strings.FieldsFunc(p.engine.skeleton(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	out := map[uint64]bool{}
+	for i := 0; i+shingle <= len(words) && i < 2000; i++ {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(strings.Join(words[i:i+shingle], " ")))
+		out[h.Sum64()] = true
+	}
+	return out
+}
+
+// stemOf is the words of a name without version and praise, sorted; "" where
+// nothing was left out or too little is left.
+func stemOf(e *Engine, name string) string {
+	var words []string
+	var b strings.Builder
+	flush := func() {
+		if b.Len() > 0 {
+			words = append(words, e.skeleton(b.String()))
+			b.Reset()
+		}
+	}
+	before := ' '
+	for _, r := range name {
+		switch {
+		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
+			flush()
+		case unicode.IsUpper(r) && unicode.IsLower(before):
+			flush()
+			b.WriteRune(r)
+		default:
+			b.WriteRune(r)
+		}
+		before = r
+	}
+	flush()
+	words = slices.DeleteFunc(words, func(w string) bool { return slices.Contains(qualifiers, w) || version(w) })
+	slices.Sort(words)
+	stem := strings.Join(words, " ")
+	if len(stem) < shortestMention {
+		return ""
+	}
+	return stem
+}
+
+// qualifiers are words that make another name of a tool without another meaning.
+var qualifiers = []string{"secure", "safe", "new", "pro", "plus", "enhanced", "official", "better", "fast", "improved", "advanced", "premium", "verified", "trusted", "fixed", "beta", "latest", "updated", "ext", "extended", "tool", "fn", "func", "function", "real", "true", "my", "the", "a", "mcp", "proxy", "wrapper", "alt", "copy", "original"}
+
+func version(w string) bool {
+	w = strings.TrimPrefix(w, "v")
+	return w != "" && strings.Trim(w, "0123456789") == ""
+}
+
+// distance is the number of letters to insert, leave out, change or swap to make
+// a of b (Damerau, restricted), or more than limit.
+func distance(a, b string, limit int) int {
+	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
+	for j := range rows[1] {
+		rows[1][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		two, last, row := rows[(i+2)%3], rows[i%3], rows[(i+1)%3]
+		row[0] = i
+		best := i
+		for j := 1; j <= len(b); j++ {
+			change := last[j-1]
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			row[j] = min(change, last[j]+1, row[j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], two[j-2]+1)
+			}
+			best = min(best, row[j])
+		}
+		if best > limit {
+			return best
+		}
+	}
+	return rows[(len(a)+1)%3][len(b)]
+}

@@ -1,0 +1,4 @@
+package mcpproxy
+
+// RetryAfter is how long after so many failed looks the next one begins.
+var RetryAfter = retryAfter

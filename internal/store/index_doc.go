@@ -1,0 +1,77 @@
+package store
+
+import (
+	"strconv"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/rawjson"
+)
+
+// appendDoc appends the document of a row, which is what package json makes of
+// it, member by member: a row is written for every call.
+func appendDoc(b []byte, r *audit.Row) ([]byte, error) {
+	if !keepable(r.At) || !keepable(r.Ended) {
+		return nil, access.Errorf(access.CodeInvalid, "the row of leaf %d holds a time that cannot be kept", r.Index)
+	}
+	text := func(name, v string) {
+		if v != "" {
+			b = rawjson.AppendString(append(append(append(b, ',', '"'), name...), '"', ':'), v)
+		}
+	}
+	b = rawjson.AppendString(append(b, `{"origin":`...), r.Origin)
+	b = strconv.AppendUint(append(b, `,"index":`...), r.Index, 10)
+	for i, end := range r.Ends {
+		if i == 0 {
+			b = append(b, `,"ends":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, end, 10)
+	}
+	if len(r.Ends) > 0 {
+		b = append(b, ']')
+	}
+	if !r.Ended.IsZero() {
+		b = appendInstant(append(b, `,"ended":`...), r.Ended)
+	}
+	b = rawjson.AppendString(append(b, `,"leaf":`...), r.LeafID)
+	b = rawjson.AppendString(append(b, `,"type":`...), r.Type)
+	b = appendInstant(append(b, `,"at":`...), r.At)
+	text("decision", r.Decision)
+	text("outcome", r.Outcome)
+	text("would", r.Would)
+	text("status", r.Status)
+	text("agent", r.Agent)
+	text("subject", r.Subject)
+	text("session", r.Session)
+	text("task", r.Task)
+	text("server", r.Server)
+	text("method", r.Method)
+	text("tool", r.Tool)
+	for i, p := range r.Policies {
+		if i == 0 {
+			b = append(b, `,"policies":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(b, p)
+	}
+	if len(r.Policies) > 0 {
+		b = append(b, ']')
+	}
+	text("trace", r.TraceID)
+	b = strconv.AppendInt(append(b, `,"intent":`...), r.Intent, 10)
+	text("actor", r.Actor)
+	text("object", r.Object)
+	text("text", r.Text)
+	return append(b, '}'), nil
+}
+
+// keepable reports whether a time has the four digits of a year a document has.
+func keepable(t time.Time) bool { return t.Year() >= 0 && t.Year() <= 9999 }
+
+func appendInstant(b []byte, t time.Time) []byte {
+	return append(t.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+}

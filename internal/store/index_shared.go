@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+
+	"rutile/internal/audit"
+)
+
+// maxShared bounds what is remembered of what is stored.
+const maxShared = 8192
+
+// shared knows what rows have in common and is stored already: lists of policies
+// and texts. A row holds their names, since there are few of them and many rows.
+type shared struct{ stored map[string]bool }
+
+// sharing names what the rows of one transaction share.
+type sharing struct {
+	known        *shared
+	log          string
+	fresh        map[string]bool // what must be stored with the rows
+	rules, texts []any           // what is on those lists, and the words of those texts
+	key          []byte
+}
+
+// name returns what things of a log are called together, and whether they are
+// not stored yet. Things of another log have other names, so that those of each
+// can be dropped.
+func (s *sharing) name(kind byte, things ...string) (string, bool) {
+	s.key = append(append(s.key[:0], kind, 0), s.log...)
+	for _, t := range things {
+		s.key = append(binary.AppendUvarint(append(s.key, 0), uint64(len(t))), t...)
+	}
+	sum := sha256.Sum256(s.key)
+	name := base64.RawURLEncoding.EncodeToString(sum[:16])
+	if s.known.stored[name] || s.fresh[name] {
+		return name, false
+	}
+	if s.fresh == nil {
+		s.fresh = map[string]bool{}
+	}
+	s.fresh[name] = true
+	return name, true
+}
+
+// list returns the name of the list of policies of a row, nil if it has none.
+func (s *sharing) list(r *audit.Row) any {
+	if len(r.Policies) == 0 {
+		return nil
+	}
+	name, fresh := s.name('p', r.Policies...)
+	if !fresh {
+		return name
+	}
+	seen := map[any]bool{}
+	for _, p := range r.Policies {
+		if id := field(p); id != nil && !seen[id] {
+			seen[id] = true
+			s.rules = append(s.rules, s.log, id, name)
+		}
+	}
+	return name
+}
+
+// text returns the name of the text of a row, nil if it has none.
+func (s *sharing) text(r *audit.Row) any {
+	if r.Text == "" {
+		return nil
+	}
+	name, fresh := s.name('t', r.Text)
+	if fresh {
+		s.texts = append(s.texts, s.log, name, strings.Join(words(r.Text), " "))
+	}
+	return name
+}
+
+// kept remembers what a transaction that was committed stored.
+func (s *shared) kept(n *sharing) {
+	if len(s.stored)+len(n.fresh) > maxShared || s.stored == nil {
+		s.stored = map[string]bool{}
+	}
+	for name := range n.fresh {
+		s.stored[name] = true
+	}
+}
+
+// rulesWith returns up to limit names of lists that hold a policy; of one log
+// unless origin is empty.
+func rulesWith(ctx context.Context, tx *sql.Tx, policy any, origin string, limit int) ([]string, error) {
+	var sel selection
+	sel.add("policy = %s", policy)
+	if origin != "" {
+		sel.add("log = %s", origin)
+	}
+	query := `SELECT rules FROM evidence_rules WHERE ` + strings.Join(sel.where, " AND ") + ` ORDER BY rules LIMIT ` + sel.param(int64(limit))
+	var names []string
+	err := each(ctx, tx, func(r *sql.Rows) error {
+		var name string
+		err := r.Scan(&name)
+		names = append(names, name)
+		return err
+	}, query, sel.args...)
+	return names, err
+}
