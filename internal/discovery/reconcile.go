@@ -61,7 +61,7 @@ func (r Registry) judge(s *Server) []Finding {
 	live, direct, traffic, routed := 0, []Sighting{}, []Sighting{}, 0
 	for _, one := range s.Sightings() {
 		switch {
-		case one.Disabled, one.Fact == Reachable && registered: // a registered server answers where it is
+		case one.Disabled, one.Fact == Sourced, one.Fact == Reachable && registered: // a registered server answers where it is
 			continue
 		case one.Routed:
 			routed++
@@ -76,6 +76,8 @@ func (r Registry) judge(s *Server) []Finding {
 	switch {
 	case live == 0 && registered && s.enabled():
 		s.Status = StatusRegistered
+	case live == 0 && len(s.Facts) == 1 && !s.Facts[Sourced].IsZero():
+		s.Status = StatusSource
 	case live == 0:
 		s.Status = StatusDisabled
 	case len(direct) == 0 && len(traffic) == 0:
@@ -118,6 +120,9 @@ func (r Registry) traffic(s *Server, reg Registered, seen []Sighting) []Finding 
 	return out
 }
 
+// guess is the score at or below which what is seen may as well be something else.
+const guess = 0.5
+
 // shadow is one finding for a server nobody registered: at the first place it
 // was seen in, with the others as evidence.
 func (r Registry) shadow(s *Server, direct []Sighting) Finding {
@@ -125,9 +130,14 @@ func (r Registry) shadow(s *Server, direct []Sighting) Finding {
 	if !r.Known {
 		why = "it does not go through Rutile, and there is no registry to compare with"
 	}
-	if _, runs := s.Facts[Running]; runs {
+	_, runs := s.Facts[Running]
+	_, answers := s.Facts[Reachable]
+	switch {
+	case (runs || answers) && s.Score <= guess:
+		why += "; something runs that may be it"
+	case runs:
 		severity, why = High, why+"; it runs"
-	} else if _, answers := s.Facts[Reachable]; answers {
+	case answers:
 		severity, why = High, why+"; it answers"
 	}
 	f := NewFinding(ShadowServer, severity, s.Key, direct[0].Place, why, "write a Server manifest with an owner and apply it: rutile apply -f FILE")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,11 +22,14 @@ var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // written is evidence that notes what it was given, and can refuse a kind.
 type written struct {
+	mu     sync.Mutex // calls at once write, one test reads
 	leaves []string
 	refuse string
 }
 
 func (w *written) add(kind, status string) (audit.Ref, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if kind == w.refuse {
 		return audit.Ref{}, errors.New("no")
 	}
