@@ -22,8 +22,7 @@ func Breakable(s *State, e *grant.Emergency, at time.Time) string {
 	if ref := f.refusal; ref.class != "" {
 		return ref.reason
 	}
-	ask := grant.Ask{Entitlement: &e.Entitlement, Scope: grant.ScopeTime, Life: e.Life, Uses: e.Uses}
-	seconds, uses := ask.Extent()
+	seconds, uses := e.Extent()
 	if _, _, no := f.whoApproves(s, seconds, uses); no != nil {
 		return no.reason
 	}
