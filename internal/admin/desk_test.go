@@ -11,6 +11,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/rawjson"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 const deskRight = `kind: Entitlement
@@ -74,7 +75,7 @@ func user(id string) admin.Actor { return admin.Actor{Kind: "user", ID: id} }
 // and an entitlement.
 func desk(t *testing.T) *counter {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ import (
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 	"rutile/internal/webhook"
 )
 
@@ -69,7 +70,7 @@ func (b *buffer) String() string {
 func startDaemon(t *testing.T) *daemon.Daemon {
 	t.Helper()
 	d, err := daemon.New(t.Context(), daemon.Config{
-		Data: t.TempDir(), Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"},
+		Data: storetest.Dir(t), Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"},
 	}, daemon.Options{Version: "test", Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +123,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		Links:     links{},
 		Rehearsal: idle{}, Privileges: idle{},
 	}
-	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,11 +151,11 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 // idle rehearses nothing.
 type idle struct{}
 
-func (idle) Simulate(context.Context, string, admin.Draft, time.Duration) (rehearsal.Status, error) {
+func (idle) Simulate(context.Context, string, admin.Draft, time.Duration, bool) (rehearsal.Status, error) {
 	return rehearsal.Status{State: "running"}, nil
 }
-func (idle) Simulated() rehearsal.Status { return rehearsal.Status{State: "none"} }
-func (idle) Stop() rehearsal.Status      { return rehearsal.Status{State: "none"} }
+func (idle) Simulated(bool) rehearsal.Status { return rehearsal.Status{State: "none"} }
+func (idle) Stop(bool) rehearsal.Status      { return rehearsal.Status{State: "none"} }
 func (idle) Replay(context.Context, api.Replay, bool) (rehearsal.Report, error) {
 	return rehearsal.Report{}, nil
 }

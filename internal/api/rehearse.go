@@ -11,11 +11,12 @@ import (
 
 // Rehearsal lets rules that are not in force judge what is or was decided.
 type Rehearsal interface {
-	// Simulate lets a draft judge every call from now on, for so long.
-	Simulate(ctx context.Context, by string, d admin.Draft, last time.Duration) (rehearsal.Status, error)
+	// Simulate lets a draft judge every call from now on, for so long; sealed says
+	// that who asks may read the arguments of calls.
+	Simulate(ctx context.Context, by string, d admin.Draft, last time.Duration, sealed bool) (rehearsal.Status, error)
 	// Simulated says how the newest simulation fares; Stop ends it.
-	Simulated() rehearsal.Status
-	Stop() rehearsal.Status
+	Simulated(sealed bool) rehearsal.Status
+	Stop(sealed bool) rehearsal.Status
 	// Replay lets a draft judge recorded decisions; sealed says that kept arguments
 	// may be opened for it.
 	Replay(ctx context.Context, r Replay, sealed bool) (rehearsal.Report, error)
@@ -73,21 +74,29 @@ func (a *API) simulate(c *call) (any, error) {
 	if in.Seconds != 0 {
 		last = time.Duration(min(max(in.Seconds, -1), 1<<31)) * time.Second
 	}
-	return answerOf(a.deps.Rehearsal.Simulate(c.Context(), c.actor.String(), in.Draft, last))
+	return answerOf(a.deps.Rehearsal.Simulate(c.Context(), c.actor.String(), in.Draft, last, a.readsSealed(c)))
 }
 
-func (a *API) simulated(c *call) (any, error) { return a.deps.Rehearsal.Simulated(), nil }
+func (a *API) simulated(c *call) (any, error) {
+	return a.deps.Rehearsal.Simulated(a.readsSealed(c)), nil
+}
 
-func (a *API) stopSimulation(c *call) (any, error) { return a.deps.Rehearsal.Stop(), nil }
+func (a *API) stopSimulation(c *call) (any, error) {
+	return a.deps.Rehearsal.Stop(a.readsSealed(c)), nil
+}
 
 func (a *API) replay(c *call) (any, error) {
 	var in Replay
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	// What a rule of one's own making matches tells what it was matched with.
-	sealed := a.deps.Admin.Authorize(c.Context(), c.actor, admin.OpEvidence) == nil
-	return answerOf(a.deps.Rehearsal.Replay(c.Context(), in, sealed))
+	return answerOf(a.deps.Rehearsal.Replay(c.Context(), in, a.readsSealed(c)))
+}
+
+// readsSealed reports whether who asks may read the arguments of calls: what a rule of
+// one's own making matches tells what it was matched with.
+func (a *API) readsSealed(c *call) bool {
+	return a.deps.Admin.Authorize(c.Context(), c.actor, admin.OpEvidence) == nil
 }
 
 func (a *API) try(c *call) (any, error) {

@@ -24,6 +24,7 @@ import (
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 const (
@@ -151,7 +152,7 @@ roles: [viewer]
 func newRig(t *testing.T, change ...func(*console.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: &clock{at: time.Now().UTC()}, parts: &parts{}, log: &strings.Builder{}}
-	db, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	db, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

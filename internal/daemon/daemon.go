@@ -313,7 +313,7 @@ func (d *Daemon) Close(ctx context.Context) error {
 func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
 	if d.stage != nil {
-		d.stage.Stop()
+		d.stage.Stop(true)
 	}
 	var errs []error
 	if d.lis != nil {

@@ -46,15 +46,15 @@ func (h rehearsals) state(ctx context.Context, draft admin.Draft) (*pdp.State, e
 }
 
 // Simulate lets a draft judge every call from now on.
-func (h rehearsals) Simulate(ctx context.Context, by string, draft admin.Draft, last time.Duration) (rehearsal.Status, error) {
-	return h.stage.Start(ctx, by, func(ctx context.Context) (*pdp.State, error) { return h.state(ctx, draft) }, last)
+func (h rehearsals) Simulate(ctx context.Context, by string, draft admin.Draft, last time.Duration, sealed bool) (rehearsal.Status, error) {
+	return h.stage.Start(ctx, by, func(ctx context.Context) (*pdp.State, error) { return h.state(ctx, draft) }, last, sealed)
 }
 
 // Simulated says how the newest simulation fares.
-func (h rehearsals) Simulated() rehearsal.Status { return h.stage.Status() }
+func (h rehearsals) Simulated(sealed bool) rehearsal.Status { return h.stage.Status(sealed) }
 
 // Stop ends it.
-func (h rehearsals) Stop() rehearsal.Status { return h.stage.Stop() }
+func (h rehearsals) Stop(sealed bool) rehearsal.Status { return h.stage.Stop(sealed) }
 
 // defaultReplay is how far back a replay goes that says nothing else.
 const defaultReplay = "24h"

@@ -118,6 +118,9 @@ func (r Registry) traffic(s *Server, reg Registered, seen []Sighting) []Finding 
 	return out
 }
 
+// guess is the score at or below which what is seen may as well be something else.
+const guess = 0.5
+
 // shadow is one finding for a server nobody registered: at the first place it
 // was seen in, with the others as evidence.
 func (r Registry) shadow(s *Server, direct []Sighting) Finding {
@@ -125,9 +128,14 @@ func (r Registry) shadow(s *Server, direct []Sighting) Finding {
 	if !r.Known {
 		why = "it does not go through Rutile, and there is no registry to compare with"
 	}
-	if _, runs := s.Facts[Running]; runs {
+	_, runs := s.Facts[Running]
+	_, answers := s.Facts[Reachable]
+	switch {
+	case (runs || answers) && s.Score <= guess:
+		why += "; something runs that may be it"
+	case runs:
 		severity, why = High, why+"; it runs"
-	} else if _, answers := s.Facts[Reachable]; answers {
+	case answers:
 		severity, why = High, why+"; it answers"
 	}
 	f := NewFinding(ShadowServer, severity, s.Key, direct[0].Place, why, "write a Server manifest with an owner and apply it: rutile apply -f FILE")

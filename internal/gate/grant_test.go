@@ -18,6 +18,7 @@ import (
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 // office is a gate with a real broker over a real store, both of which tell the
@@ -77,7 +78,7 @@ func (nothing) Open(_ context.Context, _ string, b []byte) ([]byte, error) { ret
 // Its broker's clock is a little ahead of when calls begin, as in life.
 func newOffice(t *testing.T, rule grant.Rule, policies ...policy.Policy) *office {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/daemon"
 	"rutile/internal/gatetest"
+	"rutile/internal/store/storetest"
 )
 
 // conformanceRig is a rig for clients that cannot send a token: its handler
@@ -25,7 +26,7 @@ func conformanceRig(t *testing.T, transports map[string]string) *rig {
 	r := &rig{t: t, logs: &lockedBuffer{}}
 	tokens := &issuer{rig: r}
 	d, err := daemon.New(t.Context(), daemon.Config{
-		Mode: "enforce", Data: t.TempDir(), Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"},
+		Mode: "enforce", Data: storetest.Dir(t), Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"},
 	}, daemon.Options{
 		Version: "test", Log: r.logs,
 		Agents: func(h http.Handler) http.Handler { return gatetest.Authorize(h, tokens.token) },

@@ -14,6 +14,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/daemon"
+	"rutile/internal/store/storetest"
 )
 
 // rig is a whole daemon in a temporary directory with an operator at hand.
@@ -40,6 +41,9 @@ func startRig(t *testing.T, opts []func(*daemon.Options), change ...func(*daemon
 	}
 	for _, c := range change {
 		c(&cfg)
+	}
+	if cfg.Store == "" || cfg.Store == "sqlite" {
+		storetest.Seed(t, cfg.Data)
 	}
 	r := &rig{t: t, logs: &lockedBuffer{}}
 	opt := daemon.Options{Version: "test", Log: r.logs}

@@ -16,6 +16,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/rawjson"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -158,7 +159,7 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

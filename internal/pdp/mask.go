@@ -6,6 +6,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/policy"
 	"rutile/internal/rawjson"
+	"rutile/internal/registry"
 )
 
 // Masked is what stands for a value that was masked.
@@ -14,7 +15,7 @@ const Masked = "[masked]"
 // mask masks what v wants masked in the arguments of r and asks the policies once
 // more, on the arguments that are left (access.md, invariant 4) and with the same
 // grant: what was approved is the call with all of them. A rule is met where each
-// of its places is there. The arguments are nil unless the answer permits.
+// of its places is there and what is left fits the tool's approved input schema. The arguments are nil unless the answer permits.
 func (f *Facts) mask(s *State, v *policy.Verdict, r *access.Request) (policy.Verdict, []byte) {
 	failed := *v // a mask that is still missing is a denial
 	var paths [][]string
@@ -41,6 +42,9 @@ func (f *Facts) mask(s *State, v *policy.Verdict, r *access.Request) (policy.Ver
 	masked := rawjson.Splice(r.Arguments.Raw(), edits...)
 	args, err := rawjson.Parse(masked, rawjson.Limits{})
 	if err != nil {
+		return failed, nil
+	}
+	if r.Kind == access.KindTool && s.View.Fits(r.Server, registry.NameOf(registry.KindTool, r.Target), args) != "" {
 		return failed, nil
 	}
 	f.Query.Arguments, f.Query.Masked = args, rules

@@ -8,6 +8,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
+	"rutile/internal/registry"
 )
 
 const onApproved = ` (principal, action == Mcp::Action::"files/tool_approved", resource)`
@@ -200,5 +201,36 @@ func TestRelease(t *testing.T) {
 	var zero pdp.Ruling
 	if d := zero.Release(request("tool_approved"), nil, 0, nil); d.Allowed() {
 		t.Error("a ruling on nothing releases")
+	}
+}
+
+// Masked arguments that no longer fit the schema the tool was approved with are not
+// sent, on a view that changed since too.
+func TestMaskedArgumentsMustFitTheSchema(t *testing.T) {
+	mask := policy.Policy{ID: "rule", Cedar: `@id("n") @outcome("mask") @mask("args/n") forbid` + onApproved + `;`}
+	for schema, want := range map[string]access.Outcome{
+		``: access.Permit,
+		`{"type":"object","properties":{"n":{"type":"string"}}}`:                  access.Permit,
+		`{"type":"object","properties":{"n":{"type":"integer"}}}`:                 access.Mask,
+		`{"type":"object","properties":{"n":{"type":"string","maxLength":3}}}`:    access.Mask,
+		`{"$defs":{"n":{"enum":["a"]}},"properties":{"n":{"$ref":"#/$defs/n"}}}`:  access.Mask,
+		`{"properties":{"n":{"$ref":"https://schemas.example/n"}}}`:               access.Mask,
+		`{"type":"object","properties":{"m":{"$ref":"#"},"n":{"type":"string"}}}`: access.Mask, // nobody can check it
+	} {
+		c := content()
+		for i := range c.Tools {
+			if c.Tools[i].Name == "tool_approved" && schema != "" {
+				c.Tools[i].Pinned = []byte(`{"name":"tool_approved","inputSchema":` + schema + `}`)
+			}
+		}
+		s := state(t, c, []string{"files/tool_approved"}, mask)
+		for _, view := range []*registry.View{s.View, s.View.WithOwn(), s.View.At(99)} {
+			s.View = view
+			r := request("tool_approved")
+			r.Arguments = arguments(t, `{"n":"1"}`)
+			if ru := pdp.Judge(s, r); ru.Outcome != want || (ru.Arguments != nil) != (want == access.Permit) {
+				t.Errorf("%s: %s %q", schema, ru.Outcome, ru.Arguments)
+			}
+		}
 	}
 }

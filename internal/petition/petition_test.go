@@ -17,6 +17,7 @@ import (
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 var start = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -80,7 +81,7 @@ func (f fixed) State() *pdp.State { return f.s }
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{now: start}
-	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

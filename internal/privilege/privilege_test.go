@@ -19,6 +19,7 @@ import (
 	"rutile/internal/privilege"
 	"rutile/internal/registry"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 var (
@@ -56,7 +57,7 @@ func (parts) DevelopmentToken(context.Context, admin.TokenRequest) (identity.Tok
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: t.TempDir()})
+	db, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

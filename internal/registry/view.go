@@ -22,6 +22,7 @@ type View struct {
 	tools      map[string]map[string]Tool // server → Tool.Name
 	agentIDs   []string
 	serverIDs  []string
+	shapes     *shapes
 }
 
 // NewView indexes c. Unknown states and classes are kept, and deny; two entries
@@ -34,6 +35,7 @@ func NewView(c Content) (*View, error) {
 		teams:      make(map[string]Team, len(c.Teams)),
 		users:      make(map[string]User, len(c.Users)),
 		tools:      make(map[string]map[string]Tool, len(c.Servers)),
+		shapes:     new(shapes),
 	}
 	for _, a := range c.Agents {
 		if _, dup := v.agents[a.ID]; dup || a.ID == "" {
@@ -90,7 +92,7 @@ type Delta struct {
 
 // With returns the view after d, sharing what d does not touch.
 func (v *View) With(d Delta) *View {
-	w := &View{generation: v.generation, agents: with(v.agents, d.Agents), servers: with(v.servers, d.Servers), teams: with(v.teams, d.Teams), tools: v.tools, users: with(v.users, d.Users), userTokens: v.userTokens}
+	w := &View{generation: v.generation, agents: with(v.agents, d.Agents), servers: with(v.servers, d.Servers), teams: with(v.teams, d.Teams), tools: v.tools, users: with(v.users, d.Users), userTokens: v.userTokens, shapes: v.shapes}
 	if len(d.Users) > 0 {
 		w.userTokens = tokenIndex(w.users)
 	}

@@ -63,7 +63,7 @@ type Report struct {
 	Opened int `json:"opened,omitempty"`
 
 	Groups []Group `json:"groups"` // of changes, the most frequent first
-	More   int     `json:"more"`   // changes that are in no group, because there are too many kinds
+	More   int     `json:"more"`   // changes that are in no group, because there are too many kinds, or kinds that whoever asks may not see
 }
 
 // Changes is how many verdicts differ.

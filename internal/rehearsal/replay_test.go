@@ -216,7 +216,7 @@ func TestWhatWasCountedIsNotKept(t *testing.T) {
 	r.start(s, often)
 	r.observed(s, "bot", "read", `{}`)
 	r.observed(s, "bot", "write", `{}`)
-	if got := s.Stop().Report; got.Counters != 1 || got.Same != 1 || got.Changes() != 0 {
+	if got := s.Stop(true).Report; got.Counters != 1 || got.Same != 1 || got.Changes() != 0 {
 		t.Errorf("live: %s, %d", counts(*got), got.Counters)
 	}
 }

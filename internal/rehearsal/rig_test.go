@@ -19,6 +19,7 @@ import (
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 // rig is a gateway without its listeners: registry, rules and evidence.
@@ -61,7 +62,7 @@ state: sanctioned
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{T: t, dir: t.TempDir()}
+	r := &rig{T: t, dir: storetest.Dir(t)}
 	var err error
 	if r.db, err = store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: r.dir}); err != nil {
 		t.Fatal(err)

@@ -63,6 +63,7 @@ type Status struct {
 // run is one set of rules being tried.
 type run struct {
 	by     string
+	sealed bool // it judges with the arguments of calls
 	ends   time.Time
 	build  Candidate
 	tally  *tally
@@ -88,8 +89,12 @@ type job struct {
 }
 
 // Start builds a candidate and lets it judge what is decided from now on, at most
-// for so long. One that is tried already is an access.CodeConflict error.
-func (s *Stage) Start(ctx context.Context, by string, build Candidate, last time.Duration) (Status, error) {
+// for so long. One that is tried already is an access.CodeConflict error. sealed says
+// that who asks may read the arguments of calls. For anybody else the candidate judges
+// without them and without what was counted of them, and what depends on either is
+// counted as that: a rule of one's own making tells by what it matches what it was
+// matched with (docs/decisions/0068).
+func (s *Stage) Start(ctx context.Context, by string, build Candidate, last time.Duration, sealed bool) (Status, error) {
 	if last <= 0 || last > maxRun {
 		return Status{}, access.Errorf(access.CodeInvalid, "a simulation lasts more than nothing and at most %s", maxRun)
 	}
@@ -105,16 +110,16 @@ func (s *Stage) Start(ctx context.Context, by string, build Candidate, last time
 	}
 	now := s.now()
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), last)
-	r := &run{by: by, ends: now.Add(last), build: build, state: state, from: from, queue: make(chan job, maxWaiting), done: make(chan struct{}), cancel: cancel,
+	r := &run{by: by, sealed: sealed, ends: now.Add(last), build: build, state: state, from: from, queue: make(chan job, maxWaiting), done: make(chan struct{}), cancel: cancel,
 		tally: newTally(state.Set.Digest(), "live", now)}
 	s.last = r
 	s.run.Store(r)
 	go s.work(within, r)
-	return s.status(r), nil
+	return s.status(r, sealed), nil
 }
 
-// Stop ends the simulation, if one runs, and returns how it fared.
-func (s *Stage) Stop() Status {
+// Stop ends the simulation, if one runs, and returns how it fared, as Status does.
+func (s *Stage) Stop(sealed bool) Status {
 	s.mu.Lock()
 	r := s.last
 	s.mu.Unlock()
@@ -123,20 +128,22 @@ func (s *Stage) Stop() Status {
 	}
 	r.cancel()
 	<-r.done
-	return s.status(r)
+	return s.status(r, sealed)
 }
 
-// Status says how the newest simulation fares.
-func (s *Stage) Status() Status {
+// Status says how the newest simulation fares. To who may not read the arguments of
+// calls, one that judges with them shows how many verdicts would be others and not
+// which.
+func (s *Stage) Status(sealed bool) Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == nil {
 		return Status{State: "none"}
 	}
-	return s.status(s.last)
+	return s.status(s.last, sealed)
 }
 
-func (s *Stage) status(r *run) Status {
+func (s *Stage) status(r *run, sealed bool) Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	until := r.until
@@ -148,6 +155,10 @@ func (s *Stage) status(r *run) Status {
 		st.State, st.Failure = "failed", access.Reasons(r.failure)
 	}
 	report := r.tally.result(until)
+	if r.sealed && !sealed {
+		report.More += len(report.Groups)
+		report.Groups, report.Erring = []Group{}, nil
+	}
 	st.Report = &report
 	return st
 }
@@ -220,6 +231,9 @@ func (s *Stage) judge(ctx context.Context, r *run, j job) {
 		r.tally.count(func(r *Report) *int { return &r.Dropped })
 		return
 	}
+	if !r.sealed {
+		j.r.Unknown, j.r.Facts, j.args = true, nil, nil
+	}
 	if len(j.args) > 0 {
 		if j.r.Arguments, err = rawjson.Parse(j.args, rawjson.Limits{Bytes: len(j.args) + 1}); err != nil {
 			r.tally.count(func(r *Report) *int { return &r.Dropped })
@@ -230,6 +244,9 @@ func (s *Stage) judge(ctx context.Context, r *run, j job) {
 	switch {
 	case err != nil:
 		r.tally.count(func(r *Report) *int { return &r.Dropped })
+		return
+	case !r.sealed && (!certain || effective(&d) == access.Mask):
+		r.tally.count(func(r *Report) *int { return &r.Depends })
 		return
 	case !certain:
 		r.tally.count(func(r *Report) *int { return &r.Counters })

@@ -19,13 +19,13 @@ func (r *rig) stage() *rehearsal.Stage {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.Cleanup(func() { s.Stop() })
+	r.Cleanup(func() { s.Stop(true) })
 	return s
 }
 
 func (r *rig) start(s *rehearsal.Stage, text string) {
 	r.Helper()
-	if _, err := s.Start(r.Context(), "user:ann", func(context.Context) (*pdp.State, error) { return r.candidate(text), nil }, time.Hour); err != nil {
+	if _, err := s.Start(r.Context(), "user:ann", func(context.Context) (*pdp.State, error) { return r.candidate(text), nil }, time.Hour, true); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -54,12 +54,12 @@ func TestASimulationSaysWhatWouldChange(t *testing.T) {
 	r.observed(s, "other", "write", `{}`) // newly permitted
 	r.observed(s, "ghost", "write", `{}`) // the registry
 	s.Observe(r.request("bot", "read", ""), &access.Decision{ID: "dec_failed"})
-	got := s.Stop()
+	got := s.Stop(true)
 	if got.State != "ended" || got.By != "user:ann" || !strings.Contains(counts(*got.Report), "looked 4: same 1, denied 1, permitted 1, changed 0, depends 0, registry 1") {
 		t.Errorf("%+v\n%s", got, counts(*got.Report))
 	}
 	r.observed(s, "bot", "read", `{"path":"/secret"}`)
-	if again := s.Status(); again.Report.Looked != 4 {
+	if again := s.Status(true); again.Report.Looked != 4 {
 		t.Errorf("it judges on although it ended: %s", counts(*again.Report))
 	}
 	if cur := r.admin.Current(); len(cur.Policies) != 0 {
@@ -80,7 +80,7 @@ func TestASimulationNeverWaits(t *testing.T) {
 			<-hold
 		}
 		return r.candidate(noSecrets), nil
-	}, time.Hour); err != nil {
+	}, time.Hour, true); err != nil {
 		t.Fatal(err)
 	}
 	r.apply("kind: Team\nid: t\nmembers: [ann]\n") // so that the candidate is built anew
@@ -88,11 +88,11 @@ func TestASimulationNeverWaits(t *testing.T) {
 	for range calls {
 		r.observed(s, "bot", "read", `{"path":"/public"}`)
 	}
-	if got := s.Status(); got.State != "running" || got.Report.Dropped == 0 {
+	if got := s.Status(true); got.State != "running" || got.Report.Dropped == 0 {
 		t.Errorf("while the candidate cannot be asked: %s, %s", got.State, counts(*got.Report))
 	}
 	free()
-	got := s.Stop()
+	got := s.Stop(true)
 	if got.Report.Looked != calls || got.Report.Dropped < calls-1025 || got.Report.Same+got.Report.Dropped != calls || got.Report.Same == 0 {
 		t.Error(counts(*got.Report))
 	}
@@ -102,13 +102,13 @@ func TestASimulationNeverWaits(t *testing.T) {
 func TestOneSimulationAtATime(t *testing.T) {
 	r := newRig(t)
 	s := r.stage()
-	if got := s.Status(); got.State != "none" {
+	if got := s.Status(true); got.State != "none" {
 		t.Errorf("%+v", got)
 	}
 	won := make(chan error, 8)
 	for range cap(won) {
 		go func() {
-			_, err := s.Start(t.Context(), "", func(context.Context) (*pdp.State, error) { return r.State(), nil }, time.Hour)
+			_, err := s.Start(t.Context(), "", func(context.Context) (*pdp.State, error) { return r.State(), nil }, time.Hour, true)
 			won <- err
 		}()
 	}
@@ -125,7 +125,7 @@ func TestOneSimulationAtATime(t *testing.T) {
 		t.Errorf("%d simulations started", started)
 	}
 	for _, last := range []time.Duration{0, -time.Second, 48 * time.Hour} {
-		if _, err := s.Start(t.Context(), "", nil, last); access.CodeOf(err) != access.CodeInvalid {
+		if _, err := s.Start(t.Context(), "", nil, last, true); access.CodeOf(err) != access.CodeInvalid {
 			t.Errorf("%s: %v", last, err)
 		}
 	}
@@ -142,13 +142,13 @@ func TestACandidateThatNoLongerFitsHasFailed(t *testing.T) {
 			return nil, errors.New("the schema is another one")
 		}
 		return r.candidate(noSecrets), nil
-	}, time.Hour); err != nil {
+	}, time.Hour, true); err != nil {
 		t.Fatal(err)
 	}
 	broken = true
 	r.apply("kind: Team\nid: t\nmembers: [ann]\n")
 	r.observed(s, "bot", "read", `{"path":"/secret"}`)
-	got := s.Stop()
+	got := s.Stop(true)
 	if got.State != "failed" || !strings.Contains(got.Failure, "another one") || got.Report.Dropped != 1 || got.Report.Changes() != 0 {
 		t.Errorf("%+v %s", got, counts(*got.Report))
 	}
@@ -166,7 +166,7 @@ func TestASimulationBoundsTheArgumentsThatWait(t *testing.T) {
 			<-hold
 		}
 		return r.candidate(noSecrets), nil
-	}, time.Hour); err != nil {
+	}, time.Hour, true); err != nil {
 		t.Fatal(err)
 	}
 	r.apply("kind: Team\nid: t\nmembers: [ann]\n")
@@ -174,7 +174,7 @@ func TestASimulationBoundsTheArgumentsThatWait(t *testing.T) {
 		r.observed(s, "bot", "read", `{"path":"`+strings.Repeat("x", 500<<10)+`"}`)
 	}
 	free()
-	got := s.Stop()
+	got := s.Stop(true)
 	if got.Report.Looked != 24 || got.Report.Dropped < 24-18 || got.Report.Same == 0 {
 		t.Error(counts(*got.Report))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"rutile/internal/store"
 	"rutile/internal/store/pgtest"
+	"rutile/internal/store/storetest"
 )
 
 // cluster is the PostgreSQL of this test binary.
@@ -34,6 +35,9 @@ func both(t *testing.T, f func(t *testing.T, s *store.Store, cfg store.Config)) 
 		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
 			cfg := config(t, dialect)
+			if dialect == "sqlite" {
+				storetest.Seed(t, cfg.Dir)
+			}
 			f(t, open(t, cfg), cfg)
 		})
 	}

@@ -34,6 +34,7 @@ type Table struct {
 	Procs   map[int]*Proc
 	Sockets []Socket
 	Hidden  int    // processes of which only that they are there is visible
+	Closed  int    // processes whose descriptors are not visible
 	Blind   string // why sockets and connections were not read, "" if they were
 
 	ends linker

@@ -167,10 +167,14 @@ func runs(p *Proc) bool {
 func (t *Table) recognise(p *Proc) *Server {
 	w := p.words()
 	line := strings.Join(w, " ")
-	if len(w) == 0 || len(line) > maxRecognisable || denied(w) || clientOf(p) != "" {
+	if len(w) == 0 || len(line) > maxRecognisable || clientOf(p) != "" {
 		return nil
 	}
-	says, s := sayMCP(w), &Server{Proc: p, PIDs: []int{p.PID}}
+	says := sayMCP(w)
+	if denied(w) && !says { // there are MCP servers about language servers
+		return nil
+	}
+	s := &Server{Proc: p, PIDs: []int{p.PID}}
 	client := t.clientAbove(p)
 	with := client
 	if client != nil {

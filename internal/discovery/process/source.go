@@ -56,6 +56,9 @@ func (s Source) Discover(ctx context.Context, into *discovery.Sink) error {
 	if t.Hidden > 0 {
 		into.Looked(discovery.Coverage{Place: "processes of others", Outcome: discovery.Denied, Why: fmt.Sprintf("%d processes show nothing to this user", t.Hidden)})
 	}
+	if t.Closed > 0 {
+		into.Looked(discovery.Coverage{Place: "connections of others", Outcome: discovery.Denied, Why: fmt.Sprintf("what %d processes are connected to is not visible to this user", t.Closed)})
+	}
 	if t.Blind != "" {
 		into.Looked(discovery.Coverage{Place: "sockets", Outcome: discovery.Denied, Why: t.Blind})
 		return nil

@@ -67,3 +67,14 @@ func TestServersBehindTheGatewayAreRouted(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 }
+
+func TestAGuessIsNoGraveFinding(t *testing.T) {
+	t.Parallel()
+	root := tree(t, []string{"node", "/opt/mcp/server.js"})
+	describe := &discovery.Describer{Paths: &discovery.Paths{}}
+	seen := discovery.Run(t.Context(), []discovery.Source{process.Source{Scanner: process.Scanner{Root: root}, Describe: describe}}, time.Now, nil)
+	report := seen.Report(discovery.Registry{Known: true})
+	if len(report.Findings) != 1 || report.Findings[0].Severity != discovery.Medium {
+		t.Errorf("%+v", report.Findings)
+	}
+}

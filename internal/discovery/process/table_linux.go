@@ -65,6 +65,7 @@ func (s Scanner) read(ctx context.Context) (*Table, error) {
 	}
 	t.ends = fds
 	t.attribute(fds)
+	t.Closed = fds.shut
 	return t, nil
 }
 
@@ -111,6 +112,7 @@ type descriptors struct {
 	root  string
 	of    map[int]map[string]bool // by process, as /proc names them; nil if not visible
 	peers map[string]string       // the other end of a local socket
+	shut  int                     // processes whose descriptors are not visible
 }
 
 func (d *descriptors) files(pid int) map[string]bool {
@@ -119,7 +121,11 @@ func (d *descriptors) files(pid int) map[string]bool {
 	}
 	var all map[string]bool
 	dir := filepath.Join(d.root, strconv.Itoa(pid), "fd")
-	if names, err := os.ReadDir(dir); err == nil {
+	names, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		d.shut++
+	}
+	if err == nil {
 		all = map[string]bool{}
 		for _, n := range names {
 			if to, err := os.Readlink(filepath.Join(dir, n.Name())); err == nil && (strings.HasPrefix(to, "pipe:") || strings.HasPrefix(to, "socket:")) {
@@ -166,9 +172,6 @@ func (t *Table) attribute(d *descriptors) {
 		name := "socket:[" + strconv.Itoa(s.PID) + "]" // its inode, until the owner is known
 		wanted[name] = append(wanted[name], i)
 		t.Sockets[i].PID = 0
-	}
-	if len(wanted) == 0 {
-		return
 	}
 	for _, pid := range t.pids() {
 		for f := range d.files(pid) {
