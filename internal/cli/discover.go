@@ -14,8 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"rutile/internal/access"
+	"rutile/internal/daemon"
 	"rutile/internal/discovery"
 	"rutile/internal/discovery/clientconfig"
+	"rutile/internal/discovery/repository"
 )
 
 // search is what discover was asked for.
@@ -44,7 +46,7 @@ is told and is no failure. An interrupted run shows what it has found by then.
 ` + moreHelp
 	f := c.Flags()
 	in.more.flags(f)
-	f.StringArrayVar(&in.paths, "path", nil, "a project `folder` besides those that clients list; may be repeated")
+	f.StringArrayVar(&in.paths, "path", nil, "a `folder` to look through for projects and source code of servers; may be repeated")
 	f.StringArrayVar(&in.homes, "home", nil, "a home `folder` to read instead of your own; may be repeated")
 	f.StringVar(&in.root, "root", "", "a `folder` another system is mounted in; needs --home below it")
 	f.StringVar(&in.system, "os", hostSystem(), "whose paths to look for: linux, darwin or windows")
@@ -154,14 +156,21 @@ func (a *app) sources(in search, tables []string, paths *discovery.Paths, descri
 	if err != nil {
 		return nil, err
 	}
+	trees, err := repository.New(repository.Config{Roots: in.paths, Markers: table.Markers(), Paths: paths, Describe: describe})
+	if err != nil {
+		return nil, err
+	}
 	client, err := clientconfig.New(clientconfig.Config{
-		Table: table, System: clientconfig.System(in.system), Homes: homes, Projects: in.paths, Root: in.root,
-		Paths: paths, Describe: describe, Now: a.now,
+		Table: table, System: clientconfig.System(in.system), Homes: homes, Projects: trees.Projects, Root: in.root,
+		Paths: paths, Describe: describe, Now: a.now, Rows: daemon.ForeignRows,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return []discovery.Source{client}, nil
+	if len(in.paths) == 0 {
+		return []discovery.Source{client}, nil
+	}
+	return []discovery.Source{trees, client}, nil // the first leads the second to projects
 }
 
 // scanned are the homes to read: the scanner's own with its environment, or those

@@ -53,7 +53,7 @@ func (a *app) registered(ctx context.Context, describe *discovery.Describer) dis
 			break
 		}
 	}
-	reg.Says = fmt.Sprintf("compared with %d registered servers", len(reg.Servers))
+	reg.Says = fmt.Sprintf("compared with the registry of the gateway; servers in it: %d", len(reg.Servers))
 	return reg
 }
 
@@ -159,7 +159,7 @@ func (a *app) coverage(w io.Writer, r *discovery.Report) {
 			counts = append(counts, fmt.Sprintf("%d %s", n, o))
 		}
 	}
-	fmt.Fprintf(w, "%d servers, %d findings; places: %s\n", len(r.Servers), len(r.Findings), strings.Join(counts, ", "))
+	fmt.Fprintf(w, "servers: %d, findings: %d; places: %s\n", len(r.Servers), len(r.Findings), strings.Join(counts, ", "))
 	fmt.Fprintln(w, cell(r.Registry))
 	if r.Dropped > 0 {
 		fmt.Fprintf(w, "%d more sightings and findings are not shown: over the bound of one run\n", r.Dropped)

@@ -19,7 +19,7 @@ func (a *app) eval() *cobra.Command {
 	c := a.group("eval", "Measure the detectors on labelled sets", "rutile eval tools tools.jsonl",
 		a.evalText("tools", "Measure the scanner of definitions", eval.Tools),
 		a.evalText("outputs", "Measure the inspection of results", eval.Outputs),
-		a.evalDrift())
+		a.evalDrift(), a.evalDLP())
 	c.Long = `Runs the shipped detectors over a labelled set, JSON lines as docs/inspection.md
 describes them, and prints how many they find and how often they are wrong. No
 gateway is needed. The detectors see what a gateway would see, never the labels.
@@ -67,6 +67,44 @@ func (a *app) evalDrift() *cobra.Command {
 		})
 	})
 	c.Flags().BoolVar(&o.Misses, "misses", false, "list what passed or was stopped wrongly, by id")
+	return c
+}
+
+func (a *app) evalDLP() *cobra.Command {
+	var o eval.Options
+	c := a.command("dlp FILE", "Measure the detectors of secrets and personal data", "rutile eval dlp dlp.jsonl", nil, func(_ context.Context, args []string) error {
+		o.Now = a.now
+		r, err := measured(args[0], func(e *inspect.Engine, in io.Reader) (eval.Data, error) { return eval.DLP(e, in, o) })
+		if err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer) {
+			fmt.Fprintf(w, "%s: %d rows, %d with data, %d without; %.0f µs a row (p50), %.0f µs (p99)\n", r.Set, r.N, r.Positives, r.Negatives, r.Micros.P50, r.Micros.P99)
+			for _, by := range []struct {
+				title  string
+				labels []eval.Label
+			}{{"BY label", r.ByLabel}, {"BY category", r.Category}} {
+				fmt.Fprintln(w)
+				t := a.table(by.title, "N", "FOUND", "FLAGGED WRONGLY", "VALUES")
+				for _, l := range by.labels {
+					found, flagged, values := "", "", ""
+					if l.Found.N > 0 {
+						found = share(&l.Found)
+					}
+					if l.Flagged.N > 0 {
+						flagged = share(&l.Flagged)
+					}
+					if l.Expected > 0 {
+						values = fmt.Sprintf("%d of %d", l.Seen, l.Expected)
+					}
+					t.add(l.Name, itoa(l.N), found, flagged, values)
+				}
+				t.write(w)
+			}
+			a.writeMisses(w, r.Misses)
+		})
+	})
+	c.Flags().BoolVar(&o.Misses, "misses", false, "list what was missed or flagged wrongly, by id")
 	return c
 }
 

@@ -122,7 +122,7 @@ type Egress struct {
 
 // Discovery says what rutile discover looks for besides what it knows.
 type Discovery struct {
-	Clients []string `yaml:"clients"` // files with more rows for the table of clients (docs/discovery.md)
+	Clients []string `yaml:"clients"` // files with more rows for the table of clients (docs/discovery-clients.md)
 }
 
 // Limits are bounds on what agents may use. The zero value of each is its

@@ -61,7 +61,7 @@ func (r Registry) judge(s *Server) []Finding {
 	live, direct, traffic, routed := 0, []Sighting{}, []Sighting{}, 0
 	for _, one := range s.Sightings() {
 		switch {
-		case one.Disabled, one.Fact == Reachable && registered: // a registered server answers where it is
+		case one.Disabled, one.Fact == Sourced, one.Fact == Reachable && registered: // a registered server answers where it is
 			continue
 		case one.Routed:
 			routed++
@@ -76,6 +76,8 @@ func (r Registry) judge(s *Server) []Finding {
 	switch {
 	case live == 0 && registered && s.enabled():
 		s.Status = StatusRegistered
+	case live == 0 && len(s.Facts) == 1 && !s.Facts[Sourced].IsZero():
+		s.Status = StatusSource
 	case live == 0:
 		s.Status = StatusDisabled
 	case len(direct) == 0 && len(traffic) == 0:

@@ -38,6 +38,7 @@ const (
 	StatusBypass   Status = "bypass"   // registered, and not gone through
 	StatusRouted   Status = "routed"   // every place it was seen in goes through Rutile
 	StatusDisabled Status = "disabled" // configured, and switched off everywhere
+	StatusSource   Status = "source"   // its source code was seen, and nothing that uses it
 	// StatusRegistered is a registered server that answers where it is, and was seen
 	// nowhere else.
 	StatusRegistered Status = "registered"

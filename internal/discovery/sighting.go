@@ -15,6 +15,7 @@ const (
 	Running    Fact = "running"    // a process of it runs
 	Reachable  Fact = "reachable"  // something answers, or listens, at an address
 	Used       Fact = "used"       // calls to it were seen
+	Sourced    Fact = "sourced"    // its source code or its declaration was seen, which runs nothing
 )
 
 // Scope is whose a configuration is.

@@ -13,6 +13,7 @@
 package inspect
 
 import (
+	"fmt"
 	"sync"
 )
 
@@ -107,9 +108,10 @@ type Engine struct {
 	quotes  []bool           // by word: it is a quoter
 	added   map[class]string // what is told of an added sentence that has such a word
 	// ordering makes an order of a name it stands beside.
-	ordering map[class]bool
-	fold     map[rune]rune
-	scratch  sync.Pool
+	ordering  map[class]bool
+	fold      map[rune]rune
+	scratch   sync.Pool
+	sensitive []compiled
 }
 
 // New compiles the shipped rules. It fails only where they are written wrongly.
@@ -117,6 +119,9 @@ func New() (*Engine, error) {
 	e := &Engine{fold: confusables()}
 	if err := e.compile(); err != nil {
 		return nil, err
+	}
+	if err := e.compileSensitive(); err != nil {
+		return nil, fmt.Errorf("compiling the detectors of data: %w", err)
 	}
 	e.scratch.New = func() any { return &scan{e: e, state: make([]partial, e.states)} }
 	return e, nil

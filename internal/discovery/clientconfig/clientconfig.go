@@ -38,11 +38,12 @@ type Home struct {
 
 // Config says what to look through.
 type Config struct {
-	Table    *Table
-	System   System
-	Homes    []Home
-	Projects []string // folders besides those that clients list
-	Root     string   // where the system is mounted, "" for /
+	Table  *Table
+	System System
+	Homes  []Home
+	// Projects returns folders besides those that clients list; nil is none.
+	Projects func() []string
+	Root     string // where the system is mounted, "" for /
 	// Paths shows files; it is told of the projects that are found.
 	Paths    *discovery.Paths
 	Describe *discovery.Describer
@@ -75,7 +76,8 @@ func New(cfg Config) (*Source, error) {
 // Name is "client".
 func (*Source) Name() string { return "client" }
 
-// rowTime bounds the time one row of the table is looked for in one home.
+// rowTime bounds the time one row of the table is looked for in one home; each
+// project adds a millisecond.
 const rowTime = 2 * time.Second
 
 // Discover looks through every home and every project.
@@ -123,7 +125,7 @@ func (x *scan) row(ctx context.Context, r *Row) {
 	if r.Read == "off" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, rowTime)
+	ctx, cancel := context.WithTimeout(ctx, rowTime+time.Duration(len(x.projects))*time.Millisecond)
 	defer cancel()
 	n, any := 0, false
 	for _, p := range x.patterns(r) {

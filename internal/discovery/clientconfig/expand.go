@@ -29,7 +29,7 @@ const (
 	maxDepth     = 10     // elements ** stands for
 	maxFiles     = 20_000 // files looked at for one pattern
 	maxMatches   = 2_000  // files one pattern may lead to
-	maxProjects  = 5_000
+	maxProjects  = 50_000
 	maxAncestors = 32
 )
 

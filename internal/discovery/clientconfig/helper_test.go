@@ -68,7 +68,7 @@ func (m *machine) source() *clientconfig.Source {
 	m.t.Helper()
 	paths := &discovery.Paths{Include: m.show, Root: m.root, Salt: []byte("a salt of this test")}
 	src, err := clientconfig.New(clientconfig.Config{
-		Table: m.table, System: m.system, Homes: []clientconfig.Home{{Dir: m.home, Env: m.env}}, Projects: m.paths, Root: m.root,
+		Table: m.table, System: m.system, Homes: []clientconfig.Home{{Dir: m.home, Env: m.env}}, Projects: func() []string { return m.paths }, Root: m.root,
 		Paths: paths, Describe: &discovery.Describer{Paths: paths}, Now: now, Rows: m.rows,
 	})
 	if err != nil {

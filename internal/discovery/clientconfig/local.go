@@ -49,6 +49,16 @@ func repository(file, base string) (remote, rel string, ok bool) {
 	return "", "", false
 }
 
+// Origin is where the repository at dir comes from: host and path of its remote,
+// without user and password, "" if that is not known.
+func Origin(dir string) string {
+	raw, _, refused := read(dir+"/.git/config", dir)
+	if refused != nil {
+		return ""
+	}
+	return origin(string(raw))
+}
+
 var (
 	section = regexp.MustCompile(`^\[remote "([^"]+)"\]`)
 	scpForm = regexp.MustCompile(`^(?:[\w.-]+@)?([\w.-]+):([^/].*)$`)

@@ -27,9 +27,11 @@ func (x *scan) listed(ctx context.Context) []string {
 			out = append(out, dir)
 		}
 	}
-	for _, p := range x.cfg.Projects {
-		if abs, err := filepath.Abs(p); err == nil {
-			add(filepath.ToSlash(abs))
+	if x.cfg.Projects != nil {
+		for _, p := range x.cfg.Projects() {
+			if abs, err := filepath.Abs(p); err == nil {
+				add(filepath.ToSlash(abs))
+			}
 		}
 	}
 	for _, l := range x.cfg.Table.Projects {

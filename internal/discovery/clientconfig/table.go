@@ -133,6 +133,23 @@ func (t *Table) Add(other *Table) error {
 	return nil
 }
 
+// Markers are the names, with *, that files of clients begin with in a project.
+func (t *Table) Markers() []string {
+	var out []string
+	for i := range t.Sources {
+		for _, list := range t.Sources[i].OS {
+			for _, p := range list {
+				if rest, ok := strings.CutPrefix(p, "${PROJECT}/"); ok && t.Sources[i].Read != "off" {
+					first, _, _ := strings.Cut(rest, "/")
+					out = append(out, first)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // words are what members of a row may say.
 var words = map[string][]string{
 	"scope":        {"user", "project", "workspace", "managed", "plugin"},

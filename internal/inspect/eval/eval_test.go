@@ -249,3 +249,50 @@ func TestDriftShape(t *testing.T) {
 		t.Errorf("%s", b)
 	}
 }
+
+func TestDevelopmentData(t *testing.T) {
+	dir := sets(t)
+	if dir == "" {
+		return
+	}
+	r, err := eval.DLP(engine(t), open(t, filepath.Join(dir, "dlp.jsonl")), eval.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range r.ByLabel {
+		switch l.Name {
+		case "secret":
+			atLeast(t, "secrets found", &l.Found, 0.97)
+		case "pii":
+			atLeast(t, "personal data found", &l.Found, 0.8)
+		case "benign":
+			atMost(t, "benign flagged", &l.Flagged, 0.055)
+		}
+	}
+}
+
+func TestDataShape(t *testing.T) {
+	set := `{"id":"a","label":"pii","category":"email","content":"write to anna@firma.se","expected_count":1}
+{"id":"b","label":"benign","category":"email","content_b64":"aXQgcmFpbnM="}
+`
+	r, err := eval.DLP(engine(t), strings.NewReader(set), eval.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Set string
+		By  struct {
+			Label map[string]map[string]float64
+		}
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Set != "dlp" || got.By.Label["pii"]["recall"] != 1 || got.By.Label["benign"]["fprN"] != 1 || got.By.Label["pii"]["seen"] != 1 {
+		t.Errorf("%s", b)
+	}
+}

@@ -1,0 +1,113 @@
+package inspect
+
+import (
+	"strings"
+	"time"
+)
+
+// personalDetectors find what is about a person, by country. A pattern narrow
+// enough, or a check digit, stands alone; anything else needs a word beside it.
+var personalDetectors = []detector{
+	{label: Personal, kind: "email", need: []string{"@"}, pattern: `\b[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b`, check: ownMail},
+	{label: Personal, kind: "iban", pattern: `\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b`, check: iban},
+	{label: Personal, kind: "card", pattern: `\b[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,7}\b|\b3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}\b`, check: card},
+	// Phones: the international form, forms of North America, others beside a word.
+	{label: Personal, kind: "phone", pattern: `(?:^|[^\w+])(\+[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?(?:[0-9]{1,5}[ .-]?){1,5}[0-9]{2,4})\b`, check: digitsBetween(8, 15)},
+	{label: Personal, kind: "phone", pattern: `(?:^|[^\w(.-])(\([2-9][0-9]{2}\)[ .-]?[2-9][0-9]{2}[ .-][0-9]{4}|[2-9][0-9]{2}-[2-9][0-9]{2}-[0-9]{4})(?:[^\w-]|$)`},
+	{label: Personal, kind: "phone", need: []string{"09", "639"}, pattern: `(?:^|[^\w.-])((?:63[ .-]?|0)9[0-9]{2}[ .-]?[0-9]{3}[ .-]?[0-9]{4})(?:[^\w-]|$)`, check: philippine},
+	{label: Personal, kind: "phone", pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: digitsBetween(8, 13), context: `\b(?:phone|tel|telephone|mobile|cell|call|fax|whatsapp|sms|number is|telefon|móvil|téléphone|rufnummer|handy)`},
+	// North America.
+	{label: Personal, kind: "us-ssn", pattern: `\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\b`, check: ssn},
+	{label: Personal, kind: "ca-sin", pattern: `\b[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}\b`, check: canadian},
+	{label: Personal, kind: "us-npi", pattern: `\b[12][0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}\b`, check: func(v string) bool { return luhn("80840"+only(v)) && !same9(only(v)[:9]) }},
+	{label: Personal, kind: "us-dea", pattern: `\b[A-HJ-MP-UX][A-Z9][0-9]{7}\b`, check: dea},
+	{label: Personal, kind: "us-passport", pattern: `\b[A-Z]?[0-9]{8,9}\b`, context: `\bpassport`},
+	{label: Personal, kind: "us-bank", pattern: `\b[0-9]{8,17}\b`, context: `\b(?:bank|account|acct|routing|checking|savings)\b`},
+	{label: Personal, kind: "driver-license", pattern: `\b[A-Z]{0,2}[0-9]{4,13}\b`, context: `\b(?:driver'?s? licen[cs]e|driving licen[cs]e|licen[cs]e (?:no|number)|dl ?#)`},
+	// Europe.
+	{label: Personal, kind: "uk-driving-licence", pattern: `(?i)\b(?:[A-Z]{5}|[A-Z]{4}9|[A-Z]{3}99|[A-Z]{2}999)[0-9](?:0[1-9]|1[0-2]|5[1-9]|6[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9](?:[A-Z]{2}|[A-Z]9|99)[A-Z0-9][A-Z]{2}\b`},
+	{label: Personal, kind: "uk-nino", pattern: `(?i)\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\b`, check: nino},
+	{label: Personal, kind: "uk-postcode", pattern: `\b(?:GIR ?0AA|(?:[A-PR-UWYZ][0-9][0-9]?|[A-PR-UWYZ][A-HK-Y][0-9][0-9]?|[A-PR-UWYZ][0-9][A-HJKPSTUW]|[A-PR-UWYZ][A-HK-Y][0-9][ABEHMNPRVWXY]) ?[0-9][ABD-HJLNP-UW-Z]{2})\b`},
+	{label: Personal, kind: "uk-nhs", pattern: `\b[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}\b`, check: nhs, context: `\b(?:nhs|patient|medical)`},
+	{label: Personal, kind: "passport", pattern: `(?i)\b[A-Z]{1,2}[0-9]{7,8}[A-Z]?\b`, context: `\b(?:passport|passeport|pasaporte|passaporto|reisepass|여권)`},
+	{label: Personal, kind: "passport", pattern: `\A\s*((?i:[A-Z]{2})[0-9]{7}|[A-PR-WY][1-9][0-9]{5}[1-9])\s*\z`},
+	{label: Personal, kind: "de-tax-id", pattern: `\b[1-9][0-9]{10}\b`, check: germanTax},
+	{label: Personal, kind: "de-tax-number", pattern: `\b[0-9]{2,3}/[0-9]{3,4}/[0-9]{4,5}\b`},
+	{label: Personal, kind: "de-passport", pattern: `\b[CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{7}[0-9][0-9]?\b`, check: germanPassport},
+	{label: Personal, kind: "de-health-insurance", pattern: `(?i)\b[A-Z][0-9]{9}\b`, check: germanHealth},
+	{label: Personal, kind: "de-register", need: []string{"hra", "hrb"}, pattern: `(?i)\bHR[AB] ?[0-9]{1,6}\b`},
+	{label: Personal, kind: "de-plate", pattern: `(?i)\b[A-ZÄÖÜ]{1,3}[ -][A-Z]{1,2}[ -]?[1-9][0-9]{0,3}[EH]?\b`, field: true, context: `(?:kennzeichen|plate|vehicle|fahrzeug|registration)`},
+	{label: Personal, kind: "de-site-number", pattern: `\b[0-9]{9}\b`, context: `\b(?:bsnr|betriebsstätten)`},
+	{label: Personal, kind: "de-tax-number", pattern: `\b[0-9]{10,13}\b`, context: `\b(?:steuernummer|steuer-nr|st\.-nr)`},
+	{label: Personal, kind: "es-nif", pattern: `(?i)\b(?:[0-9]{7,8}|[XYZ][0-9]{7})-?[A-Z]\b`, check: spanish},
+	{label: Personal, kind: "it-driving-licence", pattern: `\b(?:[A-Z]{2}[0-9]{7}[A-Z]|U1[B-HJ-NPR-UW-Z0-9]{7}[A-Z])\b`},
+	{label: Personal, kind: "it-tax-code", pattern: `\b[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]\b`},
+	{label: Personal, kind: "fr-nir", pattern: `\b[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]) ?[0-9AB]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}\b`, check: french},
+	{label: Personal, kind: "nl-bsn", pattern: `\b[0-9]{9}\b`, check: dutch, context: `\b(?:bsn|burgerservicenummer|sofinummer)`},
+	{label: Personal, kind: "pl-pesel", pattern: `\b[0-9]{11}\b`, check: polish, context: `\bpesel`},
+	{label: Personal, kind: "se-personnummer", pattern: `(?:\b|[a-z])((?:19|20)?[0-9]{6}[-+]?[0-9]{4})\b`, check: swedish},
+	{label: Personal, kind: "fi-hetu", pattern: `\b[0-3][0-9][01][0-9]{3}[-+A][0-9]{3}[0-9A-FHJ-NPR-Y]\b`, check: finnish},
+	{label: Personal, kind: "tr-national-id", pattern: `\b[1-9][0-9]{10}\b`, check: turkish},
+	{label: Personal, kind: "tr-plate", pattern: `(?i)\b(?:0[1-9]|[1-7][0-9]|8[01]) ?[A-PR-VYZ]{1,3} ?[0-9]{2,5}\b`, field: true, context: `(?:plaka|plate|vehicle|araç)`, alone: func(v string) bool { return strings.Count(v, " ") == 2 && strings.ToUpper(v) == v }},
+	// Asia, Oceania, South America.
+	{label: Personal, kind: "au-number", pattern: `\b[0-9]{3} ?[0-9]{3} ?[0-9]{3}\b`, check: australian, context: `\b(?:acn|tfn|tax file|company number|australian)`, alone: func(v string) bool { return strings.Contains(v, " ") }},
+	{label: Personal, kind: "in-aadhaar", pattern: `\b[2-9][0-9]{3}[ :-]?[0-9]{4}[ :-]?[0-9]{4}\b`, check: aadhaar},
+	{label: Personal, kind: "in-pan", pattern: `\b[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]\b`},
+	{label: Personal, kind: "in-voter", pattern: `(?i)\b[A-Z]{3}[0-9]{7}\b`, field: true, context: `\b(?:vot(?:e|er|ing)|epic|election)\b`},
+	{label: Personal, kind: "sg-nric", pattern: `\b[STFGM][0-9]{7}[A-Z]\b`, check: singapore},
+	{label: Personal, kind: "sg-uen", pattern: `\b(?:[0-9]{8,9}[A-Z]|[TSR][0-9]{2}[A-Z]{2}[0-9]{4}[A-Z])\b`, check: singaporeUEN},
+	{label: Personal, kind: "cn-id", pattern: `\b[1-9][0-9]{5}(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])[0-3][0-9][0-9]{3}[0-9Xx]\b`, check: chinese},
+	{label: Personal, kind: "jp-my-number", pattern: `\b[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}\b`, check: japanese, context: `(?:my number|マイナンバー|個人番号)`},
+	{label: Personal, kind: "br-cpf", pattern: `\b[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}\b`, check: brazilian},
+	{label: Personal, kind: "name", need: []string{"name is", "name:", "i am called", "mein name ist", "je m'appelle", "me llamo"}, pattern: `(?i:\b(?:my name is|my name's|full name:|i am called|mein name ist|je m'appelle|me llamo)) ((?:[A-Z][\pL'-]+)(?: [A-Z][\pL'-]+){0,3})`},
+}
+
+// only returns the digits of v.
+func only(v string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, v)
+}
+
+func digitsBetween(low, high int) func(string) bool {
+	return func(v string) bool { n := len(only(v)); return n >= low && n <= high && !same9(only(v)) }
+}
+
+// same9 reports whether all digits are the same.
+func same9(d string) bool { return d != "" && strings.Count(d, d[:1]) == len(d) }
+
+// ownMail refuses addresses of documentation (RFC 2606) and of machines.
+func ownMail(v string) bool {
+	low := strings.ToLower(v)
+	_, host, _ := strings.Cut(low, "@")
+	return host != "example.com" && host != "example.org" && host != "example.net" && !strings.HasSuffix(host, ".example") && !strings.HasSuffix(host, ".invalid") && !strings.HasSuffix(host, ".test") &&
+		!strings.HasPrefix(low, "noreply@") && !strings.HasPrefix(low, "git@") && !strings.HasSuffix(host, ".png") && !strings.HasSuffix(host, ".js")
+}
+
+// philippine refuses ten digits without the zero or the country.
+func philippine(v string) bool {
+	d := only(v)
+	return len(d) == 11 && d[0] == '0' || len(d) == 12 && d[:2] == "63"
+}
+
+// ssn refuses numbers that are never given out.
+func ssn(v string) bool {
+	return v[:3] != "000" && v[:3] != "666" && v[4:6] != "00" && v[7:] != "0000" && v != "078-05-1120" && v != "219-09-9999" && !same9(only(v)) && v != "123-45-6789"
+}
+
+func nino(v string) bool {
+	switch strings.ToUpper(v[:2]) {
+	case "BG", "GB", "KN", "NK", "NT", "TN", "ZZ":
+		return false
+	}
+	return true
+}
+
+// born reports whether yymmdd is a date; century is of the year.
+func born(century, yymmdd string) bool {
+	_, err := time.Parse("20060102", century+yymmdd)
+	return err == nil
+}

@@ -1,0 +1,118 @@
+package inspect
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Label is what a datum is to policies.
+type Label string
+
+// The labels of data.
+const (
+	Secret   Label = "secret" // opens something
+	Personal Label = "pii"    // is about a person
+)
+
+// Datum is one secret or personal value in a text: where and of what kind, never
+// the value.
+type Datum struct {
+	Label Label  `json:"label"`
+	Kind  string `json:"kind"`
+	Start int    `json:"start"`
+	End   int    `json:"end"`
+}
+
+// detector finds one kind of datum. The first group of its pattern, if it has one,
+// is the value. A value counts if it checks, or beside a word of its context.
+type detector struct {
+	label   Label
+	kind    string
+	pattern string
+	need    []string            // of which the text must hold one, in lower case
+	check   func(v string) bool // nil: none; false refuses
+	context string              // must be near, unless the check alone is enough
+	alone   func(v string) bool // what needs no context, nil: nothing does
+	field   bool                // no context is needed where the value is the whole text, as in a field
+	refuse  string              // what may not stand in the match, as in the name beside the value
+}
+
+// compiled is a detector with its patterns.
+type compiled struct {
+	detector
+	re, near, not *regexp.Regexp
+}
+
+// nearBytes is how far from a value a word of its context may stand.
+const nearBytes = 60
+
+// compileSensitive compiles the detectors of data.
+func (e *Engine) compileSensitive() error {
+	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors) {
+		c := compiled{detector: d}
+		var err error
+		if c.re, err = regexp.Compile(d.pattern); err != nil {
+			return err
+		}
+		if d.context != "" {
+			if c.near, err = regexp.Compile(`(?i)` + d.context); err != nil {
+				return err
+			}
+		}
+		if d.refuse != "" {
+			if c.not, err = regexp.Compile(d.refuse); err != nil {
+				return err
+			}
+		}
+		e.sensitive = append(e.sensitive, c)
+	}
+	return nil
+}
+
+// Sensitive returns the secrets and personal data in a text, in the order they
+// stand, one for each place: of two that overlap the one of the earlier detector,
+// which is the more specific. A number without a valid checksum or a word that
+// tells what it is, is none.
+func (e *Engine) Sensitive(text []byte) []Datum {
+	s := string(text)
+	low := strings.ToLower(s)
+	digits := strings.ContainsAny(s, "0123456789")
+	var found []Datum
+	for i := range e.sensitive {
+		d := &e.sensitive[i]
+		if len(d.need) == 0 && !digits || len(d.need) > 0 && !slices.ContainsFunc(d.need, func(n string) bool { return strings.Contains(low, n) }) {
+			continue
+		}
+		for _, at := range d.re.FindAllStringSubmatchIndex(s, 256) {
+			start, end := at[0], at[1]
+			if len(at) > 2 && at[2] >= 0 {
+				start, end = at[2], at[3]
+			}
+			if d.not != nil && d.not.MatchString(s[at[0]:start]) {
+				continue
+			}
+			if d.accepts(s, start, end) && !overlaps(found, start, end) {
+				found = append(found, Datum{Label: d.label, Kind: d.kind, Start: start, End: end})
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b Datum) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End)) })
+	return found
+}
+
+func (d *compiled) accepts(s string, start, end int) bool {
+	v := s[start:end]
+	if d.check != nil && !d.check(v) {
+		return false
+	}
+	if d.near == nil || d.alone != nil && d.alone(v) || d.field && strings.TrimSpace(s) == v {
+		return true
+	}
+	return d.near.MatchString(s[max(0, start-nearBytes):start]) || d.near.MatchString(s[end:min(len(s), end+nearBytes/2)])
+}
+
+func overlaps(found []Datum, start, end int) bool {
+	return slices.ContainsFunc(found, func(f Datum) bool { return start < f.End && f.Start < end })
+}

@@ -1,0 +1,118 @@
+package inspect_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"rutile/internal/inspect"
+)
+
+// Values are put together here, so that no scanner of repositories takes them for
+// real ones.
+func TestSensitiveData(t *testing.T) {
+	e := engine(t)
+	letters := "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xYzAcCeEgGiI"
+	for _, c := range []struct{ text, kind string }{
+		{"use ghp_" + letters[:36] + " for that", "vendor-token"},
+		{"AWS " + "AKIA" + "Z7QHMB2NTC4XKD5V", "aws-access-key"},
+		{"db postgres://app:" + "hT7-qq2Lm" + "@db.internal/main", "url-password"},
+		{"Authorization: Bearer " + letters, "auth-header"},
+		{`acme_api_key = "` + letters[:24] + `"`, "named-secret"},
+		{`{"clientSecret":"` + letters[:30] + `"}`, "named-secret"},
+		{"-----BEGIN RSA " + "PRIVATE KEY-----\n" + strings.Repeat("MIIEpAIBAAKCAQEA7bq2\n", 6) + "-----END RSA PRIVATE KEY-----", "private-key"},
+		{"curl -u api:" + "d81LkV00zLx" + " https://api.internal/", "basic-auth"},
+
+		{"write to anna.karlsson@firma.se", "email"},
+		{"IBAN DE89 3704 0044 0532 0130 00", "iban"},
+		{"card 4539 5787 6362 1486", "card"},
+		{"call +49 30 1234567", "phone"},
+		{"SSN 536-90-4399", "us-ssn"},
+		{"NINO AB 12 34 56 C", "uk-nino"},
+		{"TC 10000000146", "tr-national-id"},
+		{"DNI 12345678Z", "es-nif"},
+		{"Aadhaar 2345 6789 0124", "in-aadhaar"},
+		{"personnummer 19811228-9874", "se-personnummer"},
+		{"NRIC S1234567D", "sg-nric"},
+		{"CPF 529.982.247-25", "br-cpf"},
+		{"身份证 11010519491231002X", "cn-id"},
+		{"My name is Anna Karlsson.", "name"},
+
+		{"주민등록번호 900101-1234568", "kr-resident-number"},
+		{"외국인등록 9001015000004", "kr-resident-number"},      // beside its word no check digit is needed
+		{"주민번호는 201012-3123456 입니다", "kr-resident-number"}, // since October 2020: no check digit
+		{"휴대폰 010-1234-5678", "kr-phone"},
+		{"대표번호 02-345-6789", "kr-phone"},
+		{"운전면허 11-21-123456-60", "kr-driver-license"},
+		{"여권번호 M12345678", "kr-passport"},
+		{"여권 M123A4567", "kr-passport"},
+		{"계좌 110-234-567890 (신한은행)", "kr-bank-account"},
+		{"사업자등록번호 124-81-00998", "kr-business-number"},
+	} {
+		found := e.Sensitive([]byte(c.text))
+		if len(found) == 0 || found[0].Kind != c.kind {
+			t.Errorf("%s: found %v", c.kind, found)
+		}
+		for _, d := range found {
+			if d.Start < 0 || d.End > len(c.text) || d.Start >= d.End {
+				t.Errorf("%s: span %d to %d", c.kind, d.Start, d.End)
+			}
+		}
+	}
+}
+
+// A number without a valid check digit or a word beside it is no finding, nor is
+// what stands where a value would.
+func TestOrdinaryNumbersAreNoData(t *testing.T) {
+	e := engine(t)
+	for _, text := range []string{
+		"order 4539578763621487 of 2026-11-27",   // Luhn fails
+		"IBAN DE89 3704 0044 0532 0130 01",       // 97 fails
+		"test card 4242 4242 4242 4242",          // known to all
+		"id 9001011234567",                       // no check digit, no word
+		"주민등록번호 901301-1234567",                  // no thirteenth month
+		"사업자 124-81-00999",                       // check digit
+		"trace 4bf92f3577b34da6a3ce929d0e0e4736", // an id
+		"uuid 550e8400-e29b-41d4-a716-446655440000",
+		"key = process.env.API_KEY",
+		`password: "${DB_PASSWORD}"`,
+		`token = "your-token-here-12345"`,
+		"api_key: xxxxxxxxxxxxxxxxxxxxxxxx",
+		"git@example.com and noreply@firma.se",
+		"version 10.0.19041.1, build 20261127123456",
+		"Read config.keystore.file=env/cert.p12",
+		"The keyboard has 104 keys and costs 39.90.",
+		"commit 5696e46 and 1234 more; 99.95 % of 120000 rows",
+	} {
+		if found := e.Sensitive([]byte(text)); len(found) > 0 {
+			t.Errorf("%q: %v", text, found)
+		}
+	}
+}
+
+// Of two that overlap only the more specific one is reported.
+func TestOneDatumForEachPlace(t *testing.T) {
+	text := "api_token = ghp_" + "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xYzAcC" + " or 010-1234-5678"
+	found := engine(t).Sensitive([]byte(text))
+	if len(found) != 2 || found[0].Kind != "vendor-token" || found[0].Label != inspect.Secret || found[1].Kind != "kr-phone" || found[1].Label != inspect.Personal {
+		t.Errorf("%v", found)
+	}
+	if s := fmt.Sprintf("%+v", found); strings.Contains(s, "ghp_") || strings.Contains(s, "1234") {
+		t.Error("a datum holds its value")
+	}
+}
+
+func FuzzSensitive(f *testing.F) {
+	f.Add("주민등록번호 900101-1234568, A123456789, 2893081508152, U1K123A45B")
+	f.Add("12345678z Z12345678 T12AB1234C 123456789012")
+	e := engine(f)
+	f.Fuzz(func(t *testing.T, s string) {
+		last := 0
+		for _, d := range e.Sensitive([]byte(s)) {
+			if d.Start < last || d.End <= d.Start || d.End > len(s) {
+				t.Fatalf("%+v after %d in %d bytes", d, last, len(s))
+			}
+			last = d.End
+		}
+	})
+}
