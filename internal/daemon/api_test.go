@@ -13,10 +13,12 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/daemon"
+	"rutile/internal/store/storetest"
 )
 
 func loopbackConfig(t *testing.T, data string) daemon.Config {
 	t.Helper()
+	storetest.Seed(t, data)
 	return daemon.Config{Data: data, Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"}}
 }
 

@@ -3,6 +3,7 @@ package gatetest_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"rutile/internal/credential"
 	"rutile/internal/gatetest"
 )
 
@@ -97,7 +99,7 @@ func upstreamFace(t *testing.T, npm gatetest.NPM, s gatetest.ClientScenario, age
 	case a := <-arrivals:
 		func() {
 			defer close(end)
-			r := conformanceRig(t, map[string]string{"up": overHTTP(a.URL)})
+			r := facing(t, s.Name, a)
 			drive(t, r, s.Name, agent, a)
 			r.stop() // the suite waits for the connections to its server
 		}()
@@ -113,6 +115,47 @@ func upstreamFace(t *testing.T, npm gatetest.NPM, s gatetest.ClientScenario, age
 	if want, ok := expected[agent]; !ok || tally != want {
 		t.Errorf("%v, the table says %v (it has the run: %v)\nfailed checks:\n%s", tally, want, ok, strings.Join(got.Failures, "\n"))
 	}
+}
+
+// facing is a rig in front of the suite's server, with the credential a scenario
+// gives for it.
+func facing(t *testing.T, scenario string, a gatetest.Arrival) *rig {
+	t.Helper()
+	if !strings.HasPrefix(scenario, "auth/") {
+		return conformanceRig(t, map[string]string{"up": overHTTP(a.URL)})
+	}
+	var c struct {
+		ClientID string `json:"client_id"`
+		Secret   string `json:"client_secret"`
+		Key      string `json:"private_key_pem"`
+	}
+	if err := json.Unmarshal(a.Context, &c); err != nil || c.ClientID == "" {
+		t.Fatalf("the scenario gives no client: %s %v", a.Context, err)
+	}
+	auth, seed := "client_secret_basic", c.Secret
+	if c.Key != "" {
+		auth, seed = "private_key_jwt", c.Key
+	}
+	r := conformanceRig(t, nil)
+	if _, err := r.d.Admin.SetCredential(t.Context(), operator, credential.Secret{ID: "seed", MaxTier: 3}, []byte(seed)); err != nil {
+		t.Fatal(err)
+	}
+	r.apply(fmt.Sprintf(`kind: Server
+id: up
+owner: team
+state: sanctioned
+pinning: observe
+transport: {http: {url: %q}}
+credential: {ref: suite, header: Authorization, value: "Bearer {secret}"}
+---
+kind: Credential
+id: suite
+owner: team
+servers: [up]
+source:
+  clientCredentials: {clientID: %q, secret: seed, auth: %s}
+`, a.URL, c.ClientID, auth), "up")
+	return r
 }
 
 // drive does as an agent what a scenario wants of a client.
@@ -150,6 +193,10 @@ func drive(t *testing.T, r *rig, scenario, agent string, a gatetest.Arrival) {
 	}
 	switch scenario {
 	case "json-schema-ref-no-deref": // listing is all there is
+	case "auth/client-credentials-jwt", "auth/client-credentials-basic":
+		for _, tool := range tools.Tools {
+			call(tool.Name, map[string]any{})
+		}
 	case "tools_call":
 		call("add_numbers", map[string]any{"a": 5, "b": 3})
 	case "elicitation-sep1034-client-defaults":

@@ -20,9 +20,9 @@ func longList(says string) string {
 	return `"tools":[` + strings.Join(tools, ",") + `]`
 }
 
-// What is kept of a list between two requests belongs to one reader, one state
-// of the registry and of the policies, and to what the server answers now.
-func TestKeptListsAreNobodyElses(t *testing.T) {
+// What is kept of a list between two requests belongs to one reader, one state of
+// the registry and of the policies, and to what the server answers now.
+func TestPrivateCacheIsolation(t *testing.T) {
 	t.Parallel()
 	for name, revision := range map[string]string{"modern": v2026, "legacy": v2511} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package pdp
 
 import (
+	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -36,7 +37,7 @@ func Withdrawn(s *State, r *access.Request, at time.Time) (agent, server string)
 		if a, ok := s.View.Agent(id); !ok {
 			agent = "agent " + quote(id) + " is not registered"
 		} else if err := registry.Usable(a, at); err != nil {
-			agent = err.Error()
+			agent, _, _ = strings.Cut(err.Error(), "; ") // whom to ask is said beside it
 		}
 	}
 	return agent, s.View.ServerStanding(r.Server).Why

@@ -151,7 +151,7 @@ func (x *expansion) follow(node any) string {
 		}
 	case map[string]any:
 		for key, item := range n {
-			why := ""
+			var why string
 			switch ref, text := item.(string); {
 			case key == "$id" || key == "$dynamicRef" || key == "$recursiveRef":
 				why = "it holds " + key

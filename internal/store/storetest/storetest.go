@@ -21,7 +21,7 @@ import (
 const database = "rutile.db"
 
 // empty is an empty SQLite database of this version.
-var empty = sync.OnceValues(func() ([]byte, error) {
+var empty = sync.OnceValues(func() ([]byte, error) { //nolint:gochecknoglobals // made once for a test binary, and never changed
 	dir, err := os.MkdirTemp("", "storetest")
 	if err != nil {
 		return nil, err
