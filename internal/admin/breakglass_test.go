@@ -111,11 +111,24 @@ func TestBreakGlassLiftsNoRule(t *testing.T) {
 		_, err := c.BreakGlass(t.Context(), ann, spec)
 		hasCode(t, name, err, access.CodeDenied, "one person alone lifts no rule", tt.words)
 	}
-	c.apply(policy(`permit (principal == Mcp::Agent::"x", action, resource);`) + "---\nkind: Agent\nid: bot\nowner: team-platform\nstate: suspended\n")
+	c.apply(policy(`@approve("quorum:9") permit (principal, action == Mcp::Action::"request", resource) when { context.seconds < 900 };`))
 	_, err := c.BreakGlass(t.Context(), ann, spec)
+	hasCode(t, "longer than may be asked for", err, access.CodeDenied, "no rule permits")
+	c.apply(policy(`permit (principal == Mcp::Agent::"x", action, resource);`) + "---\nkind: Agent\nid: bot\nowner: team-platform\nstate: suspended\n")
+	_, err = c.BreakGlass(t.Context(), ann, spec)
 	hasCode(t, "an agent that is stopped", err, access.CodeDenied, "suspended")
 	if list, err := c.Grants(t.Context(), grant.Filter{}); err != nil || len(list) > 0 {
 		t.Errorf("%d grants, %v", len(list), err)
+	}
+}
+
+// TestBreakGlassReplacesWhoApproves, however many policies want of whatever lives 15
+// minutes.
+func TestBreakGlassReplacesWhoApproves(t *testing.T) {
+	c, spec := bare(t)
+	c.apply("kind: Policy\nid: rule\ncedar: |\n  @approve(\"quorum:9\") permit (principal, action == Mcp::Action::\"request\", resource) when { context.seconds <= 900 };\n")
+	if g, err := c.BreakGlass(t.Context(), c.presented("app"), spec); err != nil || g.Quorum != 1 {
+		t.Errorf("%+v, %v", g, err)
 	}
 }
 

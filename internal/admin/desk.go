@@ -101,12 +101,25 @@ func (d *Desk) Standing() grant.Standing {
 			return e, ok && pdp.Reaches(cur.View, &e, agent, t, depth)
 		},
 		Void: d.void,
+		Orphan: func(id string) string {
+			cur := d.admin.Current()
+			if e, ok := cur.Rights[id]; ok {
+				return pdp.Orphaned(cur.View, &e, d.admin.now())
+			}
+			return ""
+		},
 	}
 }
 
-// void says why the policies do not let a request be asked for as it was.
+// void says why a request cannot be asked for as it was: nobody answers for its
+// entitlement, or the policies do not let it.
 func (d *Desk) void(r grant.Request) string {
 	cur := d.admin.Current()
+	if e, ok := cur.Rights[r.Entitlement]; ok {
+		if why := pdp.Orphaned(cur.View, &e, d.admin.now()); why != "" {
+			return why
+		}
+	}
 	return pdp.Void(&pdp.State{View: cur.View, Set: cur.Set}, &r)
 }
 

@@ -77,6 +77,21 @@ type Emergency struct {
 	Method      string
 }
 
+// life is how long the right lives.
+func (e *Emergency) life() time.Duration {
+	if e.Life == 0 {
+		return min(maxBreakLife, e.Entitlement.Ceiling.life())
+	}
+	return e.Life
+}
+
+// Extent is how many seconds the right would live and how many calls it would let
+// through, 0 for any number.
+func (e *Emergency) Extent() (seconds, uses int64) {
+	ask := Ask{Entitlement: &e.Entitlement, Scope: ScopeTime, Life: e.life(), Uses: e.Uses}
+	return ask.Extent()
+}
+
 // BreakGlass issues a grant on the word of one person, at most 15 minutes long and
 // within the entitlement, and opens the review that is owed for it. The error is a
 // CodeConflict or CodeDenied where reviews are owed already.
@@ -87,9 +102,7 @@ func (b *Broker) BreakGlass(ctx context.Context, e Emergency) (Grant, error) {
 	if !strings.HasPrefix(e.By, "user:") || e.Token == "" {
 		return Grant{}, access.Errorf(access.CodeDenied, "only a person breaks the glass, with a personal token")
 	}
-	if e.Life == 0 {
-		e.Life = min(maxBreakLife, e.Entitlement.Ceiling.life())
-	}
+	e.Life = e.life()
 	if e.Args == nil {
 		e.Args = e.Entitlement.Args
 	}

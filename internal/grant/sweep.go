@@ -21,7 +21,13 @@ type Standing struct {
 	// Void says why the policies do not let a request be asked for as it was, "" where
 	// they do. Nil asks none.
 	Void func(Request) string
+	// Orphan says why nobody answers for an entitlement any more, "" where somebody
+	// does. Nil asks of none.
+	Orphan func(entitlement string) string
 }
+
+// orphanTime is how long a grant nobody answers for stays suspended.
+const orphanTime = time.Hour
 
 // Sweep ends what time has ended and what has nothing left, suspends or resumes
 // grants as the approved definition of their target is another one or theirs again,
@@ -157,12 +163,17 @@ func (w *sweeping) turn(g Grant) (Grant, error) {
 		g.State, g.Why = GrantWithdrawn, why
 		return g, err
 	}
+	orphan := w.orphan(g.Entitlement)
 	switch {
+	case orphan != "" && g.State == GrantSuspended && g.Why == orphan && !w.at.Before(g.Changed.Add(orphanTime)):
+		return end(GrantWithdrawn, orphan+" since "+g.Changed.Format(time.RFC3339))
+	case g.State == GrantActive && orphan != "":
+		return end(GrantSuspended, orphan)
 	case g.State == GrantActive && !same:
 		return end(GrantSuspended, anotherDefinition(g.Target))
 	case g.State == GrantActive && parent == GrantSuspended:
 		return end(GrantSuspended, parentIs(g.Parent, parent))
-	case g.State == GrantSuspended && same && parent == GrantActive:
+	case g.State == GrantSuspended && same && parent == GrantActive && orphan == "":
 		return end(GrantActive, "")
 	}
 	return g, nil
@@ -206,6 +217,13 @@ func (w *sweeping) request(before Request) error {
 	r.Changed = w.at
 	w.less.Requests, w.ended = append(w.less.Requests, r), append(w.ended, event(system, verb, KindRequest, r.ID, before, r, r.Why))
 	return nil
+}
+
+func (w *sweeping) orphan(entitlement string) string {
+	if w.Orphan == nil || entitlement == "" {
+		return ""
+	}
+	return w.Orphan(entitlement)
 }
 
 func (w *sweeping) void(r Request) string {

@@ -144,3 +144,23 @@ func TestARequestThatWaitsIsHeldToThePolicies(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsAskedForWithoutAnOwner, nor taken in an emergency.
+func TestNothingIsAskedForWithoutAnOwner(t *testing.T) {
+	s := asked(t, "auto")
+	e := s.Entitlements["e"]
+	for owner, gone := range map[string]bool{"team-platform": false, "ann": true, "": false} {
+		e.Owner = owner
+		s.Entitlements["e"] = e
+		r := request("tool_approved")
+		r.Arguments = arguments(t, `{}`)
+		_, d, ok := pdp.Seek(s, r, grant.Ask{})
+		if ok == gone || gone && !strings.Contains(d.Reason, "is not active") {
+			t.Errorf("%q: %t, %+v", owner, ok, d)
+		}
+		why := pdp.Breakable(s, &grant.Emergency{Entitlement: e, Party: grant.Party{Agent: "bot"}, Target: grant.Target{Server: "files", Kind: access.KindTool, Name: "tool_approved", Digest: pin}}, now)
+		if (why != "") != gone {
+			t.Errorf("%q: %s", owner, why)
+		}
+	}
+}

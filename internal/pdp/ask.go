@@ -31,6 +31,12 @@ func asking(s *State, r *access.Request, d *access.Decision, want grant.Ask, rea
 	if e := strictest(s, d.Forbids, reaches); e != nil {
 		rule, a.Entitlement = e.Approve, e
 	}
+	if a.Entitlement != nil {
+		if why := Orphaned(s.View, a.Entitlement, r.At); why != "" {
+			(&refused{class: access.ClassApproval, reason: why, help: "ask an operator to name another owner"}).deny(d)
+			return a, false
+		}
+	}
 	seconds, uses := a.Extent()
 	told, by, why := f.whoApproves(s, seconds, uses)
 	if why != nil {

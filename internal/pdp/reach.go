@@ -31,6 +31,26 @@ func Reaches(v *registry.View, e *grant.Entitlement, agent string, t grant.Targe
 	})
 }
 
+// Orphaned says why nobody answers for an entitlement any more: its owner is a person
+// who is not active, or a team whose members are none of them. It is "" where
+// somebody does, and where nobody registered whom the owner names.
+func Orphaned(v *registry.View, e *grant.Entitlement, at time.Time) string {
+	active := func(id string) bool {
+		u, ok := v.User(id)
+		return ok && registry.UserStatus(u, at) == registry.UserActive
+	}
+	if t, ok := v.Team(e.Owner); ok {
+		if len(t.Members) > 0 && !slices.ContainsFunc(t.Members, active) {
+			return "nobody of team " + quote(e.Owner) + ", the owner of entitlement " + quote(e.ID) + ", is active"
+		}
+		return ""
+	}
+	if _, ok := v.User(e.Owner); ok && !active(e.Owner) {
+		return quote(e.Owner) + ", the owner of entitlement " + quote(e.ID) + ", is not active"
+	}
+	return ""
+}
+
 // MayReceive returns nil if an agent may receive a part of a grant: the entitlement
 // the grant stands on names it as one that may, it is in good standing, and it is no
 // riskier than whoever hands it over.
@@ -38,6 +58,9 @@ func MayReceive(v *registry.View, rights map[string]grant.Entitlement, parent gr
 	e, ok := rights[parent.Entitlement]
 	if !ok {
 		return access.Errorf(access.CodeDenied, "grant %s stands on no entitlement, so nothing says whom it may be handed on to", parent.ID)
+	}
+	if why := Orphaned(v, &e, at); why != "" {
+		return access.Errorf(access.CodeDenied, "%s", why)
 	}
 	if !Reaches(v, &e, to, parent.Target, parent.Depth+1) { // of an agent that is not registered too: ids of others are nobody's business
 		return access.Errorf(access.CodeDenied, "entitlement %q does not let agent %s receive this", e.ID, quote(to))
