@@ -97,6 +97,40 @@ func TestWhoMustApprove(t *testing.T) {
 	}
 }
 
+// TestARightLeftToPoliciesIsNotStricterThanOneThatNamesPeople, however short its life,
+// and stricter than one that names nobody.
+func TestARightLeftToPoliciesIsNotStricterThanOneThatNamesPeople(t *testing.T) {
+	for name, tt := range map[string]struct {
+		left, other string // of e, which lives shorter, and f
+		policies    []string
+		want        string
+	}{
+		"people":            {"policy", "quorum:1:secops", []string{permitAsk("auto", "true")}, "quorum:1:secops"},
+		"nobody":            {"auto", "policy", nil, "quorum:1"},
+		"people, by itself": {"policy", "quorum:1:secops", nil, "quorum:1:secops"},
+	} {
+		s := asked(t, tt.left, tt.policies...)
+		rule, err := grant.ParseRule(tt.other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Entitlements["f"] = grant.Entitlement{ID: "f", Approve: rule, Ceiling: grant.Ceiling{Seconds: 6000, Uses: 5}}
+		cat := policy.Catalog{Servers: []policy.ServerInfo{{ID: "files"}}, Tools: []policy.ToolInfo{{Server: "files", Name: "tool_approved", Classes: []string{"read"}}}}
+		for _, id := range []string{"e", "f"} {
+			cat.Entitlements = append(cat.Entitlements, policy.Entitlement{ID: id, Agents: []string{"bot"}, Patterns: []string{"files/*"}})
+		}
+		text := strings.Join(append(tt.policies, "forbid (principal, action == Mcp::Action::\"x/y\", resource);"), "\n")
+		if s.Set, err = policy.Compile([]policy.Policy{{ID: "p", Cedar: text}}, cat); err != nil {
+			t.Fatal(err)
+		}
+		r := request("tool_approved")
+		r.Arguments = arguments(t, `{}`)
+		if a, _, ok := pdp.Seek(s, r, grant.Ask{}); !ok || a.Rule.String() != tt.want {
+			t.Errorf("%s: %t %s, want %s", name, ok, a.Rule, tt.want)
+		}
+	}
+}
+
 // TestWhatIsAskedForAheadIsMeasured by its own life and uses, and a tool of tier 3
 // needs two whatever policies say.
 func TestWhatIsAskedForAheadIsMeasured(t *testing.T) {

@@ -120,9 +120,17 @@ func Seek(s *State, r *access.Request, want grant.Ask) (a grant.Ask, d access.De
 	return a, d, ok
 }
 
+// weight orders rules by how hard they are to meet.
 func weight(r grant.Rule) int {
-	if r.Auto {
+	switch {
+	case r.Auto:
 		return 0
+	case r == grant.Rule{}:
+		return 1 // what the policies say counts whatever the rule is
 	}
-	return max(1, r.People())
+	n, stages := 2*r.People(), r.Stages()
+	if slices.ContainsFunc(stages[:], func(s grant.Stage) bool { return s.Team != "" }) {
+		n++ // not anybody
+	}
+	return n
 }
