@@ -45,6 +45,17 @@ func TestLaunchersArePeeled(t *testing.T) {
 		{"uvx mcp-proxy --transport streamablehttp https://notes.example.com/mcp", "https://notes.example.com/mcp", "uvx>mcp-proxy", ""},
 		{"npx supergateway --sse https://notes.example.com/sse", "https://notes.example.com/sse", "npx>supergateway", ""},
 		{"rutile connect --data /x notes", "rutile:notes", "rutile connect", ""},
+		{"docker run --sig-proxy acme/real acme/other", "pkg:docker/acme/real", "docker run", ""},
+		{"docker run -ie acme/other acme/real", "pkg:docker/acme/real", "docker run", ""},
+		{"docker run -itv /srv:/srv acme/real", "pkg:docker/acme/real", "docker run", ""},
+		{"docker run --entrypoint /bin/sh acme/notes -c x", "pkg:docker/acme/notes#/bin/sh", "docker run", ""},
+		{"npx --registry https://npm.example.com notes@1.0.0", "pkg:npm/notes?repository_url=npm.example.com", "npx", "1.0.0"},
+		{"npx --registry=https://registry.npmjs.org/ notes@1.0.0", "pkg:npm/notes", "npx", "1.0.0"},
+		{"npx --loglevel other notes", "pkg:npm/notes", "npx", ""},
+		{"uvx --index-url https://u:p@pypi.example.com/simple notes==1.0.0", "pkg:pypi/notes?repository_url=pypi.example.com", "uvx", "1.0.0"},
+		{"uvx --default-index=https://pypi.org/simple notes==1.0.0", "pkg:pypi/notes", "uvx", "1.0.0"},
+		{"env -Snpx@real notes", "command:npx@real", "env", ""},
+		{"env --split-string=real notes", "command:real", "env", ""},
 		{"notes-server --stdio", "command:notes-server", "", ""},
 	} {
 		words := strings.Fields(c.line)
@@ -199,5 +210,23 @@ func TestSecretsAreNoScopes(t *testing.T) {
 	d := describer().Describe(discovery.Spec{Command: "tool", Args: []string{"--token", "/abcabc", "--secret=/abcabc", "--token:/abcabc", "--root", "/srv"}})
 	if got := fmt.Sprint(d.Scopes); got != "[{fs:/srv argument}]" {
 		t.Errorf("scopes: %s", got)
+	}
+}
+
+// What runs before the server may do anything: a script that is read in, or a
+// module that an interpreter loads first.
+func TestWhatRunsBeforeTheServerIsTold(t *testing.T) {
+	for _, spec := range []discovery.Spec{
+		{Command: "sh", Args: []string{"-c", "source /tmp/x.sh && npx notes@1.0.0"}},
+		{Command: "sh", Args: []string{"-c", ". ./x.sh; exec notes"}},
+		{Command: "node", Args: []string{"--require", "/tmp/x.js", "/srv/notes.js"}},
+		{Command: "node", Args: []string{"--import=/tmp/x.mjs", "/srv/notes.js"}},
+	} {
+		if !describer().Describe(spec).Executable {
+			t.Errorf("%s %q is not told", spec.Command, spec.Args)
+		}
+	}
+	if describer().Describe(discovery.Spec{Command: "sh", Args: []string{"-c", "cd /srv && npx notes@1.0.0"}}).Executable {
+		t.Error("a change of folder is told")
 	}
 }
