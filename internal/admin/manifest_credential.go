@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -72,11 +73,20 @@ func (o object) tokenExchange() *credential.TokenExchange {
 }
 
 func (o object) userOAuth() *credential.UserOAuth {
-	c, ok := o.sub(credential.SourceUserOAuth, "issuer", "clientID", "auth", "secret", "scopes", "resource", "listing")
+	c, ok := o.sub(credential.SourceUserOAuth, "issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource", "tls", "listing")
 	if !ok {
 		return nil
 	}
 	u := &credential.UserOAuth{Client: c.client(credential.AuthNone, credential.AuthBasic, credential.AuthPost, credential.AuthPrivateKey), Listing: c.ref("listing")}
+	for _, pattern := range keysOf(u.ToolScopes) {
+		scopes := u.ToolScopes[pattern]
+		switch more := slices.IndexFunc(scopes, func(s string) bool { return !slices.Contains(u.Scopes, s) }); {
+		case len(scopes) == 0:
+			c.fail("toolScopes", "%q names no scope: a token of a person cannot be narrowed to none", clip(pattern))
+		case more >= 0:
+			c.fail("toolScopes", "%q asks for %q, which is not among scopes: people agree to those", clip(pattern), clip(scopes[more]))
+		}
+	}
 	if u.ClientID == "" && u.Auth != credential.AuthNone {
 		c.fail("auth", "has a meaning only with a clientID: without one we register ourselves")
 	}
@@ -84,7 +94,7 @@ func (o object) userOAuth() *credential.UserOAuth {
 }
 
 func clientKeys() []string {
-	return []string{"issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource"}
+	return []string{"issuer", "clientID", "auth", "secret", "scopes", "toolScopes", "resource", "tls"}
 }
 
 // client reads who we are to an authorization server; auths are the ways to
@@ -96,6 +106,12 @@ func (o object) client(auths ...string) credential.Client {
 	}
 	if c.Auth == "" {
 		c.Auth = auths[0]
+	}
+	if t, ok := o.sub("tls", "ca"); ok {
+		t.required("ca", "/etc/rutile/private-ca.pem")
+		if c.TLS.CA = t.text("ca"); c.TLS.CA != "" && !filepath.IsAbs(c.TLS.CA) {
+			t.fail("ca", "must be an absolute path of a PEM file on the gateway's machine")
+		}
 	}
 	for key, u := range map[string]string{"issuer": c.Issuer, "resource": c.Resource} {
 		if u == "" {
@@ -354,4 +370,8 @@ func (e *emitter) client(c credential.Client) {
 		}
 	}
 	e.text(2, "resource", c.Resource)
+	if c.TLS.CA != "" {
+		e.open(2, "tls")
+		e.text(3, "ca", c.TLS.CA)
+	}
 }

@@ -19,7 +19,9 @@ func TestDeclaredCredentialSurvivesExport(t *testing.T) {
 	for _, source := range []string{
 		`clientCredentials: {clientID: rutile, secret: seed, auth: private_key_jwt, scopes: [a, b], toolScopes: {"get_*": [a], "*": []}, resource: "https://crm.example.com"}`,
 		`tokenExchange: {issuer: "https://as.example/t1", clientID: rutile, secret: seed, audience: crm}`,
-		`userOAuth: {scopes: [mail.read], listing: seed}`,
+		`userOAuth: {scopes: [mail.read], tls: {ca: /etc/rutile/ca.pem}, listing: seed}`,
+		`clientCredentials: {clientID: c, secret: seed, tls: {ca: /etc/rutile/ca.pem}}`,
+		`userOAuth: {scopes: [mail.read, mail.send], toolScopes: {"get_*": [mail.read]}}`,
 		`userOAuth: {clientID: c, auth: client_secret_post, secret: seed}`,
 		`userOAuth: {clientID: c}` + "\norigins: [\"https://b.example:8443\", \"https://crm.example.com\"]",
 	} {
@@ -50,6 +52,10 @@ func TestDeclaredCredentialIsReadStrictly(t *testing.T) {
 		`clientCredentials: {clientID: c, secret: seed, scopes: ["a b"]}`:                         "not a scope",
 		`clientCredentials: {clientID: c, secret: seed, wide: true}`:                              "unknown key",
 		`userOAuth: {auth: client_secret_basic, secret: seed}`:                                    "clientID",
+		`userOAuth: {scopes: [a], toolScopes: {"*": [b]}}`:                                        "not among scopes",
+		`userOAuth: {scopes: [a], toolScopes: {"*": []}}`:                                         "names no scope",
+		`userOAuth: {tls: {ca: ca.pem}}`:                                                          "absolute path",
+		`userOAuth: {tls: {serverName: x}}`:                                                       "unknown key",
 		`userOAuth: {secret: seed}`:                                                               "no use",
 		`clientCredentials: {clientID: c, secret: seed}` + "\n  " + `userOAuth: {scopes: [a]}`:    "exactly one",
 		`userOAuth: {clientID: c}` + "\norigins: []":                                              "is empty",

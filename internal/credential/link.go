@@ -47,10 +47,24 @@ type LinkTokens struct {
 	Access  []byte    `json:"access"`
 	Expires time.Time `json:"expires,omitzero"`
 	Refresh []byte    `json:"refresh,omitempty"`
+	// Narrow are tokens for fewer scopes, by those.
+	Narrow map[string]NarrowToken `json:"narrow,omitempty"`
+}
+
+// NarrowToken is an access token for fewer scopes than its person agreed to.
+type NarrowToken struct {
+	Access  []byte    `json:"access"`
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // Clear overwrites the tokens.
-func (t *LinkTokens) Clear() { clear(t.Access); clear(t.Refresh) }
+func (t *LinkTokens) Clear() {
+	clear(t.Access)
+	clear(t.Refresh)
+	for _, n := range t.Narrow {
+		clear(n.Access)
+	}
+}
 
 // LinkID is the id of the one link a person has for a credential at a server.
 func LinkID(credential, server string, who access.Subject) string {

@@ -59,7 +59,7 @@ func newService(name, base string, way Way, t TLS) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf, err := t.config()
+	conf, err := t.Config()
 	if err != nil {
 		return nil, err
 	}
@@ -222,8 +222,8 @@ func (s *service) object(a said) (rawjson.Value, error) {
 	return v, nil
 }
 
-// config reads the files.
-func (t TLS) config() (*tls.Config, error) {
+// Config reads the files.
+func (t TLS) Config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)

@@ -135,6 +135,9 @@ type Client struct {
 	ToolScopes map[string][]string `json:"toolScopes,omitempty"`
 	// Resource is the RFC 8707 resource indicator, default the server's URL.
 	Resource string `json:"resource,omitempty"`
+	// TLS says by which authorities the authorization server is verified; only CA is
+	// used.
+	TLS TLS `json:"tls,omitzero"`
 }
 
 // How a client authenticates at a token endpoint (RFC 7591 section 2).

@@ -29,7 +29,7 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
-	clients := oauthclient.New(oauthclient.HTTP{Transport: transport}, d.vault, time.Now)
+	clients := oauthclient.New(oauthclient.HTTP{Transport: transport, For: d.trusting, CA: d.caOf}, d.vault, time.Now)
 	document := ""
 	if strings.HasPrefix(d.AgentsURL, "https://") {
 		document = d.AgentsURL + clientDocument
@@ -59,6 +59,24 @@ func (d *Daemon) buildMint() error {
 	}
 	d.closing("mint", func(ctx context.Context) error { d.mint.Close(); return d.noteUses(ctx) })
 	return nil
+}
+
+// trusting is the way to services that are verified by the authorities in a file.
+func (d *Daemon) trusting(ca string) (http.RoundTripper, error) {
+	conf, err := credential.TLS{CA: ca}.Config()
+	if err != nil {
+		return nil, err
+	}
+	return d.egress().TransportFor(conf)
+}
+
+// caOf is the file a registered server is verified with.
+func (d *Daemon) caOf(server string) string {
+	s, ok := d.states.admin.Load().Current().View.Server(server)
+	if !ok || s.Transport.HTTP == nil || s.Transport.HTTP.TLS == nil {
+		return ""
+	}
+	return s.Transport.HTTP.TLS.CA
 }
 
 // sweepTime is how often what was minted is looked through for what was changed or

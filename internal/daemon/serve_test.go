@@ -2,11 +2,13 @@ package daemon_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"rutile/internal/credential/oauthclient"
 	"rutile/internal/daemon"
 )
 
@@ -68,6 +70,35 @@ func TestForeignHostIsRefused(t *testing.T) {
 		}
 		if status, body := ask(t, agents, path, "evil.example"); status != http.StatusForbidden {
 			t.Errorf("%s answered a foreign host with %d %s", path, status, body)
+		}
+	}
+}
+
+// TestClientDocumentNamesItsOwnAddressOnly: it is served for the shared callback and
+// for that of one issuer, each naming itself and one redirect address; what is no name
+// of an issuer is not there.
+func TestClientDocumentNamesItsOwnAddressOnly(t *testing.T) {
+	d := start(t, daemon.Config{Data: t.TempDir(), URLs: daemon.URLs{Agents: "https://mcp.example", Operators: "https://ops.example"}})
+	defer d.Close(context.Background())
+	tag := oauthclient.Tag("https://as.example")
+	for path, redirect := range map[string]string{
+		"/oauth/upstream-client.json":              "https://ops.example/approve/connected",
+		"/oauth/upstream-client/" + tag + ".json":  "https://ops.example/approve/connected/" + tag,
+		"/oauth/upstream-client/" + tag:            "",
+		"/oauth/upstream-client/..%2f.json":        "",
+		"/oauth/upstream-client/" + tag + "0.json": "",
+		"/oauth/upstream-client/%22%3E.json":       "",
+	} {
+		status, body := ask(t, "http://"+d.AgentsAddr(), path, "mcp.example")
+		if redirect == "" {
+			if status != http.StatusNotFound {
+				t.Errorf("%s: %d %s", path, status, body)
+			}
+			continue
+		}
+		want := fmt.Sprintf(`"redirect_uris":[%q]`, redirect)
+		if status != http.StatusOK || !strings.Contains(body, want) || !strings.Contains(body, fmt.Sprintf(`"client_id":%q`, "https://mcp.example"+path)) {
+			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
 }

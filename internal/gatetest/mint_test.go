@@ -3,6 +3,7 @@ package gatetest_test
 import (
 	"encoding/base64"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -134,7 +135,7 @@ func (b *browser) connect(page string) url.Values {
 	if link == nil {
 		b.t.Fatalf("connecting: %s", body)
 	}
-	status, body := visit(b.t, b.c, strings.ReplaceAll(link[1], "&amp;", "&"), "", nil)
+	status, body := visit(b.t, b.c, html.UnescapeString(link[1]), "", nil)
 	if status != http.StatusOK || !strings.Contains(body, "Finish connecting") {
 		b.t.Fatalf("coming back: %d %s", status, body)
 	}

@@ -110,7 +110,7 @@ func TestAgainstOIDCProvider(t *testing.T) {
 		}
 		eventually(t, "the token is revoked", func() bool { return active(t, issuer, bearer()) == `{"active":false}` })
 	}
-	r.apply(mintedServer(p.URL+"/mcp", "source:\n  userOAuth: {issuer: \""+issuer+"\", clientID: person, scopes: [read]}\n")+annAct+"---\nkind: Agent\nid: cat\nowner: team\nriskTier: 1\ntools: [\"up/*\"]\n", "up")
+	r.apply(mintedServer(p.URL+"/mcp", "source:\n  userOAuth: {issuer: \""+issuer+"\", clientID: person, scopes: [read, write], toolScopes: {\"ec*\": [read]}}\n")+annAct+"---\nkind: Agent\nid: cat\nowner: team\nriskTier: 1\ntools: [\"up/*\"]\n", "up")
 	p.handle("tools/call", func(x *exchange) { x.text("fine") })
 	page := r.d.OperatorsURL + "/approve/connect/crm/up"
 	b := signedIn(t, r, "ann", page)
@@ -123,6 +123,9 @@ func TestAgainstOIDCProvider(t *testing.T) {
 	for _, agent := range []string{"bot", "cat"} {
 		if got := r.call(r.tokenFor(agent, "up", "ann"), "up", "echo", `{}`); !strings.Contains(got.body, "fine") {
 			t.Fatalf("a call of a linked person: %s", got.body)
+		}
+		if live := active(t, issuer, bearer()); !strings.Contains(live, `"active":true`) || !strings.Contains(live, `"scope":"read"`) {
+			t.Errorf("the tool was given %s", live)
 		}
 		seen[bearer()] = true
 	}

@@ -131,10 +131,10 @@ var lexicon = map[string]string{
 	"sometask": "new task,new query,additional task,follow-up task,important task,main task,new command,new goal,new objective,new rules,new prompt,additional instructions,next instruction,new mission",
 	"taskdone": "task complete,task is complete,task completed,task has been completed,task done,task finished,answer:,previous task,task is done,request completed,task accomplished,request has been completed,query resolved,first task is,work is done",
 	"img":      "![,<img,<iframe,<image",
-	"linked":   "](http,src=",
+	"linked":   "](http*,src=",
 	"query":    "?data=,?d=,?q=,?c=,?s=,?key=,?token=,?secret=,?p=,?msg=,?m=,?x=,?info=,?content=,?payload=,={,=<,=$,={{,=[,?leak=,?exfil=,?t=,?v=,?u=,?id=,?text=,?log=,?query=",
 	"render":   "render,display,show,output,include,embed,print,click,open,visit,follow,load,fetch,append,insert,draw,return,send,navigate,redirect,go to",
-	"weblink":  "http://,https://,](http,hxxp*,ftp://",
+	"weblink":  "http://,https://,](http*,hxxp*,ftp://",
 	"linkword": "markdown,image,link,links,img,iframe,url,pixel,page,website,site",
 	// The same families in other languages; the order of words differs.
 	"xoverride": "무시*,잊어*,따르지 마*,무효*,ignora,ignore,ignorez,ignorer,ignorar,ignoriere*,ignorieren,ignorare,omite,olvida,olvide,oublie,oubliez,oublier,vergiss,vergessen sie,vergessen,missachte*,esqueca,esqueça,desconsidere,dimentica,忽略,无视,忽視,無視,忘记,忘掉,不要遵守,忘れ,従わない,игнорир*,забудь*,отмени*,negeer,zignoruj,yoksay",

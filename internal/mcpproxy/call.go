@@ -434,6 +434,11 @@ func (c *call) failure(err error) *rpcError {
 	if errors.As(err, &re) {
 		return re
 	}
+	var link *credential.NeedLink
+	if errors.As(err, &link) { // of a handshake or a list: nothing goes on by itself
+		d, at := c.connectAt(link)
+		return &rpcError{status: http.StatusOK, code: denialCode(d.Outcome), msg: denialText(d), data: denialData(d, at)}
+	}
 	var ae *access.Error
 	if !errors.As(err, &ae) {
 		if errors.Is(err, context.Canceled) {

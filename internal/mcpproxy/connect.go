@@ -26,18 +26,28 @@ const askConnect = "connect"
 // is asked again; else it is a denial that names the address. The page finds out
 // by itself who opens it, and what was connected counts for that person alone.
 func (c *call) sendToConnect(ctx context.Context, need *credential.NeedLink) {
-	d := &access.Decision{ID: c.req.ID, Class: access.ClassConnect, Reason: need.Why}
-	if c.in.p.cfg.Connect.URL == nil {
+	d, at := c.connectAt(need)
+	if at == "" {
 		c.deny(d)
 		return
 	}
-	at := c.in.p.cfg.Connect.URL(need.Credential, need.Server)
-	d.Help = "they connect it once, at " + at + " , and then the call works"
 	c.req.Use = "" // what was reserved for the call was given back
 	if !c.sendTo(ctx, d, errand{kind: stateConnect, key: askConnect, park: need.Credential, at: at,
 		message: "The server acts for people. Open the address, sign in, and connect it for yourself."}) {
 		c.denyAt(d, at)
 	}
+}
+
+// connectAt is the denial of a call whose person has to connect first, and where they
+// do, "" if nobody can.
+func (c *call) connectAt(need *credential.NeedLink) (d *access.Decision, at string) {
+	d = &access.Decision{ID: c.req.ID, Class: access.ClassConnect, Reason: need.Why}
+	if c.in.p.cfg.Connect.URL == nil {
+		return d, ""
+	}
+	at = c.in.p.cfg.Connect.URL(need.Credential, need.Server)
+	d.Help = "they connect it once, at " + at + " , and then the call works"
+	return d, at
 }
 
 // connected waits for the connection a retry was asked for. The decision it

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -268,6 +269,35 @@ func route(rl relay, body []byte, root rawjson.Value) error {
 		return nil
 	}
 	return rl.note(body, root)
+}
+
+// refused says that an upstream does not take the credential it was shown. What was
+// minted and is not taken is not used again; more is never asked for than the
+// credential's manifest says, whatever the upstream's challenge wants (RFC 6750
+// section 3.1). Nothing of the challenge is shown.
+func (x *exchange) refused(resp *http.Response) error {
+	if x.d == nil || !x.d.Minted() {
+		return statusError(resp.StatusCode)
+	}
+	ref := x.d.Server.Credential.Ref
+	if resp.StatusCode == http.StatusForbidden {
+		if insufficient(resp.Header) {
+			return access.Errorf(access.CodeUnavailable, "the upstream wants scopes that credential %q is not asked for (insufficient_scope); if this tool should have them, add them to scopes or toolScopes in the credential's manifest", ref)
+		}
+		return access.Errorf(access.CodeUnavailable, "the upstream does not permit this with credential %q (HTTP 403); see what its issuer gives it, with: rutile credential show %s", ref, ref)
+	}
+	x.d.Lease.Reject()
+	return access.Errorf(access.CodeUnavailable, "the upstream does not take what credential %q was minted as (HTTP 401), and it is not used again; if that goes on, compare issuer, resource and audience with: rutile credential show %s, and where a person connected, have them connect again", ref, ref)
+}
+
+// insufficient reports a challenge that says a token is not for enough scopes.
+func insufficient(h http.Header) bool {
+	for _, c := range h.Values("Www-Authenticate") {
+		if c = strings.ToLower(c); strings.HasPrefix(c, "bearer ") && (strings.Contains(c, `error="insufficient_scope"`) || strings.Contains(c, "error=insufficient_scope")) {
+			return true
+		}
+	}
+	return false
 }
 
 // statusError turns an HTTP status of an upstream into an error that shows

@@ -326,8 +326,9 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 		drain(resp.Body)
 		return nil, access.ReachNo, errSessionEnded
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
+		err := x.refused(resp)
 		drain(resp.Body)
-		return nil, reach, statusError(resp.StatusCode)
+		return nil, reach, err
 	case kind == "application/json" && (resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4):
 		rep, err := t.object(r.Context(), resp, x)
 		return rep, reach, err

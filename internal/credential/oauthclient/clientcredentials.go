@@ -31,7 +31,7 @@ func (m *Minters) server(ctx context.Context, c credential.Client, n credential.
 		if n.URL == "" {
 			return nil, "", access.Errorf(access.CodeInvalid, "a server that is a process names no authorization server: add issuer to the credential's manifest")
 		}
-		found, err := m.find.Resource(ctx, n.URL)
+		found, err := m.find.Resource(ctx, n.URL, m.http.caOf(n.Server))
 		if err != nil {
 			return nil, "", err
 		}
@@ -43,12 +43,12 @@ func (m *Minters) server(ctx context.Context, c credential.Client, n credential.
 	if resource == "" {
 		resource = n.URL
 	}
-	s, err := m.find.Server(ctx, issuer)
+	s, err := m.find.Server(ctx, issuer, c.TLS.CA)
 	return s, resource, err
 }
 
 func (m *Minters) endpoint(s *Server, c credential.Client, n credential.Need) *endpoint {
-	return &endpoint{http: m.http, seeds: m.seeds, now: m.now, server: s, client: c, need: n}
+	return &endpoint{seeds: m.seeds, now: m.now, server: s, client: c, need: n}
 }
 
 // ClientCredentials returns the minter for RFC 6749 section 4.4.

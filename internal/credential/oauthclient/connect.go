@@ -61,7 +61,7 @@ func (l *Links) offer(ctx context.Context, who access.Subject, id, server string
 	spec := source.UserOAuth
 	o := Offer{Credential: id, Server: server, URL: at, Issuer: spec.Issuer, Resource: spec.Resource, Scopes: spec.Scopes, Linked: l.Linked(ctx, id, server, who)}
 	if o.Issuer == "" {
-		found, err := l.m.find.Resource(ctx, at)
+		found, err := l.m.find.Resource(ctx, at, l.m.http.caOf(server))
 		if err != nil {
 			return source, nil, Offer{}, err
 		}
@@ -76,7 +76,7 @@ func (l *Links) offer(ctx context.Context, who access.Subject, id, server string
 	if o.Resource == "" {
 		o.Resource = at
 	}
-	s, err := l.m.find.Server(ctx, o.Issuer)
+	s, err := l.m.find.Server(ctx, o.Issuer, spec.TLS.CA)
 	switch {
 	case err != nil:
 		return source, s, o, err
@@ -163,7 +163,11 @@ func (l *Links) Finish(ctx context.Context, who access.Subject, tag string, answ
 	if !l.came(f, tag, answer.Has("iss")) {
 		return none, errIssuer
 	}
-	s, err := l.m.find.Server(ctx, f.Issuer)
+	source, at, err := l.cfg.Target(f.Credential, f.Server)
+	if err != nil {
+		return none, err
+	}
+	s, err := l.m.find.Server(ctx, f.Issuer, source.UserOAuth.TLS.CA)
 	if err != nil {
 		return none, err
 	}
@@ -181,7 +185,7 @@ func (l *Links) Finish(ctx context.Context, who access.Subject, tag string, answ
 	case code == "" || len(code) > 4096:
 		return none, errResponse
 	}
-	return l.exchange(ctx, s, f, code)
+	return l.exchange(ctx, source, at, s, f, code)
 }
 
 // taken takes a flow by its state.
@@ -213,12 +217,8 @@ func (l *Links) taken(ctx context.Context, who access.Subject, state string) (fl
 }
 
 // exchange turns the code into a link.
-func (l *Links) exchange(ctx context.Context, s *Server, f flow, code string) (credential.Link, error) {
+func (l *Links) exchange(ctx context.Context, source credential.Source, at string, s *Server, f flow, code string) (credential.Link, error) {
 	none := credential.Link{}
-	source, at, err := l.cfg.Target(f.Credential, f.Server)
-	if err != nil {
-		return none, err
-	}
 	link := credential.Link{
 		ID: credential.LinkID(f.Credential, f.Server, f.Subject), Credential: f.Credential, Server: f.Server, Subject: f.Subject,
 		Issuer: f.Issuer, Client: f.Client, Resource: f.Resource, Origin: f.Origin, Scopes: f.Scopes, State: credential.LinkActive, Made: l.m.now(),

@@ -153,7 +153,7 @@ func (l *Links) revoked(ctx context.Context, link credential.Link, source *crede
 // tryRevoke returns why tokens could not be revoked, and whether it may be otherwise
 // in a moment.
 func (l *Links) tryRevoke(ctx context.Context, n credential.Need, link credential.Link, t credential.LinkTokens) (why string, again bool) {
-	s, err := l.m.find.Server(ctx, link.Issuer)
+	s, err := l.m.find.Server(ctx, link.Issuer, n.Source.UserOAuth.TLS.CA)
 	if err != nil {
 		return "their authorization server could not be found", true
 	}

@@ -26,6 +26,8 @@ type Server struct {
 	ResponseIss   bool     // it sends iss in every authorization response (RFC 9207)
 	ClientDocs    bool     // it takes client id metadata documents
 	Scopes        []string // it says it knows
+
+	http HTTP // how it is reached
 }
 
 // Resource is what an upstream says of itself (RFC 9728 section 2).
@@ -58,19 +60,27 @@ const (
 
 // NewDiscovery returns a Discovery.
 func NewDiscovery(h HTTP, now func() time.Time) *Discovery {
+	if h.made == nil {
+		h.made = &transports{made: map[string]http.RoundTripper{}}
+	}
 	return &Discovery{http: h, now: now, servers: map[string]kept[*Server]{}}
 }
 
 // Resource finds out what upstream says of itself: with the address its challenge
 // names, else at the well-known places (MCP 2026-07-28, authorization server
-// discovery). Its document MUST be on its own origin and MUST name it.
-func (d *Discovery) Resource(ctx context.Context, upstream string) (Resource, error) {
+// discovery). Its document MUST be on its own origin and MUST name it. ca is the file
+// the upstream is verified with, "" for the system's authorities.
+func (d *Discovery) Resource(ctx context.Context, upstream, ca string) (Resource, error) {
 	const what = "the upstream's protected resource metadata"
 	u, err := parse(upstream, "the upstream")
 	if err != nil {
 		return Resource{}, err
 	}
-	places, scopes := d.challenge(ctx, u)
+	h, err := d.http.over(ca)
+	if err != nil {
+		return Resource{}, err
+	}
+	places, scopes := h.challenge(ctx, u)
 	if places == nil {
 		places = []*url.URL{wellKnown(u, "oauth-protected-resource", true)}
 		if strings.Trim(u.Path, "/") != "" {
@@ -78,7 +88,7 @@ func (d *Discovery) Resource(ctx context.Context, upstream string) (Resource, er
 		}
 	}
 	for i, at := range places {
-		doc, err := d.http.document(ctx, at, what)
+		doc, err := h.document(ctx, at, what)
 		if errors.Is(err, errAbsent) {
 			continue
 		}
@@ -129,7 +139,7 @@ func inward(from *url.URL, to string) bool {
 // challenge asks the upstream without a credential and reads what its challenge
 // names: where its metadata is, and the scopes it wants. No answer, or none of
 // use, is no error: the well-known places remain.
-func (d *Discovery) challenge(ctx context.Context, u *url.URL) (places []*url.URL, scopes []string) {
+func (h HTTP) challenge(ctx context.Context, u *url.URL) (places []*url.URL, scopes []string) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, nil
@@ -137,7 +147,7 @@ func (d *Discovery) challenge(ctx context.Context, u *url.URL) (places []*url.UR
 	r.Header.Set("Accept", "application/json, text/event-stream")
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
-	resp, err := d.http.Transport.RoundTrip(r.WithContext(ctx))
+	resp, err := h.Transport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return nil, nil
 	}
@@ -145,8 +155,8 @@ func (d *Discovery) challenge(ctx context.Context, u *url.URL) (places []*url.UR
 	if resp.StatusCode != http.StatusUnauthorized {
 		return nil, nil
 	}
-	for _, h := range resp.Header.Values("Www-Authenticate") {
-		params := challengeParams(h)
+	for _, c := range resp.Header.Values("Www-Authenticate") {
+		params := challengeParams(c)
 		if s := params["scope"]; s != "" {
 			scopes = strings.Fields(s)
 		}
@@ -207,15 +217,21 @@ func wellKnown(u *url.URL, suffix string, path bool) *url.URL {
 
 // Server returns what the authorization server of an issuer says of itself: the
 // document at the first well-known place that has one, which MUST name exactly
-// that issuer (RFC 8414 section 3.3).
-func (d *Discovery) Server(ctx context.Context, issuer string) (*Server, error) {
+// that issuer (RFC 8414 section 3.3). ca is the file it and its endpoints are verified
+// with, "" for the system's authorities.
+func (d *Discovery) Server(ctx context.Context, issuer, ca string) (*Server, error) {
+	key := issuer + "\x00" + ca
 	d.mu.Lock()
-	k, ok := d.servers[issuer]
+	k, ok := d.servers[key]
 	d.mu.Unlock()
 	if ok && d.now().Before(k.until) {
 		return k.value, nil
 	}
-	s, err := d.server(ctx, issuer)
+	h, err := d.http.over(ca)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.server(ctx, issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -224,11 +240,11 @@ func (d *Discovery) Server(ctx context.Context, issuer string) (*Server, error) 
 	if len(d.servers) >= maxServers {
 		clear(d.servers)
 	}
-	d.servers[issuer] = kept[*Server]{s, d.now().Add(keepTime)}
+	d.servers[key] = kept[*Server]{s, d.now().Add(keepTime)}
 	return s, nil
 }
 
-func (d *Discovery) server(ctx context.Context, issuer string) (*Server, error) {
+func (h HTTP) server(ctx context.Context, issuer string) (*Server, error) {
 	const what = "the authorization server's metadata"
 	u, err := parse(issuer, "the authorization server's issuer")
 	if err != nil || u.RawQuery != "" {
@@ -239,7 +255,7 @@ func (d *Discovery) server(ctx context.Context, issuer string) (*Server, error) 
 		places = append(places, &url.URL{Scheme: u.Scheme, Host: u.Host, Path: p + "/.well-known/openid-configuration"})
 	}
 	for _, at := range places {
-		doc, err := d.http.document(ctx, at, what)
+		doc, err := h.document(ctx, at, what)
 		if errors.Is(err, errAbsent) {
 			continue
 		}
@@ -249,7 +265,7 @@ func (d *Discovery) server(ctx context.Context, issuer string) (*Server, error) 
 		if text(doc, "issuer") != issuer {
 			return nil, access.Errorf(access.CodeUpstream, "%s is of another issuer than it was fetched for; it is not used", what)
 		}
-		s := &Server{Issuer: issuer, AuthMethods: list(doc, "token_endpoint_auth_methods_supported"), PKCE: list(doc, "code_challenge_methods_supported"), Scopes: list(doc, "scopes_supported")}
+		s := &Server{http: h, Issuer: issuer, AuthMethods: list(doc, "token_endpoint_auth_methods_supported"), PKCE: list(doc, "code_challenge_methods_supported"), Scopes: list(doc, "scopes_supported")}
 		s.ResponseIss, _ = doc.Get("authorization_response_iss_parameter_supported").Bool()
 		s.ClientDocs, _ = doc.Get("client_id_metadata_document_supported").Bool()
 		for key, to := range map[string]**url.URL{
@@ -271,13 +287,6 @@ func (d *Discovery) server(ctx context.Context, issuer string) (*Server, error) 
 		return s, nil
 	}
 	return nil, access.Errorf(access.CodeUpstream, "the authorization server publishes no metadata")
-}
-
-// Forget makes the next look at an issuer fetch its metadata anew.
-func (d *Discovery) Forget(issuer string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.servers, issuer)
 }
 
 // supports reports whether the server takes a way to authenticate. One that does

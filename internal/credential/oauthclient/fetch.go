@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -34,7 +35,54 @@ const (
 // HTTP reaches authorization servers. Its Transport MUST dial only where upstreams
 // may live, at the address it judged, and MUST NOT be a client: nothing here
 // follows a redirect or keeps a cookie.
-type HTTP struct{ Transport http.RoundTripper }
+type HTTP struct {
+	Transport http.RoundTripper
+	// For makes one that trusts the authorities in a PEM file instead of the system's;
+	// it is called once for each file. Nil: nobody names one.
+	For func(ca string) (http.RoundTripper, error)
+	// CA returns the file a registered server is verified with, "" for the system's
+	// authorities. Nil: none is.
+	CA func(server string) string
+
+	made *transports
+}
+
+// transports are those that were made, by file.
+type transports struct {
+	mu   sync.Mutex
+	made map[string]http.RoundTripper
+}
+
+// over returns h with the authorities of a file. What trusts them trusts nobody else,
+// and nothing else trusts them.
+func (h HTTP) over(ca string) (HTTP, error) {
+	if ca == "" {
+		return h, nil
+	}
+	if h.For == nil {
+		return h, access.Errorf(access.CodeUnsupported, "tls.ca is not supported here")
+	}
+	h.made.mu.Lock()
+	defer h.made.mu.Unlock()
+	rt := h.made.made[ca]
+	if rt == nil {
+		var err error
+		if rt, err = h.For(ca); err != nil {
+			return h, err
+		}
+		h.made.made[ca] = rt
+	}
+	h.Transport = rt
+	return h, nil
+}
+
+// caOf is the file a registered server is verified with.
+func (h HTTP) caOf(server string) string {
+	if h.CA == nil {
+		return ""
+	}
+	return h.CA(server)
+}
 
 // secure reports whether a URL may carry tokens: https, or a loopback literal.
 func secure(u *url.URL) bool {

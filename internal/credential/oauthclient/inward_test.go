@@ -34,10 +34,10 @@ func TestNobodyElsewhereSendsUsToOurOwnMachine(t *testing.T) {
 	}))
 	t.Cleanup(up.Close)
 	d := oauthclient.NewDiscovery(oauthclient.HTTP{Transport: up.Client().Transport}, time.Now)
-	if r, err := d.Resource(t.Context(), up.URL+"/mcp"); access.CodeOf(err) != access.CodeUpstream {
+	if r, err := d.Resource(t.Context(), up.URL+"/mcp", ""); access.CodeOf(err) != access.CodeUpstream {
 		t.Errorf("an issuer on our machine: %v, %v", r.Issuers, err)
 	}
-	if _, err := d.Server(t.Context(), up.URL); access.CodeOf(err) != access.CodeUpstream || asked != 0 {
+	if _, err := d.Server(t.Context(), up.URL, ""); access.CodeOf(err) != access.CodeUpstream || asked != 0 {
 		t.Errorf("an endpoint on our machine: %v, asked %d times", err, asked)
 	}
 }

@@ -70,11 +70,11 @@ func (l *Links) ReuseKey(n credential.Need) string {
 	if err != nil || !ok || link.State != credential.LinkActive {
 		return "" // Mint says why
 	}
-	return reuse(link)
+	return reuse(link, narrowed(n, link))
 }
 
-func reuse(link credential.Link) string {
-	return "link " + strconv.FormatInt(link.Made.UnixMicro(), 10) + " " + strconv.FormatInt(link.Rev, 10)
+func reuse(link credential.Link, narrow string) string {
+	return "link " + strconv.FormatInt(link.Made.UnixMicro(), 10) + " " + strconv.FormatInt(link.Rev, 10) + " " + narrow
 }
 
 // Mint returns the access token of the caller's person, refreshed if it has to be.
@@ -147,7 +147,7 @@ func (l *Links) still(ctx context.Context, n credential.Need, link credential.Li
 	}
 	issuer, resource := spec.Issuer, spec.Resource
 	if issuer == "" {
-		found, err := l.m.find.Resource(ctx, n.URL)
+		found, err := l.m.find.Resource(ctx, n.URL, l.m.http.caOf(n.Server))
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func (l *Links) still(ctx context.Context, n credential.Need, link credential.Li
 		}
 		return nil, needed(n, "the server now trusts another authorization server")
 	}
-	return l.m.find.Server(ctx, issuer)
+	return l.m.find.Server(ctx, issuer, spec.TLS.CA)
 }
 
 // use returns the token of a link, refreshing it where it ends soon.
@@ -181,10 +181,19 @@ func (l *Links) use(ctx context.Context, n credential.Need, s *Server, link cred
 	if err != nil {
 		return credential.Minted{}, err
 	}
-	switch {
-	case t.Expires.IsZero() || now.Add(freshTime).Before(t.Expires):
-		clear(t.Refresh)
-		return linked(link, t), nil
+	narrow := narrowed(n, link)
+	if lacks := beyond(narrow, link); lacks != "" {
+		t.Clear()
+		return credential.Minted{}, needed(n, "it is not for scope "+lacks)
+	}
+	switch held, ok := pick(t, narrow); {
+	case ok && (held.Expires.IsZero() || now.Add(freshTime).Before(held.Expires)):
+		held.Access = bytes.Clone(held.Access)
+		t.Clear()
+		return linked(link, narrow, held), nil
+	case t.Refresh == nil && narrow != "":
+		t.Clear()
+		return credential.Minted{}, errNoNarrowing
 	case t.Refresh == nil:
 		t.Clear()
 		if err := l.breaks(ctx, link, "it ended and cannot be renewed"); err != nil {
@@ -192,22 +201,27 @@ func (l *Links) use(ctx context.Context, n credential.Need, s *Server, link cred
 		}
 		return credential.Minted{}, needed(n, "it ended and cannot be renewed")
 	}
-	defer clear(t.Refresh)
-	return l.refresh(ctx, n, s, link, t)
+	defer t.Clear()
+	return l.refresh(ctx, n, s, link, t, narrow)
 }
 
-func linked(link credential.Link, t credential.LinkTokens) credential.Minted {
+// linked is the credential of a token of a link.
+func linked(link credential.Link, narrow string, t credential.NarrowToken) credential.Minted {
 	what := "to resource " + link.Resource + ", of the person's own connection"
-	if len(link.Scopes) > 0 {
+	switch {
+	case narrow != "":
+		what = "to scope " + narrow + " for the tool, at resource " + link.Resource + ", of the person's own connection"
+	case len(link.Scopes) > 0:
 		what = "to scope " + strings.Join(link.Scopes, " ") + " at resource " + link.Resource + ", of the person's own connection"
 	}
-	return credential.Minted{Values: map[string][]byte{"secret": t.Access}, Version: version(t.Access), Expires: t.Expires, Reuse: reuse(link), Narrowed: what}
+	return credential.Minted{Values: map[string][]byte{"secret": t.Access}, Version: version(t.Access), Expires: t.Expires, Reuse: reuse(link, narrow), Narrowed: what}
 }
 
 // refresh renews a link. One at a time does, of all nodes: a refresh token is good
 // for one use, and its second use ends the whole link at the authorization server.
-// The new one is durable before anything is used.
-func (l *Links) refresh(ctx context.Context, n credential.Need, s *Server, link credential.Link, old credential.LinkTokens) (credential.Minted, error) {
+// The new one is durable before anything is used. narrow are the scopes to ask for,
+// "" for all of the link (RFC 6749 section 6).
+func (l *Links) refresh(ctx context.Context, n credential.Need, s *Server, link credential.Link, old credential.LinkTokens, narrow string) (credential.Minted, error) {
 	link.Busy = l.m.now().Add(busyTime)
 	link.Rev++
 	if err := l.put(ctx, &link, old); err != nil {
@@ -225,6 +239,9 @@ func (l *Links) refresh(ctx context.Context, n credential.Need, s *Server, link 
 		return credential.Minted{}, err
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {string(old.Refresh)}, "resource": {link.Resource}}
+	if narrow != "" {
+		form.Set("scope", narrow)
+	}
 	t, err := e.token(ctx, form)
 	var refused *Refused
 	switch {
@@ -241,21 +258,44 @@ func (l *Links) refresh(ctx context.Context, n credential.Need, s *Server, link 
 	if t.Refresh == nil {
 		t.Refresh = bytes.Clone(old.Refresh)
 	}
-	if t.Scope != "" && !wider(t.Scope, link.Scopes) {
-		link.Scopes = strings.Fields(t.Scope)
-	}
 	link.Busy, link.Refreshed = time.Time{}, l.m.now()
 	link.Rev++
-	next := credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh}
+	return l.renewed(ctx, e, link, old, t, narrow)
+}
+
+// renewed keeps what a refresh brought, and returns it unless it is for more than was
+// asked for: then the new refresh token is kept, and nothing is used.
+func (l *Links) renewed(ctx context.Context, e *endpoint, link credential.Link, old credential.LinkTokens, t Token, narrow string) (credential.Minted, error) {
+	next := credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh, Narrow: alive(old.Narrow, l.m.now())}
+	got := credential.NarrowToken{Access: t.Access, Expires: t.Expires}
+	tooWide := narrow != "" && wider(t.Scope, strings.Fields(narrow))
+	switch {
+	case narrow == "":
+		if t.Scope != "" && !wider(t.Scope, link.Scopes) {
+			link.Scopes = strings.Fields(t.Scope)
+		}
+	case tooWide:
+		next.Access, next.Expires = old.Access, old.Expires
+	default:
+		next.Access, next.Expires = old.Access, old.Expires
+		next.Narrow[narrow] = got
+	}
 	if err := l.put(ctx, &link, next); err != nil {
 		if access.CodeOf(err) == access.CodeConflict { // it was ended meanwhile, and so these are
-			err = errors.Join(err, e.end(ctx, next))
+			err = errors.Join(err, e.end(ctx, credential.LinkTokens{Access: t.Access, Refresh: t.Refresh}))
 		}
-		next.Clear()
+		t.Clear()
 		return credential.Minted{}, err
 	}
-	clear(next.Refresh)
-	return linked(link, next), nil
+	clear(t.Refresh)
+	if tooWide {
+		if r := e.revoke(t.Access, "access_token"); r != nil {
+			_ = r(ctx) // it is used for nothing, and ends by itself
+		}
+		clear(t.Access)
+		return credential.Minted{}, errNotNarrowed
+	}
+	return linked(link, narrow, got), nil
 }
 
 func (l *Links) put(ctx context.Context, link *credential.Link, t credential.LinkTokens) error {
@@ -322,6 +362,9 @@ func (e *endpoint) end(ctx context.Context, t credential.LinkTokens) error {
 		return nil
 	}
 	var errs error
+	for _, n := range t.Narrow {
+		errs = errors.Join(errs, e.revoke(n.Access, "access_token")(ctx))
+	}
 	for _, k := range []struct {
 		token []byte
 		hint  string

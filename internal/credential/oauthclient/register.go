@@ -85,7 +85,7 @@ func (l *Links) register(ctx context.Context, s *Server) (credential.Registratio
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	resp, answer, err := l.m.http.do(req, what) //nolint:bodyclose // do closes it
+	resp, answer, err := s.http.do(req, what) //nolint:bodyclose // do closes it
 	if err != nil {
 		return none, err
 	}

@@ -49,7 +49,6 @@ type seeds interface {
 
 // endpoint is one request to the token endpoint of a server.
 type endpoint struct {
-	http   HTTP
 	seeds  seeds
 	now    func() time.Time
 	server *Server
@@ -70,7 +69,7 @@ func (e *endpoint) ask(ctx context.Context, at *url.URL, form url.Values, what s
 	}
 	r.Header = header
 	r.GetBody = nil // nothing is sent twice without being asked to
-	return e.http.do(r, what)
+	return e.server.http.do(r, what)
 }
 
 const tokenEndpoint = "the authorization server's token endpoint"

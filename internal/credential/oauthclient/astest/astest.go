@@ -26,6 +26,7 @@ type Server struct {
 	Life     int    // seconds of an access token, default 3600
 	Secret   string // client secret it wants, "" takes any client
 	Rotate   bool   // refresh tokens are good once
+	Wide     string // scopes it says every token is for; "" says nothing, which means what was asked for
 
 	// Metadata changes the metadata document before it is sent.
 	Metadata func(m map[string]any)
@@ -158,6 +159,9 @@ func (s *Server) grant(w http.ResponseWriter, form url.Values) {
 	token := fmt.Sprintf("access-%d-%s", s.n, Random())
 	s.access[token] = form
 	out := map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": s.Life}
+	if s.Wide != "" {
+		out["scope"] = s.Wide
+	}
 	if refresh {
 		next := fmt.Sprintf("refresh-%d-%s", s.n, Random())
 		s.live[next] = true
