@@ -69,7 +69,6 @@ type memory struct {
 	fail  error // of PutRows
 
 	onMark func(mark uint64)
-	onFail func()
 }
 
 func newMemory() *memory {
@@ -103,11 +102,8 @@ func (m *memory) EvidenceKeys(context.Context) (map[string][]byte, error) {
 func (m *memory) PutRows(_ context.Context, origin string, rows []audit.Row, mark uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.fail; err != nil {
-		if m.onFail != nil {
-			m.onFail()
-		}
-		return err
+	if m.fail != nil {
+		return m.fail
 	}
 	for _, r := range rows {
 		if r.Origin != origin {

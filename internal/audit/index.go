@@ -151,7 +151,6 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 		}
 		n := *next + uint64(len(leaves))
 		if err := x.l.index.PutRows(ctx, x.l.cfg.Origin, rows, n); err != nil {
-			*known = false // what was stored may be gone
 			return fmt.Errorf("writing rows: %w", err)
 		}
 		x.keepOpen(rows)
