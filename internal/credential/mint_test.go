@@ -413,6 +413,8 @@ func TestMintedGoesOnlyWhereItIsBound(t *testing.T) {
 		"no origin at all":   {[]string{"https://up.example"}, "", false},
 		"a user before it":   {[]string{"https://up.example"}, "https://x@up.example", false},
 		"an address in path": {[]string{"https://up.example"}, "https://up.example/mcp", false},
+		"a name like it":     {[]string{"https://api.example"}, "https://ap\u0130.example", false}, // İ is no i to DNS
+		"one like it, so":    {[]string{"https://api.example"}, "https://ap%C4%B0.example", false},
 	} {
 		m := newMinting(t)
 		m.source.Origins = c.bound
