@@ -79,7 +79,8 @@ type minting struct {
 	record error
 	mu     sync.Mutex
 
-	removed bool // the source is not declared any more
+	removed  bool   // the source is not declared any more
+	recorded func() // after a minting was; nil: nothing
 }
 
 func newMinting(t *testing.T) *minting {
@@ -101,6 +102,11 @@ func newMinting(t *testing.T) *minting {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.events = append(m.events, e)
+			if m.recorded != nil && e.Verb == "mint" {
+				m.mu.Unlock()
+				m.recorded()
+				m.mu.Lock()
+			}
 			return m.record
 		},
 		Log: slog.New(slog.NewTextHandler(&m.log, nil)), Now: now,
