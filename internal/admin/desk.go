@@ -256,39 +256,6 @@ func (d *Desk) Grant(ctx context.Context, id string) (GrantView, error) {
 	return GrantView{Grant: g, Uses: uses}, err
 }
 
-// GrantSpec is what rutile grant create says.
-type GrantSpec struct {
-	Agent   string            `json:"agent"`
-	Server  string            `json:"server"`
-	Tool    string            `json:"tool"`
-	Subject string            `json:"subject,omitempty"` // user of this gateway the agent acts for
-	Issuer  string            `json:"issuer,omitempty"`
-	Task    string            `json:"task,omitempty"`
-	Args    grant.Constraints `json:"args,omitempty"`
-	Uses    int64             `json:"uses,omitempty"`
-	grant.Limits
-	Seconds int64  `json:"seconds,omitempty"`
-	Reason  string `json:"reason,omitempty"`
-}
-
-// CreateGrant makes a grant without a request.
-func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant.Grant, error) {
-	if err := d.allowed(ctx, actor, OpGrant); err != nil {
-		return grant.Grant{}, err
-	}
-	v := d.admin.Current().View
-	if _, ok := v.Agent(s.Agent); !ok {
-		return grant.Grant{}, access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(s.Agent))
-	}
-	def, ok := v.Tool(s.Server, s.Tool)
-	if !ok || def.Kind() != registry.KindTool || def.PinDigest == "" {
-		return grant.Grant{}, access.Errorf(access.CodeNotFound, "server %q has no approved tool %q: see rutile tool list %s", clip(s.Server), clip(s.Tool), clip(s.Server))
-	}
-	t := grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: v.Class(def).Tier}
-	return d.broker.Create(ctx, grant.Spec{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Target: t, Args: s.Args,
-		Uses: s.Uses, Limits: s.Limits, Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Method: "cli"})
-}
-
 // Handover is what rutile grant delegate says. What is not said is as much as the
 // grant has left.
 type Handover struct {

@@ -120,3 +120,39 @@ func TestFactsDocumentIsTrue(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// The three rules for labels outside of an agent's scopes do what the document says,
+// each alone, also for an agent whose allow-list covers the call.
+func TestDocumentedLabelRulesDenyAskAndMask(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, part, _ := strings.Cut(string(text), "## Labels outside of an agent's scopes")
+	_, part, _ = strings.Cut(part, "```cedar\n")
+	block, _, _ := strings.Cut(part, "```")
+	rules := strings.Split(strings.TrimSpace(block), "\n\n")
+	cases := `kind: PolicyTest
+given: {agent: {id: bot, dataScopes: ["data:public"], tools: ["crm/find"]}, tool: {classes: [read], tier: 1}}
+cases:
+  - given: {tool: {classes: [read], tier: 1, labels: ["data:public"]}}
+    name: a label within
+    when: {server: crm, tool: find, output: {labels: ["data:public"]}}
+    then: {outcome: WITHIN}
+  - given: {tool: {classes: [read], tier: 1, labels: ["data:public", "data:pii"]}}
+    name: a label outside
+    when: {server: crm, tool: find, output: {labels: ["data:public", "data:pii"]}}
+    then: {outcome: OUTSIDE}
+`
+	outcomes := [][2]string{{"permit", "deny"}, {"permit", "require_approval"}, {"mask", "mask"}}
+	if len(rules) != len(outcomes) {
+		t.Fatalf("%d rules, %d outcomes", len(rules), len(outcomes))
+	}
+	for i, want := range outcomes {
+		say := strings.NewReplacer("WITHIN", want[0], "OUTSIDE", want[1]).Replace(cases)
+		r := policy.RunTests([]policy.TestFile{{Path: "labels.yaml", Text: say}}, []policy.Policy{{ID: "labels", Cedar: rules[i]}}, policy.Catalog{})
+		if !r.OK() || len(r.Tests) != 2 {
+			t.Errorf("rule %d: %+v", i, r)
+		}
+	}
+}

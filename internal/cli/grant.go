@@ -128,7 +128,8 @@ func (a *app) grantCreate() *cobra.Command {
 		return a.printGrant(g, nil, g)
 	})
 	c.Long = `Give an agent a right for a while. It covers calls of one tool; policy still decides
-each of them. A tool of tier 3 needs two people: let the agent ask.`
+each of them. Where two people must approve (always at tier 3), or a team you are not
+of, let the agent ask.`
 	f := c.Flags()
 	f.DurationVar(&ttl, "ttl", time.Hour, "how long it lives, at most 24h")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; 0 is no limit")

@@ -84,9 +84,7 @@ func strictest(s *State, forbids []string, reaches func(grant.Entitlement) bool)
 	if reach := slices.DeleteFunc(slices.Clone(found), func(e grant.Entitlement) bool { return !reaches(e) }); len(reach) > 0 {
 		found = reach
 	}
-	e := slices.MaxFunc(found, func(x, y grant.Entitlement) int {
-		return cmp.Or(cmp.Compare(weight(x.Approve), weight(y.Approve)), cmp.Compare(y.Ceiling.Seconds, x.Ceiling.Seconds), cmp.Compare(y.ID, x.ID))
-	})
+	e := hardest(found)
 	if byPolicy && e.Approve.Auto && !s.Set.Approves() {
 		e.Approve = grant.Rule{Quorum: 1}
 	}
@@ -118,6 +116,13 @@ func Seek(s *State, r *access.Request, want grant.Ask) (a grant.Ask, d access.De
 		a.Rule = grant.Rule{Quorum: 1}
 	}
 	return a, d, ok
+}
+
+// hardest is the entitlement whose rule is hardest to meet; of equals the shorter one.
+func hardest(found []grant.Entitlement) grant.Entitlement {
+	return slices.MaxFunc(found, func(x, y grant.Entitlement) int {
+		return cmp.Or(cmp.Compare(weight(x.Approve), weight(y.Approve)), cmp.Compare(y.Ceiling.Seconds, x.Ceiling.Seconds), cmp.Compare(y.ID, x.ID))
+	})
 }
 
 func weight(r grant.Rule) int {
