@@ -155,6 +155,9 @@ func (a *app) moreSources(ctx context.Context, m *more, listeners daemon.Config,
 // ended.
 func (m *more) probeFiles(cfg *probe.Config) error {
 	if m.allow != "" {
+		if err := regular(m.allow); err != nil {
+			return access.Errorf(access.CodeUsage, "--probe-allow %s: %w", m.allow, err)
+		}
 		f, err := os.Open(m.allow)
 		if err != nil {
 			return access.Errorf(access.CodeUsage, "--probe-allow: %w", err)
@@ -166,6 +169,9 @@ func (m *more) probeFiles(cfg *probe.Config) error {
 	}
 	if m.state == "" {
 		return nil
+	}
+	if err := regular(m.state); err != nil {
+		return access.Errorf(access.CodeUsage, "--probe-state %s: %w", m.state, err)
 	}
 	b, err := os.ReadFile(m.state)
 	switch {
@@ -179,6 +185,15 @@ func (m *more) probeFiles(cfg *probe.Config) error {
 		}
 	}
 	cfg.Save = func(s probe.State) error { return writeState(m.state, s) }
+	return nil
+}
+
+// regular refuses what is there and is no regular file: a pipe would be waited
+// for without end.
+func regular(file string) error {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return errors.New("it is no regular file")
+	}
 	return nil
 }
 

@@ -84,11 +84,14 @@ func (p *peeled) smithery() {
 	}
 }
 
-// Options of docker run without a value; every other one has one.
-var containerFlags = []string{"--rm", "--init", "--privileged", "--read-only", "--detach", "--interactive", "--tty", "--no-healthcheck", "--publish-all", "--quiet", "--oom-kill-disable", "--disable-content-trust", "--use-api-socket", "--replace"}
+// Options of docker run and podman run without a value; every other one has one.
+var containerFlags = []string{
+	"--rm", "--init", "--privileged", "--read-only", "--detach", "--interactive", "--tty", "--no-healthcheck", "--publish-all", "--quiet", "--oom-kill-disable", "--disable-content-trust", "--use-api-socket", "--sig-proxy", "--help",
+	"--replace", "--rmi", "--rootfs", "--env-host", "--http-proxy", "--no-hosts", "--no-hostname", "--passwd", "--read-only-tmpfs", "--tls-verify", "--unsetenv-all",
+}
 
 var (
-	shortFlags = regexp.MustCompile(`^-[itdqP]+$`)
+	shortFlags = regexp.MustCompile(`^-[itdqP]+`) // of one letter, which may be written together
 	imageName  = regexp.MustCompile(`^(?:([a-zA-Z0-9.-]+(?::[0-9]{1,5})?)/)?([a-z0-9][a-z0-9._/-]{0,200})(?::([\w.-]{1,128}))?(?:@(sha256:[0-9a-f]{64}))?$`)
 )
 
@@ -122,12 +125,17 @@ func (p *peeled) container(name string) bool {
 			i++
 			break
 		}
-		if !joined && (slices.Contains(containerFlags, option) || shortFlags.MatchString(option)) {
-			continue
+		if !strings.HasPrefix(option, "--") { // -it, -eNAME=VALUE, -ite NAME=VALUE
+			short := "-" + shortFlags.ReplaceAllString(p.args[i], "")
+			short = "-" + strings.TrimLeft(short, "-")
+			if short == "-" {
+				continue
+			}
+			option, value, joined = short[:2], strings.TrimPrefix(short[2:], "="), len(short) > 2
 		}
 		switch {
-		case !strings.HasPrefix(option, "--") && len(option) > 2: // -eNAME=VALUE
-			option, value = p.args[i][:2], p.args[i][2:]
+		case slices.Contains(containerFlags, option):
+			continue
 		case !joined && i+1 < len(p.args):
 			i++
 			value = p.args[i]
@@ -150,6 +158,11 @@ func (p *peeled) containerOption(option, value string) {
 			p.assigned(value, "argument")
 		} else if SecretName(value) {
 			p.secrets = append(p.secrets, SecretRef{Name: value, Where: "env", Kind: SecretReference, Ref: value})
+		}
+	case "--entrypoint":
+		p.entry = value // what runs is another program of the image
+		if !programWord.MatchString(value) && !pathStart.MatchString(value) || Sensitive(value) {
+			p.entry = redacted("text")
 		}
 	case "-v", "--volume":
 		p.mounts = append(p.mounts, mountSource(value))

@@ -154,7 +154,11 @@ func (d *Describer) program(s string) string {
 	}
 }
 
-// path shows a path, without segments that look like secrets.
+// unusual is what no name of a file needs and options, parameters, user and
+// password, and lines of shell have.
+var unusual = regexp.MustCompile("[=?#&|;<>`\"'\\p{Cc}]|\\$[^A-Z_{]| -|.:.")
+
+// path shows a path, without segments that look like secrets or like no path.
 func (d *Describer) path(s string) string {
 	shown := slash(s)
 	if isAbs(s) {
@@ -162,12 +166,15 @@ func (d *Describer) path(s string) string {
 	}
 	parts := strings.Split(shown, "/")
 	for i, part := range parts {
-		if Sensitive(part) {
+		if Sensitive(part) || unusual.MatchString(part) && !taggedName.MatchString(s) {
 			parts[i] = redacted("segment")
 		}
 	}
 	return strings.Join(parts, "/")
 }
+
+// taggedName is a name with a tag as those of images have, and no path from a root.
+var taggedName = regexp.MustCompile(`^(?:[\w.-]+/)+[\w.-]+:[\w.-]+$`)
 
 func isAbs(s string) bool {
 	return strings.HasPrefix(s, "/") || len(s) > 2 && s[1] == ':' && (s[2] == '/' || s[2] == '\\')

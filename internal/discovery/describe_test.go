@@ -1,6 +1,7 @@
 package discovery_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -44,6 +45,17 @@ func TestLaunchersArePeeled(t *testing.T) {
 		{"uvx mcp-proxy --transport streamablehttp https://notes.example.com/mcp", "https://notes.example.com/mcp", "uvx>mcp-proxy", ""},
 		{"npx supergateway --sse https://notes.example.com/sse", "https://notes.example.com/sse", "npx>supergateway", ""},
 		{"rutile connect --data /x notes", "rutile:notes", "rutile connect", ""},
+		{"docker run --sig-proxy acme/real acme/other", "pkg:docker/acme/real", "docker run", ""},
+		{"docker run -ie acme/other acme/real", "pkg:docker/acme/real", "docker run", ""},
+		{"docker run -itv /srv:/srv acme/real", "pkg:docker/acme/real", "docker run", ""},
+		{"docker run --entrypoint /bin/sh acme/notes -c x", "pkg:docker/acme/notes#/bin/sh", "docker run", ""},
+		{"npx --registry https://npm.example.com notes@1.0.0", "pkg:npm/notes?repository_url=npm.example.com", "npx", "1.0.0"},
+		{"npx --registry=https://registry.npmjs.org/ notes@1.0.0", "pkg:npm/notes", "npx", "1.0.0"},
+		{"npx --loglevel other notes", "pkg:npm/notes", "npx", ""},
+		{"uvx --index-url https://u:p@pypi.example.com/simple notes==1.0.0", "pkg:pypi/notes?repository_url=pypi.example.com", "uvx", "1.0.0"},
+		{"uvx --default-index=https://pypi.org/simple notes==1.0.0", "pkg:pypi/notes", "uvx", "1.0.0"},
+		{"env -Snpx@real notes", "command:npx@real", "env", ""},
+		{"env --split-string=real notes", "command:real", "env", ""},
 		{"notes-server --stdio", "command:notes-server", "", ""},
 	} {
 		words := strings.Fields(c.line)
@@ -132,10 +144,89 @@ func TestArgumentsKeepOnlyWhatIsHarmless(t *testing.T) {
 		"read,write,hunter22":                    "read,write,<redacted:text>",
 		"ghp_0123456789abcdefghij0123456789abcd": "<redacted:secret>",
 		"--db-path notes.db":                     "--db-path notes.db",
+		"--token:abc":                            "--token:<redacted:secret>",
+		"/password:abc":                          "/password:<redacted:secret>",
+		"--botToken abc":                         "--botToken <redacted:secret>",
+		"-Dpassword=abc":                         "-Dpassword=<redacted:secret>",
+		"--passphrase abc":                       "--passphrase <redacted:secret>",
+		"--max-tokens 100":                       "--max-tokens 100",
+		"--header=X-Api-Key:abc":                 "--header=X-Api-Key: <redacted:header>",
+		"X-Api-Key:abc":                          "X-Api-Key: <redacted:header>",
+		"-u mina:abc":                            "-u <redacted:secret>",
+		"--user mina:12345":                      "--user <redacted:secret>",
+		"mina:abc":                               "<redacted:text>",
+		"-k abc":                                 "-k <redacted:text>",
+		"-p abc":                                 "-p <redacted:text>",
+		"-p 3000":                                "-p 3000",
+		"//mina:abc@host/x":                      "//<redacted:segment>/x",
+		"/mcp?token=abc":                         "/<redacted:segment>",
+		"/mcp;sid=abc":                           "/<redacted:segment>",
+		"--token $abc":                           "--token <redacted:secret>",
+		"$abc":                                   "<redacted:text>",
+		"${TOKEN:-abc} ${TOKEN-abc} ${TOKEN}":    "<redacted:text> <redacted:text> ${TOKEN}",
+		"${input:my-key} ${env:TOKEN}":           "${input:my-key} ${env:TOKEN}",
+		"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "<redacted:secret>",
+		"src/components/notes/index.js":            "src/components/notes/index.js",
 	} {
 		got := describer().Describe(discovery.Spec{Command: "tool", Args: strings.Fields(in)}).Target.Args
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("%q is shown as %q, want %q", in, s, want)
 		}
+	}
+}
+
+// A command with its arguments in one text shows none of them.
+func TestCommandLinesInOneTextShowNoArgument(t *testing.T) {
+	for _, command := range []string{"/opt/notes --token abcabc", "/opt/notes --token abcabc | tee /tmp/x", "/opt/notes TOKEN=abcabc", "C:\\notes.exe /token:abcabc", "./notes; echo abcabc"} {
+		d := describer().Describe(discovery.Spec{Command: command, Args: []string{"x"}})
+		if shown := fmt.Sprintf("%+v", d); strings.Contains(shown, "abcabc") {
+			t.Errorf("%s is shown as %s", command, shown)
+		}
+	}
+}
+
+// What stands as a parameter in a path of an address is not shown.
+func TestParametersInPathsOfAddressesAreNotShown(t *testing.T) {
+	d := describer().Describe(discovery.Spec{URL: "https://a.example.com/mcp;sid=abcabc/token=abcabc/x"})
+	if got := d.Target.URL; got != "https://a.example.com/<redacted:segment>/<redacted:segment>/x" {
+		t.Errorf("it is shown as %s", got)
+	}
+	if len(d.Secrets) != 1 || d.Secrets[0].Name != "path" {
+		t.Errorf("secrets: %+v, want one in the path", d.Secrets)
+	}
+}
+
+// A reference is one only in the way clients write it: a password may begin with a dollar.
+func TestPasswordsAreNotTakenForReferences(t *testing.T) {
+	for value, want := range map[string]discovery.SecretKind{"$ecretword": discovery.SecretLiteral, "$SECRET": discovery.SecretReference, "${secret}": discovery.SecretReference} {
+		if ref := discovery.Secret("PASSWORD", "env", value); ref.Kind != want || want == discovery.SecretLiteral && ref.Ref != "" {
+			t.Errorf("%s: %+v, want %s", value, ref, want)
+		}
+	}
+}
+
+// A secret that looks like a path is no folder.
+func TestSecretsAreNoScopes(t *testing.T) {
+	d := describer().Describe(discovery.Spec{Command: "tool", Args: []string{"--token", "/abcabc", "--secret=/abcabc", "--token:/abcabc", "--root", "/srv"}})
+	if got := fmt.Sprint(d.Scopes); got != "[{fs:/srv argument}]" {
+		t.Errorf("scopes: %s", got)
+	}
+}
+
+// What runs before the server may do anything: a script that is read in, or a
+// module that an interpreter loads first.
+func TestWhatRunsBeforeTheServerIsTold(t *testing.T) {
+	for _, spec := range []discovery.Spec{
+		{Command: "sh", Args: []string{"-c", "source /tmp/x.sh && npx notes@1.0.0"}},
+		{Command: "sh", Args: []string{"-c", ". ./x.sh; exec notes"}},
+		{Command: "node", Args: []string{"--require", "/tmp/x.js", "/srv/notes.js"}},
+		{Command: "node", Args: []string{"--import=/tmp/x.mjs", "/srv/notes.js"}},
+	} {
+		if !describer().Describe(spec).Executable {
+			t.Errorf("%s %q is not told", spec.Command, spec.Args)
+		}
+	}
+	if describer().Describe(discovery.Spec{Command: "sh", Args: []string{"-c", "cd /srv && npx notes@1.0.0"}}).Executable {
+		t.Error("a change of folder is told")
 	}
 }

@@ -16,6 +16,7 @@ type peeled struct {
 	pkg        string // purl without version
 	entry      string // sub-command of the package that is the server
 	version    string
+	source     string // host of an index that is not the usual one of its packages
 	pinned     bool
 	url        string // where a bridge leads
 	hub        string
@@ -124,21 +125,26 @@ func (p *peeled) skip(launcher string, valued []string) bool {
 
 var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
+// splitString is an option of env(1) with a line to split, alone or after others.
+var splitString = regexp.MustCompile(`^(?:--split-string(?:=|$)|-[iv0]*S)`)
+
 // env takes off env(1) with its options and assignments.
 func (p *peeled) env() bool {
 	rest := p.args
 	for len(rest) > 0 {
 		a := rest[0]
 		switch {
-		case a == "-S" || a == "--split-string":
-			if len(rest) < 2 {
-				return false
+		case splitString.MatchString(a):
+			line := splitString.ReplaceAllString(a, "")
+			rest = rest[1:]
+			if line == "" && len(rest) > 0 {
+				line, rest = rest[0], rest[1:]
 			}
-			words, ok := shellWords(rest[1])
+			words, ok := shellWords(line)
 			if !ok {
 				return false
 			}
-			rest = append(words, rest[2:]...)
+			rest = append(words, rest...)
 			continue
 		case (a == "-u" || a == "-C" || a == "--unset" || a == "--chdir") && len(rest) > 1:
 			rest = rest[2:]
@@ -211,6 +217,9 @@ func (p *peeled) script(shell, line string) bool {
 		words, ok := shellWords(first)
 		if !ok || len(words) == 0 || !slices.Contains([]string{"cd", "export", "set", "source", ".", "umask", "ulimit", "unset"}, words[0]) {
 			break
+		}
+		if words[0] == "source" || words[0] == "." {
+			p.executable = true // what it reads in is run
 		}
 		for _, w := range words[1:] {
 			if assignment.MatchString(w) {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -11,22 +12,28 @@ import (
 func redacted(of string) string { return "<redacted:" + of + ">" }
 
 var (
-	flagName  = regexp.MustCompile(`^--[A-Za-z][A-Za-z0-9_.:-]{0,63}$|^-[A-Za-z]{1,3}$|^-(?:classpath|stdio|Command|File|NoProfile|ExecutionPolicy|NonInteractive|NoLogo|module)$|^/[A-Za-z]$`)
+	flagName  = regexp.MustCompile(`^--[A-Za-z][A-Za-z0-9_.-]{0,63}$|^-[A-Za-z]{1,3}$|^-(?:classpath|stdio|Command|File|NoProfile|ExecutionPolicy|NonInteractive|NoLogo|module)$|^/[A-Za-z]$`)
 	shortFlag = regexp.MustCompile(`^-[A-Za-z]`)
-	plainWord = regexp.MustCompile(`^[A-Za-z@][A-Za-z_.:+-]{0,31}$`)
+	plainWord = regexp.MustCompile(`^[A-Za-z@][A-Za-z_.+-]{0,31}$`)
 	number    = regexp.MustCompile(`^[0-9]{1,6}$|^v?[0-9]{1,4}(?:\.[0-9]{1,6}){1,3}$`)
 	hostPort  = regexp.MustCompile(`^(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?):[0-9]{1,5}$`)
 	urlStart  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]{1,24}://`)
 	pathStart = regexp.MustCompile(`^(?:[~.]{0,2}/|\.\\|~\\|[A-Za-z]:[\\/]|\\\\)`)
 	pathLike  = regexp.MustCompile(`^(?:@?[\w.-]+/)+[\w.@:-]+$|^[\w-]+\.(?:js|mjs|cjs|ts|py|sh|jar|rb|dll|json|ya?ml|toml|db|sqlite3?|md|txt|csv|exe)$`)
 	assign    = regexp.MustCompile(`^(-{0,2}[A-Za-z_][A-Za-z0-9_.-]{0,63})=(.*)$`)
+	colon     = regexp.MustCompile(`(?s)^((?:--?|/)[A-Za-z][A-Za-z0-9_.-]{0,63}):(.*)$`)
 	headerArg = regexp.MustCompile(`(?s)^([A-Za-z][A-Za-z0-9-]{0,63})\s*:\s*(.+)$`)
-	variable  = regexp.MustCompile(`^(?:\$\{?[A-Za-z_][A-Za-z0-9_:.-]{0,63}\}?|%[A-Za-z_][A-Za-z0-9_]{0,63}%|\{(?:env|input):[A-Za-z0-9_]{1,64}\})$`)
+	variable  = regexp.MustCompile(`^(?:\$[A-Z_][A-Z0-9_]{0,63}|\$env:[A-Za-z_][A-Za-z0-9_]{0,63}|\$\{(?:[a-z][A-Za-z]{0,31}:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}|[A-Za-z_][A-Za-z0-9_.]{0,63})\}|%[A-Za-z_][A-Za-z0-9_]{0,63}%|\{(?:env|input):[A-Za-z0-9_]{1,64}\})$`)
 	queryName = regexp.MustCompile(`^[A-Za-z_][A-Za-z_.-]{0,31}$`)
 )
 
-// headerFlags are followed by "Name: value".
-var headerFlags = []string{"--header", "--headers", "-H"}
+// headerFlags are followed by "Name: value", userFlags by "user:password".
+// shortSecrets are followed by a port, a path, or a key or password.
+var (
+	headerFlags  = []string{"--header", "--headers", "-H"}
+	userFlags    = []string{"--user", "--username", "--proxy-user", "-u", "-U"}
+	shortSecrets = []string{"-k", "-p"}
+)
 
 // arguments shows args without what is or could be a secret, and says what was
 // taken away. Only what is known to be harmless stays: names of options, words of
@@ -43,49 +50,78 @@ func (d *Describer) arguments(args []string) ([]string, []SecretRef) {
 		}
 		return d.plain(value)
 	}
-	for i := 0; i < len(args); i++ {
-		a := args[i]
-		name, value, joined := "", "", false
-		if m := assign.FindStringSubmatch(a); m != nil {
-			name, value, joined = m[1], m[2], true
-		} else if flagName.MatchString(a) && i+1 < len(args) {
-			name = a
+	header := func(prefix, a string) string {
+		m := headerArg.FindStringSubmatch(a)
+		if m == nil {
+			return prefix + redacted("header")
 		}
-		bare := strings.TrimLeft(name, "-/")
+		secrets = append(secrets, Secret(m[1], "header", m[2]))
+		return prefix + m[1] + ": " + redacted("header")
+	}
+	for i := 0; i < len(args); i++ {
+		o := optionOf(args, i)
 		switch {
-		case joined && (SecretName(bare) || !strings.HasPrefix(name, "-") && strings.ToUpper(bare) == bare):
-			out = append(out, name+"="+secret(bare, value))
-		case joined:
-			shown, found := d.text(bare, value)
-			out, secrets = append(out, name+"="+shown), append(secrets, found...)
-		case name != "" && isHeaderFlag(name):
+		case o.joined && isHeaderFlag(o.name):
+			out = append(out, header(o.name+"=", o.value))
+		case o.joined && (SecretName(o.bare) || !strings.HasPrefix(o.name, "-") && strings.ToUpper(o.bare) == o.bare):
+			out = append(out, o.name+o.by+secret(o.bare, o.value))
+		case o.joined:
+			shown, found := d.text(o.bare, o.value)
+			out, secrets = append(out, o.name+o.by+shown), append(secrets, found...)
+		case o.name != "" && isHeaderFlag(o.name):
 			i++
-			m := headerArg.FindStringSubmatch(args[i])
-			if m == nil {
-				out = append(out, name, redacted("header"))
-				continue
-			}
-			ref := Secret(m[1], "header", m[2])
-			secrets = append(secrets, ref)
-			out = append(out, name, m[1]+": "+redacted("header"))
-		case name != "" && SecretName(bare) && !flagName.MatchString(args[i+1]):
+			out = append(out, o.name, header("", o.value))
+		case o.secret():
 			i++
-			out = append(out, name, secret(bare, args[i]))
+			out = append(out, o.name, secret(o.bare, o.value))
+		case slices.Contains(shortSecrets, o.name) && plainWord.MatchString(o.value):
+			i++
+			out = append(out, o.name, redacted("text"))
+		case headerLike(args[i]):
+			out = append(out, header("", args[i]))
 		default:
-			shown, found := d.text("", a)
+			shown, found := d.text("", args[i])
 			out, secrets = append(out, shown), append(secrets, found...)
 		}
 	}
 	return out, secrets
 }
 
-func isHeaderFlag(s string) bool {
-	for _, f := range headerFlags {
-		if s == f {
-			return true
-		}
+// option is an argument that has a value, in it or after it.
+type option struct {
+	name, bare, value string
+	joined            bool
+	by                string // what joins them
+}
+
+// optionOf reads the argument at i, which may have its value in the next one.
+func optionOf(args []string, i int) option {
+	var o option
+	if m := assign.FindStringSubmatch(args[i]); m != nil {
+		o = option{name: m[1], value: m[2], joined: true, by: "="}
+	} else if m := colon.FindStringSubmatch(args[i]); m != nil && SecretName(strings.TrimLeft(m[1], "-/")) {
+		o = option{name: m[1], value: m[2], joined: true, by: ":"}
+	} else if flagName.MatchString(args[i]) && i+1 < len(args) {
+		o = option{name: args[i], value: args[i+1]}
 	}
-	return false
+	o.bare = strings.TrimLeft(o.name, "-/")
+	return o
+}
+
+// secret reports whether the next argument is a secret by the name of this one.
+func (o option) secret() bool {
+	if o.joined || o.name == "" || flagName.MatchString(o.value) {
+		return false
+	}
+	return SecretName(o.bare) || slices.Contains(userFlags, o.name) && strings.Contains(o.value, ":")
+}
+
+func isHeaderFlag(s string) bool { return slices.Contains(headerFlags, s) }
+
+// headerLike reports whether an argument is a header that holds a secret.
+func headerLike(s string) bool {
+	m := headerArg.FindStringSubmatch(s)
+	return m != nil && SecretName(m[1]) && !urlStart.MatchString(s)
 }
 
 // text shows one argument, and what of it was secret.
@@ -211,6 +247,11 @@ func (d *Describer) urlPath(p string) (string, []SecretRef) {
 		}
 		if variable.MatchString(plain) {
 			parts[i] = "{}"
+		} else if name, value, ok := strings.Cut(plain, "="); ok || strings.Contains(plain, ";") {
+			parts[i] = redacted("segment")
+			if SecretName(name) {
+				secrets = append(secrets, inAddress("path", value))
+			}
 		} else if Sensitive(plain) || len(plain) > 64 {
 			parts[i] = redacted("segment")
 			secrets = append(secrets, SecretRef{Name: "path", Where: "url", Kind: SecretLiteral, Sensitive: true, Shape: shapeOf(plain)})

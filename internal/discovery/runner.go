@@ -95,8 +95,10 @@ func (p *peeled) positional(i int, valued []string, each func(option, value stri
 // npx is a package of npm that is fetched when it is run.
 func (p *peeled) npx(launcher string, from int) bool {
 	pkg, line := "", ""
-	i := p.positional(from, []string{"-p", "--package", "-c", "--call", "--registry", "--prefix", "-w", "--workspace", "--userconfig", "--cache"}, func(option, value string) {
+	i := p.positional(from, npmValued, func(option, value string) {
 		switch option {
+		case "--registry":
+			p.index(value, "registry.npmjs.org")
 		case "-p", "--package":
 			pkg = value
 		case "-c", "--call":
@@ -167,6 +169,9 @@ var bridges = map[string]bool{"mcp-remote": true, "supergateway": true, "mcp-pro
 // take notes what package it is.
 func (p *peeled) take(purl, version string, pinned bool) {
 	p.pkg, p.version = purl, version
+	if p.source != "" {
+		p.pkg += "?repository_url=" + p.source
+	}
 	p.pinned = p.pinned && pinned
 }
 
@@ -201,8 +206,11 @@ func (p *peeled) git(spec string) bool {
 func (p *peeled) uvx(launcher string, from int) bool {
 	pkg := ""
 	i := p.positional(from, []string{"--from", "--spec", "--with", "--with-editable", "--with-requirements", "-p", "--python", "--index-url", "--index", "--default-index", "--extra-index-url", "--directory", "--project", "--cache-dir", "--pip-args", "-i", "-f", "--find-links", "-c", "--constraints", "--env-file", "--refresh-package"}, func(option, value string) {
-		if option == "--from" || option == "--spec" {
+		switch option {
+		case "--from", "--spec":
 			pkg = value
+		case "-i", "--index-url", "--index", "--default-index", "--extra-index-url", "-f", "--find-links":
+			p.index(value, "pypi.org")
 		}
 	})
 	bin := ""
@@ -262,6 +270,8 @@ func (p *peeled) uv() bool {
 		switch option {
 		case "--with":
 			with = append(with, value)
+		case "--index-url", "--index":
+			p.index(value, "pypi.org")
 		case "-m", "--module":
 			module = value
 		case "--directory", "--project":
@@ -324,10 +334,12 @@ var installed = regexp.MustCompile(`(?:^|/)node_modules/((?:@[\w.~-]+/)?[\w.~-]+
 
 // interpreter takes off what runs a script or a module.
 func (p *peeled) interpreter(name string) bool {
-	valued := []string{"-r", "--require", "--import", "--loader", "--env-file", "-W", "-X", "-cp", "-classpath", "--class-path", "--config", "-c", "--cwd", "-e", "--eval", "-jar", "-m"}
+	valued := []string{"-r", "--require", "--import", "--loader", "--experimental-loader", "--preload", "--env-file", "-W", "-X", "-cp", "-classpath", "--class-path", "--config", "-c", "--cwd", "-e", "--eval", "-jar", "-m"}
 	jar, module, code := "", "", false
 	i := p.positional(0, valued, func(option, value string) {
 		switch {
+		case slices.Contains([]string{"-r", "--require", "--import", "--loader", "--experimental-loader", "--preload"}, option):
+			p.executable = true // it is run before the program
 		case option == "-jar":
 			jar = value
 		case option == "-m" && strings.HasPrefix(name, "py"):

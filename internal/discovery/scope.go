@@ -21,7 +21,10 @@ func (d *Describer) scopes(p *peeled) []DataScope {
 			add("fs:"+d.path(m), "mount")
 		}
 	}
-	for _, a := range p.args {
+	for i, a := range p.args {
+		if o := optionOf(p.args, i); o.joined && SecretName(o.bare) || i > 0 && optionOf(p.args, i-1).secret() {
+			continue // a secret may look like a path
+		}
 		if _, value, ok := strings.Cut(a, "="); ok && strings.HasPrefix(a, "-") {
 			a = value
 		}

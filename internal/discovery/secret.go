@@ -61,14 +61,15 @@ func shapeOf(value string) string {
 
 var (
 	inputValue    = regexp.MustCompile(`^\$\{(?:input|prompt|promptString):([A-Za-z0-9_.:-]{1,64})\}$`)
-	envValue      = regexp.MustCompile(`^(?:\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]{0,63})\}|\$([A-Za-z_][A-Za-z0-9_]{0,63})|\$env:([A-Za-z_][A-Za-z0-9_]{0,63})|%([A-Za-z_][A-Za-z0-9_]{0,63})%|\{env:([A-Za-z_][A-Za-z0-9_]{0,63})\}|\{\{\s*([A-Za-z_][A-Za-z0-9_.]{0,63})\s*\}\})$`)
+	envValue      = regexp.MustCompile(`^(?:\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]{0,63})\}|\$([A-Z_][A-Z0-9_]{0,63})|\$env:([A-Za-z_][A-Za-z0-9_]{0,63})|%([A-Za-z_][A-Za-z0-9_]{0,63})%|\{env:([A-Za-z_][A-Za-z0-9_]{0,63})\}|\{\{\s*([A-Za-z_][A-Za-z0-9_.]{0,63})\s*\}\})$`)
 	storeValue    = regexp.MustCompile(`^(?:op|se|vault|keyring|keychain|secret|ssm|arn|bw|gopass|pass|doppler|infisical)://`)
 	fileValue     = regexp.MustCompile(`^\{file:[^{}]*\}$|^\$\{file:[^{}]*\}$`)
 	commandValue  = regexp.MustCompile("\\$\\(|`")
 	embeddedInput = regexp.MustCompile(`\$\{(?:input|prompt|promptString):[A-Za-z0-9_.:-]{1,64}\}`)
 	embeddedEnv   = regexp.MustCompile(`\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]{0,63}\}|\{env:[A-Za-z_][A-Za-z0-9_]{0,63}\}|\{\{\s*[A-Za-z_][A-Za-z0-9_.]{0,63}\s*\}\}|\$env:[A-Za-z_][A-Za-z0-9_]{0,63}`)
 	schemeWord    = regexp.MustCompile(`(?i)^(?:bearer|basic|token|apikey|api-key|key)\s+`)
-	secretName    = regexp.MustCompile(`(?i)(?:^|[_.-])(?:token|key|secret|passw(?:or)?d|pwd|pass|pat|auth|authorization|cookie|credentials?|creds?|bearer|session|signature|sig|jwt|apikey|dsn)(?:$|[_.-])|apikey|accesskey|secretkey|authtoken|accesstoken|clientsecret|privatekey|connectionstring|database_?url`)
+	secretName    = regexp.MustCompile(`(?i)(?:^|[_.-])(?:token|key|secrets?|passw(?:or)?ds?|passphrase|passcode|pwd|pw|pin|pass|pat|auth|authorization|cookies?|credentials?|creds?|bearer|session|signature|sig|jwt|apikeys?|api[_-]keys|dsn)(?:$|[_.-])|apikey|accesskey|secretkey|privatekey|connectionstring|database_?url|(?:token|secret|password|passwd|passphrase)$`)
+	hump          = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 )
 
 // Secret says what value, which is called name and stands in where, is. The value
@@ -98,13 +99,16 @@ func Secret(name, where, value string) SecretRef {
 	return ref
 }
 
-// SecretName reports whether what is called name is a secret by its name.
-func SecretName(name string) bool { return secretName.MatchString(name) }
+// SecretName reports whether what is called name is a secret by its name, as
+// words_with_dashes or camelCase.
+func SecretName(name string) bool {
+	return secretName.MatchString(name) || secretName.MatchString(hump.ReplaceAllString(name, "${1}_${2}"))
+}
 
 // Sensitive reports whether s looks like a secret by itself: a known beginning,
 // or long text nobody writes by hand.
 func Sensitive(s string) bool {
-	if shapeOf(s) != "" {
+	if shapeOf(s) != "" || base64Text.MatchString(s) && strings.ContainsAny(s, "0123456789") && bits(s) > base64Bits {
 		return true
 	}
 	for word := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(" ,;:=&?/@\\\"'<>()[]{}", r) }) {
@@ -124,11 +128,8 @@ func randomLooking(word string) bool {
 	if len(word) < randomMin {
 		return false
 	}
-	count := map[rune]int{}
-	letters, digits, total := 0, 0, 0
+	letters, digits := 0, 0
 	for _, r := range word {
-		count[r]++
-		total++
 		switch {
 		case r >= '0' && r <= '9':
 			digits++
@@ -136,12 +137,28 @@ func randomLooking(word string) bool {
 			letters++
 		}
 	}
-	bits := 0.0
+	return letters > 0 && digits > 1 && bits(word) > 3.2
+}
+
+// base64Text may be a path too: its slashes part nothing then. Paths of that
+// length have fewer bits a character than what is random.
+var base64Text = regexp.MustCompile(`^[A-Za-z0-9+/]{32,}={0,2}$`)
+
+const base64Bits = 4.5
+
+// bits are those a character of a text carries, by how often each is there.
+func bits(word string) float64 {
+	count, total := map[rune]int{}, 0
+	for _, r := range word {
+		count[r]++
+		total++
+	}
+	sum := 0.0
 	for _, n := range count {
 		p := float64(n) / float64(total)
-		bits -= p * math.Log2(p)
+		sum -= p * math.Log2(p)
 	}
-	return letters > 0 && digits > 1 && bits > 3.2
+	return sum
 }
 
 // counts reports whether a reference is of a secret and not of a setting.

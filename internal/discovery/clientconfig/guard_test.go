@@ -66,6 +66,10 @@ func TestCanariesStayWhereTheyAre(t *testing.T) {
 		`{"command": "tool ` + mark() + `"}`,
 		`{"command": "powershell", "args": ["-Command", "& tool -Password ` + mark() + `"]}`,
 		`{"command": "node", "args": ["-e", "x('` + mark() + `')"]}`,
+		`{"url": "https://x.example.com/", "headers": ["Authorization: Bearer ` + mark() + `==", "X-Key:` + mark() + `", "` + mark() + ` ` + mark() + `="]}`,
+		e(`"env": ["A_TOKEN=` + mark() + `", "` + mark() + `", {"name": "B_TOKEN", "value": "` + mark() + `"}]`),
+		`{"command": "/opt/tool --token ` + mark() + ` | tee /tmp/x"}`,
+		`{"command": "/opt/tool --token ` + mark() + `", "args": ["x"]}`,
 	}
 	var all []string
 	for i, one := range entries {

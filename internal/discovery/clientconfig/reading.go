@@ -161,12 +161,33 @@ func pairs(n *node, where string, m mode) []pair {
 		}
 	}
 	for _, i := range n.items {
-		if name, value, ok := strings.Cut(i.text, "="); ok {
-			out = append(out, pair{name, value, where})
+		if p, ok := listed(i, where, m); ok {
+			out = append(out, p)
 		}
 	}
 	return out
 }
+
+// listed reads an item of a list of variables or headers: NAME=VALUE, "Name: value",
+// or an object of both. What has no name of the usual form is told without one.
+func listed(n *node, where string, m mode) (pair, bool) {
+	if n.kind == object {
+		name, _ := n.pickText([]string{"name", "key"}, m)
+		value, _ := n.pickText([]string{"value"}, m)
+		return pair{name, value, where}, name != ""
+	}
+	cut := "="
+	if i := strings.IndexAny(n.text, ":="); where == "header" && i >= 0 {
+		cut = n.text[i : i+1]
+	}
+	name, value, ok := strings.Cut(n.text, cut)
+	if name = strings.TrimSpace(name); ok && !listedName.MatchString(name) {
+		name, value = where, n.text
+	}
+	return pair{name, value, where}, ok
+}
+
+var listedName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 
 // transport is ours for a client's word, "" for none.
 func (r *Row) transport(word string) string {

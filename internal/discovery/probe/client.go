@@ -198,8 +198,10 @@ type answer struct {
 // ask sends one request. The time limits are the transport's: 3 s each to
 // connect, to shake hands and to the end of the response's head.
 func (c *client) ask(ctx context.Context, method, path string, head map[string]string, body []byte) (*answer, error) {
-	if c.strikes >= 2 {
-		return nil, errSlow // a place that is slow or endless again and again is left alone
+	// A place that is slow or endless again and again is left alone, once what was
+	// opened there is closed.
+	if c.strikes >= 2 && method != http.MethodDelete {
+		return nil, errSlow
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, method, c.url(path), bytes.NewReader(body))

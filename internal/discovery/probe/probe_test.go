@@ -334,6 +334,36 @@ func TestHoneypotOnMostPortsIsDoubted(t *testing.T) {
 	}
 }
 
+// A server that is left alone because it is slow still gets its session ended.
+func TestSessionOfASlowServerIsEnded(t *testing.T) {
+	t.Parallel()
+	hang := func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+	s := serve(t, "127.0.5.96", false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch {
+		case r.URL.Path == "/.well-known/agent-card.json":
+			hang(w, r)
+		case r.Method == http.MethodDelete:
+		case strings.Contains(string(body), "initialize"):
+			w.Header().Set("Mcp-Session-Id", "slow")
+			hang(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	if _, err := probe.Run(t.Context(), probe.Config{Version: "test", Contact: "security@example.com"}, []string{s.URL + "/mcp"}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(s.log(), func(q seen) bool { return q.session == "slow" }) {
+		t.Fatal("no session was opened")
+	}
+	harmless(t, "slow", s)
+}
+
 func TestPaceIsKept(t *testing.T) {
 	t.Parallel()
 	s := serve(t, "127.0.5.95", false, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -235,11 +235,17 @@ func (t *Table) joined(child, parent int) (yes, known bool) {
 }
 
 // denied reports whether the program or the script that runs is a language
-// server.
+// server. What comes after that is its own and hides nothing.
 func denied(w []string) bool {
-	for _, a := range w[:min(len(w), 4)] {
+	for i, a := range w[:min(len(w), 4)] {
 		if languageServers.MatchString(programOf(a)) {
 			return true
+		}
+		if i == 0 && !slices.Contains(runners, programOf(a)) {
+			return false
+		}
+		if i > 0 && !strings.HasPrefix(a, "-") && !slices.Contains([]string{"exec", "x", "dlx", "run", "tool"}, a) {
+			return false
 		}
 	}
 	return false

@@ -57,6 +57,7 @@ func TestServersAreRecognised(t *testing.T) {
 		"a language server":              {[]string{"1 zed", "=10 node /x/node_modules/.bin/typescript-language-server --stdio"}, 0, "", 0, 0},
 		"another language server":        {[]string{"1 code", "=10 /x/pyright-langserver --stdio", "=10 gopls"}, 0, "", 0, 0},
 		"a server about one":             {[]string{"1 claude", "=10 mcp-language-server --lsp gopls"}, 11, "claude-code", 0.9, 1},
+		"a server with such a word":      {[]string{"1 claude", "=10 node /srv/notes/index.js biome"}, 11, "claude-code", 0.7, 1},
 		"a test a client runs":           {[]string{"1 claude", "10 node /x/vitest"}, 0, "", 0, 0},
 		"a program that reads":           {[]string{"1 bash", "10 vim mcp.json", "10 grep -r mcp /etc", "10 git clone x/mcp-server-git"}, 0, "", 0, 0},
 		"a folder":                       {[]string{"1 node /home/mcp/projects/shop/src/index.js"}, 0, "", 0, 0},

@@ -1,0 +1,24 @@
+package discovery
+
+import "strings"
+
+// npmValued are options of npm that have a value, of which the next word is none
+// of a command.
+var npmValued = []string{
+	"-p", "--package", "-c", "--call", "--registry", "--prefix", "-C", "-w", "--workspace", "--userconfig",
+	"--globalconfig", "--cache", "--loglevel", "--tag", "--before", "--omit", "--include", "--otp", "--proxy", "--https-proxy",
+	"--noproxy", "--node-options", "--node-arg", "-n", "--script-shell", "--shell", "--location", "--cafile", "--ca", "--cert",
+	"--key", "--maxsockets", "--fetch-timeout", "--fetch-retries", "--user-agent", "--scope", "--auth-type", "--lockfile-version", "--install-strategy", "--cpu",
+	"--os", "--libc", "--access", "--depth", "--filter", "--dir",
+}
+
+// index notes that a package comes from elsewhere than its usual index, where
+// another may have its name.
+func (p *peeled) index(address, usual string) {
+	if u, err := parseAddress(address); err != nil || !strings.EqualFold(u.Hostname(), usual) {
+		p.source = "elsewhere"
+		if err == nil && u.Host != "" {
+			p.source = hostOf(u)
+		}
+	}
+}
