@@ -9,6 +9,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
+	"rutile/internal/webhook"
 )
 
 // Credential is a credential as operators see it, sealed or declared, without its
@@ -25,7 +26,7 @@ type Credential struct {
 	Minted   string    `json:"minted,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
 	Seeds    []string  `json:"seeds,omitempty"`  // sealed credentials it is minted with
-	UsedBy   []string  `json:"usedBy,omitempty"` // servers that name it, and credentials it is a seed of
+	UsedBy   []string  `json:"usedBy,omitempty"` // servers that name it, credentials it is a seed of, and webhooks
 	Source   any       `json:"source,omitempty"` // as declared, where one is shown
 }
 
@@ -116,6 +117,11 @@ func (c *Credential) stand(cur *Current, known map[string]bool) {
 			c.UsedBy = append(c.UsedBy, id)
 		}
 	}
+	for _, id := range keysOf(cur.Webhooks) {
+		if h := cur.Webhooks[id]; h.State != webhook.Retired && (h.Secret == c.ID || h.Path == c.ID) {
+			c.UsedBy = append(c.UsedBy, "webhook "+id)
+		}
+	}
 	missing := slices.DeleteFunc(slices.Clone(c.Seeds), func(ref string) bool { return known[ref] })
 	switch {
 	case len(missing) > 0:
@@ -123,7 +129,7 @@ func (c *Credential) stand(cur *Current, known map[string]bool) {
 	case away != "":
 		c.State, c.Why = CredentialElsewhere, away
 	case len(c.UsedBy) == 0:
-		c.State, c.Why = CredentialUnused, "no server names it"
+		c.State, c.Why = CredentialUnused, "nothing names it"
 	case len(c.Origins) == 0 && c.Kind == KindSealed:
 		c.State, c.Why = CredentialUnbound, "it is bound to where it is first used"
 	case len(c.Origins) == 0:

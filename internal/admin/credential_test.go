@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -46,4 +47,29 @@ func TestEveryCredentialIsListedWithItsState(t *testing.T) {
 	if _, err := o.ShowCredential(t.Context(), "absent"); access.CodeOf(err) != access.CodeNotFound {
 		t.Errorf("absent: %v", err)
 	}
+}
+
+// TestWhatAWebhookNamesIsUsed as long as the webhook is.
+func TestWhatAWebhookNamesIsUsed(t *testing.T) {
+	o := open(t)
+	for _, id := range []string{"hook-key", "chat-path"} {
+		if _, err := o.SetCredential(t.Context(), ann, credential.Secret{ID: id, MaxTier: 3, Origins: []string{"https://hooks.example.com"}}, []byte("a long value of 16")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown := func(id string) string {
+		t.Helper()
+		c, err := o.ShowCredential(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.State + " " + strings.Join(c.UsedBy, " ")
+	}
+	equal(t, "before", shown("hook-key"), "unused ")
+	live := strings.Replace(slackHook, "state: retired\n", "", 1)
+	o.apply(hook + "---\n" + live)
+	equal(t, "what it signs with", shown("hook-key"), "ready webhook pager")
+	equal(t, "a part of the address", shown("chat-path"), "ready webhook chat")
+	o.apply(slackHook)
+	equal(t, "retired", shown("chat-path"), "unused ")
 }
