@@ -120,6 +120,34 @@ func TestWhatIsMintedDuringTheRemovalIsRevoked(t *testing.T) {
 	}
 }
 
+// TestWhatIsRevokedBeforeItIsKeptIsNotKept: the removal comes when it is minted and
+// recorded already. No call is given it, nor one after the credential is declared again.
+func TestWhatIsRevokedBeforeItIsKeptIsNotKept(t *testing.T) {
+	m := newMinting(t)
+	m.recorded = func() {
+		m.undeclare()
+		if ended := m.End(context.Background(), "crm", ""); ended.Revoked != 1 {
+			t.Errorf("ended %+v", ended)
+		}
+	}
+	r := need("bot", "ann", "read")
+	r.Recorded = false
+	l, err := m.Lease(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Ready(t.Context()); access.CodeOf(err) != access.CodeConflict {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	m.recorded = nil
+	m.mu.Lock()
+	m.removed = false
+	m.mu.Unlock()
+	if _, v := m.ready(t, need("bot", "ann", "read")); v != "v2" {
+		t.Errorf("after it is declared again a call is given %s", v)
+	}
+}
+
 // TestSweepEndsWhatAnotherNodeChanged: a source that is gone or another, and a seed with
 // another value, leave nothing of before.
 func TestSweepEndsWhatAnotherNodeChanged(t *testing.T) {

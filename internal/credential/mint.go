@@ -190,7 +190,7 @@ func (m *Mint) minted(ctx context.Context, minter Minter, n Need) (*opened, erro
 	if !m.stands(n) { // End may not have seen it
 		o.ends.Store(true)
 		o.release()
-		return nil, access.Errorf(access.CodeConflict, "credential %q was changed or removed while it was minted: try again", n.Ref)
+		return nil, errChanged(n)
 	}
 	if !n.Recorded {
 		e := Event{Verb: "mint", Credential: n.Source.ID, Kind: n.Source.Kind(), Version: got.Version, Server: n.Server, Decision: n.Decision, Subject: n.Who.Subject, Narrowed: got.Narrowed, Expires: got.Expires}
@@ -201,6 +201,10 @@ func (m *Mint) minted(ctx context.Context, minter Minter, n Need) (*opened, erro
 		}
 	}
 	return o, nil
+}
+
+func errChanged(n Need) error {
+	return access.Errorf(access.CodeConflict, "credential %q was changed or removed while it was minted: try again", n.Ref)
 }
 
 // check refuses what could not be kept out of answers or told apart.

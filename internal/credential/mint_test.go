@@ -79,7 +79,8 @@ type minting struct {
 	record error
 	mu     sync.Mutex
 
-	removed bool // the source is not declared any more
+	removed  bool   // the source is not declared any more
+	recorded func() // after a minting was; nil: nothing
 }
 
 func newMinting(t *testing.T) *minting {
@@ -101,6 +102,11 @@ func newMinting(t *testing.T) *minting {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.events = append(m.events, e)
+			if m.recorded != nil && e.Verb == "mint" {
+				m.mu.Unlock()
+				m.recorded()
+				m.mu.Lock()
+			}
 			return m.record
 		},
 		Log: slog.New(slog.NewTextHandler(&m.log, nil)), Now: now,
@@ -413,6 +419,8 @@ func TestMintedGoesOnlyWhereItIsBound(t *testing.T) {
 		"no origin at all":   {[]string{"https://up.example"}, "", false},
 		"a user before it":   {[]string{"https://up.example"}, "https://x@up.example", false},
 		"an address in path": {[]string{"https://up.example"}, "https://up.example/mcp", false},
+		"a name like it":     {[]string{"https://api.example"}, "https://ap\u0130.example", false}, // İ is no i to DNS
+		"one like it, so":    {[]string{"https://api.example"}, "https://ap%C4%B0.example", false},
 	} {
 		m := newMinting(t)
 		m.source.Origins = c.bound

@@ -104,9 +104,15 @@ func (m *Mint) make(key keep, k *making, minter Minter, n Need) {
 		k.err = err
 		return
 	}
-	k.open, k.err = o, nil
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.stands(n) { // End let go of what was kept before this was
+		o.ends.Store(true)
+		o.release()
+		k.err = errChanged(n)
+		return
+	}
+	k.open, k.err = o, nil
 	if m.closed {
 		o.release()
 		return

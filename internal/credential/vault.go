@@ -269,6 +269,18 @@ func (s *Secret) check(value []byte) error {
 	return nil
 }
 
+// LowerHost writes a host in lower case as far as it is ASCII. Other letters stay as
+// they are: İ in lower case would be i, and what is dialled is a third name (RFC 5891
+// section 5.3), so that somebody else's host could pass for a bound one.
+func LowerHost(host string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, host)
+}
+
 // Origin writes an origin in one form (RFC 6454 section 6.2): lower case, no
 // default port. A server's process has the origin "stdio:" and its id.
 func Origin(origin string) (string, error) {
@@ -279,7 +291,7 @@ func Origin(origin string) (string, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("%q is not an origin such as https://api.example.com or https://api.example.com:8443", origin)
 	}
-	host := strings.ToLower(u.Host)
+	host := LowerHost(u.Host)
 	if p := u.Port(); p == "" || u.Scheme == "https" && p == "443" || u.Scheme == "http" && p == "80" {
 		host = strings.TrimSuffix(host, ":"+p)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ const (
 
 // sweepMinted ends what stands for nothing any more.
 func (d *Daemon) sweepMinted(ctx context.Context) {
-	declared := func(id string) bool { _, ok := d.source(id); return ok }
+	declared := func(id string) bool { s, ok := d.source(id); return ok && s.UserOAuth != nil }
 	if ended, err := d.Links.EndOrphans(ctx, declared); err != nil {
 		d.log.Error("connections of people whose credential was removed could not be ended", "error", err)
 	} else if len(ended.Left) > 0 {
@@ -128,7 +129,7 @@ func (d *Daemon) linkTarget(id, server string) (credential.Source, string, error
 	cur := d.states.admin.Load().Current()
 	s, ok := cur.Sources[id]
 	srv, registered := cur.View.Server(server)
-	if !ok || s.UserOAuth == nil || !registered || srv.Credential == nil || srv.Credential.Ref != id || srv.Transport.HTTP == nil {
+	if !ok || s.UserOAuth == nil || !registered || srv.Credential == nil || srv.Credential.Ref != id || srv.Transport.HTTP == nil || !slices.Contains(s.Servers, server) {
 		return s, "", access.Errorf(access.CodeNotFound, "server %q has no credential %q that people connect", server, id)
 	}
 	if st := cur.View.ServerStanding(server); !st.OK {

@@ -230,3 +230,11 @@ func TestWhatRunsBeforeTheServerIsTold(t *testing.T) {
 		t.Error("a change of folder is told")
 	}
 }
+
+// Splitting a line that asks to be split again and again ends.
+func TestSplittingEnds(t *testing.T) {
+	d := describer().Describe(discovery.Spec{Command: "env", Args: []string{strings.Repeat("-S", 200_000), "notes"}})
+	if d.Target.Key == "" || len(d.Target.Launchers) != 0 {
+		t.Errorf("it is taken for %+v", d.Target)
+	}
+}

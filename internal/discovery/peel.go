@@ -130,11 +130,14 @@ var splitString = regexp.MustCompile(`^(?:--split-string(?:=|$)|-[iv0]*S)`)
 
 // env takes off env(1) with its options and assignments.
 func (p *peeled) env() bool {
-	rest := p.args
+	rest, splits := p.args, 0
 	for len(rest) > 0 {
 		a := rest[0]
 		switch {
+		case splitString.MatchString(a) && splits == maxPeel:
+			return false
 		case splitString.MatchString(a):
+			splits++
 			line := splitString.ReplaceAllString(a, "")
 			rest = rest[1:]
 			if line == "" && len(rest) > 0 {

@@ -298,13 +298,13 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 	if err := b.live.Load().unlocked(r.Entitlement, now); err != nil {
 		return r, err
 	}
-	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
-		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.People())
-	}
 	before := r
 	before.Approvals = slices.Clone(r.Approvals)
 	if a.Counts != nil {
 		r.Approvals = slices.DeleteFunc(slices.Clone(r.Approvals), func(x Approval) bool { return !a.Counts(x) })
+	}
+	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
+		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.People())
 	}
 	stage, _ := r.Rule.Waits(r.Approvals)
 	if a.May != nil {

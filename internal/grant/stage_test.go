@@ -74,6 +74,29 @@ func TestAFirstStageThatCountsNoLongerIsGivenAnew(t *testing.T) {
 	equal(t, "issued", r.request(q.ID).State, grant.RequestIssued)
 }
 
+// TestWhoseApprovalCountsNoLongerApprovesAnew: the token it was given with was revoked,
+// and the person has another. It counts once.
+func TestWhoseApprovalCountsNoLongerApprovesAnew(t *testing.T) {
+	r := newRig(t)
+	q := r.open(r.ask(grant.Rule{Quorum: 2}))
+	say := func(by, token string) error {
+		_, err := r.Approve(t.Context(), q.ID, grant.Answer{By: by, Token: token, Counts: func(x grant.Approval) bool { return x.Token != "tok_stolen" }})
+		return err
+	}
+	if err := say("user:ann", "tok_stolen"); err != nil {
+		t.Fatal(err)
+	}
+	if err := say("user:ann", "tok_new"); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "one person", []any{r.request(q.ID).State, len(r.request(q.ID).Approvals)}, []any{grant.RequestPending, 1})
+	hasCode(t, "once more", say("user:ann", "tok_new"), access.CodeConflict)
+	if err := say("user:bob", "tok_bob"); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "issued", r.request(q.ID).State, grant.RequestIssued)
+}
+
 // TestNobodySlipsIntoAnotherStage: two of the first stage answer at once; one of
 // them is in it, and the other does not count in the second.
 func TestNobodySlipsIntoAnotherStage(t *testing.T) {

@@ -120,6 +120,7 @@ func (r *report) end(t test, action string) {
 			r.print(r.passed[t.pkg])
 		}
 		delete(r.passed, t.pkg)
+		r.unfinished(t.pkg, action)
 		r.print(lines)
 	case action == "fail":
 		r.blamed[t.pkg] = true
@@ -128,6 +129,25 @@ func (r *report) end(t test, action string) {
 		r.skip(t, lines)
 	default:
 		r.passed[t.pkg] = append(r.passed[t.pkg], lines...)
+	}
+}
+
+// unfinished prints what tests said that never ended: a package that runs out of
+// its time, or exits, says so among the words of the test that spoke last.
+func (r *report) unfinished(pkg, action string) {
+	var left []test
+	for t := range r.output {
+		if t.pkg == pkg {
+			left = append(left, t)
+		}
+	}
+	slices.SortFunc(left, func(a, b test) int { return cmp.Compare(a.name, b.name) })
+	for _, t := range left {
+		if action == "fail" {
+			fmt.Fprintf(r.w, "--- not finished: %s\n", t.name)
+			r.print(r.output[t])
+		}
+		delete(r.output, t)
 	}
 }
 

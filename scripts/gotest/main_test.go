@@ -32,6 +32,8 @@ func TestReport(t *testing.T) {
 			"skipped, which CI=true does not allow: p TestA: a_test.go:3: there is no tool\nok  \tp\t0.1s\n", true},
 		"failed":                      {[]string{start, why, fail, notOK}, false, message + "FAIL\tp\t0.1s\n", false},
 		"failed after its tests":      {[]string{start, why, pass, notOK}, false, message + "FAIL\tp\t0.1s\n", false},
+		"out of time": {[]string{start, why, notOK}, false,
+			"--- not finished: TestA\n" + message + "FAIL\tp\t0.1s\n", false},
 		"words of the command itself": {[]string{"go: no such package"}, false, "go: no such package\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -238,7 +238,14 @@ func (l *Links) exchange(ctx context.Context, source credential.Source, at strin
 	if t.Scope != "" {
 		link.Scopes = strings.Fields(t.Scope)
 	}
-	return link, l.store(ctx, &link, credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh})
+	if err := l.store(ctx, &link, credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh}); err != nil {
+		return link, err
+	}
+	if now, _, _ := l.cfg.Target(f.Credential, f.Server); now.UserOAuth == nil { // End may not have seen it
+		_, err := l.alone(ctx, link, &source, "", "its credential was removed while it was made")
+		return none, errors.Join(access.Errorf(access.CodeConflict, "credential %q was removed meanwhile: nothing was connected", f.Credential), err)
+	}
+	return link, nil
 }
 
 // recorded records that a link was made, also where the person has gone away

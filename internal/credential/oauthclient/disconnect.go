@@ -23,7 +23,7 @@ func (l *Links) Disconnect(ctx context.Context, id, by string) (left string, err
 	if !ok {
 		return "", noLink(id)
 	}
-	return l.alone(ctx, link, by, "disconnected")
+	return l.alone(ctx, link, nil, by, "disconnected")
 }
 
 // DisconnectOwn is Disconnect by the person whose link it is. Somebody else's is
@@ -36,14 +36,15 @@ func (l *Links) DisconnectOwn(ctx context.Context, who access.Subject, id, by st
 	if !ok || who.Autonomous() || link.Subject != who {
 		return "", noLink(id)
 	}
-	return l.alone(ctx, link, by, "disconnected by its person")
+	return l.alone(ctx, link, nil, by, "disconnected by its person")
 }
 
-// alone disconnects one link. Whoever asked for it going away does not end it.
-func (l *Links) alone(ctx context.Context, link credential.Link, by, why string) (left string, err error) {
+// alone disconnects one link; source is what is declared, nil to look it up. Whoever
+// asked for it going away does not end it.
+func (l *Links) alone(ctx context.Context, link credential.Link, source *credential.Source, by, why string) (left string, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*credential.EndTime)
 	defer cancel()
-	return l.disconnect(ctx, link, nil, by, why)
+	return l.disconnect(ctx, link, source, by, why)
 }
 
 func noLink(id string) error {

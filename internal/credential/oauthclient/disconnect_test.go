@@ -71,6 +71,27 @@ func TestLinksEndAlsoWhereTheirServerDoesNotRevoke(t *testing.T) {
 	}
 }
 
+// TestALinkMadeWhileItsCredentialIsRemovedEnds: the removal did not see it, and its
+// person is told that nothing was connected.
+func TestALinkMadeWhileItsCredentialIsRemovedEnds(t *testing.T) {
+	w := newWorld(t)
+	w.user()
+	answer := w.begin(ann)
+	w.store.putErr = func(credential.Link) error {
+		w.source = credential.Source{}
+		return nil
+	}
+	if _, err := w.finish(ann, answer); access.CodeOf(err) != access.CodeConflict {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	if len(w.store.links) != 0 || len(w.as.Access()) != 0 || len(w.as.Revoked()) != 2 {
+		t.Errorf("%d links and %d tokens are left, %d are revoked", len(w.store.links), len(w.as.Access()), len(w.as.Revoked()))
+	}
+	if got := w.verbs(); got != "link unlink" {
+		t.Errorf("recorded %s", got)
+	}
+}
+
 // TestLinksOfARemovedCredentialEndAtTheNextStart: the gateway was killed between the
 // removal and the end of its links.
 func TestLinksOfARemovedCredentialEndAtTheNextStart(t *testing.T) {

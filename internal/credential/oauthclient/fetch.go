@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/rawjson"
 )
 
@@ -102,7 +103,7 @@ func parse(raw, what string) (*url.URL, error) {
 	return u, nil
 }
 
-func originOf(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) }
+func originOf(u *url.URL) string { return u.Scheme + "://" + credential.LowerHost(u.Host) }
 
 // do sends r and reads an answer of at most maxDocument bytes. An answer that is a
 // redirect is an error.

@@ -33,6 +33,20 @@ func TestLinkIsForTheOriginItsPersonWasShown(t *testing.T) {
 	}
 }
 
+// TestLinkIsNotForANameThatLooksLikeItsOwn: İ in lower case is i, and DNS has neither.
+func TestLinkIsNotForANameThatLooksLikeItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.user()
+	w.source.UserOAuth.Resource, w.up = "https://api.example", "https://mail.example/mcp"
+	w.link(ann)
+	w.up = "https://ma\u0130l.example/mcp"
+	got, err := w.links.Mint(t.Context(), w.need(ann))
+	needsLink(t, err)
+	if got.Values != nil || len(w.store.links) != 0 {
+		t.Errorf("the link went along to another host: %d links are left", len(w.store.links))
+	}
+}
+
 // TestLinkThatEndedElsewhereIsNotUsedAgain: what is kept of a link has a key that
 // changes when another node ends it, or its person makes it anew.
 func TestLinkThatEndedElsewhereIsNotUsedAgain(t *testing.T) {
