@@ -38,7 +38,7 @@ func (a *app) grantBreakGlass() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a.say("the owner of entitlement %s is told; somebody else must review this by %s: rutile grant review %s", g.Entitlement, when(g.Created.Add(24*time.Hour)), g.ID)
+		a.say("the owner of entitlement %s is told; somebody else must review this by %s: rutile grant review %s", g.Entitlement, when(g.Created.Add(grant.ReviewTime)), g.ID)
 		return a.printGrant(g, nil, g)
 	})
 	c.Long = `Give an agent at once what its entitlement lets it ask for, without those who must

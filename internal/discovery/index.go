@@ -1,7 +1,5 @@
 package discovery
 
-import "strings"
-
 // npmValued are options of npm that have a value, of which the next word is none
 // of a command.
 var npmValued = []string{
@@ -12,13 +10,12 @@ var npmValued = []string{
 	"--os", "--libc", "--access", "--depth", "--filter", "--dir",
 }
 
-// index notes that a package comes from elsewhere than its usual index, where
-// another may have its name.
-func (p *peeled) index(address, usual string) {
-	if u, err := parseAddress(address); err != nil || !strings.EqualFold(u.Hostname(), usual) {
-		p.source = "elsewhere"
-		if err == nil && u.Host != "" {
-			p.source = hostOf(u)
-		}
+// index notes that a package comes from an index somebody named, where another
+// package may have its name: it is then never taken for the usual one, not even
+// where the index is the launcher's own.
+func (p *peeled) index(address string) {
+	p.source = "elsewhere"
+	if u, err := parseAddress(address); err == nil && u.Host != "" {
+		p.source = hostOf(u)
 	}
 }

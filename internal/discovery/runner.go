@@ -98,7 +98,7 @@ func (p *peeled) npx(launcher string, from int) bool {
 	i := p.positional(from, npmValued, func(option, value string) {
 		switch option {
 		case "--registry":
-			p.index(value, "registry.npmjs.org")
+			p.index(value)
 		case "-p", "--package":
 			pkg = value
 		case "-c", "--call":
@@ -210,7 +210,7 @@ func (p *peeled) uvx(launcher string, from int) bool {
 		case "--from", "--spec":
 			pkg = value
 		case "-i", "--index-url", "--index", "--default-index", "--extra-index-url", "-f", "--find-links":
-			p.index(value, "pypi.org")
+			p.index(value)
 		}
 	})
 	bin := ""
@@ -271,7 +271,7 @@ func (p *peeled) uv() bool {
 		case "--with":
 			with = append(with, value)
 		case "--index-url", "--index":
-			p.index(value, "pypi.org")
+			p.index(value)
 		case "-m", "--module":
 			module = value
 		case "--directory", "--project":

@@ -15,7 +15,7 @@ const ModeBreakGlass = "break_glass"
 // Bounds of a break-glass.
 const (
 	maxBreakLife = 15 * time.Minute
-	reviewTime   = 24 * time.Hour // after it began, until another person has looked at it
+	ReviewTime   = 24 * time.Hour // after it began, until another person has looked at it
 )
 
 // The states of a review. What is owed is due or overdue.
@@ -133,7 +133,7 @@ func (b *Broker) BreakGlass(ctx context.Context, e Emergency) (Grant, error) {
 		g.Expires = t.Expires
 	}
 	owed := Review{Grant: g.ID, Entitlement: e.Entitlement.ID, Owner: e.Entitlement.Owner, Person: e.By, Party: e.Party, Target: e.Target, Reason: e.Reason,
-		State: ReviewDue, Opened: r.Created, Due: r.Created.Add(reviewTime), Changed: r.Created}
+		State: ReviewDue, Opened: r.Created, Due: r.Created.Add(ReviewTime), Changed: r.Created}
 	err = b.widen(ctx, Batch{Grants: []Grant{g}, Reviews: []Review{owed}}, []Event{
 		event(e.By, "break-glass", KindGrant, g.ID, nil, g, e.Reason), event(e.By, "open", KindReview, g.ID, nil, owed, e.Reason)})
 	if access.CodeOf(err) == access.CodeConflict { // another node was first
@@ -182,7 +182,7 @@ func (v *live) unlocked(entitlement string, at time.Time) error {
 }
 
 func locked(r *Review) error {
-	return access.Errorf(access.CodeDenied, "entitlement %q is locked: the break-glass %s was not reviewed within %v; ask %s to have somebody do it", r.Entitlement, r.Grant, reviewTime, clip(r.Owner))
+	return access.Errorf(access.CodeDenied, "entitlement %q is locked: the break-glass %s was not reviewed within %v; ask %s to have somebody do it", r.Entitlement, r.Grant, ReviewTime, clip(r.Owner))
 }
 
 // Judgement is what somebody says of a break-glass.
@@ -239,6 +239,6 @@ func (w *sweeping) overdue() {
 		next := *r
 		next.State, next.Changed = ReviewOverdue, w.at
 		w.less.Reviews = append(w.less.Reviews, next)
-		w.ended = append(w.ended, event(system, "lock", KindReview, r.Grant, *r, next, "nobody else looked at it within "+reviewTime.String()))
+		w.ended = append(w.ended, event(system, "lock", KindReview, r.Grant, *r, next, "nobody else looked at it within "+ReviewTime.String()))
 	}
 }

@@ -44,8 +44,8 @@ func TestEveryRowIsRead(t *testing.T) {
 
 func readsRow(t *testing.T, row clientconfig.Row, system clientconfig.System, pattern string) {
 	m := newMachine(t, system)
-	project := filepath.Join(m.root, "work", "shop")
-	m.write("/work/shop/README", "a project")
+	project := filepath.Join(m.root, "projects", "shop")
+	m.write("/projects/shop/README", "a project")
 	m.paths = []string{project}
 	file := concrete(m, pattern, project)
 	rel, err := filepath.Rel(m.root, file)
