@@ -29,13 +29,14 @@ type EmergencySpec struct {
 
 // BreakGlass gives an agent what its entitlement lets it ask for, for at most 15
 // minutes and without those who must approve, on the word of one registered person
-// who presents a personal token with it. It lifts no rule, and is reviewed by
-// somebody else.
+// who presents a personal token with it: at tier 3 not the one the agent acts for. It
+// lifts no rule, and is reviewed by somebody else.
 func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (grant.Grant, error) {
 	if err := d.allowed(ctx, actor, OpBreak); err != nil {
 		return grant.Grant{}, err
 	}
-	if _, known := d.admin.Person(actor); !known || actor.Token == "" {
+	who, known := d.admin.Person(actor)
+	if !known || actor.Token == "" {
 		return grant.Grant{}, access.Errorf(access.CodeDenied, "only a registered user breaks the glass, and presents a personal token with it: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
 	}
 	cur := d.admin.Current()
@@ -46,6 +47,9 @@ func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (gr
 	e := grant.Emergency{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Args: s.Args, Uses: s.Uses, Limits: s.Limits,
 		Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Token: actor.Token, Method: "api",
 		Target: grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: cur.View.Class(def).Tier}}
+	if e.Target.Tier >= 3 && e.Party.Subject == who.ID && e.Party.Issuer == d.issuer {
+		return grant.Grant{}, access.Errorf(access.CodeDenied, "%s is of tier 3 and the agent would act for you: somebody else must break the glass, or let the agent ask", e.Target.Action())
+	}
 	var err error
 	if e.Entitlement, err = d.covering(cur, s.Entitlement, s.Agent, e.Target); err != nil {
 		return grant.Grant{}, err

@@ -165,3 +165,28 @@ func TestWhoMayReview(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+// TestNobodyBreaksTheGlassForThemselvesAtTierThree: where the agent acts for the
+// person, another one must; below tier 3 the person may.
+func TestNobodyBreaksTheGlassForThemselvesAtTierThree(t *testing.T) {
+	for _, tt := range []struct {
+		tier, by, subject string
+		refused           bool
+	}{
+		{"2", "app", "app", false},
+		{"3", "app", "app", true},
+		{"3", "app", "zoe", false},
+		{"3", "app", "", false},
+	} {
+		c, spec := bare(t)
+		c.apply(filesServer + "classes: {read: {class: write, tier: " + tt.tier + "}}\n")
+		spec.Subject = tt.subject
+		_, err := c.BreakGlass(t.Context(), c.presented(tt.by), spec)
+		switch {
+		case tt.refused:
+			hasCode(t, tt.by+" for "+tt.subject+" at tier "+tt.tier, err, access.CodeDenied, "somebody else must break the glass")
+		case err != nil:
+			t.Errorf("%s for %q at tier %s: %v", tt.by, tt.subject, tt.tier, err)
+		}
+	}
+}

@@ -47,6 +47,8 @@ token with this very command (RUTILE_URL and RUTILE_TOKEN_FILE); the socket is n
 enough. It lifts no rule: what policy forbids, or wants more than one person for,
 stays so.
 
+At tier 3 the agent may not act for you.
+
 The owner of the entitlement is told. Somebody else must review it within 24 hours
 (rutile grant review); until then you cannot do it again for that entitlement. After
 24 hours nothing more is granted under the entitlement, and you cannot break the
