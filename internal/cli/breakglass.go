@@ -45,9 +45,7 @@ func (a *app) grantBreakGlass() *cobra.Command {
 approve, for at most 15 minutes. It is for a registered user, who presents a personal
 token with this very command (RUTILE_URL and RUTILE_TOKEN_FILE); the socket is not
 enough. It lifts no rule: what policy forbids, or wants more than one person for,
-stays so.
-
-At tier 3 the agent may not act for you.
+stays so. At tier 3 the agent may not act for you.
 
 The owner of the entitlement is told. Somebody else must review it within 24 hours
 (rutile grant review); until then you cannot do it again for that entitlement. After
