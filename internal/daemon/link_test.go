@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"time"
@@ -81,5 +82,24 @@ func TestLinksOfACredentialThatIsOfAnotherKindNowEnd(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("left are %+v", list)
 		}
+	}
+}
+
+// TestAGatewayToldToStopAtOnceSaysNothingOfIt: what it had no time for is not an error.
+func TestAGatewayToldToStopAtOnceSaysNothingOfIt(t *testing.T) {
+	var log bytes.Buffer
+	d, err := daemon.New(t.Context(), daemon.Config{Data: t.TempDir(), Listen: free}, daemon.Options{Version: "test", Log: &log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	before := log.Len()
+	d.SweepMinted(stopped)
+	if err := d.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if said := log.Bytes()[before:]; bytes.Contains(said, []byte("level=ERROR")) || bytes.Contains(said, []byte("level=WARN")) {
+		t.Errorf("it says %s", said)
 	}
 }

@@ -90,9 +90,12 @@ const (
 // sweepMinted ends what stands for nothing any more.
 func (d *Daemon) sweepMinted(ctx context.Context) {
 	declared := func(id string) bool { s, ok := d.source(id); return ok && s.UserOAuth != nil }
-	if ended, err := d.Links.EndOrphans(ctx, declared); err != nil {
+	switch ended, err := d.Links.EndOrphans(ctx, declared); {
+	case ctx.Err() != nil:
+		return // told to stop first: the next start ends them
+	case err != nil:
 		d.log.Error("connections of people whose credential was removed could not be ended", "error", err)
-	} else if len(ended.Left) > 0 {
+	case len(ended.Left) > 0:
 		d.log.Warn("tokens of people whose credential was removed could not be revoked", "left", ended.Left)
 	}
 	tick, noting := time.NewTicker(sweepTime), time.NewTicker(noteTime)

@@ -211,7 +211,9 @@ func (s *Store) sweep(ctx context.Context) {
 		{`DELETE FROM families WHERE id IN (SELECT id FROM families WHERE absolute < $1 AND state <> 'quarantined' ORDER BY absolute LIMIT $2)`, familyGrace},
 	} {
 		if _, err := s.exec(ctx, "removing old rows", q.query, micros(now.Add(-q.grace)), int64(sweepRows)); err != nil {
-			s.log.Warn("old rows were not removed from the store", "error", err)
+			if ctx.Err() == nil {
+				s.log.Warn("old rows were not removed from the store", "error", err)
+			}
 			return
 		}
 	}
