@@ -173,9 +173,11 @@ type h1Exchange struct {
 	resp http.Response
 
 	buf  *h1Buffer
-	in   []byte // buf, or larger for a large head
-	r, w int    // in[r:w] has arrived and is not used yet
-	poll bool   // do not wait for more
+	big  *h1Large // instead of buf, while a body comes in as fast as it is read
+	in   []byte   // buf or big, or larger for a large head
+	r, w int      // in[r:w] has arrived and is not used yet
+	poll bool     // do not wait for more
+	full bool     // what arrived last filled in
 
 	framing h1Framing
 	cut     bool          // the request was not written to its end
@@ -214,10 +216,18 @@ func (x *h1Exchange) release(clean bool) {
 // settle ends the exchange.
 func (x *h1Exchange) settle(clean bool) {
 	x.release(clean)
+	x.giveBuffer()
+}
+
+// giveBuffer gives back what was read into.
+func (x *h1Exchange) giveBuffer() {
 	if x.buf != nil {
 		x.t.buffers.Put(x.buf)
-		x.buf, x.in = nil, nil
 	}
+	if x.big != nil {
+		x.t.large.Put(x.big)
+	}
+	x.buf, x.big, x.in = nil, nil, nil
 }
 
 // early looks for an answer that came before the request was written. Servers
@@ -309,8 +319,14 @@ func (x *h1Exchange) fill() error {
 	if x.w == 0 && x.framing == h1Chunked && x.state == h1ChunkSize && !x.poll && x.c.raw != nil {
 		return x.lull()
 	}
+	if x.w == 0 && x.full && x.big == nil {
+		x.giveBuffer()
+		x.big = x.t.large.Get().(*h1Large)
+		x.in = x.big[:]
+	}
 	n, err := x.recv(x.in[x.w:])
 	x.w += n
+	x.full = x.framing != h1NoBody && x.w == len(x.in)
 	return err
 }
 
@@ -321,8 +337,7 @@ func (x *h1Exchange) lull() error {
 	n, err := x.recv(x.in)
 	x.poll = false
 	if errors.Is(err, h1Nothing) {
-		x.t.buffers.Put(x.buf)
-		x.buf, x.in = nil, nil
+		x.giveBuffer()
 		var first [1]byte
 		n, err = x.recv(first[:])
 		x.buf = x.t.buffers.Get().(*h1Buffer)
@@ -330,6 +345,7 @@ func (x *h1Exchange) lull() error {
 		x.in[0] = first[0]
 	}
 	x.w = n
+	x.full = x.w == len(x.in)
 	return err
 }
 
