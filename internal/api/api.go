@@ -157,6 +157,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/agents/{id}/token", admin.OpToken, maxSmall, a.token},
 		{"POST /api/v1/agents/{id}/enroll", admin.OpAgent, maxSmall, a.invite},
 		{"POST /api/v1/agents/{id}/unenroll", admin.OpAgent, maxSmall, a.unenroll},
+		{"POST /api/v1/agents/{id}/own", admin.OpAgent, maxSmall, a.ownAgent},
 		{"POST /api/v1/agents/{id}/{verb}", admin.OpAgent, maxSmall, a.changeAgent},
 
 		{"GET /api/v1/servers", admin.OpRead, 0, a.servers},
