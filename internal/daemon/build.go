@@ -93,6 +93,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildMint(); err != nil {
 		return err
 	}
+	d.closing("consequences", func(context.Context) error { d.Effects.Close(); return nil })
 	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
