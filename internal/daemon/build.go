@@ -81,6 +81,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, d.debts, traffic{d}, states.State); err != nil {
 		return err
 	}
+	if err = d.buildInventory(); err != nil {
+		return err
+	}
 	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
 		return err
 	}
