@@ -35,15 +35,19 @@ func renamed(ids []string, from, to string) []string {
 		if at == 0 {
 			continue
 		}
-		parts := strings.Split(id, ".")
-		if len(parts) < at+2 || parts[at] != from {
+		head, rest := "", id
+		for range at {
+			part, after, _ := strings.Cut(rest, ".")
+			head, rest = id[:len(head)+len(part)+1], after
+		}
+		part, _, more := strings.Cut(rest, ".")
+		if !more || part != from {
 			continue
 		}
 		if !copied {
 			ids, copied = slices.Clone(ids), true
 		}
-		parts[at] = to
-		ids[i] = strings.Join(parts, ".")
+		ids[i] = head + to + rest[len(part):]
 	}
 	return ids
 }
