@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 )
 
@@ -64,7 +65,7 @@ func TestH1LargeBodiesComeWhole(t *testing.T) {
 				}
 				resume <- struct{}{}
 				rest, err := io.ReadAll(resp.Body)
-				if got = append(got, rest...); err != nil || !bytes.Equal(got, body) {
+				if got := slices.Concat(got, rest); err != nil || !bytes.Equal(got, body) {
 					t.Fatalf("%d bytes, want %d, or others: %v", len(got), len(body), err)
 				}
 				resp.Body.Close()
