@@ -115,7 +115,15 @@ type Config struct {
 	// Node names this process among those that share the store.
 	Node string
 	Mode Mode
+	// Drift is DriftGraded (default) or DriftStrict.
+	Drift string
 }
+
+// What may pass of changed definitions.
+const (
+	DriftGraded = "graded" // what needs nobody to look, with a record
+	DriftStrict = "strict" // nothing: every change waits for a person
+)
 
 // Deps are the parts an Admin stands on. All are required.
 type Deps struct {
@@ -158,6 +166,7 @@ type Admin struct {
 	authority Authority
 	clock     func() time.Time
 	office    *policy.Office
+	inspect   *inspection
 
 	current atomic.Pointer[Current]
 
@@ -178,11 +187,20 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	default:
 		return nil, access.Errorf(access.CodeInvalid, "mode %q is unknown: use enforce or monitor", string(cfg.Mode))
 	}
+	switch cfg.Drift {
+	case "", DriftGraded, DriftStrict:
+	default:
+		return nil, access.Errorf(access.CodeInvalid, "drift %q is unknown: use graded or strict", cfg.Drift)
+	}
 	office, err := newOffice()
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{cfg: cfg, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, office: office, unsettled: true, uses: map[string]time.Time{}}
+	inspection, err := newInspection(cfg.Drift == DriftStrict)
+	if err != nil {
+		return nil, err
+	}
+	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, office: office, unsettled: true, uses: map[string]time.Time{}}
 	if err := a.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("loading the state: %w", err)
 	}

@@ -69,7 +69,7 @@ func (a *Admin) DiffTool(server, name string) (ToolDiff, error) {
 	if len(t.Seen) == 0 {
 		return d, nil // nothing was listed since the pin was restored
 	}
-	if next, err := registry.Approve(t, "", a.now()); err == nil {
+	if next, err := registry.Approve(t, a.inspect.on(cur.View), "", a.now()); err == nil {
 		d.Proposed = cur.View.Class(next)
 	}
 	if def, err := rawjson.Parse(t.Seen, rawjson.Limits{Bytes: registry.MaxDefinition}); err == nil {

@@ -61,8 +61,11 @@ func (d Drift) Passes() bool { return d.Grade < GradeHigh }
 // Drift grades the change from one revision of a definition to the next. What was
 // there before is not held against the later one; the whole new text is read, so
 // that an order of old and new words together is seen.
-func (e *Engine) Drift(before, after rawjson.Value) Drift {
-	d := drifting{e: e}
+func (e *Engine) Drift(before, after rawjson.Value) Drift { return e.DriftOf(Definition, before, after) }
+
+// DriftOf is Drift of what is read in a profile: Instructions are held to more.
+func (e *Engine) DriftOf(p Profile, before, after rawjson.Value) Drift {
+	d := drifting{e: e, profile: p}
 	if bytes.Equal(rawjson.AppendCanonical(nil, before), rawjson.AppendCanonical(nil, after)) {
 		if !bytes.Equal(before.Raw(), after.Raw()) {
 			d.add("spelling", "", GradeInfo, "the same definition is written otherwise")
@@ -82,11 +85,12 @@ func (e *Engine) Drift(before, after rawjson.Value) Drift {
 }
 
 type drifting struct {
-	e *Engine
+	e       *Engine
+	profile Profile
 	Drift
 }
 
-func (d *drifting) add(kind, pointer string, g Grade, why string) {
+func (d *Drift) add(kind, pointer string, g Grade, why string) {
 	d.Grade = max(d.Grade, g)
 	d.Changes = append(d.Changes, Change{Kind: kind, Pointer: pointer, Grade: g, Why: why})
 }
@@ -245,32 +249,68 @@ func (d *drifting) other(at string, was, is rawjson.Value) {
 		d.wording(at, was, is)
 		return
 	}
-	d.add("member", at, GradeLow, "another member changed")
+	old := map[string]bool{}
+	eachText(was, 0, func(text string) { old[text] = true })
+	grade, why := GradeLow, "another member changed"
+	eachText(is, 0, func(text string) {
+		if grade == GradeHigh || old[text] {
+			return
+		}
+		if reason := d.telling(d.e.skeleton(text), ""); reason != "" {
+			grade, why = GradeHigh, reason
+		}
+	})
+	d.add("member", at, grade, why)
+}
+
+// eachText calls do for every text in a value.
+func eachText(v rawjson.Value, depth int, do func(string)) {
+	if depth > maxNesting {
+		return
+	}
+	switch v.Kind() {
+	case rawjson.String:
+		text, _ := v.Str()
+		do(text)
+	case rawjson.Array:
+		for item := range v.Items() {
+			eachText(item, depth+1, do)
+		}
+	case rawjson.Object:
+		for _, m := range v.Members() {
+			eachText(m, depth+1, do)
+		}
+	}
 }
 
 // newFindings adds what the later revision shows and the earlier one did not, by
 // rule and text.
 func (d *drifting) newFindings(before, after rawjson.Value) {
 	known := map[string]int{}
-	for _, f := range d.e.Definition(before).Findings {
+	for _, f := range d.e.Document(d.profile, before).Findings {
 		known[f.Rule+"\x00"+spanOf(before, f)]++
 	}
-	for _, f := range d.e.Definition(after).Findings {
+	for _, f := range d.e.Document(d.profile, after).Findings {
 		key := f.Rule + "\x00" + spanOf(after, f)
 		if known[key] > 0 {
 			known[key]--
 			continue
 		}
-		d.New = append(d.New, f)
-		switch f.Tier {
-		case Block:
-			d.add("finding", f.Pointer, GradeCritical, f.Why)
-		case Review:
-			d.add("finding", f.Pointer, GradeHigh, f.Why)
-		}
+		d.See(f)
 	}
 	if all := Combine(slices.Clone(d.New)); all.Tier >= Review && d.Grade < GradeHigh {
 		d.add("finding", "", GradeHigh, "what is new weighs enough together")
+	}
+}
+
+// See adds a finding the later revision has and the earlier one had not.
+func (d *Drift) See(f Finding) {
+	d.New = append(d.New, f)
+	switch f.Tier {
+	case Block:
+		d.add("finding", f.Pointer, GradeCritical, f.Why)
+	case Review:
+		d.add("finding", f.Pointer, GradeHigh, f.Why)
 	}
 }
 
