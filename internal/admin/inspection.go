@@ -3,6 +3,7 @@ package admin
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"sync"
 
@@ -42,7 +43,9 @@ func newInspection(strict bool) (*inspection, error) {
 }
 
 // on is the inspector on a state of the registry.
-func (i *inspection) on(v *registry.View) registry.Inspector { return &inspector{inspection: i, view: v} }
+func (i *inspection) on(v *registry.View) registry.Inspector {
+	return &inspector{inspection: i, view: v}
+}
 
 type inspector struct {
 	*inspection
@@ -179,4 +182,40 @@ func findings(in []inspect.Finding) []registry.Finding {
 			Decoded: f.Decoded, Position: string(f.Position), Peer: f.Peer, Why: f.Why})
 	}
 	return out
+}
+
+// mostShown bounds what is shown of one text.
+const mostShown = 600
+
+// shown is a finding with its text.
+func (i *inspection) shown(s registry.Subject, f registry.Finding) FoundText {
+	out := FoundText{Finding: f}
+	text, ok := inspect.At(s.Def, f.Pointer)
+	if !ok || f.End > len(text) || f.Start >= f.End {
+		return out
+	}
+	out.Text = Visible(short(text[f.Start:f.End]))
+	if len(f.Decoded) == 0 {
+		return out
+	}
+	for _, l := range i.engine.Layers(profileOf(s.Kind), []byte(text)) {
+		if slices.Equal(l.Decoded, f.Decoded) && l.Start <= f.Start && f.End <= l.End {
+			out.DecodedText = Visible(short(l.Text))
+			break
+		}
+	}
+	return out
+}
+
+// short cuts a text at a rune.
+func short(s string) string {
+	if len(s) <= mostShown {
+		return s
+	}
+	for i := range s {
+		if i > mostShown {
+			return s[:i] + "…"
+		}
+	}
+	return s
 }

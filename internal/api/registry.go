@@ -171,6 +171,7 @@ func (a *API) findServer(id string) (Server, error) {
 		return Server{}, access.Errorf(access.CodeNotFound, "server %q is not registered: see rutile server list", id)
 	}
 	out := viewServer(view, s)
+	out.Findings = findingsOf(view, id)
 	out.Process = a.deps.Process(s)
 	return out, nil
 }

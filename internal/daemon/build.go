@@ -63,7 +63,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	states.renewed(time.Now())
-	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
+	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode(), Drift: d.Config.Inspection.Drift}, admin.Deps{
 		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now,
 	}); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode"
 
 	"rutile/internal/rawjson"
 )
@@ -61,7 +62,9 @@ func (d Drift) Passes() bool { return d.Grade < GradeHigh }
 // Drift grades the change from one revision of a definition to the next. What was
 // there before is not held against the later one; the whole new text is read, so
 // that an order of old and new words together is seen.
-func (e *Engine) Drift(before, after rawjson.Value) Drift { return e.DriftOf(Definition, before, after) }
+func (e *Engine) Drift(before, after rawjson.Value) Drift {
+	return e.DriftOf(Definition, before, after)
+}
 
 // DriftOf is Drift of what is read in a profile: Instructions are held to more.
 func (e *Engine) DriftOf(p Profile, before, after rawjson.Value) Drift {
@@ -231,6 +234,11 @@ func (d *drifting) telling(sentence, old string) string {
 	if len(alarming) > 0 {
 		return alarming[0]
 	}
+	for _, w := range strings.FieldsFunc(sentence, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '-' }) {
+		if hostLike(w) && !strings.Contains(old, w) {
+			return "an added sentence names a host"
+		}
+	}
 	for _, f := range e.Text(Definition, []byte(sentence)).Findings {
 		if f.Weight >= addedAt {
 			return "an added sentence " + f.Why
@@ -238,6 +246,16 @@ func (d *drifting) telling(sentence, old string) string {
 	}
 	return ""
 }
+
+// hostLike reports whether a word reads as the name of a machine elsewhere: labels
+// with a dot between, the last one of the domains most in use or kept for
+// examples. Names of files and versions have no such end.
+func hostLike(w string) bool {
+	i := strings.LastIndexByte(w, '.')
+	return i > 1 && slices.Contains(domains, w[i+1:]) && strings.Trim(w[:i], "0123456789.") != ""
+}
+
+var domains = []string{"com", "net", "org", "io", "dev", "app", "co", "ai", "xyz", "info", "biz", "online", "site", "top", "cloud", "me", "tv", "gg", "link", "click", "ru", "cn", "kr", "jp", "de", "uk", "fr", "eu", "example", "test", "invalid", "onion", "local", "internal"}
 
 // addedAt is what a finding must weigh in a sentence that was added: less than
 // elsewhere, because somebody added it.
@@ -316,20 +334,27 @@ func (d *Drift) See(f Finding) {
 
 // spanOf is the text a finding is about.
 func spanOf(def rawjson.Value, f Finding) string {
-	v := def
-	for step := range strings.SplitSeq(strings.TrimPrefix(f.Pointer, "/"), "/") {
-		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
-		if v.Kind() == rawjson.Array {
-			v = item(v, step)
-		} else {
-			v = v.Get(step)
-		}
-	}
-	s, _ := v.Str()
+	s, _ := At(def, f.Pointer)
 	if f.End > len(s) || f.Start > f.End {
 		return f.Pointer
 	}
 	return s[f.Start:f.End]
+}
+
+// At returns the text at a pointer of a definition, and whether there is one.
+func At(def rawjson.Value, pointer string) (string, bool) {
+	v := def
+	if pointer != "" {
+		for step := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+			step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+			if v.Kind() == rawjson.Array {
+				v = item(v, step)
+			} else {
+				v = v.Get(step)
+			}
+		}
+	}
+	return v.Str()
 }
 
 func item(v rawjson.Value, index string) rawjson.Value {
