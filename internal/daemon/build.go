@@ -90,6 +90,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildMint(); err != nil {
 		return err
 	}
+	d.closing("consequences", func(context.Context) error { d.Effects.Close(); return nil })
 	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
@@ -137,6 +138,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	if strings.HasPrefix(d.AgentsURL, "https://") {
 		mux.Handle("GET "+strings.TrimSuffix(clientDocument, ".json")+"/{file}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 		mux.Handle("GET "+clientDocument, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
+	}
+	if err := d.catalogue(mux); err != nil {
+		return err
 	}
 	agentsHandler := unreadBody(mux)
 	if opt.Agents != nil {
