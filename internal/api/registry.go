@@ -182,7 +182,9 @@ func (a *API) findServer(ctx context.Context, id string) (Server, error) {
 	return out, err
 }
 
-func (a *API) server(c *call) (any, error) { return answerOf(a.findServer(c.Context(), c.PathValue("id"))) }
+func (a *API) server(c *call) (any, error) {
+	return answerOf(a.findServer(c.Context(), c.PathValue("id")))
+}
 
 // answerOf keeps an error from being answered with a zero value.
 func answerOf[T any](v T, err error) (any, error) {

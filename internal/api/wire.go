@@ -59,7 +59,7 @@ type Agent struct {
 type Server struct {
 	registry.Server
 	Callable bool           `json:"callable"`
-	Why      string         `json:"why,omitempty"`   // it is not
+	Why      string         `json:"why,omitempty"`      // it is not
 	Orphaned string         `json:"orphaned,omitempty"` // why nobody answers for it
 	Tools    map[string]int `json:"tools,omitempty"`    // definitions by state
 	// Risk is where its risk tier comes from, and Checklist what stands against
