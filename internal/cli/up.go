@@ -5,11 +5,14 @@ import (
 	_ "embed" // the help about the configuration
 	"fmt"
 	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/daemon"
 	"rutile/internal/demo"
@@ -116,7 +119,23 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 		a.warnMonitor(cfg)
 	}
 	fmt.Fprintf(a.out, "ready agents=%s operators=%s\n", d.AgentsURL, d.OperatorsURL)
+	a.invite(ctx, d)
 	return d.Wait(ctx)
+}
+
+// invite says where the console is, signed in as the account that keeps the gateway.
+func (a *app) invite(ctx context.Context, d *daemon.Daemon) {
+	account := admin.Account{UID: strconv.Itoa(os.Getuid())}
+	if u, err := user.Current(); err == nil {
+		account.Name = u.Username
+	}
+	actor, err := d.Admin.LocalActor(ctx, account, true)
+	if err != nil {
+		return // the link can be asked for later
+	}
+	if link, _, err := d.SignInLink(actor); err == nil {
+		a.say("console: %s (signs you in once, within five minutes; rutile user link prints another)", link)
+	}
 }
 
 // warnMonitor is said whatever -q: nothing is enforced.

@@ -22,6 +22,13 @@ type Effects interface {
 	Refusal(who *access.Identity) (access.Outcome, string)
 }
 
+// Call is a call in flight, for people to see.
+type Call struct {
+	Who    access.Identity
+	Action string
+	At     time.Time // when it arrived
+}
+
 // running is the calls that are being made.
 type running struct {
 	mu    sync.Mutex
@@ -95,6 +102,17 @@ func (g *Gate) Cut(of func(who *access.Identity) bool, why string) int {
 		}
 	}
 	return n
+}
+
+// Calls returns the calls in flight, in no order.
+func (g *Gate) Calls() []Call {
+	g.running.mu.Lock()
+	defer g.running.mu.Unlock()
+	out := make([]Call, 0, len(g.running.calls))
+	for r := range g.running.calls {
+		out = append(out, Call{Who: r.Who, Action: r.Action(), At: r.At})
+	}
+	return out
 }
 
 // Withdraw ends the calls in flight that nobody would be let make now, whatever they
