@@ -57,11 +57,11 @@ var layers = map[string]int{
 	"demo":   7,
 
 	"cli":      8,
-	"gatetest": 8,
+	"gatetest": 8, "browsertest": 8,
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
+var testSupport = []string{"gatetest", "browsertest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{
@@ -75,7 +75,7 @@ var libraries = map[string][]string{
 	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry"},
 	"github.com/tailscale/hujson":      {"internal/discovery"},
 	"github.com/pelletier/go-toml":     {"internal/discovery"},
-	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},
+	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},

@@ -77,6 +77,7 @@ type Console struct {
 	pages    *template.Template
 	style    template.CSS
 	csp      string
+	homeCSP  string // lets pages of the console load what stands beside them
 	links    Links
 	issuer   string
 	local    string
@@ -140,7 +141,7 @@ const maxForm = 16 << 10
 // and Origin but ours, so both are checked; what is written must prove that it
 // comes from a page of ours.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.guard(w.Header())
+	c.guard(w.Header(), r.URL.Path)
 	switch {
 	case !c.hosts[r.Host]:
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this address does not answer to that Host"))
@@ -160,8 +161,11 @@ func asks(r *http.Request) bool {
 }
 
 // guard sets what keeps a page from being framed, sniffed, kept or added to.
-func (c *Console) guard(h http.Header) {
+func (c *Console) guard(h http.Header, path string) {
 	h.Set("Content-Security-Policy", c.csp)
+	if strings.HasPrefix(path, Home) {
+		h.Set("Content-Security-Policy", c.homeCSP)
+	}
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	// Not no-referrer: with it browsers send "Origin: null" from our own forms.

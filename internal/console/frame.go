@@ -203,7 +203,7 @@ func (w words) when(x, now time.Time) template.HTML {
 	if x.After(now) {
 		rel = w.t("in %s", w.span(x.Sub(now)))
 	}
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time> <small>%s</small>`, x.Format(time.RFC3339), x.Format("2006-01-02 15:04:05 UTC"), template.HTMLEscapeString(rel)))
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time> <small>%s</small>`, x.Format(time.RFC3339), x.Format("2006-01-02 15:04:05Z"), template.HTMLEscapeString(rel)))
 }
 
 // span is a length of time in its largest unit.

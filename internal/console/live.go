@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -27,8 +28,8 @@ type livePage struct {
 
 // callRow is a call in flight.
 type callRow struct {
-	Agent, Subject, Session, Action string
-	Since                           time.Time
+	Agent, Person, Session, Action string
+	Since                          time.Time
 }
 
 type sessionRow struct {
@@ -37,6 +38,9 @@ type sessionRow struct {
 	CanFree bool // it is quarantined
 	CanEnd  bool
 }
+
+// Person is whom the agent acts for, as their issuer names them.
+func (r sessionRow) Person() string { return r.Subject[strings.LastIndexByte(r.Subject, '|')+1:] }
 
 // live shows who is at work: sessions, newest first, and the calls in flight.
 func (c *Console) live(v *visit) (any, error) {
@@ -49,7 +53,7 @@ func (c *Console) live(v *visit) (any, error) {
 	inFlight := map[string]int{}
 	for _, r := range c.work.Calls() {
 		inFlight[r.Who.Session]++
-		p.Calls = append(p.Calls, callRow{Agent: r.Who.Actor.Agent, Subject: identity.SubjectOf(r.Who.Subject), Session: r.Who.Session, Action: r.Action, Since: r.At})
+		p.Calls = append(p.Calls, callRow{Agent: r.Who.Actor.Agent, Person: r.Who.Subject.ID, Session: r.Who.Session, Action: r.Action, Since: r.At})
 	}
 	slices.SortFunc(p.Calls, func(a, b callRow) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Session, b.Session), cmp.Compare(a.Action, b.Action))

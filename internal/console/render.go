@@ -23,8 +23,10 @@ func (c *Console) load() error {
 	}
 	c.style = template.CSS(css)
 	sum := sha256.Sum256(css)
-	c.csp = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"' 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	style := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	const rest = "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	c.csp = "default-src 'none'; style-src " + style + rest
+	c.homeCSP = "default-src 'none'; style-src 'self' " + style + "; script-src 'self'; connect-src 'self'; img-src 'self'" + rest
 	if c.pages, err = template.ParseFS(files, "page.html"); err != nil {
 		return fmt.Errorf("console: %w", err)
 	}

@@ -192,7 +192,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request, a act) {
 
 // may reports whether the visitor may do an operation, so that pages offer nothing
 // that will be refused. What is sent is decided anew.
-func (c *Console) may(v *visit, op admin.Op) bool { return c.admin.Allows(v.session.actor, op) }
+func (c *Console) may(v *visit, op admin.Op) bool { return c.admin.Offers(v.session.actor, op) }
 
 // at is the address of a page of the console.
 func at(parts ...string) string {
