@@ -51,7 +51,7 @@ func open(t *testing.T, scripts bool) *browser {
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(cancel)
-	ctx, end := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, end := context.WithTimeout(ctx, time.Minute)
 	t.Cleanup(end)
 	b := &browser{t: t, ctx: ctx}
 	b.do()
