@@ -250,13 +250,18 @@ func of(sel identity.Selection, agent string, subject access.Subject) bool {
 
 // terminate revokes and ends what runs.
 func (e *Effects) terminate(ctx context.Context, actor Actor, sel identity.Selection, why string) (Receipt, error) {
-	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
-	defer e.traffic.Wake()
-	if sel != (identity.Selection{}) {
-		rec.Calls = e.traffic.Cut(func(who *access.Identity) bool {
-			return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
-		}, "it was terminated")
+	calls := 0
+	cut := func() {
+		if sel != (identity.Selection{}) {
+			calls += e.traffic.Cut(func(who *access.Identity) bool {
+				return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
+			}, "it was terminated")
+		}
 	}
+	cut() // at once, and before anything else ends what is to be counted
+	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
+	cut() // what began meanwhile
+	rec.Calls = calls
 	return rec, err
 }
 
@@ -272,9 +277,7 @@ func (e *Effects) put(ctx context.Context, actor Actor, sel identity.Selection, 
 	if err != nil || len(changed) == 0 {
 		return nil, err
 	}
-	if to != identity.SessionTerminated { // what is terminated is cut, and counted
-		e.traffic.Wake()
-	}
+	e.traffic.Wake()
 	return changed, e.debts.Settle(context.WithoutCancel(ctx), id)
 }
 

@@ -97,7 +97,7 @@ func TestAnApproverApprovesAndTakesBack(t *testing.T) {
 		id := r.request().ID
 		b.click(`a[href="/approve/` + id + `"]`)
 		b.picture("request", false)
-		b.click(`button[value="approve"]`)
+		b.click(`main form button`)
 		r.call("order", "Ordered")
 		b.visit(r.base + "/console/grants")
 		b.picture("grants", false)

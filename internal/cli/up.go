@@ -5,14 +5,11 @@ import (
 	_ "embed" // the help about the configuration
 	"fmt"
 	"os"
-	"os/user"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"rutile/internal/access"
-	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/daemon"
 	"rutile/internal/demo"
@@ -125,15 +122,7 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 
 // invite says where the console is, signed in as the account that keeps the gateway.
 func (a *app) invite(ctx context.Context, d *daemon.Daemon) {
-	account := admin.Account{UID: strconv.Itoa(os.Getuid())}
-	if u, err := user.Current(); err == nil {
-		account.Name = u.Username
-	}
-	actor, err := d.Admin.LocalActor(ctx, account, true)
-	if err != nil {
-		return // the link can be asked for later
-	}
-	if link, _, err := d.SignInLink(actor); err == nil {
+	if link, err := d.OwnLink(ctx); err == nil {
 		a.say("console: %s (signs you in once, within five minutes; rutile user link prints another)", link)
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"rutile/internal/access"
@@ -97,6 +100,20 @@ func (p proofs) Proof(ctx context.Context, leaves []uint64) ([]byte, error) {
 // SignInLink returns an address that signs an actor in to the console once.
 func (d *Daemon) SignInLink(actor admin.Actor) (link string, until time.Time, err error) {
 	return d.pages.Invite(actor)
+}
+
+// OwnLink is SignInLink for the account that runs the gateway.
+func (d *Daemon) OwnLink(ctx context.Context) (string, error) {
+	account := admin.Account{UID: strconv.Itoa(os.Getuid())}
+	if u, err := user.Current(); err == nil {
+		account.Name = u.Username
+	}
+	actor, err := d.Admin.LocalActor(ctx, account, true)
+	if err != nil {
+		return "", err
+	}
+	link, _, err := d.SignInLink(actor)
+	return link, err
 }
 
 // ApprovalURL returns the address of the page on which people answer a request.
