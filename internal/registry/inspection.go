@@ -118,3 +118,16 @@ func (t Tool) passed() bool {
 func (t Tool) Unverified() bool {
 	return t.State == ToolApproved && t.SeenDigest != "" && t.SeenDigest != t.PinDigest && !t.passed()
 }
+
+// Approvable reports whether the state of t lets a person approve what was last
+// listed: it waits, it passed, or how it changed put it in quarantine.
+func (t Tool) Approvable() bool {
+	switch t.State {
+	case ToolPending, ToolChanged:
+		return true
+	case ToolQuarantined:
+		return t.Drift != nil
+	default:
+		return t.passed()
+	}
+}

@@ -283,8 +283,7 @@ func pin(t Tool, raw, by string, now time.Time) Tool {
 // approved; anything else is a CodeConflict error that names the state.
 func Approve(t Tool, ins Inspector, by string, now time.Time) (Tool, error) {
 	what := fmt.Sprintf("%s %q of server %q", t.Kind(), t.Bare(), t.Server)
-	stopped := t.State == ToolQuarantined && t.Drift != nil
-	if t.State != ToolPending && t.State != ToolChanged && !stopped && !t.passed() {
+	if !t.Approvable() {
 		return Tool{}, access.Errorf(access.CodeConflict, "%s is %s: only a pending or changed definition can be approved", what, word(t.State))
 	}
 	if len(t.Seen) == 0 {
