@@ -113,6 +113,9 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	if next.Pinning == registry.PinningObserve {
 		it.Dangers = append(it.Dangers, "pinning: observe lets changed and new definitions pass")
 	}
+	if next.Inspection != "" {
+		it.Dangers = append(it.Dangers, "inspection: "+next.Inspection+" lets instructions in its results pass")
+	}
 }
 
 // moved reports whether a server that was somewhere is at another origin.

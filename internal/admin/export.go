@@ -138,6 +138,7 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		}
 	}
 	e.text(0, "pinning", s.Pinning)
+	e.text(0, "inspection", s.Inspection)
 	e.text(0, "state", string(s.State))
 	e.text(0, "stateWhy", s.StateWhy)
 	if len(s.Baseline) > 0 {

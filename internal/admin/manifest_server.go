@@ -18,7 +18,7 @@ import (
 )
 
 func (d *decoder) server(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "state", "stateWhy", "baseline", "pins")
+	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "inspection", "state", "stateWhy", "baseline", "pins")
 	m.id = o.id()
 	if m.id == access.OwnServer {
 		o.fail("id", "%q is reserved for the gateway's own tools: choose another id", m.id)
@@ -34,6 +34,9 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	s := &registry.Server{ID: m.id, Owner: o.owner(), DataScopes: o.scopes(), Classes: o.classes(), Pinning: o.choice("pinning", registry.PinningEnforce, registry.PinningObserve)}
 	if s.Pinning == registry.PinningEnforce {
 		s.Pinning = "" // the default is kept as nothing, so that both spellings are the same
+	}
+	if s.Inspection = o.choice("inspection", registry.InspectionEnforce, registry.InspectionObserve, registry.InspectionOff); s.Inspection == registry.InspectionEnforce {
+		s.Inspection = ""
 	}
 	o.required("transport", "{http: {url: …}} or {stdio: {command: …}}")
 	if t, ok := o.sub("transport", "http", "stdio"); ok {

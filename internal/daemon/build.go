@@ -18,6 +18,7 @@ import (
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
+	"rutile/internal/inspect"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/oauth"
 	"rutile/internal/pdp"
@@ -90,7 +91,11 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildMint(); err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, observed{d.telemetry, d.stage}, time.Now); err != nil {
+	engine, err := inspect.New()
+	if err != nil {
+		return err
+	}
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, engine, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)

@@ -19,6 +19,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/inspect"
 	"rutile/internal/pdp"
 	"rutile/internal/registry"
 )
@@ -86,15 +87,16 @@ type Gate struct {
 	holding chan struct{} // one for each call that waits for others
 
 	effects Effects
+	engine  *inspect.Engine
 	running running
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, engine *inspect.Engine, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || engine == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, engine: engine, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -188,7 +190,7 @@ func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) 
 func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec, Arguments: ru.Arguments}
 	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments,
-		outflow: &outflow{gate: g, req: r, ruling: ru}}
+		outflow: &outflow{gate: g, req: r, ruling: ru, screen: g.screenOf(r, &server, ru.ReadsData)}}
 	ctx, end := g.running.begin(ctx, r)
 	defer end()
 	if no := g.refusal(r); no != nil { // it was pronounced before the call could be cut

@@ -85,10 +85,13 @@ type Server struct {
 	DataScopes []string             `json:"dataScopes,omitempty"`
 	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
-	State      ServerState          `json:"state"`
-	StateWhy   string               `json:"stateWhy,omitempty"`
-	StateBy    string               `json:"stateBy,omitempty"` // who put it in its state
-	Era        string               `json:"era,omitempty"`     // newest revision the upstream was seen to speak
+	// Inspection says what becomes of findings in what it sends: "enforce" (default),
+	// "observe": they are recorded and nothing is withheld, "off": nobody looks.
+	Inspection string      `json:"inspection,omitempty"`
+	State      ServerState `json:"state"`
+	StateWhy   string      `json:"stateWhy,omitempty"`
+	StateBy    string      `json:"stateBy,omitempty"` // who put it in its state
+	Era        string      `json:"era,omitempty"`     // newest revision the upstream was seen to speak
 	// Baseline says for each kind of definition when the first listing after
 	// sanction was taken. Only that listing approves what it holds.
 	Baseline map[Kind]time.Time `json:"baseline,omitempty"`
