@@ -184,7 +184,7 @@ func (p *prepared) facts() (*access.Facts, error) {
 			}
 			f.Values[id] = access.FactValue{Set: set}
 		default:
-			return nil, fmt.Errorf("given.facts: %q must be a whole number, true, false or a list of words", id)
+			return nil, fmt.Errorf("given.facts: %q must be a whole number, true or false, or a list of words where it is the gateway's own", id)
 		}
 	}
 	return f, nil
