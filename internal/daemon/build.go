@@ -91,6 +91,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildMint(); err != nil {
 		return err
 	}
+	d.closing("consequences", func(context.Context) error { d.Effects.Close(); return nil })
 	engine, err := inspect.New()
 	if err != nil {
 		return err
@@ -142,6 +143,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	if strings.HasPrefix(d.AgentsURL, "https://") {
 		mux.Handle("GET "+strings.TrimSuffix(clientDocument, ".json")+"/{file}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 		mux.Handle("GET "+clientDocument, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
+	}
+	if err := d.catalogue(mux); err != nil {
+		return err
 	}
 	agentsHandler := unreadBody(mux)
 	if opt.Agents != nil {

@@ -87,11 +87,19 @@ type Server struct {
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
 	// Inspection says what becomes of findings in what it sends: "enforce" (default),
 	// "observe": they are recorded and nothing is withheld, "off": nobody looks.
-	Inspection string      `json:"inspection,omitempty"`
-	State      ServerState `json:"state"`
-	StateWhy   string      `json:"stateWhy,omitempty"`
-	StateBy    string      `json:"stateBy,omitempty"` // who put it in its state
-	Era        string      `json:"era,omitempty"`     // newest revision the upstream was seen to speak
+	Inspection string `json:"inspection,omitempty"`
+	// Description and Version are what readers of the catalog are told: one line of
+	// at most MaxDescription characters, and an exact version, never a range.
+	Description string `json:"description,omitempty"`
+	Version     string `json:"version,omitempty"`
+	// Replacement and Ends say of a deprecated server what to use instead, the id
+	// of a server or "" for nothing, and when it goes: the end of that day, UTC.
+	Replacement string      `json:"replacement,omitempty"`
+	Ends        time.Time   `json:"ends,omitzero"`
+	State       ServerState `json:"state"`
+	StateWhy    string      `json:"stateWhy,omitempty"`
+	StateBy     string      `json:"stateBy,omitempty"` // who put it in its state
+	Era         string      `json:"era,omitempty"`     // newest revision the upstream was seen to speak
 	// Baseline says for each kind of definition when the first listing after
 	// sanction was taken. Only that listing approves what it holds.
 	Baseline map[Kind]time.Time `json:"baseline,omitempty"`
