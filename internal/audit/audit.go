@@ -35,6 +35,9 @@ type Intent struct {
 	CredKind string // of source it is minted from, "" if it is sealed
 	// Arguments are what is sent, where that is not what Request has; else nil.
 	Arguments []byte
+	// Restored are the arguments with values in place of placeholders, where that is
+	// what is sent; for a commitment, never in clear nor sealed beside the log.
+	Restored []byte
 }
 
 // Status is how a dispatched call ended.

@@ -13,6 +13,10 @@ import (
 func (g *Gate) lookInto(r *access.Request, asked []string) {
 	var labels, kinds []string
 	found, over := g.engine.Data(r.Arguments)
+	found = unmasked(found)
+	for _, p := range r.Placeholders { // its value is what is sent
+		labels, kinds = merge(labels, []string{p.Label}), merge(kinds, []string{p.Label + "." + p.Kind})
+	}
 	for _, v := range found {
 		labels, kinds = merge(labels, labelsOf(v.Found)), merge(kinds, kindsOf(v.Found))
 	}

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"testing"
 
+	"rutile/internal/gate"
 	"rutile/internal/inspect"
 )
 
@@ -15,3 +16,6 @@ func engine(t testing.TB) *inspect.Engine {
 	}
 	return e
 }
+
+// noValues is for calls in which nothing is masked or restored.
+type noValues struct{ gate.Placeholders }

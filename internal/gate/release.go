@@ -19,6 +19,8 @@ type outflow struct {
 	req    *access.Request
 	ruling *pdp.Ruling
 	screen *screen // nil: nothing is inspected
+	// restored are the values that were sent in place of placeholders, by these.
+	restored map[string]string
 
 	mu     sync.Mutex
 	passed int          // bytes so far that were judged
@@ -77,6 +79,11 @@ func (d *Dispatch) Passes(ctx context.Context, msg []byte, findings []string) bo
 		return false
 	}
 	n := len(msg)
+	if _, echoed, _ := p.unecho(msg); echoed {
+		p.found = merge(p.found, []string{findEchoed})
+		p.drop(&access.Decision{Outcome: access.Mask})
+		return false
+	}
 	s := p.screen.look(msg)
 	p.note(&s)
 	if !p.judged(&s) {
@@ -145,6 +152,16 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	body, echoed, ok := p.unecho(resp.Body)
+	if echoed {
+		p.found = merge(p.found, []string{findEchoed})
+	}
+	if !ok {
+		d := p.ruling.Decision
+		d.Outcome, d.Class, d.Reason, d.Help = access.Deny, access.ClassMask, "what came back is withheld: it repeats a value that was put in for a placeholder where it cannot be masked", "the call was made; do not repeat it"
+		return &d, nil, nil
+	}
+	resp.Body = body
 	s := p.screen.look(resp.Body)
 	p.note(&s)
 	if !p.judged(&s) {
@@ -152,7 +169,7 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	}
 	d := p.ruling.Release(p.req, p.output(resp, &s), nil)
 	if d.Outcome == access.Mask {
-		d, masks = p.mask(&d, resp, &s)
+		d, masks = p.mask(ctx, &d, resp, &s)
 	}
 	if d.Allowed() {
 		return nil, masks, p.failed
@@ -161,7 +178,7 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 }
 
 // mask masks what wanted says in the final message and judges it once more.
-func (p *outflow) mask(wanted *access.Decision, resp *access.Response, s *sight) (access.Decision, []string) {
+func (p *outflow) mask(ctx context.Context, wanted *access.Decision, resp *access.Response, s *sight) (access.Decision, []string) {
 	failed := *wanted
 	failed.Outcome = access.Deny
 	var rules, sets []string
@@ -197,7 +214,11 @@ func (p *outflow) mask(wanted *access.Decision, resp *access.Response, s *sight)
 			now := p.screen.again(resp.Body)
 			again = &now
 		}
-		body, ok := again.conceal(resp.Body, sets)
+		tokens, err := p.named(ctx, again, sets)
+		if err != nil { // what cannot be kept must not be shown as if it were
+			return failed, nil
+		}
+		body, ok := again.conceal(resp.Body, sets, tokens)
 		if !ok {
 			return failed, nil
 		}

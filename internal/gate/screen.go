@@ -7,6 +7,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/inspect"
 	"rutile/internal/policy"
 	"rutile/internal/rawjson"
@@ -64,10 +65,28 @@ func (s *screen) look(msg []byte) sight {
 	out.seen = s.stream.Inspect(root)
 	if s.data {
 		var over bool
-		if out.data, over = s.engine.Data(root); over {
+		out.data, over = s.engine.Data(root)
+		out.data = unmasked(out.data)
+		if over {
 			out.seen.Tier = max(out.seen.Tier, inspect.Review)
 			out.seen.Parts = append(out.seen.Parts, inspect.Part{Tier: inspect.Review, Findings: []inspect.Finding{{
 				Rule: "limit.leaves", Family: "limit", Tier: inspect.Review, Weight: .8, Why: "has more texts, or nested deeper, than are read"}}})
+		}
+	}
+	return out
+}
+
+// unmasked leaves out what is only a placeholder, which looks like a secret itself.
+func unmasked(all []inspect.Values) []inspect.Values {
+	out := all[:0]
+	for _, v := range all {
+		v.Found = slices.DeleteFunc(v.Found, func(d inspect.Datum) bool {
+			text := v.Text[d.Start:d.End]
+			left := boundary.Without(text)
+			return len(left) < len(text) && len(left) < 6
+		})
+		if len(v.Found) > 0 {
+			out = append(out, v)
 		}
 	}
 	return out

@@ -15,13 +15,13 @@ var keptMembers = []string{"jsonrpc", "id", "method", "type", "role", "uri", "mi
 // maxNamed bounds how many rules a notice names.
 const maxNamed = 4
 
-// conceal returns msg without what the sets of @mask stand for, and false where that
+// conceal returns msg without what the sets of @mask stand for, with tokens for values that have one, and false where that
 // cannot be done for some part. s is what was found in msg.
-func (s *sight) conceal(msg []byte, sets []string) ([]byte, bool) {
+func (s *sight) conceal(msg []byte, sets []string, tokens map[string]string) ([]byte, bool) {
 	if !s.root.Exists() {
 		return nil, len(sets) == 0
 	}
-	var c concealing
+	c := concealing{tokens: tokens}
 	for _, set := range sets {
 		switch set {
 		case policy.MaskBlocked:
@@ -48,6 +48,7 @@ type concealing struct {
 	whole  map[rawjson.Value]string
 	values map[rawjson.Value]*inspect.Values
 	marks  map[rawjson.Value]string
+	tokens map[string]string // placeholders, by keyOf
 	failed bool
 }
 
@@ -155,7 +156,7 @@ func (c *concealing) apply(msg []byte) []byte {
 	}
 	for v, of := range c.values {
 		if _, gone := c.whole[v]; !gone {
-			put(v, c.marks[v]+hide(of))
+			put(v, c.marks[v]+hide(of, c.tokens))
 		}
 	}
 	for v, note := range c.marks {
@@ -169,8 +170,9 @@ func (c *concealing) apply(msg []byte) []byte {
 	return rawjson.Splice(msg, edits...)
 }
 
-// hide is a text with a word in place of every value.
-func hide(v *inspect.Values) string {
+// hide is a text with a placeholder in place of every value, or a word where it has
+// none.
+func hide(v *inspect.Values, tokens map[string]string) string {
 	slices.SortFunc(v.Found, func(a, b inspect.Datum) int { return a.Start - b.Start })
 	var b strings.Builder
 	from := 0
@@ -179,7 +181,11 @@ func hide(v *inspect.Values) string {
 			continue
 		}
 		b.WriteString(v.Text[from:d.Start])
-		b.WriteString("[masked " + d.Kind + "]")
+		if t := tokens[keyOf(d, v.Text)]; t != "" {
+			b.WriteString(t)
+		} else {
+			b.WriteString("[masked " + d.Kind + "]")
+		}
 		from = d.End
 	}
 	b.WriteString(v.Text[from:])

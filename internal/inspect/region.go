@@ -98,7 +98,7 @@ func (e *Engine) Values(text []byte) []Datum { return e.regions(text) }
 
 // regions asks the detectors of data of what stands out in text.
 func (e *Engine) regions(text []byte) []Datum {
-	if !standsOut(text) {
+	if !e.standsOut(text) {
 		return nil
 	}
 	if len(text) <= wholeBelow {
@@ -106,14 +106,14 @@ func (e *Engine) regions(text []byte) []Datum {
 	}
 	var found []Datum
 	for from := 0; from < len(text); {
-		at, end := nextCue(text, from)
+		at, end := e.nextCue(text, from)
 		if at < 0 {
 			break
 		}
 		start := blankBefore(text, max(from, at-regionSide))
 		for { // regions that touch are one
 			stop := blankAfter(text, min(len(text), end+regionSide))
-			next, nextEnd := nextCue(text, end)
+			next, nextEnd := e.nextCue(text, end)
 			if next < 0 || next-regionSide > stop {
 				end = stop
 				break
@@ -136,8 +136,8 @@ func (e *Engine) regions(text []byte) []Datum {
 	return found
 }
 
-func standsOut(text []byte) bool {
-	at, _ := nextCue(text, 0)
+func (e *Engine) standsOut(text []byte) bool {
+	at, _ := e.nextCue(text, 0)
 	return at >= 0
 }
 
@@ -166,7 +166,7 @@ const (
 	isCueByte // a cue may begin here
 )
 
-var byteKinds = func() (k [256]byte) {
+func byteKinds() (k [256]byte) {
 	for b := range 256 {
 		switch c := byte(b); {
 		case c >= '0' && c <= '9':
@@ -189,14 +189,14 @@ var byteKinds = func() (k [256]byte) {
 		k[c.word[c.at]] |= isCueByte
 	}
 	return k
-}()
+}
 
 // nextCue finds the first place from on that stands out, -1 where there is none.
-func nextCue(text []byte, from int) (start, end int) {
+func (e *Engine) nextCue(text []byte, from int) (start, end int) {
 	word, letters, digits := from, 0, 0 // of the word that is being read
 	row, many := from, 0                // of digits close together
 	for i := from; i < len(text); i++ {
-		k := byteKinds[text[i]]
+		k := e.kinds[text[i]]
 		if k&isCueByte != 0 {
 			for _, c := range cues {
 				if at := i - c.at; c.word[c.at] == text[i] && at >= from && bytes.HasPrefix(text[at:], c.word) {

@@ -27,6 +27,7 @@ type undecided struct {
 	gate.Leaser
 	gate.Grants
 	gate.Ledger
+	gate.Placeholders
 	gate.Effects
 }
 
@@ -63,7 +64,7 @@ func FuzzJudgedEqualsForwarded(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, scanner, undecided{}, time.Now)
+	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, scanner, undecided{}, undecided{}, time.Now)
 	if err != nil {
 		f.Fatal(err)
 	}
