@@ -52,6 +52,7 @@ type Daemon struct {
 	Effects      *admin.Effects
 	Inventory    *admin.Inventory
 	Findings     *admin.Findings
+	Fleet        *admin.Fleet
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
 	Links        *oauthclient.Links
@@ -75,6 +76,7 @@ type Daemon struct {
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	lis       *listeners
+	fleet     http.Handler // machines that report
 	closers   []closer
 	work      sync.WaitGroup
 	stop      context.CancelFunc
