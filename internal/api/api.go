@@ -162,6 +162,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/agents/{id}/token", admin.OpToken, maxSmall, a.token},
 		{"POST /api/v1/agents/{id}/enroll", admin.OpAgent, maxSmall, a.invite},
 		{"POST /api/v1/agents/{id}/unenroll", admin.OpAgent, maxSmall, a.unenroll},
+		{"POST /api/v1/agents/{id}/own", admin.OpAgent, maxSmall, a.ownAgent},
 		{"POST /api/v1/agents/{id}/{verb}", admin.OpAgent, maxSmall, a.changeAgent},
 
 		{"GET /api/v1/servers", admin.OpRead, 0, a.servers},
@@ -179,7 +180,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/inventory/suggestions", admin.OpRead, 0, a.suggestions},
 		{"POST /api/v1/inventory/merges", admin.OpInventory, maxSmall, a.merge},
 		{"POST /api/v1/inventory/splits", admin.OpInventory, maxSmall, a.split},
-		{"POST /api/v1/inventory/owners", admin.OpInventory, maxSmall, a.own},
+		{"POST /api/v1/inventory/owners", admin.OpInventory, maxSmall, a.ownFound},
 		{"GET /api/v1/inventory/hosts", admin.OpRead, 0, a.foundHosts},
 		{"GET /api/v1/inventory/agents", admin.OpRead, 0, a.foundAgents},
 		{"GET /api/v1/inventory/credentials", admin.OpRead, 0, a.foundCredentials},

@@ -75,8 +75,8 @@ type SplitSpec struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// OwnSpec says who answers for a server that was found.
-type OwnSpec struct {
+// OwnFoundSpec says who answers for a server that was found.
+type OwnFoundSpec struct {
 	Key    string `json:"key"`
 	Owner  string `json:"owner"`
 	Reason string `json:"reason,omitempty"`
@@ -110,8 +110,8 @@ func (a *API) split(c *call) (any, error) {
 	return a.deps.Inventory.Split(c.Context(), c.actor, in.Key, in.Reason)
 }
 
-func (a *API) own(c *call) (any, error) {
-	var in OwnSpec
+func (a *API) ownFound(c *call) (any, error) {
+	var in OwnFoundSpec
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
@@ -157,8 +157,8 @@ func (c *Client) Split(ctx context.Context, in SplitSpec) (inventory.Merge, erro
 	return ask[inventory.Merge](ctx, c, "POST", "inventory/splits", in)
 }
 
-// Own says who answers for a server that was found.
-func (c *Client) Own(ctx context.Context, in OwnSpec) (inventory.Entry, error) {
+// OwnFound says who answers for a server that was found.
+func (c *Client) OwnFound(ctx context.Context, in OwnFoundSpec) (inventory.Entry, error) {
 	return ask[inventory.Entry](ctx, c, "POST", "inventory/owners", in)
 }
 

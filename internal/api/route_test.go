@@ -54,6 +54,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/agents/{id}/token", "/api/v1/agents/reader/token", `{"server":"files"}`},
 		{"POST /api/v1/agents/{id}/enroll", "/api/v1/agents/reader/enroll", `{"seconds":60}`},
 		{"POST /api/v1/agents/{id}/unenroll", "/api/v1/agents/reader/unenroll", `{}`},
+		{"POST /api/v1/agents/{id}/own", "/api/v1/agents/reader/own", `{"owner":"team-two"}`},
 		{"POST /api/v1/agents/{id}/{verb}", "/api/v1/agents/reader/suspend", `{"reason":"it reads too much"}`},
 		{"GET /api/v1/servers", "", ""},
 		{"GET /api/v1/servers/{id}", "/api/v1/servers/files", ""},

@@ -79,14 +79,14 @@ func (a *app) inventorySplit() *cobra.Command {
 }
 
 func (a *app) inventoryOwn() *cobra.Command {
-	in := api.OwnSpec{}
+	in := api.OwnFoundSpec{}
 	c := a.command("own SERVER", "Say who answers for a server that was found", "rutile inventory own pkg:npm/notes --owner team-platform", calling(), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
 		}
 		in.Key = args[0]
-		e, err := client.Own(ctx, in)
+		e, err := client.OwnFound(ctx, in)
 		if err != nil {
 			return err
 		}
