@@ -336,7 +336,7 @@ func (p *planner) entitlement(m *manifest, it *Item) {
 	next := *m.right
 	next.Created, next.Changed = p.now, p.now
 	if exists {
-		next.Created = old.Created
+		next.Created, next.Confirmed, next.ConfirmedBy = old.Created, old.Confirmed, old.ConfirmedBy
 		if next.State == "" {
 			next.State = old.State
 		}
