@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -36,7 +37,7 @@ const (
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
 	OpInventory  Op = "inventory.change"  // report what was found, merge, enroll machines
 	OpFinding    Op = "finding.change"    // assign findings, mute them
-	OpOwn        Op = "own.change"        // see and end what one connected oneself
+	OpOwn        Op = "own.change"        // see and end what one connected oneself, confirm what one owns
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
@@ -170,6 +171,14 @@ func (a *Admin) Allows(actor Actor, op Op) bool {
 	return live && a.may(cur, actor, u, live, op)
 }
 
+// Offers reports whether Authorize would let an actor do an operation now, without
+// anybody having tried to: what a page need not offer.
+func (a *Admin) Offers(actor Actor, op Op) bool {
+	cur := a.current.Load()
+	u, live := a.live(cur, actor)
+	return actor.valid() == nil && (live || actor.Host && actor.Token == "") && a.may(cur, actor, u, live, op)
+}
+
 // may asks the office about an actor, who is the user u if live.
 func (a *Admin) may(cur *Current, actor Actor, u registry.User, live bool, op Op) bool {
 	who := policy.Person{ID: actor.ID}
@@ -196,7 +205,7 @@ func (a *Admin) permitAll(ctx context.Context, cur *Current, actor Actor, d *dra
 		records = append(records, record{kind: kindTeam, object: id})
 	}
 	for _, r := range records {
-		if err := a.permit(ctx, cur, actor, opOf(r.kind), record{kind: r.kind, object: r.object}); err != nil {
+		if err := a.permit(ctx, cur, actor, cmp.Or(r.op, opOf(r.kind)), record{kind: r.kind, object: r.object}); err != nil {
 			return err
 		}
 	}

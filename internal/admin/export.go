@@ -138,6 +138,13 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		}
 	}
 	e.text(0, "pinning", s.Pinning)
+	e.text(0, "inspection", s.Inspection)
+	if len(s.Restore) > 0 {
+		e.open(0, "restore")
+		for _, name := range keysOf(s.Restore) {
+			e.list(1, name, s.Restore[name])
+		}
+	}
 	e.text(0, "description", s.Description)
 	e.text(0, "version", s.Version)
 	if s.RiskTier > 0 {
@@ -180,6 +187,14 @@ func (e *emitter) pins(tools []registry.Tool) {
 		if !t.ApprovedAt.IsZero() {
 			e.text(2, "approvedAt", t.ApprovedAt.UTC().Format(time.RFC3339Nano))
 		}
+		var accepted []string
+		for _, f := range t.Accepted {
+			if f.Tier != "" {
+				accepted = append(accepted, f.Tier+" "+f.Key())
+			}
+		}
+		slices.Sort(accepted)
+		e.list(2, "accepted", slices.Compact(accepted))
 		e.text(2, "digest", t.PinDigest)
 		e.text(2, "definition", string(t.Pinned))
 	}

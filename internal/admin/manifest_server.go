@@ -19,7 +19,7 @@ import (
 )
 
 func (d *decoder) server(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "description", "version", "replacement", "ends", "riskTier", "expires",
+	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "inspection", "restore", "description", "version", "replacement", "ends", "riskTier", "expires",
 		"state", "stateWhy", "baseline", "pins")
 	m.id = o.id()
 	if m.id == access.OwnServer {
@@ -47,6 +47,10 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	if s.Pinning == registry.PinningEnforce {
 		s.Pinning = "" // the default is kept as nothing, so that both spellings are the same
 	}
+	if s.Inspection = o.choice("inspection", registry.InspectionEnforce, registry.InspectionObserve, registry.InspectionOff); s.Inspection == registry.InspectionEnforce {
+		s.Inspection = ""
+	}
+	s.Restore = o.restore()
 	o.required("transport", "{http: {url: …}} or {stdio: {command: …}}")
 	if t, ok := o.sub("transport", "http", "stdio"); ok {
 		if t.has("http") == t.has("stdio") {
@@ -278,6 +282,29 @@ func (o object) credential(t registry.Transport) *registry.CredentialRef {
 }
 
 // classes reads what a person says about tools: patterns of names to class and tier.
+// restore reads which tools may be given which values back.
+func (o object) restore() map[string][]string {
+	rs, ok := o.sub("restore")
+	if !ok {
+		return nil
+	}
+	out := make(map[string][]string, len(rs.members))
+	for pattern := range rs.members {
+		if r, bad := unseen(pattern); bad || pattern == "" || len(pattern) > 2*registry.MaxName {
+			rs.fail(pattern, "is not a pattern of tool names (%U)", r)
+			continue
+		}
+		labels := rs.set(pattern)
+		for _, l := range labels {
+			if !slices.Contains(registry.RestoreLabels(), l) {
+				rs.fail(pattern, "%q is no label of values: use pii or secret", l)
+			}
+		}
+		out[pattern] = labels
+	}
+	return out
+}
+
 func (o object) classes() map[string]registry.ToolClass {
 	cs, ok := o.sub("classes")
 	if !ok {
@@ -362,7 +389,7 @@ func (o object) pins(server string) []registry.Tool {
 			o.d.fail(c, path, "more pins than a server can have")
 			break
 		}
-		p := o.d.object(c, path, "kind", "name", "state", "digest", "definition", "class", "classBy", "approvedBy", "approvedAt")
+		p := o.d.object(c, path, "kind", "name", "state", "digest", "definition", "class", "classBy", "approvedBy", "approvedAt", "accepted")
 		t, ok := p.pin(server)
 		if ok && seen[t.Name] {
 			p.fail("name", "%s %q is pinned twice: remove one", t.Kind(), clip(t.Bare()))
@@ -399,6 +426,7 @@ func (o object) pin(server string) (registry.Tool, bool) {
 		t.State = registry.ToolApproved
 	}
 	t.Class, _ = o.class("class")
+	t.Accepted = o.accepted()
 	held := t.State == registry.ToolQuarantined || t.State == registry.ToolBlocked || t.State == registry.ToolRetired
 	if !o.has("definition") && held {
 		return t, len(o.d.problems) == before // held by a person and never approved
@@ -419,6 +447,21 @@ func (o object) pin(server string) (registry.Tool, bool) {
 	}
 	t.Pinned, t.PinDigest, t.PinRaw = []byte(def), canonical, raw
 	return t, len(o.d.problems) == before
+}
+
+// accepted reads which findings whoever approved a pin was shown: "TIER RULE POINTER".
+func (o object) accepted() []registry.Finding {
+	var out []registry.Finding
+	for _, text := range o.set("accepted") {
+		tier, rest, _ := strings.Cut(text, " ")
+		rule, pointer, ok := strings.Cut(rest, " ")
+		if !ok || rule == "" || tier != registry.TierReview && tier != registry.TierBlock || pointer != "" && pointer[0] != '/' {
+			o.fail("accepted", "%q must be a tier, a rule and a JSON pointer, as export writes it", clip(text))
+			continue
+		}
+		out = append(out, registry.Finding{Rule: rule, Tier: tier, Pointer: pointer})
+	}
+	return out
 }
 
 // definition reads a pinned definition: any text, because hidden characters of

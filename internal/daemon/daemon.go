@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
 	"rutile/internal/fact"
@@ -52,6 +53,7 @@ type Daemon struct {
 	Effects      *admin.Effects
 	Inventory    *admin.Inventory
 	Findings     *admin.Findings
+	Fleet        *admin.Fleet
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
 	Links        *oauthclient.Links
@@ -74,7 +76,9 @@ type Daemon struct {
 	hooks     *webhook.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
+	pages     *console.Console
 	lis       *listeners
+	fleet     http.Handler // machines that report
 	closers   []closer
 	work      sync.WaitGroup
 	stop      context.CancelFunc

@@ -2,6 +2,8 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,9 +22,27 @@ func (e *Engine) Text(p Profile, text []byte) Report {
 	return s.guarded(func() { s.inspect("", nil, text, nil) })
 }
 
+// Layer is a text that was decoded out of another: what was undone from the
+// outside in, the text, and the bytes of the outer text it came from.
+type Layer struct {
+	Decoded    []string
+	Text       string
+	Start, End int
+}
+
+// Layers returns what inspecting a text decodes, for a person who looks at a
+// finding in it.
+func (e *Engine) Layers(p Profile, text []byte) []Layer {
+	var out []Layer
+	s := e.begin(p, len(text))
+	s.opened = func(l Layer) { out = append(out, l) }
+	s.guarded(func() { s.inspect("", nil, text, nil) })
+	return out
+}
+
 func (e *Engine) begin(p Profile, size int) *scan {
 	s := e.scratch.Get().(*scan)
-	s.profile, s.found, s.dropped = p, nil, false
+	s.profile, s.found, s.dropped, s.opened = p, nil, false, nil
 	s.budget = min(max(4*size, 4096), maxDecoded)
 	return s
 }
@@ -59,10 +79,16 @@ type walk struct {
 	joint []byte
 	n     int
 	over  bool
+
+	// Of messages, see Stream.
+	most   int  // strings that are read, 0: maxLeaves
+	opaque bool // what no model reads is left out
+	told   func(pointer string, text []byte)
+	places []place
 }
 
 func (w *walk) value(pointer string, v rawjson.Value, depth int) {
-	if depth > maxNesting || w.n > maxLeaves {
+	if depth > maxNesting || w.n > cmp.Or(w.most, maxLeaves) {
 		w.over = true
 		return
 	}
@@ -80,6 +106,13 @@ func (w *walk) leaf(pointer string, v rawjson.Value) {
 	w.n++
 	w.buf = rawjson.AppendUnescaped(w.buf[:0], v)
 	w.inspect(pointer, nil, w.buf, nil)
+	if !w.opaque {
+		return
+	}
+	w.inner(pointer, w.buf)
+	if goesOn(pointer) {
+		w.told(pointer, w.buf)
+	}
 }
 
 func (w *walk) array(pointer string, v rawjson.Value, depth int) {
@@ -94,6 +127,9 @@ func (w *walk) array(pointer string, v rawjson.Value, depth int) {
 func (w *walk) object(pointer string, v rawjson.Value, depth int) {
 	for key, member := range v.Members() {
 		name, _ := key.Str()
+		if w.opaque && isOpaque(v, name, depth) {
+			continue
+		}
 		at := pointer + "/" + escapeKey(name)
 		if !plainKey(name) {
 			w.n++
@@ -188,6 +224,9 @@ func (s *scan) inspect(pointer string, chain []string, text []byte, from *view) 
 	src := view{text: text}
 	if from != nil {
 		src.flat, src.from, src.to = true, from.from, from.to
+		if s.opened != nil {
+			s.opened(Layer{slices.Clone(chain), string(text), from.from, from.to})
+		}
 	}
 	s.hidden(pointer, chain, src, &t)
 	l := layer{view: src, pointer: pointer, chain: chain}

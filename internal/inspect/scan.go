@@ -4,6 +4,7 @@ import "slices"
 
 // scan is the working memory of one inspection.
 type scan struct {
+	opened  func(Layer) // told of every text decoded, nil if nobody asked
 	e       *Engine
 	profile Profile
 	tokens  []token
@@ -13,6 +14,7 @@ type scan struct {
 	found   []Finding
 	budget  int // bytes that may still be decoded
 	dropped bool
+	spare   []byte // room for one text
 
 	// Of the sentence being read, as ends of words; -1 where there is none.
 	begun     int32

@@ -85,6 +85,12 @@ type Server struct {
 	DataScopes []string             `json:"dataScopes,omitempty"`
 	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
+	// Inspection says what becomes of findings in what it sends: "enforce" (default),
+	// "observe": they are recorded and nothing is withheld, "off": nobody looks.
+	Inspection string `json:"inspection,omitempty"`
+	// Restore says which tools may be given values for placeholders: glob of tool
+	// names → labels (secret, pii). A secret goes back only to the server it is of.
+	Restore map[string][]string `json:"restore,omitempty"`
 	// Description and Version are what readers of the catalog are told: one line of
 	// at most MaxDescription characters, and an exact version, never a range.
 	Description string `json:"description,omitempty"`
@@ -225,6 +231,10 @@ type Tool struct {
 	SeenDigest string          `json:"seenDigest,omitempty"` // of its canonical form
 	ApprovedBy string          `json:"approvedBy,omitempty"`
 	ApprovedAt time.Time       `json:"approvedAt,omitzero"`
+	Found      *Inspection     `json:"found,omitempty"`    // in what was last listed, nil if it was not inspected
+	Accepted   []Finding       `json:"accepted,omitempty"` // what whoever approved the pin was shown
+	Drift      *Drift          `json:"drift,omitempty"`    // from the pin to what was last listed, nil if they are the same
+	Returns    int             `json:"returns,omitempty"`  // how often a stopped change was taken back since the approval
 	FirstSeen  time.Time       `json:"firstSeen"`
 	LastSeen   time.Time       `json:"lastSeen"` // of the last listing that changed this row
 }

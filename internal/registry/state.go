@@ -18,6 +18,11 @@ const AgentExpired AgentState = "expired"
 const (
 	PinningEnforce = "enforce"
 	PinningObserve = "observe"
+
+	// Those of Server.Inspection. The empty value enforces.
+	InspectionEnforce = "enforce"
+	InspectionObserve = "observe"
+	InspectionOff     = "off"
 )
 
 // AgentStatus returns the state that counts at now: the stored one, or expired.
@@ -153,7 +158,7 @@ func ChangeTool(t Tool, verb Verb) (Tool, error) {
 	if to == ToolPending && t.PinDigest != "" {
 		to = ToolChanged
 	}
-	t.State = to
+	t.State, t.Drift = to, nil // whoever does this says more than how it changed
 	return t, nil
 }
 
