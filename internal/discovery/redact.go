@@ -302,3 +302,28 @@ func hostOf(u *url.URL) string {
 	}
 	return host + ":" + port
 }
+
+// secretMember is a member of a file whose name says that its value is a secret.
+var secretMember = regexp.MustCompile(`(["']?)([A-Za-z_][A-Za-z0-9_.-]{0,63})["']?\s*[:=]\s*(.+)$`)
+
+// RedactLine is a line of a client's file as it may be shown: without values whose
+// name or looks say that they are secrets.
+func RedactLine(line string) string {
+	if m := secretMember.FindStringSubmatchIndex(line); m != nil && SecretName(line[m[4]:m[5]]) {
+		value := line[m[6]:m[7]]
+		if v := strings.Trim(value, " ,{["); v != "" {
+			return line[:m[6]] + redacted("secret")
+		}
+	}
+	if Sensitive(line) {
+		return lineWord.ReplaceAllStringFunc(line, func(w string) string {
+			if Sensitive(w) {
+				return redacted("secret")
+			}
+			return w
+		})
+	}
+	return line
+}
+
+var lineWord = regexp.MustCompile(`[^\s"',\[\]{}]+`)

@@ -99,7 +99,9 @@ func setJSON(o *hujson.Object, s setting, n int, all []setting) {
 	m := hujson.ObjectMember{Name: hujson.Value{Value: hujson.String(s.key)}, Value: value}
 	if len(o.Members) > 0 {
 		near := o.Members[min(at, len(o.Members)-1)]
-		m.Name.BeforeExtra = blanks(near.Name.BeforeExtra)
+		if m.Name.BeforeExtra = blanks(near.Name.BeforeExtra); at > 0 && len(m.Name.BeforeExtra) == 0 {
+			m.Name.BeforeExtra = hujson.Extra(" ")
+		}
 		m.Value.BeforeExtra = blanks(near.Value.BeforeExtra)
 		if at == len(o.Members) {
 			last := &o.Members[at-1].Value

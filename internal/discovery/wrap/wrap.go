@@ -146,7 +146,7 @@ func (c *change) asCommand(rt *Route) {
 // typed gives the entry the client's word for its new transport, where it has one.
 func (c *change) typed(rt *Route, toCommand bool) {
 	r := rt.Entry.Row
-	if len(r.Fields.Type) == 0 {
+	if len(r.Fields.Type) == 0 || toCommand && rt.Entry.Spec.URL == "" {
 		return
 	}
 	kind := map[bool]string{true: "stdio", false: "http"}[toCommand]
@@ -211,17 +211,32 @@ func (b *Book) Unwrap(path string) ([]EntryOutcome, error) {
 	return out, b.close(r)
 }
 
-// UndonePreview returns the bytes a file would have after Unwrap.
-func (b *Book) UndonePreview(path string) (before, after []byte, err error) {
+// UndonePreview returns the bytes a file would have after Unwrap. exact says that
+// nobody changed it since.
+func (b *Book) UndonePreview(path string) (before, after []byte, exact bool, err error) {
 	r, err := b.record(path)
 	if err != nil || r == nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	if _, before, err = b.look(r); err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
 	after, _, err = b.undone(r, before)
-	return before, after, err
+	return before, after, chained(r.live(), before), err
+}
+
+// chained reports whether a text is what we wrote, and all we wrote to the file was
+// written one after the other.
+func chained(live []*Edit, raw []byte) bool {
+	if len(live) == 0 || digest(raw) != live[len(live)-1].After {
+		return false
+	}
+	for i := 1; i < len(live); i++ {
+		if live[i-1].After != live[i].Before {
+			return false
+		}
+	}
+	return true
 }
 
 // close says that nothing of a file is routed any more.
@@ -245,11 +260,7 @@ func (b *Book) undone(r *Record, raw []byte) ([]byte, []EntryOutcome, error) {
 	if len(live) == 0 {
 		return raw, nil, nil
 	}
-	chain := digest(raw) == live[len(live)-1].After
-	for i := 1; i < len(live); i++ {
-		chain = chain && live[i-1].After == live[i].Before
-	}
-	if chain {
+	if chained(live, raw) {
 		text, err := b.kept(live[0].Before)
 		if err != nil {
 			return nil, nil, err
@@ -261,12 +272,17 @@ func (b *Book) undone(r *Record, raw []byte) ([]byte, []EntryOutcome, error) {
 		return text, out, nil
 	}
 	var out []EntryOutcome
+	var done []Piece
 	for i := len(live) - 1; i >= 0; i-- {
 		whole, err := b.kept(live[i].Before)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, p := range slices.Backward(live[i].Pieces) {
+			if slices.ContainsFunc(done, func(had Piece) bool { return had.Name == p.Name && sameHolder(had.Way, p.Way) }) {
+				continue // it was routed again later
+			}
+			done = append(done, p)
 			text, o, err := putBack(raw, r.row(), p, whole)
 			if err != nil {
 				return nil, nil, unfit("the entry " + p.Name + " cannot be put back by itself: " + err.Error())
