@@ -49,6 +49,9 @@ var layers = map[string]int{
 	"a2aproxy": 5,
 	"oauth":    5,
 	"shim":     5,
+
+	"mcpregistry": 5,
+
 	"api":      5,
 	"console":  5,
 	"store":    5,
@@ -58,10 +61,12 @@ var layers = map[string]int{
 
 	"cli":      8,
 	"gatetest": 8,
+
+	"schematest": 8,
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
+var testSupport = []string{"gatetest", "schematest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{
@@ -72,7 +77,7 @@ var libraries = map[string][]string{
 	"github.com/pressly/goose/":        {"internal/store"},
 	"github.com/tink-crypto/":          {"internal/credential"},
 	"github.com/aws/":                  {"internal/credential"},
-	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry"},
+	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry", "internal/schematest"},
 	"github.com/tailscale/hujson":      {"internal/discovery"},
 	"github.com/pelletier/go-toml":     {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},

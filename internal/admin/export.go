@@ -145,6 +145,12 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 	if s.Wrapped {
 		e.line(0, "wrapped", "true")
 	}
+	e.text(0, "description", s.Description)
+	e.text(0, "version", s.Version)
+	e.text(0, "replacement", s.Replacement)
+	if !s.Ends.IsZero() {
+		e.line(0, "ends", s.Ends.UTC().AddDate(0, 0, -1).Format(time.DateOnly))
+	}
 	e.text(0, "state", string(s.State))
 	e.text(0, "stateWhy", s.StateWhy)
 	if len(s.Baseline) > 0 {

@@ -138,6 +138,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 		mux.Handle("GET "+strings.TrimSuffix(clientDocument, ".json")+"/{file}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 		mux.Handle("GET "+clientDocument, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 	}
+	if err := d.catalogue(mux); err != nil {
+		return err
+	}
 	agentsHandler := unreadBody(mux)
 	if opt.Agents != nil {
 		agentsHandler = opt.Agents(agentsHandler)

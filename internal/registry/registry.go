@@ -89,10 +89,18 @@ type Server struct {
 	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
 	Wrapped    bool                 `json:"wrapped,omitempty"` // as Agent.Wrapped
-	State      ServerState          `json:"state"`
-	StateWhy   string               `json:"stateWhy,omitempty"`
-	StateBy    string               `json:"stateBy,omitempty"` // who put it in its state
-	Era        string               `json:"era,omitempty"`     // newest revision the upstream was seen to speak
+	// Description and Version are what readers of the catalog are told: one line of
+	// at most MaxDescription characters, and an exact version, never a range.
+	Description string `json:"description,omitempty"`
+	Version     string `json:"version,omitempty"`
+	// Replacement and Ends say of a deprecated server what to use instead, the id
+	// of a server or "" for nothing, and when it goes: the end of that day, UTC.
+	Replacement string      `json:"replacement,omitempty"`
+	Ends        time.Time   `json:"ends,omitzero"`
+	State       ServerState `json:"state"`
+	StateWhy    string      `json:"stateWhy,omitempty"`
+	StateBy     string      `json:"stateBy,omitempty"` // who put it in its state
+	Era         string      `json:"era,omitempty"`     // newest revision the upstream was seen to speak
 	// Baseline says for each kind of definition when the first listing after
 	// sanction was taken. Only that listing approves what it holds.
 	Baseline map[Kind]time.Time `json:"baseline,omitempty"`

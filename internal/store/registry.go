@@ -176,7 +176,7 @@ func (d agentDoc) agent() registry.Agent {
 }
 
 func exactServer(v registry.Server) registry.Server {
-	v.Created, v.Changed = exact(v.Created), exact(v.Changed)
+	v.Created, v.Changed, v.Ends = exact(v.Created), exact(v.Changed), exact(v.Ends)
 	if v.Baseline != nil {
 		b := make(map[registry.Kind]time.Time, len(v.Baseline))
 		for k, t := range v.Baseline {
