@@ -5,6 +5,7 @@ import (
 	"context"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -219,7 +220,7 @@ func (x *scan) clear(f *found, e *entry, rows []*Row) Entry {
 	switch {
 	case len(e.doubts) > 0 || r.unsure:
 		out.Refused = ambiguous + ": " + strings.Join(e.doubts, "; ")
-	case len(readings) > 1:
+	case differ(readings):
 		out.Refused = ambiguous + ": a key of the entry is there twice, in another case, or means another thing to another client"
 	case r.both:
 		out.Refused = "it has a command and an address, and clients differ in which one counts"
@@ -227,6 +228,25 @@ func (x *scan) clear(f *found, e *entry, rows []*Row) Entry {
 		out.Refused = "it names neither a command nor an address"
 	}
 	return out
+}
+
+// differ reports whether one client can read an entry in several ways, or two read
+// different servers in it. That one knows a switch the other does not is neither.
+func differ(readings []reading) bool {
+	seen := map[*Row]bool{}
+	for _, r := range readings {
+		for _, row := range r.rows {
+			if seen[row] {
+				return true
+			}
+			seen[row] = true
+		}
+		a, b := r.raw, readings[0].raw
+		if !reflect.DeepEqual(a.spec, b.spec) || !slices.Equal(a.env, b.env) || !slices.Equal(a.headers, b.headers) {
+			return true
+		}
+	}
+	return false
 }
 
 func given(p pair) Value {

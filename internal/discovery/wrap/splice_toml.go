@@ -2,6 +2,7 @@ package wrap
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,7 +104,8 @@ func tomlBlock(body []byte, own []statement, depth int, c change) []byte {
 		}
 		patches = append(patches, patch{where, where, indent + prefix + tomlKey(set.key) + " = " + string(tomlValue(set.value)) + nl})
 	}
-	slices.SortStableFunc(patches, func(a, b patch) int { return a.start - b.start })
+	// What is put in comes before what is taken out at the same place.
+	slices.SortStableFunc(patches, func(a, b patch) int { return cmp.Or(a.start-b.start, cmp.Compare(min(1, a.end-a.start), min(1, b.end-b.start))) })
 	var out bytes.Buffer
 	at, end := own[0].start, own[len(own)-1].end
 	for _, p := range patches {
@@ -255,7 +257,8 @@ func inlineMembers(body []byte, start, end int) []statement {
 		if s.i >= end || s.b[s.i] == '}' || s.bad {
 			return out
 		}
-		m := statement{key: s.i, way: s.keys()}
+		m := statement{key: s.i}
+		m.way = s.keys()
 		s.i++
 		s.space()
 		m.value = s.i
