@@ -81,7 +81,8 @@ func (a *app) unwrapAll(ctx context.Context, in unwrapping) error {
 		return access.Errorf(access.CodeConflict, "%w", err)
 	}
 	defer free()
-	records, bad := d.book.Records()
+	bad := d.book.Settle()
+	records, _ := d.book.Records()
 	out := unwrapResult{Entries: []unwrapLine{}}
 	ask := bufio.NewReader(a.in)
 	for _, r := range records {

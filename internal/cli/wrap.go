@@ -200,6 +200,12 @@ func (a *app) wrapAll(ctx context.Context, in wrapping) error {
 			return access.Errorf(access.CodeConflict, "%w", err)
 		}
 		defer free()
+		if err := d.book.Settle(); err != nil {
+			return access.Errorf(access.CodePartial, "%w", err)
+		}
+		if files, err = a.files(ctx, d, in.scope); err != nil { // it may have put one back
+			return err
+		}
 	}
 	out := wrapResult{Written: in.yes, Entries: []wrapLine{}}
 	out.Entries = append(out.Entries, refusedRows(d.table, in.scope, files)...)

@@ -70,14 +70,21 @@ func span(body []byte, row *clientconfig.Row, at []clientconfig.Step) (start, en
 	return start, end, err
 }
 
-// restore returns raw with the entry at a place as it was before. It fails where
-// the text cannot be put there without changing anything else.
-func restore(raw []byte, row *clientconfig.Row, at []clientconfig.Step, original []byte, whole []byte, was []clientconfig.Step) ([]byte, error) {
+// restore returns raw with the entry at a place as it was before we wrote it. It
+// fails where the entry is not what we wrote any more, or the text cannot be put
+// there without changing anything else.
+func restore(raw []byte, row *clientconfig.Row, at []clientconfig.Step, p Piece, whole []byte) ([]byte, error) {
+	original, was := p.Original, p.Way
 	mark, body := cutMark(raw)
 	start, end, err := span(body, row, at)
 	if err != nil {
 		return nil, err
 	}
+	// What we wrote may end in blank lines that nobody counts to the entry now.
+	if !bytes.HasPrefix(body[start:], p.Wrapped) || start+len(p.Wrapped) < end {
+		return nil, unfit("the entry was changed since")
+	}
+	end = start + len(p.Wrapped)
 	out := bytes.Join([][]byte{mark, body[:start], original, body[end:]}, nil)
 	if err := check(raw, out, row, at); err != nil {
 		return nil, err

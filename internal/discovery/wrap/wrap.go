@@ -1,7 +1,6 @@
 package wrap
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"io/fs"
@@ -302,13 +301,9 @@ func putBack(raw []byte, row *clientconfig.Row, p Piece, whole []byte) ([]byte, 
 		o.Result = Removed
 		return raw, o, nil
 	}
-	_, body := cutMark(raw)
-	start, end, err := span(body, row, way)
-	if err == nil && bytes.Equal(body[start:end], p.Wrapped) {
-		if text, err := restore(raw, row, way, p.Original, whole, p.Way); err == nil {
-			o.Result = Restored
-			return text, o, nil
-		}
+	if text, err := restore(raw, row, way, p, whole); err == nil {
+		o.Result = Restored
+		return text, o, nil
 	}
 	c, ours, err := merged(raw, way, whole, p, row.Format)
 	if err != nil {

@@ -183,6 +183,17 @@ func (b *Book) finish(r *Record, e *Edit) error {
 	return b.keep(r)
 }
 
+// Settle finds out what became of every edit a process did not live to finish.
+func (b *Book) Settle() error {
+	records, bad := b.Records()
+	for i := range records {
+		if err := b.settle(&records[i]); err != nil {
+			bad = errors.Join(bad, fmt.Errorf("settling %s: %w", records[i].Path, err))
+		}
+	}
+	return bad
+}
+
 // settle finds out what became of edits that were planned when a process ended,
 // and leaves each done or void and nothing of ours beside the file.
 func (b *Book) settle(r *Record) error {
