@@ -105,7 +105,9 @@ func tomlBlock(body []byte, own []statement, depth int, c change) []byte {
 		patches = append(patches, patch{where, where, indent + prefix + tomlKey(set.key) + " = " + string(tomlValue(set.value)) + nl})
 	}
 	// What is put in comes before what is taken out at the same place.
-	slices.SortStableFunc(patches, func(a, b patch) int { return cmp.Or(a.start-b.start, cmp.Compare(min(1, a.end-a.start), min(1, b.end-b.start))) })
+	slices.SortStableFunc(patches, func(a, b patch) int {
+		return cmp.Or(a.start-b.start, cmp.Compare(min(1, a.end-a.start), min(1, b.end-b.start)))
+	})
 	var out bytes.Buffer
 	at, end := own[0].start, own[len(own)-1].end
 	for _, p := range patches {

@@ -99,6 +99,11 @@ func Of(f *clientconfig.File, e *clientconfig.Entry, o Options) (*Upstream, erro
 	return u, u.local(f, e, o, fills)
 }
 
+// filled reports whether a client comes by a value elsewhere, as far as it looks.
+func filled(v clientconfig.Value) bool {
+	return v.Given != discovery.SecretLiteral && v.Given != discovery.SecretEmpty
+}
+
 func head(name string) string { h, _, _ := strings.Cut(name, "."); return h }
 
 func (u *Upstream) remote(e *clientconfig.Entry, o Options, fills func(string) bool) error {
@@ -114,7 +119,7 @@ func (u *Upstream) remote(e *clientconfig.Entry, o Options, fills func(string) b
 	}
 	for _, h := range e.Headers {
 		switch {
-		case h.Given != discovery.SecretLiteral && h.Given != discovery.SecretEmpty && len(e.Row.Expands) > 0 || fills(h.Value):
+		case filled(h) || fills(h.Value):
 			return refuse("its client fills in the header " + h.Name + ", which the gateway would not get: register the server with a credential instead")
 		case o.Own(h.Name) || h.Value == "":
 		default:
@@ -153,6 +158,9 @@ func (u *Upstream) local(f *clientconfig.File, e *clientconfig.Entry, o Options,
 		return refuse("its command holds what could be a secret")
 	}
 	for _, i := range discovery.SecretArguments(u.Command, u.Args) {
+		if _, err := os.Lstat(u.Args[i]); err == nil && filepath.IsAbs(u.Args[i]) {
+			continue // a file of this machine, however it is called
+		}
 		u.SecretArgs[i], u.Args[i] = u.Args[i], sealedArgument
 	}
 	for i, a := range u.Args {
@@ -182,7 +190,7 @@ func (u *Upstream) variables(e *clientconfig.Entry, o Options, fills func(string
 	var held []string
 	for _, v := range e.Env {
 		switch {
-		case v.Given != discovery.SecretLiteral && v.Given != discovery.SecretEmpty && len(e.Row.Expands) > 0 || fills(v.Value):
+		case filled(v) || fills(v.Value):
 			return refuse("its client fills in the variable " + v.Name + ", which the gateway would not get: register the server with a credential instead")
 		case v.Value == "" || discovery.Harmless(v.Name, v.Value) && !o.Secret(v.Name, v.Value):
 			u.Env[v.Name] = v.Value
