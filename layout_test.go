@@ -27,6 +27,7 @@ var layers = map[string]int{
 	"policy":     2,
 	"grant":      2,
 	"fact":       2,
+	"finding":    2,
 	"risk":       2,
 	"boundary":   2,
 	"credential": 2,

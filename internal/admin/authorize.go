@@ -34,13 +34,15 @@ const (
 	OpBreak      Op = "grant.break"       // give an agent a right alone, in an emergency
 	OpReview     Op = "grant.review"      // look at what was taken alone
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
+	OpInventory  Op = "inventory.change"  // report what was found, merge, enroll machines
+	OpFinding    Op = "finding.change"    // assign findings, mute them
 	OpOwn        Op = "own.change"        // see and end what one connected oneself
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpOwn, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpOwn, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind

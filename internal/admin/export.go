@@ -147,6 +147,12 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 	}
 	e.text(0, "description", s.Description)
 	e.text(0, "version", s.Version)
+	if s.RiskTier > 0 {
+		e.number(0, "riskTier", s.RiskTier)
+	}
+	if !s.Expires.IsZero() {
+		e.line(0, "expires", s.Expires.UTC().AddDate(0, 0, -1).Format(time.DateOnly))
+	}
 	e.text(0, "replacement", s.Replacement)
 	if !s.Ends.IsZero() {
 		e.line(0, "ends", s.Ends.UTC().AddDate(0, 0, -1).Format(time.DateOnly))

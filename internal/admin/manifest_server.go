@@ -19,7 +19,7 @@ import (
 )
 
 func (d *decoder) server(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "description", "version", "replacement", "ends",
+	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "description", "version", "replacement", "ends", "riskTier", "expires",
 		"state", "stateWhy", "baseline", "pins", "wrapped")
 	m.id = o.id()
 	if m.id == access.OwnServer {
@@ -35,6 +35,7 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	}
 	s := &registry.Server{ID: m.id, Owner: o.owner(), DataScopes: o.scopes(), Classes: o.classes(), Pinning: o.choice("pinning", registry.PinningEnforce, registry.PinningObserve), Wrapped: o.flag("wrapped")}
 	s.Description, s.Version, s.Replacement, s.Ends = o.line("description", registry.MaxDescription), o.text("version"), o.text("replacement"), o.date("ends")
+	s.RiskTier, s.Expires = o.integer("riskTier", 0, 3, 0), o.date("expires")
 	if s.Version != "" {
 		if msg := registry.CheckVersion(s.Version); msg != "" {
 			o.fail("version", "%s", msg)
@@ -58,7 +59,7 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	if x := s.Transport.Stdio; x != nil && x.Process == registry.ProcessServer && s.Credential != nil {
 		o.fail("credential", "must not be in a process that everybody shares (transport.stdio.process: server): remove one of the two")
 	}
-	m.server = s
+	m.server, m.expires = s, o.has("expires")
 	m.baseline = o.baseline()
 	m.pins = o.pins(m.id)
 }

@@ -122,6 +122,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		Doctor:    func(context.Context) []api.Check { return nil },
 		Links:     links{},
 		Rehearsal: idle{}, Privileges: idle{},
+		Inventory: r.d.Inventory, Findings: r.d.Findings,
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {

@@ -53,11 +53,15 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/agents/{id}/token", "/api/v1/agents/reader/token", `{"server":"files"}`},
 		{"POST /api/v1/agents/{id}/enroll", "/api/v1/agents/reader/enroll", `{"seconds":60}`},
 		{"POST /api/v1/agents/{id}/unenroll", "/api/v1/agents/reader/unenroll", `{}`},
+		{"POST /api/v1/agents/{id}/own", "/api/v1/agents/reader/own", `{"owner":"team-two"}`},
 		{"POST /api/v1/agents/{id}/{verb}", "/api/v1/agents/reader/suspend", `{"reason":"it reads too much"}`},
 		{"GET /api/v1/servers", "", ""},
 		{"GET /api/v1/servers/{id}", "/api/v1/servers/files", ""},
 		{"POST /api/v1/servers/{id}/{verb}", "/api/v1/servers/files/quarantine", `{}`},
 		{"GET /api/v1/tools", "", ""},
+		{"GET /api/v1/inventory", "", ""},
+		{"POST /api/v1/inventory/reports", "", report},
+		{"GET /api/v1/inventory/show", "/api/v1/inventory/show?key=pkg:npm/notes", ""},
 		{"GET /api/v1/users", "", ""},
 		{"GET /api/v1/users/{id}", "/api/v1/users/ann", ""},
 		{"POST /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", `{"name":"ci","seconds":60}`},
@@ -461,3 +465,7 @@ func TestNewNeedsEverything(t *testing.T) {
 		}
 	}
 }
+
+// report is what a run saw: one server.
+const report = `{"version":1,"id":"bat_01M8EYBC5TAQT2A85WT5WGN2TT","host":"hst_0123456789ab","system":"linux","rutile":"test","started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:00:01Z","sources":["client"],"findings":[],"agents":[],"credentials":[],"coverage":[],
+"sightings":[{"id":"x","source":"client","fact":"configured","strength":0.9,"place":{"path":"~/mcp.json","pointer":"/mcpServers/notes"},"name":"notes","target":{"key":"pkg:npm/notes","kind":"package","package":"pkg:npm/notes","pinned":true},"routed":false,"firstSeen":"2026-01-01T00:00:00Z","lastSeen":"2026-01-01T00:00:00Z"}]}`

@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
+	"rutile/internal/audit"
 	"rutile/internal/mcpregistry"
 	"rutile/internal/registry"
 )
@@ -46,4 +49,20 @@ func (d *Daemon) catalogue(mux *http.ServeMux) error {
 	}
 	mux.Handle(mcpregistry.Path, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, api))
 	return nil
+}
+
+// lastUse says when a server was last used since a time, and whether evidence was
+// kept all the time since then.
+func (d *Daemon) lastUse(ctx context.Context, server string, since time.Time) (last time.Time, whole bool, err error) {
+	var u audit.Usage
+	err = d.Evidence.Whole(ctx, func() error {
+		u, err = d.store.Usage(ctx, since, "")
+		return err
+	})
+	for _, x := range u.Uses {
+		if x.Server == server && x.Last.After(last) {
+			last = x.Last
+		}
+	}
+	return last, err == nil && !u.Oldest.IsZero() && !u.Oldest.After(since), err
 }

@@ -55,6 +55,9 @@ type Config struct {
 	// Registry says who may read the catalog of servers at /v0.1/servers of the
 	// agents' listener, in the shape of the official MCP registry.
 	Registry Registry `yaml:"registry"`
+	// Lifecycle says what is asked of servers before their state changes, and of
+	// their owners afterwards.
+	Lifecycle Lifecycle `yaml:"lifecycle"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -134,6 +137,11 @@ type Registry struct {
 	Serve     string   `yaml:"serve"`     // open, or off; left out: open where the listener is on loopback, else off
 	Namespace string   `yaml:"namespace"` // what stands before the slash of each name, such as com.example; default evidence.organisation in reverse
 	Origins   []string `yaml:"origins"`   // web origins whose pages may read it, such as https://portal.example.com, or "*"; default none
+}
+
+// Lifecycle is about the life of servers (docs/lifecycle.md).
+type Lifecycle struct {
+	Guards string `yaml:"guards"` // warn (default), or enforce: a guard that is not met refuses the change
 }
 
 // Limits are bounds on what agents may use. The zero value of each is its
@@ -238,6 +246,7 @@ func (c *Config) check() error {
 	}
 	oneOf("mode", c.Mode, "enforce", "monitor")
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
+	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	if c.Store != "" && c.Store != "sqlite" && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {

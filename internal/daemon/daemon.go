@@ -50,6 +50,8 @@ type Daemon struct {
 	Admin        *admin.Admin
 	Desk         *admin.Desk
 	Effects      *admin.Effects
+	Inventory    *admin.Inventory
+	Findings     *admin.Findings
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
 	Links        *oauthclient.Links
@@ -129,6 +131,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
 	d.work.Go(func() { d.sweepMinted(run) })
+	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	if d.states.lease > 0 {
