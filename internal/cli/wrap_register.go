@@ -145,8 +145,8 @@ func slug(s string) string {
 // plan gives an entry its server: one that is the same and holds no secret of its
 // own serves all clients.
 func (r *registrar) plan(e *clientconfig.Entry, up *wrap.Upstream) *planned {
-	print := fingerprint(up)
-	if p := r.plans[print]; p != nil {
+	same := fingerprint(up)
+	if p := r.plans[same]; p != nil {
 		out := *p
 		out.agent, out.runtime, out.name = slug(e.Row.Client), e.Row.Client, e.Row.Name
 		return &out
@@ -174,7 +174,7 @@ func (r *registrar) plan(e *clientconfig.Entry, up *wrap.Upstream) *planned {
 			break
 		}
 	}
-	r.plans[print] = p
+	r.plans[same] = p
 	return p
 }
 

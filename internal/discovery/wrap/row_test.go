@@ -12,7 +12,7 @@ import (
 	"rutile/internal/discovery/clientconfig"
 )
 
-var styles = []string{"plain", "compact", "crlf comment", "bom comment cut"}
+var styles = []string{"plain", "compact", "bom crlf comment cut"}
 
 // Every row that may be written comes back from a wrap to the same bytes, in every
 // spelling, with commands and with addresses; what does not say how to reach the
