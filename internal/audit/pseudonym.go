@@ -35,19 +35,15 @@ func renamed(ids []string, from, to string) []string {
 		if at == 0 {
 			continue
 		}
-		head, rest := "", id
-		for range at {
-			part, after, _ := strings.Cut(rest, ".")
-			head, rest = id[:len(head)+len(part)+1], after
-		}
-		part, _, more := strings.Cut(rest, ".")
-		if !more || part != from {
+		parts := strings.Split(id, ".")
+		if len(parts) < at+2 || parts[at] != from {
 			continue
 		}
 		if !copied {
 			ids, copied = slices.Clone(ids), true
 		}
-		ids[i] = head + to + rest[len(part):]
+		parts[at] = to
+		ids[i] = strings.Join(parts, ".")
 	}
 	return ids
 }

@@ -70,7 +70,8 @@ func tileWidthAt(size uint64, level int, n uint64) int {
 	return 0
 }
 
-func appendTile(b []byte, hashes []tlog.Hash) []byte {
+func encodeTile(hashes []tlog.Hash) []byte {
+	b := make([]byte, 0, len(hashes)*tlog.HashSize)
 	for i := range hashes {
 		b = append(b, hashes[i][:]...)
 	}
@@ -88,7 +89,12 @@ func parseTile(b []byte, width int) ([]tlog.Hash, error) {
 	return hashes, nil
 }
 
-func appendBundle(b []byte, leaves [][]byte) []byte {
+func encodeBundle(leaves [][]byte) []byte {
+	size := 0
+	for _, l := range leaves {
+		size += 2 + len(l)
+	}
+	b := make([]byte, 0, size)
 	for _, l := range leaves {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(l)))
 		b = append(b, l...)
