@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
@@ -20,8 +21,10 @@ type GrantSpec struct {
 	Args    grant.Constraints `json:"args,omitempty"`
 	Uses    int64             `json:"uses,omitempty"`
 	grant.Limits
-	Seconds int64  `json:"seconds,omitempty"`
-	Reason  string `json:"reason,omitempty"`
+	Seconds int64 `json:"seconds,omitempty"`
+	// NotBefore is when it begins, and its life with it; zero is now.
+	NotBefore time.Time `json:"notBefore,omitzero"`
+	Reason    string    `json:"reason,omitempty"`
 }
 
 // CreateGrant makes a grant without a request, on the word of one person. So it is
@@ -41,7 +44,7 @@ func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant
 	}
 	made := grant.Spec{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Args: s.Args,
 		Target: grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: v.Class(def).Tier},
-		Uses:   s.Uses, Limits: s.Limits, Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Method: "cli"}
+		Uses:   s.Uses, Limits: s.Limits, Life: grant.Seconds(s.Seconds), NotBefore: s.NotBefore, Reason: s.Reason, By: actor.String(), Method: "cli"}
 	if err := d.alone(actor, made); err != nil {
 		return grant.Grant{}, err
 	}

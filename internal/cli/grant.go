@@ -58,14 +58,14 @@ func (a *app) grantList() *cobra.Command {
 				a.say("no grants")
 				return
 			}
-			t := a.table("GRANT", "STATE", "AGENT", "FOR", "COVERS", "LEFT", "TASK", "EXPIRES")
+			t := a.table("GRANT", "STATE", "AGENT", "FOR", "COVERS", "LEFT", "TASK", "FROM", "EXPIRES")
 			for _, g := range page.Items {
-				t.add(g.ID, string(g.State), g.Party.Agent, g.Party.Subject, g.Target.Action(), left(g), g.Task, when(g.Expires))
+				t.add(g.ID, string(g.State), g.Party.Agent, g.Party.Subject, g.Target.Action(), left(g), g.Task, when(g.NotBefore), when(g.Expires))
 			}
 			t.write(w)
 		})
 	})
-	history(c, &o, "active, suspended, exhausted, expired, completed, withdrawn, revoked")
+	history(c, &o, "scheduled, active, suspended, exhausted, expired, completed, withdrawn, revoking, revoke_partial, revoked")
 	c.Flags().StringVar(&o.Task, "task", "", "only those of this `task`")
 	return c
 }
@@ -80,8 +80,8 @@ func (a *app) printGrant(g grant.Grant, uses []grant.Use, v any) error {
 		for _, u := range uses {
 			used = append(used, string(u.State)+" by "+u.Decision)
 		}
-		fields(w, "grant", g.ID, "mode", strings.ReplaceAll(g.Mode, "_", "-"), "state", string(g.State), "because", g.Why, "agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task,
-			"covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
+		fields(w, "grant", g.ID, "mode", strings.ReplaceAll(g.Mode, "_", "-"), "state", string(g.State), "because", g.Why, "not revoked", cell(grant.Remains(g.Left)),
+			"agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task, "covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
 			"request", g.Request, "part of", g.Parent, "entitlement", g.Entitlement, "approved by", approvers(g.Approvals), "reason", g.Reason, "uses", strings.Join(used, ", "))
 	})
 }
@@ -105,6 +105,7 @@ func (a *app) grantCreate() *cobra.Command {
 	var ttl time.Duration
 	var args string
 	var l limitFlags
+	var from notBefore
 	c := a.command("create AGENT SERVER TOOL", "Give an agent a right for a while, without a request", "rutile grant create bot github create_release --ttl 10m --uses 1", calling(), func(ctx context.Context, words []string) error {
 		s.Agent, s.Server, s.Tool, s.Seconds = words[0], words[1], words[2], int64(ttl/time.Second)
 		if args != "" {
@@ -115,6 +116,9 @@ func (a *app) grantCreate() *cobra.Command {
 		}
 		var err error
 		if s.Limits, err = l.read(); err != nil {
+			return err
+		}
+		if s.NotBefore, err = from.read(time.Now()); err != nil {
 			return err
 		}
 		client, err := a.client()
@@ -129,9 +133,11 @@ func (a *app) grantCreate() *cobra.Command {
 	})
 	c.Long = `Give an agent a right for a while. It covers calls of one tool; policy still decides
 each of them. Where two people must approve (always at tier 3), or a team you are not
-of, let the agent ask.`
+of, let the agent ask. With --not-before it is scheduled: it permits nothing until its
+time has come, and can be revoked before.`
 	f := c.Flags()
 	f.DurationVar(&ttl, "ttl", time.Hour, "how long it lives, at most 24h")
+	from.add(f, "at once if not given")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; 0 is no limit")
 	l.add(f, false)
 	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON, for example '[{\"at\":\"/repo\",\"prefix\":\"acme/\"}]'")
@@ -183,7 +189,7 @@ taken out of it, ends with it, and what is left of it when it ends comes back.`
 
 func (a *app) grantRevoke() *cobra.Command {
 	var why string
-	c := a.command("revoke GRANT", "End a grant", "rutile grant revoke grt_… --reason 'no longer needed'", calling(), func(ctx context.Context, args []string) error {
+	c := a.command("revoke GRANT", "End a grant", "rutile grant revoke grt_… --reason 'no longer needed'", append(calling(), access.CodePartial), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
@@ -192,8 +198,24 @@ func (a *app) grantRevoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(g, func(w io.Writer) { fmt.Fprintf(w, "grant %s is revoked\n", g.ID) })
+		err = a.print(g, func(w io.Writer) {
+			fmt.Fprintf(w, "grant %s is revoked\n", g.ID)
+			for _, l := range g.Left {
+				fmt.Fprintf(w, "not revoked: %s\n", cell(grant.Remains([]grant.Left{l})))
+			}
+		})
+		if err == nil && g.State != grant.GrantRevoked {
+			if len(g.Left) == 0 {
+				a.say("the issuers of credentials made under it have not answered yet: see rutile grant show %s", g.ID)
+			}
+			return ended(access.CodePartial)
+		}
+		return err
 	})
+	c.Long = `End a grant, and every part of it that was handed on. From then on it permits nothing.
+Credentials that were made for calls under it are ended at their issuers. Where an
+issuer cannot be reached, or cannot do that, the grant is revoke_partial and says which
+credentials are left and until when; they are tried again until they have ended.`
 	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
 	return c
 }

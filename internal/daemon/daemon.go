@@ -128,6 +128,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
+	d.work.Go(func() { d.finish(run) })
 	d.work.Go(func() { d.sweepMinted(run) })
 	d.work.Go(func() { d.prune(run) })
 	d.work.Go(func() { d.withdraw(run) })

@@ -222,7 +222,7 @@ func (b *Broker) Review(ctx context.Context, id string, j Judgement) (Review, er
 		return r, err
 	}
 	now := b.now()
-	if !grantTable().ended(g.State) && now.Before(g.Expires) {
+	if !Over(g.State) && now.Before(g.Expires) {
 		return r, access.Errorf(access.CodeConflict, "grant %s is in force until %s: wait or revoke it, so that all it is used for can be seen", id, g.Expires.Format(time.RFC3339))
 	}
 	before := r
