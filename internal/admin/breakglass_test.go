@@ -40,7 +40,7 @@ func bare(t *testing.T) (*counter, admin.EmergencySpec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, admin.EmergencySpec{Agent: "bot", Server: "files", Tool: "read", Args: bound, Reason: "it burns"}
+	return c, admin.EmergencySpec{GrantSpec: admin.GrantSpec{Agent: "bot", Server: "files", Tool: "read", Args: bound, Reason: "it burns"}}
 }
 
 // TestWhoMayBreakTheGlass: a registered person with a role, who presents a token with

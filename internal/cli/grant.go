@@ -102,20 +102,12 @@ func (a *app) grantShow() *cobra.Command {
 
 func (a *app) grantCreate() *cobra.Command {
 	var s admin.GrantSpec
-	var ttl time.Duration
-	var args string
-	var l limitFlags
+	var r rightFlags
 	var from notBefore
 	c := a.command("create AGENT SERVER TOOL", "Give an agent a right for a while, without a request", "rutile grant create bot github create_release --ttl 10m --uses 1", calling(), func(ctx context.Context, words []string) error {
-		s.Agent, s.Server, s.Tool, s.Seconds = words[0], words[1], words[2], int64(ttl/time.Second)
-		if args != "" {
-			var err error
-			if s.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
-				return access.Errorf(access.CodeUsage, "--args: %v", err)
-			}
-		}
+		s.Agent, s.Server, s.Tool = words[0], words[1], words[2]
 		var err error
-		if s.Limits, err = l.read(); err != nil {
+		if s.Args, s.Limits, s.Seconds, err = r.read(); err != nil {
 			return err
 		}
 		if s.NotBefore, err = from.read(time.Now()); err != nil {
@@ -136,11 +128,9 @@ each of them. Where two people must approve (always at tier 3), or a team you ar
 of, let the agent ask. With --not-before it is scheduled: it permits nothing until its
 time has come, and can be revoked before.`
 	f := c.Flags()
-	f.DurationVar(&ttl, "ttl", time.Hour, "how long it lives, at most 24h")
+	r.add(f, false, time.Hour, "how long it lives, at most 24h", ", for example '[{\"at\":\"/repo\",\"prefix\":\"acme/\"}]'")
 	from.add(f, "at once if not given")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; 0 is no limit")
-	l.add(f, false)
-	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON, for example '[{\"at\":\"/repo\",\"prefix\":\"acme/\"}]'")
 	f.StringVar(&s.Task, "task", "", "open `task` of the agent it ends with")
 	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for")
 	f.StringVar(&s.Issuer, "issuer", "", "`issuer` that knows the person; this gateway if not given")
@@ -150,18 +140,11 @@ time has come, and can be revoked before.`
 
 func (a *app) grantDelegate() *cobra.Command {
 	var h admin.Handover
-	var ttl time.Duration
-	var args string
-	var l limitFlags
+	var r rightFlags
 	c := a.command("delegate GRANT AGENT", "Hand a part of a grant to another agent", "rutile grant delegate grt_… helper --uses 1 --ttl 10m", calling(), func(ctx context.Context, words []string) error {
 		var err error
-		h.To, h.Seconds = words[1], int64(ttl/time.Second)
-		if args != "" {
-			if h.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
-				return access.Errorf(access.CodeUsage, "--args: %v", err)
-			}
-		}
-		if h.Limits, err = l.read(); err != nil {
+		h.To = words[1]
+		if h.Args, h.Limits, h.Seconds, err = r.read(); err != nil {
 			return err
 		}
 		client, err := a.client()
@@ -178,10 +161,8 @@ func (a *app) grantDelegate() *cobra.Command {
 grant says how far and to whom (delegate). It covers nothing that the grant does not, is
 taken out of it, ends with it, and what is left of it when it ends comes back.`
 	f := c.Flags()
-	f.DurationVar(&ttl, "ttl", 0, "how long it lives; as long as the grant if not given")
+	r.add(f, true, 0, "how long it lives; as long as the grant if not given", "; those of the grant if not given")
 	f.Int64Var(&h.Uses, "uses", 0, "how many calls; all that are left if not given")
-	l.add(f, true)
-	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON; those of the grant if not given")
 	f.IntVar(&h.MaxDepth, "max-depth", 0, "how many more times it may be handed on")
 	f.StringVar(&h.Reason, "reason", "", "why, for the evidence")
 	return c

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/grant"
@@ -121,7 +122,7 @@ func (a *app) requestApprove() *cobra.Command {
 				fmt.Fprintf(w, "grant %s stands for request %s\n", r.Grant, r.ID)
 				return
 			}
-			fmt.Fprintf(w, "request %s has %d of %d approvals\n", r.ID, len(r.Approvals), r.Rule.People())
+			fmt.Fprintf(w, "request %s has %d of %s\n", r.ID, len(r.Approvals), access.Count(r.Rule.People(), "approval"))
 		})
 	})
 	c.Long = `Say yes to a request. Look at it first with rutile request show: it shows the exact

@@ -102,7 +102,7 @@ func (b *Broker) draft(a Ask) (Request, error) {
 	case !words(a.Reason, maxWords):
 		return Request{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
 	case a.Uses < 0 || ceiling.Uses > 0 && a.Uses > ceiling.Uses:
-		return Request{}, access.Errorf(access.CodeDenied, "at most %d uses may be asked for, not %d", ceiling.Uses, a.Uses)
+		return Request{}, access.Errorf(access.CodeDenied, "at most %s may be asked for, not %d", access.Count(ceiling.Uses, "use"), a.Uses)
 	case len(a.Args.Raw()) > maxArguments:
 		return Request{}, access.Errorf(access.CodeTooLarge, "the arguments have %d bytes; what people are to approve has at most %d", len(a.Args.Raw()), maxArguments)
 	}
@@ -307,7 +307,7 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 		r.Approvals = slices.DeleteFunc(slices.Clone(r.Approvals), func(x Approval) bool { return !a.Counts(x) })
 	}
 	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
-		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.People())
+		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %s", id, access.Count(r.Rule.People(), "person"))
 	}
 	stage, _ := r.Rule.Waits(r.Approvals)
 	if a.May != nil {
@@ -345,7 +345,7 @@ func (r *Request) narrow(a Answer, now time.Time) error {
 	case life < 0 || life > r.Life || a.Life > 0 && life == 0:
 		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %v", r.ID, time.Duration(r.Life)*time.Second)
 	case a.Uses < 0 || r.Uses > 0 && a.Uses > r.Uses:
-		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %d uses", r.ID, r.Uses)
+		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %s", r.ID, access.Count(r.Uses, "use"))
 	}
 	limits, err := r.Limits.narrowed(a.Limits)
 	if err != nil {

@@ -200,7 +200,7 @@ func (b *Broker) Review(ctx context.Context, id string, j Judgement) (Review, er
 	case j.Verdict != Justified && j.Verdict != Unjustified:
 		return Review{}, access.Errorf(access.CodeInvalid, "the verdict must be %s or %s", Justified, Unjustified)
 	case strings.TrimSpace(j.Comment) == "" || !words(j.Comment, maxWords):
-		return Review{}, access.Errorf(access.CodeInvalid, "a comment is required: one line of at most %d bytes that says what was found", maxWords)
+		return Review{}, access.Errorf(access.CodeInvalid, "a reason is required: one line of at most %d bytes that says what was found", maxWords)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"rutile/internal/access"
 )
 
 // live is what has not ended, as decisions find it. Only the counts in it change: a
@@ -69,7 +71,7 @@ func (h *held) busyAt(at time.Time) *Busy {
 		return b
 	}
 	if g := h.now(); g.full() {
-		return &Busy{Why: fmt.Sprintf("grant %s lets through %d calls at once, and they are under way", g.ID, g.Concurrency)}
+		return &Busy{Why: fmt.Sprintf("grant %s lets through %s at once, and as many are under way", g.ID, access.Count(g.Concurrency, "call"))}
 	}
 	return nil
 }

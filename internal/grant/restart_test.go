@@ -54,7 +54,7 @@ func everyState(r *rig) {
 	r.settle(r.reserve(spent.ID), grant.UseCommitted) // exhausted
 	r.reserve(r.create().ID)                          // a use that is under way
 	_, err = r.Revoke(ctx, r.create().ID, "user:ann", "")
-	no(err) // revoked
+	no(err)                                                                      // revoked
 	r.create(func(s *grant.Spec) { s.NotBefore = r.clock.now().Add(time.Hour) }) // scheduled
 	half1, part := r.create(), r.create()
 	for _, g := range []grant.Grant{part, half1} {

@@ -140,7 +140,9 @@ func (b *Broker) conclude(ctx context.Context, g Grant, lives []Minted) error {
 		}
 		to, left = GrantRevokePartial, append(left, m.left())
 	}
-	same := func(x, y Left) bool { return x.Credential == y.Credential && x.Version == y.Version && x.Until.Equal(y.Until) }
+	same := func(x, y Left) bool {
+		return x.Credential == y.Credential && x.Version == y.Version && x.Until.Equal(y.Until)
+	}
 	if g.State == to && slices.EqualFunc(g.Left, left, same) {
 		return nil // only why, perhaps
 	}

@@ -137,7 +137,7 @@ func TestAnIssuerThatIsDown(t *testing.T) {
 	r.clock.set(noon.Add(15 * time.Minute))
 	r.finish(r.Broker, up)
 	equal(t, "once it answers", r.states(g, long), []grant.State{grant.GrantRevoked, grant.GrantRevoked})
-	equal(t, "said", r.log.said(n + 2), []string{"revoke-end Grant", "revoke-end Grant"})
+	equal(t, "said", r.log.said(n+2), []string{"revoke-end Grant", "revoke-end Grant"})
 	equal(t, "left", r.grant(g.ID).Left, []grant.Left(nil))
 }
 

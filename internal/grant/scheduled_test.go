@@ -12,7 +12,7 @@ import (
 // later schedules a grant for d from now.
 func (r *rig) later(d time.Duration, change ...func(*grant.Spec)) grant.Grant {
 	r.t.Helper()
-	return r.create(append([]func(*grant.Spec){func(s *grant.Spec) { s.NotBefore, s.Life = r.clock.now().Add(d), 10 * time.Minute }}, change...)...)
+	return r.create(append([]func(*grant.Spec){func(s *grant.Spec) { s.NotBefore, s.Life = r.clock.now().Add(d), 10*time.Minute }}, change...)...)
 }
 
 // at sets the clock to d after noon, sweeps, and returns what covers a call then.

@@ -173,7 +173,7 @@ func tooLong(g Grant, bytes int64) error {
 	if g.BytesOut == 0 || g.Counts.Bytes+g.Counts.BytesCarved <= g.BytesOut {
 		return nil
 	}
-	return access.Errorf(access.CodeDenied, "the result is withheld: it has %d bytes, and grant %s lets through %d in all", bytes, g.ID, g.BytesOut)
+	return access.Errorf(access.CodeDenied, "the result is withheld: it has %s, and grant %s lets through %d in all", access.Count(bytes, "byte"), g.ID, g.BytesOut)
 }
 
 // hear reads the counts of a grant anew, and of those it was carved out of: what a

@@ -94,7 +94,7 @@ func inWindow(ctx context.Context, tx *sql.Tx, u grant.Use, most, stretch int64)
 	if err != nil || n < most {
 		return err
 	}
-	b := &grant.Busy{Why: fmt.Sprintf("grant %s lets through %d calls in %v, and they were made", u.Grant, most, time.Duration(stretch)*time.Microsecond)}
+	b := &grant.Busy{Why: fmt.Sprintf("grant %s lets through %s in %v, and as many were made", u.Grant, access.Count(most, "call"), time.Duration(stretch)*time.Microsecond)}
 	var next int64 // that falls out of it and leaves room
 	if err := tx.QueryRowContext(ctx, `SELECT at`+within+` ORDER BY at LIMIT 1 OFFSET $3`, u.Grant, micros(u.At)-stretch, n-max(1, most)).Scan(&next); err != nil {
 		return err
