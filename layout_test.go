@@ -27,6 +27,7 @@ var layers = map[string]int{
 	"policy":     2,
 	"grant":      2,
 	"fact":       2,
+	"finding":    2,
 	"risk":       2,
 	"boundary":   2,
 	"credential": 2,
@@ -49,19 +50,25 @@ var layers = map[string]int{
 	"a2aproxy": 5,
 	"oauth":    5,
 	"shim":     5,
-	"api":      5,
-	"console":  5,
-	"store":    5,
+
+	"mcpregistry": 5,
+
+	"api":     5,
+	"console": 5,
+	"store":   5,
 
 	"daemon": 6,
 	"demo":   7,
 
-	"cli":      8,
-	"gatetest": 8,
+	"cli":         8,
+	"gatetest":    8,
+	"browsertest": 8,
+
+	"schematest": 8,
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
+var testSupport = []string{"gatetest", "browsertest", "schematest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{
@@ -72,10 +79,10 @@ var libraries = map[string][]string{
 	"github.com/pressly/goose/":        {"internal/store"},
 	"github.com/tink-crypto/":          {"internal/credential"},
 	"github.com/aws/":                  {"internal/credential"},
-	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry"},
+	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry", "internal/schematest"},
 	"github.com/tailscale/hujson":      {"internal/discovery"},
 	"github.com/pelletier/go-toml":     {"internal/discovery"},
-	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},
+	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},

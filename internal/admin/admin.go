@@ -113,8 +113,9 @@ func (m Mode) monitors(v *registry.View, policies []policy.Policy) bool {
 // Config configures an Admin. The zero value enforces.
 type Config struct {
 	// Node names this process among those that share the store.
-	Node string
-	Mode Mode
+	Node   string
+	Mode   Mode
+	Guards Guards // of the life of servers
 }
 
 // Deps are the parts an Admin stands on. All are required.
@@ -125,6 +126,8 @@ type Deps struct {
 	Vault     Vault
 	Authority Authority
 	Now       func() time.Time
+	// LastUse says when servers were used; nil where nobody knows.
+	LastUse LastUse
 }
 
 // Current is the state calls are decided on: one generation, never half of a
@@ -157,6 +160,7 @@ type Admin struct {
 	vault     Vault
 	authority Authority
 	clock     func() time.Time
+	lastUse   LastUse
 	office    *policy.Office
 
 	current atomic.Pointer[Current]
@@ -178,11 +182,16 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	default:
 		return nil, access.Errorf(access.CodeInvalid, "mode %q is unknown: use enforce or monitor", string(cfg.Mode))
 	}
+	switch cfg.Guards {
+	case "", GuardsWarn, GuardsEnforce:
+	default:
+		return nil, access.Errorf(access.CodeInvalid, "guards %q are unknown: use warn or enforce", string(cfg.Guards))
+	}
 	office, err := newOffice()
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{cfg: cfg, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, office: office, unsettled: true, uses: map[string]time.Time{}}
+	a := &Admin{cfg: cfg, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, office: office, unsettled: true, uses: map[string]time.Time{}}
 	if err := a.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("loading the state: %w", err)
 	}

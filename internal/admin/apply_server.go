@@ -19,6 +19,10 @@ func (p *planner) server(m *manifest, it *Item) {
 	if exists {
 		next.Created, next.State, next.StateWhy, next.StateBy = old.Created, old.State, old.StateWhy, old.StateBy
 		next.Era, next.Baseline = old.Era, old.Baseline
+		next.Asked, next.Blocking, next.Lowered = old.Asked, old.Blocking, old.Lowered
+		if !m.expires {
+			next.Expires = old.Expires
+		}
 	}
 	if want := registry.ServerState(m.state); !exists && want != "" {
 		next.State, next.StateWhy = want, m.why
@@ -38,6 +42,7 @@ func (p *planner) server(m *manifest, it *Item) {
 			next.Baseline[kind] = at
 		}
 	}
+	next = p.lifecycle(old, next, it)
 	p.pins(m, it)
 	pins := len(it.Fields) > 0
 	if !it.decide(exists, old, next) {
@@ -71,6 +76,10 @@ func (p *planner) serverState(m *manifest, it *Item, s registry.Server, want reg
 		steps = []registry.Verb{registry.VerbApprove, registry.VerbDeprecate}
 	} else if verb == "" {
 		p.fail(m, "state", "server %q is %s and cannot become %s: remove state, or change it with rutile server", m.id, s.State, want)
+		return s, false
+	}
+	if slices.Contains(steps, registry.VerbApprove) && s.Asked != nil && s.Asked.By == p.by {
+		p.fail(m, "state", "%s", sameReviewer(s))
 		return s, false
 	}
 	for _, v := range steps {

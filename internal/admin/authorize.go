@@ -34,13 +34,15 @@ const (
 	OpBreak      Op = "grant.break"       // give an agent a right alone, in an emergency
 	OpReview     Op = "grant.review"      // look at what was taken alone
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
+	OpInventory  Op = "inventory.change"  // report what was found, merge, enroll machines
+	OpFinding    Op = "finding.change"    // assign findings, mute them
 	OpOwn        Op = "own.change"        // see and end what one connected oneself
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpOwn, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpOwn, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind
@@ -166,6 +168,14 @@ func (a *Admin) Allows(actor Actor, op Op) bool {
 	cur := a.current.Load()
 	u, live := a.live(cur, actor)
 	return live && a.may(cur, actor, u, live, op)
+}
+
+// Offers reports whether Authorize would let an actor do an operation now, without
+// anybody having tried to: what a page need not offer.
+func (a *Admin) Offers(actor Actor, op Op) bool {
+	cur := a.current.Load()
+	u, live := a.live(cur, actor)
+	return actor.valid() == nil && (live || actor.Host && actor.Token == "") && a.may(cur, actor, u, live, op)
 }
 
 // may asks the office about an actor, who is the user u if live.

@@ -38,6 +38,30 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		_, err := a.ChangeServer(ctx, who, "files", registry.VerbQuarantine, "")
 		return err
 	},
+	"MoveServer": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.MoveServer(ctx, who, "files", admin.Move{Verb: registry.VerbQuarantine})
+		return err
+	},
+	"AskReview": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.AskReview(ctx, who, "waiting", "")
+		return err
+	},
+	"OwnServer": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.OwnServer(ctx, who, "files", "ann", "")
+		return err
+	},
+	"OwnAgent": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.OwnAgent(ctx, who, "reader", "ann", "")
+		return err
+	},
+	"RaiseTier": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.RaiseTier(ctx, who, "files", 3, "")
+		return err
+	},
+	"LowerTier": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.LowerTier(ctx, who, "files", registry.Lowered{Tier: 0, Until: day.AddDate(0, 0, 9), Why: "tried out"})
+		return err
+	},
 	"ApproveTool": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.ApproveTool(ctx, who, "files", "late", admin.Approval{})
 		return err
@@ -96,7 +120,7 @@ var forAdmins = []string{"ChangeUser", "CreateUserToken", "RevokeUserToken"}
 func TestEveryMethodWithAnActorIsDecided(t *testing.T) {
 	actor := reflect.TypeFor[admin.Actor]()
 	// These decide, or say who somebody is, and change nothing.
-	known := map[string]bool{"Authorize": true, "Allows": true, "Person": true}
+	known := map[string]bool{"Authorize": true, "Allows": true, "Offers": true, "Person": true}
 	typ := reflect.TypeFor[*admin.Admin]()
 	for i := range typ.NumMethod() {
 		m := typ.Method(i)
@@ -149,6 +173,11 @@ tools: ["files/*"]
 kind: Agent
 id: invited
 owner: team-a
+---
+kind: Server
+id: waiting
+owner: team-a
+transport: {http: {url: "https://waiting.example.com/mcp"}}
 ---
 ` + filesServer)
 	o.listing("files", "read", "reads")

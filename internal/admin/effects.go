@@ -45,7 +45,7 @@ type Traffic interface {
 
 // Effects carries out what rules and people demand of what is under way: it
 // quarantines, revokes and terminates. It is safe for concurrent use, and what it is
-// asked for twice it does once.
+// asked for twice it does once. Close must be called.
 type Effects struct {
 	admin    *Admin
 	broker   *grant.Broker
@@ -54,7 +54,10 @@ type Effects struct {
 	traffic  Traffic
 	state    func() *pdp.State
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	life context.Context // what is ended in the background ends with it
+	stop context.CancelFunc
+	work sync.WaitGroup
 }
 
 // NewEffects returns Effects. state is what decisions are made on. All are required.
@@ -62,7 +65,16 @@ func NewEffects(a *Admin, b *grant.Broker, s Sessions, d Debts, t Traffic, state
 	if a == nil || b == nil || s == nil || d == nil || t == nil || state == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &Effects{admin: a, broker: b, sessions: s, debts: d, traffic: t, state: state}, nil
+	e := &Effects{admin: a, broker: b, sessions: s, debts: d, traffic: t, state: state}
+	e.life, e.stop = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// Close waits until what is being ended in the background is ended or owed. It MUST be
+// called before what that stands on is closed, and when nothing is carried out any more.
+func (e *Effects) Close() {
+	e.stop()
+	e.work.Wait()
 }
 
 // Refusal says why nothing of who is permitted although its token was accepted, ""
@@ -184,7 +196,7 @@ func (e *Effects) revoke(ctx context.Context, t access.Target, r *access.Request
 			return nil
 		}
 		if err == nil {
-			go end(context.WithoutCancel(ctx)) // it is bounded, and an issuer must not hold up the call
+			e.work.Go(func() { end(e.life) }) // it is bounded, and an issuer must not hold up the call
 		}
 		return err
 	default:
@@ -250,12 +262,18 @@ func of(sel identity.Selection, agent string, subject access.Subject) bool {
 
 // terminate revokes and ends what runs.
 func (e *Effects) terminate(ctx context.Context, actor Actor, sel identity.Selection, why string) (Receipt, error) {
-	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
-	if sel != (identity.Selection{}) {
-		rec.Calls = e.traffic.Cut(func(who *access.Identity) bool {
-			return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
-		}, "it was terminated")
+	calls := 0
+	cut := func() {
+		if sel != (identity.Selection{}) {
+			calls += e.traffic.Cut(func(who *access.Identity) bool {
+				return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
+			}, "it was terminated")
+		}
 	}
+	cut() // at once, and before anything else ends what is to be counted
+	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
+	cut() // what began meanwhile
+	rec.Calls = calls
 	return rec, err
 }
 

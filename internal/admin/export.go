@@ -138,6 +138,18 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		}
 	}
 	e.text(0, "pinning", s.Pinning)
+	e.text(0, "description", s.Description)
+	e.text(0, "version", s.Version)
+	if s.RiskTier > 0 {
+		e.number(0, "riskTier", s.RiskTier)
+	}
+	if !s.Expires.IsZero() {
+		e.line(0, "expires", s.Expires.UTC().AddDate(0, 0, -1).Format(time.DateOnly))
+	}
+	e.text(0, "replacement", s.Replacement)
+	if !s.Ends.IsZero() {
+		e.line(0, "ends", s.Ends.UTC().AddDate(0, 0, -1).Format(time.DateOnly))
+	}
 	e.text(0, "state", string(s.State))
 	e.text(0, "stateWhy", s.StateWhy)
 	if len(s.Baseline) > 0 {

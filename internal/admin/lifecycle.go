@@ -43,29 +43,11 @@ func (a *Admin) ChangeAgent(ctx context.Context, actor Actor, id string, verb re
 	return out, err
 }
 
-// ChangeServer triages, approves, deprecates, quarantines, blocks, releases or
-// retires a server. A verb its state does not allow is a CodeConflict error.
+// ChangeServer triages, approves, quarantines, blocks, releases or retires a
+// server. A verb its state does not allow is a CodeConflict error.
 func (a *Admin) ChangeServer(ctx context.Context, actor Actor, id string, verb registry.Verb, why string) (registry.Server, error) {
-	if err := checkReason(why); err != nil {
-		return registry.Server{}, err
-	}
-	var out registry.Server
-	err := a.change(ctx, actor, func(cur *Current) (*draft, error) {
-		old, ok := cur.View.Server(id)
-		if !ok {
-			return nil, access.Errorf(access.CodeNotFound, "server %q is not registered", clip(id))
-		}
-		next, err := registry.ChangeServer(old, verb, actor.String(), why, a.now())
-		if err != nil {
-			return nil, err
-		}
-		out = next
-		d := newDraft()
-		d.changes.Servers[id] = &next
-		d.records = []record{{verb: string(verb), kind: kindServer, object: id, reason: why, detail: fieldsOf(old, next)}}
-		return d, nil
-	})
-	return out, err
+	m, err := a.MoveServer(ctx, actor, id, Move{Verb: verb, Reason: why})
+	return m.Server, err
 }
 
 // AgentSpec is what rutile agent create says. It means the same as a manifest.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 	"golang.org/x/net/http/httpguts"
@@ -18,7 +19,8 @@ import (
 )
 
 func (d *decoder) server(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "state", "stateWhy", "baseline", "pins")
+	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "description", "version", "replacement", "ends", "riskTier", "expires",
+		"state", "stateWhy", "baseline", "pins")
 	m.id = o.id()
 	if m.id == access.OwnServer {
 		o.fail("id", "%q is reserved for the gateway's own tools: choose another id", m.id)
@@ -32,6 +34,16 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 		o.required("owner", "team-name")
 	}
 	s := &registry.Server{ID: m.id, Owner: o.owner(), DataScopes: o.scopes(), Classes: o.classes(), Pinning: o.choice("pinning", registry.PinningEnforce, registry.PinningObserve)}
+	s.Description, s.Version, s.Replacement, s.Ends = o.line("description", registry.MaxDescription), o.text("version"), o.text("replacement"), o.date("ends")
+	s.RiskTier, s.Expires = o.integer("riskTier", 0, 3, 0), o.date("expires")
+	if s.Version != "" {
+		if msg := registry.CheckVersion(s.Version); msg != "" {
+			o.fail("version", "%s", msg)
+		}
+	}
+	if s.Replacement != "" && (!access.ValidID(s.Replacement) || s.Replacement == m.id) {
+		o.fail("replacement", "%q is not the id of another server", clip(s.Replacement))
+	}
 	if s.Pinning == registry.PinningEnforce {
 		s.Pinning = "" // the default is kept as nothing, so that both spellings are the same
 	}
@@ -47,9 +59,23 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	if x := s.Transport.Stdio; x != nil && x.Process == registry.ProcessServer && s.Credential != nil {
 		o.fail("credential", "must not be in a process that everybody shares (transport.stdio.process: server): remove one of the two")
 	}
-	m.server = s
+	m.server, m.expires = s, o.has("expires")
 	m.baseline = o.baseline()
 	m.pins = o.pins(m.id)
+}
+
+// line reads one line of readable text of at most n characters.
+func (o object) line(key string, n int) string {
+	s := o.text(key)
+	if utf8.RuneCountInString(s) > n || strings.ContainsFunc(s, hidden) || strings.TrimSpace(s) != s {
+		o.fail(key, "must be one line of at most %d characters, without spaces around it", n)
+		return ""
+	}
+	if literalSecret("", s) {
+		o.fail(key, "looks like a secret: %s", adviceSecret)
+		return ""
+	}
+	return s
 }
 
 func (o object) http() *registry.HTTP {

@@ -134,7 +134,7 @@ func dangers(argv []string) []string {
 				add("destroys data (%s)", base)
 			case "npx", "uvx", "bunx", "pipx":
 				if !pinned(argv[i+1:]) {
-					add("runs a package whose version is not pinned (%s)", base)
+					add("%s (%s)", notPinned, base)
 				}
 			}
 		}
@@ -152,6 +152,17 @@ func dangers(argv []string) []string {
 		add("pipes what it fetched into a shell")
 	}
 	return out
+}
+
+// notPinned is what is said of a launcher that may run another package tomorrow.
+const notPinned = "runs a package whose version is not pinned"
+
+// fetches reports whether a command fetches what it runs.
+func fetches(argv []string) bool {
+	return slices.ContainsFunc(argv, func(a string) bool {
+		base := a[strings.LastIndexAny(a, `/\`)+1:]
+		return slices.Contains([]string{"npx", "uvx", "bunx", "pipx", "docker", "podman"}, strings.TrimSuffix(base, ".exe"))
+	})
 }
 
 // pinned reports whether the package a launcher is to run names its version.

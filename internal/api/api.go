@@ -83,6 +83,12 @@ type Deps struct {
 	Webhooks Webhooks
 	// Links are what people connected; nil where nobody can.
 	Links Links
+	// SignInLink returns an address that signs an actor in to the console once, from
+	// the gateway's machine, and until when.
+	SignInLink func(actor admin.Actor) (link string, until time.Time, err error)
+	// Inventory is what was found, and Findings what is wrong.
+	Inventory *admin.Inventory
+	Findings  *admin.Findings
 }
 
 // Links lists and ends what people connected.
@@ -108,7 +114,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -157,6 +163,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/agents/{id}/token", admin.OpToken, maxSmall, a.token},
 		{"POST /api/v1/agents/{id}/enroll", admin.OpAgent, maxSmall, a.invite},
 		{"POST /api/v1/agents/{id}/unenroll", admin.OpAgent, maxSmall, a.unenroll},
+		{"POST /api/v1/agents/{id}/own", admin.OpAgent, maxSmall, a.ownAgent},
 		{"POST /api/v1/agents/{id}/{verb}", admin.OpAgent, maxSmall, a.changeAgent},
 
 		{"GET /api/v1/servers", admin.OpRead, 0, a.servers},
@@ -167,6 +174,10 @@ func (a *API) routes() []route {
 		{"GET /api/v1/tools/{server}/show", admin.OpRead, 0, a.tool},
 		{"GET /api/v1/tools/{server}/diff", admin.OpRead, 0, a.toolDiff},
 		{"POST /api/v1/tools/{server}/{verb}", admin.OpTool, maxSmall, a.changeTool},
+
+		{"GET /api/v1/inventory", admin.OpRead, 0, a.inventory},
+		{"GET /api/v1/inventory/show", admin.OpRead, 0, a.found},
+		{"POST /api/v1/inventory/reports", admin.OpInventory, maxReport, a.report},
 
 		{"GET /api/v1/users", admin.OpRead, 0, a.users},
 		{"GET /api/v1/users/{id}", admin.OpRead, 0, a.user},
@@ -213,6 +224,7 @@ func (a *API) routes() []route {
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},
 
 		{"GET /api/v1/links", admin.OpRead, 0, a.links},
+		{"POST /api/v1/own/sign-in-link", admin.OpOwn, maxSmall, a.signInLink},
 		{"GET /api/v1/own/links", admin.OpOwn, 0, a.ownLinks},
 		{"DELETE /api/v1/own/links/{id}", admin.OpOwn, 0, a.disconnectOwn},
 		{"DELETE /api/v1/links/{id}", admin.OpCredential, 0, a.disconnect},

@@ -92,7 +92,7 @@ func TestRolesOpenTheirRoutesOnly(t *testing.T) {
 	read := []admin.Op{admin.OpRead}
 	may := map[string][]admin.Op{
 		"none": nil, "vic": slices.Clone(read), "aud": {admin.OpRead, admin.OpEvidence, admin.OpRehearse, admin.OpReview}, "app": {admin.OpRead, admin.OpDecide, admin.OpGrant, admin.OpBreak, admin.OpReview},
-		"oper": {admin.OpRead, admin.OpApply, admin.OpAgent, admin.OpToken, admin.OpServer, admin.OpTool, admin.OpPolicy, admin.OpRehearse, admin.OpCredential, admin.OpReindex, admin.OpGrant, admin.OpBreak, admin.OpSession},
+		"oper": {admin.OpRead, admin.OpApply, admin.OpAgent, admin.OpToken, admin.OpServer, admin.OpTool, admin.OpPolicy, admin.OpRehearse, admin.OpCredential, admin.OpReindex, admin.OpGrant, admin.OpBreak, admin.OpSession, admin.OpInventory, admin.OpFinding},
 		"root": admin.Ops(),
 	}
 	for user, ops := range may {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strconv"
@@ -48,7 +49,8 @@ func (a *API) agents(c *call) (any, error) {
 }
 
 func (a *API) viewAgent(x registry.Agent) Agent {
-	return Agent{x, registry.AgentStatus(x, a.cfg.Now())}
+	now := a.cfg.Now()
+	return Agent{x, registry.AgentStatus(x, now), registry.Orphaned(a.deps.Admin.Current().View, x.Owner, now)}
 }
 
 func (a *API) agent(c *call) (any, error) {
@@ -146,15 +148,15 @@ func (a *API) servers(c *call) (any, error) {
 	var all []Server
 	for _, s := range view.Servers() {
 		if q.Get("state") == "" || q.Get("state") == string(s.State) {
-			all = append(all, viewServer(view, s))
+			all = append(all, viewServer(view, s, a.cfg.Now()))
 		}
 	}
 	return paged(all, func(s Server) string { return s.ID }, q.Get("cursor"), limit)
 }
 
-func viewServer(v *registry.View, s registry.Server) Server {
+func viewServer(v *registry.View, s registry.Server, at time.Time) Server {
 	st := v.ServerStanding(s.ID)
-	out := Server{Server: s, Callable: st.OK, Why: st.Why}
+	out := Server{Server: s, Callable: st.OK, Why: st.Why, Orphaned: registry.Orphaned(v, s.Owner, at)}
 	for _, t := range v.Tools(s.ID) {
 		if out.Tools == nil {
 			out.Tools = map[string]int{}
@@ -164,39 +166,22 @@ func viewServer(v *registry.View, s registry.Server) Server {
 	return out
 }
 
-func (a *API) findServer(id string) (Server, error) {
+func (a *API) findServer(ctx context.Context, id string) (Server, error) {
 	view := a.deps.Admin.Current().View
 	s, ok := view.Server(id)
 	if !ok {
 		return Server{}, access.Errorf(access.CodeNotFound, "server %q is not registered: see rutile server list", id)
 	}
-	out := viewServer(view, s)
+	out := viewServer(view, s, a.cfg.Now())
 	out.Process = a.deps.Process(s)
-	return out, nil
+	risk := a.deps.Admin.Current().RiskOf(s, a.cfg.Now())
+	out.Risk = &risk
+	var err error
+	out.Checklist, err = a.deps.Admin.Checklist(ctx, id)
+	return out, err
 }
 
-func (a *API) server(c *call) (any, error) { return answerOf(a.findServer(c.PathValue("id"))) }
-
-func (a *API) changeServer(c *call) (any, error) {
-	verb, err := c.verb(registry.VerbTriage, registry.VerbApprove, registry.VerbDeprecate, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRelease, registry.VerbRetire)
-	if err != nil {
-		return nil, err
-	}
-	var in Reason
-	if err := c.decode(&in); err != nil {
-		return nil, err
-	}
-	id := c.PathValue("id")
-	if _, err := a.deps.Admin.ChangeServer(c.Context(), c.actor, id, verb, in.Reason); err != nil {
-		return nil, err
-	}
-	var out ServerChange
-	if verb == registry.VerbApprove {
-		out.Warnings = a.learn(c.Context(), []string{id})
-	}
-	out.Server, err = a.findServer(id)
-	return answerOf(out, err)
-}
+func (a *API) server(c *call) (any, error) { return answerOf(a.findServer(c.Context(), c.PathValue("id"))) }
 
 // answerOf keeps an error from being answered with a zero value.
 func answerOf[T any](v T, err error) (any, error) {

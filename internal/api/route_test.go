@@ -53,11 +53,15 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/agents/{id}/token", "/api/v1/agents/reader/token", `{"server":"files"}`},
 		{"POST /api/v1/agents/{id}/enroll", "/api/v1/agents/reader/enroll", `{"seconds":60}`},
 		{"POST /api/v1/agents/{id}/unenroll", "/api/v1/agents/reader/unenroll", `{}`},
+		{"POST /api/v1/agents/{id}/own", "/api/v1/agents/reader/own", `{"owner":"team-two"}`},
 		{"POST /api/v1/agents/{id}/{verb}", "/api/v1/agents/reader/suspend", `{"reason":"it reads too much"}`},
 		{"GET /api/v1/servers", "", ""},
 		{"GET /api/v1/servers/{id}", "/api/v1/servers/files", ""},
 		{"POST /api/v1/servers/{id}/{verb}", "/api/v1/servers/files/quarantine", `{}`},
 		{"GET /api/v1/tools", "", ""},
+		{"GET /api/v1/inventory", "", ""},
+		{"POST /api/v1/inventory/reports", "", report},
+		{"GET /api/v1/inventory/show", "/api/v1/inventory/show?key=pkg:npm/notes", ""},
 		{"GET /api/v1/users", "", ""},
 		{"GET /api/v1/users/{id}", "/api/v1/users/ann", ""},
 		{"POST /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", `{"name":"ci","seconds":60}`},
@@ -106,7 +110,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	left := r.api.Patterns()
 	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "POST /api/v1/users/{id}/tokens/{token}/revoke",
 		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/delegate", "POST /api/v1/grants/{id}/revoke", "POST /api/v1/grants/break-glass", "POST /api/v1/grants/{id}/review",
-		"POST /api/v1/sessions/{id}/release", "GET /api/v1/own/links", "DELETE /api/v1/own/links/{id}",
+		"POST /api/v1/sessions/{id}/release", "GET /api/v1/own/links", "POST /api/v1/own/sign-in-link", "DELETE /api/v1/own/links/{id}",
 		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}", "POST /api/v1/policies/rollback", "POST /api/v1/reports/privileges/apply"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}
@@ -461,3 +465,7 @@ func TestNewNeedsEverything(t *testing.T) {
 		}
 	}
 }
+
+// report is what a run saw: one server.
+const report = `{"version":1,"id":"bat_01M8EYBC5TAQT2A85WT5WGN2TT","host":"hst_0123456789ab","system":"linux","rutile":"test","started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:00:01Z","sources":["client"],"findings":[],"agents":[],"credentials":[],"coverage":[],
+"sightings":[{"id":"x","source":"client","fact":"configured","strength":0.9,"place":{"path":"~/mcp.json","pointer":"/mcpServers/notes"},"name":"notes","target":{"key":"pkg:npm/notes","kind":"package","package":"pkg:npm/notes","pinned":true},"routed":false,"firstSeen":"2026-01-01T00:00:00Z","lastSeen":"2026-01-01T00:00:00Z"}]}`

@@ -51,7 +51,8 @@ func paged[T any](all []T, key func(T) string, cursor string, limit int) (Page[T
 // Agent is an agent as the registry keeps it and the state that counts now.
 type Agent struct {
 	registry.Agent
-	Status registry.AgentState `json:"status"` // state, or expired
+	Status   registry.AgentState `json:"status"`             // state, or expired
+	Orphaned string              `json:"orphaned,omitempty"` // why nobody answers for it
 }
 
 // Server is a server as the registry keeps it.
@@ -59,7 +60,13 @@ type Server struct {
 	registry.Server
 	Callable bool           `json:"callable"`
 	Why      string         `json:"why,omitempty"`   // it is not
-	Tools    map[string]int `json:"tools,omitempty"` // definitions by state
+	Orphaned string         `json:"orphaned,omitempty"` // why nobody answers for it
+	Tools    map[string]int `json:"tools,omitempty"`    // definitions by state
+	// Risk is where its risk tier comes from, and Checklist what stands against
+	// sanctioning it, or against retiring it once it is deprecated. Lists leave
+	// both out.
+	Risk      *admin.Risk   `json:"risk,omitempty"`
+	Checklist []admin.Unmet `json:"checklist,omitempty"`
 	// Process is how the processes of a stdio server fare. Lists leave it out.
 	Process *Process `json:"process,omitempty"`
 }

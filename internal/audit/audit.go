@@ -11,6 +11,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -190,11 +191,16 @@ type Query struct {
 	Limit                                          int  // default 100, at most 1000
 }
 
+// ErrRowsLost says that an index went back behind what it stored: its database failed
+// over to a copy without the last rows, or lost what nobody waited for.
+var ErrRowsLost = errors.New("the database has lost rows of the search index that were stored")
+
 // Index keeps rows for search. It can be dropped and rebuilt from the log.
 type Index interface {
 	// PutRows stores rows and the watermark (the size of the log indexed so far)
 	// in one transaction. A row already there is replaced by one whose newest
-	// leaf is newer, and else left as it is.
+	// leaf is newer, and else left as it is. Where rows and a watermark it stored
+	// before are gone, it stores nothing and the error is ErrRowsLost.
 	PutRows(ctx context.Context, origin string, rows []Row, watermark uint64) error
 	// Watermark returns how much of the log is indexed.
 	Watermark(ctx context.Context, origin string) (uint64, error)

@@ -65,6 +65,7 @@ type memory struct {
 	keys  map[string][]byte
 	rows  map[uint64]audit.Row
 	mark  uint64
+	put   uint64 // the mark that was stored last
 	heads []audit.Head
 	fail  error // of PutRows
 
@@ -105,6 +106,10 @@ func (m *memory) PutRows(_ context.Context, origin string, rows []audit.Row, mar
 	if m.fail != nil {
 		return m.fail
 	}
+	if m.mark < m.put {
+		m.put = 0
+		return audit.ErrRowsLost
+	}
 	for _, r := range rows {
 		if r.Origin != origin {
 			return fmt.Errorf("row %d is of origin %q", r.Index, r.Origin)
@@ -114,6 +119,7 @@ func (m *memory) PutRows(_ context.Context, origin string, rows []audit.Row, mar
 		}
 	}
 	m.mark = max(m.mark, mark)
+	m.put = m.mark
 	if m.onMark != nil {
 		m.onMark(m.mark)
 	}
@@ -130,7 +136,7 @@ func (m *memory) DropRows(context.Context, string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.rows)
-	m.mark = 0
+	m.mark, m.put = 0, 0
 	return nil
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -151,6 +152,7 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 		}
 		n := *next + uint64(len(leaves))
 		if err := x.l.index.PutRows(ctx, x.l.cfg.Origin, rows, n); err != nil {
+			*known = *known && !errors.Is(err, ErrRowsLost) // what is missing is derived from where it ends
 			return fmt.Errorf("writing rows: %w", err)
 		}
 		x.keepOpen(rows)

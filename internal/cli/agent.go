@@ -20,7 +20,7 @@ import (
 
 func (a *app) agent() *cobra.Command {
 	return a.group("agent", "Agents as governed identities", "rutile agent list",
-		a.agentList(), a.agentShow(), a.agentCreate(),
+		a.agentList(), a.agentShow(), a.agentCreate(), a.agentOwn(),
 		a.agentVerb(registry.VerbSuspend, "Stop an agent until it is resumed", "rutile agent suspend reader --reason 'reads too much'"),
 		a.agentVerb(registry.VerbResume, "Let a suspended or quarantined agent act again", "rutile agent resume reader"),
 		a.agentVerb(registry.VerbRetire, "End an agent for good; its id is never used again", "rutile agent retire reader"),
@@ -64,7 +64,7 @@ func (a *app) agentList() *cobra.Command {
 
 func (a *app) printAgent(x api.Agent) error {
 	return a.print(x, func(w io.Writer) {
-		fields(w, "agent", x.ID, "state", string(x.Status), "because", x.StateWhy, "set by", x.StateBy, "owner", x.Owner, "purpose", x.Purpose,
+		fields(w, "agent", x.ID, "state", string(x.Status), "because", x.StateWhy, "set by", x.StateBy, "owner", x.Owner, "orphaned", x.Orphaned, "purpose", x.Purpose,
 			"runtime", x.Runtime, "model", x.Model, "class", x.Class, "risk tier", itoa(x.RiskTier), "expires", day(x.Expires),
 			"tools", strings.Join(x.Tools, " "), "data scopes", strings.Join(x.DataScopes, " "), "keys", itoa(len(x.Keys)), "enrolled", enrolledKeys(x),
 			"registered", when(x.Created), "changed", when(x.Changed))

@@ -111,7 +111,8 @@ func (a *app) search(ctx context.Context, in search) error {
 	if err != nil {
 		return err
 	}
-	paths := &discovery.Paths{Include: in.includePaths, Root: in.root, Salt: salt(cfg.Data)}
+	paths := daemon.DiscoveryPaths(cfg.Data)
+	paths.Include, paths.Root = in.includePaths, in.root
 	describe := &discovery.Describer{Paths: paths}
 	sources, err := a.sources(in, cfg.Discovery.Clients, paths, describe)
 	if err != nil {
@@ -126,7 +127,11 @@ func (a *app) search(ctx context.Context, in search) error {
 	sources = append(sources, more...)
 	seen := discovery.Run(ctx, sources, a.now, progress.looked)
 	progress.end()
+	kept := a.keep(ctx, seen, sources, paths, in.system, registry.Known)
 	report := seen.Report(registry)
+	if kept != nil {
+		report.Registry += "; " + *kept
+	}
 	if err := a.print(report, func(w io.Writer) { a.found(w, report) }); err != nil {
 		return err
 	}

@@ -2,14 +2,9 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,36 +62,6 @@ func registeredServer(describe *discovery.Describer, s api.Server) discovery.Reg
 	}
 	target := describe.Describe(spec).Target
 	return discovery.Registered{ID: s.ID, State: string(s.State), Key: target.Key, Target: target}
-}
-
-// saltFile keeps what labels of projects are made with, so that they are the same
-// in every run on this machine and say nothing elsewhere.
-const saltFile = "discovery.salt"
-
-// salt is that of the data directory, made where there is one without it. Without
-// a data directory labels last for one run.
-func salt(data string) []byte {
-	file := filepath.Join(data, saltFile)
-	if b, err := os.ReadFile(file); err == nil && len(b) >= 32 {
-		return b
-	}
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		if had, err := os.ReadFile(file); err == nil && len(had) >= 32 {
-			return had
-		}
-		return b
-	}
-	if err != nil {
-		return b
-	}
-	_, err = f.Write(b)
-	if closed := f.Close(); err != nil || closed != nil {
-		os.Remove(file)
-	}
-	return b
 }
 
 // found shows a report.

@@ -96,7 +96,7 @@ func (a *app) readDraft(paths []string) (draft, error) {
 }
 
 func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command {
-	var live, require bool
+	var live, require, strict bool
 	c := a.command(verb+" PATH…", short, example, append(calling(), access.CodeFindings), func(ctx context.Context, args []string) error {
 		d, err := a.readDraft(args)
 		if err != nil {
@@ -123,7 +123,7 @@ func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command
 		if err := a.print(report, func(w io.Writer) { a.writeReport(w, report, missed) }); err != nil {
 			return err
 		}
-		if !report.OK() || require && len(missed) > 0 {
+		if !report.OK() || require && len(missed) > 0 || strict && len(report.Warnings) > 0 {
 			return ended(access.CodeFindings)
 		}
 		return nil
@@ -149,6 +149,7 @@ match; with --require-coverage such a statement gives the status 3.`
 		c.Flags().BoolVar(&require, "require-coverage", false, "fail if no test makes some statement in PATH match")
 	}
 	c.Flags().BoolVar(&live, "live", false, "against what the running gateway has registered")
+	c.Flags().BoolVar(&strict, "strict", false, "fail on a warning too, such as an optional argument that is read unguarded")
 	return c
 }
 

@@ -18,7 +18,7 @@ import (
 func (a *app) server() *cobra.Command {
 	return a.group("server", "The catalog of servers and their life", "rutile server list",
 		a.serverList(), a.serverShow(),
-		a.serverVerb(registry.VerbApprove, "Sanction a server: what it lists first is approved", "rutile server approve files"),
+		a.serverTriage(), a.serverAsk(), a.serverApprove(), a.serverOwn(), a.serverTier(), a.serverDeprecate(),
 		a.serverVerb(registry.VerbQuarantine, "Stop every call of a server until it is approved again", "rutile server quarantine files --reason 'odd answers'"),
 		a.serverVerb(registry.VerbBlock, "Forbid a server", "rutile server block files --reason 'not ours'"),
 		a.serverVerb(registry.VerbRelease, "Lift a quarantine or block; the server then waits for approval", "rutile server release files"),
@@ -80,10 +80,15 @@ func (a *app) printServer(s api.Server) error {
 		if s.Credential != nil {
 			credential = s.Credential.Ref
 		}
-		pairs := []string{"server", s.ID, "state", string(s.State), "because", s.StateWhy, "set by", s.StateBy, "not callable", s.Why, "owner", s.Owner,
+		asked := ""
+		if s.Asked != nil {
+			asked = s.Asked.By + ", " + when(s.Asked.At)
+		}
+		pairs := []string{"server", s.ID, "description", s.Description, "version", s.Version, "state", string(s.State), "because", s.StateWhy, "set by", s.StateBy, "not callable", s.Why, "owner", s.Owner,
+			"orphaned", s.Orphaned, "review asked for by", asked, "review by", day(s.Expires), "to be replaced by", s.Replacement, "ends", day(s.Ends),
 			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning,
 			"speaks", s.Era, "tools", counts(s.Tools), "registered", when(s.Created), "changed", when(s.Changed)}
-		fields(w, append(pairs, process(s)...)...)
+		fields(w, append(append(pairs, process(s)...), standing(s)...)...)
 	})
 }
 
@@ -185,14 +190,7 @@ func (a *app) serverVerb(verb registry.Verb, short, example string) *cobra.Comma
 		if err != nil {
 			return err
 		}
-		a.warn(s.Warnings)
-		return a.print(s, func(w io.Writer) {
-			fmt.Fprintf(w, "server %s is %s", cell(s.ID), s.State)
-			if len(s.Tools) > 0 {
-				fmt.Fprintf(w, "; tools: %s", counts(s.Tools))
-			}
-			fmt.Fprintln(w)
-		})
+		return a.printMoved(s)
 	})
 	c.Flags().StringVar(&why, "reason", "", "`why`, for the evidence")
 	return c

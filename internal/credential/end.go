@@ -118,20 +118,3 @@ func (m *Mint) stands(n Need) bool {
 	s, ok := m.cfg.Sources(n.Source.ID)
 	return ok && s.digest() == n.Source.digest()
 }
-
-// Reject lets go of what was minted, because whom it is for does not take it: no
-// later call is given it.
-func (l *Lease) Reject() {
-	if l.mint == nil || l.open == nil {
-		return
-	}
-	m := l.mint
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for k, h := range m.kept {
-		if h.open == l.open {
-			h.open.ends.Store(true)
-			m.drop(k, h)
-		}
-	}
-}

@@ -122,6 +122,9 @@ type Lease struct {
 	// adopted is what an earlier part of the same call was made with.
 	adopted  atomic.Pointer[opened]
 	repeated atomic.Bool // a secret stood in what was scrubbed
+	shared   bool        // it may last longer than the call, and so than what it was made for
+	fresh    bool        // it was minted for this call
+	before   *opened     // what the server did not take, nil if it took all
 }
 
 // attempts bounds how often a secret is looked at anew because it changed while
@@ -233,16 +236,21 @@ func (l *Lease) Source() string {
 	return l.source.Kind()
 }
 
-// Unlock is what evidence keeps of the lease; ok is false where nothing is open.
-func (l *Lease) Unlock() (u Unlock, ok bool) {
-	if l.open == nil {
-		return Unlock{}, false
+// Unlocks is what evidence keeps of the lease: what was opened, in order; nothing where
+// nothing is.
+func (l *Lease) Unlocks() []Unlock {
+	var out []Unlock
+	for _, o := range []*opened{l.before, l.open} {
+		if o == nil {
+			continue
+		}
+		u := Unlock{Version: o.version, Kind: l.Source()}
+		if g := o.minted; g != nil {
+			u.Minted, u.Narrowed, u.Expires = g.Version, g.Narrowed, g.Expires
+		}
+		out = append(out, u)
 	}
-	u = Unlock{Version: l.open.version, Kind: l.Source()}
-	if g := l.open.minted; g != nil {
-		u.Minted, u.Narrowed, u.Expires = g.Version, g.Narrowed, g.Expires
-	}
-	return u, true
+	return out
 }
 
 // Same reports whether both leases are of one version of one secret.
@@ -262,7 +270,7 @@ func (l *Lease) Share() (*Lease, error) {
 	if !l.hold() {
 		return nil, access.Errorf(access.CodeInternal, "the lease of credential %q has ended", l.req.Ref)
 	}
-	return &Lease{vault: l.vault, req: l.req, open: l.open, mint: l.mint, source: l.source}, nil
+	return &Lease{vault: l.vault, req: l.req, open: l.open, mint: l.mint, source: l.source, shared: true}, nil
 }
 
 // Expired reports whether what was minted has ended by itself.
@@ -401,10 +409,12 @@ func (l *Lease) scrubbed(b []byte) ([]byte, int) {
 	}
 	defer l.open.release()
 	b, n := l.open.clean(b)
-	if o := l.adopted.Load(); o != nil {
-		var more int
-		b, more = o.clean(b)
-		n += more
+	for _, o := range []*opened{l.adopted.Load(), l.before} {
+		if o != nil {
+			var more int
+			b, more = o.clean(b)
+			n += more
+		}
 	}
 	if l.mint != nil {
 		return b, n
@@ -434,8 +444,10 @@ func (v *Vault) inUse(id string) *opened {
 func (l *Lease) Release() {
 	if l.closed.CompareAndSwap(false, true) && l.open != nil {
 		l.open.release()
-		if o := l.adopted.Load(); o != nil {
-			o.release()
+		for _, o := range []*opened{l.adopted.Load(), l.before} {
+			if o != nil {
+				o.release()
+			}
 		}
 	}
 }

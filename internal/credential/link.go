@@ -15,10 +15,13 @@ import (
 // LinkState is where a link is in its life.
 type LinkState string
 
-// The states of a link. A broken one is of no use until its person makes it anew.
+// The states of a link. A broken one is of no use until its person makes it anew. An
+// ending one is none any more: it holds tokens that are to be revoked, also by the
+// next start of the gateway, under an id of its own.
 const (
 	LinkActive LinkState = "active"
 	LinkBroken LinkState = "broken"
+	LinkEnding LinkState = "ending"
 )
 
 // Link is what one person let us do at one upstream. Its tokens are sealed with
@@ -47,6 +50,7 @@ type LinkTokens struct {
 	Access  []byte    `json:"access"`
 	Expires time.Time `json:"expires,omitzero"`
 	Refresh []byte    `json:"refresh,omitempty"`
+	Refused time.Time `json:"refused,omitzero"` // the server did not take a token last
 	// Narrow are tokens for fewer scopes, by those.
 	Narrow map[string]NarrowToken `json:"narrow,omitempty"`
 }

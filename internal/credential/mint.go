@@ -111,7 +111,7 @@ func (l *Lease) Ready(ctx context.Context) error {
 	if l.mint == nil || l.open != nil {
 		return nil
 	}
-	o, err := l.mint.take(ctx, Need{Source: l.source, LeaseRequest: l.req})
+	o, fresh, err := l.mint.take(ctx, Need{Source: l.source, LeaseRequest: l.req})
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (l *Lease) Ready(ctx context.Context) error {
 		o.release()
 		return fmt.Errorf("minting credential %q: %w", l.req.Ref, err)
 	}
-	l.open = o
+	l.open, l.fresh = o, fresh
 	l.vault.uses.note(l.source.ID, Use{At: l.mint.cfg.Now(), Version: o.minted.Version, Expires: o.minted.Expires})
 	return nil
 }
@@ -127,24 +127,26 @@ func (l *Lease) Ready(ctx context.Context) error {
 // mintTime bounds one minting.
 const mintTime = 30 * time.Second
 
-// take returns an opened credential for n, held by the caller.
-func (m *Mint) take(ctx context.Context, n Need) (*opened, error) {
+// take returns an opened credential for n, held by the caller, and whether it was
+// minted just now.
+func (m *Mint) take(ctx context.Context, n Need) (o *opened, fresh bool, err error) {
 	minter := m.cfg.Minters[n.Source.Kind()]
 	key := m.keep(minter, n)
 	if key.reuse == "" {
-		return m.one(ctx, minter, n)
+		o, err = m.one(ctx, minter, n)
+		return o, true, err
 	}
 	n.Arguments = kept(n.Arguments) // it may be minted on behalf of who comes later
 	for {
 		m.mu.Lock()
 		if m.closed {
 			m.mu.Unlock()
-			return nil, errClosed
+			return nil, false, errClosed
 		}
 		if h := m.kept[key]; h != nil {
 			if m.cfg.Now().Before(h.until) && h.open.hold() {
 				m.mu.Unlock()
-				return h.open, nil
+				return h.open, false, nil
 			}
 			m.drop(key, h)
 		}
@@ -158,13 +160,13 @@ func (m *Mint) take(ctx context.Context, n Need) (*opened, error) {
 		select {
 		case <-k.done:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, false, context.Cause(ctx)
 		}
 		if k.err != nil {
-			return nil, k.err
+			return nil, false, k.err
 		}
 		if k.open.hold() {
-			return k.open, nil
+			return k.open, true, nil
 		}
 	}
 }

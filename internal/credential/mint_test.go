@@ -79,6 +79,7 @@ type minting struct {
 	record error
 	mu     sync.Mutex
 
+	minters  map[string]credential.Minter
 	removed  bool   // the source is not declared any more
 	recorded func() // after a minting was; nil: nothing
 }
@@ -90,6 +91,7 @@ func newMinting(t *testing.T) *minting {
 	now := func() time.Time { m.mu.Lock(); defer m.mu.Unlock(); return m.at }
 	m.fake = &fake{reuse: func(n credential.Need) string { return "tool " + n.Tool }, life: time.Hour, now: now}
 	v, _, _ := stored(t)
+	m.minters = map[string]credential.Minter{credential.SourceClientCredentials: m.fake}
 	var err error
 	m.Mint, err = credential.NewMint(credential.MintConfig{
 		Sources: func(id string) (credential.Source, bool) {
@@ -97,7 +99,7 @@ func newMinting(t *testing.T) *minting {
 			defer m.mu.Unlock()
 			return m.source, id == m.source.ID && !m.removed
 		},
-		Minters: map[string]credential.Minter{credential.SourceClientCredentials: m.fake},
+		Minters: m.minters,
 		Record: func(_ context.Context, e credential.Event) error {
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -137,8 +139,7 @@ func (m *minting) ready(t *testing.T, r credential.LeaseRequest) (*credential.Le
 	if err := l.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	u, _ := l.Unlock()
-	return l, u.Minted
+	return l, l.Unlocks()[0].Minted
 }
 
 func TestNothingIsMintedBeforeReady(t *testing.T) {
@@ -153,7 +154,7 @@ func TestNothingIsMintedBeforeReady(t *testing.T) {
 	if got, n := l.Scrub([]byte("x")); string(got) != "x" || n != 0 {
 		t.Errorf("scrubbed to %q", got)
 	}
-	if _, open := l.Unlock(); open || m.fake.minted != 0 {
+	if l.Unlocks() != nil || m.fake.minted != 0 {
 		t.Error("it was minted")
 	}
 	l.Release()
@@ -280,8 +281,7 @@ func TestManyWaitForOneMinting(t *testing.T) {
 				}
 				return
 			}
-			u, _ := l.Unlock()
-			versions[i] = u.Minted
+			versions[i] = l.Unlocks()[0].Minted
 		})
 	}
 	cancel() // whoever came first going away ends nobody else's

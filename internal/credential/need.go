@@ -70,10 +70,19 @@ type Minter interface {
 	Mint(ctx context.Context, n Need) (Minted, error)
 }
 
+// Renewer is a Minter that keeps what it mints beyond the Mint's memory.
+type Renewer interface {
+	Minter
+	// Refused is told that the server did not take what was minted as version for n.
+	// It gives that version to nobody again. An error says that minting anew is of no
+	// use, and what is.
+	Refused(ctx context.Context, n Need, version string) error
+}
+
 // Event is something that happened to a minted credential outside of a call's
 // own evidence.
 type Event struct {
-	Verb       string // mint, revoke, revoke-failed, link, unlink, break
+	Verb       string // mint, revoke, revoke-failed, link, unlink, break, refused
 	Credential string
 	Kind       string // of the source
 	Version    string

@@ -63,8 +63,8 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	states.renewed(time.Now())
-	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode()}, admin.Deps{
-		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now,
+	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
+		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now, LastUse: d.lastUse,
 	}); err != nil {
 		return err
 	}
@@ -81,6 +81,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, d.debts, traffic{d}, states.State); err != nil {
 		return err
 	}
+	if err = d.buildInventory(); err != nil {
+		return err
+	}
 	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
 		return err
 	}
@@ -90,6 +93,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildMint(); err != nil {
 		return err
 	}
+	d.closing("consequences", func(context.Context) error { d.Effects.Close(); return nil })
 	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
@@ -137,6 +141,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	if strings.HasPrefix(d.AgentsURL, "https://") {
 		mux.Handle("GET "+strings.TrimSuffix(clientDocument, ".json")+"/{file}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
 		mux.Handle("GET "+clientDocument, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, http.HandlerFunc(d.serveClientDocument)))
+	}
+	if err := d.catalogue(mux); err != nil {
+		return err
 	}
 	agentsHandler := unreadBody(mux)
 	if opt.Agents != nil {

@@ -52,6 +52,12 @@ type Config struct {
 	MCP MCP `yaml:"mcp"`
 	// Discovery says what rutile discover looks for besides what it knows.
 	Discovery Discovery `yaml:"discovery"`
+	// Registry says who may read the catalog of servers at /v0.1/servers of the
+	// agents' listener, in the shape of the official MCP registry.
+	Registry Registry `yaml:"registry"`
+	// Lifecycle says what is asked of servers before their state changes, and of
+	// their owners afterwards.
+	Lifecycle Lifecycle `yaml:"lifecycle"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -123,6 +129,19 @@ type Egress struct {
 // Discovery says what rutile discover looks for besides what it knows.
 type Discovery struct {
 	Clients []string `yaml:"clients"` // files with more rows for the table of clients (docs/discovery-clients.md)
+}
+
+// Registry is the catalog of servers for MCP clients. It holds the names of the
+// sanctioned and deprecated servers, and is read without a token.
+type Registry struct {
+	Serve     string   `yaml:"serve"`     // open, or off; left out: open where the listener is on loopback, else off
+	Namespace string   `yaml:"namespace"` // what stands before the slash of each name, such as com.example; default evidence.organisation in reverse
+	Origins   []string `yaml:"origins"`   // web origins whose pages may read it, such as https://portal.example.com, or "*"; default none
+}
+
+// Lifecycle is about the life of servers (docs/lifecycle.md).
+type Lifecycle struct {
+	Guards string `yaml:"guards"` // warn (default), or enforce: a guard that is not met refuses the change
 }
 
 // Limits are bounds on what agents may use. The zero value of each is its
@@ -227,6 +246,7 @@ func (c *Config) check() error {
 	}
 	oneOf("mode", c.Mode, "enforce", "monitor")
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
+	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	if c.Store != "" && c.Store != "sqlite" && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {
@@ -254,6 +274,7 @@ func (c *Config) check() error {
 		}
 	}
 	c.Limits.check(note)
+	c.Registry.check(note)
 	for i, e := range c.MCP.Extensions {
 		if !extensionName.MatchString(e) {
 			note(fmt.Sprintf("mcp.extensions[%d]", i), "%q is not the name of an extension, such as io.modelcontextprotocol/ui", e)

@@ -55,6 +55,9 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"unknown durability", "evidence: {durability: none}\n", "evidence.durability:"},
 		{"two keys", "vault:\n  keyFile: a\n  passphraseFile: b\n", "line 1: vault: keyFile, passphraseFile and transit exclude one another"},
 		{"two earlier keys", "vault:\n  previous:\n    keyFile: a\n    passphraseFile: b\n", "line 2: vault.previous: keyFile, passphraseFile and transit exclude one another"},
+		{"the catalog for whom", "registry: {serve: lan}\n", "registry.serve: \"lan\" is not one of open, off"},
+		{"a namespace with a slash", "registry: {namespace: com.example/x}\n", "registry.namespace: must be a domain in reverse"},
+		{"an origin with a path", "registry: {origins: [\"https://a.example/\"]}\n", "is not a web origin"},
 		{"the same key", "vault:\n  keyFile: a\n  previous:\n    keyFile: a\n", "vault.previous: is the same as what is configured now"},
 		{"transit over http", "vault:\n  transit: {address: \"http://bao.example\", key: k, tokenFile: t}\n", "vault.transit: address must start with https://"},
 		{"organisation with a path", "evidence: {organisation: a/b}\n", "line 1: evidence.organisation: must be a domain"},
@@ -249,7 +252,9 @@ var free = daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}
 
 func start(t *testing.T, cfg daemon.Config) *daemon.Daemon {
 	t.Helper()
-	cfg.Listen = free
+	if cfg.Listen == (daemon.Listen{}) {
+		cfg.Listen = free
+	}
 	d, err := daemon.New(t.Context(), cfg, daemon.Options{Version: "test", Log: io.Discard})
 	if err != nil {
 		t.Fatalf("starting: %v", err)

@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
 	"rutile/internal/fact"
@@ -50,6 +51,8 @@ type Daemon struct {
 	Admin        *admin.Admin
 	Desk         *admin.Desk
 	Effects      *admin.Effects
+	Inventory    *admin.Inventory
+	Findings     *admin.Findings
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
 	Links        *oauthclient.Links
@@ -72,6 +75,7 @@ type Daemon struct {
 	hooks     *webhook.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
+	pages     *console.Console
 	lis       *listeners
 	closers   []closer
 	work      sync.WaitGroup
@@ -130,6 +134,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.sweep(run) })
 	d.work.Go(func() { d.finish(run) })
 	d.work.Go(func() { d.sweepMinted(run) })
+	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	if d.states.lease > 0 {

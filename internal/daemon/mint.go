@@ -42,6 +42,7 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
+	d.closing("connections of people", func(ctx context.Context) error { d.Links.Close(ctx); return nil })
 	issuers, err := credential.NewIssuers(d.vault, d.egress().TransportFor, time.Now, nil)
 	if err != nil {
 		return err
@@ -97,6 +98,14 @@ func (d *Daemon) sweepMinted(ctx context.Context) {
 		d.log.Error("connections of people whose credential was removed could not be ended", "error", err)
 	case len(ended.Left) > 0:
 		d.log.Warn("tokens of people whose credential was removed could not be revoked", "left", ended.Left)
+	}
+	switch left, err := d.Links.EndOwed(ctx); {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		d.log.Error("tokens of people's earlier connections could not be revoked", "error", err)
+	case len(left) > 0:
+		d.log.Warn("tokens of people's earlier connections could not be revoked", "left", left)
 	}
 	tick, noting := time.NewTicker(sweepTime), time.NewTicker(noteTime)
 	defer tick.Stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func TestForeignHostIsRefused(t *testing.T) {
 	agents, operators := "http://"+d.AgentsAddr(), "http://"+d.OperatorsAddr()
 	for _, tt := range []struct{ base, path, public string }{
 		{operators, "/metrics", "ops.example"}, {operators, "/readyz", "ops.example"}, {operators, "/healthz", "ops.example"},
-		{agents, "/.well-known/oauth-authorization-server", "mcp.example"}, {agents, "/oauth/jwks", "mcp.example"},
+		{agents, "/.well-known/oauth-authorization-server", "mcp.example"}, {agents, "/oauth/jwks", "mcp.example"}, {agents, "/v0.1/servers", "mcp.example"},
 	} {
 		for _, host := range []string{"", tt.public, strings.Replace(strings.TrimPrefix(tt.base, "http://"), "127.0.0.1", "localhost", 1)} {
 			if status, body := ask(t, tt.base, tt.path, host); status != http.StatusOK {
@@ -70,6 +71,31 @@ func TestForeignHostIsRefused(t *testing.T) {
 		}
 		if status, body := ask(t, agents, path, "evil.example"); status != http.StatusForbidden {
 			t.Errorf("%s answered a foreign host with %d %s", path, status, body)
+		}
+	}
+}
+
+// TestTheCatalogIsOpenOnLoopbackOnly: elsewhere it is read where the configuration
+// says so, and nowhere where that says off.
+func TestTheCatalogIsOpenOnLoopbackOnly(t *testing.T) {
+	for _, tt := range []struct {
+		listen, serve string
+		want          int
+	}{
+		{"127.0.0.1:0", "", http.StatusOK}, {"127.0.0.1:0", "off", http.StatusNotFound},
+		{"0.0.0.0:0", "", http.StatusNotFound}, {"0.0.0.0:0", "open", http.StatusOK},
+	} {
+		d := start(t, daemon.Config{Data: t.TempDir(), Insecure: true, Listen: daemon.Listen{Agents: tt.listen, Operators: "127.0.0.1:0"}, Registry: daemon.Registry{Serve: tt.serve}})
+		_, port, err := net.SplitHostPort(d.AgentsAddr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, body := ask(t, "http://127.0.0.1:"+port, "/v0.1/servers", "")
+		if status != tt.want || status == http.StatusOK && strings.TrimSpace(body) != `{"servers":[],"metadata":{"count":0}}` {
+			t.Errorf("%+v: %d %s", tt, status, body)
+		}
+		if err := d.Close(context.Background()); err != nil {
+			t.Error(err)
 		}
 	}
 }

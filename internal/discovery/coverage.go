@@ -14,10 +14,16 @@ const (
 	Cut        Outcome = "cut"        // a bound or an interrupt ended it early
 )
 
+// Outcomes lists them.
+func Outcomes() []Outcome {
+	return []Outcome{Read, Absent, Denied, Unreadable, Skipped, Failed, Cut}
+}
+
 // Coverage says that a source looked in a place, and how that ended. A run that
 // found nothing is worth what its coverage says.
 type Coverage struct {
 	Source  string  `json:"source"`
+	User    string  `json:"user,omitempty"`
 	Row     string  `json:"row,omitempty"` // of the table of clients
 	Place   string  `json:"place"`         // as it may be shown
 	Outcome Outcome `json:"outcome"`
@@ -35,6 +41,7 @@ type Credential struct {
 	Kind  SecretKind `json:"kind"`
 	Shape string     `json:"shape,omitempty"`
 	Place Place      `json:"place"`
+	User  string     `json:"user,omitempty"`
 	Where string     `json:"where"` // env, header, argument, url, field, cache
 	// UsedBy are the canonical keys of the servers that are given it.
 	UsedBy []string `json:"usedBy,omitempty"`
@@ -47,6 +54,7 @@ type Agent struct {
 	Client string `json:"client"`
 	Name   string `json:"name"`
 	Home   string `json:"home"` // whose: ~ or what the home is called
+	User   string `json:"user,omitempty"`
 	// Supported is false for what its maker no longer looks after.
 	Supported bool `json:"supported"`
 }

@@ -72,15 +72,23 @@ type Seen struct {
 // Sink takes what one source sees. It may be used by several goroutines at once.
 type Sink struct {
 	source string
+	user   string
 	into   *Seen
 	now    time.Time
 	looked func(Coverage)
 }
 
-// Saw takes a sighting. Its source, id and times are filled in.
+// For is the sink of what one user of the machine has. user is a pseudonym.
+func (k *Sink) For(user string) *Sink {
+	own := *k
+	own.user = user
+	return &own
+}
+
+// Saw takes a sighting. Its source, user, id and times are filled in.
 func (k *Sink) Saw(s Sighting) {
-	s.Source, s.FirstSeen, s.LastSeen = k.source, k.now, k.now
-	s.ID = digest("sgt", k.source, s.Place.key(), s.Target.Key, s.Reading)
+	s.Source, s.User, s.FirstSeen, s.LastSeen = k.source, k.user, k.now, k.now
+	s.ID = digest("sgt", k.source, k.user, s.Place.key(), s.Target.Key, s.Reading)
 	k.into.mu.Lock()
 	defer k.into.mu.Unlock()
 	if len(k.into.Sightings) >= maxSightings {
@@ -92,6 +100,7 @@ func (k *Sink) Saw(s Sighting) {
 
 // Find takes a finding.
 func (k *Sink) Find(f Finding) {
+	f.Source, f.User = k.source, k.user
 	k.into.mu.Lock()
 	defer k.into.mu.Unlock()
 	if len(k.into.Findings) >= maxSightings {
@@ -103,7 +112,7 @@ func (k *Sink) Find(f Finding) {
 
 // Looked takes how looking in one place ended.
 func (k *Sink) Looked(c Coverage) {
-	c.Source = k.source
+	c.Source, c.User = k.source, k.user
 	k.into.mu.Lock()
 	defer k.into.mu.Unlock()
 	k.into.Coverage = append(k.into.Coverage, c)
@@ -115,6 +124,7 @@ func (k *Sink) Looked(c Coverage) {
 // Keeps takes a credential that is kept somewhere by itself. Those that servers
 // are given are drawn from their sightings.
 func (k *Sink) Keeps(c Credential) {
+	c.User = k.user
 	k.into.mu.Lock()
 	defer k.into.mu.Unlock()
 	k.into.Credentials = append(k.into.Credentials, c)
@@ -122,6 +132,7 @@ func (k *Sink) Keeps(c Credential) {
 
 // Uses takes a client somebody uses.
 func (k *Sink) Uses(a Agent) {
+	a.User = k.user
 	k.into.mu.Lock()
 	defer k.into.mu.Unlock()
 	k.into.Agents = append(k.into.Agents, a)

@@ -1,34 +1,21 @@
 package discovery
 
-import "slices"
+import "rutile/internal/finding"
 
-// Severity of a finding. The zero value is the worst, so that what nobody graded
-// is not overlooked.
-type Severity string
+// Severity of a finding.
+type Severity = finding.Severity
 
 // The severities, lowest first.
 const (
-	Info     Severity = "info"
-	Low      Severity = "low"
-	Medium   Severity = "medium"
-	High     Severity = "high"
-	Critical Severity = "critical"
+	Info     = finding.Info
+	Low      = finding.Low
+	Medium   = finding.Medium
+	High     = finding.High
+	Critical = finding.Critical
 )
 
-var severities = []Severity{Info, Low, Medium, High, Critical}
-
 // Severities lists them, lowest first.
-func Severities() []Severity { return slices.Clone(severities) }
-
-// AtLeast reports whether s is other or worse.
-func (s Severity) AtLeast(other Severity) bool { return s.rank() >= other.rank() }
-
-func (s Severity) rank() int {
-	if i := slices.Index(severities, s); i >= 0 {
-		return i
-	}
-	return len(severities)
-}
+func Severities() []Severity { return finding.Severities() }
 
 // Rule is why there is a finding.
 type Rule string
@@ -61,12 +48,15 @@ const (
 	Reappeared          Rule = "REAPPEARED"
 	StaleReview         Rule = "STALE_REVIEW"
 	UnusedServer        Rule = "UNUSED_SERVER"
+	Drifted             Rule = "DRIFTED"
 )
 
 // Finding is one thing that is wrong in one place: there is one for each rule,
 // canonical key and place, however often it is seen.
 type Finding struct {
-	ID       string   `json:"id"` // the same in every run
+	ID       string   `json:"id"`               // the same in every run
+	Source   string   `json:"source,omitempty"` // "" where it follows from what was compared
+	User     string   `json:"user,omitempty"`
 	Rule     Rule     `json:"rule"`
 	Severity Severity `json:"severity"`
 	Key      string   `json:"key,omitempty"` // of the server it is about

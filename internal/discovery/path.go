@@ -62,6 +62,12 @@ func (p *Paths) Digest(words ...string) string {
 	return hex.EncodeToString(m.Sum(nil))[:32]
 }
 
+// User is a pseudonym for whose home a folder is.
+func (p *Paths) User(home string) string { return "usr_" + p.Digest("user", slash(home))[:12] }
+
+// Host is a pseudonym for the machine.
+func (p *Paths) Host() string { return "hst_" + p.Digest("host")[:12] }
+
 // Project is the innermost project file lies in, "" if none.
 func (p *Paths) Project(file string) string {
 	if len(p.projects) == 0 {

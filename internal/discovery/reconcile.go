@@ -39,9 +39,9 @@ func (r Registry) byKey(key string) (Registered, bool) {
 	return Registered{}, false
 }
 
-// resolve gives an entry that leads to the gateway the key of the server behind
+// Resolve gives an entry that leads to the gateway the key of the server behind
 // it: otherwise every routed server would be one called rutile.
-func (r Registry) resolve(s Sighting) Sighting {
+func (r Registry) Resolve(s Sighting) Sighting {
 	if s.Target.Kind != KindGateway {
 		return s
 	}

@@ -76,8 +76,10 @@ func (s *Seen) Report(reg Registry) *Report {
 	defer s.mu.Unlock()
 	r := &Report{Version: reportVersion, Started: s.Started, Ended: s.Ended, Interrupted: s.Interrupted, Registry: reg.Says, Coverage: s.Coverage, Dropped: s.Dropped, Counts: Counts{}}
 	byKey := map[string]*Server{}
+	var resolved []Sighting
 	for _, one := range s.Sightings {
-		one = reg.resolve(one)
+		one = reg.Resolve(one)
+		resolved = append(resolved, one)
 		srv := byKey[one.Target.Key]
 		if srv == nil {
 			srv = &Server{Key: one.Target.Key, Kind: one.Target.Kind, Facts: map[Fact]time.Time{}}
@@ -94,7 +96,7 @@ func (s *Seen) Report(reg Registry) *Report {
 	}
 	r.Findings = distinct(findings)
 	r.attach()
-	r.Credentials = credentials(s.Credentials, r.Servers)
+	r.Credentials = CredentialsOf(s.Credentials, resolved)
 	r.Agents = agents(s.Agents)
 	for _, c := range r.Coverage {
 		r.Counts[c.Outcome]++
@@ -104,7 +106,7 @@ func (s *Seen) Report(reg Registry) *Report {
 
 // add adds a sighting to its variant.
 func (s *Server) add(one Sighting) {
-	id := digest("var", one.Target.identity()...)
+	id := digest("var", one.Target.Identity()...)
 	i := slices.IndexFunc(s.Variants, func(v Variant) bool { return v.ID == id })
 	if i < 0 {
 		i = len(s.Variants)
@@ -113,8 +115,8 @@ func (s *Server) add(one Sighting) {
 	s.Variants[i].Sightings = append(s.Variants[i].Sightings, one)
 }
 
-// identity is what makes two ways to start a server the same variant.
-func (t Target) identity() []string {
+// Identity is what makes two ways to start a server the same variant.
+func (t Target) Identity() []string {
 	words := []string{t.Key, t.Transport, t.Package, t.Version, t.Command, t.URL, "launchers"}
 	words = append(append(words, t.Launchers...), "args")
 	return append(words, t.Args...)
@@ -173,7 +175,7 @@ func distinct(findings []Finding) []Finding {
 	}
 	out := slices.Collect(maps.Values(byID))
 	slices.SortFunc(out, func(a, b Finding) int {
-		return cmp.Or(b.Severity.rank()-a.Severity.rank(), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Place.String(), b.Place.String()), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(b.Severity.Rank()-a.Severity.Rank(), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Place.String(), b.Place.String()), cmp.Compare(a.ID, b.ID))
 	})
 	return out
 }
@@ -195,11 +197,11 @@ func (r *Report) attach() {
 	}
 }
 
-// credentials draws what servers are given together with what is kept by itself.
-func credentials(kept []Credential, servers []Server) []Credential {
+// CredentialsOf draws what servers are given together with what is kept by itself.
+func CredentialsOf(kept []Credential, seen []Sighting) []Credential {
 	byID := map[string]Credential{}
 	add := func(c Credential) {
-		id := digest("crd", c.Name, string(c.Kind), c.Shape, c.Where, c.Place.Path)
+		id := digest("crd", c.Name, string(c.Kind), c.Shape, c.Where, c.Place.Path, c.User)
 		if had, ok := byID[id]; ok {
 			c.UsedBy = append(had.UsedBy, c.UsedBy...)
 		}
@@ -209,14 +211,13 @@ func credentials(kept []Credential, servers []Server) []Credential {
 	for _, c := range kept {
 		add(c)
 	}
-	for i := range servers {
-		for _, one := range servers[i].Sightings() {
-			for _, ref := range one.Secrets {
-				if ref.counts() {
-					at := one.Place
-					at.Pointer, at.Line = "", 0
-					add(Credential{Name: ref.Name, Kind: ref.Kind, Shape: ref.Shape, Where: ref.Where, Place: at, UsedBy: []string{one.Target.Key}})
-				}
+	for i := range seen {
+		one := &seen[i]
+		for _, ref := range one.Secrets {
+			if ref.counts() {
+				at := one.Place
+				at.Pointer, at.Line = "", 0
+				add(Credential{Name: ref.Name, Kind: ref.Kind, Shape: ref.Shape, Where: ref.Where, Place: at, User: one.User, UsedBy: []string{one.Target.Key}})
 			}
 		}
 	}
@@ -229,7 +230,9 @@ func credentials(kept []Credential, servers []Server) []Credential {
 
 // agents keeps one for each client of each home.
 func agents(all []Agent) []Agent {
-	order := func(a, b Agent) int { return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Home, b.Home)) }
+	order := func(a, b Agent) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Home, b.Home), cmp.Compare(a.User, b.User))
+	}
 	out := slices.Clone(all)
 	slices.SortStableFunc(out, order)
 	return slices.CompactFunc(out, func(a, b Agent) bool { return order(a, b) == 0 })

@@ -76,7 +76,10 @@ type Sighting struct {
 	// Rows are the rows of the table of clients that led to it.
 	Rows  []string `json:"rows,omitempty"`
 	Scope Scope    `json:"scope,omitempty"`
-	Place Place    `json:"place"`
+	// User is whose configuration or process it is: a pseudonym, the same in every
+	// run on this machine, "" where nobody's.
+	User  string `json:"user,omitempty"`
+	Place Place  `json:"place"`
 	// Name is what the entry calls itself: text to show, never an identity.
 	Name     string `json:"name,omitempty"`
 	Disabled bool   `json:"disabled,omitempty"`

@@ -241,6 +241,9 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	fctx := g.meter.Forward(ctx, r, &d.Server)
 	resp, ferr := fwd(fctx, d)
 	returned = true
+	if now := d.unlocks(g.now()); len(now) > len(unlocks) { // the server did not take the first
+		unlocks = append(unlocks, now[len(unlocks):]...)
+	}
 	resp.Body = d.Scrub(resp.Body)
 	resp.Findings = d.findings(resp.Findings)
 	took := g.now().Sub(start)

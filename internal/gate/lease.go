@@ -97,9 +97,9 @@ func (d *Dispatch) unlocks(at time.Time) []audit.Unlock {
 	if d.Lease == nil {
 		return nil
 	}
-	u, ok := d.Lease.Unlock()
-	if !ok {
-		return nil
+	var out []audit.Unlock
+	for _, u := range d.Lease.Unlocks() {
+		out = append(out, audit.Unlock{Cred: d.Server.Credential.Ref, Version: u.Version, At: at, Kind: u.Kind, Minted: u.Minted, Narrowed: u.Narrowed, Expires: u.Expires})
 	}
-	return []audit.Unlock{{Cred: d.Server.Credential.Ref, Version: u.Version, At: at, Kind: u.Kind, Minted: u.Minted, Narrowed: u.Narrowed, Expires: u.Expires}}
+	return out
 }

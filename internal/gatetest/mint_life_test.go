@@ -96,6 +96,12 @@ func TestAPersonConnectsAtASilentServerAndEndsIt(t *testing.T) {
 	if got := r.call(r.tokenFor("bot", "up", "ann"), "up", "echo", `{}`); !strings.Contains(got.body, "fine") {
 		t.Fatalf("a call: %s", got.body)
 	}
+	forgets(t, r, p, as)
+	if status, said := b.finish(b.connect(page)); status != http.StatusOK {
+		t.Fatalf("connecting anew: %d %s", status, said)
+	}
+	p.handle("tools/call", func(x *exchange) { x.text("fine") })
+	gone := len(as.Revoked())
 	form := regexp.MustCompile(`name="form" value="([^"]+)"`)
 	link := regexp.MustCompile(`name="link" value="([^"]+)"`)
 	_, seen := visit(t, b.c, own, "", nil)
@@ -108,17 +114,53 @@ func TestAPersonConnectsAtASilentServerAndEndsIt(t *testing.T) {
 	if link.MatchString(seen) {
 		t.Errorf("bob sees %s", seen)
 	}
-	if status, said := visit(t, bob.c, own, r.d.OperatorsURL, url.Values{"form": {form.FindStringSubmatch(seen)[1]}, "link": {id[1]}}); status != http.StatusNotFound || len(as.Revoked()) != 0 {
+	if status, said := visit(t, bob.c, own, r.d.OperatorsURL, url.Values{"form": {form.FindStringSubmatch(seen)[1]}, "link": {id[1]}}); status != http.StatusNotFound || len(as.Revoked()) != gone {
 		t.Errorf("bob ended it: %d %s", status, said)
 	}
 	_, seen = visit(t, b.c, own, "", nil)
-	if status, said := visit(t, b.c, own, r.d.OperatorsURL, url.Values{"form": {"another session's"}, "link": {id[1]}}); status != http.StatusForbidden || len(as.Revoked()) != 0 {
+	if status, said := visit(t, b.c, own, r.d.OperatorsURL, url.Values{"form": {"another session's"}, "link": {id[1]}}); status != http.StatusForbidden || len(as.Revoked()) != gone {
 		t.Errorf("with a foreign form: %d %s", status, said)
 	}
-	if status, said := visit(t, b.c, own, r.d.OperatorsURL, url.Values{"form": {form.FindStringSubmatch(seen)[1]}, "link": {id[1]}}); status != http.StatusOK || !strings.Contains(said, "tokens are revoked") || len(as.Access()) != 0 {
+	if status, said := visit(t, b.c, own, r.d.OperatorsURL, url.Values{"form": {form.FindStringSubmatch(seen)[1]}, "link": {id[1]}}); status != http.StatusOK || !strings.Contains(said, "tokens are revoked") || len(as.Revoked()) != gone+2 {
 		t.Errorf("ann ended it: %d %s", status, said)
 	}
 	if got := r.call(r.tokenFor("bot", "up", "ann"), "up", "echo", `{}`); !strings.Contains(got.body, `"class":"connect"`) {
 		t.Errorf("after it: %s", got.body)
 	}
+}
+
+// forgets is a server that forgets tokens before they end: the call goes on with a new
+// one, once, and where that is not taken either its person is asked to connect anew.
+func forgets(t *testing.T, r *rig, p *peer, as *astest.Server) {
+	t.Helper()
+	ann := r.tokenFor("bot", "up", "ann")
+	since := r.d.Evidence.Size()
+	first, ran := p.last("tools/call").header.Get("Authorization"), 0
+	p.handle("tools/call", func(x *exchange) {
+		if x.r.Header.Get("Authorization") == first {
+			x.status(http.StatusUnauthorized, `{"error":"chatter"}`)
+			return
+		}
+		ran++
+		x.text("renewed for " + x.r.Header.Get("Authorization"))
+	})
+	got := r.call(ann, "up", "echo", `{}`)
+	bearer := strings.TrimPrefix(p.last("tools/call").header.Get("Authorization"), "Bearer ")
+	if !strings.Contains(got.body, "renewed") || ran != 1 || strings.Contains(got.body, bearer) {
+		t.Errorf("a token that was forgotten: ran %d times, %s", ran, got.body)
+	}
+	said := r.since(since)
+	if last := said[len(said)-1]; last.Type != "outcome" || strings.Count(last.raw, `"minted"`) != 2 {
+		t.Errorf("the outcome names not both: %s", last.raw)
+	}
+	p.handle("tools/call", func(x *exchange) { x.status(http.StatusUnauthorized, `{"error":"chatter"}`) })
+	before := len(p.got("tools/call"))
+	got = r.call(ann, "up", "echo", `{}`)
+	if n := len(p.got("tools/call")) - before; n > 2 || !strings.Contains(got.body, `"class":"connect"`) || strings.Contains(got.body, "chatter") {
+		t.Errorf("no token is taken: %d requests, %s", n, got.body)
+	}
+	if got := r.call(ann, "up", "echo", `{}`); len(p.got("tools/call"))-before > 2 || !strings.Contains(got.body, `"class":"connect"`) {
+		t.Errorf("after it: %s", got.body)
+	}
+	eventually(t, "what was of no use is revoked", func() bool { return strings.Contains(strings.Join(as.Revoked(), " "), bearer) })
 }

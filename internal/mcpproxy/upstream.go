@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/gate"
 	"rutile/internal/rawjson"
 )
@@ -271,11 +272,25 @@ func route(rl relay, body []byte, root rawjson.Value) error {
 	return rl.note(body, root)
 }
 
+// errRenewed says that the upstream did not take a credential, and that the exchange
+// has another one now: it may be sent again.
+var errRenewed = errors.New("the credential was renewed")
+
+// again sends an exchange with send, once more where its credential was renewed. An
+// upstream that answers HTTP 401 has done nothing of it (RFC 6750 section 3).
+func again(send func() (*reply, access.Reach, error)) (*reply, access.Reach, error) {
+	rep, reach, err := send()
+	if errors.Is(err, errRenewed) {
+		rep, reach, err = send()
+	}
+	return rep, reach, err
+}
+
 // refused says that an upstream does not take the credential it was shown. What was
 // minted and is not taken is not used again; more is never asked for than the
 // credential's manifest says, whatever the upstream's challenge wants (RFC 6750
 // section 3.1). Nothing of the challenge is shown.
-func (x *exchange) refused(resp *http.Response) error {
+func (x *exchange) refused(ctx context.Context, resp *http.Response) error {
 	if x.d == nil || !x.d.Minted() {
 		return statusError(resp.StatusCode)
 	}
@@ -286,8 +301,13 @@ func (x *exchange) refused(resp *http.Response) error {
 		}
 		return access.Errorf(access.CodeUnavailable, "the upstream does not permit this with credential %q (HTTP 403); see what its issuer gives it, with: rutile credential show %s", ref, ref)
 	}
-	x.d.Lease.Reject()
-	return access.Errorf(access.CodeUnavailable, "the upstream does not take what credential %q was minted as (HTTP 401), and it is not used again; if that goes on, compare issuer, resource and audience with: rutile credential show %s, and where a person connected, have them connect again", ref, ref)
+	switch err := x.d.Lease.Renew(ctx); {
+	case err == nil:
+		return errRenewed
+	case !errors.Is(err, credential.ErrNotTaken):
+		return err
+	}
+	return access.Errorf(access.CodeUnavailable, "the upstream does not take what credential %q was minted as (HTTP 401), and it is not used again; if that goes on, compare issuer, resource and audience with: rutile credential show %s", ref, ref)
 }
 
 // insufficient reports a challenge that says a token is not for enough scopes.

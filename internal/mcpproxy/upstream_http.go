@@ -127,6 +127,10 @@ func (l httpModern) send(context.Context, *gate.Dispatch, []byte) error {
 func (l httpModern) answer(*gate.Dispatch, []byte) {}
 
 func (l httpModern) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
+	return again(func() (*reply, access.Reach, error) { return l.once(ctx, x) })
+}
+
+func (l httpModern) once(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
 	r, err := l.t.request(ctx, http.MethodPost, x.body, x.d)
 	if err != nil {
 		return nil, access.ReachNo, err
@@ -173,6 +177,10 @@ func (l *httpLegacy) headers(h http.Header) {
 }
 
 func (l *httpLegacy) call(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
+	return again(func() (*reply, access.Reach, error) { return l.once(ctx, x) })
+}
+
+func (l *httpLegacy) once(ctx context.Context, x *exchange) (*reply, access.Reach, error) {
 	r, err := l.t.request(ctx, http.MethodPost, x.body, x.d)
 	if err != nil {
 		return nil, access.ReachNo, err
@@ -326,7 +334,7 @@ func (t *httpTarget) exchange(r *http.Request, x *exchange, opened func(*http.Re
 		drain(resp.Body)
 		return nil, access.ReachNo, errSessionEnded
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		err := x.refused(resp)
+		err := x.refused(r.Context(), resp)
 		drain(resp.Body)
 		return nil, reach, err
 	case kind == "application/json" && (resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4):

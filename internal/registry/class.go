@@ -119,6 +119,12 @@ const (
 	egressWords  = " url urls uri uris href link webhook endpoint callback recipient recipients to cc bcc email emails mail destination dest host hostname address channel domain phone "
 )
 
+// execWords name tools that run what they are given.
+const execWords = " exec execute run shell bash sh powershell cmd command terminal eval script subprocess spawn "
+
+// Executes reports whether a tool's name says that it runs what it is given.
+func Executes(name string) bool { return anyOf(wordsOf(name), execWords) }
+
 func anyOf(words []string, list string) bool {
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(list, " "+w+" ") })
 }

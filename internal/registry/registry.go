@@ -85,15 +85,48 @@ type Server struct {
 	DataScopes []string             `json:"dataScopes,omitempty"`
 	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
-	State      ServerState          `json:"state"`
-	StateWhy   string               `json:"stateWhy,omitempty"`
-	StateBy    string               `json:"stateBy,omitempty"` // who put it in its state
-	Era        string               `json:"era,omitempty"`     // newest revision the upstream was seen to speak
+	// Description and Version are what readers of the catalog are told: one line of
+	// at most MaxDescription characters, and an exact version, never a range.
+	Description string `json:"description,omitempty"`
+	Version     string `json:"version,omitempty"`
+	// Replacement and Ends say of a deprecated server what to use instead, the id
+	// of a server or "" for nothing, and when it goes: the end of that day, UTC.
+	Replacement string    `json:"replacement,omitempty"`
+	Ends        time.Time `json:"ends,omitzero"`
+	// RiskTier is the least risk tier its owner wants it to have, 0 for none: the
+	// computed one may be higher. Lowered is an exception, nil for none.
+	RiskTier int      `json:"riskTier,omitempty"`
+	Lowered  *Lowered `json:"lowered,omitempty"`
+	// Expires is when its sanction is to be looked at again: the end of that day, UTC.
+	Expires time.Time `json:"expires,omitzero"`
+	// Asked is the person who asked for its review, nil for nobody; Blocking the one
+	// who wants it blocked where that takes two.
+	Asked    *Asked      `json:"asked,omitempty"`
+	Blocking *Asked      `json:"blocking,omitempty"`
+	State    ServerState `json:"state"`
+	StateWhy string      `json:"stateWhy,omitempty"`
+	StateBy  string      `json:"stateBy,omitempty"` // who put it in its state
+	Era      string      `json:"era,omitempty"`     // newest revision the upstream was seen to speak
 	// Baseline says for each kind of definition when the first listing after
 	// sanction was taken. Only that listing approves what it holds.
 	Baseline map[Kind]time.Time `json:"baseline,omitempty"`
 	Created  time.Time          `json:"created"`
 	Changed  time.Time          `json:"changed"`
+}
+
+// Asked is what a person asked for.
+type Asked struct {
+	By  string    `json:"by"`
+	Why string    `json:"why,omitempty"`
+	At  time.Time `json:"at"`
+}
+
+// Lowered is a risk tier below the computed one, until a time.
+type Lowered struct {
+	Tier  int       `json:"tier"`
+	Until time.Time `json:"until"` // the end of that day, UTC
+	By    string    `json:"by"`
+	Why   string    `json:"why"`
 }
 
 // Transport is how the server is reached: exactly one member is set.

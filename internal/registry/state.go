@@ -2,7 +2,9 @@ package registry
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -153,6 +155,22 @@ func ChangeTool(t Tool, verb Verb) (Tool, error) {
 	}
 	t.State = to
 	return t, nil
+}
+
+// MaxDescription bounds what a server's manifest says of it, in characters: what
+// the official registry allows.
+const MaxDescription = 100
+
+// exactVersion is a version as the official registry takes it: no range.
+var exactVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,127}$`)
+
+// CheckVersion returns what is wrong with the version of a server, "" if nothing.
+func CheckVersion(v string) string {
+	wild := func(part string) bool { return part == "x" || part == "X" }
+	if !exactVersion.MatchString(v) || v == "latest" || slices.ContainsFunc(strings.Split(v, "."), wild) {
+		return "must be an exact version such as 1.4.2: at most 128 letters, digits, dots, +, - and _, no range"
+	}
+	return ""
 }
 
 // ServerVerb returns the verb that leads from one state to the other, "" if no

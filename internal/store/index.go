@@ -31,7 +31,9 @@ const (
 // is replaced by one with a newer leaf, which tells how a call ended, and else
 // left as it is. Neither it nor the watermark ever goes back, unless the machine
 // fails: the transaction is not waited for to be durable, and what is lost of it
-// is lost with its watermark.
+// is lost with its watermark. Where that has happened since the last call, nothing
+// is stored and the error is [audit.ErrRowsLost]: what is missing begins at the
+// Watermark.
 func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, watermark uint64) error {
 	const doing = "indexing evidence"
 	if err := checkKey("the origin of evidence", origin); err != nil {
@@ -55,6 +57,9 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 		return err
 	}
 	err := s.writeUnsynced(ctx, doing, func(tx *sql.Tx) error {
+		if err := s.shared.stands(ctx, tx, origin); err != nil {
+			return err
+		}
 		if err := s.insert(ctx, tx, insertRows, rowWidth, args); err != nil {
 			return err
 		}
@@ -69,7 +74,7 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 		return err
 	})
 	if err == nil {
-		s.shared.kept(&common)
+		s.shared.kept(&common, int64(watermark))
 	}
 	return err
 }

@@ -6,8 +6,11 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"strings"
 
+	"rutile/internal/access"
 	"rutile/internal/audit"
 )
 
@@ -16,7 +19,10 @@ const maxShared = 8192
 
 // shared knows what rows have in common and is stored already: lists of policies
 // and texts. A row holds their names, since there are few of them and many rows.
-type shared struct{ stored map[string]bool }
+type shared struct {
+	stored map[string]bool
+	marks  map[string]int64 // the watermarks stored, by log
+}
 
 // sharing names what the rows of one transaction share.
 type sharing struct {
@@ -78,8 +84,28 @@ func (s *sharing) text(r *audit.Row) any {
 	return name
 }
 
+// stands is an error where a transaction that was committed is gone: the database
+// failed while nobody waited for it to be durable. Then nothing is known of what is
+// stored.
+func (s *shared) stands(ctx context.Context, tx *sql.Tx, log string) error {
+	var size int64
+	err := tx.QueryRowContext(ctx, `SELECT size FROM evidence_marks WHERE origin = $1`, log).Scan(&size)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if size < s.marks[log] {
+		*s = shared{}
+		return &access.Error{Code: access.CodeUnavailable, Msg: fmt.Sprintf("%v: they are put again from leaf %d on", audit.ErrRowsLost, size), Err: audit.ErrRowsLost}
+	}
+	return nil
+}
+
 // kept remembers what a transaction that was committed stored.
-func (s *shared) kept(n *sharing) {
+func (s *shared) kept(n *sharing, watermark int64) {
+	if s.marks == nil {
+		s.marks = map[string]int64{}
+	}
+	s.marks[n.log] = max(s.marks[n.log], watermark)
 	if len(s.stored)+len(n.fresh) > maxShared || s.stored == nil {
 		s.stored = map[string]bool{}
 	}

@@ -176,7 +176,20 @@ func (d agentDoc) agent() registry.Agent {
 }
 
 func exactServer(v registry.Server) registry.Server {
-	v.Created, v.Changed = exact(v.Created), exact(v.Changed)
+	v.Created, v.Changed, v.Ends = exact(v.Created), exact(v.Changed), exact(v.Ends)
+	v.Expires = exact(v.Expires)
+	for _, asked := range []**registry.Asked{&v.Asked, &v.Blocking} {
+		if *asked != nil {
+			a := **asked
+			a.At = exact(a.At)
+			*asked = &a
+		}
+	}
+	if v.Lowered != nil {
+		l := *v.Lowered
+		l.Until = exact(l.Until)
+		v.Lowered = &l
+	}
 	if v.Baseline != nil {
 		b := make(map[registry.Kind]time.Time, len(v.Baseline))
 		for k, t := range v.Baseline {

@@ -26,6 +26,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/discovery/inventory"
 	"rutile/internal/identity"
 	"rutile/internal/registry"
 )
@@ -39,6 +40,7 @@ var (
 	_ audit.Index      = (*Store)(nil)
 	_ audit.Heads      = (*Store)(nil)
 	_ admin.Store      = (*Store)(nil)
+	_ inventory.Store  = (*Store)(nil)
 )
 
 // Config configures a Store. The zero value is SQLite in the working directory.

@@ -127,8 +127,28 @@ func (l *Links) Start(ctx context.Context, who access.Subject, id, server string
 	if err := l.cfg.Flows.PutFlow(ctx, kept, now); err != nil {
 		return "", err
 	}
+	if err := l.replace(ctx, &source, credential.LinkID(id, server, who)); err != nil {
+		return "", err
+	}
 	cfg := oauth2.Config{ClientID: client, RedirectURL: f.Redirect, Scopes: o.Scopes, Endpoint: oauth2.Endpoint{AuthURL: s.Authorization.String()}}
 	return cfg.AuthCodeURL(state, oauth2.S256ChallengeOption(f.Verifier), oauth2.SetAuthURLParam("resource", f.Resource)), nil
+}
+
+// replaceTime bounds revoking what a new connection replaces.
+const replaceTime = 5 * time.Second
+
+// replace ends the link a person is about to make anew. That is before they agree and
+// not after: to many authorization servers what they agreed to before and now is one
+// grant, which revoking a token of it ends.
+func (l *Links) replace(ctx context.Context, source *credential.Source, id string) error {
+	link, ok, err := l.cfg.Links.Link(ctx, id)
+	if err != nil || !ok || link.State != credential.LinkActive {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), replaceTime)
+	defer cancel()
+	_, err = l.disconnect(ctx, link, source, "user:"+link.Subject.ID, "its person connects anew")
+	return err
 }
 
 func flowID(state string) string {

@@ -79,7 +79,7 @@ func (l *Links) endAll(ctx context.Context, by, why string, of func(credential.L
 	room := make(chan struct{}, enders)
 	for _, link := range list {
 		source, ok := of(link)
-		if !ok {
+		if !ok || link.State == credential.LinkEnding {
 			continue
 		}
 		room <- struct{}{}
@@ -110,24 +110,18 @@ const enders = 8
 // it lasts; source is what is declared, nil to look it up.
 func (l *Links) disconnect(ctx context.Context, link credential.Link, source *credential.Source, by, why string) (left string, err error) {
 	kept := context.WithoutCancel(ctx)
-	t, oerr := link.Open(kept, l.cfg.Seal)
+	t, err := link.Open(kept, l.cfg.Seal)
+	if err != nil || link.State != credential.LinkActive {
+		return "", l.destroy(kept, link, by, why)
+	}
 	defer t.Clear()
+	owed, err := l.owe(kept, link, t, why)
+	if err != nil {
+		return "", err
+	}
 	gone := l.destroy(kept, link, by, why)
-	if oerr != nil || link.State != credential.LinkActive {
-		return "", gone
-	}
-	if why := l.revoked(ctx, link, source, t); why != "" {
-		left = "its tokens are gone here, but " + why
-		if !t.Expires.IsZero() {
-			left += "; the last access token is valid until " + t.Expires.UTC().Format(time.RFC3339)
-		}
-		e := event("revoke-failed", link, why)
-		e.Expires = t.Expires
-		rctx, cancel := context.WithTimeout(kept, recordTime)
-		defer cancel()
-		gone = errors.Join(gone, l.cfg.Record(rctx, e))
-	}
-	return left, gone
+	left, err = l.settled(ctx, owed, source)
+	return left, errors.Join(gone, err)
 }
 
 // revokeRetries is how long is waited before tokens are tried to be revoked again.

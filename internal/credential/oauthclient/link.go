@@ -44,10 +44,11 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // Links makes, uses and ends the links of people to upstreams. It is safe for
-// concurrent use.
+// concurrent use. Close must be called.
 type Links struct {
-	m   *Minters
-	cfg LinksConfig
+	m     *Minters
+	cfg   LinksConfig
+	owing owing
 }
 
 // NewLinks returns the links over the same minters.
@@ -58,7 +59,9 @@ func (m *Minters) NewLinks(cfg LinksConfig) (*Links, error) {
 	if cfg.Wait == nil {
 		cfg.Wait = wait
 	}
-	return &Links{m: m, cfg: cfg}, nil
+	l := &Links{m: m, cfg: cfg}
+	l.owing.life, l.owing.end = context.WithCancel(context.Background())
+	return l, nil
 }
 
 // ReuseKey is one for all calls of a person's agent, as long as the link is what
@@ -140,7 +143,7 @@ func (l *Links) still(ctx context.Context, n credential.Need, link credential.Li
 		return nil, err
 	}
 	if originOf(at) != link.Origin {
-		if err := l.destroy(ctx, link, "", "the server moved to another origin than its person was shown"); err != nil {
+		if err := l.leave(ctx, link, "the server moved to another origin than its person was shown"); err != nil {
 			return nil, err
 		}
 		return nil, needed(n, "the server moved to another address")
@@ -163,7 +166,7 @@ func (l *Links) still(ctx context.Context, n credential.Need, link credential.Li
 		resource = n.URL
 	}
 	if issuer != link.Issuer || resource != link.Resource || spec.ClientID != "" && spec.ClientID != link.Client {
-		if err := l.destroy(ctx, link, "", "the upstream changed its authorization server, its resource or our client"); err != nil {
+		if err := l.leave(ctx, link, "the upstream changed its authorization server, its resource or our client"); err != nil {
 			return nil, err
 		}
 		return nil, needed(n, "the server now trusts another authorization server")
@@ -266,7 +269,7 @@ func (l *Links) refresh(ctx context.Context, n credential.Need, s *Server, link 
 // renewed keeps what a refresh brought, and returns it unless it is for more than was
 // asked for: then the new refresh token is kept, and nothing is used.
 func (l *Links) renewed(ctx context.Context, e *endpoint, link credential.Link, old credential.LinkTokens, t Token, narrow string) (credential.Minted, error) {
-	next := credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh, Narrow: alive(old.Narrow, l.m.now())}
+	next := credential.LinkTokens{Access: t.Access, Expires: t.Expires, Refresh: t.Refresh, Refused: old.Refused, Narrow: alive(old.Narrow, l.m.now())}
 	got := credential.NarrowToken{Access: t.Access, Expires: t.Expires}
 	tooWide := narrow != "" && wider(t.Scope, strings.Fields(narrow))
 	switch {
@@ -344,6 +347,7 @@ func event(verb string, link credential.Link, why string) credential.Event {
 // List returns the links, without anything sealed.
 func (l *Links) List(ctx context.Context) ([]credential.Link, error) {
 	list, err := l.cfg.Links.Links(ctx)
+	list = slices.DeleteFunc(list, func(x credential.Link) bool { return x.State == credential.LinkEnding })
 	for i := range list {
 		list[i].Sealed = nil
 	}

@@ -252,8 +252,9 @@ func TestUpstreamThatChangesItsServerLosesTheLink(t *testing.T) {
 	issuer = other.URL
 	_, err := w.links.Mint(t.Context(), w.need(ann))
 	needsLink(t, err)
-	if len(w.store.links) != 0 || len(other.Forms()) != 0 || w.forgot == 0 {
-		t.Errorf("%d links, %d requests at the other, %d times forgotten", len(w.store.links), len(other.Forms()), w.forgot)
+	w.links.Close(t.Context())
+	if len(w.store.links) != 0 || len(other.Forms()) != 0 || w.forgot == 0 || len(w.as.Access()) != 0 {
+		t.Errorf("%d links, %d requests at the other, %d times forgotten, %d tokens alive", len(w.store.links), len(other.Forms()), w.forgot, len(w.as.Access()))
 	}
 }
 

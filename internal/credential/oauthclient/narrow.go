@@ -49,7 +49,7 @@ func beyond(narrow string, link credential.Link) string {
 // pick returns the token of a link for narrow.
 func pick(t credential.LinkTokens, narrow string) (credential.NarrowToken, bool) {
 	if narrow == "" {
-		return credential.NarrowToken{Access: t.Access, Expires: t.Expires}, true
+		return credential.NarrowToken{Access: t.Access, Expires: t.Expires}, t.Access != nil
 	}
 	held, ok := t.Narrow[narrow]
 	return held, ok

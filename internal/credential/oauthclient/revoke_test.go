@@ -28,8 +28,9 @@ func TestLinkIsForTheOriginItsPersonWasShown(t *testing.T) {
 	w.up = "https://evil.example/mcp"
 	got, err := w.links.Mint(t.Context(), w.need(ann))
 	needsLink(t, err)
-	if got.Values != nil || len(w.store.links) != 0 {
-		t.Errorf("the link went along to another origin: %d links are left", len(w.store.links))
+	w.links.Close(t.Context())
+	if got.Values != nil || len(w.store.links) != 0 || len(w.as.Access()) != 0 {
+		t.Errorf("the link went along to another origin: %d links are left, %d tokens alive", len(w.store.links), len(w.as.Access()))
 	}
 }
 
@@ -42,6 +43,7 @@ func TestLinkIsNotForANameThatLooksLikeItsOwn(t *testing.T) {
 	w.up = "https://ma\u0130l.example/mcp"
 	got, err := w.links.Mint(t.Context(), w.need(ann))
 	needsLink(t, err)
+	w.links.Close(t.Context())
 	if got.Values != nil || len(w.store.links) != 0 {
 		t.Errorf("the link went along to another host: %d links are left", len(w.store.links))
 	}

@@ -83,7 +83,7 @@ const rowTime = 2 * time.Second
 // Discover looks through every home and every project.
 func (s *Source) Discover(ctx context.Context, into *discovery.Sink) error {
 	for _, home := range s.cfg.Homes {
-		x := &scan{Source: s, home: home, into: into, files: map[string]*found{}}
+		x := &scan{Source: s, home: home, into: into.For(s.cfg.Paths.User(home.Dir)), files: map[string]*found{}}
 		x.cfg.Paths.Home = home.Dir
 		x.projects = x.listed(ctx)
 		x.cfg.Paths.SetProjects(x.projects)

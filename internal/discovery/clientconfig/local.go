@@ -8,7 +8,16 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"rutile/internal/discovery"
 )
+
+// LocalKey is the canonical key of a program or script of the home or a project of
+// p, for a Describer.
+func LocalKey(p *discovery.Paths) func(file string) (string, bool) {
+	s := &Source{cfg: Config{Paths: p}}
+	return s.local
+}
 
 // local is the canonical key of a program or script: its repository and its path
 // in that, else a digest of what is in it. Only files of the home and of projects

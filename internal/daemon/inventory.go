@@ -1,0 +1,110 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/discovery"
+	"rutile/internal/discovery/clientconfig"
+)
+
+// saltFile keeps what pseudonyms of discovery are made with, so that they are the
+// same in every run on this machine and say nothing elsewhere.
+const saltFile = "discovery.salt"
+
+// DiscoverySalt is that of a data directory, made where there is one without it.
+// Without a data directory pseudonyms last for one run.
+func DiscoverySalt(data string) []byte {
+	file := filepath.Join(data, saltFile)
+	if b, err := os.ReadFile(file); err == nil && len(b) >= 32 {
+		return b
+	}
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if had, err := os.ReadFile(file); err == nil && len(had) >= 32 {
+			return had
+		}
+		return b
+	}
+	if err != nil {
+		return b
+	}
+	_, err = f.Write(b)
+	if closed := f.Close(); err != nil || closed != nil {
+		os.Remove(file)
+	}
+	return b
+}
+
+// DiscoveryPaths shows paths of a machine with the salt of its data directory.
+func DiscoveryPaths(data string) *discovery.Paths {
+	p := &discovery.Paths{Salt: DiscoverySalt(data)}
+	if home, err := os.UserHomeDir(); err == nil {
+		p.Home = home
+	}
+	return p
+}
+
+// reconcileEvery is how often everything that was found is compared with the
+// registry; what a report or a change of the registry is about is at once.
+const (
+	reconcileEvery = 10 * time.Minute
+	reconcileLook  = 2 * time.Second
+)
+
+// buildInventory makes what keeps what was found.
+func (d *Daemon) buildInventory() error {
+	var err error
+	if d.Findings, err = admin.NewFindings(d.Admin, d.store, d.debts); err != nil {
+		return err
+	}
+	paths := DiscoveryPaths(d.Config.Data)
+	describe := func() *discovery.Describer {
+		out := &discovery.Describer{Paths: paths, Local: clientconfig.LocalKey(paths)}
+		if u, err := url.Parse(d.AgentsURL); err == nil {
+			out.Gateways = []string{u.Host}
+		}
+		return out
+	}
+	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe}, d.Admin, d.store, d.Findings, d.debts)
+	return err
+}
+
+// reconcile compares what was found with the registry, again after each change of
+// the registry and now and then.
+func (d *Daemon) reconcile(ctx context.Context) {
+	tick := time.NewTicker(reconcileLook)
+	defer tick.Stop()
+	var at uint64
+	var last time.Time
+	failing := false
+	for {
+		if gen := d.Admin.Current().View.Generation(); gen != at || time.Since(last) > reconcileEvery {
+			err := d.Inventory.ReconcileAll(ctx)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				at, last = gen, time.Now()
+			case !failing && access.CodeOf(err) != access.CodeConflict:
+				d.log.Error("what was found cannot be compared with the registry", "error", err)
+			}
+			failing = err != nil
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
