@@ -354,7 +354,8 @@ func reopen(t testing.TB, m *memory, e *evidence, mode admin.Mode) *office {
 }
 
 func (o *office) deps() admin.Deps {
-	return admin.Deps{Store: o.store, Registry: o.store, Evidence: o.evidence, Vault: o.vault, Authority: o.authority, Now: func() time.Time { return day }}
+	return admin.Deps{Store: o.store, Registry: o.store, Evidence: o.evidence, Vault: o.vault, Authority: o.authority, Now: func() time.Time { return day },
+		Usage: func(context.Context, time.Time) (audit.Usage, error) { return audit.Usage{}, nil }}
 }
 
 func doc(text string) []admin.Document { return []admin.Document{{File: "m.yaml", Text: text}} }
