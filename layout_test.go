@@ -53,21 +53,22 @@ var layers = map[string]int{
 
 	"mcpregistry": 5,
 
-	"api":      5,
-	"console":  5,
-	"store":    5,
+	"api":     5,
+	"console": 5,
+	"store":   5,
 
 	"daemon": 6,
 	"demo":   7,
 
-	"cli":      8,
-	"gatetest": 8,
+	"cli":         8,
+	"gatetest":    8,
+	"browsertest": 8,
 
 	"schematest": 8,
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "schematest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
+var testSupport = []string{"gatetest", "browsertest", "schematest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{
@@ -81,7 +82,7 @@ var libraries = map[string][]string{
 	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry", "internal/schematest"},
 	"github.com/tailscale/hujson":      {"internal/discovery"},
 	"github.com/pelletier/go-toml":     {"internal/discovery"},
-	"github.com/modelcontextprotocol/": {"internal/gatetest", "bench"},
+	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},

@@ -170,6 +170,14 @@ func (a *Admin) Allows(actor Actor, op Op) bool {
 	return live && a.may(cur, actor, u, live, op)
 }
 
+// Offers reports whether Authorize would let an actor do an operation now, without
+// anybody having tried to: what a page need not offer.
+func (a *Admin) Offers(actor Actor, op Op) bool {
+	cur := a.current.Load()
+	u, live := a.live(cur, actor)
+	return actor.valid() == nil && (live || actor.Host && actor.Token == "") && a.may(cur, actor, u, live, op)
+}
+
 // may asks the office about an actor, who is the user u if live.
 func (a *Admin) may(cur *Current, actor Actor, u registry.User, live bool, op Op) bool {
 	who := policy.Person{ID: actor.ID}

@@ -262,12 +262,18 @@ func of(sel identity.Selection, agent string, subject access.Subject) bool {
 
 // terminate revokes and ends what runs.
 func (e *Effects) terminate(ctx context.Context, actor Actor, sel identity.Selection, why string) (Receipt, error) {
-	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
-	if sel != (identity.Selection{}) {
-		rec.Calls = e.traffic.Cut(func(who *access.Identity) bool {
-			return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
-		}, "it was terminated")
+	calls := 0
+	cut := func() {
+		if sel != (identity.Selection{}) {
+			calls += e.traffic.Cut(func(who *access.Identity) bool {
+				return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
+			}, "it was terminated")
+		}
 	}
+	cut() // at once, and before anything else ends what is to be counted
+	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
+	cut() // what began meanwhile
+	rec.Calls = calls
 	return rec, err
 }
 

@@ -83,6 +83,9 @@ type Deps struct {
 	Webhooks Webhooks
 	// Links are what people connected; nil where nobody can.
 	Links Links
+	// SignInLink returns an address that signs an actor in to the console once, from
+	// the gateway's machine, and until when.
+	SignInLink func(actor admin.Actor) (link string, until time.Time, err error)
 	// Inventory is what was found, and Findings what is wrong.
 	Inventory *admin.Inventory
 	Findings  *admin.Findings
@@ -111,7 +114,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -225,6 +228,7 @@ func (a *API) routes() []route {
 		{"DELETE /api/v1/credentials/{id}", admin.OpCredential, 0, a.removeCredential},
 
 		{"GET /api/v1/links", admin.OpRead, 0, a.links},
+		{"POST /api/v1/own/sign-in-link", admin.OpOwn, maxSmall, a.signInLink},
 		{"GET /api/v1/own/links", admin.OpOwn, 0, a.ownLinks},
 		{"DELETE /api/v1/own/links/{id}", admin.OpOwn, 0, a.disconnectOwn},
 		{"DELETE /api/v1/links/{id}", admin.OpCredential, 0, a.disconnect},

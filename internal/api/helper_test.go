@@ -117,10 +117,13 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Issuer: peopleIssuer, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
-		Status:    func(context.Context) api.Status { return api.Status{Version: "test"} },
-		Process:   func(registry.Server) *api.Process { return nil },
-		Doctor:    func(context.Context) []api.Check { return nil },
-		Links:     links{},
+		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
+		Process: func(registry.Server) *api.Process { return nil },
+		Doctor:  func(context.Context) []api.Check { return nil },
+		Links:   links{},
+		SignInLink: func(admin.Actor) (string, time.Time, error) {
+			return "http://127.0.0.1/console/enter?code=x", time.Time{}, nil
+		},
 		Rehearsal: idle{}, Privileges: idle{},
 		Inventory: r.d.Inventory, Findings: r.d.Findings,
 	}

@@ -116,7 +116,15 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 		a.warnMonitor(cfg)
 	}
 	fmt.Fprintf(a.out, "ready agents=%s operators=%s\n", d.AgentsURL, d.OperatorsURL)
+	a.invite(ctx, d)
 	return d.Wait(ctx)
+}
+
+// invite says where the console is, signed in as the account that keeps the gateway.
+func (a *app) invite(ctx context.Context, d *daemon.Daemon) {
+	if link, err := d.OwnLink(ctx); err == nil {
+		a.say("console: %s (signs you in once, within five minutes; rutile user link prints another)", link)
+	}
 }
 
 // warnMonitor is said whatever -q: nothing is enforced.

@@ -22,7 +22,7 @@ func (a *app) user() *cobra.Command {
 		a.userVerb(registry.VerbSuspend, "Stop a person until resumed; their tokens do not count meanwhile", "rutile user suspend ann --reason 'on leave'"),
 		a.userVerb(registry.VerbResume, "Let a suspended person act again", "rutile user resume ann"),
 		a.userVerb(registry.VerbRetire, "End a person's account for good, and its tokens; the id is never used again", "rutile user retire ann"),
-		a.userToken())
+		a.userToken(), a.userLink())
 	c.Long = `People, what they may do, and their tokens.
 
 People are registered with manifests (kind: User) and belong to the teams whose
@@ -209,5 +209,27 @@ func (a *app) userTokenRevoke() *cobra.Command {
 		return a.print(api.Done{Done: true}, func(w io.Writer) { fmt.Fprintf(w, "token %s is revoked\n", cell(args[1])) })
 	})
 	c.Flags().StringVar(&why, "reason", "", "`why`, for the evidence")
+	return c
+}
+
+func (a *app) userLink() *cobra.Command {
+	c := a.command("link", "Print a link that signs you in to the console, once", "rutile user link", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		l, err := client.SignInLink(ctx)
+		if err != nil {
+			return err
+		}
+		return a.print(l, func(w io.Writer) {
+			fmt.Fprintln(w, l.Link)
+			a.say("it counts once, from this machine, until %s", when(l.Expires))
+		})
+	})
+	c.Long = `Print an address that opens the console signed in as whoever runs the command: the
+account of the gateway or root as its keeper, an account that a User names as that
+user. It counts once, within five minutes, and only from the gateway's own machine;
+elsewhere one signs in with a personal token.`
 	return c
 }

@@ -57,9 +57,29 @@ type returnPage struct{ Where, State, Code, Iss, Error string }
 
 func connectPlace(credential, server string) string { return connectPath + credential + "/" + server }
 
+// ownPlace reports whether s is the address of a page of the console, which one may
+// be sent to.
+func ownPlace(s string) (string, bool) {
+	u, err := url.Parse(s)
+	ok := err == nil && u.Scheme == "" && u.Host == "" && u.User == nil && u.Fragment == "" && len(s) <= maxForm/4 &&
+		strings.HasPrefix(u.EscapedPath(), Home) && !strings.Contains(u.EscapedPath(), "//") && !strings.ContainsAny(s, "\\\r\n\t")
+	return s, ok
+}
+
+// address is where a place is.
+func address(place string) string {
+	if at, ok := ownPlace("/" + place); ok {
+		return at
+	}
+	return Path + place
+}
+
 // place reports whether s is a page one can sign in for: a request's, a
-// connection's or that of one's own connections.
+// connection's, that of one's own connections or one of the console.
 func place(s string) bool {
+	if _, ok := ownPlace("/" + s); ok {
+		return true
+	}
 	if requestID(s) || s == ownPath {
 		return true
 	}

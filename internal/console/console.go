@@ -25,6 +25,7 @@
 package console
 
 import (
+	"crypto/sha256"
 	"errors"
 	"html/template"
 	"log/slog"
@@ -56,6 +57,10 @@ type Config struct {
 	Log    *slog.Logger
 	Links  Links  // nil if nobody can connect anything
 	Issuer string // of our people, as agents' tokens name them
+	// Local is the address people on this machine use, "" if there is none: links that
+	// sign in are made for it.
+	Local string
+	Work  *Work // nil where there are no pages but those of requests and connections
 }
 
 // Console answers people. It is safe for concurrent use.
@@ -72,8 +77,15 @@ type Console struct {
 	pages    *template.Template
 	style    template.CSS
 	csp      string
+	homeCSP  string // lets pages of the console load what stands beside them
 	links    Links
 	issuer   string
+	local    string
+	work     *Work
+	invites  *invites
+	langs    map[string]words
+	views    map[string]*template.Template // by language
+	assets   map[string]asset
 	mux      *http.ServeMux
 }
 
@@ -91,7 +103,11 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	}
 	c := &Console{
 		admin: a, desk: d, now: cfg.Now, log: cfg.Log, hosts: map[string]bool{}, public: public, cross: http.NewCrossOriginProtection(),
-		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, mux: http.NewServeMux(),
+		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, local: cfg.Local, work: cfg.Work,
+		invites: &invites{now: cfg.Now, open: map[[sha256.Size]byte]invite{}}, mux: http.NewServeMux(),
+	}
+	if c.work != nil && !c.work.whole() {
+		return nil, errors.New("console: a dependency is missing")
 	}
 	if err := c.load(); err != nil {
 		return nil, err
@@ -111,6 +127,9 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	c.mux.HandleFunc("POST "+Path+returnPath+"/{issuer}", c.finish)
 	c.mux.HandleFunc("GET "+Path+"{request}", c.show)
 	c.mux.HandleFunc("POST "+Path+"{request}", c.answer)
+	if c.work != nil {
+		c.route()
+	}
 	c.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { c.missing(w, r) })
 	return c, nil
 }
@@ -122,13 +141,13 @@ const maxForm = 16 << 10
 // and Origin but ours, so both are checked; what is written must prove that it
 // comes from a page of ours.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.guard(w.Header())
+	c.guard(w.Header(), r.URL.Path)
 	switch {
 	case !c.hosts[r.Host]:
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this address does not answer to that Host"))
 	case c.foreign(r):
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this did not come from a page of this gateway, so nothing was done: open the page of the request and use its form"))
-	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && !returns(r):
+	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && !returns(r) && !asks(r):
 		c.refuse(w, r, access.Errorf(access.CodeInvalid, "nothing is read from an address: leave out what follows the question mark. A token that was in it is in histories and logs now: revoke it"))
 	default:
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -136,9 +155,17 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// asks reports whether an address is a page of the console, whose filters are in it.
+func asks(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.HasPrefix(r.URL.Path, Home)
+}
+
 // guard sets what keeps a page from being framed, sniffed, kept or added to.
-func (c *Console) guard(h http.Header) {
+func (c *Console) guard(h http.Header, path string) {
 	h.Set("Content-Security-Policy", c.csp)
+	if strings.HasPrefix(path, Home) {
+		h.Set("Content-Security-Policy", c.homeCSP)
+	}
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	// Not no-referrer: with it browsers send "Origin: null" from our own forms.
@@ -180,9 +207,9 @@ const (
 
 // cookie makes the session's cookie; an empty id removes it.
 func (c *Console) cookie(r *http.Request, id string) *http.Cookie {
-	k := &http.Cookie{Name: plainCookie, Value: id, Path: strings.TrimSuffix(Path, "/"), HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	k := &http.Cookie{Name: plainCookie, Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode}
 	if c.secure(r) {
-		k.Name, k.Path, k.Secure = secureCookie, "/", true
+		k.Name, k.Secure = secureCookie, true
 	}
 	if id == "" {
 		k.MaxAge = -1

@@ -185,7 +185,7 @@ func TestTheCookieIsForThisPageOnly(t *testing.T) {
 		change func(*http.Request)
 		want   string
 	}{
-		"plain": {origin, nil, "rutile=*; Path=/approve; HttpOnly; SameSite=Strict"},
+		"plain": {origin, nil, "rutile=*; Path=/; HttpOnly; SameSite=Strict"},
 		"our own TLS": {"https://" + host, func(r *http.Request) {
 			r.TLS = &tls.ConnectionState{}
 			r.Header.Set("Origin", "https://"+host)

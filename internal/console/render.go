@@ -12,7 +12,7 @@ import (
 	"rutile/internal/access"
 )
 
-//go:embed page.html style.css
+//go:embed page.html style.css en.json ko.json views/*.html static/*
 var files embed.FS
 
 // load reads the templates and makes the policy that lets only our style in.
@@ -23,10 +23,26 @@ func (c *Console) load() error {
 	}
 	c.style = template.CSS(css)
 	sum := sha256.Sum256(css)
-	c.csp = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	style := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	const rest = "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	c.csp = "default-src 'none'; style-src " + style + rest
+	c.homeCSP = "default-src 'none'; style-src 'self' " + style + "; script-src 'self'; connect-src 'self'; img-src 'self'" + rest
 	if c.pages, err = template.ParseFS(files, "page.html"); err != nil {
 		return fmt.Errorf("console: %w", err)
+	}
+	if c.langs, err = languages(); err != nil {
+		return err
+	}
+	if c.assets, err = assets(); err != nil {
+		return err
+	}
+	c.views = map[string]*template.Template{}
+	for lang, w := range c.langs {
+		t, err := template.New("").Funcs(c.funcs(w)).ParseFS(files, "views/*.html")
+		if err != nil {
+			return fmt.Errorf("console: %w", err)
+		}
+		c.views[lang] = t
 	}
 	return nil
 }

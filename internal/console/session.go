@@ -26,6 +26,13 @@ type session struct {
 	form  string // every form carries it
 	began time.Time
 	seen  time.Time
+	said  *message // what the next page says of what was done
+}
+
+// message is what came of a form.
+type message struct {
+	Text    string
+	Problem bool // nothing was done
 }
 
 // holds reports whether what a form carries is this session's.
@@ -115,4 +122,30 @@ func (s *sessions) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, sha256.Sum256([]byte(id)))
+}
+
+// say keeps what the next page of a session says.
+func (s *sessions) say(id string, m message) {
+	key := sha256.Sum256([]byte(id))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x, ok := s.open[key]; ok {
+		x.said = &m
+		s.open[key] = x
+	}
+}
+
+// hear returns what there is to say, once; nil if nothing.
+func (s *sessions) hear(id string) *message {
+	key := sha256.Sum256([]byte(id))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x, ok := s.open[key]
+	if !ok || x.said == nil {
+		return nil
+	}
+	m := x.said
+	x.said = nil
+	s.open[key] = x
+	return m
 }

@@ -26,8 +26,8 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		c.missing(w, r)
 		return
 	}
-	address := addressOf(r.RemoteAddr)
-	if wait := c.attempts.take(address); wait > 0 {
+	from := addressOf(r.RemoteAddr)
+	if wait := c.attempts.take(from); wait > 0 {
 		seconds := int((wait + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		c.askWhoStatus(w, r, http.StatusTooManyRequests, id, fmt.Sprintf("Too many sign-ins have failed. Wait %s and try again.", count(seconds, "second")))
@@ -36,18 +36,17 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	actor, err := c.authenticate(r, strings.TrimSpace(f["token"]))
 	switch {
 	case access.CodeOf(err) == access.CodeUnauthenticated:
-		c.log.Warn("a sign-in failed", "address", address)
+		c.log.Warn("a sign-in failed", "address", from)
 		c.askWho(w, r, id, "This token does not count: it is no personal token, or unknown, revoked or expired, or its user is not active.")
 		return
 	case err != nil:
 		c.refuse(w, r, err)
 		return
 	}
-	c.attempts.giveBack(address)
-	c.sessions.end(c.sessionID(r))
-	http.SetCookie(w, c.cookie(r, c.sessions.begin(actor)))
-	c.log.Info("signed in", "user", actor.ID, "token", actor.Token, "address", address)
-	http.Redirect(w, r, Path+id, http.StatusSeeOther)
+	c.attempts.giveBack(from)
+	c.begin(w, r, actor)
+	c.log.Info("signed in", "user", actor.ID, "token", actor.Token, "address", from)
+	http.Redirect(w, r, address(id), http.StatusSeeOther)
 }
 
 func (c *Console) authenticate(r *http.Request, token string) (admin.Actor, error) {
@@ -81,6 +80,8 @@ func otherSession() error {
 type signInPage struct {
 	Request, Problem string
 	Connect          bool // it is a connection's
+	Console          bool // it is a page of the console
+	Where            string
 }
 
 func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, problem string) {
@@ -88,7 +89,10 @@ func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, proble
 }
 
 func (c *Console) askWhoStatus(w http.ResponseWriter, r *http.Request, status int, request, problem string) {
-	c.render(w, r, status, "sign-in", signInPage{request, problem, strings.HasPrefix(request, connectPath) || request == ownPath})
+	c.render(w, r, status, "sign-in", signInPage{
+		Request: request, Problem: problem, Connect: strings.HasPrefix(request, connectPath) || request == ownPath,
+		Console: strings.HasPrefix(request, strings.TrimPrefix(Home, "/")), Where: address(request),
+	})
 }
 
 // requestID reports whether s can be the id of a request. It says nothing about

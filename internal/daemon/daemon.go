@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
 	"rutile/internal/fact"
@@ -74,6 +75,7 @@ type Daemon struct {
 	hooks     *webhook.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
+	pages     *console.Console
 	lis       *listeners
 	closers   []closer
 	work      sync.WaitGroup

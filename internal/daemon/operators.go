@@ -6,9 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
+	"rutile/internal/api"
+	"rutile/internal/audit"
 	"rutile/internal/console"
 )
 
@@ -23,10 +29,13 @@ func (d *Daemon) operators() (local, remote http.Handler, err error) {
 	probes.HandleFunc("GET /healthz", d.healthz)
 	probes.HandleFunc("GET /readyz", d.readyz)
 	probes.Handle("GET /metrics", d.telemetry.handler())
-	pages, err := console.New(console.Config{Hosts: d.operatorsHosts(), Public: d.OperatorsURL, Log: d.log, Links: d.Links, Issuer: d.AgentsURL}, d.Admin, d.Desk)
+	pages, err := console.New(console.Config{
+		Hosts: d.operatorsHosts(), Public: d.OperatorsURL, Local: d.localOperators(), Log: d.log, Links: d.Links, Issuer: d.AgentsURL, Work: d.consoleWork(),
+	}, d.Admin, d.Desk)
 	if err != nil {
 		return nil, nil, err
 	}
+	d.pages = pages
 	mount := func(api, probes http.Handler) *http.ServeMux {
 		mux := http.NewServeMux()
 		mux.Handle("/api/v1/", api) // checks the Host itself
@@ -34,6 +43,8 @@ func (d *Daemon) operators() (local, remote http.Handler, err error) {
 		return mux
 	}
 	network := mount(remote, d.ownHosts(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL, probes))
+	network.Handle("GET /{$}", http.RedirectHandler(console.Home, http.StatusSeeOther))
+	network.Handle(console.Home, pages)
 	network.Handle(console.Path, pages) // checks the Host itself; no browser speaks to the socket
 	return mount(local, probes), network, nil
 }
@@ -41,6 +52,68 @@ func (d *Daemon) operators() (local, remote http.Handler, err error) {
 // operatorsHosts are the Host headers the operators' address answers to.
 func (d *Daemon) operatorsHosts() []string {
 	return hostsOf(d.lis.operators, d.Config.Listen.Operators, d.OperatorsURL)
+}
+
+// localOperators is the address people on this machine use, "" if the operators'
+// address does not listen on its own network alone.
+func (d *Daemon) localOperators() string {
+	if !loopback(d.lis.operators.Addr().String()) {
+		return ""
+	}
+	return address(d.lis.operators, d.Config.TLS.Cert != "")
+}
+
+// consoleWork is what the console stands on.
+func (d *Daemon) consoleWork() *console.Work {
+	started := time.Now().UTC()
+	return &console.Work{
+		Effects: d.Effects, Evidence: proofs{d.Evidence, evidence{d.Evidence, d.Config.Data}}, Calls: d.gate.Calls, Learn: d.Proxy.Learn,
+		Status: func() console.Status {
+			s := d.status(started)
+			return console.Status{Version: s.Version, Node: s.Node, Mode: s.Mode, Store: s.Store, Data: s.Data, Agents: s.Agents, Operators: s.Operators, Started: s.Started, Generation: s.Generation}
+		},
+		Doctor: func(ctx context.Context) []console.Check {
+			var out []console.Check
+			for _, c := range d.doctor(ctx) {
+				out = append(out, console.Check{Name: c.Name, Level: string(c.Level), Reason: c.Reason, Mend: c.Mend})
+			}
+			return out
+		},
+	}
+}
+
+// proofs is the log as the console shows it.
+type proofs struct {
+	*audit.Log
+	shown evidence
+}
+
+// Proof is the file that rutile audit prove writes.
+func (p proofs) Proof(ctx context.Context, leaves []uint64) ([]byte, error) {
+	proof, err := p.shown.Prove(ctx, leaves)
+	if err != nil {
+		return nil, err
+	}
+	return api.Marshal(proof)
+}
+
+// SignInLink returns an address that signs an actor in to the console once.
+func (d *Daemon) SignInLink(actor admin.Actor) (link string, until time.Time, err error) {
+	return d.pages.Invite(actor)
+}
+
+// OwnLink is SignInLink for the account that runs the gateway.
+func (d *Daemon) OwnLink(ctx context.Context) (string, error) {
+	account := admin.Account{UID: strconv.Itoa(os.Getuid())}
+	if u, err := user.Current(); err == nil {
+		account.Name = u.Username
+	}
+	actor, err := d.Admin.LocalActor(ctx, account, true)
+	if err != nil {
+		return "", err
+	}
+	link, _, err := d.SignInLink(actor)
+	return link, err
 }
 
 // ApprovalURL returns the address of the page on which people answer a request.

@@ -78,6 +78,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Once {
 		return nil
 	}
+	if link, err := s.d.OwnLink(ctx); err == nil {
+		s.say("\nThe console, signed in for this once:\n  %s\n", link)
+	}
 	s.say("\nThe gateway keeps running; look around with another terminal, end it with Ctrl-C:\n  %s --data %s audit tail\n  %s --data %s tool diff notes read_note\n", s.cfg.Program, s.data(), s.cfg.Program, s.data())
 	return s.d.Wait(ctx)
 }

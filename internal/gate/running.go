@@ -22,10 +22,31 @@ type Effects interface {
 	Refusal(who *access.Identity) (access.Outcome, string)
 }
 
+// Call is a call in flight, for people to see.
+type Call struct {
+	Who    access.Identity
+	Action string
+	At     time.Time // when it arrived
+}
+
 // running is the calls that are being made.
 type running struct {
 	mu    sync.Mutex
-	calls map[*access.Request]context.CancelCauseFunc
+	calls map[*access.Request]*flight
+}
+
+// flight is one call that is being made.
+type flight struct {
+	cut  context.CancelCauseFunc
+	gone bool // it is cut, and only has not returned yet
+}
+
+// end cuts a call and reports whether it was not cut before.
+func (f *flight) end(cause error) bool {
+	f.cut(cause)
+	was := f.gone
+	f.gone = true
+	return !was
 }
 
 // begin notes a call until end is called; ctx ends when the call is cut.
@@ -33,9 +54,9 @@ func (l *running) begin(parent context.Context, r *access.Request) (ctx context.
 	ctx, cut := context.WithCancelCause(parent)
 	l.mu.Lock()
 	if l.calls == nil {
-		l.calls = map[*access.Request]context.CancelCauseFunc{}
+		l.calls = map[*access.Request]*flight{}
 	}
-	l.calls[r] = cut
+	l.calls[r] = &flight{cut: cut}
 	l.mu.Unlock()
 	return ctx, func() {
 		l.mu.Lock()
@@ -82,19 +103,29 @@ const (
 )
 
 // Cut ends the calls in flight that are of whom says and returns how many there
-// were. Their results are not released. What refuses new ones MUST stand before.
+// were that nothing had cut before. Their results are not released. What refuses new ones MUST stand before.
 func (g *Gate) Cut(of func(who *access.Identity) bool, why string) int {
 	cause := &cutError{cutTerminated, why}
 	g.running.mu.Lock()
 	defer g.running.mu.Unlock()
 	n := 0
-	for r, cut := range g.running.calls {
-		if of(&r.Who) {
-			cut(cause)
+	for r, f := range g.running.calls {
+		if of(&r.Who) && f.end(cause) {
 			n++
 		}
 	}
 	return n
+}
+
+// Calls returns the calls in flight, in no order.
+func (g *Gate) Calls() []Call {
+	g.running.mu.Lock()
+	defer g.running.mu.Unlock()
+	out := make([]Call, 0, len(g.running.calls))
+	for r := range g.running.calls {
+		out = append(out, Call{Who: r.Who, Action: r.Action(), At: r.At})
+	}
+	return out
 }
 
 // Withdraw ends the calls in flight that nobody would be let make now, whatever they
@@ -109,9 +140,8 @@ func (g *Gate) Withdraw() int {
 		return 0
 	}
 	state, at, n := g.states.State(), g.now(), 0
-	for r, cut := range g.running.calls {
-		if cause := g.withdrawn(state, r, at); cause != nil {
-			cut(cause)
+	for r, f := range g.running.calls {
+		if cause := g.withdrawn(state, r, at); cause != nil && f.end(cause) {
 			n++
 		}
 	}

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+)
+
+// Bounds of links that sign in.
+const (
+	inviteLife = 5 * time.Minute
+	maxInvites = 64
+)
+
+// invites are the links that sign somebody in once, under the SHA-256 of their codes.
+type invites struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	open map[[sha256.Size]byte]invite
+}
+
+type invite struct {
+	actor admin.Actor
+	made  time.Time
+}
+
+func (i invite) counts(now time.Time) bool {
+	return !now.Before(i.made) && now.Sub(i.made) < inviteLife
+}
+
+// put keeps a code for actor. Where too many are open the oldest counts no longer.
+func (l *invites) put(code string, actor admin.Actor) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	var oldest [sha256.Size]byte
+	var since time.Time
+	for k, x := range l.open {
+		if !x.counts(now) {
+			delete(l.open, k)
+		} else if since.IsZero() || x.made.Before(since) {
+			oldest, since = k, x.made
+		}
+	}
+	if len(l.open) >= maxInvites {
+		delete(l.open, oldest)
+	}
+	l.open[sha256.Sum256([]byte(code))] = invite{actor, now}
+}
+
+// take returns whom a code signs in, once.
+func (l *invites) take(code string) (admin.Actor, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := sha256.Sum256([]byte(code))
+	x, ok := l.open[k]
+	delete(l.open, k)
+	return x.actor, ok && x.counts(l.now())
+}
+
+// Invite returns an address that signs actor in once, from this machine, within five
+// minutes. Whoever asks for it MUST have been authenticated as actor. It fails with
+// CodeUnsupported where people cannot reach the console from this machine itself.
+func (c *Console) Invite(actor admin.Actor) (link string, until time.Time, err error) {
+	if c.local == "" || c.work == nil {
+		return "", until, access.Errorf(access.CodeUnsupported, "the operators' address is not on this machine's own network: sign in at it with a personal token (rutile user token create)")
+	}
+	code := random()
+	c.invites.put(code, actor)
+	return c.local + Home + "enter?code=" + url.QueryEscape(code), c.now().Add(inviteLife), nil
+}
+
+// enterPage shows the button that signs in. Following the link does nothing by itself:
+// whatever looks at it beforehand would use it up.
+func (c *Console) enterPage(w http.ResponseWriter, r *http.Request) {
+	c.renderFree(w, r, http.StatusOK, "enter", r.URL.Query().Get("code"))
+}
+
+// enter signs in whoever sends a code that counts.
+func (c *Console) enter(w http.ResponseWriter, r *http.Request) {
+	f, err := readForm(r, "code")
+	if err != nil {
+		c.refuse(w, r, err)
+		return
+	}
+	if !loopback(r.RemoteAddr) || c.origin(r) != c.local {
+		c.refuse(w, r, access.Errorf(access.CodeDenied, "a link signs in from the gateway's own machine alone: sign in with a personal token"))
+		return
+	}
+	address := addressOf(r.RemoteAddr)
+	if wait := c.attempts.take(address); wait > 0 {
+		c.render(w, r, http.StatusTooManyRequests, "notice", notice{Title: "Nothing was done", Text: "Too many sign-ins have failed. Wait " + wait.Round(time.Second).String() + " and try again."})
+		return
+	}
+	actor, ok := c.invites.take(f["code"])
+	if !ok {
+		c.log.Warn("a sign-in failed", "address", address)
+		c.refuse(w, r, access.Errorf(access.CodeDenied, "this link does not count any more: it is used, or five minutes are over, or the gateway was started anew. rutile user link prints another"))
+		return
+	}
+	c.attempts.giveBack(address)
+	c.begin(w, r, actor)
+	c.log.Info("signed in", "user", actor.String(), "by", "link", "address", address)
+	http.Redirect(w, r, Home, http.StatusSeeOther)
+}
+
+// begin opens a session in place of the one there is.
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, actor admin.Actor) {
+	c.sessions.end(c.sessionID(r))
+	http.SetCookie(w, c.cookie(r, c.sessions.begin(actor)))
+}
+
+// loopback reports whether somebody is on this machine. Forwarding headers are not
+// read, because anybody can write them.
+func loopback(remote string) bool {
+	ap, err := netip.ParseAddrPort(remote)
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}

@@ -1,0 +1,54 @@
+package console_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestEveryTextHasItsTranslation: what the pages and their code say in English is in
+// the Korean table, with as many places for what belongs into it.
+func TestEveryTextHasItsTranslation(t *testing.T) {
+	raw, err := os.ReadFile("ko.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ko map[string]string
+	if err := json.Unmarshal(raw, &ko); err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for pattern, say := range map[string]*regexp.Regexp{
+		"views/*.html": regexp.MustCompile(`[({ ]t "((?:[^"\\]|\\.)*)"`),
+		"*.go":         regexp.MustCompile(`(?:words|w)\.t\("((?:[^"\\]|\\.)*)"`),
+	} {
+		list, err := filepath.Glob(pattern)
+		if err != nil || len(list) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		for _, name := range list {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range say.FindAllStringSubmatch(string(b), -1) {
+				said[m[1]] = true
+			}
+		}
+	}
+	if len(said) < 200 {
+		t.Fatalf("only %d texts were found", len(said))
+	}
+	verb := regexp.MustCompile(`%[ds]`)
+	for text := range said {
+		other, ok := ko[text]
+		if !ok {
+			t.Errorf("%q has no translation", text)
+		} else if got, want := verb.FindAllString(other, -1), verb.FindAllString(text, -1); strings.Join(got, "") != strings.Join(want, "") {
+			t.Errorf("%q takes %v, its translation %v", text, want, got)
+		}
+	}
+}
