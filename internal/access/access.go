@@ -104,8 +104,18 @@ type Request struct {
 	// gate sets it.
 	Follows bool
 	Held    *Held
+	// Placeholders are those its arguments name, of its session. The gate sets them.
+	Placeholders []Placeholder
 	// Facts are what has been counted and is remembered. The gate sets them.
 	Facts *Facts
+}
+
+// Placeholder stands for a value the caller has not seen.
+type Placeholder struct {
+	Token  string
+	Label  string // secret, pii
+	Kind   string
+	Server string // whose answer the value stood in
 }
 
 // Held is the grant an earlier call was made under.

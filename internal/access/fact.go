@@ -18,11 +18,12 @@ type Facts struct {
 }
 
 // FactValue is the value of one fact: Long of one that counts, Bool of one that
-// remembers.
+// remembers, Set of one the gateway itself looks up.
 type FactValue struct {
 	Long int64
 	Bool bool
-	Err  string // why there is none; it names places, never values
+	Set  []string // of one that names what was seen; sorted
+	Err  string   // why there is none; it names places, never values
 }
 
 // Charge is what one call adds to one counter of a fact that the store keeps.

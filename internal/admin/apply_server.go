@@ -123,6 +123,12 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	if next.Pinning == registry.PinningObserve {
 		it.Dangers = append(it.Dangers, "pinning: observe lets changed and new definitions pass")
 	}
+	if len(next.Restore) > 0 {
+		it.Dangers = append(it.Dangers, "restore: its tools are given values that agents see placeholders of")
+	}
+	if next.Inspection != "" {
+		it.Dangers = append(it.Dangers, "inspection: "+next.Inspection+" lets instructions in its results pass")
+	}
 }
 
 // moved reports whether a server that was somewhere is at another origin.

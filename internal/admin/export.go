@@ -138,6 +138,13 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		}
 	}
 	e.text(0, "pinning", s.Pinning)
+	e.text(0, "inspection", s.Inspection)
+	if len(s.Restore) > 0 {
+		e.open(0, "restore")
+		for _, name := range keysOf(s.Restore) {
+			e.list(1, name, s.Restore[name])
+		}
+	}
 	e.text(0, "description", s.Description)
 	e.text(0, "version", s.Version)
 	if s.RiskTier > 0 {

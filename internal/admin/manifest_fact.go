@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rutile/internal/fact"
+	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
 
@@ -74,6 +75,9 @@ func (o object) binds() []fact.Bind {
 // factFits reports members that a fact of the type does not have, and what is
 // wrong with those it has.
 func (o object) factFits(f *fact.Fact) {
+	if policy.OwnFact(f.ID) {
+		o.fail("id", "%q is a fact of the gateway's own: choose another id", f.ID)
+	}
 	if f.Type == "" {
 		return
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 func (d *decoder) server(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "description", "version", "replacement", "ends", "riskTier", "expires",
+	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "inspection", "restore", "description", "version", "replacement", "ends", "riskTier", "expires",
 		"state", "stateWhy", "baseline", "pins")
 	m.id = o.id()
 	if m.id == access.OwnServer {
@@ -47,6 +47,10 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	if s.Pinning == registry.PinningEnforce {
 		s.Pinning = "" // the default is kept as nothing, so that both spellings are the same
 	}
+	if s.Inspection = o.choice("inspection", registry.InspectionEnforce, registry.InspectionObserve, registry.InspectionOff); s.Inspection == registry.InspectionEnforce {
+		s.Inspection = ""
+	}
+	s.Restore = o.restore()
 	o.required("transport", "{http: {url: …}} or {stdio: {command: …}}")
 	if t, ok := o.sub("transport", "http", "stdio"); ok {
 		if t.has("http") == t.has("stdio") {
@@ -278,6 +282,29 @@ func (o object) credential(t registry.Transport) *registry.CredentialRef {
 }
 
 // classes reads what a person says about tools: patterns of names to class and tier.
+// restore reads which tools may be given which values back.
+func (o object) restore() map[string][]string {
+	rs, ok := o.sub("restore")
+	if !ok {
+		return nil
+	}
+	out := make(map[string][]string, len(rs.members))
+	for pattern := range rs.members {
+		if r, bad := unseen(pattern); bad || pattern == "" || len(pattern) > 2*registry.MaxName {
+			rs.fail(pattern, "is not a pattern of tool names (%U)", r)
+			continue
+		}
+		labels := rs.set(pattern)
+		for _, l := range labels {
+			if !slices.Contains(registry.RestoreLabels(), l) {
+				rs.fail(pattern, "%q is no label of values: use pii or secret", l)
+			}
+		}
+		out[pattern] = labels
+	}
+	return out
+}
+
 func (o object) classes() map[string]registry.ToolClass {
 	cs, ok := o.sub("classes")
 	if !ok {

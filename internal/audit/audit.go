@@ -35,6 +35,9 @@ type Intent struct {
 	CredKind string // of source it is minted from, "" if it is sealed
 	// Arguments are what is sent, where that is not what Request has; else nil.
 	Arguments []byte
+	// Restored are the arguments with values in place of placeholders, where that is
+	// what is sent; for a commitment, never in clear nor sealed beside the log.
+	Restored []byte
 }
 
 // Status is how a dispatched call ended.
@@ -72,6 +75,16 @@ type Outcome struct {
 	Forbids  []string // the rules that did
 	Dropped  []Drop   // messages before the final one that did not reach the agent
 	Unlocks  []Unlock
+	Seen     []Seen // what inspection found
+}
+
+// Seen is one finding in what a server sent: where, never what.
+type Seen struct {
+	Rule       string
+	At         string // JSON pointer in the message
+	Start, End int    // bytes of the unescaped text there
+	Tier       string // "", review or block
+	Text       []byte // for the commitment; never in clear
 }
 
 // Drop is messages of a call that were kept from the agent by the same rules. Which

@@ -263,6 +263,7 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 	mark := d.begin("com")
 	d.commit("arguments", args)
 	d.commit("client", []byte(d.ids.Client))
+	d.commit("sent", i.Restored)
 	d.commit("target", []byte(d.ids.Target))
 	d.end(mark)
 	if i.Cred != "" {

@@ -64,6 +64,7 @@ func (d *draft) outcomeRest(o *Outcome) error {
 	d.list("forbids", o.Forbids)
 	d.list("masks", o.Masks)
 	d.str("out", o.Withheld)
+	d.seen(o.Seen)
 	d.end(mark)
 	// What a credential was narrowed to may hold what stood in the arguments.
 	var narrowed []string
@@ -101,6 +102,35 @@ func (d *draft) dropped(list []Drop) {
 		d.int("last", int64(x.Last))
 		d.int("n", int64(x.N))
 		d.str("out", x.Out)
+		d.b = append(d.b, '}')
+	}
+	d.b = append(d.b, ']')
+}
+
+// maxSeen bounds how many findings of one call are written.
+const maxSeen = 32
+
+// seen writes findings with a keyed commitment to the text each is about.
+func (d *draft) seen(list []Seen) {
+	if len(list) == 0 {
+		return
+	}
+	d.enc.key("seen")
+	d.b = append(d.b, '[')
+	for i, x := range list[:min(len(list), maxSeen)] {
+		if i > 0 {
+			d.b = append(d.b, ',')
+		}
+		d.b = append(d.b, '{')
+		d.str("at", x.At)
+		if d.key != nil && len(x.Text) > 0 {
+			sum := d.key.commit(d.id, "seen", x.Text)
+			d.bytes("com", sum[:])
+		}
+		d.int("e", int64(x.End))
+		d.str("rule", x.Rule)
+		d.int("s", int64(x.Start))
+		d.str("tier", x.Tier)
 		d.b = append(d.b, '}')
 	}
 	d.b = append(d.b, ']')

@@ -14,10 +14,12 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
+	"rutile/internal/boundary"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
+	"rutile/internal/inspect"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/oauth"
 	"rutile/internal/pdp"
@@ -94,7 +96,15 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	d.closing("consequences", func(context.Context) error { d.Effects.Close(); return nil })
-	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, observed{d.telemetry, d.stage}, time.Now); err != nil {
+	values, err := boundary.New(d.store, d.vault, time.Now)
+	if err != nil {
+		return err
+	}
+	engine, err := inspect.New()
+	if err != nil {
+		return err
+	}
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, engine, values, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)

@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"bytes"
 	"context"
 	"testing"
 
@@ -23,24 +24,24 @@ func TestDroppedMessagesAreInTheOutcome(t *testing.T) {
 		run  func(t *testing.T, m *moving, d *gate.Dispatch)
 		want []audit.Drop
 	}{
-		"none": {func(_ *testing.T, _ *moving, d *gate.Dispatch) { d.Passes(context.Background(), 100, nil) }, nil},
+		"none": {func(_ *testing.T, _ *moving, d *gate.Dispatch) { d.Passes(context.Background(), message(100), nil) }, nil},
 		"by one and by two": {func(t *testing.T, _ *moving, d *gate.Dispatch) {
 			for i, findings := range [][]string{nil, nil, nil, {"odd"}, nil, {"odd"}, nil, {"hide"}} {
-				if got, want := d.Passes(context.Background(), 100, findings), i < 2 || i == 6; got != want {
+				if got, want := d.Passes(context.Background(), message(100), findings), i < 2 || i == 6; got != want {
 					t.Errorf("message %d passes: %v", i+1, got)
 				}
 			}
 		}, []audit.Drop{{Out: "deny", By: []string{"large"}, N: 2, First: 3, Last: 5}, {Out: "deny", By: []string{"large", "odd"}, N: 1, First: 4, Last: 4},
 			{Out: "deny", By: []string{"odd"}, N: 1, First: 6, Last: 6}, {Out: "mask", By: []string{"hide"}, N: 1, First: 8, Last: 8}}},
 		"by what stands against the session": {func(_ *testing.T, m *moving, d *gate.Dispatch) {
-			d.Passes(context.Background(), 1, nil)
+			d.Passes(context.Background(), message(1), nil)
 			m.refused.Store(true)
-			d.Passes(context.Background(), 1, nil)
-			d.Passes(context.Background(), 1, nil)
+			d.Passes(context.Background(), message(1), nil)
+			d.Passes(context.Background(), message(1), nil)
 			m.refused.Store(false)
 		}, []audit.Drop{{Out: "revoke", N: 2, First: 2, Last: 3}}},
 		"and a panic": {func(_ *testing.T, _ *moving, d *gate.Dispatch) {
-			d.Passes(context.Background(), 1, []string{"odd"})
+			d.Passes(context.Background(), message(1), []string{"odd"})
 			panic("boom")
 		}, []audit.Drop{{Out: "deny", By: []string{"odd"}, N: 1, First: 1, Last: 1}}},
 	} {
@@ -62,6 +63,9 @@ func TestDroppedMessagesAreInTheOutcome(t *testing.T) {
 	}
 }
 
+// message is n bytes of JSON in which there is nothing to find.
+func message(n int) []byte { return append(bytes.Repeat([]byte(" "), n-1), '1') }
+
 // However many reasons there are, the outcome counts every message and names a
 // bounded number of them.
 func TestReasonsOfDroppedMessagesAreBounded(t *testing.T) {
@@ -81,7 +85,7 @@ func TestReasonsOfDroppedMessagesAreBounded(t *testing.T) {
 			if i >= 26 {
 				id = "z" + string(rune('A'+i-26))
 			}
-			d.Passes(context.Background(), 1, []string{id})
+			d.Passes(context.Background(), message(1), []string{id})
 		}
 		return access.Response{Body: []byte(`{}`), Reached: access.ReachYes}, nil
 	})

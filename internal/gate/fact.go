@@ -37,6 +37,15 @@ func (g *Gate) look(ctx context.Context, state *pdp.State, r *access.Request) {
 	if c, need := pdp.Counting(state, r); c != nil {
 		r.Facts = g.facts.Look(ctx, state.Facts, need, c)
 	}
+	if asked := pdp.Asked(state, r); len(asked) > 0 {
+		if r.Facts == nil {
+			r.Facts = &access.Facts{}
+		}
+		if r.Facts.Values == nil {
+			r.Facts.Values = map[string]access.FactValue{}
+		}
+		g.lookInto(r, asked)
+	}
 }
 
 // hold waits where the decision would be another without the calls that are under

@@ -19,6 +19,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/credential"
+	"rutile/internal/inspect"
 	"rutile/internal/pdp"
 	"rutile/internal/registry"
 )
@@ -65,6 +66,7 @@ type Dispatch struct {
 	// of them are masked; nil if they are to be sent as they came.
 	Arguments []byte
 
+	judged  []byte    // what Arguments were before values were put in
 	intent  audit.Ref // what an outcome belongs to
 	outflow *outflow  // of what comes back; nil for requests of the gateway itself
 }
@@ -86,15 +88,17 @@ type Gate struct {
 	holding chan struct{} // one for each call that waits for others
 
 	effects Effects
+	engine  *inspect.Engine
+	values  Placeholders
 	running running
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, engine *inspect.Engine, values Placeholders, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || engine == nil || values == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, engine: engine, values: values, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -119,6 +123,14 @@ func (g *Gate) do(ctx context.Context, r *access.Request, fwd Forward) (access.R
 	var until time.Time // it waits for others
 	for n := 1; ; {
 		state := g.states.State()
+		no, err := g.names(ctx, state, r)
+		if err != nil {
+			return access.Response{}, access.Decision{ID: r.ID}, "", err
+		}
+		if no != nil {
+			dec, err := g.denied(ctx, state, r, *no)
+			return access.Response{}, dec, "", err
+		}
 		ru := g.decide(ctx, state, r)
 		if ru.Outcome == access.RequireApproval {
 			var err error
@@ -187,14 +199,21 @@ func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) 
 // decision of ru; where what came back is withheld it becomes that.
 func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec, Arguments: ru.Arguments}
-	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments,
-		outflow: &outflow{gate: g, req: r, ruling: ru}}
+	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments, judged: ru.Arguments,
+		outflow: &outflow{gate: g, req: r, ruling: ru, screen: g.screenOf(r, &server, ru.ReadsData)}}
 	ctx, end := g.running.begin(ctx, r)
 	defer end()
 	if no := g.refusal(r); no != nil { // it was pronounced before the call could be cut
 		var err error
 		*dec, err = g.denied(ctx, state, r, *no)
 		return access.Response{}, "", err
+	}
+	if len(r.Placeholders) > 0 {
+		sent, values, err := g.restore(ctx, state, r, ru.Sent(r))
+		if err != nil {
+			return access.Response{}, audit.StatusRefused, g.refuse(ctx, r, dec, err)
+		}
+		d.Arguments, intent.Restored, d.outflow.restored = sent, sent, values
 	}
 	if c := server.Credential; c != nil {
 		lease, err := g.leases.Lease(ctx, leaseRequest(r, dec, server, ru.Sent(r), true))
@@ -329,7 +348,7 @@ func (g *Gate) Check(ctx context.Context, r *access.Request) (access.Decision, e
 // arguments must still be what d says.
 func (g *Gate) Recheck(ctx context.Context, r *access.Request, d *Dispatch) (access.Decision, error) {
 	ctx = g.meter.Start(ctx, r)
-	dec, err := g.check(ctx, r, d.Arguments)
+	dec, err := g.check(ctx, r, d.judged)
 	g.meter.End(ctx, r, &dec, "", err)
 	return dec, err
 }

@@ -108,7 +108,7 @@ func newOffice(t *testing.T, rule grant.Rule, policies ...policy.Policy) *office
 	}
 	f := fixed{&pdp.State{View: view, Set: set, Grants: b, Entitlements: map[string]grant.Entitlement{"deploys": {ID: "deploys", Approve: rule}}}}
 	o := &office{t: t, log: w, grants: &traced{Broker: b, log: w}}
-	if o.Gate, err = gate.New(f, w, f, o.grants, noFacts{}, noEffects{}, f, clock); err != nil {
+	if o.Gate, err = gate.New(f, w, f, o.grants, noFacts{}, noEffects{}, engine(t), noValues{}, f, clock); err != nil {
 		t.Fatal(err)
 	}
 	return o
@@ -462,7 +462,7 @@ func TestResultsOfTasksCountToTheGrantOfTheirCall(t *testing.T) {
 	later := func(r *access.Request) { r.At = now.Add(time.Second) }
 	made := call(t, "bot", later)
 	if _, dec, err := o.Do(t.Context(), made, func(ctx context.Context, d *gate.Dispatch) (access.Response, error) {
-		d.Passes(ctx, 3, nil)
+		d.Passes(ctx, []byte("[1]"), nil)
 		return access.Response{Body: []byte("task1"), Reached: access.ReachYes, Started: true}, nil
 	}); err != nil || !dec.Allowed() {
 		t.Fatal(dec, err)

@@ -18,6 +18,9 @@ type outflow struct {
 	gate   *Gate
 	req    *access.Request
 	ruling *pdp.Ruling
+	screen *screen // nil: nothing is inspected
+	// restored are the values that were sent in place of placeholders, by these.
+	restored map[string]string
 
 	mu     sync.Mutex
 	passed int          // bytes so far that were judged
@@ -25,12 +28,45 @@ type outflow struct {
 	shown  int          // messages so far, dropped ones too
 	drops  []audit.Drop // messages the agent did not get, one for each reason
 	failed error        // a consequence that could not be carried out
+	found  []string     // what inspection found so far
+	labels []string     // of the data it found so far
+	noted  []audit.Seen // the same for evidence
 }
 
-// Passes reports whether a message of n bytes may go on to the agent before the
-// final one: it is part of what comes back, and what comes back is judged on all
-// that has come so far. Nothing in it can be masked.
-func (d *Dispatch) Passes(ctx context.Context, n int, findings []string) bool {
+// maxNoted bounds how many findings of one call are kept for evidence.
+const maxNoted = 64
+
+// note takes what inspection found in a message; p.mu is held.
+func (p *outflow) note(s *sight) {
+	if s.empty() {
+		return
+	}
+	p.noted = append(p.noted, s.noted()...)
+	p.noted = p.noted[:min(len(p.noted), maxNoted)]
+	p.found = merge(p.found, s.findings())
+	p.labels = merge(p.labels, s.labels())
+}
+
+// merge adds to list what of more is not in it.
+func merge(list, more []string) []string {
+	for _, x := range more {
+		if !slices.Contains(list, x) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// judged reports whether policy has a say about a message with these findings.
+func (p *outflow) judged(s *sight) bool {
+	return p.ruling.ReadsOutput || !s.empty()
+}
+
+// Passes reports whether a message may go on to the agent before the final one: it is
+// part of what comes back, and what comes back is judged on all that has come so far,
+// but for what inspection finds: that is of this message, read with the end of those
+// before it. Nothing in it can be masked.
+func (d *Dispatch) Passes(ctx context.Context, msg []byte, findings []string) bool {
 	p := d.outflow
 	if p == nil || p.ruling == nil {
 		return true // a request of the gateway itself
@@ -42,12 +78,20 @@ func (d *Dispatch) Passes(ctx context.Context, n int, findings []string) bool {
 		p.drop(no)
 		return false
 	}
-	if !p.ruling.ReadsOutput {
+	n := len(msg)
+	if _, echoed, _ := p.unecho(msg); echoed {
+		p.found = merge(p.found, []string{findEchoed})
+		p.drop(&access.Decision{Outcome: access.Mask})
+		return false
+	}
+	s := p.screen.look(msg)
+	p.note(&s)
+	if !p.judged(&s) {
 		p.sent += n
 		return true
 	}
 	p.passed += n
-	dec := p.ruling.Release(p.req, findings, p.passed, nil)
+	dec := p.ruling.Release(p.req, pdp.Output{Findings: slices.Concat(findings, s.findings()), Labels: s.labels(), Bytes: p.passed}, nil)
 	if dec.Allowed() {
 		p.sent += n
 		return true
@@ -95,6 +139,8 @@ func (p *outflow) dropped(out *audit.Outcome) {
 		out.Dropped = slices.Clone(p.drops)
 		out.Findings = append(out.Findings, "withheld.messages")
 	}
+	out.Findings = merge(slices.Clone(out.Findings), p.found)
+	out.Seen = p.noted
 }
 
 // release judges the final message. It returns nil where the message goes on,
@@ -104,14 +150,26 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	if no := p.gate.refusal(p.req); no != nil {
 		return no, nil, nil
 	}
-	if !p.ruling.ReadsOutput {
-		return nil, nil, nil
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := p.ruling.Release(p.req, resp.Findings, p.passed+len(resp.Body), nil)
+	body, echoed, ok := p.unecho(resp.Body)
+	if echoed {
+		p.found = merge(p.found, []string{findEchoed})
+	}
+	if !ok {
+		d := p.ruling.Decision
+		d.Outcome, d.Class, d.Reason, d.Help = access.Deny, access.ClassMask, "what came back is withheld: it repeats a value that was put in for a placeholder where it cannot be masked", "the call was made; do not repeat it"
+		return &d, nil, nil
+	}
+	resp.Body = body
+	s := p.screen.look(resp.Body)
+	p.note(&s)
+	if !p.judged(&s) {
+		return nil, nil, nil
+	}
+	d := p.ruling.Release(p.req, p.output(resp, &s), nil)
 	if d.Outcome == access.Mask {
-		d, masks = p.mask(&d, resp)
+		d, masks = p.mask(ctx, &d, resp, &s)
 	}
 	if d.Allowed() {
 		return nil, masks, p.failed
@@ -120,14 +178,18 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 }
 
 // mask masks what wanted says in the final message and judges it once more.
-func (p *outflow) mask(wanted *access.Decision, resp *access.Response) (access.Decision, []string) {
+func (p *outflow) mask(ctx context.Context, wanted *access.Decision, resp *access.Response, s *sight) (access.Decision, []string) {
 	failed := *wanted
 	failed.Outcome = access.Deny
-	var rules []string
+	var rules, sets []string
 	var paths [][]string
 	for _, m := range wanted.Masks {
 		rules = append(rules, m.Policy)
 		for _, place := range m.Places {
+			if policy.IsMaskSet(place) {
+				sets = append(sets, place)
+				continue
+			}
 			_, path, err := policy.ParsePlace(place)
 			if err != nil {
 				return failed, nil
@@ -145,7 +207,33 @@ func (p *outflow) mask(wanted *access.Decision, resp *access.Response) (access.D
 		}
 		resp.Body = body
 	}
-	return p.ruling.Release(p.req, resp.Findings, p.passed+len(resp.Body), rules), rules
+	left := s
+	if len(sets) > 0 {
+		again := s
+		if len(paths) > 0 {
+			now := p.screen.again(resp.Body)
+			again = &now
+		}
+		tokens, err := p.named(ctx, again, sets)
+		if err != nil { // what cannot be kept must not be shown as if it were
+			return failed, nil
+		}
+		body, ok := again.conceal(resp.Body, sets, tokens)
+		if !ok {
+			return failed, nil
+		}
+		now := p.screen.again(body)
+		if !now.without(sets) {
+			return failed, nil
+		}
+		resp.Body, left = body, &now
+	}
+	return p.ruling.Release(p.req, p.output(resp, left), rules), rules
+}
+
+// output is what is about to go on, with what was found in it.
+func (p *outflow) output(resp *access.Response, s *sight) pdp.Output {
+	return pdp.Output{Findings: slices.Concat(resp.Findings, s.findings()), Labels: s.labels(), Bytes: p.passed + len(resp.Body)}
 }
 
 // answered takes what fwd returned and decides what of it the agent gets. The

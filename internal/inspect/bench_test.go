@@ -1,6 +1,7 @@
 package inspect_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,6 +34,26 @@ func BenchmarkInspect(b *testing.B) {
 			for b.Loop() {
 				if r := e.Text(inspect.Result, text); r.Tier != inspect.Clean {
 					b.Fatalf("plain prose: %+v", r.Findings)
+				}
+			}
+		})
+	}
+}
+
+// The cost of one answer as it passes the gateway: a short one, and a megabyte.
+func BenchmarkStream(b *testing.B) {
+	e := engine(b)
+	for _, size := range []int{2 << 10, 1 << 20} {
+		text := []byte(`{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":` + strconv.Quote(strings.Repeat(prose, size/len(prose)+1)[:size]) + `}]}}`)
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				v, err := rawjson.Parse(text, rawjson.Limits{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if seen := e.Stream().Inspect(v); seen.Tier != inspect.Clean {
+					b.Fatalf("plain prose: %+v", seen)
 				}
 			}
 		})

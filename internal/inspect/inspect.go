@@ -112,11 +112,12 @@ type Engine struct {
 	fold      map[rune]rune
 	scratch   sync.Pool
 	sensitive []compiled
+	kinds     [256]byte // of bytes, see nextCue
 }
 
 // New compiles the shipped rules. It fails only where they are written wrongly.
 func New() (*Engine, error) {
-	e := &Engine{fold: confusables()}
+	e := &Engine{fold: confusables(), kinds: byteKinds()}
 	if err := e.compile(); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -59,10 +60,16 @@ type walk struct {
 	joint []byte
 	n     int
 	over  bool
+
+	// Of messages, see Stream.
+	most   int  // strings that are read, 0: maxLeaves
+	opaque bool // what no model reads is left out
+	told   func(pointer string, text []byte)
+	places []place
 }
 
 func (w *walk) value(pointer string, v rawjson.Value, depth int) {
-	if depth > maxNesting || w.n > maxLeaves {
+	if depth > maxNesting || w.n > cmp.Or(w.most, maxLeaves) {
 		w.over = true
 		return
 	}
@@ -80,6 +87,13 @@ func (w *walk) leaf(pointer string, v rawjson.Value) {
 	w.n++
 	w.buf = rawjson.AppendUnescaped(w.buf[:0], v)
 	w.inspect(pointer, nil, w.buf, nil)
+	if !w.opaque {
+		return
+	}
+	w.inner(pointer, w.buf)
+	if goesOn(pointer) {
+		w.told(pointer, w.buf)
+	}
 }
 
 func (w *walk) array(pointer string, v rawjson.Value, depth int) {
@@ -94,6 +108,9 @@ func (w *walk) array(pointer string, v rawjson.Value, depth int) {
 func (w *walk) object(pointer string, v rawjson.Value, depth int) {
 	for key, member := range v.Members() {
 		name, _ := key.Str()
+		if w.opaque && isOpaque(v, name, depth) {
+			continue
+		}
 		at := pointer + "/" + escapeKey(name)
 		if !plainKey(name) {
 			w.n++

@@ -13,6 +13,7 @@ type scan struct {
 	found   []Finding
 	budget  int // bytes that may still be decoded
 	dropped bool
+	spare   []byte // room for one text
 
 	// Of the sentence being read, as ends of words; -1 where there is none.
 	begun     int32

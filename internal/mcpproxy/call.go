@@ -544,7 +544,7 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 			return nil
 		}
 	}
-	if msg = c.d.Scrub(msg); !c.d.Passes(c.in.r.Context(), len(msg), c.findings()) {
+	if msg = c.d.Scrub(msg); !c.d.Passes(c.in.r.Context(), msg, c.findings()) {
 		return nil
 	}
 	return c.told(c.ans.event(msg))

@@ -15,6 +15,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/gate"
+	"rutile/internal/inspect"
 	"rutile/internal/pdp"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
@@ -26,6 +27,7 @@ type undecided struct {
 	gate.Leaser
 	gate.Grants
 	gate.Ledger
+	gate.Placeholders
 	gate.Effects
 }
 
@@ -58,7 +60,11 @@ func FuzzJudgedEqualsForwarded(f *testing.F) {
 			f.Add([]byte(seed), path)
 		}
 	}
-	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, time.Now)
+	scanner, err := inspect.New()
+	if err != nil {
+		f.Fatal(err)
+	}
+	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, scanner, undecided{}, undecided{}, time.Now)
 	if err != nil {
 		f.Fatal(err)
 	}

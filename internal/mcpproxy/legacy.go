@@ -447,6 +447,7 @@ type sessionRelay struct {
 	ans *answer
 	who *access.Request // for the stream
 
+	heard  *gate.Hearing
 	opened func() // called when the server's stream is open; nil if it has none of its own
 }
 
@@ -488,7 +489,13 @@ func (r *sessionRelay) note(msg []byte, v rawjson.Value) error {
 	if !r.may(access.KindServer, "") {
 		return nil
 	}
-	return r.ans.event(r.d.Scrub(msg))
+	if r.heard == nil {
+		r.heard = r.s.p.gate.Hearing(r.who)
+	}
+	if msg = r.d.Scrub(msg); !r.heard.Passes(context.Background(), msg) {
+		return nil
+	}
+	return r.ans.event(msg)
 }
 
 // delete ends a session.

@@ -283,7 +283,7 @@ type question struct {
 // put sends the client a request in the form of its revision.
 func (c *call) put(ctx context.Context, a *ask) (*question, error) {
 	q := &question{ask: a, got: make(chan []byte, 1)}
-	if !c.d.Passes(ctx, len(a.params.Raw()), c.findings()) { // it is part of what comes back
+	if !c.d.Passes(ctx, a.params.Raw(), c.findings()) { // it is part of what comes back
 		q.got <- nil
 		return q, nil
 	}

@@ -283,7 +283,7 @@ func (s *session) relayAsk(c *call, to *answer, msg []byte, v rawjson.Value) {
 		s.decline(c, a, upstream)
 		return
 	}
-	if !c.d.Passes(c.in.r.Context(), len(msg), c.findings()) { // it is part of what comes back
+	if !c.d.Passes(c.in.r.Context(), msg, c.findings()) { // it is part of what comes back
 		a.no()
 		s.decline(c, a, upstream)
 		return

@@ -20,7 +20,17 @@ func Counting(s *State, r *access.Request) (c *fact.Call, need []string) {
 	c = &fact.Call{Who: r.Who, Server: r.Server, Kind: r.Kind, Target: r.Target, Action: r.Action()[len(r.Server)+1:],
 		Groups: policy.Groups(r.Kind, f.Query.Tool.Classes), Labels: f.Query.Tool.Labels, Args: r.Arguments,
 		Again: r.Follows || r.Use != "" || r.Kind == access.KindServer || r.Kind == access.KindAsk}
-	return c, s.Set.FactsOf(&f.Query)
+	return c, slices.DeleteFunc(s.Set.FactsOf(&f.Query), policy.OwnFact)
+}
+
+// Asked are the facts nobody declares that policies read of r: what the gateway finds
+// in the call itself.
+func Asked(s *State, r *access.Request) []string {
+	if s.View == nil || s.Set == nil || r.Unknown || !s.Set.ReadsOwnFacts() {
+		return nil
+	}
+	f := GatherFacts(s, r)
+	return slices.DeleteFunc(s.Set.FactsOf(&f.Query), func(id string) bool { return !policy.OwnFact(id) })
 }
 
 // counting refuses what cannot be counted where it must be.
@@ -46,6 +56,10 @@ func appendFacts(b []byte, facts *access.Facts) []byte {
 			b = append(b, 0)
 		}
 		b = append(binary.AppendUvarint(b, uint64(len(v.Err))), v.Err...)
+		b = binary.AppendUvarint(b, uint64(len(v.Set)))
+		for _, x := range v.Set {
+			b = append(binary.AppendUvarint(b, uint64(len(x))), x...)
+		}
 	}
 	return b
 }

@@ -69,12 +69,19 @@ func (ru *Ruling) Sent(r *access.Request) rawjson.Value {
 	return r.Arguments
 }
 
+// Output is what came back, as policies see it.
+type Output struct {
+	Findings []string // rules that something in it broke
+	Labels   []string // of data that was found in it, besides those of its tool
+	Bytes    int
+}
+
 // Release decides whether what came back may go on to the agent: on the facts of
 // the ruling with the output besides, so that only policies about the output can
 // answer differently. It MUST be asked where ReadsOutput says so. Outcome Mask
 // means that the places of Masks are to be masked in it first; then ask again, once,
 // with the rules of Masks as masked.
-func (ru *Ruling) Release(r *access.Request, findings []string, bytes int, masked []string) access.Decision {
+func (ru *Ruling) Release(r *access.Request, o Output, masked []string) access.Decision {
 	d := ru.Decision
 	if ru.set == nil || ru.facts == nil {
 		d.Outcome, d.Class, d.Reason, d.Help = access.Deny, access.ClassPolicyError, "the gateway has nothing to decide on", "try again later"
@@ -82,7 +89,7 @@ func (ru *Ruling) Release(r *access.Request, findings []string, bytes int, maske
 	}
 	f := *ru.facts
 	f.Query.Masked = slices.Concat(f.Query.Masked, masked)
-	f.Query.Output = &policy.OutputFacts{Labels: f.Query.Tool.Labels, Findings: findings, Bytes: bytes}
+	f.Query.Output = &policy.OutputFacts{Labels: slices.Concat(f.Query.Tool.Labels, o.Labels), Findings: o.Findings, Bytes: o.Bytes}
 	v := ru.set.Evaluate(&f.Query)
 	parts, whole := f.parts(v.Masks)
 	f.answer(&d, r, &v)

@@ -168,7 +168,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%s: the call: %+v", name, ru)
 			continue
 		}
-		d := ru.Release(r, tt.findings, tt.bytes, nil)
+		d := ru.Release(r, pdp.Output{Findings: tt.findings, Bytes: tt.bytes}, nil)
 		var places, rules []string
 		for _, m := range d.Masks {
 			places, rules = append(places, m.Places...), append(rules, m.Policy)
@@ -179,10 +179,10 @@ func TestRelease(t *testing.T) {
 			if got := strings.Join(places, " "); got != tt.places {
 				t.Errorf("%s: masks %q, want %q", name, got, tt.places)
 			}
-			if d := ru.Release(r, tt.findings, tt.bytes, rules); d.Outcome != tt.again {
+			if d := ru.Release(r, pdp.Output{Findings: tt.findings, Bytes: tt.bytes}, rules); d.Outcome != tt.again {
 				t.Errorf("%s: masked: %+v", name, d)
 			}
-			if d := ru.Release(r, tt.findings, tt.bytes, []string{"another"}); d.Allowed() || d.Outcome == access.Mask {
+			if d := ru.Release(r, pdp.Output{Findings: tt.findings, Bytes: tt.bytes}, []string{"another"}); d.Allowed() || d.Outcome == access.Mask {
 				t.Errorf("%s: with another rule masked: %+v", name, d)
 			}
 		case tt.want == access.Mask && whole: // the part is all of it
@@ -194,12 +194,12 @@ func TestRelease(t *testing.T) {
 		}
 		s.Monitor = true
 		ru = pdp.Judge(s, r)
-		if d := ru.Release(r, tt.findings, tt.bytes, nil); !d.Allowed() || d.Masks != nil || d.Consequences != nil {
+		if d := ru.Release(r, pdp.Output{Findings: tt.findings, Bytes: tt.bytes}, nil); !d.Allowed() || d.Masks != nil || d.Consequences != nil {
 			t.Errorf("%s: monitor mode: %+v", name, d)
 		}
 	}
 	var zero pdp.Ruling
-	if d := zero.Release(request("tool_approved"), nil, 0, nil); d.Allowed() {
+	if d := zero.Release(request("tool_approved"), pdp.Output{}, nil); d.Allowed() {
 		t.Error("a ruling on nothing releases")
 	}
 }

@@ -52,8 +52,10 @@ type Ruling struct {
 	// Arguments are what is to be sent where Decision.Masks says that parts of the
 	// arguments are masked; nil if they are to be sent as they came.
 	Arguments []byte
-	// ReadsOutput says that what comes back has to be judged with Release.
-	ReadsOutput bool
+	// ReadsOutput says that what comes back has to be judged with Release even where
+	// nothing was found in it. ReadsData says that a policy asks for secrets and
+	// personal data in it.
+	ReadsOutput, ReadsData bool
 
 	set   *policy.Set
 	facts *Facts
@@ -106,7 +108,8 @@ func judge(s *State, r *access.Request) (ru Ruling, maybe bool) {
 		d.Would, d.Reason = access.Permit, f.note
 	}
 	relax(d, s.Monitor, true)
-	ru.ReadsOutput, ru.set, ru.facts = v.ReadsOutput, s.Set, &f
+	ru.ReadsOutput, ru.ReadsData = v.ReadsOutput, v.ReadsData
+	ru.set, ru.facts = s.Set, &f
 	return ru, v.Maybe
 }
 

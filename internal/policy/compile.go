@@ -35,6 +35,7 @@ type Set struct {
 	factsRead  []string        // by some statement, sorted
 	// factsEnforced are those that some statement reads which is enforced.
 	factsEnforced []string
+	ownFacts      bool // some statement reads a fact nobody declares
 	schema        string
 	digest        string
 	warnings      Problems
@@ -142,6 +143,7 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.report.Errors.sort()
 	b.report.Warnings.sort()
 	b.set.factsRead = factsOf(b.set.statements)
+	b.set.ownFacts = slices.ContainsFunc(b.set.statements, func(s *statement) bool { return slices.ContainsFunc(s.reads.facts, OwnFact) })
 	b.set.digest = digest(b.set.statements)
 	b.set.warnings = b.report.Warnings
 	b.set.part()
@@ -156,6 +158,7 @@ func factsOf(statements []*statement) []string {
 	for _, s := range statements {
 		out = append(out, s.reads.facts...)
 	}
+	out = slices.DeleteFunc(out, OwnFact)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -130,15 +130,39 @@ const (
 	maxTokens = 16
 )
 
-// MaskLabels is the place that stands for every part with a label outside of
-// principal.dataScopes.
-const MaskLabels = "labels"
+// What @mask names besides places.
+const (
+	// MaskLabels stands for every part with a label outside of principal.dataScopes.
+	MaskLabels = "labels"
+	// MaskBlocked and MaskReview stand for every string with findings that call for
+	// that much, MaskMark for a note before every string with a finding.
+	MaskBlocked = "blocked"
+	MaskReview  = "review"
+	MaskMark    = "mark"
+	// MaskPII and MaskSecret stand for every value that was found of that kind.
+	MaskPII    = "pii"
+	MaskSecret = "secret"
+)
 
-// masks reads "args/POINTER, result/POINTER, labels".
+// IsMaskSet reports whether a place of @mask stands for what inspection finds.
+func IsMaskSet(place string) bool {
+	switch place {
+	case MaskBlocked, MaskReview, MaskMark, MaskPII, MaskSecret:
+		return true
+	}
+	return false
+}
+
+// masksData reports whether values are to be masked that have to be looked for.
+func (e *effect) masksData() bool {
+	return slices.Contains(e.places, MaskPII) || slices.Contains(e.places, MaskSecret)
+}
+
+// masks reads "args/POINTER, result/POINTER, labels, blocked, review, mark, pii, secret".
 func (e *effect) masks(value string) string {
 	for text := range strings.SplitSeq(value, ",") {
 		place := strings.TrimSpace(text)
-		if place != MaskLabels {
+		if place != MaskLabels && !IsMaskSet(place) {
 			if _, _, err := ParsePlace(place); err != nil {
 				return fmt.Sprintf("@mask(%q): %v", value, err)
 			}
@@ -159,7 +183,7 @@ func (e *effect) masks(value string) string {
 func ParsePlace(place string) (result bool, path []string, err error) {
 	root, pointer, ok := strings.Cut(place, "/")
 	if !ok || root != "args" && root != "result" {
-		return false, nil, fmt.Errorf("%q is neither args/POINTER, result/POINTER nor labels", place)
+		return false, nil, fmt.Errorf("%q is neither args/POINTER, result/POINTER, labels, blocked, review, mark, pii nor secret", place)
 	}
 	for token := range strings.SplitSeq(pointer, "/") {
 		for i := 0; i < len(token); i++ {

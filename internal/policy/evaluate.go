@@ -73,6 +73,14 @@ func (e *evaluation) judge(found []int32) Verdict {
 	var v Verdict
 	for _, i := range found {
 		st := e.set.statements[i]
+		if st.id == withholds {
+			if e.q.Output == nil {
+				continue // it is about what came back
+			}
+		} else {
+			v.ReadsOutput = v.ReadsOutput || st.reads.bits&readOutput != 0
+			v.ReadsData = v.ReadsData || st.reads.bits&readData != 0 || st.effect.masksData()
+		}
 		e.bits |= st.reads.bits
 		if st.list != nil && e.grant == nil {
 			e.grant = &GrantFacts{ID: StandingGrant, Remaining: math.MaxInt64, ExpiresAt: st.list.Expires}
@@ -121,7 +129,6 @@ func (e *evaluation) judge(found []int32) Verdict {
 	}
 	v.Lacking = e.lacking
 	maybe := e.partial(open, &v)
-	v.ReadsOutput = e.bits&readOutput != 0
 	v.settle(maybe)
 	return v
 }

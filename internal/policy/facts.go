@@ -47,8 +47,26 @@ func factsType(facts []FactInfo) *typ {
 		}
 		members[f.ID] = &typ{kind: kind}
 	}
+	for id := range ownFacts {
+		members[id] = &typ{kind: kindSet, elem: &typ{kind: kindString}}
+	}
 	return recordType(members)
 }
+
+// The facts nobody declares: sets of what inspection finds in the arguments.
+const (
+	FactArgsLabels   = "args_labels"   // secret, pii
+	FactArgsFindings = "args_findings" // kinds, as secret.github-token and pii.email
+)
+
+var ownFacts = map[string]bool{FactArgsLabels: true, FactArgsFindings: true}
+
+// OwnFact reports whether id is a fact the gateway finds itself. No manifest can
+// declare one.
+func OwnFact(id string) bool { return ownFacts[id] }
+
+// ReadsOwnFacts reports whether some policy reads a fact nobody declares.
+func (s *Set) ReadsOwnFacts() bool { return s.ownFacts }
 
 // declared reports what s reads of context.facts that nobody declared, and whether
 // nothing is.
@@ -61,6 +79,9 @@ func (v *validator) declared(s *statement) bool {
 	if id := s.effect.fact; id != "" {
 		isBool, known := v.set.facts[id]
 		switch {
+		case OwnFact(id):
+			v.mistake(s, v.types, fmt.Sprintf("@`fact`(%q) must name a fact that counts: %s is a set", id, id))
+			ok = false
 		case known && isBool:
 			v.mistake(s, v.types, fmt.Sprintf("@`fact`(%q) must name a fact that counts: %s is true or false", id, id))
 			ok = false
@@ -69,7 +90,7 @@ func (v *validator) declared(s *statement) bool {
 		}
 	}
 	for _, id := range s.reads.facts {
-		if _, known := v.set.facts[id]; !known {
+		if _, known := v.set.facts[id]; !known && !OwnFact(id) {
 			v.mistake(s, v.types, fmt.Sprintf("no fact `%s` is declared: declare it in a manifest of kind Fact, or make it active again", id))
 			ok = false
 		}
@@ -87,7 +108,7 @@ func (s *Set) FactsEnforced() []string { return s.factsEnforced }
 
 // FactsOf returns the facts that a policy whose scope matches q reads.
 func (s *Set) FactsOf(q *Query) []string {
-	if len(s.factsRead) == 0 {
+	if len(s.factsRead) == 0 && !s.ownFacts {
 		return nil
 	}
 	if s.tried != nil { // what is only tried has to be told them too
@@ -124,6 +145,8 @@ func (e *evaluation) remember(of ...*statement) bool {
 				v = access.FactValue{Err: "fact " + id + " is not known"}
 			}
 			switch {
+			case OwnFact(id) && v.Err == "":
+				m[types.String(id)] = stringSet(v.Set)
 			case v.Err != "" || !declared:
 				if !slices.Contains(e.lacking, v.Err) && v.Err != "" {
 					e.lacking = append(e.lacking, v.Err)
@@ -150,8 +173,18 @@ func (p *prepared) facts() (*access.Facts, error) {
 			f.Values[id] = access.FactValue{Bool: v}
 		case int:
 			f.Values[id] = access.FactValue{Long: int64(v)}
+		case []any:
+			var set []string
+			for _, x := range v {
+				s, ok := x.(string)
+				if !ok {
+					return nil, fmt.Errorf("given.facts: %q must be a list of words", id)
+				}
+				set = append(set, s)
+			}
+			f.Values[id] = access.FactValue{Set: set}
 		default:
-			return nil, fmt.Errorf("given.facts: %q must be a whole number, true or false", id)
+			return nil, fmt.Errorf("given.facts: %q must be a whole number, true or false, or a list of words where it is the gateway's own", id)
 		}
 	}
 	return f, nil
@@ -161,7 +194,13 @@ func (p *prepared) facts() (*access.Facts, error) {
 func (p *prepared) fit(set *Set) error {
 	for _, id := range slices.Sorted(maps.Keys(p.Given.Facts)) {
 		isBool, declared := set.facts[id]
+		_, list := p.Given.Facts[id].([]any)
 		switch _, gave := p.Given.Facts[id].(bool); {
+		case OwnFact(id) && !list:
+			return fmt.Errorf("given.facts: %q is a list of words", id)
+		case OwnFact(id):
+		case list:
+			return fmt.Errorf("given.facts: %q is no list", id)
 		case !declared:
 			return fmt.Errorf("given.facts: no fact %q is declared", id)
 		case isBool && !gave:

@@ -88,8 +88,11 @@ type Verdict struct {
 	Errors       []string // ids of policies whose evaluation erred
 	Lacking      []string // why facts cannot be computed that the erring policies read
 	Advice       []string // @advice of the matching forbids, for the reader
-	// ReadsOutput says that some policy about the request reads context.output.
+	// ReadsOutput says that some policy about the request reads context.output, besides
+	// the baseline's, which cannot match where nothing was found.
 	ReadsOutput bool
+	// ReadsData says that one asks what is secret or personal in what came back.
+	ReadsData bool
 	// Maybe says, for unknown arguments, that some arguments would be permitted.
 	Maybe bool
 }

@@ -45,6 +45,7 @@ const (
 	readAncestors
 	readInput
 	readOutput
+	readData        // what is secret or personal in what came back
 	readBareContext // context as one value
 
 	readAll = readBareContext<<1 - 1
@@ -83,6 +84,9 @@ func analyse(p *ast.Policy) reads {
 		switch {
 		case len(c) >= 2:
 			r.bits |= memberBits(c[0], c[1])
+			if c[0] == "context" && c[1] == "output" && (len(c) == 2 && i < len(paths) || len(c) > 2 && c[2] != "bytes") {
+				r.bits |= readData
+			}
 		case c[0] == "context":
 			r.bits |= readAll
 		}

@@ -87,6 +87,12 @@ type Server struct {
 	DataScopes []string             `json:"dataScopes,omitempty"`
 	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
+	// Inspection says what becomes of findings in what it sends: "enforce" (default),
+	// "observe": they are recorded and nothing is withheld, "off": nobody looks.
+	Inspection string `json:"inspection,omitempty"`
+	// Restore says which tools may be given values for placeholders: glob of tool
+	// names → labels (secret, pii). A secret goes back only to the server it is of.
+	Restore map[string][]string `json:"restore,omitempty"`
 	// Description and Version are what readers of the catalog are told: one line of
 	// at most MaxDescription characters, and an exact version, never a range.
 	Description string `json:"description,omitempty"`

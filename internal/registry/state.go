@@ -18,6 +18,11 @@ const AgentExpired AgentState = "expired"
 const (
 	PinningEnforce = "enforce"
 	PinningObserve = "observe"
+
+	// Those of Server.Inspection. The empty value enforces.
+	InspectionEnforce = "enforce"
+	InspectionObserve = "observe"
+	InspectionOff     = "off"
 )
 
 // AgentStatus returns the state that counts at now: the stored one, or expired.

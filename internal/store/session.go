@@ -32,8 +32,15 @@ func (s *Store) StateFamilies(ctx context.Context, sel identity.Selection, to id
 			return err
 		}
 		leaves := make([]access.Owed, 0, len(out))
+		var over []string
 		for _, f := range out {
 			leaves = append(leaves, owe(f))
+			if to != identity.SessionQuarantined {
+				over = append(over, f.ID)
+			}
+		}
+		if err := dropPlaceholders(ctx, tx, over); err != nil {
+			return err
 		}
 		return keepOwed(ctx, tx, leaves)
 	})

@@ -1,0 +1,254 @@
+package gate
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/boundary"
+	"rutile/internal/inspect"
+	"rutile/internal/policy"
+	"rutile/internal/rawjson"
+	"rutile/internal/registry"
+)
+
+// Words of context.output.findings that tell what findings together call for.
+const (
+	findReview = "review"
+	findBlock  = "block"
+)
+
+// limitUnread is the finding of a message nobody could inspect. It is never clean.
+const limitUnread = "limit.unread"
+
+// screen inspects what one call brings back, message by message (inspection.md 7).
+type screen struct {
+	engine *inspect.Engine
+	stream *inspect.Stream
+	quiet  bool // findings are noted, and the words review and block are not said
+	data   bool // some policy asks for secrets and personal data
+}
+
+// screenOf is the screen for what r brings back, nil where none is needed: a list
+// holds definitions, which are approved or hidden, and a server's manifest may say
+// that its results are not inspected.
+func (g *Gate) screenOf(r *access.Request, server *registry.Server, data bool) *screen {
+	if server.Inspection == registry.InspectionOff || r.Kind == access.KindServer && strings.HasSuffix(r.Method, "/list") {
+		return nil
+	}
+	return &screen{engine: g.engine, stream: g.engine.Stream(), quiet: server.Inspection == registry.InspectionObserve, data: data}
+}
+
+// sight is what was found in one message.
+type sight struct {
+	quiet bool
+	seen  inspect.Seen
+	root  rawjson.Value // of the message; Missing if it could not be read
+	data  []inspect.Values
+}
+
+// look inspects one message. A nil screen sees nothing.
+func (s *screen) look(msg []byte) sight {
+	if s == nil || len(msg) == 0 {
+		return sight{}
+	}
+	out := sight{quiet: s.quiet}
+	root, err := rawjson.Parse(msg, rawjson.Limits{Bytes: len(msg) + 1})
+	if err != nil {
+		out.seen = inspect.Seen{Tier: inspect.Review, Parts: []inspect.Part{{Tier: inspect.Review, Findings: []inspect.Finding{{
+			Rule: limitUnread, Family: "limit", Tier: inspect.Review, Weight: 1, Why: "could not be read"}}}}}
+		return out
+	}
+	out.root = root
+	out.seen = s.stream.Inspect(root)
+	if s.data {
+		var over bool
+		out.data, over = s.engine.Data(root)
+		out.data = unmasked(out.data)
+		if over {
+			out.seen.Tier = max(out.seen.Tier, inspect.Review)
+			out.seen.Parts = append(out.seen.Parts, inspect.Part{Tier: inspect.Review, Findings: []inspect.Finding{{
+				Rule: "limit.leaves", Family: "limit", Tier: inspect.Review, Weight: .8, Why: "has more texts, or nested deeper, than are read"}}})
+		}
+	}
+	return out
+}
+
+// unmasked leaves out what is only a placeholder, which looks like a secret itself.
+func unmasked(all []inspect.Values) []inspect.Values {
+	out := all[:0]
+	for _, v := range all {
+		v.Found = slices.DeleteFunc(v.Found, func(d inspect.Datum) bool {
+			text := v.Text[d.Start:d.End]
+			left := boundary.Without(text)
+			return len(left) < len(text) && len(left) < 6
+		})
+		if len(v.Found) > 0 {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// again inspects a message that was changed, on its own.
+func (s *screen) again(msg []byte) sight {
+	if s == nil {
+		return sight{}
+	}
+	fresh := *s
+	fresh.stream = s.engine.Stream()
+	return fresh.look(msg)
+}
+
+// without reports whether nothing is left of what the sets of @mask stand for.
+func (s *sight) without(sets []string) bool {
+	for _, set := range sets {
+		switch set {
+		case policy.MaskBlocked:
+			if s.seen.Tier >= inspect.Block {
+				return false
+			}
+		case policy.MaskReview:
+			if s.seen.Tier >= inspect.Review {
+				return false
+			}
+		case policy.MaskPII, policy.MaskSecret:
+			if slices.Contains(s.labels(), set) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// empty reports whether nothing was found.
+func (s *sight) empty() bool { return len(s.seen.Parts) == 0 && len(s.data) == 0 }
+
+// findings are the ids of what was found, for policies: rules, kinds of data as
+// "pii.email", and the word of the tier.
+func (s *sight) findings() []string {
+	var out []string
+	add := func(id string) {
+		if !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	for _, p := range s.seen.Parts {
+		for _, f := range p.Findings {
+			add(f.Rule)
+		}
+	}
+	for _, v := range s.data {
+		for _, d := range v.Found {
+			add(string(d.Label) + "." + d.Kind)
+		}
+	}
+	if s.quiet {
+		return out
+	}
+	if s.seen.Tier >= inspect.Review {
+		add(findReview)
+	}
+	if s.seen.Tier >= inspect.Block {
+		add(findBlock)
+	}
+	return out
+}
+
+// labels are those of the data that was found.
+func (s *sight) labels() []string {
+	var out []string
+	for _, v := range s.data {
+		for _, d := range v.Found {
+			if !slices.Contains(out, string(d.Label)) {
+				out = append(out, string(d.Label))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// noted is what evidence keeps of it: where, and a commitment to the text.
+func (s *sight) noted() []audit.Seen {
+	var out []audit.Seen
+	for _, p := range s.seen.Parts {
+		text := textAt(s.root, p.Pointer)
+		for _, f := range p.Findings {
+			out = append(out, audit.Seen{Rule: f.Rule, At: placeOf(p.Pointer), Start: f.Start, End: f.End, Tier: f.Tier.String(), Text: piece(text, f.Start, f.End)})
+		}
+	}
+	for _, v := range s.data {
+		for _, d := range v.Found {
+			out = append(out, audit.Seen{Rule: string(d.Label) + "." + d.Kind, At: placeOf(v.Pointer), Start: d.Start, End: d.End, Text: piece(v.Text, d.Start, d.End)})
+		}
+	}
+	return out
+}
+
+func piece(text string, start, end int) []byte {
+	if start < 0 || end > len(text) || start >= end {
+		return []byte(text)
+	}
+	return []byte(text[start:end])
+}
+
+// at follows an RFC 6901 pointer from v; Missing where it leads nowhere.
+func at(v rawjson.Value, pointer string) rawjson.Value {
+	if pointer == "" {
+		return v
+	}
+	for token := range strings.SplitSeq(pointer[1:], "/") {
+		switch v.Kind() {
+		case rawjson.Object:
+			v = v.Get(strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~"))
+		case rawjson.Array:
+			n, err := strconv.Atoi(token)
+			next := rawjson.Value{}
+			if err == nil {
+				for item := range v.Items() {
+					if n == 0 {
+						next = item
+						break
+					}
+					n--
+				}
+			}
+			v = next
+		default:
+			return rawjson.Value{}
+		}
+	}
+	return v
+}
+
+// textAt is the string at a pointer, else what stands there as it is written.
+func textAt(root rawjson.Value, pointer string) string {
+	v := at(root, pointer)
+	if s, ok := v.Str(); ok {
+		return s
+	}
+	return string(v.Raw())
+}
+
+// placeOf is a pointer as evidence may show it: a key that is more than a name may
+// be part of what was found.
+func placeOf(pointer string) string {
+	if pointer == "" {
+		return ""
+	}
+	tokens := strings.Split(pointer[1:], "/")
+	for i, t := range tokens {
+		if len(t) > 32 || strings.ContainsFunc(t, func(r rune) bool {
+			return (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z') && r != '_' && r != '-' && r != '$'
+		}) {
+			tokens[i] = "…"
+		}
+	}
+	if len(tokens) > 16 {
+		tokens = append(tokens[:16], "…")
+	}
+	return "/" + strings.Join(tokens, "/")
+}

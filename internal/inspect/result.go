@@ -1,0 +1,215 @@
+package inspect
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
+	"rutile/internal/rawjson"
+)
+
+// seamBytes is how much of what came before is read again with what comes next, so
+// that no order is cut where one item or message ends (inspection.md 7).
+const seamBytes = 512
+
+// maxResultLeaves bounds the strings of one message. What has more is told.
+const maxResultLeaves = 200_000
+
+// maxSpare bounds the room for one text that is kept for the next message.
+const maxSpare = 4 << 20
+
+// Part is one string of a message in which something was found.
+type Part struct {
+	Pointer string // of the string, or of what holds several that were read as one text
+	Tier    Tier   // of its own findings together
+	// Findings are in the order they stand.
+	Findings []Finding
+}
+
+// Seen is everything found in one message of a server.
+type Seen struct {
+	Tier  Tier // the highest of the parts; Review where all together call for more than each
+	Parts []Part
+}
+
+// Stream inspects what one call brings back, message by message. It carries the end
+// of each into the next. It is not safe for concurrent use.
+type Stream struct {
+	e    *Engine
+	tail []byte
+}
+
+// Stream begins the inspection of what one call brings back.
+func (e *Engine) Stream() *Stream { return &Stream{e: e} }
+
+// part is where a piece of the tail came from.
+type place struct {
+	pointer string // "" where it is of an earlier message
+	from    int
+}
+
+// Inspect reads every string of v, which is a result, an error or the params of a
+// notification or request, with the weights of results. Pictures, sound and what
+// is binary are not read. Pointers begin at v.
+func (s *Stream) Inspect(v rawjson.Value) Seen {
+	sc := s.e.begin(Result, len(v.Raw()))
+	w := walk{scan: sc, buf: sc.spare[:0], most: maxResultLeaves, opaque: true}
+	w.told = func(pointer string, text []byte) { s.seam(&w, pointer, text) }
+	w.places = []place{{}}
+	r := sc.guarded(func() {
+		w.value("", v, 0)
+		if sc.spare = nil; cap(w.buf) <= maxSpare {
+			sc.spare = w.buf
+		}
+		if w.over {
+			sc.add(layer{}, Finding{Rule: "limit.leaves", Family: "limit", Weight: .8, Why: "has more texts, or nested deeper, than are read"}, 0, 0)
+		}
+	})
+	return partsOf(r)
+}
+
+// partsOf judges the findings of each string apart: what one item says does not
+// count against another. An inspection that reached a limit calls for review.
+func partsOf(r Report) Seen {
+	var out Seen
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(a.Pointer, b.Pointer) })
+	for i := 0; i < len(r.Findings); {
+		j := i + 1
+		for j < len(r.Findings) && r.Findings[j].Pointer == r.Findings[i].Pointer {
+			j++
+		}
+		of := slices.Clone(r.Findings[i:j])
+		for k := range of {
+			if of[k].Family == "limit" {
+				of[k].Hard = false
+			}
+		}
+		one := Combine(of)
+		out.Parts = append(out.Parts, Part{Pointer: r.Findings[i].Pointer, Tier: one.Tier, Findings: one.Findings})
+		out.Tier = max(out.Tier, one.Tier)
+		i = j
+	}
+	if r.Tier > Clean {
+		out.Tier = max(out.Tier, Review)
+	}
+	return out
+}
+
+// seam reads the end of what came before together with the beginning of text, once
+// as they are and once as two words. What is found across is found in every string
+// of this message it stands in.
+func (s *Stream) seam(w *walk, pointer string, text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	if len(s.tail) > 0 {
+		for _, between := range []string{"", " "} {
+			joint := append(append(slices.Clone(s.tail), between...), text[:min(len(text), seamBytes)]...)
+			s.across(w, pointer, joint, len(s.tail), len(between))
+		}
+	}
+	if len(s.tail) > 0 {
+		s.tail = append(s.tail, ' ')
+	}
+	w.places = append(w.places, place{pointer, len(s.tail)})
+	long := max(0, len(text)-seamBytes)
+	s.tail = append(s.tail, text[long:]...)
+	if cut := len(s.tail) - seamBytes; cut > 0 {
+		s.tail = append(s.tail[:0], s.tail[cut:]...)
+		for i := range w.places {
+			w.places[i].from = max(0, w.places[i].from-cut)
+		}
+	}
+}
+
+// across keeps what is found in joint that stands on both sides of the bytes at cut.
+func (s *Stream) across(w *walk, pointer string, joint []byte, cut, between int) {
+	before := slices.Clone(w.found)
+	w.inspect(seamPointer, nil, joint, nil)
+	var crossing []Finding
+	for _, f := range w.found {
+		if f.Pointer == seamPointer && f.Start < cut && f.End > cut+between {
+			crossing = append(crossing, f)
+		}
+	}
+	w.found = before
+	for _, f := range crossing {
+		end := f.End - cut - between
+		w.keep(f, pointer, 0, end)
+		for i, p := range w.places {
+			next := cut
+			if i+1 < len(w.places) {
+				next = w.places[i+1].from
+			}
+			if p.pointer != "" && f.Start < next {
+				w.keep(f, p.pointer, max(0, f.Start-p.from), next-p.from)
+			}
+		}
+	}
+}
+
+// seamPointer marks findings that are being sorted out; no string has it.
+const seamPointer = "\x00"
+
+// keep notes f at another place, once.
+func (w *walk) keep(f Finding, pointer string, start, end int) {
+	f.Pointer, f.Start, f.End = pointer, start, max(start, end)
+	if len(w.found) >= maxFindings || slices.ContainsFunc(w.found, func(g Finding) bool { return g.Rule == f.Rule && g.Pointer == pointer }) {
+		return
+	}
+	w.found = append(w.found, f)
+}
+
+// inner reads the strings of a text that is JSON itself as whoever parses it would:
+// what is escaped there reads as something else here.
+func (w *walk) inner(pointer string, text []byte) {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return
+	}
+	trimmed := bytes.TrimLeft(text, " \t\r\n")
+	if len(trimmed) == 0 || trimmed[0] != '{' && trimmed[0] != '[' && trimmed[0] != '"' {
+		return
+	}
+	text = slices.Clone(text) // the buffer it stands in is used again
+	doc, err := rawjson.Parse(text, rawjson.Limits{Bytes: len(text) + 1})
+	if err != nil {
+		return
+	}
+	known := slices.Clone(w.found)
+	w.found = nil
+	within := walk{scan: w.scan, most: w.most, n: w.n}
+	within.value("", doc, 0)
+	w.n, w.over = within.n, w.over || within.over
+	found := w.found
+	w.found = known
+	for _, f := range found {
+		f.Decoded = append([]string{"JSON in a string"}, f.Decoded...)
+		w.keep(f, pointer, 0, len(text))
+	}
+}
+
+// isOpaque reports whether a member is nothing a model reads: the bytes of pictures
+// and sound, and what only the protocol reads.
+func isOpaque(object rawjson.Value, key string, depth int) bool {
+	switch key {
+	case "data":
+		t := object.Get("type")
+		return t.Equals("image") || t.Equals("audio")
+	case "blob":
+		return object.Get("uri").Exists()
+	case "requestState", "nextCursor", "resultType":
+		return depth == 0
+	}
+	return false
+}
+
+// told reports whether strings under a key are words for a reader, which may go on
+// in the next item or message.
+func goesOn(pointer string) bool {
+	switch pointer[strings.LastIndexByte(pointer, '/')+1:] {
+	case "text", "message", "data", "delta":
+		return true
+	}
+	return false
+}
