@@ -17,10 +17,6 @@ import (
 // be reviewed, by when and what was answered stands with the server or agent
 // itself; an answer is a leaf of the evidence that holds what was shown.
 
-// unusedTime is how long something must not have been used before a review
-// proposes to retire it.
-const unusedTime = 60 * 24 * time.Hour
-
 // The periods of use a review shows.
 const (
 	shortUse = 30 * 24 * time.Hour
