@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/finding"
@@ -119,4 +121,96 @@ func (f *Findings) Show(ctx context.Context, id string) (finding.Finding, error)
 	}
 	list[0].State = list[0].Now(f.admin.now())
 	return list[0], nil
+}
+
+// maxMute bounds how long a finding may be muted.
+const maxMute = 365 * 24 * time.Hour
+
+// Assign says who answers for a finding and by when; a zero due leaves that, and an
+// empty owner takes it away.
+func (f *Findings) Assign(ctx context.Context, actor Actor, id, owner string, due time.Time) (finding.Finding, error) {
+	cur := f.admin.Current().View
+	_, person := cur.User(owner)
+	_, team := cur.Team(owner)
+	if owner != "" && !person && !team {
+		return finding.Finding{}, access.Errorf(access.CodeInvalid, "%q is neither a user nor a team: see rutile user list, or apply a manifest of kind Team", clip(owner))
+	}
+	return f.change(ctx, actor, "assign", id, "", map[string]any{"owner": owner, "due": due}, func(x *finding.Finding, _ time.Time) error {
+		x.Owner = owner
+		if !due.IsZero() {
+			x.Due = due
+		}
+		if owner == "" {
+			x.Due = time.Time{}
+		}
+		return nil
+	})
+}
+
+// Mute leaves a finding alone until a time, for a reason. It comes back by itself.
+func (f *Findings) Mute(ctx context.Context, actor Actor, id, why string, until time.Time) (finding.Finding, error) {
+	if strings.TrimSpace(why) == "" {
+		return finding.Finding{}, access.Errorf(access.CodeInvalid, "say why the finding may be left alone: --why REASON")
+	}
+	return f.change(ctx, actor, "mute", id, why, map[string]any{"until": until}, func(x *finding.Finding, now time.Time) error {
+		switch {
+		case !until.After(now) || until.Sub(now) > maxMute:
+			return access.Errorf(access.CodeInvalid, "a finding is muted until a time within a year from now, not %s", until.UTC().Format(time.RFC3339))
+		case x.State == finding.Resolved:
+			return access.Errorf(access.CodeConflict, "finding %s is resolved: there is nothing to mute", id)
+		}
+		x.State, x.Mute = finding.Muted, &finding.Mute{By: actor.String(), Why: why, At: now, Until: until}
+		return nil
+	})
+}
+
+// Unmute ends a mute before its time.
+func (f *Findings) Unmute(ctx context.Context, actor Actor, id, why string) (finding.Finding, error) {
+	return f.change(ctx, actor, "unmute", id, why, nil, func(x *finding.Finding, now time.Time) error {
+		if x.Now(now) != finding.Muted {
+			return access.Errorf(access.CodeConflict, "finding %s is %s, and not muted", id, x.Now(now))
+		}
+		x.State, x.Mute = finding.Open, nil
+		return nil
+	})
+}
+
+// change changes one finding as a person asks, with its leaf of evidence.
+func (f *Findings) change(ctx context.Context, actor Actor, verb, id, why string, detail any, do func(x *finding.Finding, now time.Time) error) (finding.Finding, error) {
+	if err := checkReason(why); err != nil {
+		return finding.Finding{}, err
+	}
+	if err := f.admin.Authorize(ctx, actor, OpFinding); err != nil {
+		return finding.Finding{}, err
+	}
+	for range attempts {
+		list, err := f.store.Findings(ctx, finding.Filter{IDs: []string{id}})
+		if err != nil {
+			return finding.Finding{}, err
+		}
+		if len(list) != 1 {
+			return finding.Finding{}, access.Errorf(access.CodeNotFound, "finding %q is not there: see rutile finding list", clip(id))
+		}
+		x, now := list[0], f.admin.now()
+		if err := do(&x, now); err != nil {
+			return finding.Finding{}, err
+		}
+		x.Changed = now
+		owed, err := owedLeaf(f.admin.cfg.Node, actor.String(), verb, kindFinding, id, why, detail)
+		if err != nil {
+			return finding.Finding{}, err
+		}
+		err = f.store.CommitFindings(ctx, finding.Changes{At: now, Put: []finding.Finding{x}, Owed: []access.Owed{owed}})
+		if access.CodeOf(err) == access.CodeConflict {
+			continue
+		}
+		if err == nil {
+			err = settle(ctx, f.debts, owed.ID)
+		}
+		if err != nil {
+			return finding.Finding{}, err
+		}
+		return f.Show(ctx, id)
+	}
+	return finding.Finding{}, access.Errorf(access.CodeConflict, "finding %s kept being changed: try again", id)
 }

@@ -250,6 +250,9 @@ func (v *Inventory) attach(all []inventory.Entry, list []finding.Finding, roots 
 	}
 }
 
+// Around returns what stands around the servers: hosts, agents, credentials.
+func (v *Inventory) Around(ctx context.Context) (inventory.Around, error) { return v.store.Around(ctx) }
+
 // Found is one server with all that is known of it.
 type Found struct {
 	inventory.Entry

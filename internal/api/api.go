@@ -89,6 +89,8 @@ type Deps struct {
 	// Inventory is what was found, and Findings what is wrong.
 	Inventory *admin.Inventory
 	Findings  *admin.Findings
+	// Fleet lets machines report.
+	Fleet *admin.Fleet
 }
 
 // Links lists and ends what people connected.
@@ -114,7 +116,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -178,6 +180,23 @@ func (a *API) routes() []route {
 		{"GET /api/v1/inventory", admin.OpRead, 0, a.inventory},
 		{"GET /api/v1/inventory/show", admin.OpRead, 0, a.found},
 		{"POST /api/v1/inventory/reports", admin.OpInventory, maxReport, a.report},
+		{"GET /api/v1/inventory/suggestions", admin.OpRead, 0, a.suggestions},
+		{"POST /api/v1/inventory/merges", admin.OpInventory, maxSmall, a.merge},
+		{"POST /api/v1/inventory/splits", admin.OpInventory, maxSmall, a.split},
+		{"POST /api/v1/inventory/owners", admin.OpInventory, maxSmall, a.ownFound},
+		{"GET /api/v1/inventory/hosts", admin.OpRead, 0, a.foundHosts},
+		{"GET /api/v1/inventory/agents", admin.OpRead, 0, a.foundAgents},
+		{"GET /api/v1/inventory/credentials", admin.OpRead, 0, a.foundCredentials},
+
+		{"GET /api/v1/devices", admin.OpRead, 0, a.devices},
+		{"POST /api/v1/devices", admin.OpInventory, maxSmall, a.inviteDevice},
+		{"POST /api/v1/devices/{id}/revoke", admin.OpInventory, maxSmall, a.revokeDevice},
+
+		{"GET /api/v1/findings", admin.OpRead, 0, a.findings},
+		{"GET /api/v1/findings/{id}", admin.OpRead, 0, a.finding},
+		{"POST /api/v1/findings/{id}/assign", admin.OpFinding, maxSmall, a.assign},
+		{"POST /api/v1/findings/{id}/mute", admin.OpFinding, maxSmall, a.mute},
+		{"POST /api/v1/findings/{id}/unmute", admin.OpFinding, maxSmall, a.unmute},
 
 		{"GET /api/v1/users", admin.OpRead, 0, a.users},
 		{"GET /api/v1/users/{id}", admin.OpRead, 0, a.user},

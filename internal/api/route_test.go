@@ -19,6 +19,7 @@ import (
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/finding"
 	"rutile/internal/registry"
 )
 
@@ -62,6 +63,21 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/inventory", "", ""},
 		{"POST /api/v1/inventory/reports", "", report},
 		{"GET /api/v1/inventory/show", "/api/v1/inventory/show?key=pkg:npm/notes", ""},
+		{"GET /api/v1/inventory/suggestions", "", ""},
+		{"POST /api/v1/inventory/merges", "", `{"from":"https://a.example/sse","into":"pkg:npm/notes"}`},
+		{"POST /api/v1/inventory/splits", "", `{"key":"https://a.example/sse"}`},
+		{"POST /api/v1/inventory/owners", "", `{"key":"pkg:npm/notes","owner":"ann"}`},
+		{"GET /api/v1/inventory/hosts", "", ""},
+		{"GET /api/v1/inventory/agents", "", ""},
+		{"GET /api/v1/inventory/credentials", "", ""},
+		{"POST /api/v1/devices", "", `{"label":"laptop-7"}`},
+		{"GET /api/v1/devices", "", ""},
+		{"POST /api/v1/devices/{id}/revoke", "/api/v1/devices/laptop-7/revoke", `{"reason":"lost"}`},
+		{"GET /api/v1/findings", "/api/v1/findings?severity=medium&state=open", ""},
+		{"GET /api/v1/findings/{id}", "/api/v1/findings/" + shadowed, ""},
+		{"POST /api/v1/findings/{id}/assign", "/api/v1/findings/" + shadowed + "/assign", `{"owner":"ann","due":"2099-01-01T00:00:00Z"}`},
+		{"POST /api/v1/findings/{id}/mute", "/api/v1/findings/" + shadowed + "/mute", `{"reason":"known","until":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`},
+		{"POST /api/v1/findings/{id}/unmute", "/api/v1/findings/" + shadowed + "/unmute", `{}`},
 		{"GET /api/v1/users", "", ""},
 		{"GET /api/v1/users/{id}", "/api/v1/users/ann", ""},
 		{"POST /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", `{"name":"ci","seconds":60}`},
@@ -466,6 +482,10 @@ func TestNewNeedsEverything(t *testing.T) {
 	}
 }
 
-// report is what a run saw: one server.
+// shadowed is the finding that the server of report is not registered.
+var shadowed = finding.ID("SHADOW_SERVER", finding.Subject{Kind: finding.SubjectFound, ID: "pkg:npm/notes"}, "")
+
+// report is what a run saw: two servers.
 const report = `{"version":1,"id":"bat_01M8EYBC5TAQT2A85WT5WGN2TT","host":"hst_0123456789ab","system":"linux","rutile":"test","started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:00:01Z","sources":["client"],"findings":[],"agents":[],"credentials":[],"coverage":[],
-"sightings":[{"id":"x","source":"client","fact":"configured","strength":0.9,"place":{"path":"~/mcp.json","pointer":"/mcpServers/notes"},"name":"notes","target":{"key":"pkg:npm/notes","kind":"package","package":"pkg:npm/notes","pinned":true},"routed":false,"firstSeen":"2026-01-01T00:00:00Z","lastSeen":"2026-01-01T00:00:00Z"}]}`
+"sightings":[{"id":"x","source":"client","fact":"configured","strength":0.9,"place":{"path":"~/mcp.json","pointer":"/mcpServers/notes"},"name":"notes","target":{"key":"pkg:npm/notes","kind":"package","package":"pkg:npm/notes","pinned":true},"routed":false,"firstSeen":"2026-01-01T00:00:00Z","lastSeen":"2026-01-01T00:00:00Z"},
+{"id":"y","source":"client","fact":"configured","strength":0.9,"place":{"path":"~/mcp.json","pointer":"/mcpServers/a"},"name":"a","target":{"key":"https://a.example/sse","kind":"remote","url":"https://a.example/sse","pinned":true},"routed":false,"firstSeen":"2026-01-01T00:00:00Z","lastSeen":"2026-01-01T00:00:00Z"}]}`

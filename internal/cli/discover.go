@@ -27,6 +27,7 @@ type search struct {
 	includePaths bool
 	failOn       string
 	more         more
+	reporting    reporting
 }
 
 func (a *app) discover() *cobra.Command {
@@ -43,6 +44,11 @@ registered there; where none does, everything that does not go through Rutile co
 as not registered. The status is 3 when a finding is as grave as --fail-on or worse,
 else 5 when something asked for could not be looked at. What this user may not see
 is told and is no failure. An interrupted run shows what it has found by then.
+
+Where a gateway runs, what was found is kept in its inventory (rutile inventory).
+With --report it goes to the gateway of a fleet: signed by a key of this machine,
+without files, under a pseudonym. The first time --token enrols the machine;
+--print shows every byte instead of sending it.
 ` + moreHelp
 	f := c.Flags()
 	in.more.flags(f)
@@ -51,6 +57,9 @@ is told and is no failure. An interrupted run shows what it has found by then.
 	f.StringVar(&in.root, "root", "", "a `folder` another system is mounted in; needs --home below it")
 	f.StringVar(&in.system, "os", hostSystem(), "whose paths to look for: linux, darwin or windows")
 	f.BoolVar(&in.includePaths, "include-paths", false, "show where projects are, and not their names only")
+	f.StringVar(&in.reporting.url, "report", "", "report what is found to the gateway at this `address`")
+	f.StringVar(&in.reporting.token, "token", "", "a `file` with the token that enrols this machine there, - for standard input; the first time only")
+	f.BoolVar(&in.reporting.print, "print", false, "show the exact bytes that --report would send, and send nothing")
 	f.StringVar(&in.failOn, "fail-on", string(discovery.Medium), "lowest `severity` that makes the status 3: info, low, medium, high, critical, or none")
 	return c
 }
@@ -72,6 +81,9 @@ func (in *search) check() error {
 		return access.Errorf(access.CodeUsage, "--os %s is not known: use linux, darwin or windows", in.system)
 	}
 	if err := in.more.check(); err != nil {
+		return err
+	}
+	if err := in.reporting.check(); err != nil {
 		return err
 	}
 	if in.root != "" && len(in.homes) == 0 {
@@ -127,13 +139,22 @@ func (a *app) search(ctx context.Context, in search) error {
 	sources = append(sources, more...)
 	seen := discovery.Run(ctx, sources, a.now, progress.looked)
 	progress.end()
-	kept := a.keep(ctx, seen, sources, paths, in.system, registry.Known)
+	batch := a.batch(seen, sources, paths, in.system)
+	if in.reporting.print {
+		return a.reported(ctx, &in.reporting, cfg.Data, batch)
+	}
+	kept := a.keep(ctx, batch, registry.Known)
 	report := seen.Report(registry)
 	if kept != nil {
 		report.Registry += "; " + *kept
 	}
 	if err := a.print(report, func(w io.Writer) { a.found(w, report) }); err != nil {
 		return err
+	}
+	if in.reporting.url != "" {
+		if err := a.reported(ctx, &in.reporting, cfg.Data, batch); err != nil {
+			return err
+		}
 	}
 	return verdict(ctx, report, in.failOn)
 }

@@ -21,22 +21,16 @@ const keepTime = 2 * time.Minute
 
 // keep gives what was found to the gateway that runs, if one does, and returns
 // what to say about it, nil for nothing. An interrupted run keeps what it has too.
-func (a *app) keep(ctx context.Context, seen *discovery.Seen, sources []discovery.Source, paths *discovery.Paths, system string, gateway bool) *string {
+func (a *app) keep(ctx context.Context, b inventory.Batch, gateway bool) *string {
 	if !gateway {
 		return nil
-	}
-	var names []string
-	for _, s := range sources {
-		if !slices.Contains(names, s.Name()) {
-			names = append(names, s.Name())
-		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
 	defer cancel()
 	client, err := a.client()
 	if err == nil {
 		var res inventory.Result
-		if res, err = client.Report(ctx, inventory.NewBatch(seen, paths.Host(), system, a.version, names)); err == nil {
+		if res, err = client.Report(ctx, b); err == nil {
 			said := fmt.Sprintf("kept in the inventory: %d new, %d changed, %d as before, %d gone", res.Sightings, res.Changed, res.Seen, res.Gone)
 			return &said
 		}
@@ -45,8 +39,19 @@ func (a *app) keep(ctx context.Context, seen *discovery.Seen, sources []discover
 	return &said
 }
 
+// batch is what a run saw, as it is kept and reported.
+func (a *app) batch(seen *discovery.Seen, sources []discovery.Source, paths *discovery.Paths, system string) inventory.Batch {
+	var names []string
+	for _, s := range sources {
+		if !slices.Contains(names, s.Name()) {
+			names = append(names, s.Name())
+		}
+	}
+	return inventory.NewBatch(seen, paths.Host(), system, a.version, names)
+}
+
 func (a *app) inventory() *cobra.Command {
-	return a.group("inventory", "What was found, wherever it was", "rutile inventory list --status shadow", a.inventoryList(), a.inventoryShow())
+	return a.group("inventory", "What was found, wherever it was", "rutile inventory list --status shadow", a.inventoryList(), a.inventoryShow(), a.inventoryOwn(), a.inventorySuggest(), a.inventoryMerge(), a.inventorySplit(), a.inventoryHosts(), a.inventoryAgents(), a.inventoryCredentials(), a.inventoryEnroll(), a.inventoryDevices(), a.inventoryRevoke())
 }
 
 func (a *app) inventoryList() *cobra.Command {

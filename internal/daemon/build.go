@@ -163,6 +163,7 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	if err != nil {
 		return err
 	}
+	mux.Handle("POST "+api.FleetPath, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(d.fleet)))
 	d.metrics()
 	d.lis.serve(d.lis.agents, "agents", agentsHandler, d.log, nil)
 	d.lis.serve(d.lis.operators, "operators", slowBody(remote), d.log, nil)

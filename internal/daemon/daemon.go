@@ -53,6 +53,7 @@ type Daemon struct {
 	Effects      *admin.Effects
 	Inventory    *admin.Inventory
 	Findings     *admin.Findings
+	Fleet        *admin.Fleet
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
 	Links        *oauthclient.Links
@@ -77,6 +78,7 @@ type Daemon struct {
 	stage     *rehearsal.Stage
 	pages     *console.Console
 	lis       *listeners
+	fleet     http.Handler // machines that report
 	closers   []closer
 	work      sync.WaitGroup
 	stop      context.CancelFunc

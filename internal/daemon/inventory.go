@@ -77,7 +77,32 @@ func (d *Daemon) buildInventory() error {
 		return out
 	}
 	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe}, d.Admin, d.store, d.Findings, d.debts)
+	if err != nil {
+		return err
+	}
+	d.Fleet, err = admin.NewFleet(d.Inventory, d.store, d.AgentsURL)
 	return err
+}
+
+// compare compares all that was found with the registry, and the registry with who
+// answers for it and with what is used.
+func (d *Daemon) compare(ctx context.Context) error {
+	if err := d.Inventory.ReconcileAll(ctx); err != nil {
+		return err
+	}
+	last, oldest, err := d.store.LastCalls(ctx)
+	if err != nil {
+		return err
+	}
+	used := map[string]time.Time{}
+	for server, at := range last {
+		used[server] = time.UnixMicro(at).UTC()
+	}
+	since := time.Now().UTC()
+	if oldest > 0 {
+		since = time.UnixMicro(oldest).UTC()
+	}
+	return d.Inventory.Owned(ctx, used, since)
 }
 
 // reconcile compares what was found with the registry, again after each change of
@@ -90,7 +115,7 @@ func (d *Daemon) reconcile(ctx context.Context) {
 	failing := false
 	for {
 		if gen := d.Admin.Current().View.Generation(); gen != at || time.Since(last) > reconcileEvery {
-			err := d.Inventory.ReconcileAll(ctx)
+			err := d.compare(ctx)
 			switch {
 			case ctx.Err() != nil:
 				return
