@@ -116,7 +116,15 @@ type Config struct {
 	Node   string
 	Mode   Mode
 	Guards Guards // of the life of servers
+	// Drift is DriftGraded (default) or DriftStrict.
+	Drift string
 }
+
+// What may pass of changed definitions.
+const (
+	DriftGraded = "graded" // what needs nobody to look, with a record
+	DriftStrict = "strict" // nothing: every change waits for a person
+)
 
 // Deps are the parts an Admin stands on. All are required.
 type Deps struct {
@@ -162,6 +170,7 @@ type Admin struct {
 	clock     func() time.Time
 	lastUse   LastUse
 	office    *policy.Office
+	inspect   *inspection
 
 	current atomic.Pointer[Current]
 
@@ -182,6 +191,11 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	default:
 		return nil, access.Errorf(access.CodeInvalid, "mode %q is unknown: use enforce or monitor", string(cfg.Mode))
 	}
+	switch cfg.Drift {
+	case "", DriftGraded, DriftStrict:
+	default:
+		return nil, access.Errorf(access.CodeInvalid, "drift %q is unknown: use graded or strict", cfg.Drift)
+	}
 	switch cfg.Guards {
 	case "", GuardsWarn, GuardsEnforce:
 	default:
@@ -191,7 +205,11 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{cfg: cfg, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, office: office, unsettled: true, uses: map[string]time.Time{}}
+	inspection, err := newInspection(cfg.Drift == DriftStrict)
+	if err != nil {
+		return nil, err
+	}
+	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, office: office, unsettled: true, uses: map[string]time.Time{}}
 	if err := a.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("loading the state: %w", err)
 	}

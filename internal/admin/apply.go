@@ -34,7 +34,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 	}
 	var plan Plan
 	planning := func(cur *Current) (*draft, error) {
-		p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft()}
+		p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft(), inspect: a.inspect}
 		p.all(manifests)
 		if err := p.problems.err(); err != nil {
 			return nil, err
@@ -107,6 +107,7 @@ type planner struct {
 	users    map[string]bool
 	accounts map[string]string // account of the machine → user
 	minted   map[string]bool   // declared credentials
+	inspect  *inspection       // reads the definitions that are pinned, nil where none can be
 }
 
 func (p *planner) all(manifests []*manifest) {
@@ -335,7 +336,7 @@ func (p *planner) entitlement(m *manifest, it *Item) {
 	next := *m.right
 	next.Created, next.Changed = p.now, p.now
 	if exists {
-		next.Created = old.Created
+		next.Created, next.Confirmed, next.ConfirmedBy = old.Created, old.Confirmed, old.ConfirmedBy
 		if next.State == "" {
 			next.State = old.State
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
 
@@ -99,7 +100,7 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	p.owner(next.Owner, it)
 	if s := next.Transport.Stdio; s != nil {
 		it.Runs = append([]string{s.Command}, s.Args...)
-		it.Dangers = dangers(it.Runs)
+		it.Dangers = append(it.Dangers, dangers(it.Runs)...)
 		for _, name := range keysOf(s.Env) {
 			if steers(name) {
 				it.Dangers = append(it.Dangers, fmt.Sprintf("sets %s=%s, which changes what the command runs", name, s.Env[name]))
@@ -174,6 +175,7 @@ func (p *planner) pins(m *manifest, it *Item) {
 			if pin.PinDigest != "" && pin.PinDigest != old.PinDigest {
 				next.Pinned, next.PinDigest, next.PinRaw = pin.Pinned, pin.PinDigest, pin.PinRaw
 				next.ApprovedBy, next.ApprovedAt = pin.ApprovedBy, pin.ApprovedAt
+				next.Accepted, next.Drift, next.Returns = pin.Accepted, nil, 0
 			}
 			if pin.PinDigest != "" {
 				next.Class, next.ClassBy = pin.Class, pin.ClassBy
@@ -183,12 +185,41 @@ func (p *planner) pins(m *manifest, it *Item) {
 				it.note("%s %q is %s: apply does not lift that", old.Kind(), old.Bare(), old.State)
 			}
 		}
+		p.inspectPin(&next, exists, it)
 		before, after := pinFields(old), pinFields(next)
 		if exists && slices.Equal(before, after) {
 			continue
 		}
 		p.draft.changes.Tools[ToolKey{m.id, pin.Name}] = &next
 		it.Fields = append(it.Fields, FieldChange{Field: "pins." + pin.Name, Before: quote(before), After: quote(after)})
+	}
+}
+
+// inspectPin reads a definition that a manifest pins. One that calls for block
+// counts only with what is found in it accepted: nobody serves it for having
+// written it into a file.
+func (p *planner) inspectPin(t *registry.Tool, exists bool, it *Item) {
+	if p.inspect == nil || t.PinDigest == "" || held(t.State) {
+		return
+	}
+	if old, _ := p.cur.View.Tool(t.Server, t.Name); exists && old.PinDigest == t.PinDigest {
+		return
+	}
+	def, err := rawjson.Parse(t.Pinned, rawjson.Limits{Bytes: registry.MaxDefinition})
+	if err != nil {
+		return // a pin is parsed where it is read
+	}
+	found := p.inspect.on(p.cur.View).Inspect(registry.Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: t.PinDigest, FirstSeen: t.FirstSeen, Def: def})
+	for _, tier := range []string{registry.TierReview, registry.TierBlock} {
+		open := t.Unaccepted(found, tier)
+		if len(open) == 0 {
+			continue
+		}
+		it.Dangers = append(it.Dangers, fmt.Sprintf("%s %q %s (%s, %s)", t.Kind(), t.Bare(), open[0].Why, tier, open[0].Key()))
+		if tier == registry.TierBlock {
+			t.State = registry.ToolQuarantined
+			t.Drift = &registry.Drift{Grade: registry.GradeCritical, Changes: []registry.DriftChange{{Kind: "finding", Pointer: open[0].Pointer, Grade: registry.GradeCritical, Why: open[0].Why}}}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -36,7 +37,7 @@ const (
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
 	OpInventory  Op = "inventory.change"  // report what was found, merge, enroll machines
 	OpFinding    Op = "finding.change"    // assign findings, mute them
-	OpOwn        Op = "own.change"        // see and end what one connected oneself
+	OpOwn        Op = "own.change"        // see and end what one connected oneself, confirm what one owns
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
@@ -204,7 +205,7 @@ func (a *Admin) permitAll(ctx context.Context, cur *Current, actor Actor, d *dra
 		records = append(records, record{kind: kindTeam, object: id})
 	}
 	for _, r := range records {
-		if err := a.permit(ctx, cur, actor, opOf(r.kind), record{kind: r.kind, object: r.object}); err != nil {
+		if err := a.permit(ctx, cur, actor, cmp.Or(r.op, opOf(r.kind)), record{kind: r.kind, object: r.object}); err != nil {
 			return err
 		}
 	}

@@ -44,6 +44,7 @@ type record struct {
 	verb, kind, object, reason string
 	before, after              string // digests
 	detail                     any    // no secrets: manifests and listings only
+	op                         Op     // it takes, "" for what changes of the kind take
 }
 
 func newDraft() *draft {

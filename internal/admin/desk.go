@@ -116,7 +116,7 @@ func (d *Desk) Standing() grant.Standing {
 func (d *Desk) void(r grant.Request) string {
 	cur := d.admin.Current()
 	if e, ok := cur.Rights[r.Entitlement]; ok {
-		if why := pdp.Orphaned(cur.View, &e, d.admin.now()); why != "" {
+		if why := pdp.Unanswered(cur.View, &e, d.admin.now()); why != "" {
 			return why
 		}
 	}

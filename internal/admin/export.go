@@ -187,6 +187,14 @@ func (e *emitter) pins(tools []registry.Tool) {
 		if !t.ApprovedAt.IsZero() {
 			e.text(2, "approvedAt", t.ApprovedAt.UTC().Format(time.RFC3339Nano))
 		}
+		var accepted []string
+		for _, f := range t.Accepted {
+			if f.Tier != "" {
+				accepted = append(accepted, f.Tier+" "+f.Key())
+			}
+		}
+		slices.Sort(accepted)
+		e.list(2, "accepted", slices.Compact(accepted))
 		e.text(2, "digest", t.PinDigest)
 		e.text(2, "definition", string(t.Pinned))
 	}

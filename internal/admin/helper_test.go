@@ -337,15 +337,27 @@ type office struct {
 	authority *authority
 }
 
+// open is an office where every change of a definition waits for a person, which
+// is what most tests are about; graded is one with the default.
 func open(t *testing.T) *office {
 	t.Helper()
 	return reopen(t, newMemory(), &evidence{}, admin.ModeEnforce)
 }
 
+func graded(t *testing.T, m *memory) *office {
+	t.Helper()
+	return opened(t, m, &evidence{}, admin.Config{Node: "n1", Mode: admin.ModeEnforce})
+}
+
 func reopen(t testing.TB, m *memory, e *evidence, mode admin.Mode) *office {
 	t.Helper()
+	return opened(t, m, e, admin.Config{Node: "n1", Mode: mode, Drift: admin.DriftStrict})
+}
+
+func opened(t testing.TB, m *memory, e *evidence, c admin.Config) *office {
+	t.Helper()
 	o := &office{t: t, store: m, evidence: e, vault: &vault{values: map[string]string{}, list: map[string]credential.Secret{}}, authority: &authority{}}
-	a, err := admin.New(t.Context(), admin.Config{Node: "n1", Mode: mode}, o.deps())
+	a, err := admin.New(t.Context(), c, o.deps())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,18 @@ import (
 const (
 	maxGrantLife = 24 * time.Hour
 	maxPending   = 24 * time.Hour
+	maxConfirm   = 366 * 24 * time.Hour
+)
+
+// What becomes of an entitlement its owner did not confirm in time.
+const (
+	overdueWarn   = "warn"
+	overdueRefuse = "refuse"
 )
 
 // entitlement reads who may ask for what (access.md 3.1).
 func (d *decoder) entitlement(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "purpose", "agents", "classes", "tools", "args", "maxTTL", "maxUses", "budget", "maxConcurrency", "window", "maxBytesOut", "idleTTL", "delegate", "pendingTTL", "approve", "state")
+	o := d.object(n, "", "kind", "id", "owner", "purpose", "agents", "classes", "tools", "args", "maxTTL", "maxUses", "budget", "maxConcurrency", "window", "maxBytesOut", "idleTTL", "delegate", "pendingTTL", "approve", "confirm", "state")
 	o.required("owner", "team-name")
 	o.required("tools", "[server/tool]")
 	m.id = o.id()
@@ -57,6 +64,10 @@ func (d *decoder) entitlement(n *yaml.Node, m *manifest) {
 			o.fail("approve", "%s", err)
 		}
 		e.Approve = rule
+	}
+	if c, ok := o.sub("confirm", "every", "overdue"); ok {
+		e.Confirm.Seconds = int64(c.duration("every", time.Second, maxConfirm) / time.Second)
+		e.Confirm.Refuse = c.choice("overdue", overdueWarn, overdueRefuse) == overdueRefuse
 	}
 	e.State = o.choice("state", grant.EntitlementActive, grant.EntitlementRetired)
 	m.right = e
@@ -232,5 +243,12 @@ func (e *emitter) entitlement(x grant.Entitlement) {
 	}
 	e.duration(0, "pendingTTL", time.Duration(x.Ceiling.Pending)*time.Second)
 	e.text(0, "approve", x.Approve.String())
+	if c := x.Confirm; c != (grant.Confirm{}) {
+		e.open(0, "confirm")
+		e.duration(1, "every", time.Duration(c.Seconds)*time.Second)
+		if c.Refuse {
+			e.text(1, "overdue", overdueRefuse)
+		}
+	}
 	e.text(0, "state", x.State)
 }

@@ -389,7 +389,7 @@ func (o object) pins(server string) []registry.Tool {
 			o.d.fail(c, path, "more pins than a server can have")
 			break
 		}
-		p := o.d.object(c, path, "kind", "name", "state", "digest", "definition", "class", "classBy", "approvedBy", "approvedAt")
+		p := o.d.object(c, path, "kind", "name", "state", "digest", "definition", "class", "classBy", "approvedBy", "approvedAt", "accepted")
 		t, ok := p.pin(server)
 		if ok && seen[t.Name] {
 			p.fail("name", "%s %q is pinned twice: remove one", t.Kind(), clip(t.Bare()))
@@ -426,6 +426,7 @@ func (o object) pin(server string) (registry.Tool, bool) {
 		t.State = registry.ToolApproved
 	}
 	t.Class, _ = o.class("class")
+	t.Accepted = o.accepted()
 	held := t.State == registry.ToolQuarantined || t.State == registry.ToolBlocked || t.State == registry.ToolRetired
 	if !o.has("definition") && held {
 		return t, len(o.d.problems) == before // held by a person and never approved
@@ -446,6 +447,21 @@ func (o object) pin(server string) (registry.Tool, bool) {
 	}
 	t.Pinned, t.PinDigest, t.PinRaw = []byte(def), canonical, raw
 	return t, len(o.d.problems) == before
+}
+
+// accepted reads which findings whoever approved a pin was shown: "TIER RULE POINTER".
+func (o object) accepted() []registry.Finding {
+	var out []registry.Finding
+	for _, text := range o.set("accepted") {
+		tier, rest, _ := strings.Cut(text, " ")
+		rule, pointer, ok := strings.Cut(rest, " ")
+		if !ok || rule == "" || tier != registry.TierReview && tier != registry.TierBlock || pointer != "" && pointer[0] != '/' {
+			o.fail("accepted", "%q must be a tier, a rule and a JSON pointer, as export writes it", clip(text))
+			continue
+		}
+		out = append(out, registry.Finding{Rule: rule, Tier: tier, Pointer: pointer})
+	}
+	return out
 }
 
 // definition reads a pinned definition: any text, because hidden characters of

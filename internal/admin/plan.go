@@ -75,7 +75,7 @@ func fieldsOf(before, after any) []FieldChange {
 }
 
 // unseenFields are kept by the registry itself and are never a difference.
-var unseenFields = []string{"created", "changed", "stateBy"}
+var unseenFields = []string{"created", "changed", "stateBy", "confirmed", "confirmedBy"}
 
 // flatten returns the members of an object by path. Lists are one value: their
 // order means something, and a reader compares them as wholes.

@@ -117,7 +117,7 @@ func (r *restorer) rights(want []grant.Entitlement) {
 		}
 		changed := it.decide(exists, before, e)
 		if changed {
-			e.Created, e.Changed = r.now, r.now
+			e.Created, e.Changed, e.Confirmed, e.ConfirmedBy = r.now, r.now, old.Confirmed, old.ConfirmedBy
 			if exists {
 				e.Created = old.Created
 			}

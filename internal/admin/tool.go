@@ -32,7 +32,8 @@ func findTool(cur *Current, server, name string) (registry.Tool, error) {
 // received it, and says what it means. A listing that changes nothing costs one
 // comparison and records nothing; any other is one change of the server.
 func (a *Admin) Observe(ctx context.Context, server string, l registry.Listing) ([]registry.Change, error) {
-	seen, err := registry.Observe(a.current.Load().View, server, l, a.now())
+	now := a.current.Load().View
+	seen, err := registry.Observe(now, server, l, a.inspect.on(now), a.now())
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +41,7 @@ func (a *Admin) Observe(ctx context.Context, server string, l registry.Listing) 
 		return seen.Changes, nil
 	}
 	err = a.change(ctx, System(), func(cur *Current) (*draft, error) {
-		seen, err = registry.Observe(cur.View, server, l, a.now())
+		seen, err = registry.Observe(cur.View, server, l, a.inspect.on(cur.View), a.now())
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +103,7 @@ func (a *Admin) ApproveTool(ctx context.Context, actor Actor, server, name strin
 		if ap.Digest != "" && ap.Digest != old.SeenDigest {
 			return nil, access.Errorf(access.CodeConflict, "%s %q of server %q changed after it was reviewed: see rutile tool diff %s %s", old.Kind(), old.Bare(), server, server, name)
 		}
-		next, err := registry.Approve(old, actor.String(), a.now())
+		next, err := registry.Approve(old, a.inspect.on(cur.View), actor.String(), a.now())
 		if err != nil {
 			return nil, err
 		}
@@ -112,9 +113,14 @@ func (a *Admin) ApproveTool(ctx context.Context, actor Actor, server, name strin
 		}
 		out = next
 		d.changes.Tools[ToolKey{server, name}] = &next
-		d.records = []record{{verb: "approve", kind: kindTool, object: toolObject(next), reason: ap.Reason, detail: map[string]any{
-			"before": old.PinDigest, "after": next.PinDigest, "class": next.Class,
-		}}}
+		detail := map[string]any{"before": old.PinDigest, "after": next.PinDigest, "class": next.Class}
+		if len(next.Accepted) > 0 {
+			detail["accepted"] = next.Accepted
+		}
+		if old.Drift != nil {
+			detail["drift"] = old.Drift
+		}
+		d.records = []record{{verb: "approve", kind: kindTool, object: toolObject(next), reason: ap.Reason, detail: detail}}
 		return d, nil
 	})
 	return out, err

@@ -28,6 +28,20 @@ type ToolDiff struct {
 	// Suggested is what the definition suggests by itself, where a person has said
 	// another class or a lower tier: whoever approves is asked to look again.
 	Suggested *registry.ToolClass `json:"suggested,omitempty"`
+	// Grade and Changes say how much the difference matters, Tier and Findings what
+	// inspection sees in what is listed now.
+	Grade    registry.Grade         `json:"grade,omitempty"`
+	Changes  []registry.DriftChange `json:"changes,omitempty"`
+	Tier     string                 `json:"tier,omitempty"`
+	Findings []FoundText            `json:"findings,omitempty"`
+}
+
+// FoundText is a finding with the text it is about, spelled out: only a person
+// who decides is shown it.
+type FoundText struct {
+	registry.Finding
+	Text        string `json:"text,omitempty"`
+	DecodedText string `json:"decodedText,omitempty"`
 }
 
 // FieldDiff is one member of a definition that differs. Text has its hidden
@@ -69,7 +83,8 @@ func (a *Admin) DiffTool(server, name string) (ToolDiff, error) {
 	if len(t.Seen) == 0 {
 		return d, nil // nothing was listed since the pin was restored
 	}
-	if next, err := registry.Approve(t, "", a.now()); err == nil {
+	a.inspectDiff(cur, t, &d)
+	if next, err := registry.Approve(t, a.inspect.on(cur.View), "", a.now()); err == nil {
 		d.Proposed = cur.View.Class(next)
 	}
 	if def, err := rawjson.Parse(t.Seen, rawjson.Limits{Bytes: registry.MaxDefinition}); err == nil {
@@ -86,6 +101,27 @@ func (a *Admin) DiffTool(server, name string) (ToolDiff, error) {
 		}
 	}
 	return d, nil
+}
+
+// inspectDiff adds what inspection says of the difference.
+func (a *Admin) inspectDiff(cur *Current, t registry.Tool, d *ToolDiff) {
+	def, err := rawjson.Parse(t.Seen, rawjson.Limits{Bytes: registry.MaxDefinition})
+	if err != nil {
+		return // leaves has read it
+	}
+	ins, s := a.inspect.on(cur.View), registry.Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: t.SeenDigest, FirstSeen: t.FirstSeen, Def: def}
+	found := ins.Inspect(s)
+	d.Tier = found.Tier
+	for _, f := range found.Findings {
+		d.Findings = append(d.Findings, a.inspect.shown(s, f))
+	}
+	if t.PinDigest == "" || t.PinDigest == t.SeenDigest {
+		return
+	}
+	if pinned, err := rawjson.Parse(t.Pinned, rawjson.Limits{Bytes: registry.MaxDefinition}); err == nil {
+		drift := ins.Drift(pinned, s)
+		d.Grade, d.Changes = drift.Grade, drift.Changes
+	}
 }
 
 func compareLeaf(field string, before, after map[string]leaf) (FieldDiff, bool) {

@@ -85,7 +85,7 @@ func (r Rules) Digest() string {
 		c.Policies = append(c.Policies, text{p.ID, p.Layer, p.Cedar})
 	}
 	for _, e := range r.Entitlements {
-		e.Created, e.Changed = time.Time{}, time.Time{}
+		e.Created, e.Changed, e.Confirmed, e.ConfirmedBy = time.Time{}, time.Time{}, time.Time{}, ""
 		c.Entitlements = append(c.Entitlements, e)
 	}
 	c.Lists = r.Lists

@@ -230,6 +230,7 @@ func (a *API) routes() []route {
 
 		{"GET /api/v1/entitlements", admin.OpRead, 0, a.entitlements},
 		{"GET /api/v1/entitlements/{id}", admin.OpRead, 0, a.entitlement},
+		{"POST /api/v1/entitlements/{id}/confirm", admin.OpOwn, maxSmall, a.confirmEntitlement},
 
 		{"GET /api/v1/webhooks", admin.OpRead, 0, a.webhooks},
 		{"GET /api/v1/facts", admin.OpRead, 0, a.facts},

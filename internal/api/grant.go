@@ -255,6 +255,19 @@ func (c *Client) CloseTask(ctx context.Context, id, why string) (grant.Task, err
 	return ask[grant.Task](ctx, c, "POST", "tasks/"+url.PathEscape(id)+"/close", Reason{why})
 }
 
+func (a *API) confirmEntitlement(c *call) (any, error) {
+	var in Reason
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	return a.deps.Admin.ConfirmEntitlement(c.Context(), c.actor, c.PathValue("id"), in.Reason)
+}
+
+// ConfirmEntitlement says that an entitlement is still wanted.
+func (c *Client) ConfirmEntitlement(ctx context.Context, id, why string) (grant.Entitlement, error) {
+	return ask[grant.Entitlement](ctx, c, "POST", "entitlements/"+url.PathEscape(id)+"/confirm", Reason{why})
+}
+
 // Entitlements lists entitlements.
 func (c *Client) Entitlements(ctx context.Context, o ListOptions) (Page[grant.Entitlement], error) {
 	return ask[Page[grant.Entitlement]](ctx, c, "GET", "entitlements"+o.query(), nil)

@@ -166,6 +166,12 @@ func TestHistoryPagesNewestFirst(t *testing.T) {
 	if e := read[grant.Entitlement](t, r.ok("GET", "/api/v1/entitlements/e", "")); !e.Approve.Auto {
 		t.Errorf("%+v", e)
 	}
+	if e := read[grant.Entitlement](t, r.ok("POST", "/api/v1/entitlements/e/confirm", `{"reason":"still wanted"}`)); e.Confirmed.IsZero() || e.ConfirmedBy == "" {
+		t.Errorf("confirmed: %+v", e)
+	}
+	if a := r.do("POST", "/api/v1/entitlements/none/confirm", `{}`); a.status != http.StatusNotFound {
+		t.Errorf("confirming none: %d %s", a.status, a.body)
+	}
 	if a := r.do("GET", "/api/v1/entitlements/none", ""); a.status != http.StatusNotFound {
 		t.Errorf("%d %s", a.status, a.body)
 	}

@@ -173,6 +173,7 @@ func (a *API) findServer(ctx context.Context, id string) (Server, error) {
 		return Server{}, access.Errorf(access.CodeNotFound, "server %q is not registered: see rutile server list", id)
 	}
 	out := viewServer(view, s, a.cfg.Now())
+	out.Findings = findingsOf(view, id)
 	out.Process = a.deps.Process(s)
 	risk := a.deps.Admin.Current().RiskOf(s, a.cfg.Now())
 	out.Risk = &risk
@@ -181,7 +182,9 @@ func (a *API) findServer(ctx context.Context, id string) (Server, error) {
 	return out, err
 }
 
-func (a *API) server(c *call) (any, error) { return answerOf(a.findServer(c.Context(), c.PathValue("id"))) }
+func (a *API) server(c *call) (any, error) {
+	return answerOf(a.findServer(c.Context(), c.PathValue("id")))
+}
 
 // answerOf keeps an error from being answered with a zero value.
 func answerOf[T any](v T, err error) (any, error) {

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"rutile/internal/access"
@@ -45,10 +47,29 @@ func (a *API) tools(c *call) (any, error) {
 // viewTool is a definition without its text.
 func viewTool(v *registry.View, t registry.Tool) Tool {
 	_, st := v.Callable(t.Server, t.Name)
-	return Tool{
+	out := Tool{
 		Server: t.Server, Kind: t.Kind(), Name: t.Bare(), State: t.State, Callable: st.OK, Why: st.Why, Class: v.Class(t), ClassBy: t.ClassBy,
 		PinDigest: t.PinDigest, SeenDigest: t.SeenDigest, ApprovedBy: t.ApprovedBy, ApprovedAt: t.ApprovedAt, FirstSeen: t.FirstSeen, LastSeen: t.LastSeen,
+		Accepted: t.Accepted, Drift: t.Drift,
 	}
+	if t.Found != nil && t.Found.Digest == t.SeenDigest {
+		out.Tier, out.Findings = t.Found.Tier, t.Found.Findings
+	}
+	return out
+}
+
+// findingsOf are the listed definitions of a server that are worth a look, worst
+// first.
+func findingsOf(v *registry.View, server string) []ToolFindings {
+	var out []ToolFindings
+	for _, t := range v.Tools(server) {
+		if t.Found != nil && t.Found.Tier != "" && t.Found.Digest == t.SeenDigest {
+			out = append(out, ToolFindings{t.Kind(), t.Bare(), t.State, t.Found.Tier, t.Found.Findings})
+		}
+	}
+	// "block" sorts before "review".
+	slices.SortStableFunc(out, func(a, b ToolFindings) int { return cmp.Compare(a.Tier, b.Tier) })
+	return out
 }
 
 func (a *API) findTool(server, name string) (Tool, error) {

@@ -59,7 +59,7 @@ type Agent struct {
 type Server struct {
 	registry.Server
 	Callable bool           `json:"callable"`
-	Why      string         `json:"why,omitempty"`   // it is not
+	Why      string         `json:"why,omitempty"`      // it is not
 	Orphaned string         `json:"orphaned,omitempty"` // why nobody answers for it
 	Tools    map[string]int `json:"tools,omitempty"`    // definitions by state
 	// Risk is where its risk tier comes from, and Checklist what stands against
@@ -67,8 +67,20 @@ type Server struct {
 	// both out.
 	Risk      *admin.Risk   `json:"risk,omitempty"`
 	Checklist []admin.Unmet `json:"checklist,omitempty"`
+	// Findings are the listed definitions in which something was found, worst first.
+	// Lists leave them out.
+	Findings []ToolFindings `json:"findings,omitempty"`
 	// Process is how the processes of a stdio server fare. Lists leave it out.
 	Process *Process `json:"process,omitempty"`
+}
+
+// ToolFindings is what was found in one listed definition.
+type ToolFindings struct {
+	Kind     registry.Kind      `json:"kind"`
+	Name     string             `json:"name"`
+	State    registry.ToolState `json:"state"`
+	Tier     string             `json:"tier"`
+	Findings []registry.Finding `json:"findings"`
 }
 
 // Process is how the processes of a server fare and what holds them.
@@ -101,8 +113,14 @@ type Tool struct {
 	ApprovedAt time.Time          `json:"approvedAt,omitzero"`
 	FirstSeen  time.Time          `json:"firstSeen"`
 	LastSeen   time.Time          `json:"lastSeen"`
-	Pinned     json.RawMessage    `json:"pinned,omitempty"`
-	Seen       json.RawMessage    `json:"seen,omitempty"`
+	// Tier is what the findings in the listed definition call for: review, block or
+	// nothing. Accepted are those of the approved one that whoever approved it saw.
+	Tier     string             `json:"tier,omitempty"`
+	Findings []registry.Finding `json:"findings,omitempty"`
+	Accepted []registry.Finding `json:"accepted,omitempty"`
+	Drift    *registry.Drift    `json:"drift,omitempty"` // from the approved definition to the listed one
+	Pinned   json.RawMessage    `json:"pinned,omitempty"`
+	Seen     json.RawMessage    `json:"seen,omitempty"`
 }
 
 // Applied is what an apply did, or would do.

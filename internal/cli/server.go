@@ -89,6 +89,10 @@ func (a *app) printServer(s api.Server) error {
 			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning, "inspection", s.Inspection, "restores", restores(s.Restore),
 			"speaks", s.Era, "tools", counts(s.Tools), "registered", when(s.Created), "changed", when(s.Changed)}
 		fields(w, append(append(pairs, process(s)...), standing(s)...)...)
+		for _, f := range s.Findings {
+			fmt.Fprintf(w, "\n%s %s (%s) calls for %s:\n", f.Kind, cell(f.Name), f.State, f.Tier)
+			writeFindings(w, f.Findings)
+		}
 	})
 }
 

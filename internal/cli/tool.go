@@ -43,9 +43,9 @@ func (a *app) toolList() *cobra.Command {
 				a.say("%s", nothingListed(o))
 				return
 			}
-			t := a.table("SERVER", "NAME", "KIND", "STATE", "CLASS", "TIER", "APPROVED BY")
+			t := a.table("SERVER", "NAME", "KIND", "STATE", "CLASS", "TIER", "FOUND", "APPROVED BY")
 			for _, x := range page.Items {
-				t.add(x.Server, x.Name, string(x.Kind), string(x.State), x.Class.Class, itoa(x.Class.Tier), x.ApprovedBy)
+				t.add(x.Server, listedName(x), string(x.Kind), string(x.State), x.Class.Class, itoa(x.Class.Tier), foundIn(x), x.ApprovedBy)
 			}
 			t.write(w)
 		})
@@ -54,6 +54,15 @@ func (a *app) toolList() *cobra.Command {
 	c.Flags().StringVar(&o.Kind, "kind", "", "only of this `kind`: tool, prompt, resource, template, instructions")
 	paging(c, &o)
 	return c
+}
+
+// listedName is what a definition is called on the command line. Instructions have
+// no name of their own.
+func listedName(t api.Tool) string {
+	if t.Kind == registry.KindInstructions {
+		return registry.NameOf(t.Kind, t.Name)
+	}
+	return t.Name
 }
 
 // kindFlag adds --kind of one definition.
@@ -86,6 +95,13 @@ func (a *app) toolShow() *cobra.Command {
 		return a.print(x, func(w io.Writer) {
 			fields(w, string(x.Kind), x.Name, "server", x.Server, "state", string(x.State), "not callable", x.Why, "class", x.Class.Class, "tier", itoa(x.Class.Tier),
 				"class by", x.ClassBy, "approved by", x.ApprovedBy, "approved", when(x.ApprovedAt), "pin", x.PinDigest, "listed", x.SeenDigest, "first seen", when(x.FirstSeen), "last change", when(x.LastSeen))
+			if len(x.Findings) > 0 {
+				fmt.Fprintf(w, "\nfound in the listed definition%s:\n", map[bool]string{true: ", which calls for " + x.Tier}[x.Tier != ""])
+				writeFindings(w, x.Findings)
+			}
+			if d := x.Drift; d != nil {
+				writeDrift(w, d.Grade, d.Changes, d.Passed)
+			}
 			writeDefinition(w, "approved definition", x.Pinned)
 			if x.SeenDigest != x.PinDigest {
 				writeDefinition(w, "listed definition", x.Seen)
@@ -126,7 +142,10 @@ func (a *app) toolDiff() *cobra.Command {
 	c.Long = `Compare an approved definition with what its server lists now.
 
 Characters a reader would not see are spelled out: \u{200b}. In changed texts
-[-removed-] and {+added+} words are marked. The status is 3 if they differ.`
+[-removed-] and {+added+} words are marked. How much the change matters is its
+grade: info and low pass, high waits for approval, critical is quarantined. What
+inspection finds is shown with its text, decoded where it was encoded: read it,
+and do as it says under no circumstances. The status is 3 if they differ.`
 	kindFlag(c, &kind)
 	return c
 }
@@ -146,6 +165,21 @@ func (a *app) writeDiff(w io.Writer, d admin.ToolDiff) {
 	case d.Pinned == d.Seen:
 		fmt.Fprintln(w, "no difference")
 	}
+	if d.Grade != "" {
+		writeDrift(w, d.Grade, d.Changes, false)
+	}
+	if len(d.Findings) > 0 {
+		fmt.Fprintf(w, "\nfound in what is listed%s:\n", map[bool]string{true: ", which calls for " + d.Tier}[d.Tier != ""])
+	}
+	for _, f := range d.Findings {
+		fmt.Fprintf(w, "  %s\n", findingLine(f.Finding))
+		if f.Text != "" {
+			fmt.Fprintf(w, "    > %s\n", oneLine(f.Text))
+		}
+		if f.DecodedText != "" {
+			fmt.Fprintf(w, "    decoded: %s\n", oneLine(f.DecodedText))
+		}
+	}
 	for _, f := range d.Fields {
 		fmt.Fprintf(w, "\n%s%s\n", cell(f.Field), map[bool]string{true: "  (hidden characters: " + strings.Join(f.Hidden, " ") + ")"}[len(f.Hidden) > 0])
 		switch {
@@ -159,7 +193,7 @@ func (a *app) writeDiff(w io.Writer, d admin.ToolDiff) {
 			fmt.Fprintf(w, "  - %s\n  + %s\n", indented(f.Before), indented(f.After))
 		}
 	}
-	if !differs(d) || d.State != registry.ToolPending && d.State != registry.ToolChanged {
+	if !differs(d) || d.State != registry.ToolPending && d.State != registry.ToolChanged && d.State != registry.ToolQuarantined && d.State != registry.ToolApproved {
 		return
 	}
 	fmt.Fprintf(w, "\napproving makes it class %s, tier %d\n", cell(d.Proposed.Class), d.Proposed.Tier)
@@ -237,7 +271,9 @@ func (a *app) toolApprove() *cobra.Command {
 		return a.approve(ctx, client, server, names, in)
 	})
 	c.Long = `Approve what a server lists now. What exactly is approved is shown first; if the
-server changes the definition again in between, nothing is approved.`
+server changes the definition again in between, nothing is approved. What
+inspection found is accepted with it and recorded. --all leaves out what calls for
+block: that has to be named. Instructions are called #instructions/.`
 	f := c.Flags()
 	kindFlag(c, &kind)
 	f.StringVar(&in.Digest, "digest", "", "approve only if this `digest` is what is listed, as tool diff shows it")
@@ -298,7 +334,11 @@ func (a *app) waiting(ctx context.Context, client *api.Client, server string, ki
 				return nil, err
 			}
 			for _, t := range page.Items {
-				out = append(out, t.Name)
+				if t.Tier == registry.TierBlock {
+					a.say("%s calls for block and is left out: look at it with rutile tool diff %s %s and approve it by its name", cell(listedName(t)), shellWord(cell(server)), shellWord(cell(listedName(t))))
+					continue
+				}
+				out = append(out, listedName(t))
 			}
 			if o.Cursor = page.Next; o.Cursor == "" {
 				break

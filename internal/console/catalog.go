@@ -282,10 +282,8 @@ func (c *Console) tool(v *visit) (any, error) {
 	if !c.may(v, admin.OpTool) {
 		return p, nil
 	}
-	if len(t.Seen) > 0 && t.State != registry.ToolApproved {
-		if _, err := registry.Approve(t, "", v.now); err == nil {
-			p.Can, p.Digest = true, t.SeenDigest
-		}
+	if len(t.Seen) > 0 && t.Approvable() {
+		p.Can, p.Digest = true, t.SeenDigest
 	}
 	for _, verb := range []registry.Verb{registry.VerbRelease, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRetire} {
 		if _, err := registry.ChangeTool(t, verb); err == nil {

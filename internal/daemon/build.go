@@ -65,7 +65,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	states.renewed(time.Now())
-	if d.Admin, err = admin.New(ctx, admin.Config{Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
+	if d.Admin, err = admin.New(ctx, admin.Config{Drift: d.Config.Inspection.Drift, Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
 		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now, LastUse: d.lastUse,
 	}); err != nil {
 		return err

@@ -52,6 +52,8 @@ type Config struct {
 	MCP MCP `yaml:"mcp"`
 	// Discovery says what rutile discover looks for besides what it knows.
 	Discovery Discovery `yaml:"discovery"`
+	// Inspection says how strict the inspection of what servers send is.
+	Inspection Inspection `yaml:"inspection"`
 	// Registry says who may read the catalog of servers at /v0.1/servers of the
 	// agents' listener, in the shape of the official MCP registry.
 	Registry Registry `yaml:"registry"`
@@ -129,6 +131,11 @@ type Egress struct {
 // Discovery says what rutile discover looks for besides what it knows.
 type Discovery struct {
 	Clients []string `yaml:"clients"` // files with more rows for the table of clients (docs/discovery-clients.md)
+}
+
+// Inspection says how strict the inspection of what servers send is.
+type Inspection struct {
+	Drift string `yaml:"drift"` // graded (default): a change of an approved definition that needs nobody to look passes with a record; strict: every change waits for a person
 }
 
 // Registry is the catalog of servers for MCP clients. It holds the names of the
@@ -246,6 +253,7 @@ func (c *Config) check() error {
 	}
 	oneOf("mode", c.Mode, "enforce", "monitor")
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
+	oneOf("inspection.drift", c.Inspection.Drift, "graded", "strict")
 	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
@@ -345,6 +353,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Listen.Operators, "127.0.0.1:7434")
 	def(&c.Store, "sqlite")
 	def(&c.Evidence.Durability, "strict")
+	def(&c.Inspection.Drift, "graded")
 	def(&c.Evidence.Organisation, "localhost")
 	def(&c.Log.Level, "info")
 	def(&c.Log.Format, "text")

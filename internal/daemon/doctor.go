@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -37,7 +38,24 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 		out = append(out, d.checkConfinement())
 	}
 	out = append(out, d.checkServers(ctx)...)
-	return append(out, d.checkAgents()...)
+	return append(append(out, d.checkEntitlements()...), d.checkAgents()...)
+}
+
+func (d *Daemon) checkEntitlements() []api.Check {
+	rights, now := d.Admin.Current().Rights, time.Now()
+	var out []api.Check
+	for _, id := range slices.Sorted(maps.Keys(rights)) {
+		e := rights[id]
+		if !e.Overdue(now) {
+			continue
+		}
+		why := "its owner " + e.Owner + " was to confirm it by " + e.Due().UTC().Format(time.DateOnly)
+		if e.Confirm.Refuse {
+			why += ", and until then nobody can ask under it"
+		}
+		out = append(out, api.Check{Name: "entitlement " + id, Level: api.LevelWarning, Reason: why, Mend: "rutile entitlement confirm " + id})
+	}
+	return out
 }
 
 func good(name, format string, args ...any) api.Check {

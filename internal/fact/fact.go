@@ -75,18 +75,20 @@ type Bind struct {
 
 // Agg says what is counted.
 type Agg struct {
-	Func string `json:"func,omitempty"` // count, sum, distinct
-	At   string `json:"at,omitempty"`   // JSON pointer, of sum and distinct
+	Func string `json:"func,omitempty"` // count, sum, hundredths, distinct
+	At   string `json:"at,omitempty"`   // JSON pointer, but of count
 }
 
 // The functions of Agg.
 const (
-	Count    = "count"
-	Sum      = "sum"
-	Distinct = "distinct"
+	Count      = "count"
+	Sum        = "sum"        // of whole numbers
+	Hundredths = "hundredths" // a sum of numbers with up to two decimal places, in hundredths
+	Distinct   = "distinct"
 )
 
-// String is the aggregate as manifests write it: count, sum(/at), distinct(/at).
+// String is the aggregate as manifests write it: count, sum(/at), hundredths(/at),
+// distinct(/at).
 func (a Agg) String() string {
 	if a.At == "" {
 		return a.Func
@@ -101,8 +103,8 @@ func ParseAgg(s string) (Agg, error) {
 	}
 	name, rest, ok := strings.Cut(s, "(")
 	at, end := strings.CutSuffix(rest, ")")
-	if !ok || !end || name != Sum && name != Distinct {
-		return Agg{}, access.Errorf(access.CodeInvalid, "%.64q is no aggregate: write count, sum(/argument) or distinct(/argument)", s)
+	if !ok || !end || !slices.Contains([]string{Sum, Hundredths, Distinct}, name) {
+		return Agg{}, access.Errorf(access.CodeInvalid, "%.64q is no aggregate: write count, sum(/argument), hundredths(/argument) or distinct(/argument)", s)
 	}
 	if _, err := parsePointer(at); err != nil {
 		return Agg{}, access.Errorf(access.CodeInvalid, "%.64q: %w; write for example sum(/amount)", s, err)
@@ -174,7 +176,7 @@ func (f *Fact) Check() map[string]string {
 		no(member, "must be from %s to %s for a %s", MinWindow, longest, f.Type)
 	}
 	if counts && f.Agg.Func == "" {
-		no("agg", "is required: write count, sum(/argument) or distinct(/argument)")
+		no("agg", "is required: write count, sum(/argument), hundredths(/argument) or distinct(/argument)")
 	}
 	for _, b := range f.Bind {
 		for _, at := range []string{b.Earlier, b.Now} {

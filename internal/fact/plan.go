@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rutile/internal/access"
@@ -149,23 +150,39 @@ func (r *rule) key(c *Call) string {
 
 // amount is what the call adds.
 func (r *rule) amount(c *Call) (int64, string) {
-	if r.Agg.Func != Sum {
+	if r.Agg.Func != Sum && r.Agg.Func != Hundredths {
 		return 1, ""
 	}
 	v, err := r.at.find(c.Args)
 	if err != nil {
 		return 0, r.wrong(r.at, err.Error())
 	}
-	n, ok := v.Int64()
-	switch {
-	case v.Kind() != rawjson.Number:
+	if v.Kind() != rawjson.Number {
 		return 0, r.wrong(r.at, "it is not a number")
+	}
+	n, ok := v.Int64()
+	want := "it is not a whole number of up to 9007199254740991 in plain digits"
+	if r.Agg.Func == Hundredths {
+		n, ok = hundredths(string(v.Raw()))
+		want = "it is not a number of up to 90071992547409.91 in plain digits, with two decimal places at most"
+	}
+	switch {
 	case !ok || n > access.MaxAmount:
-		return 0, r.wrong(r.at, "it is not a whole number of up to 9007199254740991 in plain digits")
-	case n < 0:
+		return 0, r.wrong(r.at, want)
+	case n < 0 || v.Raw()[0] == '-':
 		return 0, r.wrong(r.at, "it is negative")
 	}
 	return n, ""
+}
+
+// hundredths is the value of a JSON number in plain digits, in hundredths.
+func hundredths(s string) (int64, bool) {
+	whole, places, _ := strings.Cut(s, ".")
+	if len(places) > 2 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole+(places + "00")[:2], 10, 64)
+	return n, err == nil
 }
 
 // scalar is the canonical form of an argument that is compared.

@@ -76,6 +76,7 @@ type till struct {
 	state  *pdp.State
 	clock  atomic.Int64 // nanoseconds since now
 	boot   int
+	node   string // "" is n1
 }
 
 func (w *till) now() time.Time { return now.Add(time.Duration(w.clock.Load())) }
@@ -141,11 +142,14 @@ func (w *till) start() {
 		_ = w.store.Close()
 	}
 	w.boot++
+	if w.node == "" {
+		w.node = "n1"
+	}
 	var err error
 	if w.store, err = store.Open(w.t.Context(), w.cfg); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.broker, err = grant.New(w.t.Context(), grant.Config{Node: "n1", Boot: fmt.Sprint(w.boot)}, w.store, nothing{}, nothing{}, w.now); err != nil {
+	if w.broker, err = grant.New(w.t.Context(), grant.Config{Node: w.node, Boot: fmt.Sprint(w.boot)}, w.store, nothing{}, nothing{}, w.now); err != nil {
 		w.t.Fatal(err)
 	}
 	if w.ledger, err = fact.New(w.t.Context(), w.store, nothing{}, w.cfg.DSN != "sqlite", w.now); err != nil {

@@ -217,6 +217,7 @@ func TestAggregateListsOnlyApprovedText(t *testing.T) {
 			t.Parallel()
 			u := newUpstream(t, tool("kept"), tool("changes"), tool("goes"))
 			r := newRig(t, func(c *daemon.Config) {
+				c.Inspection.Drift = "strict"
 				if mode == "monitor" {
 					c.Mode = mode
 				}

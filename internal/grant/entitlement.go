@@ -27,6 +27,43 @@ type Entitlement struct {
 	State    string    `json:"state"` // active or retired
 	Created  time.Time `json:"created"`
 	Changed  time.Time `json:"changed"`
+	// Confirm says how often its owner is to confirm it. Confirmed is when that was
+	// last, and ConfirmedBy who it was; zero where nobody has yet.
+	Confirm     Confirm   `json:"confirm,omitzero"`
+	Confirmed   time.Time `json:"confirmed,omitzero"`
+	ConfirmedBy string    `json:"confirmedBy,omitempty"`
+}
+
+// Confirm is how often the owner of an entitlement is to confirm that it is still
+// wanted.
+type Confirm struct {
+	Seconds int64 `json:"seconds,omitempty"` // 0 is every quarter
+	Refuse  bool  `json:"refuse,omitempty"`  // once that is overdue nobody may ask under it
+}
+
+// Quarter is how often an entitlement is to be confirmed that says nothing else.
+const Quarter = 92 * 24 * time.Hour
+
+// Due is when its owner is to have confirmed an entitlement again: since the last time,
+// or else since it was made. It is zero for one that is only a draft.
+func (e *Entitlement) Due() time.Time {
+	since := e.Confirmed
+	if since.IsZero() {
+		since = e.Created
+	}
+	if since.IsZero() {
+		return since
+	}
+	if e.Confirm.Seconds > 0 {
+		return since.Add(time.Duration(e.Confirm.Seconds) * time.Second)
+	}
+	return since.Add(Quarter)
+}
+
+// Overdue reports whether its owner should have confirmed an entitlement by now.
+func (e *Entitlement) Overdue(at time.Time) bool {
+	due := e.Due()
+	return e.State == EntitlementActive && !due.IsZero() && !at.Before(due)
 }
 
 // Delegate bounds what is handed on from agent to agent.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode"
 
 	"rutile/internal/rawjson"
 )
@@ -62,7 +63,12 @@ func (d Drift) Passes() bool { return d.Grade < GradeHigh }
 // there before is not held against the later one; the whole new text is read, so
 // that an order of old and new words together is seen.
 func (e *Engine) Drift(before, after rawjson.Value) Drift {
-	d := drifting{e: e}
+	return e.DriftOf(Definition, before, after)
+}
+
+// DriftOf is Drift of what is read in a profile: Instructions are held to more.
+func (e *Engine) DriftOf(p Profile, before, after rawjson.Value) Drift {
+	d := drifting{e: e, profile: p}
 	if bytes.Equal(rawjson.AppendCanonical(nil, before), rawjson.AppendCanonical(nil, after)) {
 		if !bytes.Equal(before.Raw(), after.Raw()) {
 			d.add("spelling", "", GradeInfo, "the same definition is written otherwise")
@@ -82,11 +88,12 @@ func (e *Engine) Drift(before, after rawjson.Value) Drift {
 }
 
 type drifting struct {
-	e *Engine
+	e       *Engine
+	profile Profile
 	Drift
 }
 
-func (d *drifting) add(kind, pointer string, g Grade, why string) {
+func (d *Drift) add(kind, pointer string, g Grade, why string) {
 	d.Grade = max(d.Grade, g)
 	d.Changes = append(d.Changes, Change{Kind: kind, Pointer: pointer, Grade: g, Why: why})
 }
@@ -227,6 +234,11 @@ func (d *drifting) telling(sentence, old string) string {
 	if len(alarming) > 0 {
 		return alarming[0]
 	}
+	for _, w := range strings.FieldsFunc(sentence, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '-' }) {
+		if hostLike(w) && !strings.Contains(old, w) {
+			return "an added sentence names a host"
+		}
+	}
 	for _, f := range e.Text(Definition, []byte(sentence)).Findings {
 		if f.Weight >= addedAt {
 			return "an added sentence " + f.Why
@@ -234,6 +246,16 @@ func (d *drifting) telling(sentence, old string) string {
 	}
 	return ""
 }
+
+// hostLike reports whether a word reads as the name of a machine elsewhere: labels
+// with a dot between, the last one of the domains most in use or kept for
+// examples. Names of files and versions have no such end.
+func hostLike(w string) bool {
+	i := strings.LastIndexByte(w, '.')
+	return i > 1 && slices.Contains(domains, w[i+1:]) && strings.Trim(w[:i], "0123456789.") != ""
+}
+
+var domains = []string{"com", "net", "org", "io", "dev", "app", "co", "ai", "xyz", "info", "biz", "online", "site", "top", "cloud", "me", "tv", "gg", "link", "click", "ru", "cn", "kr", "jp", "de", "uk", "fr", "eu", "example", "test", "invalid", "onion", "local", "internal"}
 
 // addedAt is what a finding must weigh in a sentence that was added: less than
 // elsewhere, because somebody added it.
@@ -245,51 +267,94 @@ func (d *drifting) other(at string, was, is rawjson.Value) {
 		d.wording(at, was, is)
 		return
 	}
-	d.add("member", at, GradeLow, "another member changed")
+	old := map[string]bool{}
+	eachText(was, 0, func(text string) { old[text] = true })
+	grade, why := GradeLow, "another member changed"
+	eachText(is, 0, func(text string) {
+		if grade == GradeHigh || old[text] {
+			return
+		}
+		if reason := d.telling(d.e.skeleton(text), ""); reason != "" {
+			grade, why = GradeHigh, reason
+		}
+	})
+	d.add("member", at, grade, why)
+}
+
+// eachText calls do for every text in a value.
+func eachText(v rawjson.Value, depth int, do func(string)) {
+	if depth > maxNesting {
+		return
+	}
+	switch v.Kind() {
+	case rawjson.String:
+		text, _ := v.Str()
+		do(text)
+	case rawjson.Array:
+		for item := range v.Items() {
+			eachText(item, depth+1, do)
+		}
+	case rawjson.Object:
+		for _, m := range v.Members() {
+			eachText(m, depth+1, do)
+		}
+	}
 }
 
 // newFindings adds what the later revision shows and the earlier one did not, by
 // rule and text.
 func (d *drifting) newFindings(before, after rawjson.Value) {
 	known := map[string]int{}
-	for _, f := range d.e.Definition(before).Findings {
+	for _, f := range d.e.Document(d.profile, before).Findings {
 		known[f.Rule+"\x00"+spanOf(before, f)]++
 	}
-	for _, f := range d.e.Definition(after).Findings {
+	for _, f := range d.e.Document(d.profile, after).Findings {
 		key := f.Rule + "\x00" + spanOf(after, f)
 		if known[key] > 0 {
 			known[key]--
 			continue
 		}
-		d.New = append(d.New, f)
-		switch f.Tier {
-		case Block:
-			d.add("finding", f.Pointer, GradeCritical, f.Why)
-		case Review:
-			d.add("finding", f.Pointer, GradeHigh, f.Why)
-		}
+		d.See(f)
 	}
 	if all := Combine(slices.Clone(d.New)); all.Tier >= Review && d.Grade < GradeHigh {
 		d.add("finding", "", GradeHigh, "what is new weighs enough together")
 	}
 }
 
+// See adds a finding the later revision has and the earlier one had not.
+func (d *Drift) See(f Finding) {
+	d.New = append(d.New, f)
+	switch f.Tier {
+	case Block:
+		d.add("finding", f.Pointer, GradeCritical, f.Why)
+	case Review:
+		d.add("finding", f.Pointer, GradeHigh, f.Why)
+	}
+}
+
 // spanOf is the text a finding is about.
 func spanOf(def rawjson.Value, f Finding) string {
-	v := def
-	for step := range strings.SplitSeq(strings.TrimPrefix(f.Pointer, "/"), "/") {
-		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
-		if v.Kind() == rawjson.Array {
-			v = item(v, step)
-		} else {
-			v = v.Get(step)
-		}
-	}
-	s, _ := v.Str()
+	s, _ := At(def, f.Pointer)
 	if f.End > len(s) || f.Start > f.End {
 		return f.Pointer
 	}
 	return s[f.Start:f.End]
+}
+
+// At returns the text at a pointer of a definition, and whether there is one.
+func At(def rawjson.Value, pointer string) (string, bool) {
+	v := def
+	if pointer != "" {
+		for step := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+			step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+			if v.Kind() == rawjson.Array {
+				v = item(v, step)
+			} else {
+				v = v.Get(step)
+			}
+		}
+	}
+	return v.Str()
 }
 
 func item(v rawjson.Value, index string) rawjson.Value {

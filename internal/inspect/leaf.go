@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,9 +22,27 @@ func (e *Engine) Text(p Profile, text []byte) Report {
 	return s.guarded(func() { s.inspect("", nil, text, nil) })
 }
 
+// Layer is a text that was decoded out of another: what was undone from the
+// outside in, the text, and the bytes of the outer text it came from.
+type Layer struct {
+	Decoded    []string
+	Text       string
+	Start, End int
+}
+
+// Layers returns what inspecting a text decodes, for a person who looks at a
+// finding in it.
+func (e *Engine) Layers(p Profile, text []byte) []Layer {
+	var out []Layer
+	s := e.begin(p, len(text))
+	s.opened = func(l Layer) { out = append(out, l) }
+	s.guarded(func() { s.inspect("", nil, text, nil) })
+	return out
+}
+
 func (e *Engine) begin(p Profile, size int) *scan {
 	s := e.scratch.Get().(*scan)
-	s.profile, s.found, s.dropped = p, nil, false
+	s.profile, s.found, s.dropped, s.opened = p, nil, false, nil
 	s.budget = min(max(4*size, 4096), maxDecoded)
 	return s
 }
@@ -205,6 +224,9 @@ func (s *scan) inspect(pointer string, chain []string, text []byte, from *view) 
 	src := view{text: text}
 	if from != nil {
 		src.flat, src.from, src.to = true, from.from, from.to
+		if s.opened != nil {
+			s.opened(Layer{slices.Clone(chain), string(text), from.from, from.to})
+		}
 	}
 	s.hidden(pointer, chain, src, &t)
 	l := layer{view: src, pointer: pointer, chain: chain}

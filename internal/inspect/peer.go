@@ -1,8 +1,11 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -19,14 +22,16 @@ type Peer struct {
 // what Against finds changes with it, and is cached apart from what a text says
 // alone.
 type Peers struct {
-	engine *Engine
-	peers  []Peer
-	names  map[string]int    // by skeleton
-	stems  map[string]int    // by words without version and praise
-	near   map[int][]int     // by length of the skeleton
-	skel   []string          // of each
-	shape  []map[uint64]bool // shingles of each description
-	words  *automaton        // of the names worth looking for
+	engine    *Engine
+	peers     []Peer
+	names     map[string]int    // by skeleton
+	stems     map[string]int    // by words without version and praise
+	near      map[int][]int     // by length of the skeleton
+	skel      []string          // of each
+	shape     []map[uint64]bool // shingles of each description
+	telltale  map[uint64][]int  // by shingle: the descriptions it is a telling one of
+	shared    map[uint64]int    // in how many descriptions each shingle stands
+	mentioned map[string]int    // names worth looking for, alone and as server__tool
 }
 
 const (
@@ -37,32 +42,45 @@ const (
 )
 
 // Peers compiles the tools of other servers, in the order given.
-func (e *Engine) Peers(peers []Peer) (*Peers, error) {
-	p := &Peers{engine: e, peers: peers, names: map[string]int{}, stems: map[string]int{}, near: map[int][]int{}}
-	found := map[string]*word{}
+func (e *Engine) Peers(peers []Peer) *Peers {
+	p := &Peers{engine: e, peers: peers, names: map[string]int{}, stems: map[string]int{}, near: map[int][]int{},
+		telltale: map[uint64][]int{}, shared: map[uint64]int{}, mentioned: map[string]int{}}
+	first := func(m map[string]int, key string, n int) {
+		if _, ok := m[key]; !ok && key != "" {
+			m[key] = n
+		}
+	}
 	for n, one := range peers {
 		skel := e.skeleton(one.Name)
 		p.skel = append(p.skel, skel)
-		if _, ok := p.names[skel]; !ok {
-			p.names[skel] = n
-		}
-		if stem := stemOf(e, one.Name); stem != "" {
-			if _, ok := p.stems[stem]; !ok {
-				p.stems[stem] = n
-			}
-		}
+		first(p.names, skel, n)
+		first(p.stems, stemOf(e, one.Name), n)
 		p.near[len(skel)] = append(p.near[len(skel)], n)
-		p.shape = append(p.shape, p.shingles(one.Description))
-		if skel != "" && found[skel] == nil && (len(skel) >= shortestMention || strings.ContainsAny(skel, "_-.")) {
-			found[skel] = &word{text: skel, letterStart: true, letterEnd: true}
+		shape := p.shingles(one.Description)
+		p.shape = append(p.shape, shape)
+		for h := range shape {
+			p.shared[h]++
+		}
+		if len(skel) >= shortestMention || strings.ContainsAny(skel, "_-.") {
+			first(p.mentioned, skel, n)
+		}
+		first(p.mentioned, e.skeleton(one.Server+"__"+one.Name), n)
+	}
+	for n, shape := range p.shape {
+		for _, h := range p.telling(shape) {
+			p.telltale[h] = append(p.telltale[h], n)
 		}
 	}
-	a, err := newAutomaton(sortedWords(found))
-	if err != nil {
-		return nil, fmt.Errorf("compiling %d tools of other servers: %w", len(peers), err)
-	}
-	p.words = a
-	return p, nil
+	return p
+}
+
+// telling are the rarest shingles of a description, so many that one that is
+// similar enough has one of its own among them: prefix filtering, as known from
+// similarity joins of sets.
+func (p *Peers) telling(shape map[uint64]bool) []uint64 {
+	all := slices.SortedFunc(maps.Keys(shape), func(a, b uint64) int { return cmp.Or(cmp.Compare(p.shared[a], p.shared[b]), cmp.Compare(a, b)) })
+	keep := len(all) - int(math.Ceil(cloneAt*float64(len(all)))) + 1
+	return all[:min(max(keep, 0), len(all))]
 }
 
 // Against inspects a definition of a server for what only shows beside the tools
@@ -145,7 +163,13 @@ func (c *beside) clone(description string) {
 	if len(own) < fewestShingles {
 		return
 	}
-	for n, other := range c.shape {
+	var candidates []int
+	for _, h := range c.telling(own) {
+		candidates = append(candidates, c.telltale[h]...)
+	}
+	slices.Sort(candidates)
+	for _, n := range slices.Compact(candidates) {
+		other := c.shape[n]
 		if !c.foreign(n) || len(other) < fewestShingles {
 			continue
 		}
@@ -194,19 +218,44 @@ const reach = 48
 
 func (c *beside) mention(pointer, text string) {
 	v := c.engine.normalise([]byte(text))
-	for _, t := range c.words.find(nil, v.text, false) {
-		name := c.words.words[t.word].text
-		n, ok := c.names[name]
-		if !ok || !c.foreign(n) || name == c.own {
+	for start := 0; start < len(v.text); {
+		if !nameByte(v.text[start]) {
+			start++
 			continue
 		}
-		f := Finding{Rule: "peer.mention", Family: "xtool", Weight: .2, Why: "names a tool of another server"}
-		if c.ordered(v.text, int(t.start), int(t.end)) {
-			f = Finding{Rule: "peer.order", Family: "xtool", Hard: true, Weight: .85, Position: Imperative, Why: "orders when or how a tool of another server is used"}
+		end := start
+		for end < len(v.text) && nameByte(v.text[end]) {
+			end++
 		}
-		f.Peer = c.peer(n)
-		c.add(f, pointer, v.raw(int(t.start)), v.rawEnd(int(t.end)))
+		c.named(pointer, v, start, end)
+		start = end
 	}
+}
+
+// nameByte reports whether a byte may stand in the name of a tool.
+func nameByte(b byte) bool { return wordByte(b) || b == '-' || b == '.' || b == '/' || b >= 0x80 }
+
+// named judges a word that may be the name of a foreign tool, or end in one.
+func (c *beside) named(pointer string, v view, start, end int) {
+	for end > start && (v.text[end-1] == '.' || v.text[end-1] == '-' || v.text[end-1] == '/') {
+		end--
+	}
+	name := string(v.text[start:end])
+	n, ok := c.mentioned[name]
+	if cut := strings.LastIndexByte(name, '/'); !ok && cut >= 0 {
+		name = name[cut+1:]
+		start = end - len(name)
+		n, ok = c.mentioned[name]
+	}
+	if !ok || !c.foreign(n) || name == c.own {
+		return
+	}
+	f := Finding{Rule: "peer.mention", Family: "xtool", Weight: .2, Why: "names a tool of another server"}
+	if c.ordered(v.text, start, end) {
+		f = Finding{Rule: "peer.order", Family: "xtool", Hard: true, Weight: .85, Position: Imperative, Why: "orders when or how a tool of another server is used"}
+	}
+	f.Peer = c.peer(n)
+	c.add(f, pointer, v.raw(start), v.rawEnd(end))
 }
 
 // ordered reports whether the sentence round a name orders something about it.

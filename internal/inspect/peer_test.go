@@ -10,10 +10,7 @@ import (
 
 func beside(t *testing.T, server, name, description string, peers ...inspect.Peer) inspect.Report {
 	t.Helper()
-	p, err := engine(t).Peers(peers)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := engine(t).Peers(peers)
 	v, err := rawjson.Parse(fmt.Appendf(nil, `{"name":%q,"description":%q}`, name, description), rawjson.Limits{})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import "slices"
 
 // scan is the working memory of one inspection.
 type scan struct {
+	opened  func(Layer) // told of every text decoded, nil if nobody asked
 	e       *Engine
 	profile Profile
 	tokens  []token

@@ -179,7 +179,7 @@ func listOf(kind registry.Kind) string {
 
 // listable returns the definition of t that may be listed: the approved one as
 // long as it is the one its server listed last, or what the server listed last
-// where it is only observed. It is nil if there is none.
+// where that change was let pass or is only observed. It is nil if there is none.
 func listable(s registry.Server, t registry.Tool) (def []byte, digest string) {
 	switch {
 	case t.State == registry.ToolAbsent || t.SeenDigest == "":
@@ -188,6 +188,8 @@ func listable(s registry.Server, t registry.Tool) (def []byte, digest string) {
 		return t.Pinned, t.PinDigest
 	case s.Pinning == registry.PinningObserve && len(t.Seen) > 0:
 		return t.Seen, t.SeenDigest
+	case t.State == registry.ToolApproved && !t.Unverified():
+		return t.Offered()
 	default:
 		return nil, ""
 	}

@@ -28,8 +28,8 @@ func (c *call) discover() {
 			result = rawjson.AppendString(result, v)
 		}
 		result = append(append(result, `],"capabilities":`...), c.in.p.carried(pr, true, unheard(l))...)
-		if pr.instructions != nil {
-			result = append(append(result, `,"instructions":`...), pr.instructions...)
+		if told := c.in.p.toldBy(ctx, d, pr.instructions); told != nil {
+			result = append(append(result, `,"instructions":`...), told...)
 		}
 		result = append(result, `,"ttlMs":0,"cacheScope":"private"`...)
 		if pr.info != nil {

@@ -259,7 +259,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 		return nil, nil, err
 	}
 	if s.peer = pr; l == nil {
-		return s, s.result(), nil
+		return s, s.result(c.in.p.toldBy(ctx, d, pr.instructions)), nil
 	}
 	opened := false
 	defer func() { // of a panic: nobody else would end it
@@ -273,13 +273,14 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	} else {
 		s.version = version2503
 	}
-	result := s.result()
+	result := s.result(c.in.p.toldBy(ctx, d, pr.instructions))
 	opened = true
 	return s, result, nil
 }
 
-// result is the initialize result for the client.
-func (s *session) result() []byte {
+// result is the initialize result for the client, with the instructions it may be
+// told.
+func (s *session) result(instructions []byte) []byte {
 	b := rawjson.AppendString([]byte(`{"protocolVersion":`), s.version)
 	var unheard []string
 	if s.link == nil {
@@ -291,8 +292,8 @@ func (s *session) result() []byte {
 		info = []byte(`{"name":` + string(rawjson.AppendString(nil, s.server)) + `,"version":"unknown"}`)
 	}
 	b = append(append(b, `,"serverInfo":`...), info...)
-	if s.peer.instructions != nil {
-		b = append(append(b, `,"instructions":`...), s.peer.instructions...)
+	if instructions != nil {
+		b = append(append(b, `,"instructions":`...), instructions...)
 	}
 	return append(b, '}')
 }

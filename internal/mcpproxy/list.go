@@ -128,12 +128,13 @@ func (c *call) shows(state *pdp.State, item rawjson.Value) (show, news bool) {
 	}
 	server, _ := view.Server(c.req.Server)
 	observe := server.Pinning == registry.PinningObserve
-	digest := t.PinDigest
-	if !bytes.Equal(t.Pinned, item.Raw()) {
+	def, offered := t.Offered()
+	digest := offered
+	if !bytes.Equal(def, item.Raw()) {
 		digest, _ = registry.Digest(item)
 	}
 	news = digest != t.SeenDigest || t.State == registry.ToolAbsent
-	if !observe && (digest != t.PinDigest || t.PinDigest == "") {
+	if !observe && (digest != offered || offered == "") {
 		return false, news
 	}
 	if k.kind == registry.KindTool {

@@ -243,7 +243,7 @@ type shapeKey struct{ server, tool string }
 // shapeOf returns what is to be known of an approved definition. One is kept for
 // each tool: a server may change its definitions as often as it likes.
 func (p *Proxy) shapeOf(tool registry.Tool) *shape {
-	definition, digest := tool.Pinned, tool.PinDigest
+	definition, digest := tool.Offered()
 	if tool.SeenDigest != "" && (len(definition) == 0 || tool.State == registry.ToolChanged) {
 		definition, digest = tool.Seen, tool.SeenDigest
 	}

@@ -32,8 +32,8 @@ func asking(s *State, r *access.Request, d *access.Decision, want grant.Ask, rea
 		rule, a.Entitlement = e.Approve, e
 	}
 	if a.Entitlement != nil {
-		if why := Orphaned(s.View, a.Entitlement, r.At); why != "" {
-			(&refused{class: access.ClassApproval, reason: why, help: "ask an operator to name another owner"}).deny(d)
+		if why := Unanswered(s.View, a.Entitlement, r.At); why != "" {
+			(&refused{class: access.ClassApproval, reason: why, help: "ask its owner to confirm it, or an operator to name another owner"}).deny(d)
 			return a, false
 		}
 	}

@@ -22,7 +22,7 @@ func Breakable(s *State, e *grant.Emergency, at time.Time) string {
 	if ref := f.refusal; ref.class != "" {
 		return ref.reason
 	}
-	if why := Orphaned(s.View, &e.Entitlement, at); why != "" {
+	if why := Unanswered(s.View, &e.Entitlement, at); why != "" {
 		return why
 	}
 	seconds, uses := e.Extent()

@@ -136,7 +136,7 @@ func (f *Facts) definition(v *registry.View, r *access.Request, kind registry.Ki
 		q.Digest = t.SeenDigest
 		f.note = "the definition is not the approved one; the server is set to observe"
 	}
-	unverified := t.State == registry.ToolApproved && t.SeenDigest != "" && t.SeenDigest != t.PinDigest && !observe
+	unverified := t.Unverified() && !observe
 	switch {
 	case st.OK && unverified:
 		q.Pinned = false

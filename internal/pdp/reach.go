@@ -51,6 +51,18 @@ func Orphaned(v *registry.View, e *grant.Entitlement, at time.Time) string {
 	return ""
 }
 
+// Unanswered says why nobody may ask under an entitlement: nobody answers for it any
+// more, or its owner did not confirm it in time and it says that this counts.
+func Unanswered(v *registry.View, e *grant.Entitlement, at time.Time) string {
+	if why := Orphaned(v, e, at); why != "" {
+		return why
+	}
+	if e.Confirm.Refuse && e.Overdue(at) {
+		return quote(e.Owner) + ", the owner of entitlement " + quote(e.ID) + ", has not confirmed it by " + e.Due().UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
 // MayReceive returns nil if an agent may receive a part of a grant: the entitlement
 // the grant stands on names it as one that may, it is in good standing, and it is no
 // riskier than whoever hands it over.
@@ -59,7 +71,7 @@ func MayReceive(v *registry.View, rights map[string]grant.Entitlement, parent gr
 	if !ok {
 		return access.Errorf(access.CodeDenied, "grant %s stands on no entitlement, so nothing says whom it may be handed on to", parent.ID)
 	}
-	if why := Orphaned(v, &e, at); why != "" {
+	if why := Unanswered(v, &e, at); why != "" {
 		return access.Errorf(access.CodeDenied, "%s", why)
 	}
 	if !Reaches(v, &e, to, parent.Target, parent.Depth+1) { // of an agent that is not registered too: ids of others are nobody's business

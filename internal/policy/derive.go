@@ -28,6 +28,7 @@ type derivation struct {
 	text bool   // of a string
 	list bool   // of an array of strings
 	any  bool   // of an array of anything
+	num  bool   // of a number
 	of   func(rawjson.Value) (types.Value, error)
 	uri  func(rawjson.Value) (types.Value, error) // of the URI of a resource, if that is another
 }
@@ -48,6 +49,7 @@ var derivations = []derivation{
 	})},
 	{name: "email_domains", kind: kindSet, text: true, list: true, of: emailDomains},
 	{name: "bytes", kind: kindLong, text: true, list: true, any: true, of: bytesOf},
+	{name: "hundredths", kind: kindLong, num: true, of: hundredthsOf},
 }
 
 var errNoText = errors.New("it is not a string")
@@ -110,6 +112,19 @@ func bytesOf(v rawjson.Value) (types.Value, error) {
 		return types.Long(len(v.Raw())), nil
 	}
 	return nil, errors.New("it is neither a string nor an array")
+}
+
+// hundredthsOf returns the exact value of a number in hundredths, as money has them:
+// Cedar cannot reckon with decimals, nor compare one with a fact.
+func hundredthsOf(v rawjson.Value) (types.Value, error) {
+	if v.Kind() != rawjson.Number {
+		return nil, errors.New("it is not a number")
+	}
+	n, ok := scale4(v.Raw())
+	if !ok || n%100 != 0 {
+		return nil, errors.New("it has more than two decimal places, or is too large")
+	}
+	return types.Long(n / 100), nil
 }
 
 func derivationOf(name string) (derivation, bool) {

@@ -34,7 +34,7 @@ func (d *derivation) typeOf(t *typ) *typ {
 			if below := d.typeOf(m.typ); len(below.members) > 0 {
 				out.members[name] = member{below, m.optional}
 			}
-		case m.typ.kind == kindString && d.text,
+		case m.typ.kind == kindString && d.text, (m.typ.kind == kindLong || m.typ.kind == kindDecimal) && d.num,
 			m.typ.kind == kindSet && (d.any || d.list && m.typ.elem.kind == kindString):
 			out.members[name] = member{field, m.optional}
 		}
@@ -49,7 +49,7 @@ func uriType() *typ { return recordType(map[string]*typ{"uri": {kind: kindString
 // schema is another when the fields are.
 func everyKind() *typ {
 	str := &typ{kind: kindString}
-	return recordType(map[string]*typ{"text": str, "list": {kind: kindSet, elem: str}})
+	return recordType(map[string]*typ{"text": str, "list": {kind: kindSet, elem: str}, "number": {kind: kindDecimal}})
 }
 
 // derived reports what s reads of context.derived that is there for no action,

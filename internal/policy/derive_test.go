@@ -11,7 +11,7 @@ import (
 )
 
 func TestDerivedFieldsSayWhatAnArgumentMeans(t *testing.T) {
-	const typed = `{"type":"object","properties":{"url":{"type":"string"},"to":{"type":"array","items":{"type":"string"}},"path":{"type":"string"},"sql":{"type":"string"},"o":{"type":"object","properties":{"url":{"type":"string"}}}}}`
+	const typed = `{"type":"object","properties":{"url":{"type":"string"},"to":{"type":"array","items":{"type":"string"}},"path":{"type":"string"},"sum":{"type":"number"},"count":{"type":"integer"},"sql":{"type":"string"},"o":{"type":"object","properties":{"url":{"type":"string"}}}}}`
 	for _, tt := range []struct{ condition, arguments, want string }{
 		{`context.derived.url_host.url == "api.example.com"`, `{"url":"https://user:x@API.example.com.:8443/a"}`, "true"},
 		{`context.derived.url_host.url == "good.example"`, `{"url":"https://good.example@evil.example/"}`, "false"},
@@ -33,6 +33,11 @@ func TestDerivedFieldsSayWhatAnArgumentMeans(t *testing.T) {
 		{`context.derived.bytes.url == 2`, `{"url":"\u00e9"}`, "true"},
 		{`context.derived.bytes.to == 6`, `{"to":[ "a" ]}`, "false"},
 		{`context.derived.bytes.to == 7`, `{"to":[ "a" ]}`, "true"},
+		{`context.derived.hundredths.sum == 1250`, `{"sum":12.5}`, "true"},
+		{`context.derived.hundredths.sum == 1250`, `{"sum":1.25e1}`, "true"},
+		{`context.derived.hundredths.sum == -1`, `{"sum":-0.01}`, "true"},
+		{`context.derived.hundredths.sum == 1200`, `{"sum":12}`, "true"},
+		{`context.derived.hundredths.count == 300`, `{"count":3}`, "true"},
 		{`context.derived.call_bytes == 13`, `{"url":"abcd"}`, "false"},
 		{`context.derived.call_bytes == 14`, `{"url":"abcd"}`, "true"},
 		{`context.derived.call_bytes == 0`, ``, "true"},
@@ -54,6 +59,10 @@ func TestDerivedFieldsSayWhatAnArgumentMeans(t *testing.T) {
 		{`!(context.derived.email_domains.to.contains("y.example"))`, `{"to":["a@x.example",null]}`, "error"},
 		{`!(context.derived.email_domains.to.contains("y.example"))`, `{"to":"a@x.example"}`, "error"}, // the schema says array
 		{`context.derived.sql_class.sql != "ddl"`, `{"sql":""}`, "error"},
+		{`context.derived.hundredths.sum < 9`, `{"sum":0.001}`, "error"}, // nothing is rounded
+		{`context.derived.hundredths.sum < 9`, `{"sum":1e15}`, "error"},
+		{`context.derived.hundredths.sum < 9`, `{"sum":"1"}`, "error"},
+		{`context.derived.hundredths.sum < 9`, `{}`, "error"},
 		{`context.derived.url_port.url != 22`, `{"url":"x://h"}`, "error"},
 		{`context.derived.url_host.o == "x"`, `{"o":{"url":"https://x"}}`, "error"},
 		// No argument is read as a field, whatever its name.

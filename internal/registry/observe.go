@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,6 +37,8 @@ const (
 	ChangeAbsent     ChangeKind = "absent"     // not listed any more
 	ChangeReappeared ChangeKind = "reappeared" // listed although retired or blocked
 	ChangeRefused    ChangeKind = "refused"    // cannot be pinned: not kept, not offered
+	ChangePassed     ChangeKind = "passed"     // differs from the pin in what needs nobody to look
+	ChangeInspected  ChangeKind = "inspected"  // the same definition, read by other rules than before
 )
 
 // Change is what a listing means for one definition.
@@ -49,6 +50,10 @@ type Change struct {
 	Before string     `json:"before,omitempty"` // canonical digest
 	After  string     `json:"after,omitempty"`
 	Note   string     `json:"note,omitempty"`
+	Grade  Grade      `json:"grade,omitempty"` // of a change from the pin
+	// Drift says what changed, Findings what was found in it.
+	Drift    []DriftChange `json:"drift,omitempty"`
+	Findings []Finding     `json:"findings,omitempty"`
 }
 
 // Observation is what a listing means: the rows it changes and why.
@@ -86,13 +91,14 @@ const baselineTime = time.Hour
 // Observe says what a listing of a server means, changing nothing.
 //
 // The first listing of a kind after a server is sanctioned approves every
-// definition it holds, if it comes with those of the other kinds. No later
-// listing approves anything: what is new waits,
-// what differs from its pin is changed, what equals its pin again is approved as
-// before, what is missing is absent. A definition that cannot be judged (broken
-// JSON, impossible name, too large) is refused and counts as missing. A listing
-// with the same name twice, or with too many names, is refused whole.
-func Observe(v *View, server string, l Listing, now time.Time) (Observation, error) {
+// definition it holds in which nothing is found, if it comes with those of the
+// other kinds. No later listing approves anything: what is new waits; what
+// differs from its pin is graded, and passes, waits or is quarantined; what
+// equals its pin again is approved as before; what is missing is absent. A
+// definition that cannot be judged (broken JSON, impossible name, too large) is
+// refused and counts as missing. A listing with the same name twice, or with too
+// many names, is refused whole.
+func Observe(v *View, server string, l Listing, ins Inspector, now time.Time) (Observation, error) {
 	s, ok := v.Server(server)
 	if !ok {
 		return Observation{}, access.Errorf(access.CodeNotFound, "server %q is not registered", server)
@@ -103,7 +109,7 @@ func Observe(v *View, server string, l Listing, now time.Time) (Observation, err
 	if len(l.Definitions) > MaxDefinitions {
 		return Observation{}, access.Errorf(access.CodeTooLarge, "server %q lists %d definitions of kind %s, more than %d", server, len(l.Definitions), l.Kind, MaxDefinitions)
 	}
-	o := observer{server: s, kind: l.Kind, now: now, baseline: s.State == ServerSanctioned, old: map[string]Tool{}}
+	o := observer{server: s, kind: l.Kind, now: now, ins: ins, baseline: s.State == ServerSanctioned, old: map[string]Tool{}}
 	for name, t := range v.tools[server] {
 		if t.Kind() == l.Kind {
 			o.old[name] = t
@@ -130,7 +136,9 @@ type observer struct {
 	server   Server
 	kind     Kind
 	now      time.Time
+	ins      Inspector
 	baseline bool
+	stop     string // why the whole server is quarantined, "" if it is not
 	old      map[string]Tool
 	rows     []Tool
 	changes  []Change
@@ -193,50 +201,6 @@ func CheckDefinition(kind Kind, d Definition) (canonical, raw string, err error)
 	return canonical, raw, nil
 }
 
-// definition judges one listed definition against its row.
-func (o *observer) definition(name string, def rawjson.Value) {
-	digest, raw := Digest(def)
-	t, known := o.old[name]
-	if !known {
-		t = Tool{Server: o.server.ID, Name: name, State: ToolPending, Class: ProposeClass(o.kind, def), FirstSeen: o.now}
-	}
-	before, wasRaw := t.SeenDigest, t.Seen
-	same := known && t.SeenDigest == digest
-	if !same || !bytes.Equal(t.Seen, def.Raw()) {
-		t.Seen, t.SeenDigest = slices.Clone(def.Raw()), digest
-	}
-	pinned := t.PinDigest != "" && t.PinDigest == digest
-	switch t.State {
-	case ToolPending, ToolAbsent, ToolApproved, ToolChanged:
-	default: // held by a person: only what was seen is kept
-		if !same {
-			o.keep(t, ChangeReappeared, before, digest)
-		}
-		return
-	}
-	switch {
-	case t.PinDigest == "" && o.baseline:
-		t = classify(t, def)
-		o.keep(pin(t, raw, o.by(), o.now), ChangeBaseline, before, digest)
-	case t.PinDigest == "" && (t.State != ToolPending || !same):
-		t.State = ToolPending
-		o.keep(classify(t, def), ChangeNew, before, digest)
-	case t.PinDigest == "":
-	case pinned && t.State != ToolApproved:
-		t.State = ToolApproved
-		o.keep(t, ChangeRestored, before, digest)
-	case pinned:
-		// A server may spell its list differently every time it is asked: only the
-		// first spelling other than the pinned one is kept.
-		if raw != t.PinRaw && (len(wasRaw) == 0 || bytes.Equal(wasRaw, t.Pinned)) {
-			o.keep(t, ChangeSpelling, before, digest)
-		}
-	case t.State != ToolChanged || !same:
-		t.State = ToolChanged
-		o.keep(t, ChangeDrift, t.PinDigest, digest)
-	}
-}
-
 // by names who approved the baseline: who sanctioned the server, where that is
 // known.
 func (o *observer) by() string {
@@ -247,12 +211,21 @@ func (o *observer) by() string {
 }
 
 func (o *observer) keep(t Tool, k ChangeKind, before, after string) {
-	t.LastSeen = o.now
-	o.rows = append(o.rows, t)
-	c := Change{Kind: k, Server: t.Server, Name: t.Name, State: t.State, Before: before, After: after}
+	c := Change{Kind: k, Before: before, After: after}
 	if k == ChangeReappeared {
 		c.Note = fmt.Sprintf("listed by its server although %s", t.State)
 	}
+	o.note(t, c)
+}
+
+// note keeps a row and says why it changed.
+func (o *observer) note(t Tool, c Change) {
+	t.LastSeen = o.now
+	o.rows = append(o.rows, t)
+	if c.After == "" && c.Kind != ChangeAbsent {
+		c.After = t.SeenDigest
+	}
+	c.Server, c.Name, c.State = t.Server, t.Name, t.State
 	o.changes = append(o.changes, c)
 }
 
@@ -269,6 +242,12 @@ func (o *observer) result() Observation {
 	slices.SortFunc(o.rows, func(a, b Tool) int { return byName(a.Name, b.Name) })
 	slices.SortStableFunc(o.changes, func(a, b Change) int { return byName(a.Name, b.Name) })
 	out := Observation{Tools: o.rows, Changes: o.changes}
+	if o.stop != "" {
+		if s, err := ChangeServer(o.server, VerbQuarantine, "system", o.stop, o.now); err == nil {
+			out.Server = &s
+			return out
+		}
+	}
 	if _, taken := o.server.Baseline[o.kind]; !taken && o.server.State == ServerSanctioned {
 		s := o.server
 		s.Baseline = maps.Clone(s.Baseline)
@@ -294,16 +273,17 @@ func pin(t Tool, raw, by string, now time.Time) Tool {
 	t.State = ToolApproved
 	t.Pinned, t.PinDigest, t.PinRaw = t.Seen, t.SeenDigest, raw
 	t.ApprovedBy, t.ApprovedAt = by, now
+	t.Drift, t.Accepted, t.Returns = nil, nil, 0
 	return t
 }
 
-// Approve pins what was last seen and accepts its proposed class, unless a
-// person set one before: that stays. Only a pending
-// or changed definition can be approved; anything else is a CodeConflict error
-// that names the state.
-func Approve(t Tool, by string, now time.Time) (Tool, error) {
+// Approve pins what was last seen, with what is found in it, and accepts its
+// proposed class, unless a person set one before: that stays. Only a definition
+// that is pending, changed, let pass, or quarantined for how it changed can be
+// approved; anything else is a CodeConflict error that names the state.
+func Approve(t Tool, ins Inspector, by string, now time.Time) (Tool, error) {
 	what := fmt.Sprintf("%s %q of server %q", t.Kind(), t.Bare(), t.Server)
-	if t.State != ToolPending && t.State != ToolChanged {
+	if !t.Approvable() {
 		return Tool{}, access.Errorf(access.CodeConflict, "%s is %s: only a pending or changed definition can be approved", what, word(t.State))
 	}
 	if len(t.Seen) == 0 {
@@ -317,6 +297,8 @@ func Approve(t Tool, by string, now time.Time) (Tool, error) {
 	if digest != t.SeenDigest {
 		return Tool{}, access.Errorf(access.CodeConflict, "the kept definition of %s does not have the digest it was seen with: have its server listed again", what)
 	}
-	t = classify(t, def)
-	return pin(t, raw, by, now), nil
+	found := ins.Inspect(Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: digest, FirstSeen: t.FirstSeen, Def: def})
+	t = pin(classify(t, def), raw, by, now)
+	t.Found, t.Accepted = &found, found.Findings
+	return t, nil
 }

@@ -231,6 +231,10 @@ type Tool struct {
 	SeenDigest string          `json:"seenDigest,omitempty"` // of its canonical form
 	ApprovedBy string          `json:"approvedBy,omitempty"`
 	ApprovedAt time.Time       `json:"approvedAt,omitzero"`
+	Found      *Inspection     `json:"found,omitempty"`    // in what was last listed, nil if it was not inspected
+	Accepted   []Finding       `json:"accepted,omitempty"` // what whoever approved the pin was shown
+	Drift      *Drift          `json:"drift,omitempty"`    // from the pin to what was last listed, nil if they are the same
+	Returns    int             `json:"returns,omitempty"`  // how often a stopped change was taken back since the approval
 	FirstSeen  time.Time       `json:"firstSeen"`
 	LastSeen   time.Time       `json:"lastSeen"` // of the last listing that changed this row
 }

@@ -57,7 +57,7 @@ func (w *world) view() *registry.View {
 func (w *world) list(defs ...registry.Definition) map[string]registry.ChangeKind {
 	w.t.Helper()
 	w.now = w.now.Add(time.Minute)
-	o, err := registry.Observe(w.view(), "files", registry.Listing{Definitions: defs}, w.now)
+	o, err := registry.Observe(w.view(), "files", registry.Listing{Definitions: defs}, reader{}, w.now)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestKindWithheldAtFirstIsNotApprovedLater(t *testing.T) {
 		w := newWorld(t, registry.ServerSanctioned)
 		w.list(tool("a", "x"))
 		l := registry.Listing{Kind: registry.KindPrompt, Definitions: []registry.Definition{{Name: "p", Raw: []byte(`{"name":"p"}`)}}}
-		o, err := registry.Observe(w.view(), "files", l, w.now.Add(after))
+		o, err := registry.Observe(w.view(), "files", l, reader{}, w.now.Add(after))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func TestChangedToolIsNotCallableUntilItIsBackOrApproved(t *testing.T) {
 		t.Error("the restored tool is not as approved")
 	}
 	w.list(tool("a", "new"))
-	approved, err := registry.Approve(w.tools["a"], "user:ann", w.now)
+	approved, err := registry.Approve(w.tools["a"], reader{}, "user:ann", w.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestHeldToolsStayHeldWhateverIsListed(t *testing.T) {
 		want(t, "drift is seen", w.list(tool("a", "other")), map[string]registry.ChangeKind{"a": registry.ChangeReappeared})
 		w.list(tool("a", "x"))
 		want(t, string(verb), w.state("a"), heldTool.State)
-		if _, err := registry.Approve(w.tools["a"], "user:x", day); access.CodeOf(err) != access.CodeConflict {
+		if _, err := registry.Approve(w.tools["a"], reader{}, "user:x", day); access.CodeOf(err) != access.CodeConflict {
 			t.Errorf("%s: approving a held tool: %v", verb, err)
 		}
 	}
@@ -240,7 +240,7 @@ func TestSpellingPassesAndIsKeptOnce(t *testing.T) {
 
 func TestDuplicateNamesRefuseTheListing(t *testing.T) {
 	v := view(t, server(registry.ServerSanctioned))
-	_, err := registry.Observe(v, "files", registry.Listing{Definitions: []registry.Definition{tool("a", "good"), tool("a", "evil")}}, day)
+	_, err := registry.Observe(v, "files", registry.Listing{Definitions: []registry.Definition{tool("a", "good"), tool("a", "evil")}}, reader{}, day)
 	if access.CodeOf(err) != access.CodeUpstream || !strings.Contains(err.Error(), `"a" twice`) {
 		t.Errorf("got %v", err)
 	}
@@ -252,7 +252,7 @@ func TestTooManyDefinitionsRefuseTheListing(t *testing.T) {
 	for i := range defs {
 		defs[i] = tool(fmt.Sprint(i), "x")
 	}
-	_, err := registry.Observe(v, "files", registry.Listing{Definitions: defs}, day)
+	_, err := registry.Observe(v, "files", registry.Listing{Definitions: defs}, reader{}, day)
 	if access.CodeOf(err) != access.CodeTooLarge {
 		t.Errorf("got %v", err)
 	}
@@ -304,7 +304,7 @@ func TestNamesThatCouldBeAnotherActionAreRefused(t *testing.T) {
 func TestKindsNeverMeet(t *testing.T) {
 	w := newWorld(t, registry.ServerSanctioned)
 	w.list(tool("x", "tool"))
-	o, err := registry.Observe(w.view(), "files", registry.Listing{Kind: registry.KindPrompt, Definitions: []registry.Definition{{Name: "x", Raw: []byte(`{"name":"x"}`)}}}, day)
+	o, err := registry.Observe(w.view(), "files", registry.Listing{Kind: registry.KindPrompt, Definitions: []registry.Definition{{Name: "x", Raw: []byte(`{"name":"x"}`)}}}, reader{}, day)
 	if err != nil || len(o.Tools) != 1 {
 		t.Fatalf("%v %v", o, err)
 	}
@@ -323,7 +323,7 @@ func TestKindsNeverMeet(t *testing.T) {
 	w.tools[p.Name] = p
 	w.server = *o.Server
 	want(t, "tools do not touch prompts", w.list(), map[string]registry.ChangeKind{"x": registry.ChangeAbsent})
-	r, err := registry.Observe(w.view(), "files", registry.Listing{Kind: registry.KindInstructions, Definitions: []registry.Definition{{Raw: []byte(`"be nice"`)}}}, day)
+	r, err := registry.Observe(w.view(), "files", registry.Listing{Kind: registry.KindInstructions, Definitions: []registry.Definition{{Raw: []byte(`"be nice"`)}}}, reader{}, day)
 	if err != nil || len(r.Tools) != 1 || r.Tools[0].State != registry.ToolApproved {
 		t.Errorf("instructions: %+v %v", r, err)
 	}
@@ -462,16 +462,16 @@ func TestOnlyNamedTransitionsAreAllowed(t *testing.T) {
 
 func TestApproveNeedsSomethingSeen(t *testing.T) {
 	for _, s := range []registry.ToolState{registry.ToolApproved, registry.ToolAbsent, registry.ToolRetired, ""} {
-		_, err := registry.Approve(registry.Tool{Server: "files", Name: "a", State: s, Seen: []byte(`{"name":"a"}`)}, "user:x", day)
+		_, err := registry.Approve(registry.Tool{Server: "files", Name: "a", State: s, Seen: []byte(`{"name":"a"}`)}, reader{}, "user:x", day)
 		if access.CodeOf(err) != access.CodeConflict {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
-	if _, err := registry.Approve(registry.Tool{State: registry.ToolChanged, PinDigest: "sha256:x"}, "u", day); access.CodeOf(err) != access.CodeConflict {
+	if _, err := registry.Approve(registry.Tool{State: registry.ToolChanged, PinDigest: "sha256:x"}, reader{}, "u", day); access.CodeOf(err) != access.CodeConflict {
 		t.Errorf("nothing seen: %v", err)
 	}
 	forged := registry.Tool{State: registry.ToolPending, Seen: []byte(`{"name":"a"}`), SeenDigest: "sha256:else"}
-	if _, err := registry.Approve(forged, "u", day); access.CodeOf(err) != access.CodeConflict {
+	if _, err := registry.Approve(forged, reader{}, "u", day); access.CodeOf(err) != access.CodeConflict {
 		t.Errorf("seen bytes that are not what was judged: %v", err)
 	}
 }

@@ -158,7 +158,7 @@ func ChangeTool(t Tool, verb Verb) (Tool, error) {
 	if to == ToolPending && t.PinDigest != "" {
 		to = ToolChanged
 	}
-	t.State = to
+	t.State, t.Drift = to, nil // whoever does this says more than how it changed
 	return t, nil
 }
 

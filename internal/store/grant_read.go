@@ -163,6 +163,6 @@ func entitlementRow(id string, e grant.Entitlement) ([]any, error) {
 }
 
 func exactEntitlement(e grant.Entitlement) grant.Entitlement {
-	e.Created, e.Changed = exact(e.Created), exact(e.Changed)
+	e.Created, e.Changed, e.Confirmed = exact(e.Created), exact(e.Changed), exact(e.Confirmed)
 	return e
 }

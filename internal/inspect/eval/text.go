@@ -26,9 +26,9 @@ func Tools(e *inspect.Engine, in io.Reader, o Options) (Result, error) {
 				return nil, fmt.Errorf("with its annotations: %w", err)
 			}
 		}
-		peers, err := peersOf(e, line)
-		if err != nil || peers == nil {
-			return func() inspect.Report { return e.Definition(tool) }, err
+		peers := peersOf(e, line)
+		if peers == nil {
+			return func() inspect.Report { return e.Definition(tool) }, nil
 		}
 		server, _ := line.Get("server").Str()
 		return func() inspect.Report {
@@ -39,7 +39,7 @@ func Tools(e *inspect.Engine, in io.Reader, o Options) (Result, error) {
 }
 
 // peersOf compiles the tools of other servers a record names, nil if none.
-func peersOf(e *inspect.Engine, line rawjson.Value) (*inspect.Peers, error) {
+func peersOf(e *inspect.Engine, line rawjson.Value) *inspect.Peers {
 	var peers []inspect.Peer
 	for p := range line.Get("peers").Items() {
 		var one inspect.Peer
@@ -49,7 +49,7 @@ func peersOf(e *inspect.Engine, line rawjson.Value) (*inspect.Peers, error) {
 		peers = append(peers, one)
 	}
 	if len(peers) == 0 {
-		return nil, nil
+		return nil
 	}
 	return e.Peers(peers)
 }
