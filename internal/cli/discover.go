@@ -59,7 +59,7 @@ without files, under a pseudonym. The first time --token enrols the machine;
 	f.BoolVar(&in.includePaths, "include-paths", false, "show where projects are, and not their names only")
 	f.StringVar(&in.reporting.url, "report", "", "report what is found to the gateway at this `address`")
 	f.StringVar(&in.reporting.token, "token", "", "a `file` with the token that enrols this machine there, - for standard input; the first time only")
-	f.BoolVar(&in.reporting.print, "print", false, "show the exact bytes that --report would send, and send nothing")
+	f.BoolVar(&in.reporting.show, "print", false, "show the exact bytes that --report would send, and send nothing")
 	f.StringVar(&in.failOn, "fail-on", string(discovery.Medium), "lowest `severity` that makes the status 3: info, low, medium, high, critical, or none")
 	return c
 }
@@ -123,6 +123,12 @@ func (a *app) search(ctx context.Context, in search) error {
 	if err != nil {
 		return err
 	}
+	if in.reporting.url != "" {
+		// Else the pseudonyms of the first report are not those of the second.
+		if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+			return access.Errorf(access.CodeInvalid, "the data directory cannot be made: %w", err)
+		}
+	}
 	paths := daemon.DiscoveryPaths(cfg.Data)
 	paths.Include, paths.Root = in.includePaths, in.root
 	describe := &discovery.Describer{Paths: paths}
@@ -140,7 +146,7 @@ func (a *app) search(ctx context.Context, in search) error {
 	seen := discovery.Run(ctx, sources, a.now, progress.looked)
 	progress.end()
 	batch := a.batch(seen, sources, paths, in.system)
-	if in.reporting.print {
+	if in.reporting.show {
 		return a.reported(ctx, &in.reporting, cfg.Data, batch)
 	}
 	kept := a.keep(ctx, batch, registry.Known)

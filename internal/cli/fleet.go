@@ -93,11 +93,11 @@ func (a *app) inventoryRevoke() *cobra.Command {
 // reporting is where a run is to be reported besides the gateway here.
 type reporting struct {
 	url, token string
-	print      bool
+	show       bool
 }
 
 func (r *reporting) check() error {
-	if r.url == "" && (r.token != "" || r.print) {
+	if r.url == "" && (r.token != "" || r.show) {
 		return access.Errorf(access.CodeUsage, "--token and --print need --report: say which gateway to report to")
 	}
 	return nil
@@ -122,12 +122,12 @@ func (a *app) reported(ctx context.Context, r *reporting, data string, b invento
 	if err != nil {
 		return err
 	}
-	if r.print {
+	if r.show {
 		_, _ = a.out.Write(raw) // the sink keeps the error
 		return nil
 	}
 	// The sequence is kept first: one that was used and forgotten would be refused.
-	if err := writeDevice(data, &id, false); err != nil {
+	if err := writeDevice(data, &id); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
@@ -165,7 +165,7 @@ func (a *app) device(ctx context.Context, r *reporting, data string) (inventory.
 	case r.token == "":
 		return inventory.Identity{}, access.Errorf(access.CodeUnauthenticated, "this machine is not enrolled at %s: ask its operator for a token (rutile inventory enroll) and give it with --token FILE", gateway)
 	}
-	if r.print {
+	if r.show {
 		return inventory.Identity{}, access.Errorf(access.CodeUsage, "--print shows what an enrolled machine would send: enrol it first, without --print")
 	}
 	var token []byte
@@ -186,16 +186,11 @@ func (a *app) device(ctx context.Context, r *reporting, data string) (inventory.
 		return inventory.Identity{}, err
 	}
 	id.Named = d.Named
-	return id, writeDevice(data, &id, true)
+	return id, writeDevice(data, &id)
 }
 
 // writeDevice replaces the file in one step, for this user alone.
-func writeDevice(data string, id *inventory.Identity, fresh bool) error {
-	if fresh {
-		if err := os.MkdirAll(data, 0o700); err != nil {
-			return access.Errorf(access.CodeInvalid, "the data directory cannot be made: %w", err)
-		}
-	}
+func writeDevice(data string, id *inventory.Identity) error {
 	raw, err := json.Marshal(id)
 	if err != nil {
 		return err
