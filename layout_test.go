@@ -82,6 +82,8 @@ var libraries = map[string][]string{
 	"github.com/santhosh-tekuri/":      {"internal/grant", "internal/registry", "internal/schematest"},
 	"github.com/tailscale/hujson":      {"internal/discovery"},
 	"github.com/pelletier/go-toml":     {"internal/discovery"},
+	"github.com/goccy/go-yaml":         {"internal/discovery/wrap"},
+	"github.com/BurntSushi/toml":       {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},

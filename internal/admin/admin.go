@@ -94,8 +94,9 @@ type Mode string
 const (
 	ModeEnforce Mode = "enforce"
 	ModeMonitor Mode = "monitor"
-	// ModeBare monitors until an Agent, Server or Policy stands in the store: a
-	// gateway started with no configuration.
+	// ModeBare monitors until an Agent, Server or Policy of a manifest stands in the
+	// store: a gateway started with no configuration. What rutile wrap registered
+	// is none: people look at what their clients do before they decide.
 	ModeBare Mode = "bare"
 )
 
@@ -104,7 +105,9 @@ func (m Mode) monitors(v *registry.View, policies []policy.Policy) bool {
 	case ModeMonitor:
 		return true
 	case ModeBare:
-		return len(v.Agents()) == 0 && len(v.Servers()) == 0 && len(policies) == 0
+		return len(policies) == 0 &&
+			!slices.ContainsFunc(v.Agents(), func(a registry.Agent) bool { return !a.Wrapped }) &&
+			!slices.ContainsFunc(v.Servers(), func(s registry.Server) bool { return !s.Wrapped })
 	default:
 		return false
 	}

@@ -395,6 +395,12 @@ func TestBareGatewayMonitorsUntilSomethingStands(t *testing.T) {
 		equal(t, string(mode)+" empty", o.Current().Monitor, want[0])
 		o.apply("kind: Team\nid: t\n")
 		equal(t, string(mode)+" with a team", o.Current().Monitor, want[0])
+		o.apply("kind: Agent\nid: w\nowner: t\nwrapped: true\n---\nkind: Server\nid: s\nowner: t\nwrapped: true\ntransport: {stdio: {command: a, args: [b, c]}}\ncredential: {ref: s, args: {\"1\": \"{secret}\"}}\n")
+		equal(t, string(mode)+" with what was wrapped", o.Current().Monitor, want[0])
+		for _, it := range o.apply(o.export()).Items {
+			equal(t, "applying the export: "+it.ID, it.Action, admin.ActionUnchanged)
+		}
+		equal(t, string(mode)+" with an export of that", o.Current().Monitor, want[0])
 		o.apply("kind: Agent\nid: a\nowner: t\n")
 		equal(t, string(mode)+" with an agent", o.Current().Monitor, want[1])
 	}

@@ -86,6 +86,9 @@ func (e *emitter) agent(a registry.Agent) {
 			e.text(2, "by", k.By)
 		}
 	}
+	if a.Wrapped {
+		e.line(0, "wrapped", "true")
+	}
 	e.text(0, "state", string(a.State))
 	e.text(0, "stateWhy", a.StateWhy)
 }
@@ -129,6 +132,7 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		e.text(1, "value", c.Value)
 		e.mapping(1, "also", c.Also)
 		e.mapping(1, "files", c.Files)
+		e.mapping(1, "args", c.Args)
 	}
 	e.list(0, "dataScopes", s.DataScopes)
 	if len(s.Classes) > 0 {
@@ -138,6 +142,9 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		}
 	}
 	e.text(0, "pinning", s.Pinning)
+	if s.Wrapped {
+		e.line(0, "wrapped", "true")
+	}
 	e.text(0, "inspection", s.Inspection)
 	if len(s.Restore) > 0 {
 		e.open(0, "restore")

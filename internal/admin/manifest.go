@@ -180,12 +180,13 @@ func (o object) date(key string) time.Time {
 }
 
 func (d *decoder) agent(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "purpose", "runtime", "model", "class", "riskTier", "expires", "tools", "dataScopes", "keys", "enrolled", "state", "stateWhy")
+	o := d.object(n, "", "kind", "id", "owner", "purpose", "runtime", "model", "class", "riskTier", "expires", "tools", "dataScopes", "keys", "enrolled", "wrapped", "state", "stateWhy")
 	o.required("owner", "team-name")
 	m.id = o.id()
 	a := &registry.Agent{
 		ID: m.id, Owner: o.owner(), Purpose: o.text("purpose"), Runtime: o.text("runtime"), Model: o.text("model"), Class: o.text("class"),
 		RiskTier: o.integer("riskTier", 0, 3, 1), Expires: o.date("expires"), Tools: o.set("tools"), DataScopes: o.scopes(), Keys: o.agentKeys(), Enrolled: o.enrolledKeys(),
+		Wrapped: o.flag("wrapped"),
 	}
 	if a.Class != "" && !access.ValidID(a.Class) {
 		o.fail("class", "%q cannot be a class: use lower-case letters, digits and -", clip(a.Class))

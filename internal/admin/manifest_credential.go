@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -235,6 +236,29 @@ func (o object) credentialFiles(t registry.Transport) map[string]string {
 			continue
 		}
 		out[name] = text
+	}
+	return out
+}
+
+// credentialArgs reads which arguments are replaced at a start, by their index.
+func (o object) credentialArgs(t registry.Transport) map[string]string {
+	a, ok := o.sub("args")
+	if !ok {
+		return nil
+	}
+	if t.Stdio == nil {
+		o.fail("args", "are for the process of a stdio server: use header and also")
+		return nil
+	}
+	out := o.mapping("args")
+	for index, template := range out {
+		n, err := strconv.Atoi(index)
+		switch {
+		case err != nil || n < 0 || n >= len(t.Stdio.Args) || strconv.Itoa(n) != index:
+			a.fail(index, "is not the index of one of the server's args, counted from 0")
+		case !valueName.MatchString(template) || literalSecret("", placeOf.ReplaceAllString(template, "")):
+			a.fail(index, "must hold one value such as {secret} exactly once, and nothing else that looks like a secret; %s", adviceSecret)
+		}
 	}
 	return out
 }

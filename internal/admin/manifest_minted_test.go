@@ -128,7 +128,9 @@ func TestCredentialsGoIntoFiles(t *testing.T) {
 	again.apply(exported)
 	equal(t, "exported again", again.export(), exported)
 	for name, c := range map[string]struct{ text, want string }{
-		"nothing":        {head, "takes its credential in a variable or a file"},
+		"nothing":        {head, "takes its credential in a variable, a file or an argument"},
+		"an argument":    {head + "  args: {\"3\": \"{secret}\"}\n", "is not the index of one"},
+		"a plain one":    {strings.Replace(head, "{command: x}", "{command: x, args: [a]}", 1) + "  args: {\"0\": text}\n", "exactly once"},
 		"no value":       {head + "  files: {F: text}\n", "must hold values"},
 		"a brace":        {head + "  files: {F: \"{{secret}}\"}\n", "must hold values"},
 		"a path":         {head + "  files: {../F: \"{secret}\"}\n", "is not the name of an environment variable"},

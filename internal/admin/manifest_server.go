@@ -20,7 +20,7 @@ import (
 
 func (d *decoder) server(n *yaml.Node, m *manifest) {
 	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "inspection", "restore", "description", "version", "replacement", "ends", "riskTier", "expires",
-		"state", "stateWhy", "baseline", "pins")
+		"state", "stateWhy", "baseline", "pins", "wrapped")
 	m.id = o.id()
 	if m.id == access.OwnServer {
 		o.fail("id", "%q is reserved for the gateway's own tools: choose another id", m.id)
@@ -33,7 +33,7 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	default:
 		o.required("owner", "team-name")
 	}
-	s := &registry.Server{ID: m.id, Owner: o.owner(), DataScopes: o.scopes(), Classes: o.classes(), Pinning: o.choice("pinning", registry.PinningEnforce, registry.PinningObserve)}
+	s := &registry.Server{ID: m.id, Owner: o.owner(), DataScopes: o.scopes(), Classes: o.classes(), Pinning: o.choice("pinning", registry.PinningEnforce, registry.PinningObserve), Wrapped: o.flag("wrapped")}
 	s.Description, s.Version, s.Replacement, s.Ends = o.line("description", registry.MaxDescription), o.text("version"), o.text("replacement"), o.date("ends")
 	s.RiskTier, s.Expires = o.integer("riskTier", 0, 3, 0), o.date("expires")
 	if s.Version != "" {
@@ -234,20 +234,20 @@ func (o object) stdio() *registry.Stdio {
 }
 
 func (o object) credential(t registry.Transport) *registry.CredentialRef {
-	c, ok := o.sub("credential", "ref", "header", "env", "value", "also", "files")
+	c, ok := o.sub("credential", "ref", "header", "env", "value", "also", "files", "args")
 	if !ok {
 		return nil
 	}
 	c.required("ref", "the name given to rutile credential set")
-	out := &registry.CredentialRef{Ref: c.text("ref"), Header: c.text("header"), Env: c.text("env"), Value: c.text("value"), Also: c.also(t), Files: c.credentialFiles(t)}
+	out := &registry.CredentialRef{Ref: c.text("ref"), Header: c.text("header"), Env: c.text("env"), Value: c.text("value"), Also: c.also(t), Files: c.credentialFiles(t), Args: c.credentialArgs(t)}
 	if out.Ref != "" && !access.ValidID(out.Ref) {
 		c.fail("ref", "%q cannot be the name of a credential: use lower-case letters, digits and -", clip(out.Ref))
 	}
 	switch {
 	case t.HTTP != nil && (out.Header == "" || out.Env != ""):
 		c.d.fail(c.node, c.path, "an http server takes its credential in a header: add header: Authorization and no env")
-	case t.Stdio != nil && (out.Env == "" && len(out.Files) == 0 || out.Header != ""):
-		c.d.fail(c.node, c.path, "a stdio server takes its credential in a variable or a file: add env: NAME, or files: {NAME: …}, and no header")
+	case t.Stdio != nil && (out.Env == "" && len(out.Files) == 0 && len(out.Args) == 0 || out.Header != ""):
+		c.d.fail(c.node, c.path, "a stdio server takes its credential in a variable, a file or an argument: add env: NAME, files: {NAME: …} or args: {'0': …}, and no header")
 	case t.Stdio != nil && out.Env == "" && (out.Value != "" || len(out.Also) > 0):
 		c.d.fail(c.node, c.path, "value and also belong to env: add env: NAME")
 	}

@@ -48,6 +48,14 @@ func literalSecret(name, value string) bool {
 	return !setting
 }
 
+// LiteralSecret reports whether a manifest may not hold value under name, because
+// it is a secret rather than a setting.
+func LiteralSecret(name, value string) bool { return literalSecret(name, value) }
+
+// ManagedHeader reports whether the gateway sets a header itself, so that nobody
+// else can.
+func ManagedHeader(name string) bool { return managedHeader(name) }
+
 // argument returns the i-th argument of a command as a name and a value:
 // --name=value, NAME=value, or the value after --name.
 func argument(args []string, i int) (name, value string) {

@@ -18,6 +18,9 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/daemon"
+	"rutile/internal/discovery"
+	"rutile/internal/discovery/inventory"
+	"rutile/internal/finding"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
 )
@@ -92,12 +95,14 @@ approve: quorum:1
 
 // rig is a gateway with everything its pages show.
 type rig struct {
-	t     *testing.T
-	d     *daemon.Daemon
-	base  string // of the operators' address
-	slow  chan struct{}
-	token string // of the agent
-	text  string // what it sends
+	t      *testing.T
+	d      *daemon.Daemon
+	base   string // of the operators' address
+	slow   chan struct{}
+	token  string // of the agent
+	text   string // what it sends
+	shadow string // canonical key of a server nobody registered
+	wrong  string // id of a finding about it
 }
 
 func newRig(t *testing.T) *rig {
@@ -136,9 +141,32 @@ func newRig(t *testing.T) *rig {
 	if _, err := d.Desk.Approve(t.Context(), user("ann"), r.request().ID, grant.Answer{Method: "test"}); err != nil {
 		t.Fatal(err)
 	}
+	r.discover()
 	r.text = "another"
 	r.call("order", "approv")
 	return r
+}
+
+// discover has a machine report a server nobody registered.
+func (r *rig) discover() {
+	r.t.Helper()
+	now := time.Now().UTC()
+	r.shadow = "pkg:npm/notes"
+	seen := discovery.Sighting{
+		Source: "client", User: "usr_0123456789ab", Fact: discovery.Configured, Strength: 0.9, Clients: []string{"cursor"},
+		Place: discovery.Place{Path: "~/.cursor/mcp.json", Pointer: "/mcpServers/notes"}, Name: hostile,
+		Target:  discovery.Target{Key: r.shadow, Kind: discovery.KindPackage, Package: r.shadow, Command: "npx", Args: []string{"-y", "notes"}},
+		Secrets: []discovery.SecretRef{{Name: "NOTES_TOKEN", Where: "env", Kind: discovery.SecretLiteral, Sensitive: true}},
+	}
+	b := inventory.NewBatch(&discovery.Seen{Started: now, Ended: now, Sightings: []discovery.Sighting{seen}}, "hst_000000000000", "linux", "test", []string{"client"})
+	if _, err := r.d.Inventory.Report(r.t.Context(), keeper, b); err != nil {
+		r.t.Fatal(err)
+	}
+	list, err := r.d.Findings.List(r.t.Context(), finding.Filter{})
+	if err != nil || len(list) == 0 {
+		r.t.Fatalf("no finding: %v", err)
+	}
+	r.wrong = list[0].ID
 }
 
 // upstream is a server whose words are hostile.

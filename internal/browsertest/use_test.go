@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"rutile/internal/finding"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
 )
@@ -181,6 +182,31 @@ func TestAnAuditorFollowsACall(t *testing.T) {
 		has(t, "the story", b.text(), "intent", "outcome", "Take the proof", "rutile audit verify proof-")
 		b.picture("event", false)
 		b.quiet("evidence")
+	})
+}
+
+// TestAnOperatorTakesAFinding: from the overview's worklist to what was found, the
+// finding given to a team and then left alone.
+func TestAnOperatorTakesAFinding(t *testing.T) {
+	both(t, func(t *testing.T, r *rig, b *browser) {
+		b.enter(r.link(keeper))
+		b.click(`nav a[href="/console/inventory"]`)
+		b.picture("inventory", false)
+		b.click(`a[href^="/console/found?"]`)
+		has(t, "what was found", b.text(), "notes", "NOTES_TOKEN", "~/.cursor/mcp.json")
+		b.picture("found", false)
+		b.click(`nav a[href="/console/findings"]`)
+		b.picture("findings", false)
+		form := "#text-" + r.wrong
+		b.fill(form, "team-dev")
+		has(t, "assigning", b.click(form+` ~ button[value="assign"]`), "The finding is with team-dev now.")
+		b.fill(form, "until the pilot ends")
+		has(t, "muting", b.click(form+` ~ button[value="mute"]`), "left alone for 30 days")
+		list, err := r.d.Findings.List(t.Context(), finding.Filter{IDs: []string{r.wrong}})
+		if err != nil || len(list) != 1 || list[0].Owner != "team-dev" || list[0].State != finding.Muted {
+			t.Errorf("the finding is %+v, %v", list, err)
+		}
+		b.quiet("findings")
 	})
 }
 

@@ -17,6 +17,7 @@ func (a *app) doctor() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		checks.Checks = append(checks.Checks, a.examineClients(ctx)...)
 		if err := a.print(checks, func(w io.Writer) {
 			for _, x := range checks.Checks {
 				t := &table{colour: a.coloured()}

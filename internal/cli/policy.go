@@ -25,7 +25,7 @@ func (a *app) policy() *cobra.Command {
 	return a.group("policy", "Cedar policy sets", "rutile policy check examples/filesystem.yaml",
 		a.policyCheck("check", "Check policies without a gateway", "rutile policy check examples/filesystem.yaml", false),
 		a.policyCheck("test", "Check policies and run their tests without a gateway", "rutile policy test policies/", true),
-		a.policyExplain(), a.policyVersions(), a.policyDiff(), a.policyRollback(), a.policySimulate(), a.policyReplay(), a.policySuggest())
+		a.policyExplain(), a.policyVersions(), a.policyDiff(), a.policyRollback(), a.policySimulate(), a.policyReplay(), a.policySuggest(), a.policyExport())
 }
 
 // draft is what files declare: policies with what they are about, and tests.

@@ -116,6 +116,7 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 		a.warnMonitor(cfg)
 	}
 	fmt.Fprintf(a.out, "ready agents=%s operators=%s\n", d.AgentsURL, d.OperatorsURL)
+	a.next(cfg.Data)
 	a.invite(ctx, d)
 	return d.Wait(ctx)
 }

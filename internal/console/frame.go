@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rutile/internal/admin"
+	"rutile/internal/finding"
 )
 
 // chrome is what a page of the console stands in.
@@ -56,8 +57,10 @@ func navigation() []navPart {
 			{"overview", "Overview", admin.OpRead, nil},
 			{"live", "Live", admin.OpRead, nil},
 			{"requests", "Requests", admin.OpRead, nil},
+			{"findings", "Findings", admin.OpRead, nil},
 		}},
 		{"Catalog", []navPlace{
+			{"inventory", "Inventory", admin.OpRead, []string{"found"}},
 			{"servers", "Servers", admin.OpRead, []string{"server", "tool"}},
 			{"agents", "Agents", admin.OpRead, []string{"agent"}},
 			{"people", "People", admin.OpRead, nil},
@@ -171,7 +174,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 // through line or block.
 func (c *Console) funcs(w words) template.FuncMap {
 	return template.FuncMap{
-		"t": w.t, "n": w.n, "line": line, "prose": block, "at": at,
+		"t": w.t, "n": w.n, "line": line, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at,
 		"when":  func(x time.Time) template.HTML { return w.when(x, c.now()) },
 		"state": w.state,
 		"lines": func(list []string) []string {
@@ -225,11 +228,11 @@ func (w words) state(word any) template.HTML {
 	s := fmt.Sprint(word)
 	class, sign := "off", "○"
 	switch s {
-	case "active", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "closed", "completed", "committed", "confirmed":
+	case "active", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed":
 		class, sign = "good", "●"
-	case "pending", "changed", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere":
+	case "pending", "changed", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere":
 		class, sign = "wait", "◐"
-	case "quarantined", "blocked", "revoked", "revoke_partial", "terminated", "deny", "denied", "broken", "error", "failed", "quarantine", "revoke", "terminate":
+	case "quarantined", "blocked", "shadow", "high", "critical", "revoked", "revoke_partial", "terminated", "deny", "denied", "broken", "error", "failed", "quarantine", "revoke", "terminate":
 		class, sign = "bad", "■"
 	}
 	return template.HTML(fmt.Sprintf(`<span class="state %s"><span aria-hidden="true">%s</span> %s</span>`, class, sign, template.HTMLEscapeString(w.t(line(s)))))

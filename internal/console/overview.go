@@ -8,6 +8,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/finding"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
 )
@@ -30,7 +31,7 @@ type figure struct {
 
 // job is one thing that waits for somebody.
 type job struct {
-	What  string // in the visitor's language, without anybody else's words
+	What  string // in the visitor's language or the name of a rule, without anybody else's words
 	Who   string // somebody else's words
 	URL   string
 	Word  string // a state
@@ -55,7 +56,11 @@ func (c *Console) overview(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Work = slices.Concat(jobs, held, serverJobs(v, view), agentJobs(v, view))
+	wrong, err := c.wrong(v)
+	if err != nil {
+		return nil, err
+	}
+	p.Work = slices.Concat(jobs, held, wrong, serverJobs(v, view), agentJobs(v, view))
 	slices.SortStableFunc(p.Work, func(a, b job) int { return cmp.Compare(rank(a, v.now), rank(b, v.now)) })
 	callable := 0
 	for _, s := range view.Servers() {
@@ -117,6 +122,21 @@ func (c *Console) waiting(v *visit) ([]job, int, error) {
 		}
 	}
 	return out, n, err
+}
+
+// wrong are the findings that cannot wait: high and critical ones, and what is overdue.
+func (c *Console) wrong(v *visit) ([]job, error) {
+	list, err := c.work.Findings.List(v.Context(), finding.Filter{State: finding.Open})
+	if err != nil {
+		return nil, err
+	}
+	var out []job
+	for _, f := range list {
+		if f.Severity.AtLeast(finding.High) || f.Overdue(v.now) {
+			out = append(out, job{What: f.Rule, Who: f.Why, URL: or(subjectURL(f.Subject), at("findings")), Word: string(f.Severity), Since: f.First, Due: f.Due})
+		}
+	}
+	return out[:min(len(out), maxJobs)], nil
 }
 
 // sessionsNow are the sessions that are held, and how many are open.

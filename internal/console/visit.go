@@ -38,10 +38,12 @@ type Status struct {
 
 // Work is what the console stands on besides answering requests.
 type Work struct {
-	Effects  *admin.Effects
-	Evidence Evidence
-	Status   func() Status
-	Doctor   func(ctx context.Context) []Check
+	Effects   *admin.Effects
+	Evidence  Evidence
+	Inventory *admin.Inventory
+	Findings  *admin.Findings
+	Status    func() Status
+	Doctor    func(ctx context.Context) []Check
 	// Calls are those in flight, in no order.
 	Calls func() []gate.Call
 	// Learn lists what a server offers and returns when decisions know it.
@@ -49,7 +51,7 @@ type Work struct {
 }
 
 func (w *Work) whole() bool {
-	return w.Effects != nil && w.Evidence != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil
+	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil
 }
 
 // visit is one request of somebody who is signed in and may see the page.
@@ -94,6 +96,9 @@ func pages() []page {
 		{"live", admin.OpRead, "live", (*Console).live},
 		{"evidence", admin.OpEvidence, "evidence", (*Console).search},
 		{"evidence/{index}", admin.OpEvidence, "event", (*Console).event},
+		{"inventory", admin.OpRead, "inventory", (*Console).inventory},
+		{"found", admin.OpRead, "found", (*Console).found},
+		{"findings", admin.OpRead, "findings", (*Console).findings},
 		{"policies", admin.OpRead, "policies", (*Console).policies},
 		{"credentials", admin.OpRead, "credentials", (*Console).credentials},
 		{"people", admin.OpRead, "people", (*Console).people},
@@ -109,6 +114,7 @@ func acts() []act {
 		{"grants/{id}", admin.OpGrant, []string{"reason"}, (*Console).revokeGrant},
 		{"tasks", admin.OpGrant, []string{"task", "reason"}, (*Console).closeTask},
 		{"live", admin.OpSession, []string{"verb", "kind", "id", "reason"}, (*Console).endSession},
+		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},
 		{"people", admin.OpUser, []string{"user", "verb", "reason"}, (*Console).changeUser},
 	}
 }

@@ -22,6 +22,7 @@ type LeaseRequest struct {
 	Template string            // with {secret}; "" is the secret alone
 	Also     map[string]string // further headers or variables, with their templates
 	Files    map[string]string // variables that name files of a process, with the templates of what is in them
+	Args     map[string]string // arguments of a process by their index, with their templates
 	Server   string            // id of the server it is for
 	Origin   string            // scheme://host:port it will be sent to, or "stdio:" and the server
 	Decision string            // under which it is opened
@@ -51,6 +52,7 @@ type opened struct {
 	value   []byte
 	scrub   *scrubber
 	holders atomic.Int64
+	values  map[string][]byte // of a sealed one that holds several
 
 	// Of a minted one:
 	minted *Minted
@@ -94,6 +96,9 @@ func (o *opened) clear() {
 	}
 	for _, s := range o.others {
 		s.clear()
+	}
+	for _, v := range o.values {
+		clear(v)
 	}
 }
 
@@ -209,7 +214,12 @@ func (v *Vault) prepare(ctx context.Context, r LeaseRequest) error {
 			return fmt.Errorf("binding credential %q to its origin: %w", s.ID, err)
 		}
 	}
-	o := &opened{version: s.Version, created: s.Created, value: value, scrub: newScrubber(value)}
+	o := &opened{version: s.Version, created: s.Created, value: value, scrub: newScrubber(value), values: valuesOf(value)}
+	for _, v := range o.values {
+		if len(v) >= MinValue {
+			o.others = append(o.others, newScrubber(v))
+		}
+	}
 	o.holders.Store(1) // the vault's own
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -341,6 +351,28 @@ func (l *Lease) Contents(set func(variable, content string) error) error {
 			return err
 		}
 		if err := set(variable, content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Arguments reveals the arguments of a process that are replaced, one after the
+// other, each with its index.
+func (l *Lease) Arguments(set func(index, value string) error) error {
+	if len(l.req.Args) == 0 {
+		return nil
+	}
+	if !l.hold() {
+		return access.Errorf(access.CodeInternal, "the lease of credential %q has ended", l.req.Ref)
+	}
+	defer l.open.release()
+	for index, template := range l.req.Args {
+		value, err := l.open.fill(template)
+		if err != nil {
+			return err
+		}
+		if err := set(index, value); err != nil {
 			return err
 		}
 	}

@@ -182,7 +182,7 @@ func newMinted(m *Mint, n Need, g Minted) *opened {
 // fill puts the values of a minted credential into a template.
 func (o *opened) fill(template string) (string, error) {
 	if o.minted == nil {
-		return strings.ReplaceAll(template, placeholder, string(o.value)), nil
+		return o.fillSealed(template)
 	}
 	var b strings.Builder
 	for {

@@ -87,6 +87,35 @@ func (d *Describer) arguments(args []string) ([]string, []SecretRef) {
 	return out, secrets
 }
 
+// SecretArguments says which of args are, or could be, secrets: what discovery
+// would not show. What is named is a package that a launcher fetches.
+func SecretArguments(command string, args []string) []int {
+	d := &Describer{Paths: &Paths{}}
+	shown, _ := d.arguments(args)
+	named := -1
+	if slices.Contains(fetchers, programName(command)) {
+		named = slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") && a != "run" && a != "dlx" && a != "exec" })
+	}
+	var out []int
+	for i, s := range shown {
+		if strings.Contains(s, "<redacted:") && (i != named || Sensitive(args[i])) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// fetchers fetch the package their first plain argument names.
+var fetchers = []string{"npx", "bunx", "uvx", "pipx", "pnpm", "yarn", "npm"}
+
+// Harmless reports whether a value can be shown and kept: a word, a number, a path
+// or an address without secrets, and nothing that could be a password.
+func Harmless(name, value string) bool {
+	d := &Describer{Paths: &Paths{}}
+	shown, secrets := d.text("", value)
+	return !SecretName(name) && len(secrets) == 0 && !strings.Contains(shown, "<redacted:")
+}
+
 // option is an argument that has a value, in it or after it.
 type option struct {
 	name, bare, value string
@@ -273,3 +302,28 @@ func hostOf(u *url.URL) string {
 	}
 	return host + ":" + port
 }
+
+// secretMember is a member of a file whose name says that its value is a secret.
+var secretMember = regexp.MustCompile(`(["']?)([A-Za-z_][A-Za-z0-9_.-]{0,63})["']?\s*[:=]\s*(.+)$`)
+
+// RedactLine is a line of a client's file as it may be shown: without values whose
+// name or looks say that they are secrets.
+func RedactLine(line string) string {
+	if m := secretMember.FindStringSubmatchIndex(line); m != nil && SecretName(line[m[4]:m[5]]) {
+		value := line[m[6]:m[7]]
+		if v := strings.Trim(value, " ,{["); v != "" {
+			return line[:m[6]] + redacted("secret")
+		}
+	}
+	if Sensitive(line) {
+		return lineWord.ReplaceAllStringFunc(line, func(w string) string {
+			if Sensitive(w) {
+				return redacted("secret")
+			}
+			return w
+		})
+	}
+	return line
+}
+
+var lineWord = regexp.MustCompile(`[^\s"',\[\]{}]+`)

@@ -19,7 +19,7 @@ import (
 func leaseRequest(r *access.Request, dec *access.Decision, s registry.Server, args rawjson.Value, recorded bool) credential.LeaseRequest {
 	c := s.Credential
 	q := credential.LeaseRequest{
-		Ref: c.Ref, Header: c.Header, Env: c.Env, Template: c.Value, Also: c.Also, Files: c.Files, Server: s.ID, Origin: "stdio:" + s.ID,
+		Ref: c.Ref, Header: c.Header, Env: c.Env, Template: c.Value, Also: c.Also, Files: c.Files, Args: c.Args, Server: s.ID, Origin: "stdio:" + s.ID,
 		Decision: dec.ID, Tier: dec.Tier, Outcome: dec.Outcome, Who: r.Who, Grant: dec.Grant, Recorded: recorded,
 	}
 	if h := s.Transport.HTTP; h != nil {

@@ -30,6 +30,8 @@ type stdioConfig struct {
 	// Secret gives variables that are put into the environment at the start and
 	// kept nowhere else; nil gives none.
 	Secret func(set func(name, value string)) error
+	// Arguments gives arguments that are replaced, by their index, likewise.
+	Arguments func(set func(index, value string) error) error
 	// Files gives variables and what is in the files they are to name, likewise.
 	Files        func(set func(variable, content string) error) error
 	MaxLine      int           // bytes of one message, default 4 MiB
@@ -119,7 +121,7 @@ func startStdio(ctx context.Context, cfg stdioConfig) (*stdioProcess, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing %s: %w", cfg.Command, err), os.RemoveAll(home))
 	}
-	p.cfg.Secret, p.cfg.Files = nil, nil // they have done their work
+	p.cfg.Secret, p.cfg.Files, p.cfg.Arguments = nil, nil, nil // they have done their work
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.StartTimeout, errStdioLate)
 	defer cancel()
 	started := make(chan error, 1)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rutile/internal/confine"
@@ -18,7 +19,11 @@ func (p *stdioProcess) command() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(p.cfg.Command, p.cfg.Args...) //nolint:noctx // it outlives any call and is ended in steps, with all it started
+	args, err := p.cfg.arguments()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(p.cfg.Command, args...) //nolint:noctx // it outlives any call and is ended in steps, with all it started
 	if cmd.Err != nil {
 		return nil, cmd.Err
 	}
@@ -64,6 +69,23 @@ func (p *stdioProcess) confine(cmd *exec.Cmd) (err error) {
 	profile.Grants = slices.Concat(confine.Base(), confine.Program(path, search), []confine.Grant{{Path: p.home, Access: confine.Own}}, profile.Grants)
 	p.start, err = confine.Wrap(cmd, profile)
 	return err
+}
+
+// arguments are those of the manifest with the secrets in their places.
+func (c *stdioConfig) arguments() ([]string, error) {
+	args := slices.Clone(c.Args)
+	if c.Arguments == nil {
+		return args, nil
+	}
+	err := c.Arguments(func(index, value string) error {
+		n, err := strconv.Atoi(index)
+		if err != nil || n < 0 || n >= len(args) || strings.Contains(value, "\x00") {
+			return fmt.Errorf("the argument %q cannot be replaced; correct the server's credential in its manifest", index)
+		}
+		args[n] = value
+		return nil
+	})
+	return args, err
 }
 
 // environ makes the whole environment: nothing of ours but the search path is

@@ -167,7 +167,7 @@ func (t *target) start(ctx context.Context, key processKey, own *gate.Dispatch, 
 		Log:     t.p.log.With("server", t.server.ID), Scrub: own.Scrub,
 	}
 	if own.Lease != nil {
-		cfg.Secret, cfg.Files = own.Lease.Variables, own.Lease.Contents
+		cfg.Secret, cfg.Files, cfg.Arguments = own.Lease.Variables, own.Lease.Contents, own.Lease.Arguments
 	}
 	t.p.log.Info("starting a server's process", "server", t.server.ID, "command", s.Command, "confined", cfg.Confine != nil)
 	proc, err := startStdio(ctx, cfg)

@@ -27,14 +27,17 @@ const (
 
 // Agent is a governed non-human identity.
 type Agent struct {
-	ID         string            `json:"id"`
-	Owner      string            `json:"owner"` // team or person, accountable
-	Purpose    string            `json:"purpose"`
-	Runtime    string            `json:"runtime,omitempty"`
-	Model      string            `json:"model,omitempty"`
-	Class      string            `json:"class,omitempty"`
-	RiskTier   int               `json:"riskTier"` // 0 low … 3 critical
-	Expires    time.Time         `json:"expires"`  // end of that day, UTC
+	ID       string    `json:"id"`
+	Owner    string    `json:"owner"` // team or person, accountable
+	Purpose  string    `json:"purpose"`
+	Runtime  string    `json:"runtime,omitempty"`
+	Model    string    `json:"model,omitempty"`
+	Class    string    `json:"class,omitempty"`
+	RiskTier int       `json:"riskTier"` // 0 low … 3 critical
+	Expires  time.Time `json:"expires"`  // end of that day, UTC
+	// Wrapped says that rutile wrap registered it and no manifest: a gateway
+	// without a configuration goes on observing.
+	Wrapped    bool              `json:"wrapped,omitempty"`
 	Tools      []string          `json:"tools,omitempty"`
 	DataScopes []string          `json:"dataScopes,omitempty"`
 	Keys       []json.RawMessage `json:"keys,omitempty"` // public JWKs: of the manifest, resolved at apply, and enrolled
@@ -85,6 +88,7 @@ type Server struct {
 	DataScopes []string             `json:"dataScopes,omitempty"`
 	Classes    map[string]ToolClass `json:"classes,omitempty"` // glob of tool names → class set by a person
 	Pinning    string               `json:"pinning,omitempty"` // "enforce" (default) or "observe": drift is recorded and passes
+	Wrapped    bool                 `json:"wrapped,omitempty"` // as Agent.Wrapped
 	// Inspection says what becomes of findings in what it sends: "enforce" (default),
 	// "observe": they are recorded and nothing is withheld, "off": nobody looks.
 	Inspection string `json:"inspection,omitempty"`
@@ -193,6 +197,9 @@ type CredentialRef struct {
 	// Files are variables for stdio, each with the template of what is in the file
 	// it names, which only the process can read.
 	Files map[string]string `json:"files,omitempty"`
+	// Args are arguments of a stdio server that are replaced when it starts, each
+	// by its index in Stdio.Args, with its template.
+	Args map[string]string `json:"args,omitempty"`
 }
 
 // ToolClass is the class and tier of a tool.

@@ -15,6 +15,7 @@ type entry struct {
 	line    int
 	node    *node
 	beside  *node    // the object the map or list of servers stands in
+	path    []Step   // where it stands in the document
 	doubts  []string // why not every reader sees this entry, or sees it so
 }
 
@@ -23,8 +24,19 @@ type place struct {
 	node    *node
 	beside  *node
 	pointer string
+	path    []Step
 	doubts  []string
 }
+
+// Step is one step of the way to a value: an exact key, or the place in a list.
+type Step struct {
+	Key   string `json:"key,omitempty"`
+	Index int    `json:"index,omitempty"` // where List is set
+	List  bool   `json:"list,omitempty"`
+}
+
+// to is the way to what stands one step below.
+func to(path []Step, next Step) []Step { return append(slices.Clip(path), next) }
 
 // entries are the servers a row finds in a document, of every reading: repeated
 // and differently written keys each give theirs.
@@ -57,7 +69,7 @@ func (x *scan) step(from []place, key string) []place {
 		}
 		if key == "*" {
 			for _, m := range p.node.members {
-				out = append(out, place{node: m.value, beside: p.node, pointer: p.pointer + "/" + x.segment(m.key), doubts: p.doubts})
+				out = append(out, place{node: m.value, beside: p.node, pointer: p.pointer + "/" + x.segment(m.key), path: to(p.path, Step{Key: m.key}), doubts: p.doubts})
 			}
 			continue
 		}
@@ -72,7 +84,7 @@ func (x *scan) step(from []place, key string) []place {
 			default:
 				continue
 			}
-			next := place{node: m.value, beside: p.node, pointer: p.pointer + "/" + x.segment(m.key), doubts: slices.Clone(p.doubts)}
+			next := place{node: m.value, beside: p.node, pointer: p.pointer + "/" + x.segment(m.key), path: to(p.path, Step{Key: m.key}), doubts: slices.Clone(p.doubts)}
 			if m.key != key {
 				next.doubts = append(next.doubts, "the key is written in another case, which only some readers take for "+key)
 			}
@@ -131,13 +143,13 @@ func isServer(n *node) bool {
 func (x *scan) list(p place, r *Row, bare bool) []entry {
 	var out []entry
 	count := map[string]int{}
-	add := func(name string, m *node, pointer string, line int, merged bool) {
+	add := func(name string, m *node, pointer string, at Step, line int, merged bool) {
 		named := len(r.Fields.Command) == 0 && m.kind == null // a hub's list may hold names only
 		if m.kind != object && !named || bare && !isServer(m) || r.skips(m) {
 			return
 		}
 		count[name]++
-		e := entry{name: name, pointer: p.pointer + "/" + pointer, line: line, node: m, beside: p.beside, doubts: slices.Clone(p.doubts)}
+		e := entry{name: name, pointer: p.pointer + "/" + pointer, line: line, node: m, beside: p.beside, path: to(p.path, at), doubts: slices.Clone(p.doubts)}
 		if merged || slices.ContainsFunc(m.members, func(x member) bool { return x.merged }) {
 			e.doubts = append(e.doubts, "a merge key, which only some readers follow")
 		}
@@ -146,7 +158,7 @@ func (x *scan) list(p place, r *Row, bare bool) []entry {
 	switch {
 	case p.node.kind == object:
 		for _, m := range p.node.members {
-			add(m.key, m.value, x.segment(m.key), m.line, m.merged)
+			add(m.key, m.value, x.segment(m.key), Step{Key: m.key}, m.line, m.merged)
 		}
 	case p.node.kind == list && r.NameField != "":
 		for i, item := range p.node.items {
@@ -154,7 +166,7 @@ func (x *scan) list(p place, r *Row, bare bool) []entry {
 			if v := item.values(r.NameField, false); len(v) > 0 {
 				name = v[0].text
 			}
-			add(name, item, strconv.Itoa(i), item.line, false)
+			add(name, item, strconv.Itoa(i), Step{Index: i, List: true}, item.line, false)
 		}
 	}
 	for i := range out {
