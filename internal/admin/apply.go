@@ -283,7 +283,7 @@ func (p *planner) keys(m *manifest, old registry.Agent, next *registry.Agent) {
 	if m.enrolled {
 		enrolled = next.Enrolled
 	}
-	next.Codes, next.Enrolled = old.Codes, nil
+	next.Codes, next.Enrolled, next.Attested, next.Reminded = old.Codes, nil, old.Attested, old.Reminded
 	for _, e := range enrolled {
 		if slices.ContainsFunc(next.Keys, func(k json.RawMessage) bool { return string(k) == e.JWK }) {
 			continue
