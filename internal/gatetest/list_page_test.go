@@ -29,7 +29,7 @@ func TestPrivateCacheIsolation(t *testing.T) {
 			t.Parallel()
 			p := newPeer(t, revision)
 			p.list("tools/list", longList("first"))
-			r := startRig(t, nil)
+			r := startRig(t, nil, func(c *daemon.Config) { c.Inspection.Drift = "strict" })
 			r.apply(botAndServer(p.URL+"/mcp", `["up/odd*"]`)+`---
 kind: Agent
 id: other

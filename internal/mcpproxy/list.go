@@ -134,9 +134,7 @@ func (c *call) shows(state *pdp.State, item rawjson.Value) (show, news bool) {
 		digest, _ = registry.Digest(item)
 	}
 	news = digest != t.SeenDigest || t.State == registry.ToolAbsent
-	// A gateway that only observes hides nothing for want of an approval: calls of
-	// such a definition pass.
-	observe = observe || state.Monitor
+	observe = observe || state.Monitor && server.Wrapped && t.Waits() && digest == t.SeenDigest
 	if !observe && (digest != offered || offered == "") {
 		return false, news
 	}

@@ -113,6 +113,13 @@ func (t Tool) passed() bool {
 	return t.State == ToolApproved && t.Drift != nil && t.Drift.Passed && t.Drift.Grade.Passes() && t.SeenDigest != t.PinDigest && len(t.Seen) > 0
 }
 
+// Waits reports whether t was never approved and nothing in it blocks. A gateway that
+// observes shows such definitions of servers that clients were wrapped for: nobody
+// calls what they do not see, and there would be nothing to observe.
+func (t Tool) Waits() bool {
+	return t.State == ToolPending && t.PinDigest == "" && t.Found != nil && t.Found.Tier != TierBlock
+}
+
 // Unverified reports whether t counts as approved although what was last listed
 // is neither the approved definition nor a change that passed.
 func (t Tool) Unverified() bool {
