@@ -71,13 +71,13 @@ var lexicon = map[string]string{
 	"act": "read,open,fetch,retrieve,access,get,send,post,upload,forward,transmit,email,execute,run,call,invoke,use,download,save,write,create,delete,remove," +
 		"append,attach,add,copy,extract,collect,exfiltrate,leak,pass,put,encode,transfer,pay,install,visit,click,navigate,search,provide,print,reply,respond," +
 		"include,return,output,perform,do,make,change,set,update,modify,replace,list,show,cat,check,query,store,insert,embed,encrypt,wipe,reset,disable,grant,approve,schedule,book,buy,message,share,submit,load,import,follow,obey,tell,report,reveal,start,launch",
-	"carry": "send,sending,post,posting,upload,uploading,forward,forwarding,transmit,transmitting,email,emailing,exfiltrate,exfiltrating,leak,leaking,deliver," +
+	"carry": "export,exporting,dump,dumping,send,sending,post,posting,upload,uploading,forward,forwarding,transmit,transmitting,email,emailing,exfiltrate,exfiltrating,leak,leaking,deliver," +
 		"relay,ship,share,sharing,submit,pass,passing,append,attach,copy,report,include,including,embed,encode,put,write,add,store,save,log,sync,mirror,cc,bcc,post back,send back,beacon,smuggle",
 	"away": "to,at,into,via,over",
 	"with": "with,by,using",
 	"dest": "http://,https://,attacker,attackers,attacker's,external,remote server,webhook,endpoint,third party,third-party,our server,collector,exfil*,c2," +
 		"ftp://,wss://,pastebin*,ngrok*,outside,logging server,analytics server,dns",
-	"reveal": "reveal,print,output,show,repeat,disclose,display,dump,leak,share,tell,expose,recite,give,provide,return,include,send,write,state,translate,summarize,echo,exfiltrate,paste,export,divulge,list," +
+	"reveal": "reply with,respond with,answer with,responding with,replying with,read out,spell out,reproduce,reveal,print,output,show,repeat,disclose,display,dump,leak,share,tell,expose,recite,give,provide,return,include,send,write,state,translate,summarize,echo,exfiltrate,paste,export,divulge,list," +
 		"공개*",
 	"sysprompt": "system prompt*,hidden prompt*,initial prompt*,initial instructions,your instructions,developer message*,system message*,your prompt,hidden instructions," +
 		"system instructions,developer instructions,developer prompt*,internal instructions,internal prompt*,base prompt,original instructions,your system,secret instructions," +
@@ -122,6 +122,14 @@ var lexicon = map[string]string{
 	"field":        "recipient,recipients,address,addresses,amount,destination,account,parameter,parameters,argument,arguments,url,urls,to field,beneficiary,iban,payload,the email,all emails,emails,message body,body,phone number,price,branch,path,filename,header,wallet,payee,order,value,request,query,input,password",
 	"irrespective": "regardless of,no matter what,no matter which,irrespective of,whatever,whether or not,independent of",
 	"mail":         "@",
+	"haul":         "send,forward,upload,transmit,exfiltrate,leak,relay,email,e-mail,deliver,post back,send back,beacon,smuggle,transfer,submit",
+	"handed":       "it,them,these,this,that,those,everything,all of it,all of them,the result,the results,the value,the values,the output,the contents,its contents,a copy",
+	"records":      "customer emails,customer email addresses,customer data,customer records,customer list,client data,client list,client records,user records,user emails,users' data,personal data,personal information,private data,private messages,private files,contact list,contacts,address book,inbox,inbox contents,mailbox,medical records,health records,patient records,payroll,financial records,bank details,payment details,database dump,the database,source code,confidential data,confidential information,confidential files,internal documents,sensitive data,sensitive information,private keys,all files,all emails",
+	"guard":        "approval,approvals,confirmation,human review,human approval,user confirmation,authorization,authorisation,authentication,verification,access control,access controls,permission checks,permission check,security checks,security check,safety checks,safety check,audit log,audit logging,guardrails,safeguards,sandbox,content filter,content filters,rate limits",
+	"turn":         "system:,[system],system message:,admin:,administrator:,developer:,assistant:,root:,systeme:,sistema:,시스템:,系统:,系统：,システム:,система:",
+	"hitch":        "error:,error,failed,failure,denied,forbidden,unauthorized,unavailable,exception,timed out,timeout,rejected,could not,unable to",
+	"mend":         "retry with,try again with,retry by,rerun with,call again with,to proceed,to continue,to fix this,to resolve this,to succeed,to recover,to complete,to get the result,to unlock,to authorize,to verify",
+	"xai":          "l'assistant,l'ia,el asistente,la ia,der assistent,die ki,o assistente,l'assistente,ассистент*,助手,人工智能,アシスタント,어시스턴트*,인공지능*,asystent,assistent",
 	"firstperson":  "i am,i'm,i have,i need,i want,i will,i gave,my,me,i would,i asked,i order,i command",
 	"beginning":    "in the beginning,at the beginning,gave you,asked you,assigned to you,you were given,given to you,you were asked,you can solve,you can complete,you can finish,you can continue,you can proceed,you can answer,you may continue,you may proceed,then continue,then proceed,resume,go back to,return to your,return to the,continue with,proceed with,after that,once done,when done,after you do,after doing",
 	"role": "<important>,</important>,<system>,</system>,[system],[/system],<hidden>,</hidden>,<secret>,</secret>,<instructions>,</instructions>,<instruction>,<|im_start,<|im_end,<|system,<|user,<|assistant,[inst],[/inst],<<sys>>," +
@@ -141,13 +149,13 @@ var lexicon = map[string]string{
 	"xprior":    "이전*,앞의*,앞선,위의*,모든,기존*,지금까지*,anteriores,anterior,previas,previos,todas,todos,precedentes,précédentes,précédents,toutes,tous,ci-dessus,vorherigen,vorherige,alle,bisherigen,obigen,precedenti,tutte,之前,以上,所有,先前,前面,以前,これまで,前の,上記,すべて,全ての,предыдущ*,все,прежн*,vorige,poprzednie,onceki",
 	"xinstr":    "지시*,명령*,규칙*,지침*,프롬프트*,설정*,instrucciones,instruccion,reglas,ordenes,instructions,consignes,regles,anweisung*,regeln,vorgaben,befehle,instrucoes,regras,istruzioni,regole,指令,指示,规则,規則,提示,命令,ルール,инструкц*,правил*,указани*,команд*,instructies,instrukcje,talimat*",
 	"xreveal":   "공개*,출력*,알려*,보여*,노출*,말해*,muestra,muestre,revela,revele,imprime,affiche*,montre*,revele*,zeige*,gib,verrate*,offenbare*,mostra,mostre,rivela,显示,输出,泄露,告诉,打印,表示し*,出力し*,教えて*,明かし*,покажи*,раскрой*,выведи*,toon,pokaz,goster",
-	"xprompt":   "시스템 프롬프트*,시스템 메시지*,내부 지시*,내부 지침*,숨겨진 지시*,系统提示*,系統提示*,系统指令,内部指令,システムプロンプト*,システム指示*,prompt del sistema,prompt de sistema,mensaje del sistema,prompt systeme,message systeme,instructions internes,systemprompt*,system-prompt*,systemanweisung*,prompt do sistema,prompt di sistema,instrucciones internas,instrucciones ocultas,системн*,systeemprompt*",
+	"xprompt":   "invite systeme,invite du systeme,instructions cachees,regles privees,instrucoes ocultas,istruzioni nascoste,시스템 프롬프트*,시스템 메시지*,내부 지시*,내부 지침*,숨겨진 지시*,系统提示*,系統提示*,系统指令,内部指令,システムプロンプト*,システム指示*,prompt del sistema,prompt de sistema,mensaje del sistema,prompt systeme,message systeme,instructions internes,systemprompt*,system-prompt*,systemanweisung*,prompt do sistema,prompt di sistema,instrucciones internas,instrucciones ocultas,системн*,systeemprompt*",
 	"xsend":     "보내*,전송*,전달*,업로드*,유출*,메일*,envia*,envie*,manda*,transmite*,sube,envoie*,envoyez,transmets,transmettez,televers*,chargez,charger,sende,senden,schicke*,ubermittle*,lade,leite,weiterleiten,invia*,inoltra*,发送,发给,上传,转发,傳送,送信*,送って*,転送*,アップロード*,отправ*,перешли*,загрузи*,stuur,wyslij,gonder",
 	"xsecret":   "비밀번호*,암호*,비밀*,자격 증명*,토큰*,api 키*,개인 키*,대화 내용*,密码,密碼,密钥,凭证,令牌,パスワード*,秘密*,認証情報*,トークン*,contrasena*,secretos,claves,clave api,credenciales,mot de passe,mots de passe,secrets,identifiants,cles api,passwort*,passworter,geheimniss*,zugangsdaten,schlussel,senhas,segredos,credenciais,segreti,парол*,секрет*,токен*,ключ*",
 	"xhide":     "말하지 마*,알리지 마*,알리지 않*,언급하지 마*,몰래*,비밀로*,숨기*,no le digas,no menciones,no informes,no lo menciones,sin decir*,sin informar,ne dis pas,ne dites pas,ne mentionne*,n'informe*,sans informer,sans le dire,sag dem benutzer nicht*,erwahne nicht,nicht erwahnen,informiere nicht,ohne den benutzer,nao diga,nao mencione,sem informar,non dire,non menzionare,不要告诉,不要提及,别告诉,不要透露,不要通知,秘密地,伝えない*,言わない*,知らせない*,内緒*,не говори*,не сообщай*,не упоминай*",
 	"xuser":     "사용자*,유저*,usuario*,utilisateur*,benutzer*,nutzer*,utente,utenti,usuário*,用户,使用者,ユーザー*,пользовател*,gebruiker*",
 	"xtool":     "도구*,herramienta*,outil*,werkzeug*,ferramenta*,strumento*,工具,ツール*,инструмент*",
-	"xmust":     "반드시*,먼저*,해야*,꼭*,debes,debe,primero,antes de,siempre,devez,dois,d'abord,avant de,toujours,müssen,musst,zuerst,immer,bevor,deve,sempre,antes,devi,prima di,必须,必須,首先,先,务必,必ず,まず,しなければ,долж*,сначала,обязательно,всегда",
+	"xmust":     "doit,doivent,vous devez,soll,sollte,muss,deben,devono,반드시*,먼저*,해야*,꼭*,debes,debe,primero,antes de,siempre,devez,dois,d'abord,avant de,toujours,müssen,musst,zuerst,immer,bevor,deve,sempre,antes,devi,prima di,必须,必須,首先,先,务必,必ず,まず,しなければ,долж*,сначала,обязательно,всегда",
 	"comment":   "<!--,<!---,[//]: #,[comment]:,<!",
 	"invent":    "fill them in,without asking,guess,make up,assume defaults,are underspecified,choose yourself,do not ask,don't ask",
 	"runs":      "decode,decrypt,unscramble,deobfuscate,base64,rot13,hex-decode,decoded,decoding",
