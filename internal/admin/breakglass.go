@@ -8,23 +8,12 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/pdp"
-	"rutile/internal/registry"
 )
 
 // EmergencySpec is what rutile grant break-glass says.
 type EmergencySpec struct {
-	Agent       string            `json:"agent"`
-	Server      string            `json:"server"`
-	Tool        string            `json:"tool"`
-	Entitlement string            `json:"entitlement,omitempty"` // "" where only one covers it
-	Subject     string            `json:"subject,omitempty"`     // user of this gateway the agent acts for
-	Issuer      string            `json:"issuer,omitempty"`
-	Task        string            `json:"task,omitempty"`
-	Args        grant.Constraints `json:"args,omitempty"`
-	Uses        int64             `json:"uses,omitempty"`
-	grant.Limits
-	Seconds int64  `json:"seconds,omitempty"`
-	Reason  string `json:"reason"`
+	GrantSpec          // which begins at once
+	Entitlement string `json:"entitlement,omitempty"` // "" where only one covers it
 }
 
 // BreakGlass gives an agent what its entitlement lets it ask for, for at most 15
@@ -39,18 +28,19 @@ func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (gr
 	if !known || actor.Token == "" {
 		return grant.Grant{}, access.Errorf(access.CodeDenied, "only a registered user breaks the glass, and presents a personal token with it: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
 	}
-	cur := d.admin.Current()
-	def, ok := cur.View.Tool(s.Server, s.Tool)
-	if !ok || def.Kind() != registry.KindTool || def.PinDigest == "" {
-		return grant.Grant{}, access.Errorf(access.CodeNotFound, "server %q has no approved tool %q: see rutile tool list %s", clip(s.Server), clip(s.Tool), clip(s.Server))
+	if !s.NotBefore.IsZero() {
+		return grant.Grant{}, access.Errorf(access.CodeInvalid, "what is taken in an emergency begins at once: leave notBefore out")
 	}
-	e := grant.Emergency{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Args: s.Args, Uses: s.Uses, Limits: s.Limits,
-		Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Token: actor.Token, Method: "api",
-		Target: grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: cur.View.Class(def).Tier}}
+	cur := d.admin.Current()
+	party, target, err := d.right(cur, &s.GrantSpec)
+	if err != nil {
+		return grant.Grant{}, err
+	}
+	e := grant.Emergency{Party: party, Target: target, Task: s.Task, Args: s.Args, Uses: s.Uses, Limits: s.Limits,
+		Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Token: actor.Token, Method: "api"}
 	if e.Target.Tier >= 3 && e.Party.Subject == who.ID && e.Party.Issuer == d.issuer {
 		return grant.Grant{}, access.Errorf(access.CodeDenied, "%s is of tier 3 and the agent would act for you: somebody else must break the glass, or let the agent ask", e.Target.Action())
 	}
-	var err error
 	if e.Entitlement, err = d.covering(cur, s.Entitlement, s.Agent, e.Target); err != nil {
 		return grant.Grant{}, err
 	}
@@ -84,7 +74,8 @@ func (d *Desk) covering(cur *Current, id, agent string, t grant.Target) (grant.E
 // ReviewSpec is what rutile grant review says.
 type ReviewSpec struct {
 	Verdict string `json:"verdict"` // justified or unjustified
-	Comment string `json:"comment"`
+	Reason  string `json:"reason,omitempty"`
+	Comment string `json:"comment,omitempty"` // Reason by its former name
 }
 
 // ReviewGrant settles what is owed for a break-glass. It must be another registered
@@ -92,6 +83,9 @@ type ReviewSpec struct {
 func (d *Desk) ReviewGrant(ctx context.Context, actor Actor, id string, s ReviewSpec) (grant.Review, error) {
 	if err := d.allowed(ctx, actor, OpReview); err != nil {
 		return grant.Review{}, err
+	}
+	if s.Reason == "" {
+		s.Reason = s.Comment
 	}
 	who, known := d.admin.Person(actor)
 	if !known {
@@ -104,7 +98,7 @@ func (d *Desk) ReviewGrant(ctx context.Context, actor Actor, id string, s Review
 	if ok && r.Party.Subject == who.ID && r.Party.Issuer == d.issuer {
 		return r, access.Errorf(access.CodeDenied, "the agent acted for you in %s: somebody else must review it", id)
 	}
-	return d.broker.Review(ctx, id, grant.Judgement{By: actor.String(), Verdict: s.Verdict, Comment: s.Comment})
+	return d.broker.Review(ctx, id, grant.Judgement{By: actor.String(), Verdict: s.Verdict, Comment: s.Reason})
 }
 
 // Reviews lists what is or was owed for break-glasses, newest first.

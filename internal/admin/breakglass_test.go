@@ -40,7 +40,7 @@ func bare(t *testing.T) (*counter, admin.EmergencySpec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, admin.EmergencySpec{Agent: "bot", Server: "files", Tool: "read", Args: bound, Reason: "it burns"}
+	return c, admin.EmergencySpec{GrantSpec: admin.GrantSpec{Agent: "bot", Server: "files", Tool: "read", Args: bound, Reason: "it burns"}}
 }
 
 // TestWhoMayBreakTheGlass: a registered person with a role, who presents a token with
@@ -66,7 +66,7 @@ func TestWhoMayBreakTheGlass(t *testing.T) {
 		"an account of the socket": {account, nil, access.CodeUnauthenticated, ""},
 		"the gateway":              {admin.System(), nil, access.CodeDenied, "only a person"},
 		"an agent":                 {admin.Actor{Kind: "agent", ID: "bot", Host: true}, nil, access.CodeUnauthenticated, ""},
-		"of another agent":         {c.presented("app"), func(s *admin.EmergencySpec) { s.Agent = "other" }, access.CodeDenied, "no entitlement lets agent"},
+		"of another agent":         {c.presented("app"), func(s *admin.EmergencySpec) { s.Agent = "other" }, access.CodeNotFound, "is not registered"},
 		"of no tool":               {c.presented("app"), func(s *admin.EmergencySpec) { s.Tool = "nothing" }, access.CodeNotFound, "no approved tool"},
 		"of what is retired":       {c.presented("app"), func(s *admin.EmergencySpec) { s.Entitlement = "deploys" }, access.CodeDenied, "does not let agent"},
 		"wider than it may":        {c.presented("app"), func(s *admin.EmergencySpec) { s.Args = wide }, access.CodeDenied, "does not reach"},

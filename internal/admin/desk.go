@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
@@ -20,15 +21,16 @@ type Desk struct {
 	admin  *Admin
 	broker *grant.Broker
 	issuer string
+	end    grant.Ender
 }
 
 // NewDesk returns a Desk. issuer is who knows the people nobody names an issuer
-// of. All are required.
-func NewDesk(a *Admin, b *grant.Broker, issuer string) (*Desk, error) {
-	if a == nil || b == nil || issuer == "" {
+// of, end has issuers end what was minted under a grant. All are required.
+func NewDesk(a *Admin, b *grant.Broker, issuer string, end grant.Ender) (*Desk, error) {
+	if a == nil || b == nil || issuer == "" || end == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &Desk{admin: a, broker: b, issuer: issuer}, nil
+	return &Desk{admin: a, broker: b, issuer: issuer, end: end}, nil
 }
 
 // party completes whom something is for.
@@ -281,12 +283,30 @@ func (d *Desk) DelegateGrant(ctx context.Context, actor Actor, id string, h Hand
 		}})
 }
 
-// RevokeGrant ends a grant, and everything that was carved out of it.
+// endTime is how long who revokes waits for issuers. They are asked further without.
+const endTime = 5 * time.Second
+
+// RevokeGrant ends a grant, and everything that was carved out of it. The grant it
+// returns permits nothing, and says how far the issuers of what was minted under it have
+// come within a bound.
 func (d *Desk) RevokeGrant(ctx context.Context, actor Actor, id, why string) (grant.Grant, error) {
 	if err := d.allowed(ctx, actor, OpGrant); err != nil {
 		return grant.Grant{}, err
 	}
-	return d.broker.Revoke(ctx, id, actor.String(), why)
+	g, err := d.broker.Revoke(ctx, id, actor.String(), why)
+	if err != nil {
+		return g, err
+	}
+	// What was carved out of it may be revoking although it is not.
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	if err := d.broker.Finish(bound, d.end); err != nil {
+		return g, nil //nolint:nilerr // it is revoked; what is left of it is said by who looks, and tried again
+	}
+	if now, ok, err := d.broker.Archive().Grant(ctx, id); err == nil && ok {
+		g = now
+	}
+	return g, nil
 }
 
 // Tasks lists tasks, newest first.

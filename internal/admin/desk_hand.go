@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
@@ -20,8 +21,10 @@ type GrantSpec struct {
 	Args    grant.Constraints `json:"args,omitempty"`
 	Uses    int64             `json:"uses,omitempty"`
 	grant.Limits
-	Seconds int64  `json:"seconds,omitempty"`
-	Reason  string `json:"reason,omitempty"`
+	Seconds int64 `json:"seconds,omitempty"`
+	// NotBefore is when it begins, and its life with it; zero is now.
+	NotBefore time.Time `json:"notBefore,omitzero"`
+	Reason    string    `json:"reason,omitempty"`
 }
 
 // CreateGrant makes a grant without a request, on the word of one person. So it is
@@ -31,21 +34,28 @@ func (d *Desk) CreateGrant(ctx context.Context, actor Actor, s GrantSpec) (grant
 	if err := d.allowed(ctx, actor, OpGrant); err != nil {
 		return grant.Grant{}, err
 	}
-	v := d.admin.Current().View
-	if _, ok := v.Agent(s.Agent); !ok {
-		return grant.Grant{}, access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(s.Agent))
+	party, target, err := d.right(d.admin.Current(), &s)
+	if err != nil {
+		return grant.Grant{}, err
 	}
-	def, ok := v.Tool(s.Server, s.Tool)
-	if !ok || def.Kind() != registry.KindTool || def.PinDigest == "" {
-		return grant.Grant{}, access.Errorf(access.CodeNotFound, "server %q has no approved tool %q: see rutile tool list %s", clip(s.Server), clip(s.Tool), clip(s.Server))
-	}
-	made := grant.Spec{Party: d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}), Task: s.Task, Args: s.Args,
-		Target: grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: v.Class(def).Tier},
-		Uses:   s.Uses, Limits: s.Limits, Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Method: "cli"}
+	made := grant.Spec{Party: party, Target: target, Task: s.Task, Args: s.Args, Uses: s.Uses, Limits: s.Limits, Life: grant.Seconds(s.Seconds), NotBefore: s.NotBefore, Reason: s.Reason, By: actor.String(), Method: "cli"}
 	if err := d.alone(actor, made); err != nil {
 		return grant.Grant{}, err
 	}
 	return d.broker.Create(ctx, made)
+}
+
+// right is whom a grant made by hand is for, and to what.
+func (d *Desk) right(cur *Current, s *GrantSpec) (grant.Party, grant.Target, error) {
+	if _, ok := cur.View.Agent(s.Agent); !ok {
+		return grant.Party{}, grant.Target{}, access.Errorf(access.CodeNotFound, "agent %q is not registered: see rutile agent list", clip(s.Agent))
+	}
+	def, ok := cur.View.Tool(s.Server, s.Tool)
+	if !ok || def.Kind() != registry.KindTool || def.PinDigest == "" {
+		return grant.Party{}, grant.Target{}, access.Errorf(access.CodeNotFound, "server %q has no approved tool %q: see rutile tool list %s", clip(s.Server), clip(s.Tool), clip(s.Server))
+	}
+	return d.party(grant.Party{Agent: s.Agent, Issuer: s.Issuer, Subject: s.Subject}),
+		grant.Target{Server: s.Server, Kind: access.KindTool, Name: s.Tool, Digest: def.PinDigest, Tier: cur.View.Class(def).Tier}, nil
 }
 
 // alone refuses a grant that is not for actor alone to give.

@@ -69,6 +69,9 @@ func (silent) Settle(context.Context, []access.Owed) error                { retu
 func (silent) Seal(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { return b, nil }
 
+// noIssuer ends whatever was minted.
+func noIssuer(context.Context, grant.Minted, []byte) string { return "" }
+
 func user(id string) admin.Actor { return admin.Actor{Kind: "user", ID: id} }
 
 // desk is a gateway with people, a server with the approved tool read of tier 2,
@@ -86,7 +89,7 @@ func desk(t *testing.T) *counter {
 	if c.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, s, silent{}, silent{}, func() time.Time { return c.now }); err != nil {
 		t.Fatal(err)
 	}
-	if c.Desk, err = admin.NewDesk(c.Admin, c.broker, "https://gw"); err != nil {
+	if c.Desk, err = admin.NewDesk(c.Admin, c.broker, "https://gw", noIssuer); err != nil {
 		t.Fatal(err)
 	}
 	return c

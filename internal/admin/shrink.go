@@ -121,5 +121,5 @@ func UseComment(verdict, entry string, calls int, last time.Time) string {
 	if calls == 0 {
 		return s + "no calls"
 	}
-	return s + fmt.Sprintf("%d calls, last %s", calls, last.UTC().Format(time.RFC3339))
+	return s + fmt.Sprintf("%s, last %s", access.Count(calls, "call"), last.UTC().Format(time.RFC3339))
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -13,8 +14,9 @@ import (
 
 // ApproveSpec is a yes to a request. Its edits may only narrow.
 type ApproveSpec struct {
-	Seconds      int64             `json:"seconds,omitempty"` // of the grant; 0: as asked
-	Uses         int64             `json:"uses,omitempty"`    // of the grant; 0: as asked
+	Seconds      int64             `json:"seconds,omitempty"`  // of the grant; 0: as asked
+	NotBefore    time.Time         `json:"notBefore,omitzero"` // when the grant begins; zero: with the last approval
+	Uses         int64             `json:"uses,omitempty"`     // of the grant; 0: as asked
 	grant.Limits                   // what is not said is as asked
 	Args         grant.Constraints `json:"args,omitempty"` // instead of those asked for
 	Reason       string            `json:"reason,omitempty"`
@@ -76,7 +78,7 @@ func (a *API) approveRequest(c *call) (any, error) {
 		return nil, err
 	}
 	return a.deps.Desk.Approve(c.Context(), c.actor, c.PathValue("id"), grant.Answer{
-		Method: "api", Uses: in.Uses, Limits: in.Limits, Life: grant.Seconds(in.Seconds), Args: in.Args, Reason: in.Reason,
+		Method: "api", Uses: in.Uses, Limits: in.Limits, Life: grant.Seconds(in.Seconds), NotBefore: in.NotBefore, Args: in.Args, Reason: in.Reason,
 	})
 }
 

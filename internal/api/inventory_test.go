@@ -181,3 +181,31 @@ func TestABatchIsTakenOnce(t *testing.T) {
 		t.Errorf("another batch under its id: %d %s", a.status, a.body)
 	}
 }
+
+// Whose owner is gone is an orphan, and what nobody called for long is unused, as
+// far as the evidence goes back.
+func TestOrphansAndTheUnusedAreTold(t *testing.T) {
+	r := newRig(t)
+	r.apply("kind: User\nid: ann\nroles: [viewer]\n---\nkind: Server\nid: notes\nowner: ann\ntransport: {http: {url: 'http://127.0.0.1:9/mcp'}}\nstate: sanctioned\n")
+	days := func(n int) time.Time { return time.Now().AddDate(0, 0, -n) }
+	owned := func(used, since time.Time) string {
+		t.Helper()
+		if err := r.d.Inventory.Owned(t.Context(), map[string]time.Time{"notes": used}, since); err != nil {
+			t.Fatal(err)
+		}
+		return r.rules("notes")
+	}
+	if got := owned(days(70), days(30)); got != "" {
+		t.Errorf("evidence of 30 days: %s", got)
+	}
+	if got := owned(days(70), days(90)); got != "UNUSED_SERVER" {
+		t.Errorf("unused: %s", got)
+	}
+	if got := owned(days(1), days(90)); got != "" {
+		t.Errorf("used again: %s", got)
+	}
+	r.ok("POST", "/api/v1/users/ann/suspend", `{"reason":"left"}`)
+	if got := owned(days(1), days(90)); got != "ORPHAN_SERVER" {
+		t.Errorf("its owner left: %s", got)
+	}
+}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/grant"
@@ -16,18 +14,11 @@ import (
 
 func (a *app) grantBreakGlass() *cobra.Command {
 	var s admin.EmergencySpec
-	var ttl time.Duration
-	var args string
-	var l limitFlags
+	var r rightFlags
 	c := a.command("break-glass AGENT SERVER TOOL", "Give an agent a right alone, in an emergency", "rutile grant break-glass bot pay refund --reason 'nobody of finance can be reached'", calling(), func(ctx context.Context, words []string) error {
-		s.Agent, s.Server, s.Tool, s.Seconds = words[0], words[1], words[2], int64(ttl/time.Second)
+		s.Agent, s.Server, s.Tool = words[0], words[1], words[2]
 		var err error
-		if args != "" {
-			if s.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
-				return access.Errorf(access.CodeUsage, "--args: %v", err)
-			}
-		}
-		if s.Limits, err = l.read(); err != nil {
+		if s.Args, s.Limits, s.Seconds, err = r.read(); err != nil {
 			return err
 		}
 		client, err := a.client()
@@ -54,10 +45,8 @@ glass anywhere, until it is reviewed.`
 	f := c.Flags()
 	f.StringVar(&s.Reason, "reason", "", "what happened, for those who review it; required")
 	f.StringVar(&s.Entitlement, "entitlement", "", "`entitlement` it is taken under, where several cover it")
-	f.DurationVar(&ttl, "ttl", 0, "how long it lives, at most and if not given 15m, or what the entitlement allows")
+	r.add(f, true, 0, "how long it lives, at most and if not given 15m, or what the entitlement allows", "; those of the entitlement if not given")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; as many as the entitlement allows if not given")
-	l.add(f, true)
-	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON; those of the entitlement if not given")
 	f.StringVar(&s.Task, "task", "", "open `task` of the agent it ends with")
 	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for")
 	f.StringVar(&s.Issuer, "issuer", "", "`issuer` that knows the person; this gateway if not given")
@@ -67,7 +56,10 @@ glass anywhere, until it is reviewed.`
 func (a *app) grantReview() *cobra.Command {
 	var s admin.ReviewSpec
 	var bad bool
-	c := a.command("review GRANT", "Review what somebody else took alone", "rutile grant review grt_… --comment 'the outage was real, one refund'", calling(), func(ctx context.Context, args []string) error {
+	c := a.command("review GRANT", "Review what somebody else took alone", "rutile grant review grt_… --reason 'the outage was real, one refund'", calling(), func(ctx context.Context, args []string) error {
+		if s.Comment != "" {
+			a.say("--comment is deprecated: write --reason")
+		}
 		s.Verdict = grant.Justified
 		if bad {
 			s.Verdict = grant.Unjustified
@@ -85,7 +77,9 @@ func (a *app) grantReview() *cobra.Command {
 	c.Long = `Review a break-glass of somebody else, once its grant has ended. Look at it first:
 rutile grant show GRANT says what it was used for, and rutile audit search --text GRANT
 what happened. What was locked because nobody did is free again.`
-	c.Flags().StringVar(&s.Comment, "comment", "", "what you found, for the evidence; required")
+	c.Flags().StringVar(&s.Reason, "reason", "", "what you found, for the evidence; required")
+	c.Flags().StringVar(&s.Comment, "comment", "", "what you found")
+	c.Flags().Lookup("comment").Hidden = true
 	c.Flags().BoolVar(&bad, "unjustified", false, "it should not have been done")
 	return c
 }

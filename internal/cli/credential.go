@@ -212,7 +212,7 @@ func (a *app) credentialRewrap() *cobra.Command {
 			return err
 		}
 		return a.print(out, func(w io.Writer) {
-			fmt.Fprintf(w, "%d credentials are sealed anew under the vault's key\n", out.Sealed)
+			fmt.Fprintf(w, "sealed anew under the vault's key: %s\n", access.Count(out.Sealed, "credential"))
 		})
 	})
 	c.Long = `Make a new root key, seal it with the vault's key of the configuration, and seal

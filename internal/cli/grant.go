@@ -58,14 +58,14 @@ func (a *app) grantList() *cobra.Command {
 				a.say("no grants")
 				return
 			}
-			t := a.table("GRANT", "STATE", "AGENT", "FOR", "COVERS", "LEFT", "TASK", "EXPIRES")
+			t := a.table("GRANT", "STATE", "AGENT", "FOR", "COVERS", "LEFT", "TASK", "FROM", "EXPIRES")
 			for _, g := range page.Items {
-				t.add(g.ID, string(g.State), g.Party.Agent, g.Party.Subject, g.Target.Action(), left(g), g.Task, when(g.Expires))
+				t.add(g.ID, string(g.State), g.Party.Agent, g.Party.Subject, g.Target.Action(), left(g), g.Task, when(g.NotBefore), when(g.Expires))
 			}
 			t.write(w)
 		})
 	})
-	history(c, &o, "active, suspended, exhausted, expired, completed, withdrawn, revoked")
+	history(c, &o, "scheduled, active, suspended, exhausted, expired, completed, withdrawn, revoking, revoke_partial, revoked")
 	c.Flags().StringVar(&o.Task, "task", "", "only those of this `task`")
 	return c
 }
@@ -80,8 +80,8 @@ func (a *app) printGrant(g grant.Grant, uses []grant.Use, v any) error {
 		for _, u := range uses {
 			used = append(used, string(u.State)+" by "+u.Decision)
 		}
-		fields(w, "grant", g.ID, "mode", strings.ReplaceAll(g.Mode, "_", "-"), "state", string(g.State), "because", g.Why, "agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task,
-			"covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
+		fields(w, "grant", g.ID, "mode", strings.ReplaceAll(g.Mode, "_", "-"), "state", string(g.State), "because", g.Why, "not revoked", cell(grant.Remains(g.Left)),
+			"agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task, "covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
 			"request", g.Request, "part of", g.Parent, "entitlement", g.Entitlement, "approved by", approvers(g.Approvals), "reason", g.Reason, "uses", strings.Join(used, ", "))
 	})
 }
@@ -102,19 +102,15 @@ func (a *app) grantShow() *cobra.Command {
 
 func (a *app) grantCreate() *cobra.Command {
 	var s admin.GrantSpec
-	var ttl time.Duration
-	var args string
-	var l limitFlags
+	var r rightFlags
+	var from notBefore
 	c := a.command("create AGENT SERVER TOOL", "Give an agent a right for a while, without a request", "rutile grant create bot github create_release --ttl 10m --uses 1", calling(), func(ctx context.Context, words []string) error {
-		s.Agent, s.Server, s.Tool, s.Seconds = words[0], words[1], words[2], int64(ttl/time.Second)
-		if args != "" {
-			var err error
-			if s.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
-				return access.Errorf(access.CodeUsage, "--args: %v", err)
-			}
-		}
+		s.Agent, s.Server, s.Tool = words[0], words[1], words[2]
 		var err error
-		if s.Limits, err = l.read(); err != nil {
+		if s.Args, s.Limits, s.Seconds, err = r.read(); err != nil {
+			return err
+		}
+		if s.NotBefore, err = from.read(time.Now()); err != nil {
 			return err
 		}
 		client, err := a.client()
@@ -129,12 +125,12 @@ func (a *app) grantCreate() *cobra.Command {
 	})
 	c.Long = `Give an agent a right for a while. It covers calls of one tool; policy still decides
 each of them. Where two people must approve (always at tier 3), or a team you are not
-of, let the agent ask.`
+of, let the agent ask. With --not-before it is scheduled: it permits nothing until its
+time has come, and can be revoked before.`
 	f := c.Flags()
-	f.DurationVar(&ttl, "ttl", time.Hour, "how long it lives, at most 24h")
+	r.add(f, false, time.Hour, "how long it lives, at most 24h", ", for example '[{\"at\":\"/repo\",\"prefix\":\"acme/\"}]'")
+	from.add(f, "at once if not given")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; 0 is no limit")
-	l.add(f, false)
-	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON, for example '[{\"at\":\"/repo\",\"prefix\":\"acme/\"}]'")
 	f.StringVar(&s.Task, "task", "", "open `task` of the agent it ends with")
 	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for")
 	f.StringVar(&s.Issuer, "issuer", "", "`issuer` that knows the person; this gateway if not given")
@@ -144,18 +140,11 @@ of, let the agent ask.`
 
 func (a *app) grantDelegate() *cobra.Command {
 	var h admin.Handover
-	var ttl time.Duration
-	var args string
-	var l limitFlags
+	var r rightFlags
 	c := a.command("delegate GRANT AGENT", "Hand a part of a grant to another agent", "rutile grant delegate grt_… helper --uses 1 --ttl 10m", calling(), func(ctx context.Context, words []string) error {
 		var err error
-		h.To, h.Seconds = words[1], int64(ttl/time.Second)
-		if args != "" {
-			if h.Args, err = grant.ParseConstraints([]byte(args)); err != nil {
-				return access.Errorf(access.CodeUsage, "--args: %v", err)
-			}
-		}
-		if h.Limits, err = l.read(); err != nil {
+		h.To = words[1]
+		if h.Args, h.Limits, h.Seconds, err = r.read(); err != nil {
 			return err
 		}
 		client, err := a.client()
@@ -172,10 +161,8 @@ func (a *app) grantDelegate() *cobra.Command {
 grant says how far and to whom (delegate). It covers nothing that the grant does not, is
 taken out of it, ends with it, and what is left of it when it ends comes back.`
 	f := c.Flags()
-	f.DurationVar(&ttl, "ttl", 0, "how long it lives; as long as the grant if not given")
+	r.add(f, true, 0, "how long it lives; as long as the grant if not given", "; those of the grant if not given")
 	f.Int64Var(&h.Uses, "uses", 0, "how many calls; all that are left if not given")
-	l.add(f, true)
-	f.StringVar(&args, "args", "", "`constraints` on the arguments as JSON; those of the grant if not given")
 	f.IntVar(&h.MaxDepth, "max-depth", 0, "how many more times it may be handed on")
 	f.StringVar(&h.Reason, "reason", "", "why, for the evidence")
 	return c
@@ -183,7 +170,7 @@ taken out of it, ends with it, and what is left of it when it ends comes back.`
 
 func (a *app) grantRevoke() *cobra.Command {
 	var why string
-	c := a.command("revoke GRANT", "End a grant", "rutile grant revoke grt_… --reason 'no longer needed'", calling(), func(ctx context.Context, args []string) error {
+	c := a.command("revoke GRANT", "End a grant", "rutile grant revoke grt_… --reason 'no longer needed'", append(calling(), access.CodePartial), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
@@ -192,8 +179,24 @@ func (a *app) grantRevoke() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(g, func(w io.Writer) { fmt.Fprintf(w, "grant %s is revoked\n", g.ID) })
+		err = a.print(g, func(w io.Writer) {
+			fmt.Fprintf(w, "grant %s is revoked\n", g.ID)
+			for _, l := range g.Left {
+				fmt.Fprintf(w, "not revoked: %s\n", cell(grant.Remains([]grant.Left{l})))
+			}
+		})
+		if err == nil && g.State != grant.GrantRevoked {
+			if len(g.Left) == 0 {
+				a.say("the issuers of credentials made under it have not answered yet: see rutile grant show %s", g.ID)
+			}
+			return ended(access.CodePartial)
+		}
+		return err
 	})
+	c.Long = `End a grant, and every part of it that was handed on. From then on it permits nothing.
+Credentials that were made for calls under it are ended at their issuers. Where an
+issuer cannot be reached, or cannot do that, the grant is revoke_partial and says which
+credentials are left and until when; they are tried again until they have ended.`
 	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
 	return c
 }

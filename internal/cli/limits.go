@@ -57,3 +57,30 @@ func (l *limitFlags) read() (grant.Limits, error) {
 	}
 	return out, nil
 }
+
+// rightFlags are what bounds a right somebody gives.
+type rightFlags struct {
+	limitFlags
+	ttl  time.Duration
+	args string
+}
+
+// add declares the flags; ttl is how long it lives if nothing is said, with its help,
+// and otherwise what of arguments holds then.
+func (r *rightFlags) add(f *pflag.FlagSet, narrows bool, ttl time.Duration, life, otherwise string) {
+	f.DurationVar(&r.ttl, "ttl", ttl, life)
+	r.limitFlags.add(f, narrows)
+	f.StringVar(&r.args, "args", "", "`constraints` on the arguments as JSON"+otherwise)
+}
+
+// read returns the constraints, nil if nothing is said, the limits and the life in
+// seconds.
+func (r *rightFlags) read() (c grant.Constraints, l grant.Limits, seconds int64, err error) {
+	if r.args != "" {
+		if c, err = grant.ParseConstraints([]byte(r.args)); err != nil {
+			return nil, l, 0, access.Errorf(access.CodeUsage, "--args: %v", err)
+		}
+	}
+	l, err = r.limitFlags.read()
+	return c, l, int64(r.ttl / time.Second), err
+}

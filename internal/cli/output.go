@@ -241,7 +241,7 @@ func (t *table) paint(s string, header bool) string {
 		code = "1"
 	case slices.Contains([]string{"ok", "active", "sanctioned", "approved", "permit", "create"}, s):
 		code = "32"
-	case slices.Contains([]string{"warning", "pending", "changed", "discovered", "triaged", "deprecated", "suspended", "expired", "update", "absent"}, s):
+	case slices.Contains([]string{"warning", "pending", "changed", "discovered", "triaged", "deprecated", "suspended", "scheduled", "revoking", "revoke_partial", "expired", "update", "absent"}, s):
 		code = "33"
 	case slices.Contains([]string{"broken", "blocked", "quarantined", "retired", "deny"}, s):
 		code = "31"

@@ -109,7 +109,7 @@ func (a *app) privileges(w io.Writer, r *privilege.Report) {
 			fmt.Fprintf(w, "  and %d more of a low tier that it did not use (-v shows them)\n", hidden)
 		}
 		for _, g := range x.Grants {
-			fmt.Fprintf(w, "  grant %s of %s until %s, %d uses\n", cell(g.ID), cell(g.Action), when(g.Expires), g.Uses)
+			fmt.Fprintf(w, "  grant %s of %s until %s, %s\n", cell(g.ID), cell(g.Action), when(g.Expires), access.Count(g.Uses, "use"))
 		}
 		if x.Shrinks {
 			proposed++

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/grant"
@@ -82,7 +83,7 @@ func writeRequest(w io.Writer, r admin.RequestView) {
 	}
 	fields(w, "request", r.ID, "state", string(r.State), "because", r.Why, "agent", r.Party.Agent, "acts for", r.Party.Subject, "task", r.Task,
 		"asks for", r.Target.Action(), "arguments", cell(string(r.Arguments)), "tier", itoa(r.Target.Tier), "definition is current", current,
-		"scope", string(r.Scope), "lives", (time.Duration(r.Life) * time.Second).String(), "uses", uses, "limits", r.Describe(), "reason", r.Reason,
+		"scope", string(r.Scope), "begins", when(r.NotBefore), "lives", (time.Duration(r.Life) * time.Second).String(), "uses", uses, "limits", r.Describe(), "reason", r.Reason,
 		"entitlement", r.Entitlement, "asked by", strings.Join(r.Policies, " "), "needs", r.Rule.String(), "said by", strings.Join(r.RuleBy, " "), "yes from", approvers(r.Approvals),
 		"grant", r.Grant, "asked at", when(r.Created), "waits until", when(r.Expires))
 }
@@ -99,6 +100,7 @@ func (a *app) requestApprove() *cobra.Command {
 	var s api.ApproveSpec
 	var ttl time.Duration
 	var l limitFlags
+	var from notBefore
 	c := a.command("approve REQUEST", "Say yes to a request", "rutile request approve req_… --ttl 10m", calling(), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
@@ -106,6 +108,9 @@ func (a *app) requestApprove() *cobra.Command {
 		}
 		s.Seconds = int64(ttl / time.Second)
 		if s.Limits, err = l.read(); err != nil {
+			return err
+		}
+		if s.NotBefore, err = from.read(time.Now()); err != nil {
 			return err
 		}
 		r, err := client.ApproveRequest(ctx, args[0], s)
@@ -117,14 +122,15 @@ func (a *app) requestApprove() *cobra.Command {
 				fmt.Fprintf(w, "grant %s stands for request %s\n", r.Grant, r.ID)
 				return
 			}
-			fmt.Fprintf(w, "request %s has %d of %d approvals\n", r.ID, len(r.Approvals), r.Rule.People())
+			fmt.Fprintf(w, "request %s has %d of %s\n", r.ID, len(r.Approvals), access.Count(r.Rule.People(), "approval"))
 		})
 	})
 	c.Long = `Say yes to a request. Look at it first with rutile request show: it shows the exact
 call. What you change may only narrow what was asked for. The time of the grant
-starts when the last approval it needs is given.`
+starts when the last approval it needs is given, or later, with --not-before.`
 	c.Flags().DurationVar(&ttl, "ttl", 0, "how long the grant lives, at most what was asked for")
 	c.Flags().Int64Var(&s.Uses, "uses", 0, "how many calls it covers, at most what was asked for")
+	from.add(c.Flags(), "with the last approval if not given")
 	l.add(c.Flags(), true)
 	c.Flags().StringVar(&s.Reason, "reason", "", "why, for the evidence")
 	return c

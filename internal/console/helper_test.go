@@ -165,7 +165,7 @@ func newRig(t *testing.T, change ...func(*console.Config)) *rig {
 	if r.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, db, r.parts, r.parts, r.clock.now); err != nil {
 		t.Fatal(err)
 	}
-	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433")
+	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}

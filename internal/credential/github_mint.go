@@ -69,12 +69,22 @@ func (i githubMints) Mint(ctx context.Context, n Need) (Minted, error) {
 	}
 	out := Minted{
 		Values: map[string][]byte{"secret": []byte(token)}, Version: githubVersion(token), Narrowed: w.sentence(g.Owner), Reuse: reuseOf(n), Ends: true,
-		Revoke: func(ctx context.Context) error { return githubDelete(ctx, at, token) },
+		Revoke: func(ctx context.Context) error { return githubDelete(ctx, at, token) }, How: []byte(token),
 	}
 	if out.Expires, err = w.holds(v, g.Owner, i.now()); err != nil {
 		err = errors.Join(err, undo(ctx, out.Revoke))
 	}
 	return out, err
+}
+
+// End deletes a token.
+func (i githubMints) End(ctx context.Context, n Need, how []byte) error {
+	g := n.Source.GitHubApp
+	at, err := i.at(githubName, or(g.URL, githubURL), g.TLS)
+	if err != nil {
+		return err
+	}
+	return githubDelete(ctx, at, string(how))
 }
 
 // githubVersion is the digest GitHub's own audit log names a token by

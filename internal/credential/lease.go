@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,7 @@ type opened struct {
 	server string
 	ends   atomic.Bool // it is revoked when nobody holds it any more
 	ended  atomic.Bool // somebody revokes it, or did
+	traced sync.Map    // grants it is noted under
 }
 
 // hold keeps the value from being cleared until release; false if it was.

@@ -18,8 +18,13 @@ type MintConfig struct {
 	Minters map[string]Minter // by kind of source
 	// Record makes an event durable evidence.
 	Record func(ctx context.Context, e Event) error
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Under notes that a call under a grant is about to be given a credential, and Over
+	// that one has ended. Nil is nobody who wants to know. Where Under fails the call is
+	// not given it.
+	Under func(ctx context.Context, t Trace) error
+	Over  func(ctx context.Context, credential, version string) error
+	Log   *slog.Logger
+	Now   func() time.Time
 	// Wait waits for d or until ctx ends; nil is the clock. Tests bring their own.
 	Wait func(ctx context.Context, d time.Duration) error
 }
@@ -109,6 +114,10 @@ func (l *Lease) Ready(ctx context.Context) error {
 	o, fresh, err := l.mint.take(ctx, Need{Source: l.source, LeaseRequest: l.req})
 	if err != nil {
 		return err
+	}
+	if err := l.mint.under(ctx, o, l.req); err != nil {
+		o.release()
+		return fmt.Errorf("minting credential %q: %w", l.req.Ref, err)
 	}
 	l.open, l.fresh = o, fresh
 	l.vault.uses.note(l.source.ID, Use{At: l.mint.cfg.Now(), Version: o.minted.Version, Expires: o.minted.Expires})

@@ -38,6 +38,15 @@ type Minted struct {
 	// Revoke ends it before it expires; nil where its issuer cannot. It is called
 	// at most once at a time, after the call and never on the answer's path.
 	Revoke func(ctx context.Context) error
+	// How is what an Ender of the same kind ends it by, also after a restart and on
+	// another node; nil where its issuer cannot. It holds the secret.
+	How []byte
+}
+
+// Ender is a Minter whose issuer can end what it gave before it expires.
+type Ender interface {
+	// End ends what was minted for n, of which only what Trace keeps is known, by how.
+	End(ctx context.Context, n Need, how []byte) error
 }
 
 // clear overwrites the secrets.
@@ -45,6 +54,7 @@ func (m *Minted) clear() {
 	for _, v := range m.Values {
 		clear(v)
 	}
+	clear(m.How)
 }
 
 // Minter makes credentials of one kind of source.

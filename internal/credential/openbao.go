@@ -317,7 +317,7 @@ func (m *baoMinter) take(s *baoSession, where string, v rawjson.Value) (Minted, 
 	}
 	l := &baoLease{s: s, id: id}
 	out := Minted{
-		Values: map[string][]byte{}, Version: id, Expires: s.before(m.now().Add(ttl)), Revoke: l.revoke,
+		Values: map[string][]byte{}, Version: id, Expires: s.before(m.now().Add(ttl)), Revoke: l.revoke, How: s.how(id),
 		Narrowed: fmt.Sprintf("role %s by %s, lease of %v", path.Base(where), where, ttl),
 	}
 	if !ok || ttl <= 0 || ttl > m.most() {
@@ -338,7 +338,7 @@ func (m *baoMinter) take(s *baoSession, where string, v rawjson.Value) (Minted, 
 // leaseless is what cannot be revoked. The login ends all the same.
 func (m *baoMinter) leaseless(s *baoSession, where string, v rawjson.Value) (Minted, error) {
 	out := Minted{
-		Values: map[string][]byte{}, Version: where, Revoke: s.end,
+		Values: map[string][]byte{}, Version: where, Revoke: s.end, How: s.how(""),
 		Expires: m.now().Add(m.most()), Narrowed: where + ", without a lease",
 	}
 	if n, ok := v.Path("data", "metadata", "version").Int64(); ok { // kv version 2

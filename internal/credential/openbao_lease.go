@@ -2,6 +2,7 @@ package credential
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -109,4 +110,38 @@ func (l *baoLease) renew(ctx context.Context, ttl time.Duration) error {
 		return errLonger
 	}
 	return nil
+}
+
+// baoHow is what a lease and the login it was made under are ended by.
+type baoHow struct {
+	Token string    `json:"token"`
+	Own   bool      `json:"own"` // the login is ours to end
+	Until time.Time `json:"until,omitzero"`
+	Lease string    `json:"lease,omitempty"` // "" where there is none
+}
+
+// how is what End ends it by.
+func (s *baoSession) how(lease string) []byte {
+	b, err := json.Marshal(baoHow{Token: s.token, Own: s.own, Until: s.until, Lease: lease})
+	if err != nil {
+		return nil // for none of ours
+	}
+	return b
+}
+
+// End ends a lease and its login, as after a call.
+func (i baoMints) End(ctx context.Context, n Need, how []byte) error {
+	var h baoHow
+	if err := json.Unmarshal(how, &h); err != nil {
+		return access.Errorf(access.CodeInternal, "what a lease is ended by cannot be read")
+	}
+	at, err := i.Issuers.at(baoName, n.Source.Vault.Address, n.Source.Vault.TLS)
+	if err != nil {
+		return err
+	}
+	s := &baoSession{at: at, namespace: n.Source.Vault.Namespace, token: h.Token, own: h.Own, until: h.Until, now: i.now}
+	if h.Lease == "" {
+		return s.end(ctx)
+	}
+	return (&baoLease{s: s, id: h.Lease}).end(ctx)
 }

@@ -39,6 +39,10 @@ func (l *Lease) Renew(ctx context.Context) error {
 		next.release()
 		return ErrNotTaken
 	}
+	if err := m.under(ctx, next, l.req); err != nil {
+		next.release()
+		return err
+	}
 	l.before, l.open = old, next // the hold of the one before is kept for Scrub
 	return nil
 }

@@ -101,6 +101,7 @@ func (r *revoker) attempts(o *opened) string {
 		switch {
 		case err == nil:
 			m.cfg.Log.Debug("a minted credential is revoked", "credential", o.source.ID, "version", o.minted.Version)
+			m.over(o)
 			return ""
 		case !o.minted.Expires.IsZero() && !m.cfg.Now().Before(o.minted.Expires):
 			return ""

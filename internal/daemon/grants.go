@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/credential"
 	"rutile/internal/grant"
 )
 
@@ -33,6 +35,40 @@ func (d *Daemon) sweep(ctx context.Context) {
 		}
 		failing = err != nil
 		d.settleDebts(ctx)
+	}
+}
+
+// under notes that a call under a grant is given a minted credential.
+func (d *Daemon) under(ctx context.Context, t credential.Trace) error {
+	if !strings.HasPrefix(t.Grant, access.PrefixGrant) {
+		return nil // a standing right
+	}
+	return d.broker.Mint(ctx, grant.Minted{Grant: t.Grant, Credential: t.Credential, Kind: t.Kind, Version: t.Version, Server: t.Server, Expires: t.Expires}, t.How)
+}
+
+// end has the issuer of what was minted under a grant end it.
+func (d *Daemon) end(ctx context.Context, m grant.Minted, how []byte) string {
+	return d.mint.Finish(ctx, credential.Trace{Grant: m.Grant, Credential: m.Credential, Kind: m.Kind, Version: m.Version, Server: m.Server, Expires: m.Expires, How: how})
+}
+
+// finish goes on with the revocation of grants under which credentials were minted.
+func (d *Daemon) finish(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := d.broker.Finish(ctx, d.end)
+		if said := err != nil; said != failing && ctx.Err() == nil {
+			failing = said
+			if said {
+				d.log.Error("credentials of revoked grants cannot be looked after; it is tried again", "error", access.Reasons(err))
+			}
+		}
 	}
 }
 

@@ -84,25 +84,42 @@ func (d *Daemon) buildInventory() error {
 	return err
 }
 
-// compare compares all that was found with the registry, and the registry with who
-// answers for it and with what is used.
-func (d *Daemon) compare(ctx context.Context) error {
-	if err := d.Inventory.ReconcileAll(ctx); err != nil {
-		return err
+// uses is when servers were called last, as the evidence knows it.
+type uses struct {
+	last  map[string]time.Time
+	since time.Time // how far back it goes
+	read  time.Time
+}
+
+// used reads the uses, at most once in a while: it looks through the whole index.
+func (d *Daemon) used(ctx context.Context, u *uses) error {
+	if !u.read.IsZero() && time.Since(u.read) < reconcileEvery {
+		return nil
 	}
 	last, oldest, err := d.store.LastCalls(ctx)
 	if err != nil {
 		return err
 	}
-	used := map[string]time.Time{}
+	*u = uses{last: map[string]time.Time{}, since: time.Now().UTC(), read: time.Now()}
 	for server, at := range last {
-		used[server] = time.UnixMicro(at).UTC()
+		u.last[server] = time.UnixMicro(at).UTC()
 	}
-	since := time.Now().UTC()
 	if oldest > 0 {
-		since = time.UnixMicro(oldest).UTC()
+		u.since = time.UnixMicro(oldest).UTC()
 	}
-	return d.Inventory.Owned(ctx, used, since)
+	return nil
+}
+
+// compare compares all that was found with the registry, and the registry with who
+// answers for it and with what is used.
+func (d *Daemon) compare(ctx context.Context, u *uses) error {
+	if err := d.Inventory.ReconcileAll(ctx); err != nil {
+		return err
+	}
+	if err := d.used(ctx, u); err != nil {
+		return err
+	}
+	return d.Inventory.Owned(ctx, u.last, u.since)
 }
 
 // reconcile compares what was found with the registry, again after each change of
@@ -113,9 +130,10 @@ func (d *Daemon) reconcile(ctx context.Context) {
 	var at uint64
 	var last time.Time
 	failing := false
+	var seen uses
 	for {
 		if gen := d.Admin.Current().View.Generation(); gen != at || time.Since(last) > reconcileEvery {
-			err := d.compare(ctx)
+			err := d.compare(ctx, &seen)
 			switch {
 			case ctx.Err() != nil:
 				return

@@ -54,7 +54,7 @@ func (d *Daemon) buildMint() error {
 	minters[credential.SourceUserOAuth] = d.Links
 	d.mint, err = credential.NewMint(credential.MintConfig{
 		Sources: d.source, Minters: minters,
-		Record: d.minted, Log: d.log, Now: time.Now,
+		Record: d.minted, Under: d.under, Over: func(ctx context.Context, id, version string) error { return d.broker.Ended(ctx, id, version) }, Log: d.log, Now: time.Now,
 	}, d.vault)
 	if err != nil {
 		return err

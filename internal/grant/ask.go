@@ -102,7 +102,7 @@ func (b *Broker) draft(a Ask) (Request, error) {
 	case !words(a.Reason, maxWords):
 		return Request{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
 	case a.Uses < 0 || ceiling.Uses > 0 && a.Uses > ceiling.Uses:
-		return Request{}, access.Errorf(access.CodeDenied, "at most %d uses may be asked for, not %d", ceiling.Uses, a.Uses)
+		return Request{}, access.Errorf(access.CodeDenied, "at most %s may be asked for, not %d", access.Count(ceiling.Uses, "use"), a.Uses)
 	case len(a.Args.Raw()) > maxArguments:
 		return Request{}, access.Errorf(access.CodeTooLarge, "the arguments have %d bytes; what people are to approve has at most %d", len(a.Args.Raw()), maxArguments)
 	}
@@ -255,8 +255,11 @@ type Answer struct {
 	Uses   int64  // 0: as asked
 	Limits Limits // what is not said is as asked
 	Life   time.Duration
-	Reason string
-	Token  string // id of the personal token it came with
+	// NotBefore is when the grant begins, and its life with it; zero: with the last
+	// approval.
+	NotBefore time.Time
+	Reason    string
+	Token     string // id of the personal token it came with
 	// Counts says which earlier approvals still count: who gave one may have lost
 	// the right to. Nil counts all.
 	Counts func(Approval) bool
@@ -304,7 +307,7 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 		r.Approvals = slices.DeleteFunc(slices.Clone(r.Approvals), func(x Approval) bool { return !a.Counts(x) })
 	}
 	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
-		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %d people", id, r.Rule.People())
+		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %s", id, access.Count(r.Rule.People(), "person"))
 	}
 	stage, _ := r.Rule.Waits(r.Approvals)
 	if a.May != nil {
@@ -312,8 +315,11 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 			return r, err
 		}
 	}
-	if err := r.narrow(a); err != nil {
+	if err := r.narrow(a, now); err != nil {
 		return r, err
+	}
+	if t := b.live.Load().tasks.get(r.Task); t != nil && !r.NotBefore.Before(t.Expires) {
+		return r, afterTask(t)
 	}
 	yes := Approval{By: a.By, At: now, Method: a.Method, Token: a.Token, Stage: stage}
 	var events []Event
@@ -328,19 +334,27 @@ func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, err
 }
 
 // narrow applies the edits of an answer.
-func (r *Request) narrow(a Answer) error {
+func (r *Request) narrow(a Answer, now time.Time) error {
 	life := int64(a.Life / time.Second)
+	from, later, err := begins(now, a.NotBefore)
 	switch {
+	case err != nil:
+		return err
+	case later == GrantScheduled && from.Before(r.NotBefore):
+		return access.Errorf(access.CodeInvalid, "an answer may only narrow: somebody said before that request %s is for %s on", r.ID, r.NotBefore.Format(time.RFC3339))
 	case life < 0 || life > r.Life || a.Life > 0 && life == 0:
 		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %v", r.ID, time.Duration(r.Life)*time.Second)
 	case a.Uses < 0 || r.Uses > 0 && a.Uses > r.Uses:
-		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %d uses", r.ID, r.Uses)
+		return access.Errorf(access.CodeInvalid, "an answer may only narrow: request %s asks for %s", r.ID, access.Count(r.Uses, "use"))
 	}
 	limits, err := r.Limits.narrowed(a.Limits)
 	if err != nil {
 		return access.Errorf(access.CodeInvalid, "an answer may only narrow what request %s asks for: %w", r.ID, err)
 	}
 	r.Limits = limits
+	if later == GrantScheduled {
+		r.NotBefore = from
+	}
 	if life > 0 {
 		r.Life = life
 	}
@@ -358,14 +372,18 @@ func (r *Request) narrow(a Answer) error {
 }
 
 // issue makes the grant of a request that has its last yes, in force from a time
-// that is not after this moment.
+// that is not after this moment, or from when those who approved said.
 func (b *Broker) issue(ctx context.Context, r Request, from time.Time, yes Approval, events []Event) (Request, error) {
 	now := yes.At // one instant for all of it: a second look at the clock would add to the life
 	r.Approvals = append(slices.Clone(r.Approvals), yes)
 	r.State, r.DecidedBy, r.Changed = RequestIssued, yes.By, now
+	clock, state := now, GrantActive
+	if r.NotBefore.After(now) {
+		from, clock, state = r.NotBefore, r.NotBefore, GrantScheduled
+	}
 	g := Grant{ID: access.NewID(access.PrefixGrant), Request: r.ID, Entitlement: r.Entitlement, Party: r.Party, Session: r.Session, Task: r.Task,
-		Target: r.Target, Scope: r.Scope, Args: r.Args, UsesMax: r.Uses, Limits: r.Limits, MaxDepth: r.MaxDepth, NotBefore: from, Expires: now.Add(time.Duration(r.Life) * time.Second),
-		Approvals: r.Approvals, Reason: r.Reason, State: GrantActive, Created: now, Changed: now}
+		Target: r.Target, Scope: r.Scope, Args: r.Args, UsesMax: r.Uses, Limits: r.Limits, MaxDepth: r.MaxDepth, NotBefore: from, Expires: clock.Add(Seconds(r.Life)),
+		Approvals: r.Approvals, Reason: r.Reason, State: state, Created: now, Changed: now}
 	if yes.Method != "auto" {
 		g.Quorum = len(g.Approvals)
 	}

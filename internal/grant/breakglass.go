@@ -200,7 +200,7 @@ func (b *Broker) Review(ctx context.Context, id string, j Judgement) (Review, er
 	case j.Verdict != Justified && j.Verdict != Unjustified:
 		return Review{}, access.Errorf(access.CodeInvalid, "the verdict must be %s or %s", Justified, Unjustified)
 	case strings.TrimSpace(j.Comment) == "" || !words(j.Comment, maxWords):
-		return Review{}, access.Errorf(access.CodeInvalid, "a comment is required: one line of at most %d bytes that says what was found", maxWords)
+		return Review{}, access.Errorf(access.CodeInvalid, "a reason is required: one line of at most %d bytes that says what was found", maxWords)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -222,7 +222,7 @@ func (b *Broker) Review(ctx context.Context, id string, j Judgement) (Review, er
 		return r, err
 	}
 	now := b.now()
-	if !grantTable().ended(g.State) && now.Before(g.Expires) {
+	if !Over(g.State) && now.Before(g.Expires) {
 		return r, access.Errorf(access.CodeConflict, "grant %s is in force until %s: wait or revoke it, so that all it is used for can be seen", id, g.Expires.Format(time.RFC3339))
 	}
 	before := r

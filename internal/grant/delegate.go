@@ -92,7 +92,7 @@ func (b *Broker) child(parent Grant, h Handover) (Grant, error) {
 	case c.Depth > parent.MaxDepth:
 		return c, access.Errorf(access.CodeDenied, "grant %s may not be handed on", parent.ID)
 	case h.MaxDepth < 0 || c.MaxDepth > parent.MaxDepth:
-		return c, access.Errorf(access.CodeDenied, "grant %s may be handed on %d more times, and not further by who receives it", parent.ID, parent.MaxDepth-parent.Depth)
+		return c, access.Errorf(access.CodeDenied, "grant %s may be handed on %s more, and not further by who receives it", parent.ID, access.Count(parent.MaxDepth-parent.Depth, "time"))
 	case !access.ValidID(h.To):
 		return c, access.Errorf(access.CodeInvalid, "%s cannot be an agent", quote(h.To))
 	case !words(h.Reason, maxWords):
@@ -102,7 +102,7 @@ func (b *Broker) child(parent Grant, h Handover) (Grant, error) {
 	case c.Expires.After(parent.Expires):
 		return c, access.Errorf(access.CodeDenied, "grant %s ends at %s, and what is carved out of it not later", parent.ID, parent.Expires.Format(time.RFC3339))
 	case h.Uses < 0 || parent.UsesMax > 0 && (c.UsesMax == 0 || c.UsesMax > parent.Remaining()):
-		return c, access.Errorf(access.CodeDenied, "grant %s has %d uses left, and %d are asked for", parent.ID, parent.Remaining(), h.Uses)
+		return c, access.Errorf(access.CodeDenied, "grant %s has %s left, and %d are asked for", parent.ID, access.Count(parent.Remaining(), "use"), h.Uses)
 	case len(v.kids.get(parent.ID)) >= maxKids:
 		return c, access.Errorf(access.CodeConflict, "%d parts of grant %s are handed on already", maxKids, parent.ID)
 	case len(v.grants.get(c.Party)) >= maxHeld:

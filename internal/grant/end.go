@@ -16,9 +16,12 @@ type Spec struct {
 	Uses   int64
 	Limits Limits
 	Life   time.Duration // 0 is an hour
-	Reason string
-	By     string
-	Method string
+	// NotBefore is when it begins and its life with it; zero, or a time that is over,
+	// is now.
+	NotBefore time.Time
+	Reason    string
+	By        string
+	Method    string
 }
 
 // Create makes a grant on the word of an operator.
@@ -44,11 +47,18 @@ func (b *Broker) Create(ctx context.Context, s Spec) (Grant, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	scope, expires := ScopeTime, now.Add(s.Life)
+	from, state, err := begins(now, s.NotBefore)
+	if err != nil {
+		return Grant{}, err
+	}
+	scope, expires := ScopeTime, from.Add(s.Life)
 	if s.Task != "" {
 		t := b.live.Load().tasks.get(s.Task)
 		if t == nil || t.Party != s.Party || !now.Before(t.Expires) {
 			return Grant{}, access.Errorf(access.CodeInvalid, "task %q is not an open task of this agent", clip(s.Task))
+		}
+		if !from.Before(t.Expires) {
+			return Grant{}, afterTask(t)
 		}
 		scope = ScopeTask
 		if t.Expires.Before(expires) {
@@ -56,12 +66,34 @@ func (b *Broker) Create(ctx context.Context, s Spec) (Grant, error) {
 		}
 	}
 	g := Grant{ID: access.NewID(access.PrefixGrant), Party: s.Party, Task: s.Task, Target: s.Target, Scope: scope, Args: s.Args, UsesMax: s.Uses, Limits: s.Limits,
-		NotBefore: now, Expires: expires, Quorum: 1, Approvals: []Approval{{By: s.By, At: now, Method: s.Method}}, Reason: s.Reason,
-		State: GrantActive, Created: now, Changed: now}
+		NotBefore: from, Expires: expires, Quorum: 1, Approvals: []Approval{{By: s.By, At: now, Method: s.Method}}, Reason: s.Reason,
+		State: state, Created: now, Changed: now}
 	return g, b.widen(ctx, Batch{Grants: []Grant{g}}, []Event{event(s.By, "issue", KindGrant, g.ID, nil, g, s.Reason)})
 }
 
-// Revoke ends a grant. Calls it covers that are under way end as the gate finds.
+// maxAhead is how far ahead a grant may be given.
+const maxAhead = 30 * 24 * time.Hour
+
+// begins is from when a grant given now is in force, and the state it has until then.
+func begins(now, notBefore time.Time) (from time.Time, s State, err error) {
+	from = notBefore.UTC().Truncate(time.Millisecond)
+	switch {
+	case !from.After(now):
+		return now, GrantActive, nil
+	case from.Sub(now) > maxAhead:
+		return now, "", access.Errorf(access.CodeInvalid, "a grant begins within %d days, not at %s", int(maxAhead/(24*time.Hour)), from.Format(time.RFC3339))
+	default:
+		return from, GrantScheduled, nil
+	}
+}
+
+func afterTask(t *Task) error {
+	return access.Errorf(access.CodeInvalid, "task %s ends at %s, before the grant would begin", t.ID, t.Expires.Format(time.RFC3339))
+}
+
+// Revoke ends a grant and what was carved out of it: from its return on they permit
+// nothing. Where calls under it were given credentials that have not ended, it is
+// GrantRevoking then, and Finish goes on.
 func (b *Broker) Revoke(ctx context.Context, id, by, why string) (Grant, error) {
 	if !words(why, maxWords) {
 		return Grant{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
@@ -79,15 +111,40 @@ func (b *Broker) revoke(ctx context.Context, id, by, why string) (Grant, error) 
 	if !ok {
 		return Grant{}, errGone("grant", id)
 	}
-	if err := grantTable().move("grant "+id, g.State, GrantRevoked); err != nil {
+	if err := grantTable().move("grant "+id, g.State, GrantRevoking); err != nil {
 		return g, err
 	}
 	fall := falling{live: b.live.Load(), by: by, at: b.now()}
-	g = fall.end(g, GrantRevoked, why)
-	if err := b.narrow(ctx, Batch{Grants: fall.grants}, fall.events); err != nil {
-		return g, err
+	fall.end(g, GrantRevoking, why)
+	if err := b.fallen(ctx, &fall); err != nil {
+		return fall.grants[0], err
 	}
-	return g, b.hear(ctx, g.Parent)
+	return fall.grants[0], b.hear(ctx, g.Parent)
+}
+
+// fallen commits what falls by being revoked. A grant under which nothing was minted
+// that lives is revoked with that: nobody has to be asked. The store refuses it where
+// something was minted at this moment.
+func (b *Broker) fallen(ctx context.Context, fall *falling) error {
+	ids := make([]string, 0, len(fall.grants))
+	for _, g := range fall.grants {
+		ids = append(ids, g.ID)
+	}
+	lives, err := b.store.MintedUnder(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i := range fall.grants {
+		g := &fall.grants[i]
+		if len(lives[g.ID]) > 0 {
+			continue
+		}
+		if err := grantTable().move("grant "+g.ID, g.State, GrantRevoked); err != nil {
+			return err
+		}
+		g.State = GrantRevoked
+	}
+	return b.narrow(ctx, Batch{Grants: fall.grants}, fall.events())
 }
 
 // falling gathers grants that end, and with each the whole tree below it.
@@ -96,21 +153,30 @@ type falling struct {
 	by     string // who ends them
 	at     time.Time
 	grants []Grant
-	events []Event
+	before []Grant // the same, as they were
 }
 
 // end ends g, and what was carved out of it.
-func (f *falling) end(g Grant, to State, why string) Grant {
-	before := g
+func (f *falling) end(g Grant, to State, why string) {
+	f.before = append(f.before, g)
 	g.State, g.Why, g.Changed = to, why, f.at
 	f.grants = append(f.grants, g)
-	f.events = append(f.events, event(f.by, verbOf(to), KindGrant, g.ID, before, g, why))
 	for _, kid := range f.live.kids.get(g.ID) {
 		f.end(kid.now(), to, parentIs(g.ID, to))
 	}
-	return g
+}
+
+func (f *falling) events() []Event {
+	var out []Event
+	for i, g := range f.grants {
+		out = append(out, event(f.by, verbOf(g.State), KindGrant, g.ID, f.before[i], g, g.Why))
+	}
+	return out
 }
 
 func parentIs(id string, s State) string {
+	if s == GrantRevoking {
+		s = GrantRevoked // to be read when it is
+	}
 	return "grant " + id + ", which it is a part of, is " + string(s)
 }

@@ -6,8 +6,7 @@ import (
 	"rutile/internal/access"
 )
 
-// RevokeOf ends every grant of the parties of says, suspended ones too, and returns
-// them. Calls they cover that are under way end as the gate finds.
+// RevokeOf ends every grant of the parties of says, as Revoke does, and returns them. Calls they cover that are under way end as the gate finds.
 func (b *Broker) RevokeOf(ctx context.Context, of func(Party) bool, by, why string) ([]Grant, error) {
 	if !words(why, maxWords) {
 		return nil, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
@@ -19,14 +18,14 @@ func (b *Broker) RevokeOf(ctx context.Context, of func(Party) bool, by, why stri
 		fall := falling{live: v, by: by, at: b.now()}
 		for _, h := range v.byID.all() {
 			// What was carved out of one of them falls with it.
-			if g := h.now(); of(g.Party) && !v.below(g, of) && grantTable().move("grant "+g.ID, g.State, GrantRevoked) == nil {
-				fall.end(g, GrantRevoked, why)
+			if g := h.now(); of(g.Party) && !v.below(g, of) && grantTable().move("grant "+g.ID, g.State, GrantRevoking) == nil {
+				fall.end(g, GrantRevoking, why)
 			}
 		}
-		if len(fall.events) == 0 {
+		if len(fall.grants) == 0 {
 			return nil, nil
 		}
-		return fall.grants, b.narrow(ctx, Batch{Grants: fall.grants}, fall.events)
+		return fall.grants, b.fallen(ctx, &fall)
 	})
 }
 

@@ -96,7 +96,8 @@ type Grant struct {
 	Approvals []Approval `json:"approvals,omitempty"`
 	Reason    string     `json:"reason,omitempty"`
 	State     State      `json:"state"`
-	Why       string     `json:"why,omitempty"` // it is in its state
+	Why       string     `json:"why,omitempty"`  // it is in its state
+	Left      []Left     `json:"left,omitempty"` // of what was minted under it, that could not be revoked
 	Created   time.Time  `json:"created"`
 	Changed   time.Time  `json:"changed"`
 	Counts    Counts     `json:"counts"` // as last read
@@ -201,6 +202,10 @@ func Seconds(n int64) time.Duration {
 // party, task, target and definition; what the arguments must be is Args, and
 // what is left of it Remaining.
 func (g *Grant) Covers(c *Call) bool {
-	return g.State == GrantActive && g.Party == c.Party && g.Target.same(c.Target) && c.Target.Tier <= g.Target.Tier && (g.Task == "" || g.Task == c.Task) &&
-		!c.At.Before(g.NotBefore) && c.At.Before(g.Expires)
+	return g.State == GrantActive && g.is(c) && !c.At.Before(g.NotBefore) && c.At.Before(g.Expires)
+}
+
+// is reports whether c is a call g is for, whatever the time.
+func (g *Grant) is(c *Call) bool {
+	return g.Party == c.Party && g.Target.same(c.Target) && c.Target.Tier <= g.Target.Tier && (g.Task == "" || g.Task == c.Task)
 }

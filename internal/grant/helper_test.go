@@ -334,3 +334,12 @@ func hasCode(t testing.TB, what string, err error, code access.Code, words ...st
 		}
 	}
 }
+
+func hasWords(t testing.TB, text string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			t.Errorf("%q is not in %q", w, text)
+		}
+	}
+}

@@ -147,13 +147,13 @@ func (l Limits) Describe() string {
 		add("%d %s in all, by argument %s", b.Amount, b.Unit, b.Arg)
 	}
 	if l.Concurrency > 0 {
-		add("%d calls at once", l.Concurrency)
+		add("%s at once", access.Count(l.Concurrency, "call"))
 	}
 	if w := l.Window; w != (Window{}) {
-		add("%d calls in any %v", w.Uses, Seconds(w.Seconds))
+		add("%s in any %v", access.Count(w.Uses, "call"), Seconds(w.Seconds))
 	}
 	if l.BytesOut > 0 {
-		add("%d bytes of results", l.BytesOut)
+		add("%s of results", access.Count(l.BytesOut, "byte"))
 	}
 	if l.Idle > 0 {
 		add("ends %v after the last use", Seconds(l.Idle))
@@ -177,7 +177,7 @@ func (l Limits) holds(o Limits) error {
 	case over(w.Uses, o.Window.Uses):
 		return wider("uses in a window", w.Uses, o.Window.Uses)
 	case w.Seconds > o.Window.Seconds:
-		return access.Errorf(access.CodeDenied, "window: of %d seconds or more, not %d", w.Seconds, o.Window.Seconds)
+		return access.Errorf(access.CodeDenied, "window: of %s or more, not %d", access.Count(w.Seconds, "second"), o.Window.Seconds)
 	case over(l.BytesOut, o.BytesOut):
 		return wider("bytes of results", l.BytesOut, o.BytesOut)
 	case over(l.Idle, o.Idle):

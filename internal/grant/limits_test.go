@@ -88,7 +88,7 @@ func TestABusyGrantIsNotAskedForAnew(t *testing.T) {
 	equal(t, "free", r.Busy(&c), "")
 	u := r.reserve(g.ID)
 	equal(t, "covering", r.covering(), []string{})
-	if why := r.Busy(&c); !strings.Contains(why, "1 calls at once") || !strings.Contains(why, "when one has ended") {
+	if why := r.Busy(&c); !strings.Contains(why, "1 call at once") || !strings.Contains(why, "when one has ended") {
 		t.Errorf("busy: %q", why)
 	}
 	equal(t, "the call itself goes on", r.covering(func(c *grant.Call) { c.Use = u.ID }), []string{g.ID})

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"rutile/internal/access"
 )
 
 // live is what has not ended, as decisions find it. Only the counts in it change: a
@@ -69,7 +71,7 @@ func (h *held) busyAt(at time.Time) *Busy {
 		return b
 	}
 	if g := h.now(); g.full() {
-		return &Busy{Why: fmt.Sprintf("grant %s lets through %d calls at once, and they are under way", g.ID, g.Concurrency)}
+		return &Busy{Why: fmt.Sprintf("grant %s lets through %s at once, and as many are under way", g.ID, access.Count(g.Concurrency, "call"))}
 	}
 	return nil
 }
@@ -188,7 +190,7 @@ func (v *live) has(b Batch) bool {
 			got = h.grant
 		}
 		got.Counts, g.Counts = Counts{}, Counts{}
-		if !same(grantTable().ended(g.State), got, g, got.Rev, g.Rev) {
+		if !same(Over(g.State), got, g, got.Rev, g.Rev) {
 			return false
 		}
 	}
@@ -266,14 +268,23 @@ func (v *live) covering(c *Call, under string) []Grant {
 }
 
 // busy is why none of the grants that would cover c does at this moment, nil where
-// none would.
+// none would. One that begins later counts where it is the answer to a request: what
+// people answered is not asked anew.
 func (v *live) busy(c *Call) *Busy {
+	var later *Busy
 	for _, h := range v.covers.get(placeOf(c.Party, c.Target)) {
-		if g := h.now(); g.Covers(c) && v.stands(h, c.At) && g.room(c) && g.Args.Match(c.Args) == nil {
+		g := h.now()
+		if !g.is(c) || g.Args.Match(c.Args) != nil || !c.At.Before(g.Expires) {
+			continue
+		}
+		switch {
+		case g.State == GrantScheduled && g.Request != "" && (later == nil || g.NotBefore.Before(later.Until)):
+			later = &Busy{Until: g.NotBefore, Why: "grant " + g.ID + " begins later"}
+		case g.Covers(c) && v.stands(h, c.At) && g.room(c):
 			if b := h.busyAt(c.At); b != nil {
 				return b
 			}
 		}
 	}
-	return nil
+	return later
 }

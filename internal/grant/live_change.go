@@ -30,7 +30,7 @@ func (c *change) done() *live {
 func (c *change) grant(g Grant) {
 	old := c.byID.get(g.ID)
 	var next *held
-	if grantTable().ended(g.State) {
+	if Over(g.State) {
 		c.byID.del(g.ID)
 	} else {
 		next = hold(g, old)

@@ -74,11 +74,12 @@ type Request struct {
 	Entitlement string      `json:"entitlement,omitempty"`
 	Policies    []string    `json:"policies,omitempty"`
 	Rule        Rule        `json:"rule"`
-	RuleBy      []string    `json:"ruleBy,omitempty"` // policies about the action "request" that say so
-	Set         string      `json:"set,omitempty"`    // digest of the policy set it was asked under
-	Bound       bool        `json:"bound,omitempty"`  // who asked proved possession of a key
-	Life        int64       `json:"seconds"`          // of the grant
-	Uses        int64       `json:"uses"`             // of the grant; 0: without limit
+	RuleBy      []string    `json:"ruleBy,omitempty"`   // policies about the action "request" that say so
+	Set         string      `json:"set,omitempty"`      // digest of the policy set it was asked under
+	Bound       bool        `json:"bound,omitempty"`    // who asked proved possession of a key
+	Life        int64       `json:"seconds"`            // of the grant
+	NotBefore   time.Time   `json:"notBefore,omitzero"` // it begins, as who approved said; zero: with the last approval
+	Uses        int64       `json:"uses"`               // of the grant; 0: without limit
 	Limits                  // of the grant, besides
 	MaxDepth    int         `json:"maxDepth,omitempty"` // of what may be carved out of the grant
 	Reason      string      `json:"reason,omitempty"`

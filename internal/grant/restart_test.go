@@ -1,6 +1,7 @@
 package grant_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -53,7 +54,17 @@ func everyState(r *rig) {
 	r.settle(r.reserve(spent.ID), grant.UseCommitted) // exhausted
 	r.reserve(r.create().ID)                          // a use that is under way
 	_, err = r.Revoke(ctx, r.create().ID, "user:ann", "")
-	no(err) // revoked
+	no(err)                                                                      // revoked
+	r.create(func(s *grant.Spec) { s.NotBefore = r.clock.now().Add(time.Hour) }) // scheduled
+	half1, part := r.create(), r.create()
+	for _, g := range []grant.Grant{part, half1} {
+		no(r.Mint(ctx, grant.Minted{Grant: g.ID, Credential: "crm", Kind: "clientCredentials", Version: "v" + g.ID, Server: "ci"}, []byte("how")))
+		_, err = r.Revoke(ctx, g.ID, "user:ann", "") // revoking
+		no(err)
+		if g.ID == part.ID {
+			no(r.Finish(ctx, func(context.Context, grant.Minted, []byte) string { return "it is down" })) // revoke_partial
+		}
+	}
 	closed := r.task(bot)
 	r.create(func(s *grant.Spec) { s.Task = closed.ID })
 	_, err = r.CloseTask(ctx, closed.ID, bot, "agent:bot", "") // closed, and its grant completed
@@ -64,7 +75,7 @@ func everyState(r *rig) {
 	no(err)
 	no(review(r.Broker, r, done.ID, "user:bob"))
 	r.breakGlass() // a review is due
-	want := map[string]grant.State{short.ID: grant.GrantExpired, moved.ID: grant.GrantSuspended, spent.ID: grant.GrantExhausted}
+	want := map[string]grant.State{half1.ID: grant.GrantRevoking, part.ID: grant.GrantRevokePartial, short.ID: grant.GrantExpired, moved.ID: grant.GrantSuspended, spent.ID: grant.GrantExhausted}
 	for id, s := range want {
 		equal(r.t, id, r.grant(id).State, s)
 	}

@@ -19,13 +19,16 @@ const (
 
 // The states of a grant.
 const (
-	GrantActive    State = "active"
-	GrantSuspended State = "suspended" // the definition changed
-	GrantExhausted State = "exhausted"
-	GrantExpired   State = "expired"
-	GrantCompleted State = "completed" // its task is closed
-	GrantWithdrawn State = "withdrawn" // what let it be asked for does not reach that far any more
-	GrantRevoked   State = "revoked"
+	GrantScheduled     State = "scheduled" // its time has not come
+	GrantActive        State = "active"
+	GrantSuspended     State = "suspended" // the definition changed
+	GrantExhausted     State = "exhausted"
+	GrantExpired       State = "expired"
+	GrantCompleted     State = "completed"      // its task is closed
+	GrantWithdrawn     State = "withdrawn"      // what let it be asked for does not reach that far any more
+	GrantRevoking      State = "revoking"       // issuers are asked to end what was minted under it
+	GrantRevokePartial State = "revoke_partial" // not all of that has ended: Grant.Left says what
+	GrantRevoked       State = "revoked"
 )
 
 // The states of a use.
@@ -56,10 +59,19 @@ func requestTable() table {
 
 func grantTable() table {
 	return table{
-		GrantActive:    {GrantSuspended, GrantExhausted, GrantExpired, GrantCompleted, GrantWithdrawn, GrantRevoked},
-		GrantSuspended: {GrantActive, GrantExhausted, GrantExpired, GrantCompleted, GrantWithdrawn, GrantRevoked},
-		GrantExhausted: nil, GrantExpired: nil, GrantCompleted: nil, GrantWithdrawn: nil, GrantRevoked: nil,
+		GrantScheduled:     {GrantActive, GrantSuspended, GrantExpired, GrantCompleted, GrantWithdrawn, GrantRevoking},
+		GrantActive:        {GrantSuspended, GrantExhausted, GrantExpired, GrantCompleted, GrantWithdrawn, GrantRevoking},
+		GrantSuspended:     {GrantActive, GrantExhausted, GrantExpired, GrantCompleted, GrantWithdrawn, GrantRevoking},
+		GrantRevoking:      {GrantRevoked, GrantRevokePartial},
+		GrantRevokePartial: {GrantRevoked},
+		GrantExhausted:     nil, GrantExpired: nil, GrantCompleted: nil, GrantWithdrawn: nil, GrantRevoked: nil,
 	}
+}
+
+// Over reports whether a grant in this state permits nothing any more, and never will
+// again. What was minted under it may live on at its issuer.
+func Over(s State) bool {
+	return s != GrantScheduled && s != GrantActive && s != GrantSuspended
 }
 
 func useTable() table {

@@ -18,8 +18,10 @@ func TestStateTables(t *testing.T) {
 	}{
 		"request": {grant.RequestStates(), []pair{{"pending", "issued"}, {"pending", "denied"}, {"pending", "expired"}, {"pending", "withdrawn"}, {"pending", "invalidated"}, {"pending", "superseded"}}},
 		"grant": {grant.GrantStates(), []pair{
-			{"active", "suspended"}, {"active", "exhausted"}, {"active", "expired"}, {"active", "completed"}, {"active", "withdrawn"}, {"active", "revoked"},
-			{"suspended", "active"}, {"suspended", "exhausted"}, {"suspended", "expired"}, {"suspended", "completed"}, {"suspended", "withdrawn"}, {"suspended", "revoked"},
+			{"scheduled", "active"}, {"scheduled", "suspended"}, {"scheduled", "expired"}, {"scheduled", "completed"}, {"scheduled", "withdrawn"}, {"scheduled", "revoking"},
+			{"active", "suspended"}, {"active", "exhausted"}, {"active", "expired"}, {"active", "completed"}, {"active", "withdrawn"}, {"active", "revoking"},
+			{"suspended", "active"}, {"suspended", "exhausted"}, {"suspended", "expired"}, {"suspended", "completed"}, {"suspended", "withdrawn"}, {"suspended", "revoking"},
+			{"revoking", "revoked"}, {"revoking", "revoke_partial"}, {"revoke_partial", "revoked"},
 		}},
 		"use":    {grant.UseStates(), []pair{{"reserved", "committed"}, {"reserved", "released"}, {"reserved", "unknown"}}},
 		"task":   {grant.TaskStates(), []pair{{"open", "closed"}, {"open", "expired"}}},

@@ -43,20 +43,25 @@ type Store interface {
 	// counters and sets their Total and Others; of a use without a grant that is all.
 	ReserveUse(ctx context.Context, u Use) (Counts, error)
 	// SettleUse ends a reserved use and its charges. A grant with nothing left
-	// becomes exhausted.
-	// Settling a use that has ended changes nothing.
-	SettleUse(ctx context.Context, u Use, at time.Time) (Settled, error)
+	// becomes exhausted, and exhaust is asked, in the same transaction, what is kept
+	// with that. Settling a use that has ended changes nothing.
+	SettleUse(ctx context.Context, u Use, at time.Time, exhaust Exhaust) (Settled, error)
 	// AddBytes counts bytes of what came of a use later, and returns its grant as it is
 	// then; ok is false of a use without a grant. A grant with nothing left becomes
-	// exhausted.
-	AddBytes(ctx context.Context, use string, bytes int64, at time.Time) (id string, s Settled, ok bool, err error)
+	// exhausted, as with SettleUse.
+	AddBytes(ctx context.Context, use string, bytes int64, at time.Time, exhaust Exhaust) (id string, s Settled, ok bool, err error)
 	// AbandonUses settles as unknown every use and charge this node reserved in
 	// another boot, and returns how many uses of grants. No grant becomes exhausted
 	// by it.
 	AbandonUses(ctx context.Context, node, boot string, at time.Time) (int, error)
 	// Archive reads what was ever kept.
 	Archive
+	Credentials
 }
+
+// Exhaust is what becomes of a grant that has nothing left, and the leaves that owes.
+// It may be asked more than once.
+type Exhaust func(before Grant) (after Grant, owed []access.Owed, err error)
 
 // Settled is the grant of a use after it ended.
 type Settled struct {

@@ -118,11 +118,14 @@ func (w *sweeping) grant(h *held) error {
 	g.Changed = w.at
 	e := event(system, verbOf(g.State), KindGrant, g.ID, before, g, g.Why)
 	if g.State == GrantActive {
+		if before.State == GrantScheduled {
+			e.Verb = "activate"
+		}
 		w.more.Grants, w.resumed = append(w.more.Grants, g), append(w.resumed, e)
 		return nil
 	}
 	w.less.Grants, w.ended = append(w.less.Grants, g), append(w.ended, e)
-	if g.Parent != "" && grantTable().ended(g.State) {
+	if g.Parent != "" && Over(g.State) {
 		w.parents = append(w.parents, g.Parent)
 	}
 	return nil
@@ -145,7 +148,7 @@ func (w *sweeping) turn(g Grant) (Grant, error) {
 	switch {
 	case !w.at.Before(g.Expires):
 		return end(GrantExpired, "its time is over")
-	case grantTable().ended(parent):
+	case Over(parent):
 		return end(parent, parentIs(g.Parent, parent))
 	case g.Task != "" && w.live.tasks.get(g.Task) == nil: // it ended on another node while this grant was made
 		return end(GrantCompleted, "task "+g.Task+" is over")
@@ -165,11 +168,15 @@ func (w *sweeping) turn(g Grant) (Grant, error) {
 	}
 	orphan := w.orphan(g.Entitlement)
 	switch {
+	case g.State == GrantScheduled && w.at.Before(g.NotBefore):
+		return g, nil
+	case g.State == GrantScheduled && orphan == "" && same:
+		return w.begin(g)
 	case orphan != "" && g.State == GrantSuspended && g.Why == orphan && !w.at.Before(g.Changed.Add(orphanTime)):
 		return end(GrantWithdrawn, orphan+" since "+g.Changed.Format(time.RFC3339))
-	case g.State == GrantActive && orphan != "":
+	case g.State != GrantSuspended && orphan != "":
 		return end(GrantSuspended, orphan)
-	case g.State == GrantActive && !same:
+	case g.State != GrantSuspended && !same:
 		return end(GrantSuspended, anotherDefinition(g.Target))
 	case g.State == GrantActive && parent == GrantSuspended:
 		return end(GrantSuspended, parentIs(g.Parent, parent))
@@ -177,6 +184,40 @@ func (w *sweeping) turn(g Grant) (Grant, error) {
 		return end(GrantActive, "")
 	}
 	return g, nil
+}
+
+// begin is what becomes of a scheduled grant when its time has come. It was given
+// ahead, so that it is held once more to what is so now: what may not be asked for any
+// more, or by others, is withdrawn. Where another node was first nothing changes.
+func (w *sweeping) begin(g Grant) (Grant, error) {
+	kept, ok, err := w.store.Grant(w.ctx, g.ID)
+	if err != nil || !ok || kept.Rev != g.Rev {
+		return g, err
+	}
+	if g.Request != "" {
+		r, ok, err := w.store.Request(w.ctx, g.Request)
+		if err != nil {
+			return g, err
+		}
+		why := w.void(r)
+		if e, known := w.right(r); ok && why == "" && known && e.Approve.AtTier(r.Target.Tier).Stricter(r.Rule) {
+			why = "entitlement " + r.Entitlement + " wants another approval now"
+		}
+		if !ok || why != "" {
+			g.State, g.Why = GrantWithdrawn, why
+			return g, nil
+		}
+	}
+	g.State, g.Why = GrantActive, ""
+	return g, nil
+}
+
+// right is the entitlement a request was made under, where it still covers it.
+func (w *sweeping) right(r Request) (Entitlement, bool) {
+	if w.Right == nil || r.Entitlement == "" {
+		return Entitlement{}, false
+	}
+	return w.Right(r.Entitlement, r.Party.Agent, r.Target, 0)
 }
 
 // unused asks the store whether g is idle: calls on other nodes count.
@@ -252,7 +293,7 @@ func (b *Broker) exhaust(ctx context.Context) error {
 	if len(fall.grants) == 0 {
 		return nil
 	}
-	err := b.narrow(ctx, Batch{Grants: fall.grants}, fall.events)
+	err := b.narrow(ctx, Batch{Grants: fall.grants}, fall.events())
 	if access.CodeOf(err) == access.CodeConflict {
 		return nil // another node was first, or the next sweep is
 	}

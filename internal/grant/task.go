@@ -103,7 +103,7 @@ func (b *Broker) endTask(ctx context.Context, t Task, to State, by, why string) 
 			fall.end(g, GrantCompleted, "task "+t.ID+" is "+string(to))
 		}
 	}
-	batch.Grants, events = fall.grants, append(events, fall.events...)
+	batch.Grants, events = fall.grants, append(events, fall.events()...)
 	for _, r := range v.pending.all() {
 		if r.Task == t.ID {
 			old, next := *r, *r
@@ -130,7 +130,7 @@ func verbOf(s State) string {
 		return "suspend"
 	case GrantActive:
 		return "resume"
-	case GrantRevoked:
+	case GrantRevoking, GrantRevoked:
 		return "revoke"
 	case GrantWithdrawn:
 		return "withdraw"

@@ -228,7 +228,7 @@ func TestClosingIsNotGivenUp(t *testing.T) {
 				u := uses[n]
 				u.State = grant.UseCommitted
 				n++
-				if _, err := r.store.SettleUse(t.Context(), u, noon); err != nil {
+				if _, err := r.store.SettleUse(t.Context(), u, noon, nil); err != nil {
 					return err
 				}
 			}

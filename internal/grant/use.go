@@ -91,7 +91,8 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	}
 	reserved := u
 	u.State = to
-	done, err := b.store.SettleUse(ctx, u, b.now())
+	var last exhausting
+	done, err := b.store.SettleUse(ctx, u, b.now(), b.exhausting(&last))
 	if err != nil {
 		b.running.put(reserved, b.now()) // it counts as used, and is settled as unknown later
 		return err
@@ -100,23 +101,24 @@ func (b *Broker) Settle(ctx context.Context, u Use, to State) error {
 	if u.Grant == "" {
 		return nil
 	}
-	return b.settled(ctx, u.Grant, done, u.Bytes)
+	return b.settled(ctx, u.Grant, done, u.Bytes, &last)
 }
 
 // More counts bytes of what came of a use after it was settled: a task the call made,
 // asked after. A CodeDenied error means that they are more than the grant had left,
 // and must be withheld.
 func (b *Broker) More(ctx context.Context, use string, bytes int64) error {
-	id, done, ok, err := b.store.AddBytes(ctx, use, bytes, b.now())
+	var last exhausting
+	id, done, ok, err := b.store.AddBytes(ctx, use, bytes, b.now(), b.exhausting(&last))
 	if err != nil || !ok {
 		return err
 	}
-	return b.settled(ctx, id, done, bytes)
+	return b.settled(ctx, id, done, bytes, &last)
 }
 
 // settled makes known what the store says of a grant after a use of it, of whose
 // results bytes more are to be shown.
-func (b *Broker) settled(ctx context.Context, id string, done Settled, bytes int64) error {
+func (b *Broker) settled(ctx context.Context, id string, done Settled, bytes int64, last *exhausting) error {
 	var g Grant
 	var err error
 	if h := b.live.Load().byID.get(id); h != nil {
@@ -126,25 +128,44 @@ func (b *Broker) settled(ctx context.Context, id string, done Settled, bytes int
 		return err
 	}
 	g.Counts = done.Counts // of this use, whatever was heard since
-	if g.Parent != "" && grantTable().ended(done.State) {
+	if g.Parent != "" && Over(done.State) {
 		if err := b.hear(ctx, g.Parent); err != nil {
 			return err
 		}
 	}
 	if done.Exhausted {
-		err = b.exhausted(ctx, g)
+		err = b.exhausted(ctx, last)
 	}
 	return errors.Join(err, tooLong(g, bytes))
 }
 
+// exhausting is a grant whose last use was settled, and what the evidence says of it.
+type exhausting struct {
+	grant Grant
+	event Event
+	owed  []access.Owed
+}
+
+// exhausting is what the store keeps with a grant that has nothing left: its leaf is
+// owed as that of every other end (docs/decisions/0067).
+func (b *Broker) exhausting(out *exhausting) Exhaust {
+	return func(before Grant) (Grant, []access.Owed, error) {
+		g := before
+		g.State, g.Why, g.Changed = GrantExhausted, before.spentOut(), b.now()
+		*out = exhausting{grant: g, event: event(system, verbOf(g.State), KindGrant, g.ID, before, g, g.Why)}
+		var err error
+		out.owed, err = b.owed([]Event{out.event})
+		return g, out.owed, err
+	}
+}
+
 // exhausted makes known that a grant has nothing left, as the store says.
-func (b *Broker) exhausted(ctx context.Context, before Grant) error {
-	g := before
-	before.State, g.State, g.Why = GrantActive, GrantExhausted, before.spentOut()
+func (b *Broker) exhausted(ctx context.Context, x *exhausting) error {
 	b.mu.Lock()
-	b.install(b.live.Load().with(Batch{Grants: []Grant{g}}))
+	b.install(b.live.Load().with(Batch{Grants: []Grant{x.grant}}))
 	b.mu.Unlock()
-	return b.rec.Record(ctx, []Event{event(system, "exhaust", KindGrant, g.ID, before, g, g.Why)})
+	b.tell([]Event{x.event})
+	return b.rec.Settle(context.WithoutCancel(ctx), x.owed)
 }
 
 // tooLong withholds a result with more bytes than the grant had left.
@@ -152,7 +173,7 @@ func tooLong(g Grant, bytes int64) error {
 	if g.BytesOut == 0 || g.Counts.Bytes+g.Counts.BytesCarved <= g.BytesOut {
 		return nil
 	}
-	return access.Errorf(access.CodeDenied, "the result is withheld: it has %d bytes, and grant %s lets through %d in all", bytes, g.ID, g.BytesOut)
+	return access.Errorf(access.CodeDenied, "the result is withheld: it has %s, and grant %s lets through %d in all", access.Count(bytes, "byte"), g.ID, g.BytesOut)
 }
 
 // hear reads the counts of a grant anew, and of those it was carved out of: what a

@@ -1,11 +1,14 @@
 package pdp
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
+	"rutile/internal/registry"
 )
 
 // refused is why a right cannot be asked for.
@@ -49,7 +52,7 @@ func (f *Facts) whoApproves(s *State, seconds, uses int64) (r grant.Rule, by []s
 			return r, nil, &refused{class: access.ClassPolicy, reason: rules(told.Permits[i:i+1], "denies ", "deny ") + what, help: owner + "whether the rule is meant for this", forbids: told.Permits[i : i+1]}
 		}
 		if why != "" {
-			return r, nil, &refused{class: access.ClassPolicy, reason: rules(told.Permits[i:i+1], "wants", "want") + " the approval of " + why, help: owner + "to register it, or to correct the rule", forbids: told.Permits[i : i+1]}
+			return r, nil, &refused{class: access.ClassPolicy, reason: rules(told.Permits[i:i+1], "wants", "want") + " the approval of " + why, help: owner + "to register who is missing, or to correct the rule", forbids: told.Permits[i : i+1]}
 		}
 		var ok bool
 		if r, ok = r.Join(one); !ok {
@@ -60,7 +63,7 @@ func (f *Facts) whoApproves(s *State, seconds, uses int64) (r grant.Rule, by []s
 }
 
 // ruleOf is the rule a permit names, and in words why nobody could meet it: its group
-// is neither a registered team nor a person.
+// is neither a registered team nor a person, or has too few people.
 func (f *Facts) ruleOf(s *State, x policy.Approve) (grant.Rule, string) {
 	r := grant.Rule{Auto: x.Auto, Quorum: x.Quorum, Team: x.Group}
 	if x.Group == "" {
@@ -75,7 +78,34 @@ func (f *Facts) ruleOf(s *State, x policy.Approve) (grant.Rule, string) {
 	if !team && !person {
 		return r, what + ", which is neither a registered team nor a person"
 	}
+	if few := tooFew(s.View, r.Team, r.Quorum, f.Query.Now); few != "" {
+		return r, what + ", " + few
+	}
 	return r, ""
+}
+
+// tooFew says of a team, or a person named as one, why it cannot give that many
+// approvals, "" where it can: only registered users who are active approve for a team.
+func tooFew(v *registry.View, id string, quorum int, at time.Time) string {
+	members, n := []string{id}, 0
+	if t, ok := v.Team(id); ok {
+		if members = t.Members; len(members) == 0 {
+			return "which has no members"
+		}
+	}
+	for _, m := range members {
+		if u, ok := v.User(m); ok && registry.UserStatus(u, at) == registry.UserActive {
+			n++
+		}
+	}
+	switch {
+	case n >= quorum:
+		return ""
+	case n == 0:
+		return "of whom nobody is an active registered user"
+	default:
+		return fmt.Sprintf("of whom only %d can approve, and it takes %d", n, quorum)
+	}
 }
 
 // Void says why the policies do not let a request that waits be asked for as it was,

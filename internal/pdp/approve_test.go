@@ -18,8 +18,12 @@ import (
 func asked(t *testing.T, rule string, policies ...string) *pdp.State {
 	t.Helper()
 	c := content()
-	c.Teams = append(c.Teams, registry.Team{ID: "secops"}, registry.Team{ID: "team-platform"})
-	c.Users = append(c.Users, registry.User{ID: "ann"})
+	c.Teams = append(c.Teams, registry.Team{ID: "secops", Members: []string{"ben", "cat"}}, registry.Team{ID: "team-platform", Members: []string{"ann"}},
+		registry.Team{ID: "nobody"}, registry.Team{ID: "strangers", Members: []string{"not-here", "gone"}})
+	for _, id := range []string{"ann", "ben", "cat"} {
+		c.Users = append(c.Users, registry.User{ID: id, State: registry.UserActive})
+	}
+	c.Users = append(c.Users, registry.User{ID: "gone", State: registry.UserRetired})
 	v, err := registry.NewView(c)
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +81,10 @@ func TestWhoMustApprove(t *testing.T) {
 		"forbid outweighs":                          {"auto", []string{permitAsk("auto", "true"), forbidAsk}, "", "not on my watch"},
 		"an error denies":                           {"auto", []string{permitAsk("auto", "true"), permitAsk("auto", "context.seconds + 9223372036854775807 > 1")}, "", "cannot be evaluated"},
 		"nobody is called that":                     {"auto", []string{permitAsk("quorum:1:ghosts", "true")}, "", "neither a registered team"},
+		"a team of nobody":                          {"auto", []string{permitAsk("quorum:1:nobody", "true")}, "", "team \"nobody\", which has no members"},
+		"a team of nobody who is here":              {"auto", []string{permitAsk("quorum:1:strangers", "true")}, "", "nobody is an active registered user"},
+		"a team that is too small":                  {"auto", []string{permitAsk("quorum:3:secops", "true")}, "", "of whom only 2 can approve, and it takes 3"},
+		"two of one person":                         {"auto", []string{permitAsk("quorum:2:ann", "true")}, "", "of whom only 1 can approve"},
 		"more groups than can be":                   {"quorum:1:a then quorum:1:b", []string{permitAsk("quorum:1:ann", "true"), permitAsk("quorum:1:owner", "true"), permitAsk("quorum:1:secops", "true")}, "", "more teams"},
 		"the call wants two":                        {"policy", []string{permitAsk("auto", "true"), wantTwo}, "quorum:2", ""},
 		"the call is forbidden anyway":              {"policy", []string{permitAsk("auto", "true"), never}, "", ""},
@@ -183,7 +191,7 @@ func TestARequestThatWaitsIsHeldToThePolicies(t *testing.T) {
 func TestNothingIsAskedForWithoutAnOwner(t *testing.T) {
 	s := asked(t, "auto")
 	e := s.Entitlements["e"]
-	for owner, gone := range map[string]bool{"team-platform": false, "ann": true, "": false} {
+	for owner, gone := range map[string]bool{"team-platform": false, "gone": true, "": false} {
 		e.Owner = owner
 		s.Entitlements["e"] = e
 		r := request("tool_approved")

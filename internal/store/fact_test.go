@@ -45,7 +45,7 @@ func TestChargesGoWithTheirUse(t *testing.T) {
 		settle := func(u grant.Use, to grant.State) {
 			t.Helper()
 			u.State = to
-			if _, err := s.SettleUse(t.Context(), u, at(2)); err != nil {
+			if _, err := s.SettleUse(t.Context(), u, at(2), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -183,7 +183,7 @@ func TestDistinctValues(t *testing.T) {
 			t.Errorf("%d, %v", u.Charges[0].Total, err)
 		}
 		u.State = grant.UseReleased
-		if _, err := s.SettleUse(t.Context(), u, at(2)); err != nil {
+		if _, err := s.SettleUse(t.Context(), u, at(2), nil); err != nil {
 			t.Fatal(err)
 		}
 		again := counting("use_y", value(3, 521))
@@ -227,7 +227,7 @@ func TestParallelChargesAddUp(t *testing.T) {
 						}
 					}
 					u.State = grant.UseCommitted
-					if _, err := stores[(i+1)%2].SettleUse(context.WithoutCancel(t.Context()), u, at(2)); err != nil {
+					if _, err := stores[(i+1)%2].SettleUse(context.WithoutCancel(t.Context()), u, at(2), nil); err != nil {
 						t.Error(err)
 						return
 					}
@@ -262,7 +262,7 @@ func chargeForever(ctx context.Context, s *store.Store) error {
 		}
 		fmt.Println("reserved", u.ID)
 		if u.State = grant.UseCommitted; i%3 > 0 {
-			if _, err := s.SettleUse(ctx, u, at(2)); err != nil {
+			if _, err := s.SettleUse(ctx, u, at(2), nil); err != nil {
 				return err
 			}
 			fmt.Println("settled", u.ID)

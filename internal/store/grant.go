@@ -27,7 +27,7 @@ func (s *Store) LoadGrants(ctx context.Context) (grant.Live, error) {
 		return errors.Join(
 			each(ctx, tx, scanTask(&l.Tasks), `SELECT `+taskColumns+` FROM tasks WHERE state = 'open' ORDER BY id`),
 			each(ctx, tx, scanRequest(&l.Requests), `SELECT `+requestColumns+` FROM requests WHERE state = 'pending' ORDER BY id`),
-			each(ctx, tx, scanGrant(&l.Grants), `SELECT `+grantColumns+` FROM grants WHERE state IN ('active', 'suspended') ORDER BY id`),
+			each(ctx, tx, scanGrant(&l.Grants), `SELECT `+grantColumns+` FROM grants WHERE state IN ('scheduled', 'active', 'suspended') ORDER BY id`),
 			each(ctx, tx, scanReview(&l.Reviews), `SELECT `+reviewColumns+` FROM grant_reviews WHERE state <> 'reviewed' ORDER BY id`))
 	})
 	if err != nil {
@@ -111,9 +111,9 @@ func scanGrant(out *[]grant.Grant) func(*sql.Rows) error {
 
 // CommitGrants applies b in one transaction. Where an object is not at its Rev, a
 // new pending request has the identity of another, a new child is more than its
-// parent has left, a grant that ends or is suspended leaves a child behind, or a person
-// would owe two reviews for one entitlement, it changes nothing and returns a
-// CodeConflict error.
+// parent has left, a grant that ends or is suspended leaves a child behind, one that is
+// revoked a credential, or a person would owe two reviews for one entitlement, it
+// changes nothing and returns a CodeConflict error.
 func (s *Store) CommitGrants(ctx context.Context, b grant.Batch) error {
 	statements, err := grantRows(b)
 	if err != nil {

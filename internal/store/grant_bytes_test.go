@@ -22,13 +22,13 @@ func TestBytesOfSettledUsesAreCountedExactly(t *testing.T) {
 		u := aUse("use_1", "grt_c", 1)
 		must[grant.Counts](t)(s.ReserveUse(t.Context(), u))
 		u.State, u.Bytes = grant.UseCommitted, 10
-		must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2)))
+		must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2), nil))
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		exhausted := 0
 		for i := range 120 {
 			wg.Go(func() {
-				id, done, ok, err := stores[i%2].AddBytes(t.Context(), "use_1", 10, at(3))
+				id, done, ok, err := stores[i%2].AddBytes(t.Context(), "use_1", 10, at(3), nil)
 				if err != nil || !ok || id != "grt_c" {
 					t.Errorf("%s, %v, %v", id, ok, err)
 				}
@@ -47,7 +47,7 @@ func TestBytesOfSettledUsesAreCountedExactly(t *testing.T) {
 		if p, _, err := s.Grant(t.Context(), "grt_p"); err != nil || p.Counts.BytesCarved != 1210 {
 			t.Errorf("of the parent %d bytes are handed on, %v", p.Counts.BytesCarved, err)
 		}
-		if _, _, ok, err := s.AddBytes(t.Context(), "use_none", 10, at(3)); ok || err != nil {
+		if _, _, ok, err := s.AddBytes(t.Context(), "use_none", 10, at(3), nil); ok || err != nil {
 			t.Errorf("a use of no grant: %v, %v", ok, err)
 		}
 	})

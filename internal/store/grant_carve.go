@@ -18,7 +18,7 @@ func deepest(list []grant.Grant) []grant.Grant {
 	return out
 }
 
-func live(s grant.State) bool { return s == grant.GrantActive || s == grant.GrantSuspended }
+func live(s grant.State) bool { return !grant.Over(s) }
 
 // carve takes what a new child may use out of its parent, where that is in force,
 // outlives the child and has that much left. A limit the parent has the child needs.
@@ -48,6 +48,11 @@ func kinship(ctx context.Context, tx *sql.Tx, grants []grant.Grant) error {
 				}
 			}
 			continue
+		}
+		if g.State == grant.GrantRevoked {
+			if err := unminted(ctx, tx, g.ID); err != nil {
+				return err
+			}
 		}
 		if g.State != grant.GrantActive {
 			left := `SELECT id FROM grants WHERE parent = $1 AND state = 'active' LIMIT 1`

@@ -66,7 +66,7 @@ func TestExactlySoMuchBudget(t *testing.T) {
 			if u.ID[len(u.ID)-1]%2 == 0 {
 				u.State = grant.UseUnknown
 			}
-			must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2)))
+			must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2), nil))
 		}
 		unknown := int64(0)
 		for _, u := range must[[]grant.Use](t)(s.Uses(t.Context(), grant.Filter{Grant: "grt_even", State: grant.UseUnknown, Limit: 1000})) {
@@ -114,7 +114,7 @@ func TestSoManyAtOnce(t *testing.T) {
 			through.Add(1)
 			running.Add(-1) // before it is settled, so that what is seen is never more than what is
 			u.State = grant.UseCommitted
-			must[grant.Settled](t)(stores[i%2].SettleUse(t.Context(), u, at(2)))
+			must[grant.Settled](t)(stores[i%2].SettleUse(t.Context(), u, at(2), nil))
 		})
 		if peak.Load() > most || through.Load() < most {
 			t.Errorf("%d at once, %d through", peak.Load(), through.Load())
@@ -160,10 +160,10 @@ func TestSoManyInAWindow(t *testing.T) {
 		full("a clock set back", 50, 115)
 		u := aUse("use_1", "grt_1", 100)
 		u.State = grant.UseReleased
-		must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(111)))
+		must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(111), nil))
 		full("one that is out of it was released", 114, 115)
 		u.ID = "use_2"
-		must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(111)))
+		must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(111), nil))
 		if err := take(114); err != nil {
 			t.Errorf("one was released: %v", err)
 		}
@@ -192,7 +192,7 @@ func TestSoManyBytes(t *testing.T) {
 		for i, n := range []int64{60, 39, 70} {
 			u := aUse(fmt.Sprint("use_", i), "grt_1", 1)
 			u.State, u.Bytes = grant.UseCommitted, n
-			last = must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2)))
+			last = must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2), nil))
 			if i == 1 && (last.State != grant.GrantActive || last.Counts.Bytes != 99) {
 				t.Errorf("below: %+v", last)
 			}
@@ -216,7 +216,7 @@ func TestAnIdleGrantIsNotUsed(t *testing.T) {
 		for i, end := range []int{310, 200} {                                         // the clock went back
 			u := aUse(fmt.Sprint("use_", i+1), "grt_2", 1)
 			u.State = grant.UseCommitted
-			must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(end)))
+			must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(end), nil))
 		}
 		_, err = s.ReserveUse(t.Context(), aUse("use_3", "grt_2", 370))
 		conflicts(t, "idle again", err)
@@ -312,7 +312,7 @@ func TestAChildLeavesWhatItDidNotUse(t *testing.T) {
 		for i, to := range []grant.State{grant.UseCommitted, grant.UseReleased, grant.UseUnknown} {
 			u := aUse(fmt.Sprint("use_", i), []string{"grt_b", "grt_c", "grt_c"}[i], 1)
 			u.State, u.Bytes = to, 30
-			must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2)))
+			must[grant.Settled](t)(s.SettleUse(t.Context(), u, at(2), nil))
 		}
 		counts("settled", "grt_a", grant.Counts{Carved: 2, Amount: grant.Tally{Carved: 14}, WindowCarved: 5, BytesCarved: 90})
 	})
@@ -393,7 +393,7 @@ func TestATreeEndsWhole(t *testing.T) {
 				if u.State = grant.UseCommitted; i%3 == 0 {
 					u.State = grant.UseReleased
 				}
-				if _, err := db.SettleUse(t.Context(), u, at(2)); err != nil {
+				if _, err := db.SettleUse(t.Context(), u, at(2), nil); err != nil {
 					t.Errorf("settling: %v", err)
 				}
 			}

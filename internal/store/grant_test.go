@@ -244,7 +244,7 @@ func TestExactlySoManyUses(t *testing.T) {
 			if u.State = grant.UseCommitted; (i/2)%5 == 0 {
 				u.State = grant.UseReleased
 			}
-			if _, err := stores[i%2].SettleUse(t.Context(), u, at(2)); err != nil {
+			if _, err := stores[i%2].SettleUse(t.Context(), u, at(2), nil); err != nil {
 				t.Errorf("settling: %v", err)
 			}
 		})
@@ -311,7 +311,7 @@ func TestSettlingTwiceChangesNothing(t *testing.T) {
 			t.Helper()
 			u := aUse(id, "grt_1", 1)
 			u.State = to
-			done, err := s.SettleUse(t.Context(), u, at(2))
+			done, err := s.SettleUse(t.Context(), u, at(2), nil)
 			c, st := done.Counts, done.State
 			if err != nil || c.Spent != spent || c.Reserved != reserved || st != want {
 				t.Errorf("%s as %s: %+v, %s, %v", id, to, c, st, err)
@@ -348,10 +348,10 @@ func TestSettlingTwiceChangesNothing(t *testing.T) {
 		commitGrants(t, s, grant.Batch{Grants: []grant.Grant{g}})
 		u := aUse("use_9", "grt_2", 1)
 		u.State = grant.UseCommitted
-		if done, err := s.SettleUse(t.Context(), u, at(3)); done.Counts.Spent != 1 || done.State != grant.GrantRevoked || done.Exhausted || err != nil {
+		if done, err := s.SettleUse(t.Context(), u, at(3), nil); done.Counts.Spent != 1 || done.State != grant.GrantRevoked || done.Exhausted || err != nil {
 			t.Errorf("%+v, %v", done, err)
 		}
-		if _, err := s.SettleUse(t.Context(), aUse("use_0", "grt_none", 1), at(3)); err == nil {
+		if _, err := s.SettleUse(t.Context(), aUse("use_0", "grt_none", 1), at(3), nil); err == nil {
 			t.Error("a use of no grant is settled")
 		}
 	})
@@ -475,7 +475,7 @@ func reserveForever(ctx context.Context, s *store.Store) error {
 		fmt.Println("reserved", u.ID)
 		u.State = grant.UseCommitted
 		if i%2 == 0 {
-			if _, err := s.SettleUse(ctx, u, at(2)); err != nil {
+			if _, err := s.SettleUse(ctx, u, at(2), nil); err != nil {
 				return err
 			}
 			fmt.Println("settled", u.ID)
@@ -545,7 +545,7 @@ func BenchmarkUse(b *testing.B) {
 					b.Fatal(err)
 				}
 				u.State = grant.UseCommitted
-				if _, err := s.SettleUse(b.Context(), u, at(2)); err != nil {
+				if _, err := s.SettleUse(b.Context(), u, at(2), nil); err != nil {
 					b.Fatal(err)
 				}
 				took = append(took, time.Since(from))

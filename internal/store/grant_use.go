@@ -94,7 +94,7 @@ func inWindow(ctx context.Context, tx *sql.Tx, u grant.Use, most, stretch int64)
 	if err != nil || n < most {
 		return err
 	}
-	b := &grant.Busy{Why: fmt.Sprintf("grant %s lets through %d calls in %v, and they were made", u.Grant, most, time.Duration(stretch)*time.Microsecond)}
+	b := &grant.Busy{Why: fmt.Sprintf("grant %s lets through %s in %v, and as many were made", u.Grant, access.Count(most, "call"), time.Duration(stretch)*time.Microsecond)}
 	var next int64 // that falls out of it and leaves room
 	if err := tx.QueryRowContext(ctx, `SELECT at`+within+` ORDER BY at LIMIT 1 OFFSET $3`, u.Grant, micros(u.At)-stretch, n-max(1, most)).Scan(&next); err != nil {
 		return err
@@ -104,8 +104,9 @@ func inWindow(ctx context.Context, tx *sql.Tx, u grant.Use, most, stretch int64)
 }
 
 // SettleUse ends a reserved use as u.State says. A grant with nothing left becomes
-// exhausted. Settling a use that has ended changes nothing.
-func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant.Settled, error) {
+// exhausted, and what exhaust says of it is kept with that. Settling a use that has
+// ended changes nothing.
+func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time, exhaust grant.Exhaust) (grant.Settled, error) {
 	var out grant.Settled
 	err := s.write(ctx, "settling a use", func(tx *sql.Tx) error {
 		out = grant.Settled{}
@@ -119,7 +120,7 @@ func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant
 			u.ID, string(u.State), micros(at), m.bytes).Scan(&m.amount)
 		switch {
 		case err == nil:
-			if out.Exhausted, err = settle(ctx, tx, u.Grant, m); err != nil {
+			if out.Exhausted, err = settle(ctx, tx, u.Grant, m, exhaust); err != nil {
 				return err
 			}
 			if len(u.Charges) > 0 {
@@ -139,8 +140,8 @@ func (s *Store) SettleUse(ctx context.Context, u grant.Use, at time.Time) (grant
 
 // AddBytes counts bytes of what came of a use later, and returns the grant as it is
 // then; ok is false of a use without a grant. A grant with nothing left becomes
-// exhausted.
-func (s *Store) AddBytes(ctx context.Context, use string, bytes int64, at time.Time) (id string, out grant.Settled, ok bool, err error) {
+// exhausted, and what exhaust says of it is kept with that.
+func (s *Store) AddBytes(ctx context.Context, use string, bytes int64, at time.Time, exhaust grant.Exhaust) (id string, out grant.Settled, ok bool, err error) {
 	err = s.write(ctx, "counting what came of a use", func(tx *sql.Tx) error {
 		id, out, ok = "", grant.Settled{}, false
 		err := tx.QueryRowContext(ctx, `UPDATE grant_uses SET bytes = bytes + $2 WHERE id = $1 RETURNING grant_id`, use, max(0, bytes)).Scan(&id)
@@ -150,7 +151,7 @@ func (s *Store) AddBytes(ctx context.Context, use string, bytes int64, at time.T
 		if err != nil {
 			return err
 		}
-		if out.Exhausted, err = settle(ctx, tx, id, moved{to: grant.UseCommitted, bytes: max(0, bytes), at: at}); err != nil {
+		if out.Exhausted, err = settle(ctx, tx, id, moved{to: grant.UseCommitted, bytes: max(0, bytes), at: at}, exhaust); err != nil {
 			return err
 		}
 		var c counts
@@ -172,7 +173,7 @@ type moved struct {
 // settle moves uses of a grant out of what is reserved, and says that it is
 // exhausted where nothing is left of it. What a grant that has ended does not spend
 // after all goes back to its parent.
-func settle(ctx context.Context, tx *sql.Tx, id string, m moved) (exhausted bool, err error) {
+func settle(ctx context.Context, tx *sql.Tx, id string, m moved, exhaust grant.Exhaust) (exhausted bool, err error) {
 	parent, state, err := move(ctx, tx, id, m)
 	if err != nil {
 		return false, err
@@ -184,10 +185,39 @@ func settle(ctx context.Context, tx *sql.Tx, id string, m moved) (exhausted bool
 		return false, err
 	}
 	n, err := r.RowsAffected()
+	if err == nil && n > 0 && exhaust != nil {
+		err = owe(ctx, tx, id, state, exhaust)
+	}
 	if err != nil || parent == "" || n == 0 && live(state) {
 		return n > 0, err
 	}
 	return n > 0, giveBack(ctx, tx, parent)
+}
+
+// owe keeps with a grant that became exhausted what the evidence is to say of it.
+func owe(ctx context.Context, tx *sql.Tx, id string, was grant.State, exhaust grant.Exhaust) error {
+	var list []grant.Grant
+	if err := each(ctx, tx, scanGrant(&list), `SELECT `+grantColumns+` FROM grants WHERE id = $1`, id); err != nil {
+		return err
+	}
+	if len(list) != 1 {
+		return conflict()
+	}
+	before := list[0]
+	before.State = was
+	after, owed, err := exhaust(before)
+	if err != nil {
+		return err
+	}
+	after.Counts = grant.Counts{} // the columns count
+	doc, err := grantDoc(grant.GrantStates(), after.State, id, "grant "+id, after)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE grants SET doc = $2 WHERE id = $1`, id, doc); err != nil {
+		return err
+	}
+	return keepOwed(ctx, tx, owed)
 }
 
 func move(ctx context.Context, tx *sql.Tx, id string, m moved) (parent string, state grant.State, err error) {

@@ -39,6 +39,8 @@ func child() int {
 		err = commitForever(ctx, s)
 	case "reserve":
 		err = reserveForever(ctx, s)
+	case "exhaust":
+		err = exhaustForever(ctx, s)
 	case "charge":
 		err = chargeForever(ctx, s)
 	case "hold":

@@ -1,6 +1,7 @@
 package oauthclient
 
 import (
+	"bytes"
 	"context"
 	"net/url"
 	"strings"
@@ -107,9 +108,31 @@ func (e *endpoint) minted(t Token, scopes []string, narrowed bool, resource, reu
 	case len(scopes) > 0:
 		what = "to scope " + strings.Join(scopes, " ") + " at resource " + resource
 	}
-	return credential.Minted{
+	out := credential.Minted{
 		Values: map[string][]byte{"secret": t.Access}, Version: version(t.Access), Expires: t.Expires, Reuse: reuse, Narrowed: what, Revoke: e.revoke(t.Access, "access_token"),
-	}, nil
+	}
+	if out.Revoke != nil {
+		out.How = bytes.Clone(t.Access)
+	}
+	return out, nil
+}
+
+// End ends an access token.
+func (c clientCredentials) End(ctx context.Context, n credential.Need, how []byte) error {
+	return c.m.end(ctx, n.Source.ClientCredentials.Client, n, how)
+}
+
+// end ends an access token of a client (RFC 7009).
+func (m *Minters) end(ctx context.Context, c credential.Client, n credential.Need, token []byte) error {
+	s, _, err := m.server(ctx, c, n)
+	if err != nil {
+		return err
+	}
+	revoke := m.endpoint(s, c, n).revoke(token, "access_token")
+	if revoke == nil {
+		return access.Errorf(access.CodeUnsupported, "the authorization server offers no revocation any more")
+	}
+	return revoke(ctx)
 }
 
 // wider reports whether granted holds a scope that was not asked for. "" is what

@@ -67,3 +67,8 @@ func (x tokenExchange) Mint(ctx context.Context, n credential.Need) (credential.
 	}
 	return got, err
 }
+
+// End ends an access token.
+func (x tokenExchange) End(ctx context.Context, n credential.Need, how []byte) error {
+	return x.m.end(ctx, n.Source.TokenExchange.Client, n, how)
+}

@@ -195,6 +195,13 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, in)
 }
 
+// Revoking changes how revocations are answered from now on: with a status, 0 is 200.
+func (s *Server) Revoking(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Revoke = status
+}
+
 // Forms returns the token requests so far.
 func (s *Server) Forms() []url.Values {
 	s.mu.Lock()
