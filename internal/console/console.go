@@ -232,5 +232,9 @@ func (c *Console) session(r *http.Request) (session, bool) {
 	if id == "" {
 		return session{}, false
 	}
-	return c.sessions.find(id)
+	return c.sessions.find(id, !background(r))
 }
+
+// background reports whether a page asks that refreshes itself, and nobody reads what
+// it is answered as a page: that is no use of a session.
+func background(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }
