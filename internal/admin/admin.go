@@ -139,6 +139,8 @@ type Deps struct {
 	Now       func() time.Time
 	// LastUse says when servers were used; nil where nobody knows.
 	LastUse LastUse
+	// Usage counts what was permitted; nil where nobody counts.
+	Usage Usage
 }
 
 // Current is the state calls are decided on: one generation, never half of a
@@ -172,6 +174,7 @@ type Admin struct {
 	authority Authority
 	clock     func() time.Time
 	lastUse   LastUse
+	usage     Usage
 	office    *policy.Office
 	inspect   *inspection
 
@@ -212,7 +215,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, office: office, unsettled: true, uses: map[string]time.Time{}}
+	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, usage: d.Usage, office: office, unsettled: true, uses: map[string]time.Time{}}
 	if err := a.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("loading the state: %w", err)
 	}

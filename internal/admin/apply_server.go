@@ -21,6 +21,7 @@ func (p *planner) server(m *manifest, it *Item) {
 		next.Created, next.State, next.StateWhy, next.StateBy = old.Created, old.State, old.StateWhy, old.StateBy
 		next.Era, next.Baseline = old.Era, old.Baseline
 		next.Asked, next.Blocking, next.Lowered = old.Asked, old.Blocking, old.Lowered
+		next.Attested, next.Reminded = old.Attested, old.Reminded
 		if !m.expires {
 			next.Expires = old.Expires
 		}

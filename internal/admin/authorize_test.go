@@ -54,6 +54,14 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		_, err := a.OwnAgent(ctx, who, "reader", "ann", "")
 		return err
 	},
+	"StartReviews": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.StartReviews(ctx, who, admin.ReviewFilter{}, day.AddDate(0, 0, 9), "")
+		return err
+	},
+	"AnswerReview": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.AnswerReview(ctx, who, admin.ReviewServer, "files", admin.ReviewAnswer{Decision: "keep"})
+		return err
+	},
 	"RaiseTier": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.RaiseTier(ctx, who, "files", 3, "")
 		return err
@@ -112,8 +120,8 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 	},
 }
 
-// forAdmins are those an operator may not do.
-var forAdmins = []string{"ChangeUser", "CreateUserToken", "RevokeUserToken"}
+// forAdmins are those an operator may not do, who owns nothing.
+var forAdmins = []string{"ChangeUser", "CreateUserToken", "RevokeUserToken", "AnswerReview"}
 
 // TestEveryMethodWithAnActorIsDecided finds the methods by their parameter: one
 // that is added and not listed fails the test.

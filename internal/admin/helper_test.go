@@ -366,7 +366,8 @@ func opened(t testing.TB, m *memory, e *evidence, c admin.Config) *office {
 }
 
 func (o *office) deps() admin.Deps {
-	return admin.Deps{Store: o.store, Registry: o.store, Evidence: o.evidence, Vault: o.vault, Authority: o.authority, Now: func() time.Time { return day }}
+	return admin.Deps{Store: o.store, Registry: o.store, Evidence: o.evidence, Vault: o.vault, Authority: o.authority, Now: func() time.Time { return day },
+		Usage: func(context.Context, time.Time) (audit.Usage, error) { return audit.Usage{}, nil }}
 }
 
 func doc(text string) []admin.Document { return []admin.Document{{File: "m.yaml", Text: text}} }

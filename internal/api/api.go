@@ -172,6 +172,10 @@ func (a *API) routes() []route {
 		{"GET /api/v1/servers/{id}", admin.OpRead, 0, a.server},
 		{"POST /api/v1/servers/{id}/{verb}", admin.OpServer, maxSmall, a.changeServer},
 
+		{"GET /api/v1/recertifications", admin.OpRead, 0, a.recertifications},
+		{"POST /api/v1/recertifications", admin.OpServer, maxSmall, a.startReviews},
+		{"POST /api/v1/recertifications/{kind}/{id}", admin.OpServer, maxSmall, a.answerReview},
+
 		{"GET /api/v1/tools", admin.OpRead, 0, a.tools},
 		{"GET /api/v1/tools/{server}/show", admin.OpRead, 0, a.tool},
 		{"GET /api/v1/tools/{server}/diff", admin.OpRead, 0, a.toolDiff},

@@ -86,7 +86,7 @@ func (a *app) printServer(s api.Server) error {
 		}
 		pairs := []string{"server", s.ID, "description", s.Description, "version", s.Version, "state", string(s.State), "because", s.StateWhy, "set by", s.StateBy, "not callable", s.Why, "owner", s.Owner,
 			"orphaned", s.Orphaned, "review asked for by", asked, "review by", day(s.Expires), "to be replaced by", s.Replacement, "ends", day(s.Ends),
-			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning,
+			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning, "inspection", s.Inspection, "restores", restores(s.Restore),
 			"speaks", s.Era, "tools", counts(s.Tools), "registered", when(s.Created), "changed", when(s.Changed)}
 		fields(w, append(append(pairs, process(s)...), standing(s)...)...)
 		for _, f := range s.Findings {
@@ -198,4 +198,13 @@ func (a *app) serverVerb(verb registry.Verb, short, example string) *cobra.Comma
 	})
 	c.Flags().StringVar(&why, "reason", "", "`why`, for the evidence")
 	return c
+}
+
+// restores is which tools may be given which values for placeholders.
+func restores(of map[string][]string) string {
+	var out []string
+	for _, pattern := range slices.Sorted(maps.Keys(of)) {
+		out = append(out, pattern+": "+strings.Join(of[pattern], ", "))
+	}
+	return strings.Join(out, "; ")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/audit"
 	"rutile/internal/mcpregistry"
 	"rutile/internal/registry"
@@ -54,15 +55,43 @@ func (d *Daemon) catalogue(mux *http.ServeMux) error {
 // lastUse says when a server was last used since a time, and whether evidence was
 // kept all the time since then.
 func (d *Daemon) lastUse(ctx context.Context, server string, since time.Time) (last time.Time, whole bool, err error) {
-	var u audit.Usage
-	err = d.Evidence.Whole(ctx, func() error {
-		u, err = d.store.Usage(ctx, since, "")
-		return err
-	})
+	u, err := d.usage(ctx, since)
 	for _, x := range u.Uses {
 		if x.Server == server && x.Last.After(last) {
 			last = x.Last
 		}
 	}
 	return last, err == nil && !u.Oldest.IsZero() && !u.Oldest.After(since), err
+}
+
+// usage counts what was permitted since a time, over the whole evidence.
+func (d *Daemon) usage(ctx context.Context, since time.Time) (u audit.Usage, err error) {
+	err = d.Evidence.Whole(ctx, func() error {
+		u, err = d.store.Usage(ctx, since, "")
+		return err
+	})
+	return u, err
+}
+
+// How long after the start, and how often, overdue reviews are looked for.
+const (
+	remindFirst = time.Minute
+	remindEvery = time.Hour
+)
+
+// remind tells that reviews are owed, and puts away what nobody answers for.
+func (d *Daemon) remind(ctx context.Context) {
+	next := time.NewTimer(remindFirst)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		if err := d.Admin.RemindReviews(ctx, d.Config.Lifecycle.QuarantineAfter); err != nil && ctx.Err() == nil {
+			d.log.Error("overdue reviews cannot be recorded as owed", "error", access.Reasons(err))
+		}
+		next.Reset(remindEvery)
+	}
 }

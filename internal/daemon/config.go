@@ -148,7 +148,8 @@ type Registry struct {
 
 // Lifecycle is about the life of servers (docs/lifecycle.md).
 type Lifecycle struct {
-	Guards string `yaml:"guards"` // warn (default), or enforce: a guard that is not met refuses the change
+	Guards          string        `yaml:"guards"`          // warn (default), or enforce: a guard that is not met refuses the change
+	QuarantineAfter time.Duration `yaml:"quarantineAfter"` // such as 336h: a server whose review is overdue for so long is put in quarantine; default never
 }
 
 // Limits are bounds on what agents may use. The zero value of each is its

@@ -134,6 +134,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
+	d.work.Go(func() { d.remind(run) })
 	d.work.Go(func() { d.finish(run) })
 	d.work.Go(func() { d.sweepMinted(run) })
 	d.work.Go(func() { d.reconcile(run) })

@@ -43,6 +43,8 @@ type Agent struct {
 	Keys       []json.RawMessage `json:"keys,omitempty"` // public JWKs: of the manifest, resolved at apply, and enrolled
 	Enrolled   []EnrolledKey     `json:"enrolled,omitempty"`
 	Codes      []EnrollmentCode  `json:"codes,omitempty"`
+	Attested   *Attestation      `json:"attested,omitempty"` // the last answer to a review
+	Reminded   time.Time         `json:"reminded,omitzero"`  // that a review is owed
 	State      AgentState        `json:"state"`
 	StateWhy   string            `json:"stateWhy,omitempty"`
 	StateBy    string            `json:"stateBy,omitempty"` // who put it in its state
@@ -111,17 +113,29 @@ type Server struct {
 	Expires time.Time `json:"expires,omitzero"`
 	// Asked is the person who asked for its review, nil for nobody; Blocking the one
 	// who wants it blocked where that takes two.
-	Asked    *Asked      `json:"asked,omitempty"`
-	Blocking *Asked      `json:"blocking,omitempty"`
-	State    ServerState `json:"state"`
-	StateWhy string      `json:"stateWhy,omitempty"`
-	StateBy  string      `json:"stateBy,omitempty"` // who put it in its state
-	Era      string      `json:"era,omitempty"`     // newest revision the upstream was seen to speak
+	Asked    *Asked `json:"asked,omitempty"`
+	Blocking *Asked `json:"blocking,omitempty"`
+	// Attested is the last answer to a review, and Reminded when its owner was told
+	// that one is owed.
+	Attested *Attestation `json:"attested,omitempty"`
+	Reminded time.Time    `json:"reminded,omitzero"`
+	State    ServerState  `json:"state"`
+	StateWhy string       `json:"stateWhy,omitempty"`
+	StateBy  string       `json:"stateBy,omitempty"` // who put it in its state
+	Era      string       `json:"era,omitempty"`     // newest revision the upstream was seen to speak
 	// Baseline says for each kind of definition when the first listing after
 	// sanction was taken. Only that listing approves what it holds.
 	Baseline map[Kind]time.Time `json:"baseline,omitempty"`
 	Created  time.Time          `json:"created"`
 	Changed  time.Time          `json:"changed"`
+}
+
+// Attestation is the answer to a review; what was shown is in the evidence.
+type Attestation struct {
+	By       string    `json:"by"`
+	At       time.Time `json:"at"`
+	Decision string    `json:"decision"` // keep, quarantine or retire
+	Due      time.Time `json:"due"`      // when it was owed
 }
 
 // Asked is what a person asked for.

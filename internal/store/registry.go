@@ -158,6 +158,7 @@ type agentDoc struct {
 
 func newAgentDoc(a registry.Agent) agentDoc {
 	a.Expires, a.Created, a.Changed = exact(a.Expires), exact(a.Created), exact(a.Changed)
+	a.Reminded, a.Attested = exact(a.Reminded), exactAttestation(a.Attested)
 	d := agentDoc{Agent: a}
 	for _, k := range a.Keys {
 		d.Keys = append(d.Keys, k)
@@ -169,15 +170,25 @@ func newAgentDoc(a registry.Agent) agentDoc {
 func (d agentDoc) agent() registry.Agent {
 	a := d.Agent
 	a.Expires, a.Created, a.Changed = exact(a.Expires), exact(a.Created), exact(a.Changed)
+	a.Reminded, a.Attested = exact(a.Reminded), exactAttestation(a.Attested)
 	for _, k := range d.Keys {
 		a.Keys = append(a.Keys, json.RawMessage(k))
 	}
 	return a
 }
 
+func exactAttestation(x *registry.Attestation) *registry.Attestation {
+	if x == nil {
+		return nil
+	}
+	y := *x
+	y.At, y.Due = exact(y.At), exact(y.Due)
+	return &y
+}
+
 func exactServer(v registry.Server) registry.Server {
 	v.Created, v.Changed, v.Ends = exact(v.Created), exact(v.Changed), exact(v.Ends)
-	v.Expires = exact(v.Expires)
+	v.Expires, v.Reminded, v.Attested = exact(v.Expires), exact(v.Reminded), exactAttestation(v.Attested)
 	for _, asked := range []**registry.Asked{&v.Asked, &v.Blocking} {
 		if *asked != nil {
 			a := **asked

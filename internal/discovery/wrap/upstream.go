@@ -16,7 +16,7 @@ import (
 // holds secrets in clear, apart from the rest, and MUST NOT be kept or shown.
 type Upstream struct {
 	Command string
-	Args    []string // {sealed} in the place of secrets
+	Args    []string // {key} in the place of secrets
 	Dir     string
 	Env     map[string]string
 	Read    []string // folders its command line names that it may read
@@ -129,8 +129,9 @@ func (u *Upstream) remote(e *clientconfig.Entry, o Options, fills func(string) b
 	return nil
 }
 
-// sealedArgument stands in the place of an argument that is in the vault.
-const sealedArgument = "{sealed}"
+// sealedArgument stands in the place of an argument that is in the vault. It is too
+// short for a manifest to take it for a secret, whatever it follows.
+const sealedArgument = "{key}"
 
 func (u *Upstream) local(f *clientconfig.File, e *clientconfig.Entry, o Options, fills func(string) bool) error {
 	u.Command, u.Dir = e.Spec.Command, e.Spec.Dir
