@@ -36,9 +36,9 @@ type Debts interface {
 
 // Traffic is what runs for agents.
 type Traffic interface {
-	// Cut ends what runs of whom says, and returns how many calls that were. What
-	// refuses new ones stands already.
-	Cut(of func(who *access.Identity) bool, why string) int
+	// Catch notes what runs of whom says; what it returns ends it, with what began
+	// since, and says how many calls that were. What refuses new ones stands then.
+	Catch(of func(who *access.Identity) bool) (end func(why string) int)
 	// Wake has streams look again whether they may go on.
 	Wake()
 }
@@ -262,18 +262,14 @@ func of(sel identity.Selection, agent string, subject access.Subject) bool {
 
 // terminate revokes and ends what runs.
 func (e *Effects) terminate(ctx context.Context, actor Actor, sel identity.Selection, why string) (Receipt, error) {
-	calls := 0
-	cut := func() {
-		if sel != (identity.Selection{}) {
-			calls += e.traffic.Cut(func(who *access.Identity) bool {
-				return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
-			}, "it was terminated")
-		}
+	end := func(string) int { return 0 }
+	if sel != (identity.Selection{}) {
+		end = e.traffic.Catch(func(who *access.Identity) bool {
+			return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
+		})
 	}
-	cut() // at once, and before anything else ends what is to be counted
 	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
-	cut() // what began meanwhile
-	rec.Calls = calls
+	rec.Calls = end("it was terminated")
 	return rec, err
 }
 

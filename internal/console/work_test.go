@@ -42,10 +42,12 @@ func (w *work) Release(context.Context, string) (identity.Family, error) {
 }
 func (w *work) List(context.Context, string, int, bool) ([]identity.Family, error) { return nil, nil }
 func (w *work) Settle(context.Context, string) error                               { return w.err }
-func (w *work) Cut(func(*access.Identity) bool, string) int                        { return 1 }
-func (w *work) Wake()                                                              {}
-func (w *work) Size() uint64                                                       { return 10_000 }
-func (w *work) Proof(context.Context, []uint64) ([]byte, error)                    { return []byte("{}"), nil }
+func (w *work) Catch(func(*access.Identity) bool) func(string) int {
+	return func(string) int { return 1 }
+}
+func (w *work) Wake()                                           {}
+func (w *work) Size() uint64                                    { return 10_000 }
+func (w *work) Proof(context.Context, []uint64) ([]byte, error) { return []byte("{}"), nil }
 
 func (w *work) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 	return w.leaves[:min(len(w.leaves), q.Limit)], nil

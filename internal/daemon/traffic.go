@@ -12,12 +12,15 @@ import (
 // traffic is what runs for agents, in the gate and in the proxy.
 type traffic struct{ d *Daemon }
 
-// Cut ends the calls of whom says, and with them the conversations and processes
-// that servers have for them alone.
-func (t traffic) Cut(of func(who *access.Identity) bool, why string) int {
-	n := t.d.gate.Cut(of, why)
-	t.d.Proxy.End(of)
-	return n
+// Catch is what ends the calls of whom says, and with them the conversations and
+// processes that servers have for them alone.
+func (t traffic) Catch(of func(who *access.Identity) bool) func(why string) int {
+	end := t.d.gate.Catch(of)
+	return func(why string) int {
+		n := end(why)
+		t.d.Proxy.End(of)
+		return n
+	}
 }
 
 // Wake ends what may not go on, and has streams look again whether they may.

@@ -114,19 +114,36 @@ const (
 	cutGrant      = "grant"
 )
 
-// Cut ends the calls in flight that are of whom says and returns how many there
-// were that nothing had cut before. Their results are not released. What refuses new ones MUST stand before.
-func (g *Gate) Cut(of func(who *access.Identity) bool, why string) int {
-	cause := &cutError{cutTerminated, why}
+// Catch notes the calls in flight that are of whom says. What it returns ends them, and
+// those of the same that began since, and says how many ended because of it or of what
+// came to stand against them meanwhile. Their results are not released. What refuses
+// new ones MUST stand when it is called.
+func (g *Gate) Catch(of func(who *access.Identity) bool) (end func(why string) int) {
+	var caught []*flight
 	g.running.mu.Lock()
 	defer g.running.mu.Unlock()
-	n := 0
 	for r, f := range g.running.calls {
-		if of(&r.Who) && f.end(cause) {
-			n++
+		if of(&r.Who) && !f.gone {
+			caught = append(caught, f)
 		}
 	}
-	return n
+	return func(why string) int {
+		cause := &cutError{cutTerminated, why}
+		g.running.mu.Lock()
+		defer g.running.mu.Unlock()
+		n := 0
+		for _, f := range caught {
+			if f.gone {
+				n++
+			}
+		}
+		for r, f := range g.running.calls {
+			if of(&r.Who) && f.end(cause) {
+				n++
+			}
+		}
+		return n
+	}
 }
 
 // Calls returns the calls in flight, in no order.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"rutile/internal/daemon"
 	"rutile/internal/registry"
 )
 
