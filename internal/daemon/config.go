@@ -130,12 +130,9 @@ type Egress struct {
 
 // Discovery says what rutile discover looks for besides what it knows.
 type Discovery struct {
-	Clients []string `yaml:"clients"` // files with more rows for the table of clients (docs/discovery-clients.md)
-
-	// Copies of public data on this machine that what was found is compared with
-	// (docs/discovery-identify.md); none by default.
-	Registry        string `yaml:"registry"`        // the official registry's listing
-	Vulnerabilities string `yaml:"vulnerabilities"` // OSV records
+	Clients         []string `yaml:"clients"`         // files with more rows for the table of clients (docs/discovery-clients.md)
+	Registry        string   `yaml:"registry"`        // a copy of the official registry's listing to compare with (docs/discovery-identify.md); default none
+	Vulnerabilities string   `yaml:"vulnerabilities"` // a copy of OSV records to compare with; default none
 }
 
 // Inspection says how strict the inspection of what servers send is.

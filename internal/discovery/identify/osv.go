@@ -16,7 +16,6 @@ type record struct {
 	ID        string         `json:"id"`
 	Modified  string         `json:"modified"`
 	Withdrawn string         `json:"withdrawn"`
-	Aliases   []string       `json:"aliases"`
 	Severity  []scored       `json:"severity"`
 	Affected  []affected     `json:"affected"`
 	Database  map[string]any `json:"database_specific"`
@@ -202,12 +201,15 @@ func compare(x, y event, by order) int {
 	return diff
 }
 
-// fixedIn are the versions a range ends before.
-func (a *affected) fixedIn() []string {
+// fixedAfter are the versions a range ends before, of those after the one that runs.
+func (a *affected) fixedAfter(version string, by order) []string {
 	var out []string
 	for _, r := range a.Ranges {
 		for _, e := range r.Events {
-			if e.Fixed != "" && r.Type != "GIT" && len(e.Fixed) <= maxVersion {
+			if e.Fixed == "" || r.Type == "GIT" || len(e.Fixed) > maxVersion {
+				continue
+			}
+			if diff, ok := by(e.Fixed, version); !ok || diff > 0 {
 				out = append(out, e.Fixed)
 			}
 		}

@@ -32,7 +32,6 @@ const maxUnread = 1000
 // known is what a copy has of the packages that were asked for.
 type known struct {
 	wanted  map[string][]hit // by purl
-	covered map[string]bool  // kinds of packages it has records of
 	records int
 	aged    aged
 	bad     unread
@@ -47,7 +46,7 @@ type hit struct {
 // Discover reads the copy and compares.
 func (v Vulnerabilities) Discover(ctx context.Context, into *discovery.Sink) error {
 	ids, by := subjects(into.Sightings())
-	k := known{wanted: map[string][]hit{}, covered: map[string]bool{}, aged: aged{now: v.Now()}, bad: unread{into: into}}
+	k := known{wanted: map[string][]hit{}, aged: aged{now: v.Now()}, bad: unread{into: into}}
 	for _, id := range ids {
 		if t := &by[id][0].Target; strings.HasPrefix(t.Package, "pkg:") {
 			k.wanted[t.Package] = nil
@@ -94,8 +93,6 @@ func (k *known) take(name string, raw []byte) error {
 		if !ok {
 			continue
 		}
-		kind, _, _ := strings.Cut(purl, "/")
-		k.covered[kind] = true
 		if had, asked := k.wanted[purl]; asked {
 			k.wanted[purl] = append(had, hit{&r, a, by})
 		}
@@ -123,7 +120,7 @@ func (k *known) judge(into *discovery.Sink, seen []discovery.Sighting) {
 			worst[got] = severity
 		}
 		ids[got] = append(ids[got], h.rec.ID)
-		evidence[got] = append(evidence[got], h.describe(severity))
+		evidence[got] = append(evidence[got], h.describe(severity, t.Version))
 	}
 	for _, got := range []discovery.Verdict{discovery.UnknownVersion, discovery.Affected} { // the worse last
 		if len(ids[got]) > 0 {
@@ -152,10 +149,10 @@ func (k *known) judge(into *discovery.Sink, seen []discovery.Sighting) {
 	}
 }
 
-// describe is a record in a few words.
-func (h *hit) describe(severity discovery.Severity) string {
+// describe is a record in a few words, for what runs a version.
+func (h *hit) describe(severity discovery.Severity, version string) string {
 	out := h.rec.ID + " (" + string(severity)
-	if fixed := h.of.fixedIn(); len(fixed) > 0 {
+	if fixed := h.of.fixedAfter(version, h.by); len(fixed) > 0 {
 		out += ", fixed in " + bounded(strings.Join(fixed[:min(len(fixed), 5)], ", "))
 	}
 	return out + ")"
