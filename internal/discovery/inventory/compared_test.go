@@ -41,7 +41,8 @@ func TestFindingOfACopyIsTakenBackOnlyByWhoReadIt(t *testing.T) {
 			kept := m.Kept
 			kept.Host = &inventory.Host{ID: b.Host, System: b.System}
 			taking := inventory.Taking{Batch: b, Now: noon.Add(time.Hour)}
-			_, _, says := taking.Plan(kept)
+			_, _, covered := taking.Plan(kept)
+			says := taking.Says(kept, covered)
 			i := slices.IndexFunc(says, func(s finding.Says) bool { return s.Source == inventory.SourceOf(b.Host, "vulnerabilities") })
 			if (i >= 0) != c.said {
 				t.Fatalf("said %v, want %v", i >= 0, c.said)
