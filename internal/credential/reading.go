@@ -35,6 +35,9 @@ func readings() []reading {
 }
 
 func (r *reading) applies(b []byte) bool {
+	if bytes.IndexByte(b, r.lead) < 0 { // the fastest look at a text there is
+		return false
+	}
 	for _, m := range r.marks {
 		if bytes.Contains(b, []byte(m)) {
 			return true

@@ -48,7 +48,7 @@ func giveBody(b []byte) {
 func grownBody(b []byte, length int64, max int) []byte {
 	n := 8 * len(b)
 	if len(b) > answerAhead {
-		n = 2 * len(b)
+		n = 4 * len(b)
 	}
 	n = min(n, max+1)
 	if left := int(length) + 1; left > len(b) {

@@ -19,6 +19,7 @@ import (
 // What one exchange may cost.
 const (
 	h1BufferSize    = 8 << 10
+	h1LargeSize     = 64 << 10 // for a body that filled the other
 	h1MaxHead       = 64 << 10 // the heads of an answer, interim ones included
 	h1MaxHeaders    = 200
 	h1MaxInterim    = 5
@@ -69,6 +70,7 @@ type h1Transport struct {
 	proxied  bool // everything is the fallback's
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	buffers  sync.Pool // of *h1Buffer
+	large    sync.Pool // of *h1Large
 
 	idleTime       time.Duration
 	drainTime      time.Duration // for the end of an answer that was closed
@@ -81,12 +83,16 @@ type h1Transport struct {
 	era     int                  // ended by CloseIdleConnections
 }
 
-type h1Buffer [h1BufferSize]byte
+type (
+	h1Buffer [h1BufferSize]byte
+	h1Large  [h1LargeSize]byte
+)
 
 func newH1Transport(fallback *http.Transport, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *h1Transport {
 	return &h1Transport{
 		log: slog.New(slog.DiscardHandler), fallback: fallback, dial: dial,
 		buffers:  sync.Pool{New: func() any { return new(h1Buffer) }},
+		large:    sync.Pool{New: func() any { return new(h1Large) }},
 		idleTime: h1IdleTime, drainTime: h1DrainTime, perHost: h1IdlePerHost, total: h1IdleTotal,
 		idle: map[string][]*h1Conn{},
 	}

@@ -291,6 +291,9 @@ func again(send func() (*reply, access.Reach, error)) (*reply, access.Reach, err
 // credential's manifest says, whatever the upstream's challenge wants (RFC 6750
 // section 3.1). Nothing of the challenge is shown.
 func (x *exchange) refused(ctx context.Context, resp *http.Response) error {
+	if x.d != nil && x.d.Lease == nil && x.d.Server.Credential != nil && resp.StatusCode == http.StatusUnauthorized {
+		return access.Errorf(access.CodeUnavailable, "the upstream tells nothing without a token (HTTP 401), not even its lists, and credential %[1]q is each person's own: name a sealed credential as listing in the userOAuth of %[1]q, with which the gateway lists", x.d.Server.Credential.Ref)
+	}
 	if x.d == nil || !x.d.Minted() {
 		return statusError(resp.StatusCode)
 	}
