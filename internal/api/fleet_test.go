@@ -254,7 +254,7 @@ func TestABatchOfNothingManyTimesIsRefused(t *testing.T) {
 func TestMachinesReportAtOnce(t *testing.T) {
 	r := newRig(t)
 	h := r.api.Fleet()
-	const machines, rounds = 16, 3
+	const machines, rounds = 8, 2
 	var wg sync.WaitGroup
 	for n := range machines {
 		m, a := r.enrol(h, r.invite(fmt.Sprintf("laptop-%d", n)))
