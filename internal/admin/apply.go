@@ -34,7 +34,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 	}
 	var plan Plan
 	planning := func(cur *Current) (*draft, error) {
-		p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft(), inspect: a.inspect}
+		p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft(), inspect: a.inspect, strict: a.cfg.Guards == GuardsEnforce, known: a.known(actor)}
 		p.all(manifests)
 		if err := p.problems.err(); err != nil {
 			return nil, err
@@ -97,6 +97,8 @@ type planner struct {
 	cur      *Current
 	now      time.Time
 	by       string // who applies
+	strict   bool   // guards are enforced
+	known    bool   // who applies is a registered person
 	secrets  map[string]bool
 	draft    *draft
 	items    []Item

@@ -80,8 +80,13 @@ func (p *planner) serverState(m *manifest, it *Item, s registry.Server, want reg
 		p.fail(m, "state", "server %q is %s and cannot become %s: remove state, or change it with rutile server", m.id, s.State, want)
 		return s, false
 	}
-	if slices.Contains(steps, registry.VerbApprove) && s.Asked != nil && s.Asked.By == p.by {
+	if slices.Contains(steps, registry.VerbApprove) && s.Asked != nil && (s.Asked.By == p.by || p.strict && !p.known) {
 		p.fail(m, "state", "%s", sameReviewer(s))
+		return s, false
+	}
+	// A manifest is one person's word, where blocking takes two.
+	if p.strict && verb == registry.VerbBlock && p.cur.RiskOf(s, p.now).Tier >= 3 {
+		p.fail(m, "state", "server %q is of risk tier 3: two registered users must want it blocked, each with rutile server block %s", s.ID, s.ID)
 		return s, false
 	}
 	for _, v := range steps {

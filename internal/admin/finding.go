@@ -59,7 +59,7 @@ func (f *Findings) plan(ctx context.Context, says []finding.Says) (*finding.Chan
 	var have []finding.Finding
 	for i := range says {
 		if says[i].Covers != nil {
-			held, err := f.store.Findings(ctx, finding.Filter{Source: says[i].Source})
+			held, err := f.store.Findings(ctx, finding.Filter{Source: says[i].Source, Subjects: says[i].About})
 			if err != nil {
 				return nil, err
 			}

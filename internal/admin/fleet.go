@@ -122,8 +122,9 @@ func (f *Fleet) Enrol(ctx context.Context, s inventory.SignedEnrolment) (invento
 	return d, nil
 }
 
-// Revoke ends what a machine may report. What it reported stays. It takes the
-// device's id or its label.
+// Revoke ends what a machine may report. What it saw counts as gone from then on,
+// and what was wrong on that machine alone is resolved. It takes the device's id or
+// its label; one that is revoked is released again, which changes nothing if it was.
 func (f *Fleet) Revoke(ctx context.Context, actor Actor, id, why string) (inventory.Device, error) {
 	if err := f.inventory.mayChange(ctx, actor, why); err != nil {
 		return inventory.Device{}, err
@@ -139,11 +140,16 @@ func (f *Fleet) Revoke(ctx context.Context, actor Actor, id, why string) (invent
 		return inventory.Device{}, access.Errorf(access.CodeNotFound, "%d machines are called %q: name one by its id, as rutile inventory devices lists it", len(like), clip(id))
 	}
 	d := like[0]
-	if d.State == inventory.DeviceRevoked {
+	if d.State != inventory.DeviceRevoked {
+		d.State, d.Revoked, d.RevokeBy = inventory.DeviceRevoked, f.inventory.admin.now(), actor.String()
+		if err := f.put(ctx, actor.String(), "revoke", &d, why); err != nil {
+			return inventory.Device{}, err
+		}
+	}
+	if d.Host == "" {
 		return d, nil
 	}
-	d.State, d.Revoked, d.RevokeBy = inventory.DeviceRevoked, f.inventory.admin.now(), actor.String()
-	return d, f.put(ctx, actor.String(), "revoke", &d, why)
+	return d, f.inventory.release(ctx, actor, d.Host, d.ID, why)
 }
 
 // Devices lists machines that may report, might, and might once.

@@ -166,6 +166,8 @@ func TestWhoAsksForAReviewDoesNotAnswerIt(t *testing.T) {
 		if guards == admin.GuardsEnforce {
 			_, err = o.MoveServer(ctx, admin.Actor{Kind: "local", ID: "0", Host: true}, "s", approve)
 			hasCode(t, "as nobody in particular", err, access.CodeDenied, "rita asked for it")
+			_, err = o.Apply(ctx, admin.Actor{Kind: "local", ID: "0", Host: true}, doc("kind: Server\nid: s\nowner: rita\nstate: sanctioned\n"+pinnedServer+scoped), false)
+			hasCode(t, "by a manifest, as nobody in particular", err, access.CodeInvalid, "rita asked for it")
 		}
 		m, err := o.MoveServer(ctx, otto, "s", approve)
 		if err != nil || m.Server.State != registry.ServerSanctioned || m.Server.Asked != nil {
@@ -185,13 +187,21 @@ func TestTwoPeopleBlockWhatIsCritical(t *testing.T) {
 	o := fresh()
 	_, err := o.MoveServer(ctx, admin.Actor{Kind: "local", ID: "0", Host: true}, "s", block)
 	hasCode(t, "by nobody in particular", err, access.CodeDenied, "two registered users")
+	blocked := doc("kind: Server\nid: s\nowner: rita\nstate: blocked\nriskTier: 3\n" + pinnedServer + scoped)
+	_, err = o.Apply(ctx, rita, blocked, false)
+	hasCode(t, "by one manifest", err, access.CodeInvalid, "two registered users")
 	if _, err := o.MoveServer(ctx, rita, "s", block); err != nil || state(o) != registry.ServerQuarantined {
 		t.Fatalf("the first: %v, %s", err, state(o))
 	}
+	_, err = o.Apply(ctx, rita, blocked, false)
+	hasCode(t, "the same again, by a manifest", err, access.CodeInvalid, "two registered users")
 	_, err = o.MoveServer(ctx, rita, "s", block)
 	hasCode(t, "the same again", err, access.CodeConflict, "somebody else")
 	if _, err := o.MoveServer(ctx, otto, "s", block); err != nil || state(o) != registry.ServerBlocked {
 		t.Errorf("the second: %v, %s", err, state(o))
+	}
+	if _, err = o.Apply(ctx, rita, blocked, false); err != nil || state(o) != registry.ServerBlocked {
+		t.Errorf("a manifest that says what is so: %v, %s", err, state(o))
 	}
 	o = fresh()
 	if _, err := o.MoveServer(ctx, rita, "s", block); err != nil {

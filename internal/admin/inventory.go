@@ -37,6 +37,8 @@ type Inventory struct {
 	findings *Findings
 	debts    Debts
 
+	turn chan struct{} // holds one while a batch is taken: two at once only get in each other's way
+
 	mu    sync.Mutex
 	reg   discovery.Registry
 	regAt time.Time
@@ -55,7 +57,7 @@ func NewInventory(cfg InventoryConfig, a *Admin, s inventory.Store, f *Findings,
 	if cfg.Missing == 0 {
 		cfg.Missing = inventory.DefaultMissing
 	}
-	return &Inventory{cfg: cfg, admin: a, store: s, findings: f, debts: d}, nil
+	return &Inventory{cfg: cfg, admin: a, store: s, findings: f, debts: d, turn: make(chan struct{}, 1)}, nil
 }
 
 // Registry is what found servers are compared with.
@@ -102,6 +104,12 @@ func (v *Inventory) Report(ctx context.Context, actor Actor, b inventory.Batch) 
 func (v *Inventory) take(ctx context.Context, actor string, b *inventory.Batch, digest string) (inventory.Result, error) {
 	if err := b.Check(); err != nil {
 		return inventory.Result{}, err
+	}
+	select {
+	case v.turn <- struct{}{}:
+		defer func() { <-v.turn }()
+	case <-ctx.Done():
+		return inventory.Result{}, ctx.Err()
 	}
 	for range attempts {
 		res, keys, err := v.tryTake(ctx, actor, b, digest)

@@ -14,11 +14,11 @@ const reconcileAtOnce = 200
 // Reconcile compares servers that were found with the registry and writes down
 // what is wrong with where they stand. What is wrong no more is resolved.
 func (v *Inventory) Reconcile(ctx context.Context, keys []string) error {
-	around, err := v.store.Around(ctx)
+	merges, err := v.store.Merges(ctx)
 	if err != nil {
 		return err
 	}
-	roots := inventory.Roots(around.Merges)
+	roots := inventory.Roots(merges)
 	members := map[string][]string{}
 	for from, root := range roots {
 		members[root] = append(members[root], from)
@@ -53,7 +53,7 @@ func (v *Inventory) reconcile(ctx context.Context, keys []string, roots map[stri
 		return err
 	}
 	now, reg := v.admin.now(), v.Registry()
-	says := finding.Says{Source: inventory.SourceInventory, At: now, Covers: func(f *finding.Finding) bool {
+	says := finding.Says{Source: inventory.SourceInventory, At: now, About: keys, Covers: func(f *finding.Finding) bool {
 		return f.Subject.Kind == finding.SubjectFound && slices.Contains(keys, f.Subject.ID)
 	}}
 	for _, g := range inventory.Groups(keys, variants, seen, roots) {

@@ -369,6 +369,9 @@ func strict(body []byte, v any) error {
 	if err != nil {
 		return err
 	}
+	if unpacked(doc, reflect.TypeOf(v)) > maxUnpacked {
+		return errors.New("it has too many items")
+	}
 	if err := decodeJSON(body, v); err != nil {
 		return err
 	}

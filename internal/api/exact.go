@@ -45,7 +45,7 @@ func exactMembers(v rawjson.Value, t reflect.Type) error {
 		name, ok := k.Str()
 		field, known := fields[name]
 		if !ok || !known {
-			return fmt.Errorf("unknown field %q", name)
+			return fmt.Errorf("unknown field %.64q", name)
 		}
 		if err := exact(m, field); err != nil {
 			return err
@@ -74,4 +74,41 @@ func named(t reflect.Type, into map[string]reflect.Type) {
 			into[name] = f.Type
 		}
 	}
+}
+
+// maxUnpacked bounds what the items of a document take in memory, in bytes. An item
+// written in three bytes may be a struct of many hundred.
+const maxUnpacked = 128 << 20
+
+// unpacked returns how many bytes the items of a document's arrays take as values
+// of Go, each by itself; it stops counting past the bound.
+func unpacked(v rawjson.Value, t reflect.Type) int {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return unpacked(v, t.Elem())
+	case reflect.Slice, reflect.Array:
+		n := v.Len() * int(t.Elem().Size())
+		for item := range v.Items() {
+			if n > maxUnpacked {
+				break
+			}
+			n += unpacked(item, t.Elem())
+		}
+		return n
+	case reflect.Struct:
+		fields, n := map[string]reflect.Type{}, 0
+		if v.Len() > 0 {
+			named(t, fields)
+		}
+		for k, m := range v.Members() {
+			name, _ := k.Str()
+			for have, field := range fields { // the decoder takes a name in any case
+				if strings.EqualFold(have, name) && (m.Kind() == rawjson.Array || m.Kind() == rawjson.Object) {
+					n += unpacked(m, field)
+				}
+			}
+		}
+		return n
+	}
+	return 0
 }

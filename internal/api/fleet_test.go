@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -227,6 +228,133 @@ func TestHostileReportsAreRefused(t *testing.T) {
 	}
 	if a := r.do("POST", "/api/v1/inventory/reports", string(raw)); a.status != http.StatusForbidden {
 		t.Errorf("an operator for a machine: %d %s", a.status, a.body)
+	}
+}
+
+// A small body of many empty items would be a large one in memory.
+func TestABatchOfNothingManyTimesIsRefused(t *testing.T) {
+	r := newRig(t)
+	h := r.api.Fleet()
+	m, _ := r.enrol(h, r.invite("one"))
+	for name, items := range map[string]string{
+		"sightings":   `"sightings":[` + strings.Repeat("{},", 400_000) + `{}]`,
+		"in any case": `"SIGHTINGS":[` + strings.Repeat("0,", 400_000) + `0]`,
+		"findings":    `"findings":[` + strings.Repeat("null,", 800_000) + `null]`,
+		"secrets":     `"sightings":[{"secrets":[` + strings.Repeat("{},", 1_800_000) + `{}]}]`,
+	} {
+		raw := []byte("{" + items + "}")
+		a := m.send(raw, m.signBytes(raw))
+		if a.status != http.StatusBadRequest || !strings.Contains(a.body, "too many items") {
+			t.Errorf("%s: %d %.300s", name, a.status, a.body)
+		}
+	}
+}
+
+// Machines that report at once are all taken, however often one comes first.
+func TestMachinesReportAtOnce(t *testing.T) {
+	r := newRig(t)
+	h := r.api.Fleet()
+	const machines, rounds = 8, 2
+	var wg sync.WaitGroup
+	for n := range machines {
+		m, a := r.enrol(h, r.invite(fmt.Sprintf("laptop-%d", n)))
+		if a.status != http.StatusOK {
+			t.Fatal(a.body)
+		}
+		wg.Go(func() {
+			for range rounds {
+				b := seenOn(n)
+				for i := range 20 {
+					one := b.Sightings[0]
+					one.Target.Key, one.Place.Pointer = fmt.Sprintf("pkg:npm/n%d", i), fmt.Sprintf("/mcpServers/n%d", i)
+					b.Sightings = append(b.Sightings, one)
+				}
+				if a := m.send(m.sign(b)); a.status != http.StatusOK {
+					t.Errorf("machine %d: %d %s", n, a.status, a.body)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var found admin.Found
+	if err := json.Unmarshal([]byte(r.ok("GET", "/api/v1/inventory/show?key=pkg:npm/n7", "")), &found); err != nil {
+		t.Fatal(err)
+	}
+	if found.Entry.Sightings != machines || len(found.Problems) != 1 {
+		t.Errorf("%d sightings, %d findings", found.Entry.Sightings, len(found.Problems))
+	}
+}
+
+// What a machine saw and held is let go when it is revoked, and nothing of others.
+func TestARevokedMachineHoldsNothing(t *testing.T) {
+	r := newRig(t)
+	h := r.api.Fleet()
+	var fleet []*machine
+	for n := range 2 {
+		m, a := r.enrol(h, r.invite(fmt.Sprintf("laptop-%d", n)))
+		if a.status != http.StatusOK {
+			t.Fatal(a.body)
+		}
+		b := seenOn(n)
+		at := b.Sightings[0].Place
+		b.Findings = []discovery.Finding{
+			{Rule: discovery.LiteralSecret, Severity: discovery.Medium, Key: "pkg:npm/notes", Source: "client", Place: at, Why: "why"},
+			{Rule: discovery.Unpinned, Severity: discovery.Medium, Key: "pkg:npm/notes", Source: "client", Place: at, Why: "why"},
+		}
+		if n == 1 {
+			b.Sightings = append(b.Sightings, discovery.Sighting{Source: "client", Fact: discovery.Configured, Strength: 0.9, Place: at, Target: discovery.Target{Key: "pkg:npm/alone", Kind: discovery.KindPackage}})
+		}
+		if a := m.send(m.sign(b)); a.status != http.StatusOK {
+			t.Fatal(a.body)
+		}
+		fleet = append(fleet, m)
+	}
+	open := func() (out []string) {
+		var page struct {
+			Items []struct {
+				Rule, Place string
+				Subject     struct{ ID string }
+			}
+		}
+		if err := json.Unmarshal([]byte(r.ok("GET", "/api/v1/findings?state=open", "")), &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range page.Items {
+			host, _, _ := strings.Cut(f.Place, ":")
+			out = append(out, strings.TrimSpace(f.Rule+" "+f.Subject.ID+" "+host))
+		}
+		slices.Sort(out)
+		return out
+	}
+	one, two := inventory.HostOf(fleet[0].public()), inventory.HostOf(fleet[1].public())
+	all := []string{"LITERAL_SECRET pkg:npm/notes " + one, "LITERAL_SECRET pkg:npm/notes " + two, "SHADOW_SERVER pkg:npm/alone", "SHADOW_SERVER pkg:npm/notes", "UNPINNED pkg:npm/notes"}
+	slices.Sort(all)
+	if got := open(); !slices.Equal(got, all) {
+		t.Fatalf("open before: %q", got)
+	}
+	r.ok("POST", "/api/v1/devices/"+fleet[1].id.Device+"/revoke", `{"reason":"sold"}`)
+	want := []string{"LITERAL_SECRET pkg:npm/notes " + one, "SHADOW_SERVER pkg:npm/notes", "UNPINNED pkg:npm/notes"}
+	if got := open(); !slices.Equal(got, want) {
+		t.Errorf("open after: %q", got)
+	}
+	var found admin.Found
+	if err := json.Unmarshal([]byte(r.ok("GET", "/api/v1/inventory/show?key=pkg:npm/notes", "")), &found); err != nil {
+		t.Fatal(err)
+	}
+	if found.Entry.Sightings != 1 || found.Gone != 1 || len(found.Places) != 2 {
+		t.Errorf("%d sightings, %d gone, %d places", found.Entry.Sightings, found.Gone, len(found.Places))
+	}
+	if alone := r.ok("GET", "/api/v1/inventory?status=gone", ""); !strings.Contains(alone, "pkg:npm/alone") {
+		t.Errorf("gone are %s", alone)
+	}
+	before := r.ok("GET", "/api/v1/inventory", "")
+	r.ok("POST", "/api/v1/devices/"+fleet[1].id.Device+"/revoke", `{"reason":"sold"}`)
+	if after := r.ok("GET", "/api/v1/inventory", ""); after != before {
+		t.Errorf("revoked again it changes %s to %s", before, after)
+	}
+	r.ok("POST", "/api/v1/devices/"+fleet[0].id.Device+"/revoke", `{"reason":"sold"}`)
+	if got := open(); len(got) > 0 {
+		t.Errorf("open when nobody is left: %q", got)
 	}
 }
 

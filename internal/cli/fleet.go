@@ -83,7 +83,7 @@ func (a *app) inventoryRevoke() *cobra.Command {
 			return err
 		}
 		return a.print(d, func(w io.Writer) {
-			fmt.Fprintf(w, "%s (%s) is %s; what it reported stays\n", d.ID, cell(d.Label), d.State)
+			fmt.Fprintf(w, "%s (%s) is %s; what it saw counts as gone\n", d.ID, cell(d.Label), d.State)
 		})
 	})
 	c.Flags().StringVar(&why, "why", "", "`reason`, kept in the evidence")

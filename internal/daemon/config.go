@@ -130,9 +130,10 @@ type Egress struct {
 
 // Discovery says what rutile discover looks for besides what it knows.
 type Discovery struct {
-	Clients         []string `yaml:"clients"`         // files with more rows for the table of clients (docs/discovery-clients.md)
-	Registry        string   `yaml:"registry"`        // a copy of the official registry's listing to compare with (docs/discovery-identify.md); default none
-	Vulnerabilities string   `yaml:"vulnerabilities"` // a copy of OSV records to compare with; default none
+	Clients         []string      `yaml:"clients"`         // files with more rows for the table of clients (docs/discovery-clients.md)
+	MissingAfter    time.Duration `yaml:"missingAfter"`    // how long what was found may go unseen before it counts as missing, such as 720h; default 336h
+	Registry        string        `yaml:"registry"`        // a copy of the official registry's listing to compare with (docs/discovery-identify.md); default none
+	Vulnerabilities string        `yaml:"vulnerabilities"` // a copy of OSV records to compare with; default none
 }
 
 // Inspection says how strict the inspection of what servers send is.
@@ -296,6 +297,9 @@ func (c *Config) check() error {
 			note("telemetry.otlp", "must be http(s)://host:port")
 		}
 	}
+	if m := c.Discovery.MissingAfter; m != 0 && (m < time.Hour || m > maxMissing) {
+		note("discovery.missingAfter", "must be between 1h and %s, not %s", maxMissing, m)
+	}
 	if len(bad) == 0 {
 		return nil
 	}
@@ -305,6 +309,9 @@ func (c *Config) check() error {
 	}
 	return access.Errorf(access.CodeInvalid, "%s: %s", where, strings.Join(bad, "; "))
 }
+
+// maxMissing bounds discovery.missingAfter.
+const maxMissing = 10 * 365 * 24 * time.Hour
 
 // organisation leaves room for the rest of the log's name, which has 128
 // characters at most.

@@ -55,6 +55,8 @@ func TestConfigNamesThePlace(t *testing.T) {
 		{"unknown durability", "evidence: {durability: none}\n", "evidence.durability:"},
 		{"two keys", "vault:\n  keyFile: a\n  passphraseFile: b\n", "line 1: vault: keyFile, passphraseFile and transit exclude one another"},
 		{"two earlier keys", "vault:\n  previous:\n    keyFile: a\n    passphraseFile: b\n", "line 2: vault.previous: keyFile, passphraseFile and transit exclude one another"},
+		{"missing at once", "discovery: {missingAfter: 1m}\n", "line 1: discovery.missingAfter: must be between 1h and"},
+		{"missing before it was seen", "discovery:\n  missingAfter: -24h\n", "line 2: discovery.missingAfter: must be"},
 		{"the catalog for whom", "registry: {serve: lan}\n", "registry.serve: \"lan\" is not one of open, off"},
 		{"a namespace with a slash", "registry: {namespace: com.example/x}\n", "registry.namespace: must be a domain in reverse"},
 		{"an origin with a path", "registry: {origins: [\"https://a.example/\"]}\n", "is not a web origin"},

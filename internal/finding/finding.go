@@ -138,8 +138,10 @@ type Filter struct {
 	From                 Severity // this one or worse
 	Source               string   // held by it, or resolved and held by it before
 	IDs                  []string
-	After                string // id below which the page begins, in order of ids
-	Limit                int    // at most so many, 0 for all
+	Subjects             []string // about one of these; not together with IDs
+	Sources              string   // held by a source that begins so
+	After                string   // id below which the page begins, in order of ids
+	Limit                int      // at most so many, 0 for all
 }
 
 // Store keeps findings.

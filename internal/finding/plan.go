@@ -33,6 +33,9 @@ type Says struct {
 	// Covers tells of what Source holds whether it looked there this time: what it
 	// covers and does not raise, it lets go. Nil covers nothing.
 	Covers func(f *Finding) bool
+	// About are the subjects Covers is true of at most, where that is known. Then
+	// nothing else that Source holds is looked through.
+	About []string
 }
 
 // Everything is a Covers of a source that looked everywhere.

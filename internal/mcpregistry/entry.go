@@ -65,7 +65,8 @@ type Meta struct {
 const maxDescription = 100
 
 // entry shows a server. What a manifest says for readers is all it takes of it.
-func (a *API) entry(s registry.Server) Entry {
+// What is to be used instead is named only where it may be shown itself.
+func (a *API) entry(view *registry.View, s registry.Server) Entry {
 	d := Detail{
 		Schema: schema, Name: a.cfg.Namespace + "/" + s.ID, Description: s.Description, Version: version(s),
 		Remotes: []Remote{{Type: "streamable-http", URL: a.cfg.URL + "/mcp/" + s.ID}},
@@ -76,7 +77,7 @@ func (a *API) entry(s registry.Server) Entry {
 	m := Meta{Status: "active", Published: s.Created.UTC(), Updated: s.Changed.UTC(), Latest: true}
 	if s.State == registry.ServerDeprecated {
 		m.Status, m.Message = "deprecated", "This server is going away."
-		if s.Replacement != "" {
+		if s.Replacement != "" && view.ServerStanding(s.Replacement).OK {
 			m.Replacement = a.cfg.Namespace + "/" + s.Replacement
 			m.Message = fmt.Sprintf("This server is going away: use %s.", m.Replacement)
 		}

@@ -201,7 +201,7 @@ func (a *API) list(w http.ResponseWriter, r *http.Request) {
 		if !view.ServerStanding(s.ID).OK {
 			continue
 		}
-		e := a.entry(s)
+		e := a.entry(view, s)
 		switch {
 		case f.after != "" && e.Server.Name <= f.after,
 			!strings.Contains(strings.ToLower(e.Server.Name), f.search),
@@ -230,7 +230,7 @@ func (a *API) find(name string) (Entry, bool) {
 	if !ok || !view.ServerStanding(id).OK {
 		return Entry{}, false
 	}
-	return a.entry(s), true
+	return a.entry(view, s), true
 }
 
 func (a *API) versions(w http.ResponseWriter, name string) {

@@ -211,6 +211,22 @@ func TestADeprecatedServerIsMarked(t *testing.T) {
 	}
 }
 
+// TestADeprecatedServerNamesNothingHeldBack: what is to be used instead may be held
+// back itself by now, or may never have been let in.
+func TestADeprecatedServerNamesNothingHeldBack(t *testing.T) {
+	for _, state := range []registry.ServerState{registry.ServerDiscovered, registry.ServerTriaged, registry.ServerQuarantined, registry.ServerBlocked, registry.ServerRetired} {
+		old := server("old", registry.ServerDeprecated)
+		old.Replacement, old.Ends = "heir", time.Date(2027, 1, 2, 0, 0, 0, 0, time.UTC)
+		h := api(t, view(t, old, server("heir", state)))
+		for _, path := range []string{"/v0.1/servers", "/v0.1/servers/com.example%2Fold/versions", "/v0.1/servers/com.example%2Fold/versions/latest"} {
+			w := ask(t, h, "GET", path)
+			if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, "com.example/old") || strings.Contains(body, "heir") {
+				t.Errorf("%s, %s: %d %s", state, path, w.Code, body)
+			}
+		}
+	}
+}
+
 func TestABlockedServerIsGoneAtOnce(t *testing.T) {
 	v := view(t, server("good", registry.ServerSanctioned))
 	a, err := mcpregistry.New(mcpregistry.Config{URL: base, Namespace: "com.example"}, func() *registry.View { return v })

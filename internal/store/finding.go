@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"rutile/internal/access"
 	"rutile/internal/finding"
@@ -19,11 +20,15 @@ func (s *Store) Findings(ctx context.Context, f finding.Filter) ([]finding.Findi
 	var out []finding.Finding
 	err := s.read(ctx, "reading the findings", func(tx *sql.Tx) error {
 		out = nil
-		if f.IDs == nil {
+		column, values := "id", f.IDs
+		if values == nil {
+			column, values = "subject", f.Subjects
+		}
+		if values == nil {
 			return s.findings(ctx, tx, f, "", nil, &out)
 		}
-		return s.dialect.in(f.IDs, 1, func(list string, args []any) error {
-			return s.findings(ctx, tx, f, list, args, &out)
+		return s.dialect.in(values, 1, func(list string, args []any) error {
+			return s.findings(ctx, tx, f, column+" IN "+list, args, &out)
 		})
 	})
 	if err != nil {
@@ -33,14 +38,14 @@ func (s *Store) Findings(ctx context.Context, f finding.Filter) ([]finding.Findi
 	return out, nil
 }
 
-func (s *Store) findings(ctx context.Context, tx *sql.Tx, f finding.Filter, ids string, args []any, out *[]finding.Finding) error {
+func (s *Store) findings(ctx context.Context, tx *sql.Tx, f finding.Filter, among string, args []any, out *[]finding.Finding) error {
 	var where []string
 	and := func(condition string, arg any) {
 		args = append(args, arg)
 		where = append(where, fmt.Sprintf(condition, s.dialect.mark(len(args))))
 	}
-	if ids != "" {
-		where = append(where, "id IN "+ids)
+	if among != "" {
+		where = append(where, among)
 	}
 	for _, c := range []struct{ column, value string }{{"rule", f.Rule}, {"owner", f.Owner}, {"subject", f.Subject}, {"state", string(f.State)}} {
 		if c.value != "" {
@@ -52,6 +57,9 @@ func (s *Store) findings(ctx context.Context, tx *sql.Tx, f finding.Filter, ids 
 	}
 	if f.Source != "" {
 		and("id IN (SELECT finding FROM finding_sources WHERE source = %s)", f.Source)
+	}
+	if f.Sources != "" {
+		and(fmt.Sprintf("id IN (SELECT finding FROM finding_sources WHERE substr(source, 1, %d) = %%s)", utf8.RuneCountInString(f.Sources)), f.Sources)
 	}
 	if f.After != "" {
 		and("id > %s", f.After)

@@ -250,9 +250,23 @@ func (s *Store) Around(ctx context.Context) (inventory.Around, error) {
 		if err := credentialsSeen(ctx, tx, func(v *inventory.Credential) { a.Credentials = append(a.Credentials, *v) }, ` ORDER BY id`); err != nil {
 			return err
 		}
-		return documents(ctx, tx, "inventory_merges", func(_ string, m *inventory.Merge) { a.Merges = append(a.Merges, *m) }, `SELECT id, doc FROM inventory_merges ORDER BY id`)
+		return merges(ctx, tx, &a.Merges)
 	})
 	return a, err
+}
+
+// Merges returns what people said is one server, and took back.
+func (s *Store) Merges(ctx context.Context) ([]inventory.Merge, error) {
+	var out []inventory.Merge
+	err := s.read(ctx, "reading the inventory", func(tx *sql.Tx) error {
+		out = nil
+		return merges(ctx, tx, &out)
+	})
+	return out, err
+}
+
+func merges(ctx context.Context, tx *sql.Tx, out *[]inventory.Merge) error {
+	return documents(ctx, tx, "inventory_merges", func(_ string, m *inventory.Merge) { *out = append(*out, *m) }, `SELECT id, doc FROM inventory_merges ORDER BY id`)
 }
 
 // Batch returns a batch that was taken.

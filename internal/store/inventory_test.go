@@ -232,3 +232,36 @@ func TestAFindingIsChangedAsItWasRead(t *testing.T) {
 		}
 	})
 }
+
+// What a report is about is read of the findings, and nothing else that its source
+// holds; and what a host holds is found whichever source of it does.
+func TestFindingsAreReadBySubjectAndByWhoHoldsThem(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
+		ctx := t.Context()
+		says := []finding.Says{{Source: "inventory", At: at(0)}, {Source: "host:hst_000000000001/client", At: at(0)}, {Source: "host:hst_000000000001/é", At: at(0)}, {Source: "host:hst_0000000000012/client", At: at(0)}}
+		for i := range says {
+			for _, key := range []string{"a", "b", "c"} {
+				says[i].Raised = append(says[i].Raised, finding.Raised{Rule: "R", Place: says[i].Source, Severity: finding.Low, Subject: finding.Subject{Kind: finding.SubjectFound, ID: key}})
+			}
+		}
+		if err := s.CommitFindings(ctx, finding.Plan(nil, says)); err != nil {
+			t.Fatal(err)
+		}
+		for name, c := range map[string]struct {
+			filter finding.Filter
+			want   int
+		}{
+			"a source, of subjects":      {finding.Filter{Source: "inventory", Subjects: []string{"a", "c", "none"}}, 2},
+			"a source, of no subject":    {finding.Filter{Source: "inventory", Subjects: []string{}}, 0},
+			"a source":                   {finding.Filter{Source: "inventory"}, 3},
+			"of subjects, whoever holds": {finding.Filter{Subjects: []string{"a"}}, 4},
+			"whatever a host holds":      {finding.Filter{Sources: "host:hst_000000000001/"}, 6},
+			"a source with an accent":    {finding.Filter{Sources: "host:hst_000000000001/é"}, 3},
+			"a wildcard is a letter":     {finding.Filter{Sources: "host:hst%"}, 0},
+		} {
+			if got := must[[]finding.Finding](t)(s.Findings(ctx, c.filter)); len(got) != c.want {
+				t.Errorf("%s: %d findings, want %d", name, len(got), c.want)
+			}
+		}
+	})
+}

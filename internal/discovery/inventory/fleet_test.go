@@ -164,3 +164,38 @@ func TestLocalKeysStayWithTheirHost(t *testing.T) {
 		}
 	}
 }
+
+// A machine says whatever it likes, and stands for itself alone: it names no key of
+// another's paths, and routes nothing of others by saying so.
+func TestAMachineSpeaksForItselfAlone(t *testing.T) {
+	theirs := inventory.Key(hostOf(2), "path:0123")
+	reg := discovery.Registry{Known: true, Servers: []discovery.Registered{{ID: "notes", State: "sanctioned", Key: theirs, Target: discovery.Target{Kind: discovery.KindLocal}}}}
+	for name, c := range map[string]struct {
+		target discovery.Target
+		routed bool // as the machine has it
+		key    string
+		counts bool // as routed
+	}{
+		"the key of another's path":        {discovery.Target{Key: theirs, Kind: discovery.KindLocal}, false, "host:" + hostOf(1) + "/" + theirs, false},
+		"its own, with its host":           {discovery.Target{Key: inventory.Key(hostOf(1), "path:0123"), Kind: discovery.KindLocal}, false, inventory.Key(hostOf(1), "path:0123"), false},
+		"routed, it says":                  {discovery.Target{Key: "pkg:npm/notes", Kind: discovery.KindPackage}, true, "pkg:npm/notes", false},
+		"routed to what is not registered": {discovery.Target{Key: "pkg:npm/notes", Kind: discovery.KindGateway, Server: "other"}, false, "rutile:other", true},
+		"routed to what is registered":     {discovery.Target{Key: "rutile:notes", Kind: discovery.KindGateway, Server: "notes"}, false, theirs, true},
+		"resolved where it was seen":       {discovery.Target{Key: "pkg:npm/odd", Kind: discovery.KindLocal, Server: "notes"}, true, theirs, true},
+	} {
+		b := laptop(1, noon)
+		b.Sightings[0].Target, b.Sightings[0].Routed = c.target, c.routed
+		taking := inventory.Taking{Batch: b, Now: noon, Registry: reg}
+		got, _, _ := taking.Plan(inventory.Kept{})
+		if s := got.Sightings[0]; s.Server != c.key || s.Routed != c.counts {
+			t.Errorf("%s: %s, routed %v", name, s.Server, s.Routed)
+		}
+	}
+	b := laptop(1, noon)
+	b.Findings = []discovery.Finding{{Rule: discovery.KnownVulnerable, Severity: discovery.Critical, Key: theirs, Source: "client"}}
+	taking := inventory.Taking{Batch: b, Now: noon}
+	_, _, covered := taking.Plan(inventory.Kept{})
+	if about := taking.Says(inventory.Kept{}, covered)[0].Raised[0].Subject.ID; about == theirs {
+		t.Error("a finding of one machine is about a path of another")
+	}
+}

@@ -199,6 +199,8 @@ type Store interface {
 	Seen(ctx context.Context, keys []string) ([]Variant, []Sighting, error)
 	// Around returns the other nouns of the inventory.
 	Around(ctx context.Context) (Around, error)
+	// Merges returns what people said is one server, and took back.
+	Merges(ctx context.Context) ([]Merge, error)
 	// Batch returns a batch that was taken, by its id.
 	Batch(ctx context.Context, id string) (t Taken, ok bool, err error)
 }

@@ -42,6 +42,7 @@ func (t *Taking) rows() rows {
 	r := rows{map[string]Server{}, map[string]Variant{}, map[string]Sighting{}, map[string]Agent{}, map[string]Credential{}}
 	for i := range t.Batch.Sightings {
 		s := t.Registry.Resolve(t.Batch.Sightings[i])
+		registered := false
 		// What is routed is what stands behind the gateway: wrapping an entry makes no
 		// other server and no other variant of it.
 		if at := slices.IndexFunc(t.Registry.Servers, func(reg discovery.Registered) bool {
@@ -49,8 +50,14 @@ func (t *Taking) rows() rows {
 		}); at >= 0 && s.Target.Server != "" {
 			s.Target = t.Registry.Servers[at].Target
 			s.Target.Key = t.Registry.Servers[at].Key
+			registered = true
 		}
-		t.sighting(&r, s)
+		// Whatever else a machine says leads here is taken for a name of the gateway
+		// that nothing stands behind: no word of one machine routes a server of others.
+		if s.Routed = s.Routed && (registered || s.Target.Kind == discovery.KindGateway); s.Routed && !registered {
+			s.Target.Key = "rutile:" + s.Target.Server
+		}
+		t.sighting(&r, s, registered)
 	}
 	for i := range t.Batch.Agents {
 		a := &t.Batch.Agents[i]
@@ -63,9 +70,13 @@ func (t *Taking) rows() rows {
 	return r
 }
 
-func (t *Taking) sighting(r *rows, s discovery.Sighting) {
+// sighting adds what was seen. The key of what is registered is the registry's.
+func (t *Taking) sighting(r *rows, s discovery.Sighting, registered bool) {
 	host := t.Batch.Host
 	key := Key(host, s.Target.Key)
+	if registered {
+		key = s.Target.Key
+	}
 	if s.Target.Key == "" {
 		key = "host:" + host + "/opaque:" + idOf("opq", s.Source, s.User, s.Place.Path, s.Place.Pointer)[4:]
 	}
@@ -106,8 +117,12 @@ func (t *Taking) credential(r *rows, c *discovery.Credential) {
 }
 
 // Key is the canonical key of something at a host: one that a path or a name on
-// that machine makes is never another machine's (discovery.md 14).
+// that machine makes is never another machine's (discovery.md 14), and none that
+// another machine's path makes is its.
 func Key(host, key string) string {
+	if strings.HasPrefix(key, "host:") && !strings.HasPrefix(key, "host:"+host+"/") {
+		return bound("host:" + host + "/" + key)
+	}
 	for _, local := range []string{"path:", "script:", "command:"} {
 		if strings.HasPrefix(key, local) {
 			return bound("host:" + host + "/" + key)
