@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"rutile/internal/api"
 	"rutile/internal/cli"
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("UPSTREAM", srv.URL+"/mcp")
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("CLIENTS", filepath.Join(gatetest.Root(t), "internal", "discovery", "clientconfig", "testdata", "home.txtar"))
 			e.Setenv("NODE", npm.Node)
 			e.Setenv("PACKAGES", filepath.Join(npm.Dir, "node_modules"))
 			e.Setenv("FILES", npm.Package("@modelcontextprotocol/server-filesystem", "dist/index.js"))
@@ -67,6 +69,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "ready": ready, "poison": poison, "call": call, "holds": holds, "capture": capture, "tamper": tamper, "terminate": terminate,
 			"completes": completes,
+			"unpack":    unpack,
 			"everything": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Setenv("EVERYTHING", gatetest.EverythingNPM(t, npm))
 			},
@@ -202,6 +205,22 @@ func completes(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%q is never offered", args[0])
+}
+
+// unpack FILE ROOT HOME writes the files of an archive below HOME, those whose name
+// begins with / below ROOT; @HOME@ in them is HOME.
+func unpack(ts *testscript.TestScript, _ bool, args []string) {
+	a, err := txtar.ParseFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	root, home := ts.MkAbs(args[1]), ts.MkAbs(args[2])
+	for _, f := range a.Files {
+		name := filepath.Join(home, f.Name)
+		if strings.HasPrefix(f.Name, "/") {
+			name = filepath.Join(root, f.Name)
+		}
+		ts.Check(os.MkdirAll(filepath.Dir(name), 0o755))
+		ts.Check(os.WriteFile(name, bytes.ReplaceAll(f.Data, []byte("@HOME@"), []byte(home)), 0o600))
+	}
 }
 
 // capture NAME PREFIX sets a variable to the first word of stdout that begins
