@@ -309,13 +309,31 @@ func (p *planner) policy(m *manifest, it *Item) {
 	old, exists := p.cur.policy(m.id)
 	next := *m.policy
 	next.Created, next.Changed = p.now, p.now
-	shown := func(x policy.Policy) map[string]string { return map[string]string{"cedar": x.Cedar, "layer": x.Layer} }
 	if exists {
 		next.Created = old.Created
 	}
-	if it.decide(exists, shown(old), shown(next)) {
+	if next.Retired() && next.Cedar == "" { // it is only to be retired
+		if !exists {
+			it.note("is not there, so nothing is retired")
+			return
+		}
+		next.Cedar, next.File, next.Line = old.Cedar, old.File, old.Line
+		if next.Layer == "" {
+			next.Layer = old.Layer
+		}
+	}
+	if it.decide(exists, shownPolicy(old), shownPolicy(next)) {
 		p.draft.changes.Policies[m.id] = &next
 	}
+}
+
+// shownPolicy is what a plan says of a policy.
+func shownPolicy(p policy.Policy) map[string]string {
+	out := map[string]string{"cedar": p.Cedar, "layer": p.Layer}
+	if p.State != "" {
+		out["state"] = p.State
+	}
+	return out
 }
 
 func (p *planner) team(m *manifest, it *Item) {

@@ -361,7 +361,11 @@ func digestIn(cur *Current, kind, id string) string {
 		}
 	case kindPolicy:
 		if p, ok := cur.policy(id); ok {
-			return digest([]string{p.ID, p.Layer, p.Cedar})
+			said := []string{p.ID, p.Layer, p.Cedar}
+			if p.State != "" {
+				said = append(said, p.State)
+			}
+			return digest(said)
 		}
 	case kindEntitlement:
 		if e, ok := cur.Rights[id]; ok {

@@ -210,6 +210,7 @@ func (e *emitter) pins(tools []registry.Tool) {
 func (e *emitter) policy(p policy.Policy) {
 	e.document(kindPolicy, p.ID)
 	e.text(0, "layer", p.Layer)
+	e.text(0, "state", p.State)
 	if !literal(p.Cedar) {
 		e.text(0, "cedar", p.Cedar)
 		return

@@ -61,7 +61,7 @@ func randomState(t *testing.T, r *rand.Rand) *office {
 		"forbid (principal, action, resource) when { false };", "forbid (principal, action, resource) when { false };\n", "\n\nforbid (principal, action, resource) when { false };\n\n",
 		"  // lead\nforbid (principal, action, resource) when { false };\n", "// é\t\"x\" # y: z\nforbid (principal, action, resource)\n\n  when { false };", "// a\n   \nforbid (principal, action, resource) when { false };\n",
 	}[r.IntN(6)]
-	fmt.Fprintf(&b, "---\nkind: Policy\nid: p\nlayer: team\ncedar: %s\n", q(cedar))
+	fmt.Fprintf(&b, "---\nkind: Policy\nid: p\nlayer: team\nstate: %s\ncedar: %s\n", []string{"active", "retired"}[r.IntN(2)], q(cedar))
 	o.apply(b.String())
 	hiddenText := "\u200b\u202e\u0085\u2028 tag\U000e0041 \r\n\t\u007f\ufeff"
 	o.listing("s0", "read", pick(r), "write", hiddenText, "delete_all", pick(r))

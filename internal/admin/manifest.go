@@ -224,10 +224,15 @@ func (d *decoder) team(n *yaml.Node, m *manifest) {
 }
 
 func (d *decoder) policy(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "cedar", "layer")
+	o := d.object(n, "", "kind", "id", "cedar", "layer", "state")
 	m.id = o.id()
-	o.required("cedar", "the policy's text")
+	m.state = o.choice("state", "active", policy.Retired)
 	p := &policy.Policy{ID: m.id, Layer: o.choice("layer", "organisation", "team"), File: d.file}
+	if m.state == policy.Retired {
+		p.State = policy.Retired // the text it had stands for what is not written
+	} else {
+		o.required("cedar", "the policy's text")
+	}
 	if c := o.members["cedar"]; c != nil {
 		p.Cedar, p.Line = d.cedar(c), c.Line
 		if c.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {

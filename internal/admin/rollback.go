@@ -81,13 +81,12 @@ func (r *restorer) add(it Item, changed bool) {
 }
 
 func (r *restorer) policies(want []policy.Policy) {
-	shown := func(x policy.Policy) map[string]string { return map[string]string{"cedar": x.Cedar, "layer": x.Layer} }
 	kept := map[string]bool{}
 	for _, p := range want {
 		kept[p.ID] = true
 		it := Item{Kind: kindPolicy, ID: p.ID}
 		old, exists := r.cur.policy(p.ID)
-		changed := it.decide(exists, shown(old), shown(p))
+		changed := it.decide(exists, shownPolicy(old), shownPolicy(p))
 		if changed {
 			p.Created, p.Changed = r.now, r.now
 			if exists {
@@ -100,7 +99,7 @@ func (r *restorer) policies(want []policy.Policy) {
 	for _, p := range r.cur.Policies {
 		if !kept[p.ID] {
 			r.draft.changes.Policies[p.ID] = nil
-			r.add(Item{Kind: kindPolicy, ID: p.ID, Action: ActionDelete, Fields: fieldsOf(shown(p), nil)}, true)
+			r.add(Item{Kind: kindPolicy, ID: p.ID, Action: ActionDelete, Fields: fieldsOf(shownPolicy(p), nil)}, true)
 		}
 	}
 }

@@ -65,6 +65,9 @@ func textsOf(r *Rules) map[string]string {
 		if p.Layer != "" {
 			text = "// layer: " + p.Layer + "\n" + text
 		}
+		if p.State != "" {
+			text = "// state: " + p.State + "\n" + text
+		}
 		out[kindPolicy+"/"+p.ID] = text
 	}
 	for _, x := range r.Entitlements {

@@ -75,14 +75,17 @@ func RulesOf(cur *Current) Rules {
 // Digest identifies the rules: what they say, not when or from which file it was
 // said.
 func (r Rules) Digest() string {
-	type text struct{ ID, Layer, Cedar string }
+	type text struct {
+		ID, Layer, Cedar string
+		State            string `json:",omitempty"` // what is in force has the digest it always had
+	}
 	var c struct {
 		Policies     []text
 		Entitlements []grant.Entitlement
 		Lists        []AllowList
 	}
 	for _, p := range r.Policies {
-		c.Policies = append(c.Policies, text{p.ID, p.Layer, p.Cedar})
+		c.Policies = append(c.Policies, text{p.ID, p.Layer, p.Cedar, p.State})
 	}
 	for _, e := range r.Entitlements {
 		e.Created, e.Changed, e.Confirmed, e.ConfirmedBy = time.Time{}, time.Time{}, time.Time{}, ""

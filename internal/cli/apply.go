@@ -77,7 +77,9 @@ func (a *app) apply() *cobra.Command {
 
 Everything in the files is applied, or nothing is. What is not named stands as it
 is. A second apply of the same files changes nothing. Apply never lifts what a
-person or the gateway has quarantined, blocked, suspended or retired.`
+person or the gateway has quarantined, blocked, suspended or retired. A Policy is
+text and no standing: state: retired takes it out of force, its id is enough for
+that, and its manifest without a state brings it back.`
 	c.Flags().StringArrayVarP(&paths, "file", "f", nil, "manifest `file` or directory; - reads standard input; may be repeated")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done and do nothing")
 	return c

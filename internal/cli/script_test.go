@@ -26,6 +26,7 @@ import (
 	"rutile/internal/api"
 	"rutile/internal/cli"
 	"rutile/internal/daemon"
+	"rutile/internal/gatetest"
 )
 
 func TestMain(m *testing.M) {
@@ -44,6 +45,7 @@ func TestScripts(t *testing.T) {
 		signal.Notify(hangup, syscall.SIGHUP)
 		t.Cleanup(func() { signal.Ignore(syscall.SIGHUP) })
 	}
+	npm := gatetest.NewNPM(t)
 	testscript.Run(t, testscript.Params{
 		Dir:           filepath.Join("testdata", "script"),
 		UpdateScripts: *update,
@@ -55,6 +57,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("UPSTREAM", srv.URL+"/mcp")
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("NODE", npm.Node)
+			e.Setenv("PACKAGES", filepath.Join(npm.Dir, "node_modules"))
+			e.Setenv("FILES", npm.Package("@modelcontextprotocol/server-filesystem", "dist/index.js"))
 			// With the race detector every process waits a second at its end.
 			e.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 			return os.WriteFile(filepath.Join(e.WorkDir, "m.yaml"), []byte(strings.ReplaceAll(manifests, "UPSTREAM", srv.URL+"/mcp")), 0o600)
@@ -62,6 +67,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "ready": ready, "poison": poison, "call": call, "holds": holds, "capture": capture, "tamper": tamper, "terminate": terminate,
 			"completes": completes,
+			"everything": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Setenv("EVERYTHING", gatetest.EverythingNPM(t, npm))
+			},
 		},
 	})
 }

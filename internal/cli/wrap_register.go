@@ -187,16 +187,21 @@ func (r *registrar) taken(id string) bool {
 	return false
 }
 
-// same reports whether a registered server is what an entry stands for. One with
-// sealed values is so only if no other entry uses it now: its values may differ.
+// same reports whether a registered server is what an entry stands for; how it is
+// confined is for whoever registered it to say. One with sealed values is so only if
+// no other entry uses it now: its values may differ.
 func (r *registrar) same(s api.Server, up *wrap.Upstream) bool {
 	t, c := transport(up)
-	want, err := json.Marshal(map[string]any{"t": t, "c": nil})
+	had := shown(s.Transport)
+	if stdio, ok := t["stdio"].(map[string]any); ok {
+		delete(stdio, "confine")
+	}
+	x, err := json.Marshal(t)
 	if err != nil {
 		return false
 	}
-	had, err := json.Marshal(map[string]any{"t": shown(s.Transport), "c": nil})
-	if err != nil || !bytes.Equal(want, had) {
+	y, err := json.Marshal(had)
+	if err != nil || !bytes.Equal(x, y) {
 		return false
 	}
 	switch {
@@ -206,8 +211,8 @@ func (r *registrar) same(s api.Server, up *wrap.Upstream) bool {
 		return false
 	}
 	c["ref"] = s.Credential.Ref
-	x, _ := json.Marshal(c)
-	y, _ := json.Marshal(s.Credential)
+	x, _ = json.Marshal(c)
+	y, _ = json.Marshal(s.Credential)
 	return sameJSON(x, y)
 }
 
@@ -221,7 +226,7 @@ func sameJSON(x, y []byte) bool {
 	return bytes.Equal(p, q)
 }
 
-// shown is a transport in the form of a manifest.
+// shown is a transport in the form of a manifest, without its confinement.
 func shown(t registry.Transport) map[string]any {
 	if h := t.HTTP; h != nil {
 		m := map[string]any{"url": h.URL}
@@ -240,19 +245,6 @@ func shown(t registry.Transport) map[string]any {
 	}
 	if s.Dir != "" {
 		m["dir"] = s.Dir
-	}
-	if c := s.Confine; c != nil {
-		x := map[string]any{}
-		if c.BestEffort {
-			x["bestEffort"] = true
-		}
-		if len(c.Read) > 0 {
-			x["read"] = c.Read
-		}
-		if len(c.Write) > 0 {
-			x["write"] = c.Write
-		}
-		m["confine"] = x
 	}
 	return map[string]any{"stdio": m}
 }

@@ -126,7 +126,9 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	sorted := slices.Clone(policies)
 	slices.SortStableFunc(sorted, func(x, y Policy) int { return strings.Compare(x.ID, y.ID) })
 	for i := range sorted {
-		b.add(&sorted[i], false)
+		if !sorted[i].Retired() {
+			b.add(&sorted[i], false)
+		}
 	}
 	lists := slices.Clone(c.AllowLists)
 	slices.SortStableFunc(lists, func(x, y AllowList) int { return strings.Compare(x.Agent, y.Agent) })

@@ -27,7 +27,7 @@ func (r *Report) Uncovered(policies []Policy) []Covered {
 		}
 	}
 	for _, p := range policies {
-		if !slices.ContainsFunc(r.Coverage, func(c Covered) bool { return c.Policy == p.ID }) {
+		if !p.Retired() && !slices.ContainsFunc(r.Coverage, func(c Covered) bool { return c.Policy == p.ID }) {
 			out = append(out, Covered{ID: p.ID, Policy: p.ID, File: p.File, Line: max(p.Line, 1)})
 		}
 	}

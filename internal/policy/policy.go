@@ -19,6 +19,14 @@ type Policy struct {
 	Layer   string    `json:"layer,omitempty"` // baseline, organisation, team, generated
 	File    string    `json:"file,omitempty"`  // where it was applied from, for messages
 	Line    int       `json:"line,omitempty"`  // line of the first line of Cedar in File
+	State   string    `json:"state,omitempty"` // Retired, or "" in force
 	Created time.Time `json:"created"`
 	Changed time.Time `json:"changed"`
 }
+
+// Retired is the state of a policy that decides nothing any more. Its text is kept,
+// and need not fit what is registered now.
+const Retired = "retired"
+
+// Retired reports whether the policy decides nothing any more.
+func (p Policy) Retired() bool { return p.State == Retired }

@@ -1,8 +1,11 @@
 package wrap_test
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -307,6 +310,68 @@ func TestUpstreamKeepsSecretsApart(t *testing.T) {
 	h.opts.Private = []string{filepath.Join(dir, "gateway")}
 	if again, err := wrap.Of(f, &f.Entries[0], h.opts); err != nil || len(again.Write) != 0 {
 		t.Errorf("a folder with the gateway's data in it is granted: %+v %v", again, err)
+	}
+}
+
+// A program may read what it is made of and what it needs, wherever its kind keeps
+// that, and nothing beside it.
+func TestProgramsMayReadWhatTheyNeed(t *testing.T) {
+	h, file := cursorHome(t)
+	tree := func(name string) string {
+		full := filepath.Join(h.dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, nil, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		return full
+	}
+	tree("node/package.json")
+	tree("node/secrets.txt")
+	tree("node/node_modules/@acme/one/package.json")
+	one := tree("node/node_modules/@acme/one/dist/index.js")
+	tree("repo/node_modules/zod/package.json")
+	tree("repo/packages/two/package.json")
+	two := tree("repo/packages/two/dist/index.js")
+	tree("venv/pyvenv.cfg")
+	three := tree("venv/lib/python3/site-packages/three/server.py")
+	four := tree("plain/four.py")
+	linked := filepath.Join(h.dir, "bin", "one")
+	if err := errors.Join(os.Mkdir(filepath.Dir(linked), 0o755), os.Symlink(one, linked)); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		command, arg string
+		want         []string
+	}{
+		{"node", one, []string{"node/node_modules/@acme/one", "node/node_modules"}},
+		{"node", two, []string{"repo/packages/two", "repo/node_modules"}},
+		{"python3", three, []string{"venv"}},
+		{"python3", four, []string{"plain"}},
+		{linked, "stdio", []string{"node/node_modules/@acme/one", "node/node_modules"}},
+		{filepath.Join(h.dir, "bin", "nothing"), "stdio", nil},
+	} {
+		text, err := json.Marshal(map[string]any{"mcpServers": map[string]any{"x": map[string]any{"command": row.command, "args": []string{row.arg}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f := h.file(file)
+		up, err := wrap.Of(f, &f.Entries[0], h.opts)
+		if err != nil {
+			t.Fatalf("%s %s: %v", row.command, row.arg, err)
+		}
+		var got []string
+		for _, dir := range up.Read {
+			rel, err := filepath.Rel(h.dir, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, filepath.ToSlash(rel))
+		}
+		if !slices.Equal(got, row.want) || len(up.Write) != 0 {
+			t.Errorf("%s %s may read %q and write %q, want %q", row.command, row.arg, got, up.Write, row.want)
+		}
 	}
 }
 

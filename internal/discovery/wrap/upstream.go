@@ -129,6 +129,9 @@ func (u *Upstream) remote(e *clientconfig.Entry, o Options, fills func(string) b
 	return nil
 }
 
+// programName is what programs are called, digits included, as of python3.
+var programName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._+-]{0,31}$`)
+
 // sealedArgument stands in the place of an argument that is in the vault. It is too
 // short for a manifest to take it for a secret, whatever it follows.
 const sealedArgument = "{key}"
@@ -155,7 +158,7 @@ func (u *Upstream) local(f *clientconfig.File, e *clientconfig.Entry, o Options,
 	if strings.HasPrefix(u.Command, "~") {
 		return refuse("its command begins with ~, which only its client fills in: write it out")
 	}
-	if !discovery.Harmless("", u.Command) && !filepath.IsAbs(u.Command) {
+	if !discovery.Harmless("", u.Command) && !filepath.IsAbs(u.Command) && (!programName.MatchString(u.Command) || discovery.Sensitive(u.Command)) {
 		return refuse("its command holds what could be a secret")
 	}
 	for _, i := range discovery.SecretArguments(u.Command, u.Args) {
@@ -206,8 +209,8 @@ func (u *Upstream) variables(e *clientconfig.Entry, o Options, fills func(string
 	return nil
 }
 
-// grants says which folders the command line names. A file stands for the folder
-// of the program it is part of.
+// grants says which folders the command line names, and those of the program it
+// starts.
 func (u *Upstream) grants(private []string) {
 	usable := func(dir string) bool {
 		real, err := filepath.EvalSymlinks(dir)
@@ -219,6 +222,11 @@ func (u *Upstream) grants(private []string) {
 	add := func(list *[]string, dir string) {
 		if usable(dir) && !slices.Contains(*list, dir) {
 			*list = append(*list, dir)
+		}
+	}
+	if filepath.IsAbs(u.Command) {
+		for _, dir := range program(u.Command) {
+			add(&u.Read, dir)
 		}
 	}
 	for _, a := range u.Args {
@@ -234,7 +242,13 @@ func (u *Upstream) grants(private []string) {
 		case info.IsDir():
 			add(&u.Write, filepath.Clean(a))
 		default:
-			add(&u.Read, program(filepath.Dir(a)))
+			dirs := program(a)
+			if len(dirs) == 0 {
+				dirs = []string{filepath.Dir(a)}
+			}
+			for _, dir := range dirs {
+				add(&u.Read, dir)
+			}
 		}
 	}
 	if u.Dir != "" {
@@ -246,17 +260,60 @@ func within(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
 }
 
-// program is the folder of the program a file belongs to: the nearest above it that
-// says what the program needs, else its own.
-func program(dir string) string {
+// program returns the folders of the program a file belongs to, none if nothing
+// tells: the nearest folder above it, and above what it links to, that says what the
+// program needs, and for Node every folder in which it looks for that.
+func program(file string) []string {
+	var out []string
+	for _, name := range links(file) {
+		dir, mark := marked(filepath.Dir(name))
+		if mark == "" {
+			continue
+		}
+		out = append(out, dir)
+		if mark != "package.json" {
+			continue
+		}
+		for d := filepath.Dir(name); ; d = filepath.Dir(d) {
+			packages := d
+			if filepath.Base(d) != nodePackages {
+				packages = filepath.Join(d, nodePackages)
+			}
+			if info, err := os.Stat(packages); err == nil && info.IsDir() && !slices.Contains(out, packages) {
+				out = append(out, packages)
+			}
+			if filepath.Dir(d) == d {
+				break
+			}
+		}
+	}
+	return out
+}
+
+// nodePackages is what Node calls folders of packages; it looks for one in every
+// folder above a file.
+const nodePackages = "node_modules"
+
+// links is a file, and the file it is in the end.
+func links(file string) []string {
+	real, err := filepath.EvalSymlinks(file)
+	if err != nil || real == file {
+		return []string{file}
+	}
+	return []string{file, real}
+}
+
+// marked is the nearest folder from dir upwards that says what a program needs, and
+// the file that does.
+func marked(dir string) (found, mark string) {
 	for d := dir; ; d = filepath.Dir(d) {
-		for _, mark := range []string{"package.json", "pyproject.toml", "go.mod", "Cargo.toml", "deno.json"} {
+		for _, mark := range []string{"package.json", "pyproject.toml", "pyvenv.cfg", "go.mod", "Cargo.toml", "deno.json"} {
 			if _, err := os.Lstat(filepath.Join(d, mark)); err == nil {
-				return d
+				return d, mark
 			}
 		}
 		if filepath.Dir(d) == d {
-			return dir
+			return "", ""
 		}
 	}
 }
