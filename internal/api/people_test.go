@@ -98,6 +98,9 @@ func TestRolesOpenTheirRoutesOnly(t *testing.T) {
 	for user, ops := range may {
 		token, ops := r.personal(user).Token, append(ops, admin.OpOwn)
 		for pattern, op := range r.api.Operations() {
+			if pattern == "POST /api/v1/own/sign-in-link" {
+				continue // it is for accounts, not for roles: TestALinkIsForAnAccountOfTheMachine
+			}
 			method, path, _ := strings.Cut(pattern, " ")
 			path = strings.NewReplacer("{id}", "absent", "{server}", "absent", "{verb}", "retire", "{token}", "pat_x").Replace(path)
 			if strings.HasPrefix(path, "/api/v1/audit") && method == "GET" {

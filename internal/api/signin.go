@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"time"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
 )
 
 // SignInLink signs whoever asked for it in to the console, once.
@@ -11,7 +14,12 @@ type SignInLink struct {
 	Expires time.Time `json:"expires"`
 }
 
+// signInLink is for accounts of the machine: the operator token does not open sessions,
+// and whoever has a personal token signs in with it.
 func (a *API) signInLink(c *call) (any, error) {
+	if c.actor.Kind != "local" && c.actor.Account == (admin.Account{}) {
+		return nil, access.Errorf(access.CodeDenied, "a link is for an account of the gateway's machine: ask over its socket (rutile user link there, without a token), or sign in with a personal token")
+	}
 	link, until, err := a.deps.SignInLink(c.actor)
 	return answerOf(SignInLink{link, until.UTC()}, err)
 }

@@ -13,7 +13,10 @@ import (
 )
 
 // rowsPerPage is how many rows a page shows; the address says where to go on.
-const rowsPerPage = 100
+const rowsPerPage = 50
+
+// cursorKey is the part of an address that says where to go on.
+const cursorKey = "cursor"
 
 // filter is one choice of a filter.
 type filter struct {
@@ -40,9 +43,14 @@ func matches(needle string, in ...string) bool {
 	return slices.ContainsFunc(in, func(s string) bool { return strings.Contains(strings.ToLower(s), needle) })
 }
 
-// cut is the part of a sorted list after a cursor, and the address of the next.
+// cut is the part of a sorted list after the cursor, and the address of the next.
 func cut[T any](v *visit, list []T, id func(T) string) ([]T, string) {
-	if after := v.q.Get("cursor"); after != "" {
+	return cutAt(v, cursorKey, list, id)
+}
+
+// cutAt is cut for one of several lists of a page, with a cursor of its own.
+func cutAt[T any](v *visit, key string, list []T, id func(T) string) ([]T, string) {
+	if after := v.q.Get(key); after != "" {
 		i, found := slices.BinarySearchFunc(list, after, func(x T, s string) int { return strings.Compare(id(x), s) })
 		if found {
 			i++
@@ -53,13 +61,13 @@ func cut[T any](v *visit, list []T, id func(T) string) ([]T, string) {
 		return list, ""
 	}
 	list = list[:rowsPerPage]
-	return list, more(v, id(list[len(list)-1]))
+	return list, more(v, key, id(list[len(list)-1]))
 }
 
-// more is the address of the next page.
-func more(v *visit, cursor string) string {
+// more is the address of the next page of a list.
+func more(v *visit, key, cursor string) string {
 	q := v.URL.Query()
-	q.Set("cursor", cursor)
+	q.Set(key, cursor)
 	return v.URL.Path + "?" + q.Encode()
 }
 
@@ -303,8 +311,14 @@ func (c *Console) changeTool(v *visit, f map[string]string) (string, string, err
 		}
 		return to, v.words.t("%s is %s.", line(t.Bare()), v.words.t(string(t.State))), nil
 	}
+	if f["digest"] == "" {
+		return to, "", access.Errorf(access.CodeInvalid, "the form does not say which definition it approves: approve it on its page")
+	}
 	ap := admin.Approval{Digest: f["digest"], Reason: f["reason"]}
-	if f["class"] != "" {
+	switch {
+	case f["class"] == "" && f["tier"] != "":
+		return to, "", access.Errorf(access.CodeInvalid, "with a tier goes a class")
+	case f["class"] != "":
 		tier, err := strconv.Atoi(f["tier"])
 		if err != nil || tier < 0 || tier > 3 {
 			return to, "", access.Errorf(access.CodeInvalid, "with a class goes a tier from 0 to 3")

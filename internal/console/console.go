@@ -1,8 +1,8 @@
 // Package console serves the web console as plain HTML.
 //
-// So far there are three pages: one on which a person approves or denies one request
-// of an agent, one on which they connect a server that acts for them, and one on
-// which they see and end what they connected:
+// The pages of the console proper are under Home, and listed in pages and acts. Beside
+// them a person approves or denies one request of an agent, connects a server that acts
+// for them, and sees and ends what they connected:
 //
 //	GET  /approve/{request}                       the request, or a form to sign in with
 //	POST /approve/{request}                       the answer
@@ -15,13 +15,14 @@
 //	POST /approve/sign-in                         a personal token, for a session
 //	POST /approve/sign-out                        ends it
 //
-// Only people sign in, with a personal token: the operator token and an agent's
-// access token are answered like any other that does not count. A session gives no
-// right: admin decides every request anew, so that a session ends with its user and
-// token. What agents and servers wrote is hostile: it MUST reach a template only
-// through line, block or a field, and it is never a link, a style or a script. No
-// page needs JavaScript, and none loads anything. The package decides nothing and
-// keeps nothing but sessions, in memory.
+// People sign in with a personal token, and accounts of the gateway's machine with a
+// link that counts once: the operator token and an agent's access token are answered
+// like any other that does not count. A session gives no right: admin decides every
+// request anew, so that a session ends with its user and token. What agents and servers
+// wrote is hostile: it MUST reach a template only through line, short, block or a field,
+// and it is never a link, a style or a script. No page needs JavaScript, and none loads
+// anything from elsewhere. The package decides nothing and keeps nothing but sessions
+// and links, in memory.
 package console
 
 import (
@@ -232,5 +233,9 @@ func (c *Console) session(r *http.Request) (session, bool) {
 	if id == "" {
 		return session{}, false
 	}
-	return c.sessions.find(id)
+	return c.sessions.find(id, !background(r))
 }
+
+// background reports whether a page asks that refreshes itself, and nobody reads what
+// it is answered as a page: that is no use of a session.
+func background(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }

@@ -21,9 +21,9 @@ func (c *Console) Begin(user string) (id string, open int) {
 	return id, len(c.sessions.open)
 }
 
-// Known reports whether a session is open, without using it.
+// Known reports whether a session is open, and uses it.
 func (c *Console) Known(id string) bool {
-	_, ok := c.sessions.find(id)
+	_, ok := c.sessions.find(id, true)
 	return ok
 }
 

@@ -87,11 +87,10 @@ func (c *Console) findings(v *visit) (any, error) {
 	for i := range p.States {
 		p.States[i].Here = p.States[i].URL == with(v, "state", state)
 	}
-	list, err := c.work.Findings.List(v.Context(), finding.Filter{From: finding.Severity(v.q.Get("from")), Rule: v.q.Get("rule"), Owner: v.q.Get("owner")})
+	list, err := c.work.Findings.List(v.Context(), finding.Filter{State: finding.State(state), From: finding.Severity(v.q.Get("from")), Rule: v.q.Get("rule"), Owner: v.q.Get("owner")})
 	if err != nil {
 		return nil, err
 	}
-	list = slices.DeleteFunc(list, func(f finding.Finding) bool { return string(f.Now(v.now)) != state })
 	slices.SortStableFunc(list, func(a, b finding.Finding) int {
 		switch {
 		case a.Severity == b.Severity:
@@ -102,13 +101,13 @@ func (c *Console) findings(v *visit) (any, error) {
 			return 1
 		}
 	})
-	from, err := strconv.Atoi(or(v.q.Get("cursor"), "0"))
+	from, err := strconv.Atoi(or(v.q.Get(cursorKey), "0"))
 	if err != nil || from < 0 {
 		return nil, access.Errorf(access.CodeInvalid, "the address is not one that a list gave")
 	}
 	list = list[min(from, len(list)):]
 	if len(list) > rowsPerPage {
-		list, p.Next = list[:rowsPerPage], more(v, strconv.Itoa(from+rowsPerPage))
+		list, p.Next = list[:rowsPerPage], more(v, cursorKey, strconv.Itoa(from+rowsPerPage))
 	}
 	for i := range list {
 		p.Rows = append(p.Rows, findingRow{list[i], list[i].Now(v.now), list[i].Overdue(v.now), subjectURL(list[i].Subject)})

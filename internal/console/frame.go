@@ -81,9 +81,13 @@ func navigation() []navPart {
 // frame returns what a page of a visitor stands in.
 func (c *Console) frame(v *visit, name string, data any) chrome {
 	st := c.work.Status()
+	var said *message
+	if !background(v.Request) {
+		said = c.sessions.hear(v.id)
+	}
 	out := chrome{
 		Lang: v.words.lang, Name: name, User: line(v.session.actor.String()), Form: v.session.form, Back: v.URL.RequestURI(), Node: st.Node,
-		Monitor: st.Mode == string(admin.ModeMonitor), Said: c.sessions.hear(v.id), Style: c.assets["app.css"].url, Script: c.assets["htmx.js"].url, Icon: c.assets["icon.svg"].url, Page: data,
+		Monitor: st.Mode == string(admin.ModeMonitor), Said: said, Style: c.assets["app.css"].url, Script: c.assets["htmx.js"].url, Icon: c.assets["icon.svg"].url, Page: data,
 	}
 	for _, part := range navigation() {
 		g := navGroup{Title: v.words.t(part.title)}
@@ -174,7 +178,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 // through line or block.
 func (c *Console) funcs(w words) template.FuncMap {
 	return template.FuncMap{
-		"t": w.t, "n": w.n, "line": line, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at,
+		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at,
 		"when":  func(x time.Time) template.HTML { return w.when(x, c.now()) },
 		"state": w.state,
 		"lines": func(list []string) []string {

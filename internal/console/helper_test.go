@@ -123,6 +123,9 @@ type rig struct {
 	broker *grant.Broker
 	page   *console.Console
 	log    *strings.Builder
+
+	db       *store.Store
+	findings *admin.Findings // of the console
 }
 
 const people = `kind: Agent
@@ -157,6 +160,7 @@ func newRig(t *testing.T, change ...func(*console.Config)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
+	r.db = db
 	if r.admin, err = admin.New(t.Context(), admin.Config{Node: "n1"}, admin.Deps{
 		Store: db, Registry: db, Evidence: r.parts, Vault: r.parts, Authority: r.parts, Now: r.clock.now,
 	}); err != nil {

@@ -19,6 +19,7 @@ type livePage struct {
 	Paused bool
 	Views  []filter
 	Calls  []callRow
+	More   int // calls that are not shown
 	Rows   []sessionRow
 	Next   string
 	Can    bool // the visitor may end sessions
@@ -58,8 +59,9 @@ func (c *Console) live(v *visit) (any, error) {
 	slices.SortFunc(p.Calls, func(a, b callRow) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Session, b.Session), cmp.Compare(a.Action, b.Action))
 	})
+	p.More = max(0, len(p.Calls)-rowsPerPage)
 	p.Calls = p.Calls[:min(len(p.Calls), rowsPerPage)]
-	list, err := c.work.Effects.List(v.Context(), v.q.Get("cursor"), rowsPerPage+1, p.Held)
+	list, err := c.work.Effects.List(v.Context(), v.q.Get(cursorKey), rowsPerPage+1, p.Held)
 	if err != nil {
 		return nil, err
 	}

@@ -60,8 +60,7 @@ func (c *Console) overview(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Work = slices.Concat(jobs, held, wrong, serverJobs(v, view), agentJobs(v, view))
-	slices.SortStableFunc(p.Work, func(a, b job) int { return cmp.Compare(rank(a, v.now), rank(b, v.now)) })
+	p.Work = first(slices.Concat(jobs, held, wrong, serverJobs(v, view), agentJobs(v, view)), v.now, 5*maxJobs)
 	callable := 0
 	for _, s := range view.Servers() {
 		if view.ServerStanding(s.ID).OK {
@@ -100,6 +99,12 @@ func rank(j job, now time.Time) int {
 	}
 }
 
+// first are the first of a list of work, what cannot wait before the rest.
+func first(list []job, now time.Time, n int) []job {
+	slices.SortStableFunc(list, func(a, b job) int { return cmp.Compare(rank(a, now), rank(b, now)) })
+	return list[:min(len(list), n)]
+}
+
 // waiting is what agents ask for and what is owed a review.
 func (c *Console) waiting(v *visit) ([]job, int, error) {
 	var out []job
@@ -136,7 +141,7 @@ func (c *Console) wrong(v *visit) ([]job, error) {
 			out = append(out, job{What: f.Rule, Who: f.Why, URL: or(subjectURL(f.Subject), at("findings")), Word: string(f.Severity), Since: f.First, Due: f.Due})
 		}
 	}
-	return out[:min(len(out), maxJobs)], nil
+	return first(out, v.now, maxJobs), nil
 }
 
 // sessionsNow are the sessions that are held, and how many are open.
@@ -179,7 +184,7 @@ func serverJobs(v *visit, view *registry.View) []job {
 			}
 		}
 	}
-	return out[:min(len(out), maxJobs)]
+	return first(out, v.now, maxJobs)
 }
 
 func agentJobs(v *visit, view *registry.View) []job {
@@ -199,5 +204,5 @@ func agentJobs(v *visit, view *registry.View) []job {
 		}
 		out = append(out, j)
 	}
-	return out[:min(len(out), maxJobs)]
+	return first(out, v.now, maxJobs)
 }

@@ -47,7 +47,7 @@ func (c *Console) search(v *visit) (any, error) {
 	if q.Until, err = moment(v, "until"); err != nil {
 		return nil, err
 	}
-	if s := v.q.Get("cursor"); s != "" {
+	if s := v.q.Get(cursorKey); s != "" {
 		if q.Before, err = strconv.ParseUint(s, 10, 63); err != nil || q.Before == 0 {
 			return nil, access.Errorf(access.CodeInvalid, "the address is not one that a search gave")
 		}
@@ -77,10 +77,14 @@ func moment(v *visit, name string) (time.Time, error) {
 	return time.Time{}, access.Errorf(access.CodeInvalid, "%s: write a time such as 2026-11-24T10:00:00Z, a day, or a span such as 1h", name)
 }
 
+// maxStory is how many leaves of a story are shown, the newest.
+const maxStory = 100
+
 // eventPage is the whole story of a call or a change: every leaf of it, in order.
 type eventPage struct {
 	Row    audit.Row
 	Leaves []leafView
+	Longer bool   // it has leaves that are not here
 	Proof  string // address of the proof
 	File   string
 }
@@ -106,21 +110,24 @@ func (c *Console) event(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	leaves := []uint64{index}
+	leaves, longer := []uint64{index}, false
 	row := rev.Row
 	if row.Decision != "" {
-		rows, err := c.work.Evidence.Search(v.Context(), audit.Query{Decision: row.Decision, Limit: rowsPerPage})
+		rows, err := c.work.Evidence.Search(v.Context(), audit.Query{Decision: row.Decision, Limit: maxStory + 1})
 		if err != nil {
 			return nil, err
 		}
+		longer = len(rows) > maxStory
+		rows = rows[:min(len(rows), maxStory)]
 		if len(rows) > 0 {
 			leaves, row = audit.LeavesOf(rows), rows[len(rows)-1]
 		}
 		if !slices.Contains(leaves, index) {
 			leaves = append(leaves, index)
+			slices.Sort(leaves)
 		}
 	}
-	p := eventPage{Row: row, File: fmt.Sprintf("proof-%d.json", index), Proof: at("evidence", strconv.FormatUint(index, 10), "proof")}
+	p := eventPage{Row: row, Longer: longer, File: fmt.Sprintf("proof-%d.json", index), Proof: at("evidence", strconv.FormatUint(index, 10), "proof")}
 	for _, i := range leaves {
 		l, err := c.leaf(v, i)
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 // history reads the filter of a list that is kept newest first. One row too many is
 // read, so that the last page is known.
 func history(v *visit) grant.Filter {
-	return grant.Filter{State: grant.State(v.q.Get("state")), Agent: v.q.Get("agent"), Task: v.q.Get("task"), Before: v.q.Get("cursor"), Limit: rowsPerPage + 1}
+	return grant.Filter{State: grant.State(v.q.Get("state")), Agent: v.q.Get("agent"), Task: v.q.Get("task"), Before: v.q.Get(cursorKey), Limit: rowsPerPage + 1}
 }
 
 // newest is a page of such a list and the address of the next.
@@ -22,7 +22,7 @@ func newest[T any](v *visit, list []T, id func(T) string) ([]T, string) {
 		return list, ""
 	}
 	list = list[:rowsPerPage]
-	return list, more(v, id(list[len(list)-1]))
+	return list, more(v, cursorKey, id(list[len(list)-1]))
 }
 
 // historyPage is a list that is kept newest first.
@@ -93,15 +93,20 @@ type policiesPage struct {
 	Rights   []grant.Entitlement
 	Versions []admin.Version
 	Monitor  bool
+
+	Next, NextRights string
 }
 
 func (c *Console) policies(v *visit) (any, error) {
 	cur := c.admin.Current()
-	p := policiesPage{Policies: cur.Policies, Monitor: cur.Monitor}
+	p := policiesPage{Policies: slices.Clone(cur.Policies), Monitor: cur.Monitor}
+	slices.SortFunc(p.Policies, func(x, y policy.Policy) int { return strings.Compare(x.ID, y.ID) })
+	p.Policies, p.Next = cut(v, p.Policies, func(x policy.Policy) string { return x.ID })
 	for _, e := range cur.Rights {
 		p.Rights = append(p.Rights, e)
 	}
 	slices.SortFunc(p.Rights, func(x, y grant.Entitlement) int { return strings.Compare(x.ID, y.ID) })
+	p.Rights, p.NextRights = cutAt(v, "rights", p.Rights, func(e grant.Entitlement) string { return e.ID })
 	var err error
 	p.Versions, err = c.admin.Versions(v.Context(), 0, 20)
 	return p, err
@@ -109,17 +114,22 @@ func (c *Console) policies(v *visit) (any, error) {
 
 type credentialsPage struct {
 	Rows []admin.Credential
+	Next string
 }
 
 func (c *Console) credentials(v *visit) (any, error) {
 	rows, err := c.admin.ListCredentials(v.Context())
-	return credentialsPage{rows}, err
+	var p credentialsPage
+	p.Rows, p.Next = cut(v, rows, func(x admin.Credential) string { return x.ID })
+	return p, err
 }
 
 type peoplePage struct {
 	Rows  []personRow
 	Teams []registry.Team
 	Can   bool
+
+	Next, NextTeams string
 }
 
 type personRow struct {
@@ -131,8 +141,11 @@ type personRow struct {
 
 func (c *Console) people(v *visit) (any, error) {
 	view := c.admin.Current().View
-	p := peoplePage{Teams: view.Teams(), Can: c.may(v, admin.OpUser)}
-	for _, u := range view.Users() {
+	p := peoplePage{Can: c.may(v, admin.OpUser)}
+	p.Teams, p.NextTeams = cutAt(v, "teams", view.Teams(), func(t registry.Team) string { return t.ID })
+	users, next := cut(v, view.Users(), func(u registry.User) string { return u.ID })
+	p.Next = next
+	for _, u := range users {
 		r := personRow{User: u, Status: registry.UserStatus(u, v.now), Teams: view.TeamsOf(u.ID)}
 		if p.Can {
 			for _, verb := range []registry.Verb{registry.VerbSuspend, registry.VerbResume, registry.VerbRetire} {

@@ -32,7 +32,8 @@ type session struct {
 // message is what came of a form.
 type message struct {
 	Text    string
-	Problem bool // nothing was done
+	Problem bool // it did not succeed
+	Undone  bool // and nothing was done
 }
 
 // holds reports whether what a form carries is this session's.
@@ -100,8 +101,8 @@ func over(x session, now time.Time) bool {
 	return now.Before(x.began) || now.Sub(x.began) >= sessionLife || now.Sub(x.seen) >= sessionIdle
 }
 
-// find returns a session that is open and notes that it was used.
-func (s *sessions) find(id string) (session, bool) {
+// find returns a session that is open, and where somebody uses it notes that.
+func (s *sessions) find(id string, used bool) (session, bool) {
 	key, now := sha256.Sum256([]byte(id)), s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,8 +114,10 @@ func (s *sessions) find(id string) (session, bool) {
 		delete(s.open, key)
 		return session{}, false
 	}
-	x.seen = now
-	s.open[key] = x
+	if used {
+		x.seen = now
+		s.open[key] = x
+	}
 	return x, true
 }
 

@@ -33,6 +33,21 @@ func line(s string) string {
 	return strings.NewReplacer("\n", `\u{a}`, "\t", `\u{9}`).Replace(block(s))
 }
 
+// maxShort is how much of a text a row of a list shows, in characters; the page of what
+// it is about, or the command line, has the rest.
+const maxShort = 200
+
+// short is the beginning of a text as one line.
+func short(s string) string {
+	n := 0
+	for i := range s {
+		if n++; n > maxShort {
+			return line(s[:i]) + " …"
+		}
+	}
+	return line(s)
+}
+
 // ends spells out the blanks at both ends, which nobody sees.
 func ends(s string) string {
 	body := strings.TrimLeft(s, " ")

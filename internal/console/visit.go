@@ -137,6 +137,9 @@ func (c *Console) route() {
 // visitor is who asks for a page, and reports whether they may see it; otherwise they
 // are answered.
 func (c *Console) visitor(w http.ResponseWriter, r *http.Request, op admin.Op) (*visit, bool) {
+	if background(r) {
+		w.Header().Set("HX-Refresh", "true") // what is not for them any more does not stay on the page
+	}
 	s, ok := c.session(r)
 	if !ok {
 		c.askWho(w, r, strings.TrimPrefix(r.URL.RequestURI(), "/"), "")
@@ -149,6 +152,7 @@ func (c *Console) visitor(w http.ResponseWriter, r *http.Request, op admin.Op) (
 		c.refuse(w, r, err)
 		return nil, false
 	}
+	w.Header().Del("HX-Refresh")
 	return &visit{Request: r, session: s, id: c.sessionID(r), q: r.URL.Query(), words: c.wordsOf(r), now: c.now()}, true
 }
 
@@ -191,9 +195,20 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request, a act) {
 		return
 	default:
 		_, text := c.told(r, err)
-		c.sessions.say(v.id, message{Text: text, Problem: true})
+		c.sessions.say(v.id, message{Text: text, Problem: true, Undone: undone(code)})
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// undone reports whether an error of this code says that nothing was done. Others may
+// come after a part of it, as where something ended and could not be recorded yet.
+func undone(code access.Code) bool {
+	switch code {
+	case access.CodeInvalid, access.CodeUsage, access.CodeNotFound, access.CodeConflict, access.CodeTooLarge, access.CodeFindings, access.CodeUnsupported:
+		return true
+	default:
+		return false
+	}
 }
 
 // may reports whether the visitor may do an operation, so that pages offer nothing
@@ -213,7 +228,7 @@ func at(parts ...string) string {
 func with(v *visit, key, value string) string {
 	q := url.Values{}
 	for k, x := range v.q {
-		if k != "cursor" && k != key && len(x) == 1 && x[0] != "" {
+		if k != cursorKey && k != key && len(x) == 1 && x[0] != "" {
 			q.Set(k, x[0])
 		}
 	}

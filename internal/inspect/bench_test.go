@@ -59,3 +59,15 @@ func BenchmarkStream(b *testing.B) {
 		})
 	}
 }
+
+// The cost of looking for secrets and personal data in a result of 2 KB.
+func BenchmarkSensitive(b *testing.B) {
+	e := engine(b)
+	text := []byte(strings.Repeat(prose, (2<<10)/len(prose)+1)[:2<<10])
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if found := e.Sensitive(text); len(found) > 0 {
+			b.Fatalf("plain prose: %v", found)
+		}
+	}
+}

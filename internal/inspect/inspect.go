@@ -112,7 +112,8 @@ type Engine struct {
 	fold      map[rune]rune
 	scratch   sync.Pool
 	sensitive []compiled
-	kinds     [256]byte // of bytes, see nextCue
+	given     map[string]bool // first names
+	kinds     [256]byte       // of bytes, see nextCue
 }
 
 // New compiles the shipped rules. It fails only where they are written wrongly.

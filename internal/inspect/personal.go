@@ -18,7 +18,8 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "phone", pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: digitsBetween(8, 13), context: `\b(?:phone|tel|telephone|mobile|cell|call|fax|whatsapp|sms|number is|telefon|móvil|téléphone|rufnummer|handy)`},
 	// North America.
 	{label: Personal, kind: "us-ssn", pattern: `\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\b`, check: ssn},
-	{label: Personal, kind: "ca-sin", pattern: `\b[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}\b`, check: canadian},
+	{label: Personal, kind: "ca-sin", pattern: `\b[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}\b`, check: canadian, context: `\b(?:sin|nas|social insurance)\b`, field: true, alone: func(v string) bool { return strings.Contains(v, "-") }},
+	{label: Personal, kind: "ca-sin", need: []string{"sin", "nas", "social insurance"}, pattern: `\b[1-79][0-9]{8}\b`, check: canadian, context: `\b(?:sin|nas|social insurance)\b`},
 	{label: Personal, kind: "us-npi", pattern: `\b[12][0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}\b`, check: func(v string) bool { return luhn("80840"+only(v)) && !same9(only(v)[:9]) }},
 	{label: Personal, kind: "us-dea", pattern: `\b[A-HJ-MP-UX][A-Z9][0-9]{7}\b`, check: dea},
 	{label: Personal, kind: "us-passport", pattern: `\b[A-Z]?[0-9]{8,9}\b`, context: `\bpassport`},
@@ -34,6 +35,7 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "de-tax-id", pattern: `\b[1-9][0-9]{10}\b`, check: germanTax},
 	{label: Personal, kind: "de-tax-number", pattern: `\b[0-9]{2,3}/[0-9]{3,4}/[0-9]{4,5}\b`},
 	{label: Personal, kind: "de-passport", pattern: `\b[CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{7}[0-9][0-9]?\b`, check: germanPassport},
+	{label: Personal, kind: "de-passport", pattern: `\A\s*([cfghjklmnprtvwxyz][0-9]{8})\s*\z`, check: func(v string) bool { return germanPassport(strings.ToUpper(v)) }},
 	{label: Personal, kind: "de-health-insurance", pattern: `(?i)\b[A-Z][0-9]{9}\b`, check: germanHealth},
 	{label: Personal, kind: "de-register", need: []string{"hra", "hrb"}, pattern: `(?i)\bHR[AB] ?[0-9]{1,6}\b`},
 	{label: Personal, kind: "de-plate", pattern: `(?i)\b[A-ZÄÖÜ]{1,3}[ -][A-Z]{1,2}[ -]?[1-9][0-9]{0,3}[EH]?\b`, field: true, context: `(?:kennzeichen|plate|vehicle|fahrzeug|registration)`},
@@ -45,12 +47,15 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "fr-nir", pattern: `\b[12] ?[0-9]{2} ?(?:0[1-9]|1[0-2]) ?[0-9AB]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}\b`, check: french},
 	{label: Personal, kind: "nl-bsn", pattern: `\b[0-9]{9}\b`, check: dutch, context: `\b(?:bsn|burgerservicenummer|sofinummer)`},
 	{label: Personal, kind: "pl-pesel", pattern: `\b[0-9]{11}\b`, check: polish, context: `\bpesel`},
-	{label: Personal, kind: "se-personnummer", pattern: `(?:\b|[a-z])((?:19|20)?[0-9]{6}[-+]?[0-9]{4})\b`, check: swedish},
+	{label: Personal, kind: "se-personnummer", pattern: `(?:\b|[a-z])((?:18|19|20)?[0-9]{6}[-+]?[0-9]{4})\b`, check: swedish},
 	{label: Personal, kind: "fi-hetu", pattern: `\b[0-3][0-9][01][0-9]{3}[-+A][0-9]{3}[0-9A-FHJ-NPR-Y]\b`, check: finnish},
 	{label: Personal, kind: "tr-national-id", pattern: `\b[1-9][0-9]{10}\b`, check: turkish},
 	{label: Personal, kind: "tr-plate", pattern: `(?i)\b(?:0[1-9]|[1-7][0-9]|8[01]) ?[A-PR-VYZ]{1,3} ?[0-9]{2,5}\b`, field: true, context: `(?:plaka|plate|vehicle|araç)`, alone: func(v string) bool { return strings.Count(v, " ") == 2 && strings.ToUpper(v) == v }},
 	// Asia, Oceania, South America.
-	{label: Personal, kind: "au-number", pattern: `\b[0-9]{3} ?[0-9]{3} ?[0-9]{3}\b`, check: australian, context: `\b(?:acn|tfn|tax file|company number|australian)`, alone: func(v string) bool { return strings.Contains(v, " ") }},
+	// Nine digits in threes are also how large numbers are written: alone they count
+	// with a hyphen, a leading zero or as a whole field.
+	{label: Personal, kind: "au-number", pattern: `\b[0-9]{3} [0-9]{3} [0-9]{3}\b`, check: australian, context: australianWords, field: true, alone: func(v string) bool { return v[0] == '0' }},
+	{label: Personal, kind: "au-number", need: []string{"acn", "tfn", "tax file", "company number", "australian"}, pattern: `\b[0-9]{9}\b`, check: australian, context: australianWords},
 	{label: Personal, kind: "in-aadhaar", pattern: `\b[2-9][0-9]{3}[ :-]?[0-9]{4}[ :-]?[0-9]{4}\b`, check: aadhaar},
 	{label: Personal, kind: "in-pan", pattern: `\b[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]\b`},
 	{label: Personal, kind: "in-voter", pattern: `(?i)\b[A-Z]{3}[0-9]{7}\b`, field: true, context: `\b(?:vot(?:e|er|ing)|epic|election)\b`},
@@ -61,6 +66,8 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "br-cpf", pattern: `\b[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}\b`, check: brazilian},
 	{label: Personal, kind: "name", need: []string{"name is", "name:", "i am called", "mein name ist", "je m'appelle", "me llamo"}, pattern: `(?i:\b(?:my name is|my name's|full name:|i am called|mein name ist|je m'appelle|me llamo)) ((?:[A-Z][\pL'-]+)(?: [A-Z][\pL'-]+){0,3})`},
 }
+
+const australianWords = `\b(?:acn|tfn|tax file|company number|australian)`
 
 // only returns the digits of v.
 func only(v string) string {

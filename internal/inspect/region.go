@@ -99,7 +99,7 @@ func (e *Engine) Values(text []byte) []Datum { return e.regions(text) }
 // regions asks the detectors of data of what stands out in text.
 func (e *Engine) regions(text []byte) []Datum {
 	if !e.standsOut(text) {
-		return nil
+		return e.withNames(nil, text)
 	}
 	if len(text) <= wholeBelow {
 		return e.Sensitive(text)
@@ -133,7 +133,7 @@ func (e *Engine) regions(text []byte) []Datum {
 		}
 		from = end
 	}
-	return found
+	return e.withNames(found, text)
 }
 
 func (e *Engine) standsOut(text []byte) bool {

@@ -54,6 +54,12 @@ var definitionRules = []ruleText{
 	{id: "leak.mustpath", family: "sensitive", seq: "please/must/before 30 act/carry 60 path", def: .6, res: .5, why: "orders a file with secrets to be touched"},
 	{id: "leak.pathed", family: "sensitive", seq: "path 60 carry/act", def: .45, res: .4, why: "orders a file with secrets to be touched"},
 	{id: "leak.mustsend", family: "leak", seq: "please/must 20 carry 70 away 16 dest/mail", def: .45, res: .5, why: "orders something to be sent elsewhere"},
+	{id: "leak.handed", family: "leak", seq: "haul 12 handed 6 away 4 weblink/dest/mail", def: .4, res: .5, why: "orders something to be sent elsewhere"},
+	{id: "leak.found", family: "leak", seq: "secret/path/records 60 haul 16 away 4 weblink/dest", def: .5, res: .55, why: "orders secrets or records to be sent elsewhere"},
+	{id: "leak.records", family: "leak", seq: "haul 20 records 30 away 12 weblink/dest/mail", def: .5, res: .5, why: "orders records of people to be sent elsewhere"},
+	{id: "override.guard", family: "override", seq: "override 12 guard", def: .4, res: .45, why: "orders a safeguard to be passed over"},
+	{id: "override.guarded", family: "override", seq: "override 12 guard 24 act/carry", def: .5, res: .5, why: "orders an act without the safeguard before it"},
+	{id: "address.foreign", family: "address", seq: "xai 12 xmust 24 xoverride/xsend/xreveal", def: .6, res: .6, why: "orders the model about"},
 	{id: "leak.foreign", family: "leak", seq: "xreveal 40 xprompt", def: .85, res: .8, hard: true, why: "orders the model to reveal its instructions"},
 	{id: "leak.foreign2", family: "leak", seq: "xprompt 40 xreveal", def: .85, res: .8, hard: true, why: "orders the model to reveal its instructions"},
 	{id: "leak.foreign3", family: "leak", seq: "xsend 60 xsecret/path/secret", def: .55, res: .5, why: "orders secrets to be passed on"},
@@ -88,8 +94,10 @@ var definitionRules = []ruleText{
 
 // resultRules are about what only a result can pretend to be.
 var resultRules = []ruleText{
-	{id: "result.done", family: "done", seq: "taskdone 4 stop 6 please/override/newtask/sometask/must/act", res: .55, why: "pretends that the task is over and gives another"},
+	{id: "result.done", family: "done", seq: "taskdone 4 stop 24 please/override/newtask/sometask/must/act", res: .55, why: "pretends that the task is over and gives another"},
 	{id: "result.over", family: "done", seq: "done 40 please/override/newtask/must", res: .3, why: "pretends that the task is over and gives another"},
+	{id: "result.turn", family: "turn", seq: "turn 3 you/newrole/override/reveal/haul/ai", res: .5, why: "pretends that the system or an operator speaks"},
+	{id: "result.mend", family: "mend", seq: "hitch 60 mend 40 shell/path/secret/reveal/haul/toolword", res: .35, why: "ties the way out of an error to an act"},
 	{id: "link.image", family: "link", seq: "img 60 linked 60 query", def: .6, res: .5, fixed: true, why: "has a picture whose address carries data away"},
 	{id: "link.order", family: "link", seq: "render 40 linkword/img 40 weblink 60 query", def: .6, res: .5, why: "orders an address to be shown that carries data away"},
 	{id: "result.invent", family: "invent", seq: "invent", res: .35, why: "orders gaps to be filled without asking"},

@@ -43,6 +43,7 @@ type detector struct {
 type compiled struct {
 	detector
 	re, near, not *regexp.Regexp
+	digits        int // a match has at least so many
 }
 
 // nearBytes is how far from a value a word of its context may stand.
@@ -50,10 +51,14 @@ const nearBytes = 60
 
 // compileSensitive compiles the detectors of data.
 func (e *Engine) compileSensitive() error {
-	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors) {
+	e.compileNames()
+	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors, countryDetectors) {
 		c := compiled{detector: d}
 		var err error
 		if c.re, err = regexp.Compile(d.pattern); err != nil {
+			return err
+		}
+		if c.digits, err = leastDigits(d.pattern); err != nil {
 			return err
 		}
 		if d.context != "" {
@@ -78,17 +83,20 @@ func (e *Engine) compileSensitive() error {
 func (e *Engine) Sensitive(text []byte) []Datum {
 	s := string(text)
 	low := strings.ToLower(s)
-	digits := strings.ContainsAny(s, "0123456789")
+	digits := mostDigits(s)
 	var found []Datum
 	for i := range e.sensitive {
 		d := &e.sensitive[i]
-		if len(d.need) == 0 && !digits || len(d.need) > 0 && !slices.ContainsFunc(d.need, func(n string) bool { return strings.Contains(low, n) }) {
+		if d.digits > digits || len(d.need) == 0 && digits == 0 || len(d.need) > 0 && !slices.ContainsFunc(d.need, func(n string) bool { return strings.Contains(low, n) }) {
 			continue
 		}
 		for _, at := range d.re.FindAllStringSubmatchIndex(s, 256) {
 			start, end := at[0], at[1]
-			if len(at) > 2 && at[2] >= 0 {
-				start, end = at[2], at[3]
+			for g := 2; g < len(at); g += 2 { // the value is the group that took part
+				if at[g] >= 0 {
+					start, end = at[g], at[g+1]
+					break
+				}
 			}
 			if d.not != nil && d.not.MatchString(s[at[0]:start]) {
 				continue
@@ -99,7 +107,7 @@ func (e *Engine) Sensitive(text []byte) []Datum {
 		}
 	}
 	slices.SortFunc(found, func(a, b Datum) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End)) })
-	return found
+	return e.withNames(found, text)
 }
 
 func (d *compiled) accepts(s string, start, end int) bool {

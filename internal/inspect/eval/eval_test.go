@@ -113,7 +113,9 @@ func TestDevelopmentOutputs(t *testing.T) {
 		return
 	}
 	r := outputs(t, filepath.Join(dir, "outputs.jsonl"), eval.Options{Holdout: true})
-	atLeast(t, "text recall", r.By["signal"]["text"].Review.Recall, 0.88)
+	atLeast(t, "text recall", r.By["signal"]["text"].Review.Recall, 0.93)
+	atLeast(t, "text recall held out", r.Holdout.BySignal["text"].Review.Recall, 0.86)
+	atMost(t, "benign flagged held out", r.Holdout.Review.FPR, 0.015)
 	atMost(t, "benign flagged", r.Tiers.Review.FPR, 0.015)
 	atMost(t, "benign blocked", r.Tiers.Block.FPR, 0)
 }
@@ -264,9 +266,9 @@ func TestDevelopmentData(t *testing.T) {
 		case "secret":
 			atLeast(t, "secrets found", &l.Found, 0.97)
 		case "pii":
-			atLeast(t, "personal data found", &l.Found, 0.8)
+			atLeast(t, "personal data found", &l.Found, 0.88)
 		case "benign":
-			atMost(t, "benign flagged", &l.Flagged, 0.055)
+			atMost(t, "benign flagged", &l.Flagged, 0.045)
 		}
 	}
 }
