@@ -27,6 +27,7 @@ type search struct {
 	includePaths bool
 	failOn       string
 	more         more
+	copies       copies
 	reporting    reporting
 }
 
@@ -49,9 +50,10 @@ Where a gateway runs, what was found is kept in its inventory (rutile inventory)
 With --report it goes to the gateway of a fleet: signed by a key of this machine,
 without files, under a pseudonym. The first time --token enrols the machine;
 --print shows every byte instead of sending it.
-` + moreHelp
+` + moreHelp + copiesHelp
 	f := c.Flags()
 	in.more.flags(f)
+	in.copies.flags(f)
 	f.StringArrayVar(&in.paths, "path", nil, "a `folder` to look through for projects and source code of servers; may be repeated")
 	f.StringArrayVar(&in.homes, "home", nil, "a home `folder` to read instead of your own; may be repeated")
 	f.StringVar(&in.root, "root", "", "a `folder` another system is mounted in; needs --home below it")
@@ -142,7 +144,11 @@ func (a *app) search(ctx context.Context, in search) error {
 	if err != nil {
 		return err
 	}
-	sources = append(sources, more...)
+	compared, err := in.copies.sources(cfg.Discovery, paths, a.now)
+	if err != nil {
+		return err
+	}
+	sources = append(append(sources, more...), compared...) // what compares comes after what sees
 	seen := discovery.Run(ctx, sources, a.now, progress.looked)
 	progress.end()
 	batch := a.batch(seen, sources, paths, in.system)

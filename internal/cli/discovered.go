@@ -92,6 +92,7 @@ func (a *app) found(w io.Writer, r *discovery.Report) {
 		t.write(w)
 		a.nextSteps(w, r)
 	}
+	a.identified(w, r)
 	a.coverage(w, r)
 }
 

@@ -130,7 +130,9 @@ type Egress struct {
 
 // Discovery says what rutile discover looks for besides what it knows.
 type Discovery struct {
-	Clients []string `yaml:"clients"` // files with more rows for the table of clients (docs/discovery-clients.md)
+	Clients         []string `yaml:"clients"`         // files with more rows for the table of clients (docs/discovery-clients.md)
+	Registry        string   `yaml:"registry"`        // a copy of the official registry's listing to compare with (docs/discovery-identify.md); default none
+	Vulnerabilities string   `yaml:"vulnerabilities"` // a copy of OSV records to compare with; default none
 }
 
 // Inspection says how strict the inspection of what servers send is.
@@ -215,7 +217,7 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	c.file, c.lines = file, f.lines
 	if file != "" {
 		dir := filepath.Dir(file)
-		relative := []*string{&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
+		relative := []*string{&c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
 			&c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Vault.Transit.CA, &c.Vault.Transit.TokenFile,
 			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile}
 		for i := range c.Discovery.Clients {

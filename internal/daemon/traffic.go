@@ -27,7 +27,7 @@ func (t traffic) Wake() {
 }
 
 // withdrawEvery bounds how long a call runs on whose agent or server was taken out of
-// use, by whomever: a person, a rule, another node, or the end of its time.
+// use or whose grant was revoked, by whomever: a person, a rule, another node, or the end of its time.
 const withdrawEvery = 250 * time.Millisecond
 
 // withdraw ends what runs for agents that may do nothing any more, and calls to
@@ -45,6 +45,7 @@ func (d *Daemon) withdraw(ctx context.Context) {
 		case <-tick.C:
 		}
 		d.gate.Withdraw()
+		d.gate.Recall(ctx)
 		cur, now := d.Admin.Current(), time.Now()
 		if cur == seen && (until.IsZero() || now.Before(until)) {
 			continue

@@ -64,6 +64,8 @@ type Seen struct {
 	Coverage       []Coverage
 	Credentials    []Credential
 	Agents         []Agent
+	Copies         []Copy
+	Identified     []Identified
 	Dropped        int // sightings and findings over the bound
 
 	mu sync.Mutex

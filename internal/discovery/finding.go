@@ -28,6 +28,8 @@ const (
 	Unpinned            Rule = "UNPINNED"
 	LookalikeName       Rule = "LOOKALIKE_NAME"
 	KnownVulnerable     Rule = "KNOWN_VULNERABLE"
+	RegistryDeprecated  Rule = "REGISTRY_DEPRECATED"
+	RegistryDeleted     Rule = "REGISTRY_DELETED"
 	AutoApprove         Rule = "AUTO_APPROVE"
 	BroadScope          Rule = "BROAD_SCOPE"
 	BypassEntry         Rule = "BYPASS_ENTRY"

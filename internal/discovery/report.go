@@ -64,6 +64,8 @@ type Report struct {
 	Findings    []Finding    `json:"findings"`
 	Coverage    []Coverage   `json:"coverage"`
 	Counts      Counts       `json:"counts"`
+	Copies      []Copy       `json:"copies,omitempty"`     // of public data it was compared with
+	Identified  []Identified `json:"identified,omitempty"` // what they say
 	Dropped     int          `json:"dropped,omitempty"`
 }
 
@@ -74,7 +76,7 @@ const reportVersion = 1
 func (s *Seen) Report(reg Registry) *Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &Report{Version: reportVersion, Started: s.Started, Ended: s.Ended, Interrupted: s.Interrupted, Registry: reg.Says, Coverage: s.Coverage, Dropped: s.Dropped, Counts: Counts{}}
+	r := &Report{Version: reportVersion, Started: s.Started, Ended: s.Ended, Interrupted: s.Interrupted, Registry: reg.Says, Coverage: s.Coverage, Copies: s.Copies, Identified: s.Identified, Dropped: s.Dropped, Counts: Counts{}}
 	byKey := map[string]*Server{}
 	var resolved []Sighting
 	for _, one := range s.Sightings {

@@ -201,7 +201,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	intent := audit.Intent{Request: r, Decision: dec, Arguments: ru.Arguments}
 	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments, judged: ru.Arguments,
 		outflow: &outflow{gate: g, req: r, ruling: ru, screen: g.screenOf(r, &server, ru.ReadsData)}}
-	ctx, end := g.running.begin(ctx, r)
+	ctx, end := g.running.begin(ctx, r, underOf(r, &ru.Decision))
 	defer end()
 	if no := g.refusal(r); no != nil { // it was pronounced before the call could be cut
 		var err error

@@ -40,6 +40,10 @@ type Grants interface {
 	More(ctx context.Context, use string, bytes int64) error
 	// Held returns the grant a call was made under, where it still stands.
 	Held(ctx context.Context, use string, own grant.Party) (grant.Grant, bool, error)
+	// TakenBack says why nothing goes on under a grant: it was revoked, or what it was
+	// carved out of. It is "" for every other, also one that is used up or over. It MUST
+	// NOT do input or output for one that is in force.
+	TakenBack(ctx context.Context, id string) (why string, err error)
 	// Wait keeps a use for who goes on with its call; Resume takes it back.
 	Wait(u grant.Use, until time.Time)
 	Resume(id string) (grant.Use, bool)

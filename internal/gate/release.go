@@ -239,8 +239,7 @@ func (p *outflow) output(resp *access.Response, s *sight) pdp.Output {
 // answered takes what fwd returned and decides what of it the agent gets. The
 // outcome then says what happened; dec is the decision the agent reads.
 func (g *Gate) answered(ctx context.Context, d *Dispatch, dec *access.Decision, resp *access.Response, ferr error, out *audit.Outcome) error {
-	var cut *cutError
-	if errors.As(context.Cause(ctx), &cut) {
+	if cut := g.cutBy(ctx, d.outflow.req, d.outflow.ruling); cut != nil {
 		// Whatever came back arrived too late.
 		*resp = access.Response{Reached: resp.Reached, Findings: resp.Findings}
 		out.Status, out.Out, out.Result = audit.StatusRevoked, 0, nil
@@ -250,7 +249,7 @@ func (g *Gate) answered(ctx context.Context, d *Dispatch, dec *access.Decision, 
 			return nil
 		}
 		if class := cut.class(); class != "" {
-			*dec = access.Decision{ID: dec.ID, Class: class, Reason: cut.why, Help: "it was taken out of use while the call ran; ask its owner"}
+			*dec = access.Decision{ID: dec.ID, Class: class, Reason: cut.why, Help: cut.help()}
 			return nil
 		}
 		return cut

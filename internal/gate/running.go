@@ -37,8 +37,9 @@ type running struct {
 
 // flight is one call that is being made.
 type flight struct {
-	cut  context.CancelCauseFunc
-	gone bool // it is cut, and only has not returned yet
+	cut   context.CancelCauseFunc
+	grant string // it is made under, "" if under none
+	gone  bool   // it is cut, and only has not returned yet
 }
 
 // end cuts a call and reports whether it was not cut before.
@@ -50,13 +51,13 @@ func (f *flight) end(cause error) bool {
 }
 
 // begin notes a call until end is called; ctx ends when the call is cut.
-func (l *running) begin(parent context.Context, r *access.Request) (ctx context.Context, end func()) {
+func (l *running) begin(parent context.Context, r *access.Request, grant string) (ctx context.Context, end func()) {
 	ctx, cut := context.WithCancelCause(parent)
 	l.mu.Lock()
 	if l.calls == nil {
 		l.calls = map[*access.Request]*flight{}
 	}
-	l.calls[r] = &flight{cut: cut}
+	l.calls[r] = &flight{cut: cut, grant: grant}
 	l.mu.Unlock()
 	return ctx, func() {
 		l.mu.Lock()
@@ -89,9 +90,19 @@ func (e *cutError) class() access.Class {
 		return access.ClassAgent
 	case cutServer:
 		return access.ClassServer
+	case cutGrant:
+		return access.ClassApproval
 	default:
 		return ""
 	}
+}
+
+// help is what the agent can do.
+func (e *cutError) help() string {
+	if e.what == cutGrant {
+		return "the right was taken back while the call ran, and what it did before may stand; ask who took it back before asking anew"
+	}
+	return "it was taken out of use while the call ran; ask its owner"
 }
 
 // What a call was cut for.
@@ -100,6 +111,7 @@ const (
 	cutSession    = "session"
 	cutAgent      = "agent"
 	cutServer     = "server"
+	cutGrant      = "grant"
 )
 
 // Cut ends the calls in flight that are of whom says and returns how many there

@@ -225,3 +225,24 @@ func (b *Broker) Held(ctx context.Context, use string, own Party) (g Grant, ok b
 		return Grant{}, false, nil
 	}
 }
+
+// TakenBack says why a call that is being made under a grant must not go on: the grant
+// was revoked, which it also is where what it was carved out of was. It is "" where it
+// was not: that it is used up, or that its time or its task is over, ends no call that
+// began before. The store is only asked about a grant that is not in force.
+func (b *Broker) TakenBack(ctx context.Context, id string) (string, error) {
+	if b.live.Load().byID.get(id) != nil {
+		return "", nil
+	}
+	g, ok, err := b.store.Grant(ctx, id)
+	switch {
+	case err != nil:
+		return "", err
+	case !ok:
+		return "grant " + id + " is not there", nil
+	case g.State == GrantRevoking || g.State == GrantRevokePartial || g.State == GrantRevoked:
+		return "grant " + id + " was revoked", nil
+	default:
+		return "", nil
+	}
+}

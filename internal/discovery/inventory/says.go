@@ -11,7 +11,7 @@ import (
 
 // ofServer are rules about the thing itself, which is one however many machines
 // have it. Those of other rules are about a place.
-var ofServer = []discovery.Rule{discovery.Unpinned, discovery.LookalikeName, discovery.KnownVulnerable, discovery.OpenServer, discovery.OriginNotChecked}
+var ofServer = []discovery.Rule{discovery.Unpinned, discovery.LookalikeName, discovery.KnownVulnerable, discovery.RegistryDeprecated, discovery.RegistryDeleted, discovery.OpenServer, discovery.OriginNotChecked}
 
 // SourceOf is whom findings of a source at a host are held by.
 func SourceOf(host, source string) string { return "host:" + host + "/" + source }
@@ -86,6 +86,9 @@ func (t *Taking) raised(f *discovery.Finding) finding.Raised {
 // covers tells of a finding that a source of this host holds and does not raise
 // this time whether it looked.
 func (t *Taking) covers(source string, kept Kept, covered Covered) func(*finding.Finding) bool {
+	if slices.Contains(comparing, source) {
+		return t.compared(source, kept, covered)
+	}
 	read, left, unsure := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for at, ok := range covered.places {
 		if at.source == source {
@@ -131,6 +134,30 @@ func (t *Taking) covers(source string, kept Kept, covered Covered) func(*finding
 		}
 		return false
 	}
+}
+
+// comparing are the sources that see nothing themselves and compare what others
+// saw with copies of public data.
+var comparing = []string{"registry", "vulnerabilities"}
+
+// compared tells of a finding of a source that compares whether it looked: where
+// its copy was read, at every server of which nothing is left out that was seen.
+func (t *Taking) compared(source string, kept Kept, covered Covered) func(*finding.Finding) bool {
+	read, unsure := false, map[string]bool{}
+	for i := range t.Batch.Coverage {
+		if v := &t.Batch.Coverage[i]; v.Source == source {
+			if v.Outcome != discovery.Read {
+				return func(*finding.Finding) bool { return false }
+			}
+			read = true
+		}
+	}
+	for _, s := range kept.Sightings {
+		if s.Gone.IsZero() && !covered.Sighting(&s) {
+			unsure[s.Server] = true
+		}
+	}
+	return func(f *finding.Finding) bool { return read && t.Batch.Dropped == 0 && !unsure[f.Subject.ID] }
 }
 
 // SourceAccount is what one source of a run did, for evidence.
