@@ -183,6 +183,7 @@ func (a *API) routes() []route {
 
 		{"GET /api/v1/inventory", admin.OpRead, 0, a.inventory},
 		{"GET /api/v1/inventory/show", admin.OpRead, 0, a.found},
+		{"GET /api/v1/inventory/export", admin.OpRead, 0, a.exportFound},
 		{"POST /api/v1/inventory/reports", admin.OpInventory, maxReport, a.report},
 		{"GET /api/v1/inventory/suggestions", admin.OpRead, 0, a.suggestions},
 		{"POST /api/v1/inventory/merges", admin.OpInventory, maxSmall, a.merge},

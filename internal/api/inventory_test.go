@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rutile/internal/admin"
+	"rutile/internal/api"
 	"rutile/internal/discovery"
 	"rutile/internal/discovery/inventory"
 	"rutile/internal/finding"
@@ -207,5 +208,34 @@ func TestOrphansAndTheUnusedAreTold(t *testing.T) {
 	r.ok("POST", "/api/v1/users/ann/suspend", `{"reason":"left"}`)
 	if got := owned(days(1), days(90)); got != "ORPHAN_SERVER" {
 		t.Errorf("its owner left: %s", got)
+	}
+}
+
+// An export is one document of the state, the same for whoever asks, and it has no
+// secret.
+func TestAnExportIsTheSameForTheSameState(t *testing.T) {
+	r := newRig(t)
+	e := entry("=notes", discovery.Spec{Command: "npx", Args: []string{"notes@1.0.0", "--api-key", secretValue}})
+	r.saw(e, entry("b", discovery.Spec{URL: "https://user:" + secretValue + "@a.example/mcp?token=" + secretValue}))
+	for _, q := range []string{"as=csv", "as=csv&rows=variants", "as=csv&rows=sightings", "as=sarif"} {
+		a, b := r.do("GET", "/api/v1/inventory/export?"+q, ""), r.do("GET", "/api/v1/inventory/export?"+q, "")
+		id := a.header.Get(api.SnapshotHeader)
+		switch {
+		case a.status != http.StatusOK || a.body != b.body || id == "" || b.header.Get(api.SnapshotHeader) != id:
+			t.Errorf("%s: %d, %d, snapshot %q", q, a.status, b.status, id)
+		case !strings.Contains(a.body, id) || !strings.Contains(a.body, "notes"):
+			t.Errorf("%s: %s", q, a.body)
+		case strings.Contains(a.body, secretValue):
+			t.Errorf("%s has a secret: %s", q, a.body)
+		}
+		r.saw(e, entry("c", discovery.Spec{Command: "npx", Args: []string{"other-" + id[:1]}}))
+		if c := r.do("GET", "/api/v1/inventory/export?"+q, ""); c.body == a.body || c.header.Get(api.SnapshotHeader) == id {
+			t.Errorf("%s: another state under the same id", q)
+		}
+	}
+	for _, q := range []string{"", "as=xml", "as=sarif&rows=servers", "as=csv&as=csv", "as=csv&identifiable=yes", "as=csv&x=1"} {
+		if a := r.do("GET", "/api/v1/inventory/export?"+q, ""); a.status != http.StatusBadRequest {
+			t.Errorf("%q: %d %s", q, a.status, a.body)
+		}
 	}
 }

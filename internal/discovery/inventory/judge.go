@@ -46,13 +46,14 @@ func Groups(keys []string, variants []Variant, seen []Sighting, roots map[string
 	var out []Group
 	for _, k := range slices.Sorted(maps.Keys(byKey)) {
 		g := byKey[k]
-		slices.SortFunc(g.Sightings, func(a, b Sighting) int { return cmp.Or(strings.Compare(at(&a), at(&b)), strings.Compare(a.ID, b.ID)) })
+		slices.SortFunc(g.Sightings, func(a, b Sighting) int { return cmp.Or(strings.Compare(At(&a), At(&b)), strings.Compare(a.ID, b.ID)) })
 		out = append(out, *g)
 	}
 	return out
 }
 
-func at(s *Sighting) string { return placeOf(s.Host, s.User, s.Place) }
+// At is the place of a sighting, as findings name it.
+func At(s *Sighting) string { return placeOf(s.Host, s.User, s.Place) }
 
 // Judge says what is wrong with where a server stands (discovery.md 15 and 17).
 // What was last seen before missing is not looked at.
@@ -84,7 +85,7 @@ func (g *Group) Judge(reg discovery.Registry, roots map[string]string, missing t
 		}
 	}
 	if j.reg != nil && j.reg.State == "retired" && len(j.live) > 0 {
-		j.raise(discovery.Reappeared, finding.High, "", "retired as "+j.reg.ID+", and seen again: "+at(j.live[0]), "remove it where it was seen, or register it anew under another id", nil)
+		j.raise(discovery.Reappeared, finding.High, "", "retired as "+j.reg.ID+", and seen again: "+At(j.live[0]), "remove it where it was seen, or register it anew under another id", nil)
 	}
 	j.passing()
 	switch {
@@ -115,10 +116,10 @@ func (j *judging) raise(rule discovery.Rule, severity finding.Severity, place, w
 func (j *judging) passing() {
 	for _, s := range j.traffic {
 		if j.reg == nil {
-			j.raise(discovery.UnregisteredTraffic, finding.Medium, at(s), "requests to a server that is not in the registry", "find who needs it, write a Server manifest with an owner and apply it, or close the way to it", s.Why)
+			j.raise(discovery.UnregisteredTraffic, finding.Medium, At(s), "requests to a server that is not in the registry", "find who needs it, write a Server manifest with an owner and apply it, or close the way to it", s.Why)
 			continue
 		}
-		j.raise(discovery.BypassTraffic, j.graded(), at(s), "registered as "+j.reg.ID+", and these requests did not come from the gateway", "route the clients through /mcp/"+j.reg.ID+", and let the network refuse the direct way", s.Why)
+		j.raise(discovery.BypassTraffic, j.graded(), At(s), "registered as "+j.reg.ID+", and these requests did not come from the gateway", "route the clients through /mcp/"+j.reg.ID+", and let the network refuse the direct way", s.Why)
 	}
 }
 
@@ -136,12 +137,12 @@ func (j *judging) bypass() {
 		why, next = "registered as "+j.reg.ID+", and this entry does not go through Rutile", "replace the entry's command by: rutile connect "+j.reg.ID
 	}
 	for _, s := range j.direct {
-		j.raise(discovery.BypassEntry, j.graded(), at(s), why, next, nil)
+		j.raise(discovery.BypassEntry, j.graded(), At(s), why, next, nil)
 		if j.reg == nil {
 			continue
 		}
 		if severity, what := drifted(&j.reg.Target, j.g.Variants[s.Variant].Target); what != "" {
-			j.raise(discovery.Drifted, severity, at(s), "registered as "+j.reg.ID+", and what runs here is something else: "+what, "have the entry say what is registered, or register what it says: rutile apply -f FILE", nil)
+			j.raise(discovery.Drifted, severity, At(s), "registered as "+j.reg.ID+", and what runs here is something else: "+what, "have the entry say what is registered, or register what it says: rutile apply -f FILE", nil)
 		}
 	}
 }
@@ -181,7 +182,7 @@ func (j *judging) shadow() {
 	for _, s := range j.direct {
 		runs, answers = runs || s.Fact == discovery.Running, answers || s.Fact == discovery.Reachable
 		miss[s.Host+s.Source] = max(miss[s.Host+s.Source], s.Strength)
-		evidence = append(evidence, s.Source+" "+at(s))
+		evidence = append(evidence, s.Source+" "+At(s))
 	}
 	left := 1.0
 	for _, k := range slices.Sorted(maps.Keys(miss)) {

@@ -1,0 +1,80 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"rutile/internal/access"
+	"rutile/internal/discovery/export"
+	"rutile/internal/discovery/inventory"
+	"rutile/internal/finding"
+)
+
+// Export writes the whole inventory and its findings in a format of others. The
+// same state gives the same bytes, whoever asks and however.
+func (v *Inventory) Export(ctx context.Context, o export.Options) (export.Document, error) {
+	if err := o.Check(); err != nil {
+		return export.Document{}, err
+	}
+	for range attempts {
+		s, err := v.snapshot(ctx)
+		if err != nil {
+			return export.Document{}, err
+		}
+		after, err := v.store.Around(ctx)
+		if err != nil {
+			return export.Document{}, err
+		}
+		if after.Generation == s.Generation {
+			return export.Make(s, o)
+		}
+	}
+	return export.Document{}, access.Errorf(access.CodeConflict, "the inventory kept being changed: try again")
+}
+
+// snapshot is the inventory as it counts now. If its generation is another
+// afterwards it may be of two times.
+func (v *Inventory) snapshot(ctx context.Context) (*export.Snapshot, error) {
+	all, around, err := v.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &export.Snapshot{Generation: around.Generation, Servers: all, Hosts: around.Hosts, Agents: around.Agents}
+	var keys []string
+	for i := range all {
+		keys = append(keys, all[i].Key)
+		keys = append(keys, all[i].Merged...)
+		if _, ok := v.admin.Current().View.Team(all[i].Owner); ok {
+			s.Teams = append(s.Teams, all[i].Owner)
+		}
+	}
+	slices.Sort(s.Teams)
+	s.Teams, keys = slices.Compact(s.Teams), slices.Compact(slices.Sorted(slices.Values(keys)))
+	if s.Variants, s.Sightings, err = v.store.Seen(ctx, keys); err != nil {
+		return nil, err
+	}
+	counted(s, inventory.Roots(around.Merges))
+	if s.Findings, err = v.findings.List(ctx, finding.Filter{}); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(s.Findings, func(a, b finding.Finding) int { return strings.Compare(a.ID, b.ID) })
+	return s, nil
+}
+
+// counted has variants and sightings stand at the server they count as.
+func counted(s *export.Snapshot, roots map[string]string) {
+	for i := range s.Variants {
+		s.Variants[i].Server = inventory.Root(roots, s.Variants[i].Server)
+	}
+	for i := range s.Sightings {
+		s.Sightings[i].Server = inventory.Root(roots, s.Sightings[i].Server)
+	}
+	slices.SortFunc(s.Variants, func(a, b inventory.Variant) int {
+		return cmp.Or(strings.Compare(a.Server, b.Server), strings.Compare(a.ID, b.ID))
+	})
+	slices.SortFunc(s.Sightings, func(a, b inventory.Sighting) int {
+		return cmp.Or(strings.Compare(a.Server, b.Server), strings.Compare(a.ID, b.ID))
+	})
+}
