@@ -94,8 +94,8 @@ type template struct {
 	at    listed
 }
 
-// Bounds of a copy of the listing.
-var pageBounds = bounds{file: 256 << 20, total: 2 << 30, files: 100_000}
+// pageBounds are the bounds of a copy of the listing.
+func pageBounds() bounds { return bounds{file: 256 << 20, total: 2 << 30, files: 100_000} }
 
 const (
 	maxEntries   = 1_000_000
@@ -110,7 +110,7 @@ func newListing() *listing {
 // take reads one page.
 func (l *listing) take(name string, raw []byte) error {
 	var p page
-	if err := decode(raw, rawjson.Limits{Bytes: int(pageBounds.file)}, &p); err != nil {
+	if err := decode(raw, rawjson.Limits{Bytes: int(pageBounds().file)}, &p); err != nil {
 		return fmt.Errorf("%q is no page of the registry's listing: %w", bounded(name), err)
 	}
 	if p.Servers == nil {

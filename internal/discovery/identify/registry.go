@@ -26,7 +26,7 @@ func (r Registry) Discover(ctx context.Context, into *discovery.Sink) error {
 	l := newListing()
 	l.aged, l.bad = aged{now: r.Now()}, unread{into: into}
 	shown := r.Paths.Show(r.Path)
-	w := walk{bounds: pageBounds, each: l.take, skipped: l.bad.add}
+	w := walk{bounds: pageBounds(), each: l.take, skipped: l.bad.add}
 	if err := w.run(ctx, r.Path); err != nil {
 		return fmt.Errorf("the copy of the registry's listing %s is not used: %w", shown, err)
 	}

@@ -22,9 +22,11 @@ type Vulnerabilities struct {
 // Name is "vulnerabilities".
 func (Vulnerabilities) Name() string { return "vulnerabilities" }
 
-// Bounds of a copy of records: an ecosystem has some hundred thousand, of a few
+// recordBounds are the bounds of a copy of records: an ecosystem has some hundred thousand, of a few
 // kilobytes each.
-var recordBounds = bounds{file: 8 << 20, total: 16 << 30, files: 2_000_000, zips: true}
+func recordBounds() bounds {
+	return bounds{file: 8 << 20, total: 16 << 30, files: 2_000_000, zips: true}
+}
 
 // maxUnread is how many records may be unreadable in a copy that is used.
 const maxUnread = 1000
@@ -53,7 +55,7 @@ func (v Vulnerabilities) Discover(ctx context.Context, into *discovery.Sink) err
 		}
 	}
 	shown := v.Paths.Show(v.Path)
-	w := walk{bounds: recordBounds, each: k.take, skipped: k.bad.add}
+	w := walk{bounds: recordBounds(), each: k.take, skipped: k.bad.add}
 	if err := w.run(ctx, v.Path); err != nil {
 		return fmt.Errorf("the copy of vulnerability records %s is not used: %w", shown, err)
 	}
@@ -71,7 +73,7 @@ func (v Vulnerabilities) Discover(ctx context.Context, into *discovery.Sink) err
 // take reads one record.
 func (k *known) take(name string, raw []byte) error {
 	var r record
-	err := decode(raw, rawjson.Limits{Bytes: int(recordBounds.file), Members: 100_000}, &r)
+	err := decode(raw, rawjson.Limits{Bytes: int(recordBounds().file), Members: 100_000}, &r)
 	if err == nil {
 		err = r.check()
 	}
