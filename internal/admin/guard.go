@@ -140,7 +140,7 @@ func (a *Admin) unmet(cur *Current, s registry.Server, verb registry.Verb, o out
 func differing(cur *Current, server string) int {
 	n := 0
 	for _, t := range cur.View.Tools(server) {
-		if t.State == registry.ToolChanged || t.State == registry.ToolPending {
+		if t.State != registry.ToolApproved && t.Approvable() {
 			n++
 		}
 	}
