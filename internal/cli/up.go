@@ -121,8 +121,14 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 	return d.Wait(ctx)
 }
 
-// invite says where the console is, signed in as the account that keeps the gateway.
+// invite says where the console is. The link that signs in is for whoever sits at the
+// terminal: what goes to a file or a journal is read by others too, and they get the
+// address alone.
 func (a *app) invite(ctx context.Context, d *daemon.Daemon) {
+	if !isTerminal(a.err) {
+		a.say("console: %s/console/ (rutile user link prints a link that signs you in)", d.OperatorsURL)
+		return
+	}
 	if link, err := d.OwnLink(ctx); err == nil {
 		a.say("console: %s (signs you in once, within five minutes; rutile user link prints another)", link)
 	}
