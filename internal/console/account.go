@@ -63,6 +63,9 @@ func (c *Console) addPasskey(v *visit, f map[string]string) (string, string, err
 		return at("account"), "", access.Errorf(access.CodeConflict, "the passkey was asked for too long ago, or its form was sent before: try again")
 	}
 	added, err := c.signIns.AddPasskey(v.Context(), v.session.actor, asked, f["name"], []byte(f["answer"]))
+	if err == nil {
+		c.sessions.proven(v.id, added.ID) // its device was used just now
+	}
 	return at("account"), v.words.t("The passkey %s is added.", line(added.Name)), err
 }
 

@@ -175,6 +175,17 @@ func (s *sessions) endOf(actor admin.Actor, one string) int {
 	return n
 }
 
+// proven notes that who has a session proved to have a factor besides.
+func (s *sessions) proven(id, factor string) {
+	key := sha256.Sum256([]byte(id))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x, ok := s.open[key]; ok {
+		x.actor.Factor = factor
+		s.open[key] = x
+	}
+}
+
 // say keeps what the next page of a session says.
 func (s *sessions) say(id string, m message) {
 	key := sha256.Sum256([]byte(id))
