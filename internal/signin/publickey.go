@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/go-webauthn/webauthn/protocol/webauthncose"
 )
@@ -31,10 +32,12 @@ func publicKey(cose []byte) ([]byte, error) {
 		}
 		key = ed25519.PublicKey(k.XCoord)
 	case webauthncose.EC2PublicKeyData:
-		if k.Curve != int64(webauthncose.P256) {
+		if k.Curve != int64(webauthncose.P256) || len(k.XCoord) != 32 || len(k.YCoord) != 32 {
 			return nil, errors.New("its public key is on no curve that is taken")
 		}
-		key = &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(k.XCoord), Y: new(big.Int).SetBytes(k.YCoord)}
+		if key, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, k.XCoord, k.YCoord)); err != nil {
+			return nil, fmt.Errorf("its public key cannot be read: %w", err)
+		}
 	case webauthncose.RSAPublicKeyData:
 		n, e := new(big.Int).SetBytes(k.Modulus), new(big.Int).SetBytes(k.Exponent)
 		if n.BitLen() < 2048 || n.BitLen() > 4096 || !e.IsInt64() || e.Int64() > 1<<31-1 {
