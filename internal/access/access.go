@@ -108,6 +108,8 @@ type Request struct {
 	Placeholders []Placeholder
 	// Facts are what has been counted and is remembered. The gate sets them.
 	Facts *Facts
+	// Touched is what the session has touched. The gate sets it.
+	Touched *Touched
 }
 
 // Placeholder stands for a value the caller has not seen.

@@ -18,9 +18,10 @@ type Query struct {
 	Subject   access.Subject
 	Session   SessionFacts
 	Grant     *GrantFacts
-	Arguments rawjson.Value // becomes context.input
-	Unknown   bool          // arguments unknown: partial evaluation
-	Facts     *access.Facts // becomes context.facts; nil: unknown
+	Arguments rawjson.Value   // becomes context.input
+	Unknown   bool            // arguments unknown: partial evaluation
+	Facts     *access.Facts   // becomes context.facts; nil: unknown
+	Touched   *access.Touched // of the session; nil: unknown
 	Now       time.Time
 	Output    *OutputFacts // what came back, at release; nil before
 	Masked    []string     // ids of the rules whose masks have been applied

@@ -1,0 +1,40 @@
+package access
+
+// Words that labels of servers and tools (dataScopes, labels) may be which are no
+// private scope.
+const (
+	LabelUntrusted = "untrusted" // what it sends may be anybody's words
+	LabelPublic    = "public"    // everybody may know it
+)
+
+// Touched is what the session of a request has touched, as policies read it in
+// context.session. The gate sets it; nil means that nobody looked.
+type Touched struct {
+	// Taint is what may have told the agent what to do, sorted: "untrusted", "finding"
+	// where inspection found something, and "server:ID" of each source.
+	Taint []string
+	// Labels are the private scopes it has seen something of, sorted.
+	Labels []string
+	// Flow is where the values of the request come from, by the name of the fact; nil
+	// where nothing was found again.
+	Flow map[string]FactValue
+	// Causes are the calls that raised them.
+	Causes []Cause
+	// Err says why it cannot be told, "" if it can. Policies that read it err then.
+	Err string
+}
+
+// Cause is the call that first raised a taint or label of a session.
+type Cause struct {
+	Word     string `json:"word"`             // the taint or label
+	Server   string `json:"server,omitempty"` // whose answer it was
+	Tool     string `json:"tool,omitempty"`
+	Decision string `json:"decision"`
+	Leaf     uint64 `json:"-"` // of its intent, with its hash
+	Hash     []byte `json:"-"`
+}
+
+// Clean reports whether nothing was touched: no rule about it can match.
+func (t *Touched) Clean() bool {
+	return t == nil || len(t.Taint) == 0 && len(t.Labels) == 0 && len(t.Flow) == 0 && t.Err == ""
+}
