@@ -124,8 +124,9 @@ type Placeholder struct {
 type Held struct {
 	Grant  string
 	Quorum int
-	Bound  bool // to the arguments of that call
-	Depth  int  // how many times it was handed on
+	Bound  bool   // to the arguments of that call
+	Depth  int    // how many times it was handed on
+	From   string // the session that handed it on
 }
 
 // Action is the policy name of what is asked: "server/tool",

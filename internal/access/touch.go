@@ -29,6 +29,7 @@ type Cause struct {
 	Word     string `json:"word"`             // the taint or label
 	Server   string `json:"server,omitempty"` // whose answer it was
 	Tool     string `json:"tool,omitempty"`
+	Private  bool   `json:"private,omitempty"` // it is a label, not a taint
 	Decision string `json:"decision"`
 	Leaf     uint64 `json:"-"` // of its intent, with its hash
 	Hash     []byte `json:"-"`

@@ -16,12 +16,19 @@ import (
 const (
 	SideTaint = "taint" // integrity: whose words were read
 	SideLabel = "label" // confidentiality: what was seen
+	// sideParent names the session that handed work on: what is raised in this one is
+	// raised there too.
+	sideParent = "parent"
 )
 
 // Bounds of what is remembered of sessions.
 const (
 	maxSessions = 4096 // in memory; what is not is read again
 	maxMarks    = 1024 // of one session
+	maxDepth    = 8    // of sessions that handed work on
+	// soon is how long Touched remembers that a session had touched nothing, where other
+	// nodes may change that.
+	soon = time.Second
 )
 
 // Mark is one taint or label of a session, with the call that raised it first.
@@ -56,6 +63,7 @@ type LabelStore interface {
 type Labels struct {
 	store  LabelStore
 	shared bool
+	now    func() time.Time
 
 	mu    sync.Mutex
 	known map[string]*touched
@@ -65,17 +73,18 @@ type Labels struct {
 // touched is what is known of one session. Its marks are replaced, never changed.
 type touched struct {
 	whole bool // all the store has is in it
+	read  time.Time
 	marks []Mark
 	view  *access.Touched // of marks, nil where it is to be made
 }
 
 // NewLabels returns the labels of sessions in a store. shared says that other nodes
 // change it too: then every look reads it.
-func NewLabels(store LabelStore, shared bool) (*Labels, error) {
-	if store == nil {
-		return nil, errors.New("boundary: labels need a store")
+func NewLabels(store LabelStore, shared bool, now func() time.Time) (*Labels, error) {
+	if store == nil || now == nil {
+		return nil, errors.New("boundary: labels need a store and a clock")
 	}
-	return &Labels{store: store, shared: shared, known: map[string]*touched{}}, nil
+	return &Labels{store: store, shared: shared, now: now, known: map[string]*touched{}}, nil
 }
 
 // Of returns what a session has touched. It MUST NOT be changed. Where it cannot be
@@ -99,8 +108,21 @@ func (l *Labels) Of(ctx context.Context, session string) *access.Touched {
 	defer l.mu.Unlock()
 	t = l.keep(session)
 	t.add(marks)
-	t.whole = t.whole || swept == l.swept // else a mark may have been forgotten meanwhile
+	t.whole, t.read = t.whole || swept == l.swept, l.now() // else a mark may have been forgotten meanwhile
 	return t.look()
+}
+
+// Touched reports whether a session has touched anything, in doubt true. Where other
+// nodes raise marks too it may be a second late.
+func (l *Labels) Touched(ctx context.Context, session string) bool {
+	if session == "" {
+		return false
+	}
+	l.mu.Lock()
+	t := l.known[session]
+	known, fresh := t != nil && len(t.marks) > 0, t != nil && t.whole && (!l.shared || l.now().Sub(t.read).Abs() < soon)
+	l.mu.Unlock()
+	return known || !fresh && !l.Of(ctx, session).Clean()
 }
 
 // Marks returns the marks of a session, oldest first.
@@ -108,19 +130,92 @@ func (l *Labels) Marks(ctx context.Context, session string) ([]Mark, error) {
 	return l.store.Labels(ctx, session)
 }
 
-// Raise adds marks, which are of one session, and reports whether one of them is new.
-// When it returns they are durable; an error means that what raised them must not be
-// released.
+// Raise adds marks, which are of one session, there and in the sessions that handed it
+// work, and reports whether one of them is new. When it returns they are durable; an
+// error means that what raised them must not be released.
 func (l *Labels) Raise(ctx context.Context, marks []Mark) (bool, error) {
+	return l.raise(ctx, marks, 0)
+}
+
+func (l *Labels) raise(ctx context.Context, marks []Mark, depth int) (bool, error) {
 	if len(marks) == 0 || marks[0].Session == "" {
 		return false, nil
 	}
 	session := marks[0].Session
+	added, err := l.add(ctx, session, marks)
+	if err != nil || depth == maxDepth {
+		return added, err
+	}
+	parents, err := l.parents(ctx, session)
+	if err != nil {
+		return added, err
+	}
+	for _, parent := range parents {
+		above := slices.Clone(marks)
+		for i := range above {
+			above[i].Session = parent
+		}
+		if _, err := l.raise(ctx, above, depth+1); err != nil {
+			return added, err
+		}
+	}
+	return added, nil
+}
+
+// Join says that a session works for another: it takes over what that has touched, and
+// whatever it touches from now on is touched there too. It reports whether it has now
+// touched more than before.
+func (l *Labels) Join(ctx context.Context, session, parent, decision string, at time.Time) (bool, error) {
+	if session == "" || parent == "" || session == parent {
+		return false, nil
+	}
+	if have := l.Of(ctx, parent); have.Err != "" {
+		return false, access.Errorf(access.CodeInternal, "session %s: %s", parent, have.Err)
+	}
+	marks := slices.DeleteFunc(slices.Clone(l.marks(parent)), func(m Mark) bool { return m.Side == sideParent })
+	for i := range marks {
+		marks[i].Session = session
+	}
+	link := Mark{Session: session, Side: sideParent, Word: parent, Decision: decision, At: at}
+	if _, err := l.add(ctx, session, []Mark{link}); err != nil {
+		return false, err
+	}
+	return l.add(ctx, session, marks)
+}
+
+// parents returns the sessions that handed one work.
+func (l *Labels) parents(ctx context.Context, session string) ([]string, error) {
+	if have := l.Of(ctx, session); have.Err != "" {
+		return nil, access.Errorf(access.CodeInternal, "session %s: %s", session, have.Err)
+	}
+	var out []string
+	for _, m := range l.marks(session) {
+		if m.Side == sideParent {
+			out = append(out, m.Word)
+		}
+	}
+	return out, nil
+}
+
+// marks are those that are known of a session. They MUST NOT be changed.
+func (l *Labels) marks(session string) []Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.known[session]; t != nil {
+		return t.marks
+	}
+	return nil
+}
+
+// add keeps those marks of a session that are not known, and reports whether there are
+// any.
+func (l *Labels) add(ctx context.Context, session string, marks []Mark) (bool, error) {
 	fresh := l.fresh(session, marks)
 	if len(fresh) == 0 {
 		return false, nil
 	}
-	if have := l.Of(ctx, session); have.Err != "" || len(have.Causes)+len(fresh) > maxMarks {
+	have := l.Of(ctx, session)
+	if have.Err != "" || len(have.Causes)+len(fresh) > maxMarks {
 		return false, access.Errorf(access.CodeInternal, "session %s cannot be labelled: %s", session, cmp.Or(have.Err, "it has touched too much; end it"))
 	}
 	if fresh = l.fresh(session, marks); len(fresh) == 0 { // the store knew
@@ -183,6 +278,9 @@ func (t *touched) look() *access.Touched {
 	}
 	v := &access.Touched{}
 	for _, m := range t.marks {
+		if m.Side == sideParent {
+			continue
+		}
 		if m.Side == SideTaint {
 			v.Taint = append(v.Taint, m.Word)
 			if m.Server != "" {
@@ -191,7 +289,7 @@ func (t *touched) look() *access.Touched {
 		} else {
 			v.Labels = append(v.Labels, m.Word)
 		}
-		v.Causes = append(v.Causes, access.Cause{Word: m.Word, Server: m.Server, Tool: m.Tool, Decision: m.Decision, Leaf: m.Leaf, Hash: m.Hash})
+		v.Causes = append(v.Causes, access.Cause{Word: m.Word, Private: m.Side == SideLabel, Server: m.Server, Tool: m.Tool, Decision: m.Decision, Leaf: m.Leaf, Hash: m.Hash})
 	}
 	slices.Sort(v.Taint)
 	slices.Sort(v.Labels)

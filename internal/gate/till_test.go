@@ -157,7 +157,7 @@ func (w *till) start() {
 	}
 	w.state.Grants = w.broker
 	f := fixed{w.state}
-	if w.Gate, err = gate.New(f, w.log, f, w.broker, w.ledger, noEffects{}, engine(w.t), noValues{}, f, w.now); err != nil {
+	if w.Gate, err = gate.New(f, w.log, f, w.broker, w.ledger, noEffects{}, engine(w.t), noValues{}, noLabels{}, f, w.now); err != nil {
 		w.t.Fatal(err)
 	}
 }

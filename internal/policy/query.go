@@ -72,7 +72,8 @@ type GrantFacts struct {
 	ExpiresAt time.Time
 	Quorum    int
 	ArgsBound bool
-	Depth     int // how many times it was handed on
+	Depth     int    // how many times it was handed on
+	From      string // the session that handed it on; no policy reads it
 }
 
 // Verdict is what a Set answers. The zero value denies.
