@@ -18,6 +18,8 @@ type Touched struct {
 	// Flow is where the values of the request come from, by the name of the fact; nil
 	// where nothing was found again.
 	Flow map[string]FactValue
+	// Leaves are the values of the arguments that were found again.
+	Leaves []FlowLeaf
 	// Causes are the calls that raised them.
 	Causes []Cause
 	// Err says why it cannot be told, "" if it can. Policies that read it err then.
@@ -33,6 +35,23 @@ type Cause struct {
 	Decision string `json:"decision"`
 	Leaf     uint64 `json:"-"` // of its intent, with its hash
 	Hash     []byte `json:"-"`
+}
+
+// FlowLeaf is a value of the arguments that came from an earlier result, without the
+// value.
+type FlowLeaf struct {
+	Pointer   string   `json:"pointer"` // RFC 6901, in the arguments
+	Role      string   `json:"role"`    // recipient, content or selector
+	Kind      string   `json:"kind"`    // as email, url, text
+	Start     int      `json:"start"`   // bytes of the unescaped value that were found again
+	End       int      `json:"end"`
+	Call      string   `json:"call"` // the decision whose result it came from
+	Server    string   `json:"server"`
+	Tool      string   `json:"tool,omitempty"`
+	Untrusted bool     `json:"untrusted,omitempty"`
+	Scopes    []string `json:"scopes,omitempty"` // private ones
+	Tier      string   `json:"tier,omitempty"`   // what inspection found in that result
+	Asked     string   `json:"asked,omitempty"`  // yes, no or unknown
 }
 
 // Clean reports whether nothing was touched: no rule about it can match.

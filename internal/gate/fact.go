@@ -114,6 +114,7 @@ type passage struct {
 	use   grant.Use
 	fresh bool // the use was made for it
 
+	raised  []string // taints and labels of the session that are new by it
 	follows string   // the use of a grant that made the task it asks after
 	out     *outflow // what the agent read before the final message counts too
 }
@@ -136,7 +137,7 @@ func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, r
 		entry.End()
 		return nil, err
 	}
-	labelled, err := g.label(ctx, r, ru, intent)
+	labelled, err := g.label(ctx, r, ru, intent, &p.raised)
 	if err != nil {
 		return nil, p.undo(ctx, r, err)
 	}

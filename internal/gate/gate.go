@@ -239,7 +239,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	if err != nil {
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, d.unlocks(g.now()), err)
 	}
-	run.out = d.outflow
+	run.out, d.outflow.raised = d.outflow, run.raised
 	returned := false
 	var unlocks []audit.Unlock
 	defer func() {

@@ -68,9 +68,9 @@ func without(t *access.Touched, decision string) *access.Touched {
 
 // label writes down what r is about to bring back, and of a right that was handed on
 // where that comes from, before anything is sent: parts of a result may reach the agent
-// before the rest. It reports whether the session has touched something new by it, which
+// before the rest; raised says what. It reports whether the session has touched something new by it, which
 // another call may have raised at the same moment.
-func (g *Gate) label(ctx context.Context, r *access.Request, ru *pdp.Ruling, intent audit.Ref) (bool, error) {
+func (g *Gate) label(ctx context.Context, r *access.Request, ru *pdp.Ruling, intent audit.Ref, raised *[]string) (bool, error) {
 	if r.Who.Session == "" {
 		return false, nil
 	}
@@ -86,6 +86,9 @@ func (g *Gate) label(ctx context.Context, r *access.Request, ru *pdp.Ruling, int
 		return joined, nil
 	}
 	added, err := g.labels.Raise(ctx, marks)
+	if added {
+		*raised = wordsOf(marks)
+	}
 	return added || joined, err
 }
 
@@ -130,11 +133,17 @@ func (p *outflow) raise(ctx context.Context, whole, left *sight) error {
 	}
 	added, err := p.gate.labels.Raise(ctx, marks)
 	if added {
-		for _, m := range marks {
-			p.raised = merge(p.raised, []string{m.Word})
-		}
+		p.raised = merge(p.raised, wordsOf(marks))
 	}
 	return err
+}
+
+func wordsOf(marks []boundary.Mark) []string {
+	var out []string
+	for _, m := range marks {
+		out = merge(out, []string{m.Word})
+	}
+	return out
 }
 
 // identifying are the labels of what was found that a person or an account is known by.

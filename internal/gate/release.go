@@ -148,6 +148,7 @@ func (p *outflow) dropped(out *audit.Outcome) {
 	}
 	out.Findings = merge(slices.Clone(out.Findings), p.found)
 	out.Seen = p.noted
+	out.Labels = p.raised
 }
 
 // release judges the final message. It returns nil where the message goes on,

@@ -54,22 +54,22 @@ func (s *Store) Labels(ctx context.Context, session string) ([]boundary.Mark, er
 }
 
 // PutSource keeps what was seen in an answer; one that is there already stays.
-func (s *Store) PutSource(ctx context.Context, session, id string, sealed []byte, at time.Time) error {
+func (s *Store) PutSource(ctx context.Context, session, id string, prints []byte, at time.Time) error {
 	if err := errors.Join(checkText("a session", session), checkText("a source", id)); err != nil {
 		return err
 	}
-	_, err := s.exec(ctx, "keeping what was seen", `INSERT INTO session_sources (session, id, sealed, at) VALUES ($1, $2, $3, $4) ON CONFLICT (session, id) DO NOTHING`, session, id, sealed, micros(at))
+	_, err := s.exec(ctx, "keeping what was seen", `INSERT INTO session_sources (session, id, prints, at) VALUES ($1, $2, $3, $4) ON CONFLICT (session, id) DO NOTHING`, session, id, prints, micros(at))
 	return err
 }
 
 // Sources returns what was seen in the answers of a session, oldest first, by id, but
 // for those that are known.
-func (s *Store) Sources(ctx context.Context, session string, known func(id string) bool) (ids []string, sealed [][]byte, err error) {
+func (s *Store) Sources(ctx context.Context, session string, known func(id string) bool) (ids []string, prints [][]byte, err error) {
 	if !clean(session) {
 		return nil, nil, nil
 	}
 	err = s.read(ctx, "reading what was seen", func(tx *sql.Tx) error {
-		ids, sealed = nil, nil
+		ids, prints = nil, nil
 		var all []string
 		err := each(ctx, tx, func(r *sql.Rows) error {
 			var id string
@@ -84,11 +84,11 @@ func (s *Store) Sources(ctx context.Context, session string, known func(id strin
 				continue
 			}
 			var raw []byte
-			if err = tx.QueryRowContext(ctx, `SELECT sealed FROM session_sources WHERE session = $1 AND id = $2`, session, id).Scan(&raw); err == nil {
-				ids, sealed = append(ids, id), append(sealed, raw)
+			if err = tx.QueryRowContext(ctx, `SELECT prints FROM session_sources WHERE session = $1 AND id = $2`, session, id).Scan(&raw); err == nil {
+				ids, prints = append(ids, id), append(prints, raw)
 			}
 		}
 		return err
 	})
-	return ids, sealed, err
+	return ids, prints, err
 }

@@ -14,11 +14,12 @@ CREATE TABLE session_labels (
     PRIMARY KEY (session, side, word, server)
 ) STRICT;
 
--- What was seen in answers, sealed: by it the values of later calls are known again.
+-- Keyed fingerprints of what was in answers: by them the values of later calls are
+-- known again.
 CREATE TABLE session_sources (
     session TEXT NOT NULL,
     id      TEXT NOT NULL,
-    sealed  BLOB NOT NULL,
+    prints  BLOB NOT NULL,
     at      INTEGER NOT NULL,
     PRIMARY KEY (session, id)
 ) STRICT;
