@@ -19,7 +19,7 @@ func Decide(f Facts) (Decision, string) {
 	switch {
 	case !f.Sink:
 		return Permit, ""
-	case f.SourceFinding >= Review && (f.RecipientUntrusted || f.Ordered):
+	case f.SourceFinding >= Review && (f.RecipientUntrusted || f.Ordered || f.Carried):
 		return Deny, "flow-hostile-source"
 	case f.ActionAsked == No && (f.RecipientUntrusted || f.Ordered):
 		return Deny, "flow-not-asked"
