@@ -125,7 +125,7 @@ func (s *speech) finish(text []byte) {
 		if !aside {
 			s.clauses[open].objects |= w.objects
 		}
-		if c := &s.clauses[open]; w.capital && c.name == 0 && i > 0 && (i == c.at+1 || s.words[i-1].marks&markTo != 0 && c.verbs&(actSend|actWrite|actPost) != 0) {
+		if c := &s.clauses[open]; w.capital && c.name == 0 && i > 0 && (i == c.at+1 || s.words[i-1].marks&markTo != 0 && c.verbs&(actSend|actWrite|actPost) != 0 && c.verbs&actGrant == 0) {
 			c.name = i
 		}
 	}
@@ -146,6 +146,9 @@ func ofVerb(w *spoken) uint16 {
 
 // orders reports whether word i stands as a verb of an order.
 func (s *speech) orders(text []byte, i int) bool {
+	if i+1 < len(s.words) && (s.is(text, i, "make") && s.is(text, i+1, "sure") || s.is(text, i, "note") && s.is(text, i+1, "that")) {
+		return false
+	}
 	if i == 0 || s.sentence[i-1] != s.sentence[i] {
 		return true
 	}
@@ -224,4 +227,8 @@ func plain(text []byte, start, end int) bool {
 		return false
 	}
 	return !isDigit(text[start])
+}
+
+func (s *speech) is(text []byte, i int, word string) bool {
+	return string(text[s.words[i].start:s.words[i].end]) == word
 }

@@ -156,6 +156,6 @@ func delegates(text []byte, s *speech) byte {
 
 var (
 	carryOut = strings.Fields("do follow perform execute complete carry handle process finish fulfil fulfill implement address")
-	chores   = strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests things everything")
+	chores   = strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests things everything what whatever")
 	wishes   = strings.Fields("asks wants says requests requires demands instructs")
 )
