@@ -109,12 +109,12 @@ func (l *look) order(tool act, f *Facts) *Source {
 		o := &x.orders[i]
 		src := &x.sources[o.source-x.first]
 		on := x.known && (src.pointed && named && x.delegates > handsNothing || x.onTask(o))
-		if !o.fits(tool, true) || !src.untrusted && (on || !x.known) {
+		if !o.fits(tool, true) && !o.calls(l.name) || !src.untrusted && (on || !x.known) {
 			continue // what a system of our own tells to do next is no attack by itself
 		}
 		n := 0
 		for j := range l.leaves {
-			if l.details(j, o) {
+			if l.details(j, o, tool) {
 				l.leaves[j].Ordered = true
 				n++
 			}
@@ -158,14 +158,15 @@ func (x *Index) onTask(o *order) bool {
 
 // details reports whether a leaf's value stands in an order and nowhere the user or a
 // trusted result has it.
-func (l *look) details(j int, o *order) bool {
+func (l *look) details(j int, o *order, tool act) bool {
+	far := o.fits(tool, false)
 	leaf, s := &l.leaves[j], &l.seen[j]
 	if leaf.Asked == Yes || leaf.Trusted || len(s.prints) == 0 {
 		return false
 	}
 	typed, words := 0, 0
 	for _, t := range s.prints {
-		has := o.has(&t)
+		has := o.has(&t, far)
 		if t.kind != kindWord && has {
 			typed++
 		}

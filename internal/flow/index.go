@@ -278,11 +278,17 @@ func (x *Index) scopesOf(bits uint32) []string {
 
 // has reports whether an order's details have a fingerprint: words in its sentence,
 // whatever is more telling also in the next.
-func (o *order) has(t *tok) bool {
+func (o *order) has(t *tok, far bool) bool {
 	_, ok := slices.BinarySearch(o.own, t.print)
-	if !ok && t.kind != kindWord {
+	if !ok && far && t.kind != kindWord {
 		_, ok = slices.BinarySearch(o.far, t.print)
 	}
+	return ok
+}
+
+// calls reports whether an order names a tool.
+func (o *order) calls(name uint64) bool {
+	_, ok := slices.BinarySearch(o.own, name)
 	return ok
 }
 

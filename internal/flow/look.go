@@ -17,7 +17,7 @@ func (x *Index) Look(c Call) Report {
 	if !c.Traits.Sink() {
 		return out
 	}
-	l := look{x: x, c: &c, r: &x.scratch}
+	l := look{x: x, c: &c, r: &x.scratch, name: x.keys.of(kindName, fold(nil, []byte(c.Tool), false).text)}
 	l.value("", c.Arguments, 0)
 	tool := actOf(c.Tool, c.Description)
 	out.Facts = l.facts(tool)
@@ -32,6 +32,7 @@ type look struct {
 	x      *Index
 	c      *Call
 	r      *reader
+	name   uint64 // of the tool, as a text would have it
 	leaves []Leaf
 	seen   []seen // by leaf
 	over   bool
@@ -89,7 +90,9 @@ func (l *look) leaf(pointer string, text []byte, numeric bool) {
 	}
 	s := seen{words: l.r.words(&l.x.keys, f.text), numeric: numeric}
 	leaf := Leaf{Pointer: pointer, Kind: kindOf(f.text, toks, numeric)}
-	leaf.Role = roleOf(pointer, leaf.Kind)
+	if leaf.Role = roleOf(pointer, leaf.Kind); numeric && len(text) < 5 {
+		leaf.Role = Selector
+	}
 	s.prints = l.identity(&leaf, f.text, toks)
 	leaf.Asked = l.asked(&s, f.text)
 	l.locate(&leaf, &s, &f)

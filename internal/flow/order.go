@@ -43,7 +43,11 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 	at := 0
 	if n > 0 {
 		at = s.sentence[n-1]
-		if parts(text[s.words[n-1].end:start], text[start:]) {
+		first := 0
+		if at > 0 {
+			first = s.ends[at-1]
+		}
+		if parts(text[s.words[n-1].end:start], text[start:], capital || n-first > 40) {
 			s.ends = append(s.ends, n)
 			at++
 		}
@@ -59,8 +63,9 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 	s.sentence = append(s.sentence, at)
 }
 
-// parts reports whether a sentence ends in the gap between two words.
-func parts(gap, rest []byte) bool {
+// parts reports whether a sentence ends in the gap between two words. A full stop ends
+// one before a capital or a new line only: what follows a quoted question may go on.
+func parts(gap, rest []byte, capital bool) bool {
 	if len(gap) == 1 {
 		return gap[0] == ';' || gap[0] == '!' || gap[0] == '?'
 	}
@@ -68,7 +73,7 @@ func parts(gap, rest []byte) bool {
 	for i, b := range gap {
 		switch b {
 		case '.', '!', '?':
-			if i+1 < len(gap) {
+			if i+1 < len(gap) && (capital || !isWord(rest[0]) || isDigit(rest[0]) || bytes.IndexByte(gap, '\n') >= 0 || bytes.IndexAny(gap[i:], "'\"") < 0) {
 				return true
 			}
 		case ';':
@@ -111,7 +116,7 @@ func (s *speech) finish(text []byte) {
 		} else if aside && (w.marks&(markTo|markLead) != 0 || s.breaks(text, i)) {
 			aside = false
 		}
-		if w.verbs != 0 && s.orders(text, i) {
+		if w.verbs != 0 && s.orders(text, i) && !s.invites(text, i) {
 			if open = -1; s.negated(i) {
 				continue
 			}
@@ -146,6 +151,7 @@ func ofVerb(w *spoken) uint16 {
 
 // orders reports whether word i stands as a verb of an order.
 func (s *speech) orders(text []byte, i int) bool {
+	chained := len(s.clauses) > 0 && s.clauses[len(s.clauses)-1].sentence == s.sentence[i]
 	if i+1 < len(s.words) && (s.is(text, i, "make") && s.is(text, i+1, "sure") || s.is(text, i, "note") && s.is(text, i+1, "that")) {
 		return false
 	}
@@ -176,7 +182,10 @@ func (s *speech) orders(text []byte, i int) bool {
 		return true
 	}
 	gap := text[p.end:s.words[i].start]
-	return bytes.IndexAny(gap, ":,\"*>])") >= 0 || len(gap) > 1 && gap[len(gap)-1] == '\''
+	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained) {
+		return true
+	}
+	return bytes.IndexAny(gap, ":\"*>])") >= 0 || len(gap) > 1 && gap[len(gap)-1] == '\''
 }
 
 // negated reports whether the order is not to do it.
@@ -190,7 +199,7 @@ func (s *speech) negated(i int) bool {
 }
 
 // reach is how many sentences after its own an order may be about.
-const reach = 2
+const reach = 1
 
 // span is the bytes of the text a clause's details stand in: its sentence and the next.
 func (s *speech) span(c clause) (start, end int) {
@@ -231,4 +240,18 @@ func plain(text []byte, start, end int) bool {
 
 func (s *speech) is(text []byte, i int, word string) bool {
 	return string(text[s.words[i].start:s.words[i].end]) == word
+}
+
+// invites reports whether a verb asks the reader to get in touch: "call us", "write to
+// us at".
+func (s *speech) invites(text []byte, i int) bool {
+	if s.lenient || s.words[i].verbs&actWrite == 0 {
+		return false
+	}
+	for j := i + 1; j < min(i+3, len(s.words)) && s.sentence[j] == s.sentence[i]; j++ {
+		if s.is(text, j, "us") || s.is(text, j, "me") {
+			return true
+		}
+	}
+	return false
 }

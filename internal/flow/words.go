@@ -70,7 +70,7 @@ var acts = []struct {
 	{actWrite, objMessage, "write message tell notify inform email mail text dm report escalate reply respond contact ping remind announce congratulate thank greet say warn alert inbox msg sms call"},
 	{actWrite, 0, "ask let know answer comment"},
 	{actPost, 0, "post publish upload share tweet push submit broadcast leak expose exfiltrate"},
-	{actCreate, 0, "create add make set generate register open draft save write insert log record put append note enter fill prepare build start file compose plan arrange organise organize store attach copy duplicate initialize init import fork clone provision deploy establish"},
+	{actCreate, 0, "create add make set generate register open draft save write insert log record put append note enter fill prepare build file compose plan arrange organise organize store attach copy duplicate initialize init import fork clone provision deploy establish"},
 	{actCreate | actBook, objEvent, "schedule plan"},
 	{actBook, objStay, "book reserve rent hire reservation"},
 	{actBuy, objGoods, "buy purchase order checkout subscribe acquire get"},
@@ -176,6 +176,9 @@ func (a act) fits(b act, loose bool) bool {
 	}
 	if loose && a.verbs&b.verbs != 0 {
 		return true
+	}
+	if a.verbs&(actSend|actWrite|actPost) != 0 && a.verbs&actGrant == 0 {
+		a.objects &^= objMember // to whom, not what
 	}
 	return a.verbs&near(b.verbs) != 0 && (a.objects == 0 || b.objects == 0 || a.objects&b.objects != 0)
 }
