@@ -18,7 +18,7 @@ func (leaf *Leaf) carries(s *seen) bool {
 }
 
 // facts sums up what the leaves say.
-func (l *look) facts(tool act) Facts {
+func (l *look) facts(tool *tool) Facts {
 	x := l.x
 	f := Facts{Sink: true, Asked: Yes, Pointed: true, ActionAsked: x.wanted(tool), Tainted: x.worst, Lost: l.over}
 	if !x.known {
@@ -58,7 +58,7 @@ func (l *look) facts(tool act) Facts {
 // replaced reports whether the user named somebody or something else for a value: an
 // address or number of the same form, or a name where the value has no word of the
 // user's.
-func (x *Index) replaced(s *seen, tool act, name string) bool {
+func (x *Index) replaced(s *seen, tool *tool, name string) bool {
 	for _, t := range s.prints {
 		if x.stems[t.stem] && t.kind == kindWord {
 			return false
@@ -75,7 +75,7 @@ func (x *Index) replaced(s *seen, tool act, name string) bool {
 		}
 	}
 	for _, w := range x.wants {
-		if w.name != 0 && w.fits(tool, false) && !slices.ContainsFunc(namesOf(name), func(n string) bool { return x.keys.of(kindStem, stem([]byte(n))) == w.name }) {
+		if w.name != 0 && tool.fits(w.act, false) && !slices.ContainsFunc(namesOf(name), func(n string) bool { return x.keys.of(kindStem, stem([]byte(n))) == w.name }) {
 			return true
 		}
 	}
@@ -83,7 +83,7 @@ func (x *Index) replaced(s *seen, tool act, name string) bool {
 }
 
 // wanted reports whether the user asked for something a tool does.
-func (x *Index) wanted(tool act) Answer {
+func (x *Index) wanted(tool *tool) Answer {
 	if !x.known {
 		return Unknown
 	}
@@ -91,7 +91,7 @@ func (x *Index) wanted(tool act) Answer {
 		return Yes
 	}
 	for _, w := range x.wants {
-		if w.fits(tool, false) {
+		if tool.fits(w.act, false) {
 			return Yes
 		}
 	}
@@ -101,19 +101,31 @@ func (x *Index) wanted(tool act) Answer {
 // order finds the order of a result that a call follows: one for such an act that has a
 // value of the call which neither the user nor a trusted result has. What the user asked
 // for is then judged by what the order says.
-func (l *look) order(tool act, f *Facts) *Source {
+func (l *look) order(tool *tool, f *Facts) *Source {
 	x := l.x
 	best, rank := -1, -1
+	var open []int
+	for j := range l.leaves {
+		if leaf := &l.leaves[j]; leaf.Asked != Yes && !leaf.Trusted && len(l.seen[j].prints) > 0 {
+			open = append(open, j)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
 	named := x.wanted(tool) == Yes
 	for i := range x.orders {
 		o := &x.orders[i]
+		if o.verbs&tool.around == 0 && tool.verbs != 0 && !o.calls(l.name) {
+			continue
+		}
 		src := &x.sources[o.source-x.first]
 		on := x.known && (src.pointed && named && x.delegates > handsNothing || x.onTask(o))
-		if !o.fits(tool, true) && !o.calls(l.name) || !src.untrusted && (on || !x.known) {
+		if !tool.fits(o.act, true) && !o.calls(l.name) || !src.untrusted && (on || !x.known) {
 			continue // what a system of our own tells to do next is no attack by itself
 		}
 		n := 0
-		for j := range l.leaves {
+		for _, j := range open {
 			if l.details(j, o, tool) {
 				l.leaves[j].Ordered = true
 				n++
@@ -156,17 +168,13 @@ func (x *Index) onTask(o *order) bool {
 	return n >= 2
 }
 
-// details reports whether a leaf's value stands in an order and nowhere the user or a
-// trusted result has it.
-func (l *look) details(j int, o *order, tool act) bool {
-	far := o.fits(tool, false)
-	leaf, s := &l.leaves[j], &l.seen[j]
-	if leaf.Asked == Yes || leaf.Trusted || len(s.prints) == 0 {
-		return false
-	}
+// details reports whether a leaf's value stands in an order.
+func (l *look) details(j int, o *order, tool *tool) bool {
+	far := tool.fits(o.act, false)
 	typed, words := 0, 0
-	for _, t := range s.prints {
-		has := o.has(&t, far)
+	for i := range l.seen[j].prints {
+		t := &l.seen[j].prints[i]
+		has := o.has(t, far)
 		if t.kind != kindWord && has {
 			typed++
 		}

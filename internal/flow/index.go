@@ -208,7 +208,7 @@ func (x *Index) result(p *part) {
 	}
 	if over := len(x.orders) - maxOrders; over > 0 {
 		x.lost = true
-		x.orders = slices.Delete(x.orders, 0, over)
+		x.orders = x.orders[over:]
 	}
 	for x.table.n > maxSlots && len(x.sources) > 1 {
 		x.forget(max(1, len(x.sources)/4))

@@ -19,9 +19,10 @@ func (x *Index) Look(c Call) Report {
 	}
 	l := look{x: x, c: &c, r: &x.scratch, name: x.keys.of(kindName, fold(nil, []byte(c.Tool), false).text)}
 	l.value("", c.Arguments, 0)
-	tool := actOf(c.Tool, c.Description)
-	out.Facts = l.facts(tool)
-	out.Order = l.order(tool, &out.Facts)
+	does := actOf(c.Tool, c.Description)
+	t := &tool{does, near(does.verbs)}
+	out.Facts = l.facts(t)
+	out.Order = l.order(t, &out.Facts)
 	out.Leaves = l.leaves
 	l.findings(&out)
 	return out

@@ -53,14 +53,27 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 		}
 	}
 	w := spoken{lex[string(text[start:end])], start, end, capital}
-	if start > 0 && text[start-1] == '$' || bytes.HasSuffix(text[:start], []byte("€")) || bytes.HasSuffix(text[:start], []byte("£")) {
+	if start > 0 && isDigit(text[start]) && (text[start-1] == '$' || start > 2 && (string(text[start-2:start]) == "£" || string(text[start-3:start]) == "€")) {
 		w.objects |= objMoney
 	}
-	if bytes.HasPrefix(bytes.TrimLeft(text[end:], "'\""), []byte(":")) {
-		w.verbs = 0 // the name of a field
+	if w.verbs != 0 && named(text[end:]) {
+		w.verbs = 0
 	}
 	s.words = append(s.words, w)
 	s.sentence = append(s.sentence, at)
+}
+
+// named reports whether what stands before rest is the name of a field.
+func named(rest []byte) bool {
+	for i, b := range rest[:min(len(rest), 3)] {
+		if b == ':' {
+			return true
+		}
+		if b != '\'' && b != '"' || i == 2 {
+			return false
+		}
+	}
+	return false
 }
 
 // parts reports whether a sentence ends in the gap between two words. A full stop ends

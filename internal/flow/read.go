@@ -23,6 +23,7 @@ type reader struct {
 	winnow winnower
 	speech speech
 	toks   []tok
+	prints []slot
 	raw    []byte
 	buf    [maxDepth + 2][]byte
 }
@@ -65,7 +66,7 @@ func (r *reader) text(k *keys, f *folded, raw []byte, hear bool) {
 
 // result reads what a call brought back.
 func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
-	p := &part{kind: partResult, scopes: o.Scopes, source: source{call: short(o.Call), server: short(o.Server), tool: short(o.Tool)}}
+	p := &part{kind: partResult, prints: r.prints[:0], scopes: o.Scopes, source: source{call: short(o.Call), server: short(o.Server), tool: short(o.Tool)}}
 	for _, f := range o.Findings {
 		p.source.tier = max(p.source.tier, f.Tier)
 	}
@@ -73,6 +74,7 @@ func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
 	p.source.pointed = r.pointed(x, o.Arguments, 0)
 	w := resultWalk{r: r, x: x, p: p, o: &o, left: MaxResult}
 	w.value("", v, 0)
+	r.prints = p.prints
 	return p
 }
 

@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // version of the form parts are kept in.
@@ -13,6 +14,11 @@ var errDamaged = errors.New("flow: what was kept is damaged, or was made with an
 // append writes p after b: a version, the id of the key, then its fields with varints
 // for lengths.
 func (p *part) append(b []byte, k *keys) []byte {
+	n := 128 + 9*len(p.prints) + 8*(len(p.said)+len(p.stems)) + 9*len(p.typed) + 12*len(p.wants)
+	for i := range p.orders {
+		n += 16 + 8*(len(p.orders[i].own)+len(p.orders[i].far)+len(p.orders[i].head))
+	}
+	b = slices.Grow(b, n)
 	b = append(b, version, p.kind)
 	b = binary.LittleEndian.AppendUint64(b, k.id)
 	flags := byte(0)

@@ -150,6 +150,12 @@ type act struct {
 	verbs, objects uint16
 }
 
+// tool is the act of a tool, with the verbs near its own.
+type tool struct {
+	act
+	around uint16
+}
+
 // near is what verbs are also said with: who asks to send a text may mean a tool that
 // writes a message.
 func near(verbs uint16) uint16 {
@@ -168,17 +174,17 @@ func near(verbs uint16) uint16 {
 	return out
 }
 
-// fits reports whether a and a tool's act b may be the same. Where both have the same
-// verb and not only near ones, loose lets their objects differ.
-func (a act) fits(b act, loose bool) bool {
-	if b.verbs == 0 { // nobody can say what it does
-		return b.objects == 0 || a.objects&b.objects != 0
+// fits reports whether an act asked for or ordered may be what a tool does. Where both
+// have the same verb and not only near ones, loose lets their objects differ.
+func (t *tool) fits(a act, loose bool) bool {
+	if t.verbs == 0 { // nobody can say what it does
+		return t.objects == 0 || a.objects&t.objects != 0
 	}
-	if loose && a.verbs&b.verbs != 0 {
+	if loose && a.verbs&t.verbs != 0 {
 		return true
 	}
 	if a.verbs&(actSend|actWrite|actPost) != 0 && a.verbs&actGrant == 0 {
 		a.objects &^= objMember // to whom, not what
 	}
-	return a.verbs&near(b.verbs) != 0 && (a.objects == 0 || b.objects == 0 || a.objects&b.objects != 0)
+	return a.verbs&t.around != 0 && (a.objects == 0 || t.objects == 0 || a.objects&t.objects != 0)
 }
