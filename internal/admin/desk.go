@@ -114,7 +114,7 @@ func (d *Desk) Standing() grant.Standing {
 }
 
 // void says why a request cannot be asked for as it was: nobody answers for its
-// entitlement, or the policies do not let it.
+// entitlement, the policies do not let it, or nobody could approve it.
 func (d *Desk) void(r grant.Request) string {
 	cur := d.admin.Current()
 	if e, ok := cur.Rights[r.Entitlement]; ok {
@@ -122,7 +122,7 @@ func (d *Desk) void(r grant.Request) string {
 			return why
 		}
 	}
-	return pdp.Void(&pdp.State{View: cur.View, Set: cur.Set}, &r)
+	return pdp.Void(d.admin.deciding(cur), &r, d.admin.now())
 }
 
 // Digest is of the definition of t that is approved now, "" if there is none.

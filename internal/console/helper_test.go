@@ -148,6 +148,10 @@ id: bob
 roles: [approver]
 ---
 kind: User
+id: cat
+roles: [approver]
+---
+kind: User
 id: vic
 roles: [viewer]
 `

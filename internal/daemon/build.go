@@ -242,10 +242,11 @@ func (s *states) expired() bool {
 // State returns the state of one generation, with the gateway's own server in it.
 // One that has expired holds no policies and so permits nothing.
 func (s *states) State() *pdp.State {
-	cur := s.admin.Load().Current()
+	by := s.admin.Load()
+	cur := by.Current()
 	c := s.last.Load()
 	if c == nil || c.from != cur {
-		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights,
+		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights, Answer: by.Answer(),
 			Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead(), cur.Set.FactsEnforced())}}
 		s.last.Store(c)
 	}
