@@ -77,7 +77,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 			states.lease = opt.ViewLease
 		}
 	}
-	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL, d.end); err != nil {
+	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL, d.end, traffic{d}); err != nil {
 		return err
 	}
 	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, d.debts, traffic{d}, states.State); err != nil {
