@@ -19,6 +19,7 @@ import (
 var layers = map[string]int{
 	"rawjson":   0,
 	"argument":  0,
+	"glyph":     0,
 	"access":    1,
 	"mcpheader": 1,
 
@@ -30,6 +31,7 @@ var layers = map[string]int{
 	"finding":    2,
 	"risk":       2,
 	"boundary":   2,
+	"flow":       2,
 	"credential": 2,
 	"inspect":    2,
 	"audit":      2,
