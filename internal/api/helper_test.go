@@ -139,7 +139,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }); err != nil {
+	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{}); err != nil {
 		t.Fatal(err)
 	}
 	r.deps.Effects = r.d.Effects
@@ -325,3 +325,8 @@ func (r *rig) ok(method, path, body string) string {
 type untold struct{}
 
 func (untold) Status(string) webhook.Status { return webhook.Status{} }
+
+// noCalls is that nothing runs.
+type noCalls struct{}
+
+func (noCalls) Recalling() func([]string) int { return func([]string) int { return 0 } }
