@@ -37,6 +37,7 @@ var layers = map[string]int{
 	"webhook":    2,
 
 	"pdp":       3,
+	"sink":      3,
 	"discovery": 3,
 	"monitor":   3,
 

@@ -30,6 +30,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
 
@@ -48,6 +49,7 @@ type Changes struct {
 	Facts    map[string]*fact.Fact
 	Sources  map[string]*credential.Source
 	Webhooks map[string]*webhook.Webhook
+	Sinks    map[string]*sink.Sink
 }
 
 // ToolKey names a tool.
@@ -73,6 +75,8 @@ type Store interface {
 	LoadSources(ctx context.Context) ([]credential.Source, error)
 	// LoadWebhooks returns the declared webhooks sorted by id.
 	LoadWebhooks(ctx context.Context) ([]webhook.Webhook, error)
+	// LoadSinks returns the declared sinks sorted by id.
+	LoadSinks(ctx context.Context) ([]sink.Sink, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -153,6 +157,7 @@ type Current struct {
 	Facts    map[string]fact.Fact
 	Sources  map[string]credential.Source
 	Webhooks map[string]webhook.Webhook
+	Sinks    map[string]sink.Sink
 	Monitor  bool // observe, do not enforce
 }
 

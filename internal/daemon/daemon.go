@@ -31,6 +31,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
 )
@@ -74,6 +75,7 @@ type Daemon struct {
 	sessions  *identity.Sessions
 	facts     *fact.Ledger
 	hooks     *webhook.Sender
+	sinks     *sink.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	pages     *console.Console
