@@ -143,6 +143,9 @@ func (a *Admin) SkipEvent(ctx context.Context, actor Actor, s Skipper, id string
 	if err := checkReason(why); err != nil {
 		return err
 	}
+	if why == "" {
+		return access.Errorf(access.CodeInvalid, "say why the event of leaf %d is left out: add --reason", index)
+	}
 	cur := a.Current()
 	if _, ok := cur.Sinks[id]; !ok {
 		return access.Errorf(access.CodeNotFound, "there is no sink %q: see rutile sink list", clip(id))
