@@ -68,6 +68,7 @@ const (
 	SubjectHost   = "host"
 	SubjectFile   = "file"
 	SubjectSink   = "sink" // of evidence
+	SubjectUser   = "user"
 )
 
 // Subject is what a finding is about.
