@@ -155,6 +155,12 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 			e.list(1, name, s.Restore[name])
 		}
 	}
+	if len(s.Labels) > 0 {
+		e.open(0, "labels")
+		for _, name := range keysOf(s.Labels) {
+			e.list(1, name, s.Labels[name])
+		}
+	}
 	e.text(0, "description", s.Description)
 	e.text(0, "version", s.Version)
 	if s.RiskTier > 0 {

@@ -214,12 +214,17 @@ func (d *decoder) agent(n *yaml.Node, m *manifest) {
 func (o object) scopes() []string {
 	list := o.set("dataScopes")
 	for _, s := range list {
-		kind, name, ok := strings.Cut(s, ":")
-		if s != "" && (!ok || kind == "" || name == "" || strings.ContainsAny(s, " *,")) {
+		if s != "" && !scope(s) {
 			o.fail("dataScopes", "%q is not a data scope: write kind:name, for example source:code", clip(s))
 		}
 	}
 	return list
+}
+
+// scope reports whether s is written as a data scope.
+func scope(s string) bool {
+	kind, name, ok := strings.Cut(s, ":")
+	return ok && kind != "" && name != "" && !strings.ContainsAny(s, " *,")
 }
 
 func (d *decoder) team(n *yaml.Node, m *manifest) {

@@ -140,7 +140,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }); err != nil {
+	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{}); err != nil {
 		t.Fatal(err)
 	}
 	r.deps.Effects = r.d.Effects
@@ -335,3 +335,8 @@ func (unsent) Skip(context.Context, string, uint64) error {
 type untold struct{}
 
 func (untold) Status(string) webhook.Status { return webhook.Status{} }
+
+// noCalls is that nothing runs.
+type noCalls struct{}
+
+func (noCalls) Recalling() func([]string) int { return func([]string) int { return 0 } }

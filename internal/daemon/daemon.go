@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
@@ -75,6 +76,7 @@ type Daemon struct {
 	broker    *grant.Broker
 	sessions  *identity.Sessions
 	facts     *fact.Ledger
+	labels    *boundary.Labels
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
 	gate      *gate.Gate
