@@ -32,6 +32,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/signin"
 	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
@@ -82,6 +83,7 @@ type Daemon struct {
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	pages     *console.Console
+	provider  *signin.Provider // nil where none is configured
 	lis       *listeners
 	fleet     http.Handler // machines that report
 	closers   []closer
