@@ -14,6 +14,7 @@ import (
 	"rutile/internal/discovery"
 	"rutile/internal/discovery/inventory"
 	"rutile/internal/finding"
+	"rutile/internal/registry"
 )
 
 const kindInventory = "Inventory"
@@ -26,6 +27,8 @@ type InventoryConfig struct {
 	Describe func() *discovery.Describer
 	// Missing is how long something may go unseen; inventory.DefaultMissing if zero.
 	Missing time.Duration
+	// Gateway is the address agents reach the gateway at, for exports.
+	Gateway string
 }
 
 // Inventory is where what was found is kept, looked at and put in order. It is
@@ -236,6 +239,7 @@ func (v *Inventory) entries(ctx context.Context) ([]inventory.Entry, inventory.A
 		return nil, around, err
 	}
 	v.attach(all, open, inventory.Roots(around.Merges), now)
+	v.answered(all)
 	return all, around, nil
 }
 
@@ -254,6 +258,16 @@ func (v *Inventory) attach(all []inventory.Entry, list []finding.Finding, roots 
 		all[at].Findings++
 		if all[at].Worst == "" || f.Severity.AtLeast(all[at].Worst) {
 			all[at].Worst = f.Severity
+		}
+	}
+}
+
+// answered has registered servers be owned by who answers for them there.
+func (v *Inventory) answered(all []inventory.Entry) {
+	view := v.admin.Current().View
+	for i := range all {
+		if s, ok := view.Server(all[i].Registered); ok && s.Owner != "" && s.State != registry.ServerRetired {
+			all[i].Owner = s.Owner
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (d *Daemon) buildInventory() error {
 		}
 		return out
 	}
-	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe, Missing: d.Config.Discovery.MissingAfter}, d.Admin, d.store, d.Findings, d.debts)
+	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe, Missing: d.Config.Discovery.MissingAfter, Gateway: d.AgentsURL}, d.Admin, d.store, d.Findings, d.debts)
 	if err != nil {
 		return err
 	}
