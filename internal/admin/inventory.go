@@ -29,6 +29,9 @@ type InventoryConfig struct {
 	Missing time.Duration
 	// Gateway is the address agents reach the gateway at, for exports.
 	Gateway string
+	// Used says when servers of the registry were called last, by their ids. Nil where
+	// nobody knows.
+	Used func(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Inventory is where what was found is kept, looked at and put in order. It is
@@ -240,6 +243,16 @@ func (v *Inventory) entries(ctx context.Context) ([]inventory.Entry, inventory.A
 	}
 	v.attach(all, open, inventory.Roots(around.Merges), now)
 	v.answered(all)
+	if v.cfg.Used == nil {
+		return all, around, nil
+	}
+	used, err := v.cfg.Used(ctx)
+	if err != nil {
+		return nil, around, fmt.Errorf("finding out what is used: %w", err)
+	}
+	for i := range all {
+		all[i].Use(used[all[i].Registered], now, v.cfg.Missing)
+	}
 	return all, around, nil
 }
 
