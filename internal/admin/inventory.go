@@ -70,7 +70,8 @@ func NewInventory(cfg InventoryConfig, a *Admin, s inventory.Store, f *Findings,
 func (v *Inventory) Registry() discovery.Registry {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	view := v.admin.Current().View
+	cur := v.admin.Current()
+	view, now := cur.View, v.admin.now()
 	if v.reg.Known && v.gen == view.Generation() && time.Since(v.regAt) < registryTime {
 		return v.reg
 	}
@@ -85,7 +86,7 @@ func (v *Inventory) Registry() discovery.Registry {
 			spec.Command, spec.Args = s.Transport.Stdio.Command, s.Transport.Stdio.Args
 		}
 		target := describe.Describe(spec).Target
-		reg.Servers = append(reg.Servers, discovery.Registered{ID: s.ID, State: string(s.State), Key: inventory.Key(v.cfg.Host, target.Key), Target: target})
+		reg.Servers = append(reg.Servers, discovery.Registered{ID: s.ID, State: string(s.State), Key: inventory.Key(v.cfg.Host, target.Key), Target: target, Tier: cur.RiskOf(s, now).Tier})
 	}
 	v.reg, v.regAt, v.gen = reg, time.Now(), view.Generation()
 	return reg

@@ -87,17 +87,10 @@ func (f *Facts) ruleOf(s *State, x policy.Approve) (grant.Rule, string) {
 // tooFew says of a team, or a person named as one, why it cannot give that many
 // approvals, "" where it can: only registered users who are active approve for a team.
 func tooFew(v *registry.View, id string, quorum int, at time.Time) string {
-	members, n := []string{id}, 0
-	if t, ok := v.Team(id); ok {
-		if members = t.Members; len(members) == 0 {
-			return "which has no members"
-		}
+	if t, ok := v.Team(id); ok && len(t.Members) == 0 {
+		return "which has no members"
 	}
-	for _, m := range members {
-		if u, ok := v.User(m); ok && registry.UserStatus(u, at) == registry.UserActive {
-			n++
-		}
-	}
+	n := registry.Behind(v, id, at).Active
 	switch {
 	case n >= quorum:
 		return ""
