@@ -19,9 +19,9 @@ func Decide(f Facts) (Decision, string) {
 	switch {
 	case !f.Sink:
 		return Permit, ""
-	case f.SourceFinding >= Review && (f.RecipientUntrusted || f.Ordered):
+	case f.SourceFinding >= Review && (f.RecipientUntrusted || f.Ordered || f.Carried):
 		return Deny, "flow-hostile-source"
-	case f.ActionAsked == No && (f.RecipientUntrusted || f.Ordered):
+	case f.ActionAsked == No && (f.RecipientUntrusted && !f.Pointed || f.Ordered):
 		return Deny, "flow-not-asked"
 	case f.Ordered && f.Replaced:
 		return Deny, "flow-recipient-replaced"

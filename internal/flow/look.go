@@ -3,6 +3,7 @@ package flow
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"rutile/internal/rawjson"
 )
@@ -16,12 +17,12 @@ func (x *Index) Look(c Call) Report {
 	if !c.Traits.Sink() {
 		return out
 	}
-	l := look{x: x, c: &c, r: &x.scratch}
+	l := look{x: x, c: &c, r: &x.scratch, name: x.keys.of(kindName, fold(nil, []byte(c.Tool), false).text)}
 	l.value("", c.Arguments, 0)
-	l.targets()
-	tool := actOf(c.Tool, c.Description)
-	out.Facts = l.facts(tool)
-	out.Order = l.order(tool, &out.Facts)
+	does := actOf(c.Tool, c.Description)
+	t := &tool{does, near(does.verbs)}
+	out.Facts = l.facts(t)
+	out.Order = l.order(t, &out.Facts)
 	out.Leaves = l.leaves
 	l.findings(&out)
 	return out
@@ -32,6 +33,7 @@ type look struct {
 	x      *Index
 	c      *Call
 	r      *reader
+	name   uint64 // of the tool, as a text would have it
 	leaves []Leaf
 	seen   []seen // by leaf
 	over   bool
@@ -78,18 +80,20 @@ func (l *look) value(pointer string, v rawjson.Value, depth int) {
 // leaf reads one value.
 func (l *look) leaf(pointer string, text []byte, numeric bool) {
 	f := fold(nil, text, true)
-	l.r.text(&l.x.keys, f.text, false)
+	l.r.text(&l.x.keys, &f, text, false)
 	toks := slices.Clone(l.r.toks)
 	for _, inner := range decoded(text) {
 		g := fold(nil, inner, false)
-		l.r.text(&l.x.keys, g.text, false)
+		l.r.text(&l.x.keys, &g, inner, false)
 		for _, t := range l.r.toks {
-			toks = append(toks, tok{t.print, t.kind, 0, len(f.text)})
+			toks = append(toks, tok{print: t.print, stem: t.stem, kind: t.kind, end: len(f.text)})
 		}
 	}
 	s := seen{words: l.r.words(&l.x.keys, f.text), numeric: numeric}
 	leaf := Leaf{Pointer: pointer, Kind: kindOf(f.text, toks, numeric)}
-	leaf.Role = roleOf(pointer, leaf.Kind)
+	if leaf.Role = roleOf(pointer, leaf.Kind); numeric && len(text) < 5 {
+		leaf.Role = Selector
+	}
 	s.prints = l.identity(&leaf, f.text, toks)
 	leaf.Asked = l.asked(&s, f.text)
 	l.locate(&leaf, &s, &f)
@@ -129,29 +133,30 @@ func kindOf(text []byte, toks []tok, numeric bool) string {
 	return "word"
 }
 
-// identity is what a leaf is known by: its addresses and numbers, or if it is short and
-// has none its words.
-func (l *look) identity(leaf *Leaf, text []byte, toks []tok) (out []tok) {
-	for _, t := range toks {
-		if t.kind != kindWord {
-			out = append(out, t)
+// identity is what a leaf is known by: its addresses and numbers; else its names with
+// signs in them, the phrase it is, or its words.
+func (l *look) identity(leaf *Leaf, text []byte, toks []tok) []tok {
+	of := func(kinds string) (out []tok) {
+		for _, t := range toks {
+			if strings.IndexByte(kinds, t.kind) >= 0 {
+				out = append(out, t)
+			}
 		}
-	}
-	if len(out) > 0 && leaf.Kind != "word" {
 		return out
 	}
-	if leaf.Kind == "text" {
+	if out := of("euhc"); len(out) > 0 {
+		return out
+	}
+	if out := of("f"); len(out) > 0 && (leaf.Kind == "name" || leaf.Kind == "text") {
 		return out
 	}
 	if print, ok := l.r.phrase(&l.x.keys, text); ok && leaf.Role == Content {
-		return []tok{{print, kindPhrase, 0, len(text)}}
+		return []tok{{print: print, kind: kindPhrase, end: len(text)}}
 	}
-	for _, t := range toks {
-		if t.kind == kindWord {
-			out = append(out, t)
-		}
+	if leaf.Kind == "text" {
+		return nil
 	}
-	return out
+	return of("w")
 }
 
 // asked reports whether the user said what a leaf says.
@@ -194,7 +199,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 				return
 			}
 			src := l.x.source(*at)
-			if !src.untrusted && at.where&flagWritten == 0 {
+			if !src.untrusted && at.where&flagOrder == 0 {
 				leaf.Trusted = true
 			}
 			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
@@ -271,21 +276,6 @@ func (l *look) passages(leaf *Leaf, s *seen, text []byte) {
 func (x *Index) public(i uint32) *Source {
 	s := &x.sources[int(i)-x.first]
 	return &Source{Call: s.call, Server: s.server, Tool: s.tool, Untrusted: s.untrusted, Pointed: s.pointed, Scopes: x.scopesOf(s.scopes), Tier: s.tier}
-}
-
-// targets makes what else names the object of a call a recipient where no argument is
-// one: the file that is deleted, the hotel that is booked.
-func (l *look) targets() {
-	for _, leaf := range l.leaves {
-		if leaf.Role == Recipient {
-			return
-		}
-	}
-	for i := range l.leaves {
-		if leaf := &l.leaves[i]; leaf.Role == Selector && leaf.Kind != "number" && len(l.seen[i].prints) > 0 {
-			leaf.Role = Recipient
-		}
-	}
 }
 
 func merge(a, b []string) []string {

@@ -13,6 +13,7 @@ const (
 	kindNumber  = 'c' // account, card and phone numbers, tokens: letters and digits alone, at least six of them digits
 	kindName    = 'f' // file names, paths, handles: words with signs between them
 	kindPhrase  = 'p' // a short whole value
+	kindStem    = 'm' // a word without its ending
 	kindPassage = 'g' // winnowed from a longer text
 )
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,36 +23,15 @@ func Orphaned(v *View, owner string, at time.Time) string {
 	if !ok {
 		return ""
 	}
-	switch b := Behind(v, owner, at); {
-	case len(t.Members) == 0:
+	if len(t.Members) == 0 {
 		return fmt.Sprintf("its owner, team %s, has no members", owner)
-	case b.Active+b.Unknown == 0:
+	}
+	answers := func(id string) bool {
+		u, known := v.User(id)
+		return !known || UserStatus(u, at) == UserActive
+	}
+	if !slices.ContainsFunc(t.Members, answers) {
 		return fmt.Sprintf("nobody of its owner, team %s, is active", owner)
 	}
 	return ""
-}
-
-// People counts who stands behind an owner.
-type People struct {
-	Active  int // registered users who are active
-	Unknown int // persons nobody registered, of whom the gateway knows nothing
-}
-
-// Behind counts who stands behind an owner at a time: the members of a team, or the
-// person it is.
-func Behind(v *View, owner string, at time.Time) People {
-	members := []string{owner}
-	if t, ok := v.Team(owner); ok {
-		members = t.Members
-	}
-	var out People
-	for _, m := range members {
-		switch u, known := v.User(m); {
-		case !known:
-			out.Unknown++
-		case UserStatus(u, at) == UserActive:
-			out.Active++
-		}
-	}
-	return out
 }
