@@ -125,7 +125,8 @@ type resultWalk struct {
 	x    *Index
 	p    *part
 	o    *Origin
-	left int // bytes that are still read
+	left int    // bytes that are still read
+	last []byte // the text before, if it is a piece of a number
 }
 
 func (w *resultWalk) value(pointer string, v rawjson.Value, depth int) {
@@ -177,6 +178,10 @@ func nestedJSON(text []byte) (rawjson.Value, bool) {
 
 // text reads one text, and what is encoded in it.
 func (w *resultWalk) text(pointer string, text []byte, depth int) {
+	if len(w.p.prints) >= maxPrints {
+		w.p.lost = true
+		return
+	}
 	if len(text) > w.left {
 		w.p.lost = true
 		text = text[:w.left]
@@ -200,12 +205,31 @@ func (w *resultWalk) text(pointer string, text []byte, depth int) {
 		r.winnow.passages(&w.x.keys, f.text, func(print uint64) { w.put(print, hot.all()) })
 	}
 	w.orders(&hot, f.text)
+	w.joined(f.text)
 	if depth >= maxDepth {
 		return
 	}
 	for _, inner := range decoded(text) {
 		w.text(pointer, inner, depth+1)
 	}
+}
+
+// joined keeps the number that a short text and the one before it are together.
+func (w *resultWalk) joined(text []byte) {
+	last := w.last
+	w.last = w.last[:0]
+	if len(text) == 0 || len(text) > maxPiece/2 || !bytes.ContainsAny(text, "0123456789") || bytes.IndexByte(text, ' ') >= 0 {
+		return
+	}
+	if len(last) > 0 {
+		whole := slices.Concat(last, text)
+		w.r.split.tokens(whole, func(t token) {
+			if t.kind == kindNumber && t.end-t.start == len(whole) {
+				w.put(w.x.keys.of(kindNumber, t.text), false)
+			}
+		})
+	}
+	w.last = append(w.last, text...)
 }
 
 // put keeps a fingerprint.
