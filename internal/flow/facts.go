@@ -91,7 +91,7 @@ func (x *Index) wanted(tool *tool) Answer {
 		return Yes
 	}
 	for _, w := range x.wants {
-		if tool.fits(w.act, false) {
+		if w.verbs&tool.around != 0 {
 			return Yes
 		}
 	}

@@ -80,14 +80,29 @@ func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
 
 func short(s string) string { return s[:min(len(s), maxName)] }
 
-// pointed reports whether an argument of at least three bytes is the user's words.
+// pointed reports whether an argument has only words of the user's in it, one of them at
+// least telling.
 func (r *reader) pointed(x *Index, v rawjson.Value, depth int) bool {
 	switch v.Kind() {
-	case rawjson.String:
-		words := r.words(&x.keys, fold(r.buf[0][:0], r.unescape(v), false).text)
-		return len(v.Raw()) > 4 && x.asked(words)
-	case rawjson.Number:
-		return len(v.Raw()) > 2 && x.asked(r.words(&x.keys, v.Raw()))
+	case rawjson.String, rawjson.Number:
+		text := v.Raw()
+		if v.Kind() == rawjson.String {
+			text = r.unescape(v)
+		}
+		f := fold(r.buf[0][:0], text, false)
+		telling, foreign := 0, 0
+		r.split.tokens(f.text, func(t token) {
+			if t.kind != kindWord || lexicon()[string(t.text)].marks&markStop != 0 {
+				return
+			}
+			switch {
+			case !x.stems[x.keys.of(kindStem, stem(t.text))]:
+				foreign++
+			case len(t.text) > 2:
+				telling++
+			}
+		})
+		return telling > 0 && foreign <= telling/3
 	case rawjson.Array:
 		for item := range v.Items() {
 			if depth < maxNested && r.pointed(x, item, depth+1) {
@@ -363,7 +378,7 @@ func (r *reader) user(k *keys, text string) *part {
 		p.wants = append(p.wants, one)
 	}
 	for _, w := range r.speech.words {
-		if w.marks&markStop == 0 && plain(f.text, w.start, w.end) {
+		if w.marks&markStop == 0 {
 			p.stems = append(p.stems, k.of(kindStem, stem(f.text[w.start:w.end])))
 		}
 	}
