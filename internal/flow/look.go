@@ -52,6 +52,8 @@ type seen struct {
 	source  uint32   // the worst it was found in, if found
 	found   bool
 	numeric bool
+	home    map[uint32]bool // sources that have the address it is
+	private []string        // scopes of what it carries, other than where it is known from itself
 }
 
 func (l *look) value(pointer string, v rawjson.Value, depth int) {
@@ -237,6 +239,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 	start, end := -1, 0
 	words := l.sourcesOfWords(s)
 	worst := -1
+	home := map[uint32]bool{} // sources that have the address itself
 	for _, t := range s.prints {
 		if _, said := l.x.typed[t.print]; said && t.kind != kindWord {
 			continue // the user said that one
@@ -259,11 +262,15 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 			}
 			end = max(end, t.end)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+			if home[i] = home[i] || t.kind == kindHost || t.kind == kindEmail; leaf.Role == Content {
+				s.private = merge(s.private, l.x.scopesOf(src.scopes))
+			}
 		})
 		if _, sent := l.x.gone[t.print]; !sent {
 			leaf.Novel = true
 		}
 	}
+	s.home = home
 	if s.found {
 		leaf.Start, leaf.End = f.source(start), f.source(end)
 		leaf.From = l.x.public(s.source)
@@ -311,6 +318,9 @@ func (l *look) passages(leaf *Leaf, s *seen, text []byte, end int) {
 		l.x.table.each(print, func(at *slot) {
 			src := l.x.source(*at)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+			if !s.home[at.where&sourceMask] {
+				s.private = merge(s.private, l.x.scopesOf(src.scopes))
+			}
 			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
 			if leaf.From == nil {
 				s.source, s.found = at.where&sourceMask, true

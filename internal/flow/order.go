@@ -83,7 +83,7 @@ func named(rest []byte) bool {
 // parts reports whether a sentence ends in the gap between two words. A full stop ends
 // one before a capital or a new line only: what follows a quoted question may go on.
 func parts(gap, rest []byte, capital bool) bool {
-	if len(gap) == 1 {
+	if len(gap) == 1 && gap[0] != '\n' {
 		return gap[0] == ';' || gap[0] == '!' || gap[0] == '?'
 	}
 	lines := 0
@@ -172,12 +172,18 @@ func (s *speech) orders(text []byte, i int) bool {
 	if i+1 < len(s.words) && (s.is(text, i, "make") && s.is(text, i+1, "sure") || s.is(text, i, "note") && s.is(text, i+1, "that")) {
 		return false
 	}
+	if i+1 < len(s.words) && s.sentence[i+1] == s.sentence[i] && s.told(text, i+1) {
+		return false
+	}
 	if i == 0 || s.sentence[i-1] != s.sentence[i] {
 		return true
 	}
 	p := &s.words[i-1]
 	gap := text[p.end:s.words[i].start]
 	if bytes.IndexAny(gap, ":\"*>])") >= 0 {
+		return true
+	}
+	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained || s.words[s.first(i)].marks&markClause != 0) {
 		return true
 	}
 	if s.words[i].passive {
@@ -203,9 +209,6 @@ func (s *speech) orders(text []byte, i int) bool {
 		return true
 	}
 	if s.bold && s.words[i].capital {
-		return true
-	}
-	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained || s.words[s.first(i)].marks&markClause != 0) {
 		return true
 	}
 	return len(gap) > 1 && gap[len(gap)-1] == '\''
@@ -303,3 +306,14 @@ func participle(lex map[string]word, text []byte) (word, bool) {
 }
 
 var irregular = map[string]string{"sent": "send", "paid": "pay", "given": "give", "made": "make", "written": "write", "told": "tell", "bought": "buy", "granted": "grant", "taken": "delete"}
+
+// told reports whether a word says what the one before it did or is: that one is no verb
+// then.
+func (s *speech) told(text []byte, i int) bool {
+	w := text[s.words[i].start:s.words[i].end]
+	switch string(w) {
+	case "is", "was", "are", "were", "has", "had", "will", "failed", "succeeded":
+		return true
+	}
+	return len(w) > 6 && string(w[len(w)-2:]) == "ed" && s.words[i].verbs == 0
+}
