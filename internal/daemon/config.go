@@ -163,7 +163,7 @@ type Lifecycle struct {
 type SignIn struct {
 	Issuer     string `yaml:"issuer"`     // such as https://login.example.com; default none
 	ClientID   string `yaml:"clientID"`   // ours there
-	SecretFile string `yaml:"secretFile"` // a file with our secret there, mode 0600, read for each sign-in; default none, a public client
+	SecretFile string `yaml:"secretFile"` // a file with our secret there, read for each sign-in; default none, a public client
 	Name       string `yaml:"name"`       // what people call it, default its host
 }
 
