@@ -35,6 +35,7 @@ var layers = map[string]int{
 	"audit":      2,
 	"confine":    2,
 	"webhook":    2,
+	"revocation": 2,
 
 	"pdp":       3,
 	"discovery": 3,

@@ -152,3 +152,21 @@ func (s *sessions) hear(id string) *message {
 	s.open[key] = x
 	return m
 }
+
+// endOf ends every session of an actor and says how many there were.
+func (s *sessions) endOf(actor string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for id, x := range s.open {
+		if x.actor.String() == actor {
+			delete(s.open, id)
+			n++
+		}
+	}
+	return n
+}
+
+// SignOut ends what an actor ("user:…") is signed in with here, and says how much that
+// was.
+func (c *Console) SignOut(actor string) int { return c.sessions.endOf(actor) }

@@ -33,7 +33,7 @@ func (g *Gate) Recall(ctx context.Context) int {
 		if err != nil || why == "" {
 			continue
 		}
-		n += g.running.recall(id, &cutError{cutGrant, why})
+		n += g.running.recall(id, &cutError{what: cutGrant, why: why})
 	}
 	return n
 }
@@ -85,5 +85,5 @@ func (g *Gate) cutBy(ctx context.Context, r *access.Request, ru *pdp.Ruling) *cu
 	if why == "" {
 		return nil
 	}
-	return &cutError{cutGrant, why}
+	return &cutError{what: cutGrant, why: why}
 }
