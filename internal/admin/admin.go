@@ -255,6 +255,11 @@ type Actor struct {
 	// Account is what made the edge take the actor for a user, zero if nothing of
 	// the kind did.
 	Account Account
+	// Factor is the id of what the actor signed in to the console with, "" where that
+	// was no factor of theirs.
+	Factor string
+	// Since is when the actor proved at the console who they are, zero elsewhere.
+	Since time.Time
 }
 
 // Account is an account of the gateway's machine: its uid in decimal and its

@@ -124,6 +124,14 @@ func (a *Admin) live(cur *Current, actor Actor) (registry.User, bool) {
 			return registry.User{}, false
 		}
 	}
+	if !actor.Since.IsZero() && actor.Since.Before(u.SignedOut) {
+		return registry.User{}, false
+	}
+	if actor.Factor != "" {
+		if _, ok := u.Factor(actor.Factor); !ok {
+			return registry.User{}, false
+		}
+	}
 	return u, true
 }
 
@@ -199,7 +207,9 @@ func (a *Admin) may(cur *Current, actor Actor, u registry.User, live bool, op Op
 func (a *Admin) permitAll(ctx context.Context, cur *Current, actor Actor, d *draft) error {
 	records := slices.Clone(d.records)
 	for id := range d.changes.Users {
-		records = append(records, record{kind: kindUser, object: id})
+		if d.own != id {
+			records = append(records, record{kind: kindUser, object: id})
+		}
 	}
 	for id := range d.changes.Teams {
 		records = append(records, record{kind: kindTeam, object: id})

@@ -125,7 +125,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 			return "http://127.0.0.1/console/enter?code=x", time.Time{}, nil
 		},
 		Rehearsal: idle{}, Privileges: idle{},
-		Inventory: r.d.Inventory, Findings: r.d.Findings, Fleet: r.d.Fleet,
+		Inventory: r.d.Inventory, Findings: r.d.Findings, Fleet: r.d.Fleet, SignIns: r.d.SignIns,
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {

@@ -75,7 +75,7 @@ func (w *work) Reveal(_ context.Context, index uint64) (*audit.Revealed, error) 
 }
 
 // console makes the rig serve the pages of the console too.
-func (r *rig) console(w *work) {
+func (r *rig) console(w *work, change ...func(*console.Config)) {
 	r.t.Helper()
 	revoked, err := revocation.NewLog(r.t.Context(), r.db)
 	if err != nil {
@@ -108,6 +108,9 @@ func (r *rig) console(w *work) {
 			Calls: func() []gate.Call { return w.calls },
 			Learn: func(_ context.Context, server string) error { w.learned = append(w.learned, server); return nil },
 		},
+	}
+	for _, f := range change {
+		f(&cfg)
 	}
 	if r.page, err = console.New(cfg, r.admin, desk); err != nil {
 		r.t.Fatal(err)

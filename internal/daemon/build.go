@@ -92,6 +92,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err = d.buildInventory(); err != nil {
 		return err
 	}
+	if err = d.buildSignIns(); err != nil {
+		return err
+	}
 	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
 		return err
 	}
