@@ -298,7 +298,9 @@ func (a *app) toolRelease() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(t, func(w io.Writer) { fmt.Fprintf(w, "%s of server %s is %s\n", cell(listedName(t)), cell(t.Server), t.State) })
+		return a.print(t, func(w io.Writer) {
+			fmt.Fprintf(w, "%s of server %s is %s\n", cell(listedName(t)), cell(t.Server), t.State)
+		})
 	})
 	kindFlag(c, &kind)
 	c.Flags().StringVar(&in.Reason, "reason", "", "`why`, for the evidence")

@@ -31,12 +31,13 @@ func (p peers) Await(ctx context.Context, id string, began time.Time) []admin.No
 	ctx, cancel := context.WithTimeout(ctx, p.d.states.lease+awaitMore)
 	defer cancel()
 	waiting := map[string]bool{}
-	for first := true; ; first = false {
+	known := false // who is there
+	for {
 		nodes, err := p.d.store.Nodes(ctx)
 		acks, aerr := p.d.store.Acks(ctx, id)
 		if err == nil && aerr == nil {
 			for _, n := range nodes {
-				if first && n.ID != p.d.node() && n.Age <= forget {
+				if !known && n.ID != p.d.node() && n.Age <= forget {
 					waiting[n.ID] = true
 				}
 				switch {
@@ -49,6 +50,7 @@ func (p peers) Await(ctx context.Context, id string, began time.Time) []admin.No
 					delete(waiting, n.ID)
 				}
 			}
+			known = true
 			for id := range waiting { // it stopped, and said so
 				if !slices.ContainsFunc(nodes, func(n revocation.Node) bool { return n.ID == id }) {
 					delete(waiting, id)
@@ -57,8 +59,6 @@ func (p peers) Await(ctx context.Context, id string, began time.Time) []admin.No
 			if len(waiting) == 0 {
 				return out
 			}
-		} else {
-			first = true // nobody knows who is there
 		}
 		select {
 		case <-ctx.Done():
