@@ -88,6 +88,18 @@ func newOffice() (*policy.Office, error) {
 	return policy.NewOffice(ops, roles)
 }
 
+// answerers are the roles each of which is enough to answer what agents ask for.
+func answerers(o *policy.Office) []registry.Role {
+	out := []registry.Role{}
+	for _, r := range o.RolesFor(string(OpDecide)) {
+		out = append(out, registry.Role(r))
+	}
+	return out
+}
+
+// Answer returns the roles each of which is enough to answer what agents ask for.
+func (a *Admin) Answer() []registry.Role { return a.answer }
+
 // Person is a user as the person who decides something.
 type Person struct {
 	registry.User

@@ -97,7 +97,7 @@ func (e *Effects) Revoke(ctx context.Context, actor Actor, o Order) (Receipt, er
 }
 
 // ordered checks an order, and returns what it ends.
-func (e *Effects) ordered(ctx context.Context, actor Actor, o Order) (*scope, error) {
+func (e *Effects) ordered(ctx context.Context, actor Actor, o Order) (*reach, error) {
 	if err := checkReason(o.Reason); err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (e *Effects) enter(ctx context.Context, entry revocation.Entry) (revocation
 
 // carryOut ends what there is and cuts what runs here; e.mu is held. What it can do it
 // does, whatever else fails.
-func (e *Effects) carryOut(ctx context.Context, actor Actor, s *scope, entry revocation.Entry, verb string, began time.Time, catch Ending) (*job, error) {
+func (e *Effects) carryOut(ctx context.Context, actor Actor, s *reach, entry revocation.Entry, verb string, began time.Time, catch Ending) (*job, error) {
 	rec := &Receipt{Revocation: entry.ID, Epoch: entry.Position, Kind: string(s.target.Kind), ID: s.target.ID, Verb: verb, Cause: entry.Cause, Actor: entry.Actor, At: entry.At,
 		Sessions: []string{}, Grants: []string{}, Nodes: []Node{}, Undo: s.undo}
 	j := &job{Receipt: rec, began: began}
@@ -200,7 +200,7 @@ func because(entry revocation.Entry) string {
 }
 
 // halt cuts what runs here.
-func (e *Effects) halt(s *scope, entry revocation.Entry, catch Ending) Cut {
+func (e *Effects) halt(s *reach, entry revocation.Entry, catch Ending) Cut {
 	cut := catch(because(entry), s.class)
 	if s.whose != nil {
 		e.traffic.End(s.whose)

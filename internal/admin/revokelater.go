@@ -49,7 +49,7 @@ func (e *Effects) resume(ctx context.Context, entry revocation.Entry) error {
 		return fmt.Errorf("going on with %s: %w", entry.ID, err)
 	}
 	if err != nil { // a tool that has another definition by now
-		s = &scope{target: entry.Target, calls: func(*access.Request, string) bool { return false }}
+		s = &reach{target: entry.Target, calls: func(*access.Request, string) bool { return false }}
 	}
 	e.mu.Lock()
 	j, err := e.carryOut(ctx, System(), s, entry, VerbRevoke, began, e.traffic.Catch(s.calls))

@@ -14,8 +14,8 @@ import (
 	"rutile/internal/revocation"
 )
 
-// scope is everything that a revocation ends.
-type scope struct {
+// reach is everything that a revocation ends.
+type reach struct {
 	target   revocation.Target
 	op       Op                 // who may
 	sessions identity.Selection // none where it is zero
@@ -34,14 +34,14 @@ type scope struct {
 }
 
 // scope returns what revoking id of a kind ends.
-func (e *Effects) scope(ctx context.Context, kind, id string) (*scope, error) {
+func (e *Effects) scope(ctx context.Context, kind, id string) (*reach, error) {
 	if kind == "subject" { // as it was called first
 		kind = string(revocation.User)
 	}
 	if id == "" || len(id) > 512 || strings.ContainsFunc(id, hidden) {
 		return nil, access.Errorf(access.CodeInvalid, "name the %s to revoke, in at most 512 printable bytes", clip(kind))
 	}
-	s := &scope{target: revocation.Target{Kind: revocation.Kind(kind), ID: id}, op: OpSession, class: access.ClassAgent}
+	s := &reach{target: revocation.Target{Kind: revocation.Kind(kind), ID: id}, op: OpSession, class: access.ClassAgent}
 	switch s.target.Kind {
 	case revocation.Tenant:
 		return s, e.ofTenant(s)
@@ -70,7 +70,7 @@ func kindsText() string {
 	return strings.Join(out[:len(out)-1], ", ") + " and " + out[len(out)-1]
 }
 
-func (e *Effects) ofTenant(s *scope) error {
+func (e *Effects) ofTenant(s *reach) error {
 	if s.target.ID != revocation.Everything {
 		return access.Errorf(access.CodeInvalid, "the tenant is called %s: rutile revoke tenant %s", revocation.Everything, revocation.Everything)
 	}
@@ -84,7 +84,7 @@ func (e *Effects) ofTenant(s *scope) error {
 }
 
 // ofParty is of an agent, a person whom agents act for, or one session.
-func (e *Effects) ofParty(ctx context.Context, s *scope) error {
+func (e *Effects) ofParty(ctx context.Context, s *reach) error {
 	id := s.target.ID
 	view := e.admin.Current().View
 	switch s.target.Kind {
@@ -128,7 +128,7 @@ func (e *Effects) ofParty(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func (e *Effects) ofGrant(ctx context.Context, s *scope) error {
+func (e *Effects) ofGrant(ctx context.Context, s *reach) error {
 	_, known, err := e.broker.Archive().Grant(ctx, s.target.ID)
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (e *Effects) ofGrant(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func (e *Effects) ofServer(s *scope) error {
+func (e *Effects) ofServer(s *reach) error {
 	id := s.target.ID
 	old, known := e.admin.Current().View.Server(id)
 	s.known, s.op, s.class, s.server = known, OpServer, access.ClassServer, id
@@ -185,7 +185,7 @@ func toolTarget(id string) (server, name, digest string, err error) {
 	return server, name, digest, nil
 }
 
-func (e *Effects) ofTool(s *scope) error {
+func (e *Effects) ofTool(s *reach) error {
 	server, name, digest, err := toolTarget(s.target.ID)
 	if err != nil {
 		return err
@@ -217,7 +217,7 @@ func (e *Effects) ofTool(s *scope) error {
 // nameOf is how the registry calls a target.
 func nameOf(t grant.Target) string { return registry.NameOf(kindOf(t.Kind), t.Name) }
 
-func (e *Effects) ofCredential(ctx context.Context, s *scope) error {
+func (e *Effects) ofCredential(ctx context.Context, s *reach) error {
 	id := s.target.ID
 	cur := e.admin.Current()
 	list, err := e.admin.ListCredentials(ctx)
@@ -250,7 +250,7 @@ func (e *Effects) ofCredential(ctx context.Context, s *scope) error {
 
 // ofApprover is of a person as somebody who approves: what they approved ends with
 // what they signed in with.
-func (e *Effects) ofApprover(s *scope) error {
+func (e *Effects) ofApprover(s *reach) error {
 	id := s.target.ID
 	if !strings.Contains(id, ":") {
 		id = "user:" + id

@@ -11,6 +11,7 @@ var (
 	HTTPStatus = httpStatus
 	Block      = block
 	Line       = line
+	Stands     = stands
 )
 
 // Begin opens a session without a token; open is how many there are then.

@@ -96,7 +96,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" })
+	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

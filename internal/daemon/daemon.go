@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
@@ -32,6 +33,7 @@ import (
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
 )
@@ -76,7 +78,9 @@ type Daemon struct {
 	sessions  *identity.Sessions
 	revoked   *revocation.Log
 	facts     *fact.Ledger
+	labels    *boundary.Labels
 	hooks     *webhook.Sender
+	sinks     *sink.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	pages     *console.Console

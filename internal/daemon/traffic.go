@@ -30,6 +30,9 @@ func (t traffic) End(whose func(who *access.Identity) bool) { t.d.Proxy.End(whos
 // EndServer ends the processes of a server and the conversations with it.
 func (t traffic) EndServer(id string) { t.d.Proxy.EndServer(id) }
 
+// Recalling counts the calls that are cut because of the grants they are under.
+func (t traffic) Recalling() func(grants []string) int { return t.d.gate.Recalling() }
+
 // Wake ends what may not go on, and has streams look again whether they may.
 func (t traffic) Wake() {
 	t.d.gate.Withdraw()

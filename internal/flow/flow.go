@@ -125,6 +125,7 @@ type Leaf struct {
 type Facts struct {
 	Sink               bool
 	RecipientUntrusted bool     // a recipient comes from an untrusted result, unasked
+	Carried            bool     // what is sent has an address or number out of an untrusted result, unasked
 	ContentLabels      []string // private scopes of what is sent; sorted
 	Asked              Answer   // every recipient stands in the user's words
 	ActionAsked        Answer   // the user asked for something of this kind
@@ -148,6 +149,7 @@ type Report struct {
 // Fact names, as policies read them.
 const (
 	FactRecipientUntrusted = "flow_recipient_untrusted" // Bool
+	FactCarried            = "flow_carried"             // Bool
 	FactContentLabels      = "flow_content_labels"      // Set of scopes
 	FactAsked              = "flow_asked"               // Set of one: yes, no, unknown
 	FactActionAsked        = "flow_action_asked"        // Set of one: yes, no, unknown
@@ -164,6 +166,7 @@ const (
 func (f Facts) Values() map[string]access.FactValue {
 	return map[string]access.FactValue{
 		FactRecipientUntrusted: {Bool: f.RecipientUntrusted},
+		FactCarried:            {Bool: f.Carried},
 		FactContentLabels:      {Set: slices.Clone(f.ContentLabels)},
 		FactAsked:              {Set: []string{f.Asked.String()}},
 		FactActionAsked:        {Set: []string{f.ActionAsked.String()}},

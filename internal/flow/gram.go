@@ -11,8 +11,8 @@ const (
 
 // winnower finds the passages of texts. It is not safe for concurrent use.
 type winnower struct {
-	ring [gram]byte
-	mins [window]uint64
+	ring [32]byte // the last gram letters and digits, by their number modulo 32
+	mins [16]uint64
 }
 
 // passages gives the fingerprint of every passage of the folded text to emit.
@@ -28,33 +28,32 @@ func (w *winnower) passages(k *keys, text []byte, emit func(fingerprint uint64))
 		if !isWord(b) {
 			continue
 		}
-		slot := n % gram
 		h = h*k.base + uint64(b) + 1
 		if n >= gram {
-			h -= drop * (uint64(w.ring[slot]) + 1)
+			h -= drop * (uint64(w.ring[(n-gram)&31]) + 1)
 		}
-		w.ring[slot] = b
+		w.ring[n&31] = b
 		n++
 		if n < gram {
 			continue
 		}
 		g := n - gram
-		w.mins[g%window] = spread(h)
+		w.mins[g&15] = spread(h)
 		if g+1 < window {
 			continue
 		}
-		if at > g-window && w.mins[g%window] > last {
+		if at > g-window && w.mins[g&15] > last {
 			continue
 		}
 		// The smallest of the window, the last of equal ones.
 		best := g
 		for i := g - 1; i > g-window; i-- {
-			if w.mins[i%window] < w.mins[best%window] {
+			if w.mins[i&15] < w.mins[best&15] {
 				best = i
 			}
 		}
 		if best != at {
-			last, at = w.mins[best%window], best
+			last, at = w.mins[best&15], best
 			emit(k.number(kindPassage, last))
 		}
 	}

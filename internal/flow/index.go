@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 
@@ -34,14 +33,16 @@ type Index struct {
 	// numbers; wants what they ask for.
 	said      []uint64
 	typed     map[uint64]byte
-	wants     []act
-	known     bool // the user's words are known
+	wants     []want
+	stems     map[uint64]bool // of what the user said
+	known     bool            // the user's words are known
 	gone      map[uint64]bool
 	lost      bool   // something untrusted was forgotten
 	lostFrom  uint32 // scopes of what was forgotten
+	untrusted bool   // something untrusted was taken in
 	worst     Tier   // of all untrusted results
 	scratch   reader
-	delegates bool
+	delegates byte // how far the user hands over to texts
 }
 
 // source is a result as it is kept.
@@ -57,7 +58,15 @@ type order struct {
 	act
 	source int
 	hot    bool
-	prints []uint64 // sorted
+	own    []uint64 // of its sentence; sorted
+	far    []uint64 // addresses, numbers and names with signs in the sentences after it; sorted
+	head   []uint64 // its verb and the words of its sentence after it, stemmed
+}
+
+// want is an act the user asked for.
+type want struct {
+	act
+	name uint64 // of whom or what it is for, stemmed; 0 if it has none
 }
 
 // New returns an empty index. All sessions of a family must have one key: at least 16
@@ -66,7 +75,7 @@ func New(family []byte) (*Index, error) {
 	if len(family) < 16 {
 		return nil, errors.New("flow: the key of a family of sessions must have 16 bytes or more")
 	}
-	return &Index{keys: keysOf(family), typed: map[uint64]byte{}, gone: map[uint64]bool{}}, nil
+	return &Index{keys: keysOf(family), typed: map[uint64]byte{}, gone: map[uint64]bool{}, stems: map[uint64]bool{}}, nil
 }
 
 // part is what one event adds to an index: a text of the user, a result, or a call that
@@ -80,8 +89,9 @@ type part struct {
 	orders []order
 	said   []uint64
 	typed  []typedPrint
-	wants  []act
-	deleg  bool
+	wants  []want
+	stems  []uint64
+	deleg  byte
 }
 
 type typedPrint struct {
@@ -135,7 +145,7 @@ func (x *Index) add(p *part) {
 	switch p.kind {
 	case partUser:
 		x.known = true
-		x.delegates = x.delegates || p.deleg
+		x.delegates = max(x.delegates, p.deleg)
 		x.said = append(append(x.said, 0), p.said...)
 		if over := len(x.said) - maxWords; over > 0 {
 			x.said = x.said[over:]
@@ -143,6 +153,11 @@ func (x *Index) add(p *part) {
 		for _, t := range p.typed {
 			if len(x.typed) < maxWords {
 				x.typed[t.print] = t.kind
+			}
+		}
+		for _, s := range p.stems {
+			if len(x.stems) < maxWords {
+				x.stems[s] = true
 			}
 		}
 		x.wants = append(x.wants, p.wants...)
@@ -176,6 +191,7 @@ func (x *Index) result(p *part) {
 	at := x.first + len(x.sources)
 	x.sources = append(x.sources, src)
 	if src.untrusted {
+		x.untrusted = true
 		x.worst = max(x.worst, src.tier)
 	}
 	if p.lost {
@@ -194,7 +210,7 @@ func (x *Index) result(p *part) {
 	}
 	if over := len(x.orders) - maxOrders; over > 0 {
 		x.lost = true
-		x.orders = slices.Delete(x.orders, 0, over)
+		x.orders = x.orders[over:]
 	}
 	for x.table.n > maxSlots && len(x.sources) > 1 {
 		x.forget(max(1, len(x.sources)/4))
@@ -207,7 +223,7 @@ func (x *Index) covered(s slot, src source) bool {
 	x.table.each(s.print, func(t *slot) {
 		old := x.source(*t)
 		if old.untrusted == src.untrusted && old.tier >= src.tier && old.pointed == src.pointed &&
-			old.scopes&src.scopes == src.scopes && t.where&s.where&flagHot == s.where&flagHot {
+			old.scopes&src.scopes == src.scopes && t.where&s.where&flagHot == s.where&flagHot && t.where&flagOrder == s.where&flagOrder {
 			covered = true
 		}
 		if t.where&flagWritten != 0 && !src.untrusted {
@@ -262,9 +278,19 @@ func (x *Index) scopesOf(bits uint32) []string {
 	return out
 }
 
-// has reports whether an order's details have a fingerprint.
-func (o *order) has(print uint64) bool {
-	_, ok := slices.BinarySearchFunc(o.prints, print, cmp.Compare[uint64])
+// has reports whether an order's details have a fingerprint: words in its sentence,
+// whatever is more telling also in the next.
+func (o *order) has(t *tok, far bool) bool {
+	_, ok := slices.BinarySearch(o.own, t.print)
+	if !ok && far && t.kind != kindWord {
+		_, ok = slices.BinarySearch(o.far, t.print)
+	}
+	return ok
+}
+
+// calls reports whether an order names a tool.
+func (o *order) calls(name uint64) bool {
+	_, ok := slices.BinarySearch(o.own, name)
 	return ok
 }
 
@@ -280,3 +306,7 @@ func (x *Index) asked(words []uint64) bool {
 	}
 	return false
 }
+
+// Untrusted reports whether anything untrusted was taken in. What an agent answers is
+// untrusted if this is so of its own index.
+func (x *Index) Untrusted() bool { return x.untrusted }

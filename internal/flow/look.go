@@ -3,12 +3,17 @@ package flow
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"rutile/internal/rawjson"
 )
 
-// maxLeaves bounds the arguments that are looked at; what has more is Lost.
-const maxLeaves = 2000
+// Bounds of the arguments that are looked at; what has more is Lost.
+const (
+	maxLeaves = 2000
+	maxLooked = 8192 // fingerprints of all of them
+	maxPiece  = 64   // bytes of a value that may be a piece of one
+)
 
 // Look finds every value of a call again. It changes nothing.
 func (x *Index) Look(c Call) Report {
@@ -16,12 +21,12 @@ func (x *Index) Look(c Call) Report {
 	if !c.Traits.Sink() {
 		return out
 	}
-	l := look{x: x, c: &c, r: &x.scratch}
+	l := look{x: x, c: &c, r: &x.scratch, name: x.keys.of(kindName, fold(nil, []byte(c.Tool), false).text)}
 	l.value("", c.Arguments, 0)
-	l.targets()
-	tool := actOf(c.Tool, c.Description)
-	out.Facts = l.facts(tool)
-	out.Order = l.order(tool, &out.Facts)
+	does := actOf(c.Tool, c.Description)
+	t := &tool{does, near(does.verbs)}
+	out.Facts = l.facts(t)
+	out.Order = l.order(t, &out.Facts)
 	out.Leaves = l.leaves
 	l.findings(&out)
 	return out
@@ -32,8 +37,11 @@ type look struct {
 	x      *Index
 	c      *Call
 	r      *reader
+	name   uint64 // of the tool, as a text would have it
 	leaves []Leaf
 	seen   []seen // by leaf
+	prints int    // of all leaves
+	last   []byte // the value before, if it is short
 	over   bool
 }
 
@@ -44,6 +52,8 @@ type seen struct {
 	source  uint32   // the worst it was found in, if found
 	found   bool
 	numeric bool
+	home    map[uint32]bool // sources that have the address it is
+	private []string        // scopes of what it carries, other than where it is known from itself
 }
 
 func (l *look) value(pointer string, v rawjson.Value, depth int) {
@@ -78,26 +88,45 @@ func (l *look) value(pointer string, v rawjson.Value, depth int) {
 // leaf reads one value.
 func (l *look) leaf(pointer string, text []byte, numeric bool) {
 	f := fold(nil, text, true)
-	l.r.text(&l.x.keys, f.text, false)
+	l.r.text(&l.x.keys, &f, text, false)
 	toks := slices.Clone(l.r.toks)
-	for _, inner := range decoded(text) {
-		g := fold(nil, inner, false)
-		l.r.text(&l.x.keys, g.text, false)
-		for _, t := range l.r.toks {
-			toks = append(toks, tok{t.print, t.kind, 0, len(f.text)})
-		}
-	}
+	inside := l.decoded(text, len(f.text), 0, &toks)
 	s := seen{words: l.r.words(&l.x.keys, f.text), numeric: numeric}
 	leaf := Leaf{Pointer: pointer, Kind: kindOf(f.text, toks, numeric)}
-	leaf.Role = roleOf(pointer, leaf.Kind)
+	if leaf.Role = roleOf(pointer, leaf.Kind); numeric && len(text) < 5 {
+		leaf.Role = Selector
+	}
 	s.prints = l.identity(&leaf, f.text, toks)
+	s.prints = append(s.prints, l.joined(f.text)...)
 	leaf.Asked = l.asked(&s, f.text)
 	l.locate(&leaf, &s, &f)
 	if leaf.Role == Content || len(f.text) >= gram+window {
-		l.passages(&leaf, &s, f.text)
+		l.passages(&leaf, &s, f.text, len(f.text))
+	}
+	for _, g := range inside {
+		l.passages(&leaf, &s, g, len(f.text))
+	}
+	if l.prints += len(s.prints); l.prints > maxLooked {
+		l.over, s.prints = true, nil
 	}
 	l.leaves = append(l.leaves, leaf)
 	l.seen = append(l.seen, s)
+}
+
+// decoded adds the tokens of what a value is the code of, and returns its texts.
+func (l *look) decoded(text []byte, end, depth int, toks *[]tok) (out [][]byte) {
+	for _, inner := range decoded(text) {
+		g := fold(nil, inner, false)
+		l.r.text(&l.x.keys, &g, inner, false)
+		for _, t := range l.r.toks {
+			*toks = append(*toks, tok{print: t.print, stem: t.stem, kind: t.kind, end: end})
+		}
+		out = append(out, g.text)
+		if depth+1 < maxDepth {
+			out = append(out, l.decoded(inner, end, depth+1, toks)...)
+		}
+	}
+	return out
 }
 
 // kindOf is what a value is.
@@ -129,26 +158,52 @@ func kindOf(text []byte, toks []tok, numeric bool) string {
 	return "word"
 }
 
-// identity is what a leaf is known by: its addresses and numbers, or if it is short and
-// has none its words.
-func (l *look) identity(leaf *Leaf, text []byte, toks []tok) (out []tok) {
-	for _, t := range toks {
-		if t.kind != kindWord {
-			out = append(out, t)
+// identity is what a leaf is known by: its addresses and numbers; else its names with
+// signs in them, the phrase it is, or its words.
+func (l *look) identity(leaf *Leaf, text []byte, toks []tok) []tok {
+	of := func(kinds string) (out []tok) {
+		for _, t := range toks {
+			if strings.IndexByte(kinds, t.kind) >= 0 {
+				out = append(out, t)
+			}
 		}
-	}
-	if len(out) > 0 && leaf.Kind != "word" {
 		return out
 	}
-	if leaf.Kind == "text" {
+	if out := of("euhc"); len(out) > 0 {
+		return out
+	}
+	if out := of("f"); len(out) > 0 && (leaf.Kind == "name" || leaf.Kind == "text") {
 		return out
 	}
 	if print, ok := l.r.phrase(&l.x.keys, text); ok && leaf.Role == Content {
-		return []tok{{print, kindPhrase, 0, len(text)}}
+		return []tok{{print: print, kind: kindPhrase, end: len(text)}}
 	}
-	for _, t := range toks {
-		if t.kind == kindWord {
-			out = append(out, t)
+	if leaf.Kind == "text" {
+		return nil
+	}
+	return of("w")
+}
+
+// joined is what a value and the one before it are together, where a result has that:
+// an account number cut in two arguments, a name and its domain.
+func (l *look) joined(text []byte) (out []tok) {
+	last := l.last
+	if l.last = nil; len(text) == 0 || len(text) > maxPiece {
+		return nil
+	}
+	l.last = text
+	for _, between := range []string{"", "@", "."} {
+		whole := slices.Concat(last, []byte(between), text)
+		if len(last) == 0 {
+			return nil
+		}
+		l.r.text(&l.x.keys, &folded{text: whole}, whole, false)
+		for _, t := range l.r.toks {
+			known := false
+			l.x.table.each(t.print, func(*slot) { known = true })
+			if known && t.kind != kindWord && t.start < len(last) && t.end > len(last)+len(between) {
+				out = append(out, tok{print: t.print, kind: t.kind, end: len(text)})
+			}
 		}
 	}
 	return out
@@ -184,6 +239,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 	start, end := -1, 0
 	words := l.sourcesOfWords(s)
 	worst := -1
+	home := map[uint32]bool{} // sources that have the address itself
 	for _, t := range s.prints {
 		if _, said := l.x.typed[t.print]; said && t.kind != kindWord {
 			continue // the user said that one
@@ -194,7 +250,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 				return
 			}
 			src := l.x.source(*at)
-			if !src.untrusted && at.where&flagWritten == 0 {
+			if !src.untrusted && at.where&flagOrder == 0 {
 				leaf.Trusted = true
 			}
 			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
@@ -206,11 +262,15 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 			}
 			end = max(end, t.end)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+			if home[i] = home[i] || t.kind == kindHost || t.kind == kindEmail; leaf.Role == Content {
+				s.private = merge(s.private, l.x.scopesOf(src.scopes))
+			}
 		})
 		if _, sent := l.x.gone[t.print]; !sent {
 			leaf.Novel = true
 		}
 	}
+	s.home = home
 	if s.found {
 		leaf.Start, leaf.End = f.source(start), f.source(end)
 		leaf.From = l.x.public(s.source)
@@ -253,15 +313,18 @@ func (s *source) rank(where uint32) int {
 }
 
 // passages finds the results a longer text has passages of.
-func (l *look) passages(leaf *Leaf, s *seen, text []byte) {
+func (l *look) passages(leaf *Leaf, s *seen, text []byte, end int) {
 	l.r.winnow.passages(&l.x.keys, text, func(print uint64) {
 		l.x.table.each(print, func(at *slot) {
 			src := l.x.source(*at)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+			if !s.home[at.where&sourceMask] {
+				s.private = merge(s.private, l.x.scopesOf(src.scopes))
+			}
 			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
 			if leaf.From == nil {
 				s.source, s.found = at.where&sourceMask, true
-				leaf.From, leaf.End = l.x.public(s.source), len(text)
+				leaf.From, leaf.End = l.x.public(s.source), end
 			}
 		})
 	})
@@ -271,21 +334,6 @@ func (l *look) passages(leaf *Leaf, s *seen, text []byte) {
 func (x *Index) public(i uint32) *Source {
 	s := &x.sources[int(i)-x.first]
 	return &Source{Call: s.call, Server: s.server, Tool: s.tool, Untrusted: s.untrusted, Pointed: s.pointed, Scopes: x.scopesOf(s.scopes), Tier: s.tier}
-}
-
-// targets makes what else names the object of a call a recipient where no argument is
-// one: the file that is deleted, the hotel that is booked.
-func (l *look) targets() {
-	for _, leaf := range l.leaves {
-		if leaf.Role == Recipient {
-			return
-		}
-	}
-	for i := range l.leaves {
-		if leaf := &l.leaves[i]; leaf.Role == Selector && leaf.Kind != "number" && len(l.seen[i].prints) > 0 {
-			leaf.Role = Recipient
-		}
-	}
 }
 
 func merge(a, b []string) []string {

@@ -10,6 +10,8 @@ import "bytes"
 type spoken struct {
 	word
 	start, end int
+	capital    bool // written with one
+	passive    bool // a participle: what is to be done is said of what it is done to
 }
 
 // clause is one act that a text asks for.
@@ -17,6 +19,7 @@ type clause struct {
 	act
 	sentence int
 	at       int // its verb, among the words
+	name     int // the word that names whom or what it is for, 0 if none does
 }
 
 // speech is a text read for acts. It is not safe for concurrent use.
@@ -25,6 +28,10 @@ type speech struct {
 	sentence []int // of every word
 	ends     []int // the word after the last of every sentence
 	clauses  []clause
+	// lenient takes verbs for orders that merely stand before what they act on, as in
+	// what a user asks; bold takes those written with a capital in the middle of a
+	// sentence, as where somebody put words into another text.
+	lenient, bold bool
 }
 
 func (s *speech) reset() {
@@ -32,30 +39,58 @@ func (s *speech) reset() {
 }
 
 // hear adds one word of text.
-func (s *speech) hear(lex map[string]word, text []byte, start, end int) {
+func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital bool) {
 	n := len(s.words)
 	at := 0
 	if n > 0 {
 		at = s.sentence[n-1]
-		if parts(text[s.words[n-1].end:start], text[start:]) {
+		first := 0
+		if at > 0 {
+			first = s.ends[at-1]
+		}
+		if parts(text[s.words[n-1].end:start], text[start:], capital || n-first > 40) {
 			s.ends = append(s.ends, n)
 			at++
 		}
 	}
-	s.words = append(s.words, spoken{lex[string(text[start:end])], start, end})
+	w := spoken{word: lex[string(text[start:end])], start: start, end: end, capital: capital}
+	if n > 0 && w.verbs == 0 && s.is(text, n-1, "be") {
+		w.word, w.passive = participle(lex, text[start:end])
+	}
+	if start > 0 && isDigit(text[start]) && (text[start-1] == '$' || start > 2 && (string(text[start-2:start]) == "£" || string(text[start-3:start]) == "€")) {
+		w.objects |= objMoney
+	}
+	if w.verbs != 0 && named(text[end:]) {
+		w.verbs = 0
+	}
+	s.words = append(s.words, w)
 	s.sentence = append(s.sentence, at)
 }
 
-// parts reports whether a sentence ends in the gap between two words.
-func parts(gap, rest []byte) bool {
-	if len(gap) == 1 {
+// named reports whether what stands before rest is the name of a field.
+func named(rest []byte) bool {
+	for i, b := range rest[:min(len(rest), 3)] {
+		if b == ':' {
+			return true
+		}
+		if b != '\'' && b != '"' || i == 2 {
+			return false
+		}
+	}
+	return false
+}
+
+// parts reports whether a sentence ends in the gap between two words. A full stop ends
+// one before a capital or a new line only: what follows a quoted question may go on.
+func parts(gap, rest []byte, capital bool) bool {
+	if len(gap) == 1 && gap[0] != '\n' {
 		return gap[0] == ';' || gap[0] == '!' || gap[0] == '?'
 	}
 	lines := 0
 	for i, b := range gap {
 		switch b {
 		case '.', '!', '?':
-			if i+1 < len(gap) {
+			if i+1 < len(gap) && (capital || !isWord(rest[0]) || isDigit(rest[0]) || bytes.IndexByte(gap, '\n') >= 0 || bytes.IndexAny(gap[i:], "'\"") < 0) {
 				return true
 			}
 		case ';':
@@ -87,24 +122,40 @@ func (s *speech) finish(text []byte) {
 		return
 	}
 	s.ends = append(s.ends, len(s.words))
-	open := -1
+	open, aside := -1, false
 	for i := range s.words {
 		w := &s.words[i]
 		if open >= 0 && (s.clauses[open].sentence != s.sentence[i] || i-s.clauses[open].at > 16) {
 			open = -1
 		}
-		if w.verbs != 0 && s.orders(text, i) {
+		if w.marks&markAside != 0 {
+			aside = true
+		} else if aside && (w.marks&(markTo|markLead) != 0 || s.breaks(text, i)) {
+			aside = false
+		}
+		if w.verbs != 0 && s.orders(text, i) && !s.invites(text, i) {
 			if open = -1; s.negated(i) {
 				continue
 			}
-			s.clauses = append(s.clauses, clause{act{w.verbs, ofVerb(w)}, s.sentence[i], i})
-			open = len(s.clauses) - 1
+			s.clauses = append(s.clauses, clause{act{w.verbs, ofVerb(w)}, s.sentence[i], i, 0})
+			open, aside = len(s.clauses)-1, false
 			continue
 		}
-		if open >= 0 {
+		if open < 0 {
+			continue
+		}
+		if !aside {
 			s.clauses[open].objects |= w.objects
 		}
+		if c := &s.clauses[open]; w.capital && c.name == 0 && i > 0 && (i == c.at+1 || s.words[i-1].marks&markTo != 0 && c.verbs&(actSend|actWrite|actPost) != 0 && c.verbs&actGrant == 0) {
+			c.name = i
+		}
 	}
+}
+
+// breaks reports whether a comma stands before word i.
+func (s *speech) breaks(text []byte, i int) bool {
+	return i > 0 && bytes.IndexByte(text[s.words[i-1].end:s.words[i].start], ',') >= 0
 }
 
 // ofVerb is what a verb says of its object by itself: to pay is to pay money.
@@ -117,10 +168,27 @@ func ofVerb(w *spoken) uint16 {
 
 // orders reports whether word i stands as a verb of an order.
 func (s *speech) orders(text []byte, i int) bool {
+	chained := len(s.clauses) > 0 && s.clauses[len(s.clauses)-1].sentence == s.sentence[i]
+	if i+1 < len(s.words) && (s.is(text, i, "make") && s.is(text, i+1, "sure") || s.is(text, i, "note") && s.is(text, i+1, "that")) {
+		return false
+	}
+	if i+1 < len(s.words) && s.sentence[i+1] == s.sentence[i] && s.told(text, i+1) {
+		return false
+	}
 	if i == 0 || s.sentence[i-1] != s.sentence[i] {
 		return true
 	}
 	p := &s.words[i-1]
+	gap := text[p.end:s.words[i].start]
+	if bytes.IndexAny(gap, ":\"*>])") >= 0 {
+		return true
+	}
+	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained || s.words[s.first(i)].marks&markClause != 0) {
+		return true
+	}
+	if s.words[i].passive {
+		return s.is(text, i-1, "be") && i > 1 && s.words[i-2].marks&(markLead|markTo) != 0
+	}
 	if p.marks&(markDet|markNot) != 0 && p.marks&markLead == 0 {
 		return p.marks&markNot != 0
 	}
@@ -135,10 +203,23 @@ func (s *speech) orders(text []byte, i int) bool {
 	case p.marks&markTo != 0:
 		return pp&(markOblige|markLead) != 0
 	case p.marks&markYou != 0:
-		return pp&markModal != 0
+		return pp&markModal != 0 || i > 1 && s.is(text, i-2, "that")
 	}
-	gap := text[p.end:s.words[i].start]
-	return bytes.IndexAny(gap, ":,\"*>])") >= 0 || len(gap) > 1 && gap[len(gap)-1] == '\''
+	if s.lenient && i+1 < len(s.words) && s.sentence[i+1] == s.sentence[i] && s.words[i+1].marks&markNext != 0 {
+		return true
+	}
+	if s.bold && s.words[i].capital {
+		return true
+	}
+	return len(gap) > 1 && gap[len(gap)-1] == '\''
+}
+
+// first is the first word of the sentence of word i.
+func (s *speech) first(i int) int {
+	if s.sentence[i] == 0 {
+		return 0
+	}
+	return s.ends[s.sentence[i]-1]
 }
 
 // negated reports whether the order is not to do it.
@@ -152,7 +233,7 @@ func (s *speech) negated(i int) bool {
 }
 
 // reach is how many sentences after its own an order may be about.
-const reach = 2
+const reach = 1
 
 // span is the bytes of the text a clause's details stand in: its sentence and the next.
 func (s *speech) span(c clause) (start, end int) {
@@ -162,4 +243,77 @@ func (s *speech) span(c clause) (start, end int) {
 	}
 	last := s.ends[min(c.sentence+reach, len(s.ends)-1)] - 1
 	return s.words[first].start, s.words[min(last, c.at+80)].end
+}
+
+// ordered is where the sentences stand that order something.
+func (s *speech) ordered() (out regions) {
+	for _, c := range s.clauses {
+		if c.verbs&^actRead == 0 {
+			continue
+		}
+		last := s.ends[c.sentence] - 1
+		span := [2]int{s.words[c.at].start, s.words[last].end}
+		if n := len(out.spans); n == 0 || out.spans[n-1] != span {
+			out.spans = append(out.spans, span)
+		}
+	}
+	return out
+}
+
+// plain reports whether a word stands alone, and is no part of an address or a name with
+// signs in it, nor a number.
+func plain(text []byte, start, end int) bool {
+	joint := func(i int) bool {
+		return i >= 0 && i < len(text) && bytes.IndexByte([]byte("./@_:"), text[i]) >= 0
+	}
+	if joint(start-1) && start > 1 && isWord(text[start-2]) || joint(end) && end+1 < len(text) && isWord(text[end+1]) {
+		return false
+	}
+	return !isDigit(text[start])
+}
+
+func (s *speech) is(text []byte, i int, word string) bool {
+	return string(text[s.words[i].start:s.words[i].end]) == word
+}
+
+// invites reports whether a verb asks the reader to get in touch: "call us", "write to
+// us at".
+func (s *speech) invites(text []byte, i int) bool {
+	if s.lenient || s.words[i].verbs&actWrite == 0 {
+		return false
+	}
+	for j := i + 1; j < min(i+3, len(s.words)) && s.sentence[j] == s.sentence[i]; j++ {
+		if s.is(text, j, "us") || s.is(text, j, "me") {
+			return true
+		}
+	}
+	return false
+}
+
+// participle is the verb a participle is of: shared, transferred, sent.
+func participle(lex map[string]word, text []byte) (word, bool) {
+	if base, ok := irregular[string(text)]; ok {
+		return lex[base], true
+	}
+	if n := len(text); n > 4 && string(text[n-2:]) == "ed" {
+		for _, base := range [][]byte{text[:n-1], text[:n-2], text[:n-3]} {
+			if w := lex[string(base)]; w.verbs != 0 {
+				return w, true
+			}
+		}
+	}
+	return word{}, false
+}
+
+var irregular = map[string]string{"sent": "send", "paid": "pay", "given": "give", "made": "make", "written": "write", "told": "tell", "bought": "buy", "granted": "grant", "taken": "delete"}
+
+// told reports whether a word says what the one before it did or is: that one is no verb
+// then.
+func (s *speech) told(text []byte, i int) bool {
+	w := text[s.words[i].start:s.words[i].end]
+	switch string(w) {
+	case "is", "was", "are", "were", "has", "had", "will", "failed", "succeeded":
+		return true
+	}
+	return len(w) > 6 && string(w[len(w)-2:]) == "ed" && s.words[i].verbs == 0
 }

@@ -14,6 +14,7 @@ const (
 	maxNested = 64       // levels of JSON
 	near400   = 400      // bytes on either side of a finding that are hot with it
 	maxDetail = 160      // fingerprints of one order
+	maxHead   = 24       // of its first words
 )
 
 // reader reads results, user's words and arguments. Its buffers are used again.
@@ -22,6 +23,7 @@ type reader struct {
 	winnow winnower
 	speech speech
 	toks   []tok
+	prints []slot
 	raw    []byte
 	buf    [maxDepth + 2][]byte
 }
@@ -29,26 +31,33 @@ type reader struct {
 // tok is a token as it is kept.
 type tok struct {
 	print      uint64
+	stem       uint64 // of a word, where arguments are read
 	kind       byte
 	start, end int
 }
 
 // text fills toks with the tokens of a folded text, and speech with its words if it is
 // asked to.
-func (r *reader) text(k *keys, text []byte, hear bool) {
+func (r *reader) text(k *keys, f *folded, raw []byte, hear bool) {
+	text := f.text
 	r.toks = r.toks[:0]
 	r.speech.reset()
 	lex := lexicon()
 	r.split.tokens(text, func(t token) {
 		if t.kind == kindWord {
 			if hear {
-				r.speech.hear(lex, text, t.start, t.end)
+				c := raw[min(f.source(t.start), len(raw)-1)]
+				r.speech.hear(lex, text, t.start, t.end, c >= 'A' && c <= 'Z')
 			}
 			if len(t.text) < 2 && !isDigit(t.text[0]) || lex[string(t.text)].marks&markStop != 0 {
 				return
 			}
 		}
-		r.toks = append(r.toks, tok{k.of(t.kind, t.text), t.kind, t.start, t.end})
+		one := tok{print: k.of(t.kind, t.text), kind: t.kind, start: t.start, end: t.end}
+		if !hear && t.kind == kindWord {
+			one.stem = k.of(kindStem, stem(t.text))
+		}
+		r.toks = append(r.toks, one)
 	})
 	if hear {
 		r.speech.finish(text)
@@ -57,7 +66,7 @@ func (r *reader) text(k *keys, text []byte, hear bool) {
 
 // result reads what a call brought back.
 func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
-	p := &part{kind: partResult, scopes: o.Scopes, source: source{call: short(o.Call), server: short(o.Server), tool: short(o.Tool)}}
+	p := &part{kind: partResult, prints: r.prints[:0], scopes: o.Scopes, source: source{call: short(o.Call), server: short(o.Server), tool: short(o.Tool)}}
 	for _, f := range o.Findings {
 		p.source.tier = max(p.source.tier, f.Tier)
 	}
@@ -65,17 +74,35 @@ func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
 	p.source.pointed = r.pointed(x, o.Arguments, 0)
 	w := resultWalk{r: r, x: x, p: p, o: &o, left: MaxResult}
 	w.value("", v, 0)
+	r.prints = p.prints
 	return p
 }
 
 func short(s string) string { return s[:min(len(s), maxName)] }
 
-// pointed reports whether an argument of at least three bytes is the user's words.
+// pointed reports whether an argument has only words of the user's in it, one of them at
+// least telling.
 func (r *reader) pointed(x *Index, v rawjson.Value, depth int) bool {
 	switch v.Kind() {
-	case rawjson.String:
-		words := r.words(&x.keys, fold(r.buf[0][:0], r.unescape(v), false).text)
-		return len(v.Raw()) > 4 && x.asked(words)
+	case rawjson.String, rawjson.Number:
+		text := v.Raw()
+		if v.Kind() == rawjson.String {
+			text = r.unescape(v)
+		}
+		f := fold(r.buf[0][:0], text, false)
+		telling, foreign := 0, 0
+		r.split.tokens(f.text, func(t token) {
+			if t.kind != kindWord || lexicon()[string(t.text)].marks&markStop != 0 {
+				return
+			}
+			switch {
+			case !x.stems[x.keys.of(kindStem, stem(t.text))]:
+				foreign++
+			case len(t.text) > 2:
+				telling++
+			}
+		})
+		return telling > 0 && foreign <= telling/3
 	case rawjson.Array:
 		for item := range v.Items() {
 			if depth < maxNested && r.pointed(x, item, depth+1) {
@@ -113,7 +140,8 @@ type resultWalk struct {
 	x    *Index
 	p    *part
 	o    *Origin
-	left int // bytes that are still read
+	left int    // bytes that are still read
+	last []byte // the text before, if it is a piece of a number
 }
 
 func (w *resultWalk) value(pointer string, v rawjson.Value, depth int) {
@@ -165,32 +193,58 @@ func nestedJSON(text []byte) (rawjson.Value, bool) {
 
 // text reads one text, and what is encoded in it.
 func (w *resultWalk) text(pointer string, text []byte, depth int) {
+	if len(w.p.prints) >= maxPrints {
+		w.p.lost = true
+		return
+	}
 	if len(text) > w.left {
 		w.p.lost = true
 		text = text[:w.left]
 	}
 	w.left -= len(text)
 	r, p := w.r, w.p
-	f := fold(r.buf[depth][:0], text, len(w.o.Findings) > 0)
+	f := fold(r.buf[depth][:0], text, true)
 	r.buf[depth] = f.text[:0]
-	r.text(&w.x.keys, f.text, p.source.untrusted)
+	r.speech.bold, r.speech.lenient = true, false
+	r.text(&w.x.keys, &f, text, true)
 	hot := w.hot(pointer, text, &f, depth)
+	ordered := r.speech.ordered()
 	for _, t := range r.toks {
 		w.put(t.print, hot.touches(t.start, t.end))
+		if n := len(p.prints); ordered.touches(t.start, t.end) && n > 0 {
+			p.prints[n-1].where |= flagOrder
+		}
 	}
 	w.phrases(f.text, &hot)
 	if len(f.text) >= gram && (p.source.untrusted || len(w.o.Scopes) > 0) {
 		r.winnow.passages(&w.x.keys, f.text, func(print uint64) { w.put(print, hot.all()) })
 	}
-	if p.source.untrusted {
-		w.orders(&hot)
-	}
+	w.orders(&hot, f.text)
+	w.joined(f.text)
 	if depth >= maxDepth {
 		return
 	}
 	for _, inner := range decoded(text) {
 		w.text(pointer, inner, depth+1)
 	}
+}
+
+// joined keeps the number that a short text and the one before it are together.
+func (w *resultWalk) joined(text []byte) {
+	last := w.last
+	w.last = w.last[:0]
+	if len(text) == 0 || len(text) > maxPiece/2 || !bytes.ContainsAny(text, "0123456789") || bytes.IndexByte(text, ' ') >= 0 {
+		return
+	}
+	if len(last) > 0 {
+		whole := slices.Concat(last, text)
+		w.r.split.tokens(whole, func(t token) {
+			if t.kind == kindNumber && t.end-t.start == len(whole) {
+				w.put(w.x.keys.of(kindNumber, t.text), false)
+			}
+		})
+	}
+	w.last = append(w.last, text...)
 }
 
 // put keeps a fingerprint.
@@ -275,7 +329,7 @@ func (r *reader) phrase(k *keys, text []byte) (print uint64, ok bool) {
 }
 
 // orders keeps what the text just read orders.
-func (w *resultWalk) orders(hot *regions) {
+func (w *resultWalk) orders(hot *regions, text []byte) {
 	s := &w.r.speech
 	last := -1
 	for _, c := range s.clauses {
@@ -288,13 +342,18 @@ func (w *resultWalk) orders(hot *regions) {
 			continue
 		}
 		last = c.sentence
+		o.head = w.r.head(&w.x.keys, text, c)
+		until := s.words[s.ends[c.sentence]-1].end
 		for _, t := range w.r.toks {
-			if t.start >= start && t.end <= end && len(o.prints) < maxDetail {
-				o.prints = append(o.prints, t.print)
+			switch {
+			case t.start < start || t.end > end:
+			case t.end <= until && len(o.own) < maxDetail:
+				o.own = append(o.own, t.print)
+			case t.kind != kindWord && len(o.far) < maxDetail:
+				o.far = append(o.far, t.print)
 			}
 		}
-		slices.Sort(o.prints)
-		o.prints = slices.Compact(o.prints)
+		o.own, o.far = sorted(o.own), sorted(o.far)
 		if len(w.p.orders) < maxOrders {
 			w.p.orders = append(w.p.orders, o)
 		} else {
@@ -306,12 +365,22 @@ func (w *resultWalk) orders(hot *regions) {
 // user reads words of the user.
 func (r *reader) user(k *keys, text string) *part {
 	p := &part{kind: partUser}
-	f := fold(r.buf[0][:0], []byte(text), false)
+	f := fold(r.buf[0][:0], []byte(text), true)
 	r.buf[0] = f.text[:0]
-	r.text(k, f.text, true)
+	r.speech.bold, r.speech.lenient = false, true
+	r.text(k, &f, []byte(text), true)
 	p.deleg = delegates(f.text, &r.speech)
 	for _, c := range r.speech.clauses {
-		p.wants = append(p.wants, c.act)
+		one := want{act: c.act}
+		if w := r.speech.words; c.name > 0 {
+			one.name = k.of(kindStem, stem(f.text[w[c.name].start:w[c.name].end]))
+		}
+		p.wants = append(p.wants, one)
+	}
+	for _, w := range r.speech.words {
+		if w.marks&markStop == 0 {
+			p.stems = append(p.stems, k.of(kindStem, stem(f.text[w.start:w.end])))
+		}
 	}
 	for _, t := range r.toks {
 		if t.kind != kindWord {
@@ -335,4 +404,33 @@ func (r *reader) sent(x *Index, c Call) *part {
 		}
 	}
 	return p
+}
+
+// head is the first words of an order, as they are compared with what the user asked.
+func (r *reader) head(k *keys, text []byte, c clause) (out []uint64) {
+	s := &r.speech
+	for i := c.at; i < len(s.words) && s.sentence[i] == c.sentence && len(out) < maxHead; i++ {
+		if w := &s.words[i]; w.marks&markStop == 0 && plain(text, w.start, w.end) || i == c.at {
+			out = append(out, k.of(kindStem, stem(text[w.start:w.end])))
+		}
+	}
+	return out
+}
+
+// stem is a word without the commonest English endings.
+func stem(word []byte) []byte {
+	for _, end := range []string{"ing", "ed", "es", "s"} {
+		if len(word) > len(end)+3 && bytes.HasSuffix(word, []byte(end)) {
+			return word[:len(word)-len(end)]
+		}
+	}
+	if len(word) > 4 && word[len(word)-1] == 'e' {
+		return word[:len(word)-1]
+	}
+	return word
+}
+
+func sorted(prints []uint64) []uint64 {
+	slices.Sort(prints)
+	return slices.Compact(prints)
 }

@@ -80,10 +80,16 @@ func actOf(name, description string) act {
 	var a act
 	lex := lexicon()
 	var implied uint16
+	light := false
 	for i, n := range namesOf(name) {
 		w := lex[n]
-		// A tool is called after what it does: the first verb counts.
+		// A tool is called after what it does: the first verb counts, and with one that
+		// says little of itself what it makes: to create an order is to order.
+		if a.verbs != 0 && light && w.verbs != 0 {
+			a.verbs |= w.verbs &^ actRead
+		}
 		if a.verbs == 0 && w.verbs != 0 {
+			light = slices.Contains(lightVerbs, n)
 			a.verbs, implied = w.verbs, w.implied
 			if i > 0 {
 				a.objects |= w.objects
@@ -101,7 +107,7 @@ func actOf(name, description string) act {
 		var sp splitter
 		sp.tokens(f.text, func(t token) {
 			if t.kind == kindWord {
-				s.hear(lex, f.text, t.start, t.end)
+				s.hear(lex, f.text, t.start, t.end, false)
 			}
 		})
 		s.finish(f.text)
@@ -127,21 +133,36 @@ func TraitsOf(name string, classes, labels []string) Traits {
 	return t
 }
 
-// delegates reports whether the user hands over to a text: "do the tasks in", "follow
-// the instructions".
-func delegates(text []byte, s *speech) bool {
-	lex := strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests asks things thing everything items")
-	verbs := strings.Fields("do follow perform execute complete carry handle process finish fulfil fulfill implement address")
-	word := func(i int) string { return string(text[s.words[i].start:s.words[i].end]) }
+// How far the user hands over to a text.
+const (
+	handsNothing = iota
+	handsSome    // "refund what she asks for": acts the user names, details the text gives
+	handsAll     // "do the tasks in", "follow the instructions"
+)
+
+// delegates is how far the user hands over.
+func delegates(text []byte, s *speech) byte {
+	some := byte(handsNothing)
 	for i := range s.words {
-		if !slices.Contains(verbs, word(i)) || i > 0 && s.sentence[i-1] == s.sentence[i] && !s.orders(text, i) {
+		word := string(text[s.words[i].start:s.words[i].end])
+		if slices.Contains(wishes, word) && i > 0 {
+			some = handsSome
+		}
+		if !slices.Contains(carryOut, word) || i > 0 && s.sentence[i-1] == s.sentence[i] && !s.orders(text, i) {
 			continue
 		}
-		for j := i + 1; j < min(len(s.words), i+7) && s.sentence[j] == s.sentence[i]; j++ {
-			if slices.Contains(lex, word(j)) {
-				return true
+		for _, w := range s.words[i+1 : min(len(s.words), i+7)] {
+			if slices.Contains(chores, string(text[w.start:w.end])) {
+				return handsAll
 			}
 		}
 	}
-	return false
+	return some
 }
+
+var (
+	lightVerbs = strings.Fields("create make place submit issue do perform process file initiate request add run execute")
+	carryOut   = strings.Fields("do follow perform execute complete carry handle process finish fulfil fulfill implement address")
+	chores     = strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests things everything what whatever")
+	wishes     = strings.Fields("asks wants says requests requires demands instructs")
+)

@@ -9,7 +9,8 @@ type slot struct {
 const (
 	flagHot     uint32 = 1 << 31 // where inspection found something
 	flagWritten uint32 = 1 << 30 // a call carried it on, so that it comes back from sources that are trusted
-	sourceMask         = 1<<30 - 1
+	flagOrder   uint32 = 1 << 29 // in a sentence that orders something
+	sourceMask         = 1<<29 - 1
 )
 
 // table is a hash table with several slots to a fingerprint.

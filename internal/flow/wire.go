@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // version of the form parts are kept in.
@@ -13,15 +14,20 @@ var errDamaged = errors.New("flow: what was kept is damaged, or was made with an
 // append writes p after b: a version, the id of the key, then its fields with varints
 // for lengths.
 func (p *part) append(b []byte, k *keys) []byte {
+	n := 128 + 9*len(p.prints) + 8*(len(p.said)+len(p.stems)) + 9*len(p.typed) + 12*len(p.wants)
+	for i := range p.orders {
+		n += 16 + 8*(len(p.orders[i].own)+len(p.orders[i].far)+len(p.orders[i].head))
+	}
+	b = slices.Grow(b, n)
 	b = append(b, version, p.kind)
 	b = binary.LittleEndian.AppendUint64(b, k.id)
 	flags := byte(0)
-	for i, on := range []bool{p.source.untrusted, p.source.pointed, p.lost, p.deleg} {
+	for i, on := range []bool{p.source.untrusted, p.source.pointed, p.lost} {
 		if on {
 			flags |= 1 << i
 		}
 	}
-	b = append(b, flags, byte(p.source.tier))
+	b = append(b, flags, byte(p.source.tier), p.deleg)
 	for _, s := range []string{p.source.call, p.source.server, p.source.tool} {
 		b = appendString(b, s)
 	}
@@ -38,7 +44,9 @@ func (p *part) append(b []byte, k *keys) []byte {
 	for _, o := range p.orders {
 		b = appendAct(b, o.act)
 		b = append(b, boolByte(o.hot))
-		b = appendPrints(b, o.prints)
+		b = appendPrints(b, o.own)
+		b = appendPrints(b, o.far)
+		b = appendPrints(b, o.head)
 	}
 	b = appendPrints(b, p.said)
 	b = binary.AppendUvarint(b, uint64(len(p.typed)))
@@ -47,10 +55,10 @@ func (p *part) append(b []byte, k *keys) []byte {
 		b = append(b, t.kind)
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.wants)))
-	for _, a := range p.wants {
-		b = appendAct(b, a)
+	for _, w := range p.wants {
+		b = binary.LittleEndian.AppendUint64(appendAct(b, w.act), w.name)
 	}
-	return b
+	return appendPrints(b, p.stems)
 }
 
 func boolByte(on bool) byte {
@@ -128,27 +136,29 @@ func readPart(b []byte, k *keys) (*part, error) {
 		return nil, errDamaged
 	}
 	flags := u.byte()
-	p.source.untrusted, p.source.pointed, p.lost, p.deleg = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
+	p.source.untrusted, p.source.pointed, p.lost = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	p.source.tier = min(Tier(u.byte()), Block)
+	p.deleg = min(u.byte(), handsAll)
 	p.source.call, p.source.server, p.source.tool = u.string(), u.string(), u.string()
 	for range u.count(1, 1<<12) {
 		p.scopes = append(p.scopes, u.string())
 	}
 	for range u.count(9, maxPrints) {
 		s := slot{print: u.u64()}
-		s.where = uint32(u.byte()) << 24 & (flagHot | flagWritten)
+		s.where = uint32(u.byte()) << 24 & (flagHot | flagWritten | flagOrder)
 		p.prints = append(p.prints, s)
 	}
 	for range u.count(6, maxOrders) {
-		p.orders = append(p.orders, order{act: u.act(), hot: u.byte() != 0, prints: u.prints(maxDetail)})
+		p.orders = append(p.orders, order{act: u.act(), hot: u.byte() != 0, own: u.prints(maxDetail), far: u.prints(maxDetail), head: u.prints(maxHead)})
 	}
 	p.said = u.prints(maxWords)
 	for range u.count(9, maxWords) {
 		p.typed = append(p.typed, typedPrint{u.u64(), u.byte()})
 	}
-	for range u.count(4, 1<<12) {
-		p.wants = append(p.wants, u.act())
+	for range u.count(12, 1<<12) {
+		p.wants = append(p.wants, want{u.act(), u.u64()})
 	}
+	p.stems = u.prints(maxWords)
 	if u.bad || len(u.b) > 0 {
 		return nil, errDamaged
 	}

@@ -56,6 +56,9 @@ const (
 	markDet  // a noun follows: the, my, of
 	markStop // says nothing of a value
 	markNot
+	markClause // a sentence that begins with it may order something after its comma
+	markAside  // what follows tells more of a thing, and is not what is acted on
+	markNext   // a verb before it is one: it, the, my
 )
 
 // acts lists words by what they do; a word may be in several lines.
@@ -63,20 +66,20 @@ var acts = []struct {
 	verbs, objects uint16
 	words          string
 }{
-	{actSend, 0, "send transfer forward give return deliver submit pass hand"},
+	{actSend, 0, "send transfer forward give return deliver submit pass hand relay ship route redirect export sync"},
 	{actSend | actBuy, objMoney, "pay wire refund remit reimburse repay donate withdraw deposit payout charge tip credit"},
-	{actWrite, objMessage, "write message tell notify inform email mail text dm reply respond contact ping remind announce congratulate thank greet say warn alert inbox msg sms call"},
+	{actWrite, objMessage, "write message tell notify inform email mail text dm report escalate reply respond contact ping remind announce congratulate thank greet say warn alert inbox msg sms call"},
 	{actWrite, 0, "ask let know answer comment"},
 	{actPost, 0, "post publish upload share tweet push submit broadcast leak expose exfiltrate"},
-	{actCreate, 0, "create add make set generate register open draft save write insert log record put new append note enter fill prepare build start file compose plan arrange organise organize store attach copy duplicate initialize init"},
+	{actCreate, 0, "create add make set generate register open draft save write insert log record put append enter place issue initiate fill prepare build file compose plan arrange organise organize store attach copy duplicate initialize init import fork clone provision deploy establish"},
 	{actCreate | actBook, objEvent, "schedule plan"},
-	{actBook, objStay, "book reserve reservation"},
+	{actBook, objStay, "book reserve rent hire reservation"},
 	{actBuy, objGoods, "buy purchase order checkout subscribe acquire get"},
-	{actUpdate, 0, "update change modify edit adjust correct reschedule move rename append set fix switch replace extend shift increase decrease raise lower reduce rewrite patch put adapt alter reset configure enable disable turn toggle merge assign mark label convert renew transfer redirect revise postpone complete"},
+	{actUpdate, 0, "update change modify edit adjust correct reschedule move rename append set fix switch replace extend shift increase decrease raise lower reduce rewrite patch put adapt alter reset configure enable disable turn toggle merge assign mark label convert renew transfer redirect revise postpone complete apply use accept decline confirm sign escalate handle resolve rotate swap pin rate vote install connect link bind sync refresh overwrite whitelist reassign transition lock unlock"},
 	{actDelete, 0, "delete remove cancel drop clear erase clean unsubscribe revoke close kick ban archive discard purge wipe uninvite disinvite trash destroy terminate unfollow block empty"},
-	{actGrant, 0, "share grant give allow permit authorize authorise assign promote"},
+	{actGrant, 0, "share grant give allow permit authorize authorise assign promote connect link follow trust whitelist elevate"},
 	{actGrant | actWrite, objMember, "invite add enroll enrol onboard include involve welcome"},
-	{actRun, 0, "run execute deploy start stop restart install trigger launch approve invoke release rollback activate unlock lock test build merge enable disable"},
+	{actRun, 0, "run execute process perform rerun call play print scan sync use deploy start stop restart install trigger launch approve invoke release rollback activate unlock lock test build merge enable disable"},
 	{actRead, 0, "read get list search find show check see view fetch look visit open browse summarize summarise count tell compare analyze analyse describe explain recommend suggest retrieve query lookup download inspect review access calculate compute"},
 }
 
@@ -106,11 +109,14 @@ var marks = []struct {
 }{
 	{markLead, "please kindly then first also next finally now instead just immediately simply must should shall always todo additionally afterwards so and or but either pls plz again directly quickly"},
 	{markModal, "can could will would might"},
-	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us"},
+	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us is are"},
 	{markYou, "you u i we"},
 	{markTo, "to"},
 	{markDet, "the a an my your his her our their its this that these those any some each every last latest next of in on at for with from by via about all new recent following another other no same own current previous more most which what whose"},
 	{markNot, "not don't dont never no cannot can't without"},
+	{markClause, "once when after before if as since while because for to in upon whenever having during additionally finally next then first also please until unless given"},
+	{markAside, "from about of who which that where whose when how what whether if because by as based using according named mentioned described listed reading"},
+	{markNext, "the a an my your his her our their its this that these those it them him everyone everybody all any me us"},
 	{markStop, "the a an my your his her our their its this that these those any some each every of in on at for with from by via about all is are was were be been am do does did has had have it he she they we you i me him them us to and or not no as if so than but up out into over please will would can could should may must there here then"},
 }
 
@@ -146,6 +152,12 @@ type act struct {
 	verbs, objects uint16
 }
 
+// tool is the act of a tool, with the verbs near its own.
+type tool struct {
+	act
+	around uint16
+}
+
 // near is what verbs are also said with: who asks to send a text may mean a tool that
 // writes a message.
 func near(verbs uint16) uint16 {
@@ -164,7 +176,17 @@ func near(verbs uint16) uint16 {
 	return out
 }
 
-// fits reports whether a and a tool's act b may be the same.
-func (a act) fits(b act) bool {
-	return a.verbs&near(b.verbs) != 0 && (a.objects == 0 || b.objects == 0 || a.objects&b.objects != 0)
+// fits reports whether an act asked for or ordered may be what a tool does. Where both
+// have the same verb and not only near ones, loose lets their objects differ.
+func (t *tool) fits(a act, loose bool) bool {
+	if t.verbs == 0 { // nobody can say what it does
+		return t.objects == 0 || a.objects&t.objects != 0
+	}
+	if loose && a.verbs&t.verbs != 0 {
+		return true
+	}
+	if a.verbs&(actSend|actWrite|actPost) != 0 && a.verbs&actGrant == 0 {
+		a.objects &^= objMember // to whom, not what
+	}
+	return a.verbs&t.around != 0 && (a.objects == 0 || t.objects == 0 || a.objects&t.objects != 0)
 }

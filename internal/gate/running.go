@@ -31,9 +31,13 @@ type Call struct {
 
 // running is the calls that are being made.
 type running struct {
-	mu    sync.Mutex
-	calls map[*access.Request]*flight
+	mu      sync.Mutex
+	calls   map[*access.Request]*flight
+	tallies map[*tally]bool // that count what is cut
 }
+
+// tally is how many calls were cut, by the grant they were made under.
+type tally map[string]int
 
 // flight is one call that is being made.
 type flight struct {
@@ -41,15 +45,42 @@ type flight struct {
 	grant string        // it is made under, "" if under none
 	gone  bool          // it is cut, and only has not returned yet
 	late  bool          // its result came all the same
-	over  chan struct{} // closed when it has returned
+	over  bool          // it has ended as it is: nothing cuts it any more
+	back  chan struct{} // closed when it has returned
 }
 
-// end cuts a call and reports whether it was not cut before.
-func (f *flight) end(cause error) bool {
+// stop cuts a call and reports whether it ends because of that: it was neither cut
+// before nor over. l.mu must be held.
+func (l *running) stop(f *flight, cause error) bool {
 	f.cut(cause)
-	was := f.gone
+	if f.gone || f.over {
+		return false
+	}
 	f.gone = true
-	return !was
+	for t := range l.tallies {
+		(*t)[f.grant]++
+	}
+	return true
+}
+
+// settle says how a call ended that came back: cut by what cause returns, or as it is
+// where nothing cut it, which nothing does any more then.
+func (l *running) settle(ctx context.Context, r *access.Request, cause *cutError) *cutError {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.calls[r]
+	var cut *cutError
+	switch {
+	case errors.As(context.Cause(ctx), &cut):
+		return cut // while its grant was looked at
+	case f == nil:
+		return cause
+	case cause != nil:
+		l.stop(f, cause)
+	default:
+		f.over = true
+	}
+	return cause
 }
 
 // begin notes a call until end is called; ctx ends when the call is cut.
@@ -59,11 +90,11 @@ func (l *running) begin(parent context.Context, r *access.Request, grant string)
 	if l.calls == nil {
 		l.calls = map[*access.Request]*flight{}
 	}
-	over := make(chan struct{})
-	l.calls[r] = &flight{cut: cut, grant: grant, over: over}
+	back := make(chan struct{})
+	l.calls[r] = &flight{cut: cut, grant: grant, back: back}
 	l.mu.Unlock()
 	return ctx, func() {
-		defer close(over)
+		defer close(back)
 		l.mu.Lock()
 		delete(l.calls, r)
 		l.mu.Unlock()
@@ -153,12 +184,12 @@ func (c Cut) Late() int {
 func (c Cut) Wait(ctx context.Context) (left int) {
 	for _, f := range c.of {
 		select {
-		case <-f.over:
+		case <-f.back:
 			continue
 		default:
 		}
 		select {
-		case <-f.over:
+		case <-f.back:
 		case <-ctx.Done():
 			left++
 		}
@@ -191,7 +222,7 @@ func (g *Gate) Catch(of func(r *access.Request, grant string) bool) Ending {
 			}
 		}
 		for r, f := range g.running.calls {
-			if of(r, f.grant) && f.end(cause) {
+			if of(r, f.grant) && g.running.stop(f, cause) {
 				add(f)
 			}
 		}
@@ -245,7 +276,7 @@ func (g *Gate) Withdraw() int {
 	}
 	state, at, n := g.states.State(), g.now(), 0
 	for r, f := range g.running.calls {
-		if cause := g.withdrawn(state, r, at); cause != nil && f.end(cause) {
+		if cause := g.withdrawn(state, r, at); cause != nil && g.running.stop(f, cause) {
 			n++
 		}
 	}
