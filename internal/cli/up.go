@@ -102,7 +102,11 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
 		return err
 	}
 	daemon.TuneMemory(ctx)
-	d, err := daemon.New(ctx, cfg, daemon.Options{Version: a.version, Log: a.err})
+	opt := daemon.Options{Version: a.version, Log: a.err}
+	if home, err := ownHome(); err == nil { // a service may have none
+		opt.Home = &home
+	}
+	d, err := daemon.New(ctx, cfg, opt)
 	if err != nil {
 		return err
 	}

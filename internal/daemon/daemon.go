@@ -25,6 +25,7 @@ import (
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
+	"rutile/internal/discovery/clientconfig"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
@@ -79,6 +80,7 @@ type Daemon struct {
 	pages     *console.Console
 	lis       *listeners
 	fleet     http.Handler // machines that report
+	clients   *clientconfig.Table
 	closers   []closer
 	work      sync.WaitGroup
 	stop      context.CancelFunc
@@ -102,6 +104,9 @@ type Options struct {
 	// MCP holds the proxy's bounds; the daemon sets its addresses. The zero value
 	// is the defaults, and tests shorten what would make them wait.
 	MCP mcpproxy.Config
+	// Home is whose machine this is: what discovery.watch says is watched there. Nil
+	// watches nothing.
+	Home *clientconfig.Home
 	// ViewLease is how long a node that shares a database decides on what it last
 	// read; 0 is the default, and tests shorten it.
 	ViewLease time.Duration
@@ -139,6 +144,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.sweepMinted(run) })
 	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
+	d.watch(run, opt.Home)
 	d.work.Go(func() { d.withdraw(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
