@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"rutile/internal/access"
@@ -24,6 +25,7 @@ const (
 	watchPoll  = 5 * time.Second
 	// watchBlind is how often is looked where the system cannot watch all folders.
 	watchBlind = 30 * time.Second
+	watchRetry = 10 * time.Second
 	// watchFresh is how often what has not changed is kept again, which moves when it
 	// was seen last and leaves a record.
 	watchFresh = time.Hour
@@ -35,7 +37,8 @@ type machine struct {
 	look    func(ctx context.Context) (seen *discovery.Seen, sources []string, again bool)
 	last    [sha256.Size]byte
 	kept    time.Time
-	failing bool
+	owing   bool // what was seen last is not kept yet
+	failing bool // and that was said
 }
 
 // watch looks at this machine at once and whenever it changes, until ctx ends.
@@ -45,16 +48,19 @@ func (d *Daemon) watch(ctx context.Context, home *clientconfig.Home) {
 		return
 	}
 	every := cmp.Or(cfg.Every, watchEvery)
+	var paths atomic.Pointer[discovery.Paths]
+	paths.Store(DiscoveryPaths(d.Config.Data))
 	if cfg.Clients != "off" {
-		d.work.Go(func() { d.watchClients(ctx, *home, every) })
+		d.work.Go(func() { d.watchClients(ctx, *home, every, &paths) })
 	}
 	if cfg.Processes != "off" {
-		d.work.Go(func() { d.watchProcesses(ctx, cmp.Or(cfg.Poll, watchPoll), every) })
+		d.work.Go(func() { d.watchProcesses(ctx, cmp.Or(cfg.Poll, watchPoll), every, &paths) })
 	}
 }
 
-// watchClients watches what clients are configured with.
-func (d *Daemon) watchClients(ctx context.Context, own clientconfig.Home, every time.Duration) {
+// watchClients watches what clients are configured with. It keeps the projects it
+// finds in paths: a script of one has the same key wherever it is seen.
+func (d *Daemon) watchClients(ctx context.Context, own clientconfig.Home, every time.Duration, paths *atomic.Pointer[discovery.Paths]) {
 	files := watch.NewFiles()
 	defer files.Close()
 	homes := []clientconfig.Home{own}
@@ -71,11 +77,14 @@ func (d *Daemon) watchClients(ctx context.Context, own clientconfig.Home, every 
 	blind, told := 0, false
 	m := &machine{d: d, look: func(ctx context.Context) (*discovery.Seen, []string, bool) {
 		var tried []string
-		src, err := d.clientSource(homes, func(path string) { tried = append(tried, path) })
+		p := DiscoveryPaths(d.Config.Data)
+		src, err := d.clientSource(p, homes, func(path string) { tried = append(tried, path) })
 		if err != nil {
 			return nil, nil, false
 		}
 		seen := discovery.Run(ctx, []discovery.Source{src}, now, nil)
+		p.Home = own.Dir
+		paths.Store(p)
 		slices.Sort(tried)
 		added := false
 		if added, blind = files.Set(slices.Compact(tried), dirs); blind > 0 && !told && ctx.Err() == nil {
@@ -86,17 +95,24 @@ func (d *Daemon) watchClients(ctx context.Context, own clientconfig.Home, every 
 	}}
 	(&watch.Loop{Look: m.run, Wake: files.Changed(), Every: func() time.Duration {
 		if blind > 0 {
-			return min(every, watchBlind)
+			return m.due(min(every, watchBlind))
 		}
-		return every
+		return m.due(every)
 	}}).Run(ctx)
+}
+
+// due is how long after a look the next one is due.
+func (m *machine) due(every time.Duration) time.Duration {
+	if m.owing {
+		return watchRetry
+	}
+	return every
 }
 
 func now() time.Time { return time.Now().UTC() }
 
 // clientSource reads the configurations of these homes.
-func (d *Daemon) clientSource(homes []clientconfig.Home, tried func(string)) (*clientconfig.Source, error) {
-	paths := DiscoveryPaths(d.Config.Data)
+func (d *Daemon) clientSource(paths *discovery.Paths, homes []clientconfig.Home, tried func(string)) (*clientconfig.Source, error) {
 	return clientconfig.New(clientconfig.Config{
 		Table: d.clients, System: clientconfig.Here(), Homes: homes, Projects: func() []string { return d.Config.Discovery.Watch.Projects },
 		Paths: paths, Describe: d.describer(paths), Now: now, Rows: ForeignRows, Tried: tried,
@@ -105,7 +121,7 @@ func (d *Daemon) clientSource(homes []clientconfig.Home, tried func(string)) (*c
 
 // watchProcesses asks now and then which processes there are, and looks at them
 // when that may mean something.
-func (d *Daemon) watchProcesses(ctx context.Context, poll, every time.Duration) {
+func (d *Daemon) watchProcesses(ctx context.Context, poll, every time.Duration, paths *atomic.Pointer[discovery.Paths]) {
 	wake := make(chan struct{}, 1)
 	d.work.Go(func() {
 		glance := process.NewGlance(process.Scanner{})
@@ -126,10 +142,12 @@ func (d *Daemon) watchProcesses(ctx context.Context, poll, every time.Duration) 
 		}
 	})
 	m := &machine{d: d, look: func(ctx context.Context) (*discovery.Seen, []string, bool) {
-		src := process.Source{Describe: d.describer(DiscoveryPaths(d.Config.Data)), Ports: probe.Ports()}
+		describe := d.describer(paths.Load())
+		describe.Local = clientconfig.LocalKey(describe.Paths)
+		src := process.Source{Describe: describe, Ports: probe.Ports()}
 		return discovery.Run(ctx, []discovery.Source{src}, now, nil), []string{src.Name()}, false
 	}}
-	(&watch.Loop{Look: m.run, Wake: wake, Every: func() time.Duration { return every }}).Run(ctx)
+	(&watch.Loop{Look: m.run, Wake: wake, Every: func() time.Duration { return m.due(every) }}).Run(ctx)
 }
 
 // run looks once, and keeps what is new.
@@ -143,13 +161,13 @@ func (m *machine) run(ctx context.Context) (again bool) {
 	if sum == m.last && time.Since(m.kept) < watchFresh {
 		return again
 	}
-	switch _, err := m.d.Inventory.Watched(ctx, batch); {
+	_, err := m.d.Inventory.Watched(ctx, batch)
+	m.owing = err != nil
+	switch {
 	case ctx.Err() != nil:
 	case err == nil:
 		m.last, m.kept, m.failing = sum, time.Now(), false
-	case access.CodeOf(err) == access.CodeConflict: // others report at the same time; the next look tries again
-		m.last = [sha256.Size]byte{}
-	case !m.failing:
+	case !m.failing && access.CodeOf(err) != access.CodeConflict: // else others reported at the same time
 		m.failing = true
 		m.d.log.Error("what was seen on this machine cannot be kept", "sources", sources, "error", err)
 	}
