@@ -134,7 +134,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	if err := d.build(ctx, opt); err != nil {
 		return nil, err
 	}
-	if err := d.askAgain(ctx); err != nil {
+	if err := d.askAgain(ctx); err != nil && ctx.Err() == nil { // who stops it already gets an orderly end
 		return nil, fmt.Errorf("telling the webhooks what waits: %w", err)
 	}
 	d.work.Go(func() { d.relearn(run) })
