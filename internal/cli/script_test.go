@@ -70,7 +70,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "ready": ready, "poison": poison, "call": call, "holds": holds, "capture": capture, "tamper": tamper, "terminate": terminate,
 			"completes": completes, "becomes": becomes,
-			"unpack":    unpack,
+			"unpack": unpack,
 			"everything": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Setenv("EVERYTHING", gatetest.EverythingNPM(t, npm))
 			},
