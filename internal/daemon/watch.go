@@ -86,8 +86,8 @@ func (d *Daemon) watchClients(ctx context.Context, own clientconfig.Home, every 
 		p.Home = own.Dir
 		paths.Store(p)
 		slices.Sort(tried)
-		added := false
-		if added, blind = files.Set(slices.Compact(tried), dirs); blind > 0 && !told && ctx.Err() == nil {
+		added, unseen := files.Set(slices.Compact(tried), dirs)
+		if blind = unseen; blind > 0 && !told && ctx.Err() == nil {
 			told = true
 			d.log.Warn("not all folders of client configurations can be watched: they are looked at now and then instead; raise the system's limit of watches", "folders", blind, "every", watchBlind)
 		}
