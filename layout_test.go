@@ -19,6 +19,7 @@ import (
 var layers = map[string]int{
 	"rawjson":   0,
 	"argument":  0,
+	"glyph":     0,
 	"access":    1,
 	"mcpheader": 1,
 
@@ -30,13 +31,16 @@ var layers = map[string]int{
 	"finding":    2,
 	"risk":       2,
 	"boundary":   2,
+	"flow":       2,
 	"credential": 2,
 	"inspect":    2,
 	"audit":      2,
 	"confine":    2,
 	"webhook":    2,
+	"signin":     2,
 
 	"pdp":       3,
+	"sink":      3,
 	"discovery": 3,
 	"monitor":   3,
 
@@ -68,7 +72,7 @@ var layers = map[string]int{
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "browsertest", "schematest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
+var testSupport = []string{"gatetest", "browsertest", "schematest", "store/pgtest", "store/storetest", "signin/signintest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{
@@ -85,6 +89,7 @@ var libraries = map[string][]string{
 	"github.com/goccy/go-yaml":         {"internal/discovery/wrap"},
 	"github.com/BurntSushi/toml":       {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
+	"github.com/go-webauthn/":          {"internal/signin"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/fsnotify/":             {"internal/discovery/watch"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},

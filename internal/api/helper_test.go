@@ -27,6 +27,7 @@ import (
 	"rutile/internal/privilege"
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/store/storetest"
 	"rutile/internal/webhook"
@@ -125,7 +126,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 			return "http://127.0.0.1/console/enter?code=x", time.Time{}, nil
 		},
 		Rehearsal: idle{}, Privileges: idle{},
-		Inventory: r.d.Inventory, Findings: r.d.Findings, Fleet: r.d.Fleet,
+		Inventory: r.d.Inventory, Findings: r.d.Findings, Fleet: r.d.Fleet, SignIns: r.d.SignIns,
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
@@ -135,11 +136,11 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	if r.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, s, silent{}, silent{}, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	r.deps.Webhooks = untold{}
+	r.deps.Webhooks, r.deps.Sinks = untold{}, unsent{}
 	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }); err != nil {
+	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{}); err != nil {
 		t.Fatal(err)
 	}
 	r.deps.Effects = r.d.Effects
@@ -321,7 +322,21 @@ func (r *rig) ok(method, path, body string) string {
 	return a.body
 }
 
+// unsent is sinks that never began.
+type unsent struct{}
+
+func (unsent) Status(string) sink.Status { return sink.Status{State: sink.StateStopped} }
+
+func (unsent) Skip(context.Context, string, uint64) error {
+	return access.Errorf(access.CodeConflict, "it is not sending")
+}
+
 // untold is webhooks that were told nothing.
 type untold struct{}
 
 func (untold) Status(string) webhook.Status { return webhook.Status{} }
+
+// noCalls is that nothing runs.
+type noCalls struct{}
+
+func (noCalls) Recalling() func([]string) int { return func([]string) int { return 0 } }

@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
@@ -32,6 +33,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
 )
@@ -54,6 +56,7 @@ type Daemon struct {
 	Effects      *admin.Effects
 	Inventory    *admin.Inventory
 	Findings     *admin.Findings
+	SignIns      *admin.SignIns
 	Fleet        *admin.Fleet
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy
@@ -74,7 +77,9 @@ type Daemon struct {
 	broker    *grant.Broker
 	sessions  *identity.Sessions
 	facts     *fact.Ledger
+	labels    *boundary.Labels
 	hooks     *webhook.Sender
+	sinks     *sink.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	pages     *console.Console

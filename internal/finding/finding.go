@@ -67,6 +67,8 @@ const (
 	SubjectTool   = "tool" // server/name
 	SubjectHost   = "host"
 	SubjectFile   = "file"
+	SubjectSink   = "sink" // of evidence
+	SubjectUser   = "user"
 )
 
 // Subject is what a finding is about.
