@@ -314,14 +314,14 @@ func (c *Config) check() error {
 			note("telemetry.otlp", "must be http(s)://host:port")
 		}
 	}
-	within := func(key string, d, least, most time.Duration) {
+	within := func(key string, d, least, most time.Duration, says string) {
 		if d != 0 && (d < least || d > most) {
-			note(key, "must be between %s and %s, not %s", least, most, d)
+			note(key, "must be between %s, not %s", says, d)
 		}
 	}
-	within("discovery.missingAfter", c.Discovery.MissingAfter, time.Hour, maxMissing)
-	within("discovery.watch.every", c.Discovery.Watch.Every, time.Minute, 24*time.Hour)
-	within("discovery.watch.poll", c.Discovery.Watch.Poll, time.Second, 10*time.Minute)
+	within("discovery.missingAfter", c.Discovery.MissingAfter, time.Hour, maxMissing, "1h and "+maxMissing.String())
+	within("discovery.watch.every", c.Discovery.Watch.Every, time.Minute, 24*time.Hour, "1m and 24h")
+	within("discovery.watch.poll", c.Discovery.Watch.Poll, time.Second, 10*time.Minute, "1s and 10m")
 	if len(bad) == 0 {
 		return nil
 	}
