@@ -215,6 +215,8 @@ func (a *API) routes() []route {
 		{"POST /api/v1/users/{id}/tokens/{token}/revoke", admin.OpUser, maxSmall, a.revokeUserToken},
 		{"GET /api/v1/users/{id}/factors", admin.OpUser, 0, a.userFactors},
 		{"POST /api/v1/users/{id}/factors/{factor}/remove", admin.OpUser, maxSmall, a.removeUserFactor},
+		{"POST /api/v1/users/{id}/password", admin.OpUser, maxSmall, a.setUserPassword},
+		{"POST /api/v1/users/{id}/codes", admin.OpUser, maxSmall, a.resetUserCodes},
 		{"POST /api/v1/users/{id}/sign-out", admin.OpUser, maxSmall, a.signOutUser},
 
 		{"GET /api/v1/requests", admin.OpRead, 0, a.requests},
