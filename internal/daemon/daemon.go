@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
@@ -31,6 +32,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
 )
@@ -74,7 +76,9 @@ type Daemon struct {
 	broker    *grant.Broker
 	sessions  *identity.Sessions
 	facts     *fact.Ledger
+	labels    *boundary.Labels
 	hooks     *webhook.Sender
+	sinks     *sink.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	pages     *console.Console
