@@ -153,14 +153,14 @@ func (l *look) order(tool *tool, f *Facts) *Source {
 }
 
 // onTask reports whether an order is about what the user asked for: with the verb the
-// user said, or with two more of the user's words.
+// user said, if that says something of itself, or with two of the user's words.
 func (x *Index) onTask(o *order) bool {
 	n := 0
 	for i, h := range o.head {
 		if !x.stems[h] {
 			continue
 		}
-		if i == 0 {
+		if i == 0 && !o.light {
 			return true
 		}
 		n++

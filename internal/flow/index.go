@@ -58,6 +58,7 @@ type order struct {
 	act
 	source int
 	hot    bool
+	light  bool     // its verb says little of itself
 	own    []uint64 // of its sentence; sorted
 	far    []uint64 // addresses, numbers and names with signs in the sentences after it; sorted
 	head   []uint64 // its verb and the words of its sentence after it, stemmed

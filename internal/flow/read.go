@@ -337,7 +337,8 @@ func (w *resultWalk) orders(hot *regions, text []byte) {
 			continue
 		}
 		start, end := s.span(c)
-		o := order{act: c.act, hot: hot.touches(start, end)}
+		verb := s.words[c.at]
+		o := order{act: c.act, hot: hot.touches(start, end), light: slices.Contains(lightVerbs, string(text[verb.start:verb.end]))}
 		if n := len(w.p.orders); n > 0 && last == c.sentence && w.p.orders[n-1].act == o.act {
 			continue
 		}

@@ -161,7 +161,7 @@ func delegates(text []byte, s *speech) byte {
 }
 
 var (
-	lightVerbs = strings.Fields("create make place submit issue do perform process file initiate request add run execute")
+	lightVerbs = strings.Fields("create make place submit issue do perform process file initiate request add run execute get set put let give take use")
 	carryOut   = strings.Fields("do follow perform execute complete carry handle process finish fulfil fulfill implement address")
 	chores     = strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests things everything what whatever")
 	wishes     = strings.Fields("asks wants says requests requires demands instructs")

@@ -43,7 +43,7 @@ func (p *part) append(b []byte, k *keys) []byte {
 	b = binary.AppendUvarint(b, uint64(len(p.orders)))
 	for _, o := range p.orders {
 		b = appendAct(b, o.act)
-		b = append(b, boolByte(o.hot))
+		b = append(b, boolByte(o.hot)|boolByte(o.light)<<1)
 		b = appendPrints(b, o.own)
 		b = appendPrints(b, o.far)
 		b = appendPrints(b, o.head)
@@ -149,7 +149,11 @@ func readPart(b []byte, k *keys) (*part, error) {
 		p.prints = append(p.prints, s)
 	}
 	for range u.count(6, maxOrders) {
-		p.orders = append(p.orders, order{act: u.act(), hot: u.byte() != 0, own: u.prints(maxDetail), far: u.prints(maxDetail), head: u.prints(maxHead)})
+		o := order{act: u.act()}
+		flags := u.byte()
+		o.hot, o.light = flags&1 != 0, flags&2 != 0
+		o.own, o.far, o.head = u.prints(maxDetail), u.prints(maxDetail), u.prints(maxHead)
+		p.orders = append(p.orders, o)
 	}
 	p.said = u.prints(maxWords)
 	for range u.count(9, maxWords) {
