@@ -99,21 +99,24 @@ func (x *Index) wanted(tool *tool) Answer {
 }
 
 // order finds the order of a result that a call follows: one for such an act that has a
-// value of the call which neither the user nor a trusted result has. What the user asked
+// value of the call which neither the user nor a trusted result has, or any value of it
+// where the user asked for nothing of the kind. What the user asked
 // for is then judged by what the order says.
 func (l *look) order(tool *tool, f *Facts) *Source {
 	x := l.x
 	best, rank := -1, -1
+	wanted := x.wanted(tool)
+	named := wanted == Yes
 	var open []int
 	for j := range l.leaves {
-		if leaf := &l.leaves[j]; leaf.Asked != Yes && !leaf.Trusted && len(l.seen[j].prints) > 0 {
+		// What the user never asked to be done is ordered even with the user's own values.
+		if leaf := &l.leaves[j]; len(l.seen[j].prints) > 0 && (leaf.Asked != Yes && !leaf.Trusted || wanted == No) {
 			open = append(open, j)
 		}
 	}
 	if len(open) == 0 {
 		return nil
 	}
-	named := x.wanted(tool) == Yes
 	for i := range x.orders {
 		o := &x.orders[i]
 		if o.verbs&tool.around == 0 && tool.verbs != 0 && !o.calls(l.name) {

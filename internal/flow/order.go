@@ -55,7 +55,9 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 	}
 	w := spoken{word: lex[string(text[start:end])], start: start, end: end, capital: capital}
 	if n > 0 && w.verbs == 0 && s.is(text, n-1, "be") {
-		w.word, w.passive = participle(lex, text[start:end])
+		if verb, ok := participle(lex, text[start:end]); ok {
+			w.word, w.passive = verb, true
+		}
 	}
 	if start > 0 && isDigit(text[start]) && (text[start-1] == '$' || start > 2 && (string(text[start-2:start]) == "£" || string(text[start-3:start]) == "€")) {
 		w.objects |= objMoney
@@ -134,7 +136,7 @@ func (s *speech) finish(text []byte) {
 			aside = false
 		}
 		if w.verbs != 0 && s.orders(text, i) && !s.invites(text, i) {
-			if open = -1; s.negated(i) {
+			if open = -1; s.negated(text, i) {
 				continue
 			}
 			s.clauses = append(s.clauses, clause{act{w.verbs, ofVerb(w)}, s.sentence[i], i, 0})
@@ -223,8 +225,11 @@ func (s *speech) first(i int) int {
 }
 
 // negated reports whether the order is not to do it.
-func (s *speech) negated(i int) bool {
+func (s *speech) negated(text []byte, i int) bool {
 	for j := i - 1; j >= max(0, i-2) && s.sentence[j] == s.sentence[i]; j-- {
+		if bytes.IndexAny(text[s.words[j].end:s.words[j+1].start], ":,") >= 0 {
+			return false
+		}
 		if s.words[j].marks&markNot != 0 {
 			return true
 		}

@@ -109,7 +109,7 @@ var marks = []struct {
 }{
 	{markLead, "please kindly then first also next finally now instead just immediately simply must should shall always todo additionally afterwards so and or but either pls plz again directly quickly"},
 	{markModal, "can could will would might"},
-	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us is are"},
+	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us is are best better good wise important necessary essential crucial vital advisable recommended mandatory time free"},
 	{markYou, "you u i we"},
 	{markTo, "to"},
 	{markDet, "the a an my your his her our their its this that these those any some each every last latest next of in on at for with from by via about all new recent following another other no same own current previous more most which what whose"},
