@@ -1,6 +1,9 @@
 package flow
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // A sentence orders something where a verb stands as orders do: first, or after words
 // like "please", "must" or "and then". The same reading serves the user's words and the
@@ -148,6 +151,9 @@ func (s *speech) finish(text []byte) {
 		}
 		if !aside {
 			s.clauses[open].objects |= w.objects
+			if c := &s.clauses[open]; w.done != 0 && i-c.at < 5 && slices.Contains(lightVerbs, string(text[s.words[c.at].start:s.words[c.at].end])) {
+				c.verbs |= w.done
+			}
 		}
 		if c := &s.clauses[open]; w.capital && c.name == 0 && i > 0 && (i == c.at+1 || s.words[i-1].marks&markTo != 0 && c.verbs&(actSend|actWrite|actPost) != 0 && c.verbs&actGrant == 0) {
 			c.name = i

@@ -85,8 +85,8 @@ func actOf(name, description string) act {
 		w := lex[n]
 		// A tool is called after what it does: the first verb counts, and with one that
 		// says little of itself what it makes: to create an order is to order.
-		if a.verbs != 0 && light && w.verbs != 0 {
-			a.verbs |= w.verbs &^ actRead
+		if a.verbs != 0 && light {
+			a.verbs |= (w.verbs | w.done) &^ actRead
 		}
 		if a.verbs == 0 && w.verbs != 0 {
 			light = slices.Contains(lightVerbs, n)
