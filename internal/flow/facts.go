@@ -156,7 +156,8 @@ func (l *look) order(tool *tool, f *Facts) *Source {
 }
 
 // onTask reports whether an order is about what the user asked for: with the verb the
-// user said, if that says something of itself, or with two of the user's words.
+// user said, if that says something of itself, with two of the user's words, or with one
+// and another verb for the same.
 func (x *Index) onTask(o *order) bool {
 	n := 0
 	for i, h := range o.head {
@@ -167,6 +168,13 @@ func (x *Index) onTask(o *order) bool {
 			return true
 		}
 		n++
+	}
+	if n == 1 && !o.light {
+		for _, w := range x.wants {
+			if w.verbs&o.verbs&^actRead != 0 {
+				return true
+			}
+		}
 	}
 	return n >= 2
 }

@@ -57,7 +57,7 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 		}
 	}
 	w := spoken{word: lex[string(text[start:end])], start: start, end: end, capital: capital}
-	if n > 0 && w.verbs == 0 && s.is(text, n-1, "be") {
+	if n > 0 && s.is(text, n-1, "be") {
 		if verb, ok := participle(lex, text[start:end]); ok {
 			w.word, w.passive = verb, true
 		}
@@ -95,7 +95,7 @@ func parts(gap, rest []byte, capital bool) bool {
 	for i, b := range gap {
 		switch b {
 		case '.', '!', '?':
-			if i+1 < len(gap) && (capital || !isWord(rest[0]) || isDigit(rest[0]) || bytes.IndexByte(gap, '\n') >= 0 || bytes.IndexAny(gap[i:], "'\"") < 0) {
+			if i+1 < len(gap) && (capital || !isWord(rest[0]) || isDigit(rest[0]) || bytes.IndexByte(gap, '\n') >= 0 || !bytes.ContainsAny(gap[i:], "'\"")) {
 				return true
 			}
 		case ';':
@@ -188,7 +188,7 @@ func (s *speech) orders(text []byte, i int) bool {
 	}
 	p := &s.words[i-1]
 	gap := text[p.end:s.words[i].start]
-	if bytes.IndexAny(gap, ":\"*>])") >= 0 {
+	if bytes.ContainsAny(gap, ":\"*>])") {
 		return true
 	}
 	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained || s.words[s.first(i)].marks&markClause != 0) {
@@ -233,7 +233,7 @@ func (s *speech) first(i int) int {
 // negated reports whether the order is not to do it.
 func (s *speech) negated(text []byte, i int) bool {
 	for j := i - 1; j >= max(0, i-2) && s.sentence[j] == s.sentence[i]; j-- {
-		if bytes.IndexAny(text[s.words[j].end:s.words[j+1].start], ":,") >= 0 {
+		if bytes.ContainsAny(text[s.words[j].end:s.words[j+1].start], ":,") {
 			return false
 		}
 		if s.words[j].marks&markNot != 0 {
@@ -316,7 +316,7 @@ func participle(lex map[string]word, text []byte) (word, bool) {
 	return word{}, false
 }
 
-var irregular = map[string]string{"sent": "send", "paid": "pay", "given": "give", "made": "make", "written": "write", "told": "tell", "bought": "buy", "granted": "grant", "taken": "delete"}
+var irregular = map[string]string{"sent": "send", "paid": "pay", "given": "give", "made": "make", "written": "write", "told": "tell", "bought": "buy", "granted": "grant", "taken": "delete", "set": "set", "put": "put", "reset": "reset", "cut": "cut", "let": "let"}
 
 // told reports whether a word says what the one before it did or is: that one is no verb
 // then.

@@ -37,7 +37,7 @@ func (p *part) append(b []byte, k *keys) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.prints)))
 	for _, s := range p.prints {
-		b = binary.LittleEndian.AppendUint64(b, s.print)
+		b = binary.LittleEndian.AppendUint64(b, s.fp)
 		b = append(b, byte(s.where>>24))
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.orders)))
@@ -51,7 +51,7 @@ func (p *part) append(b []byte, k *keys) []byte {
 	b = appendPrints(b, p.said)
 	b = binary.AppendUvarint(b, uint64(len(p.typed)))
 	for _, t := range p.typed {
-		b = binary.LittleEndian.AppendUint64(b, t.print)
+		b = binary.LittleEndian.AppendUint64(b, t.fp)
 		b = append(b, t.kind)
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.wants)))
@@ -144,7 +144,7 @@ func readPart(b []byte, k *keys) (*part, error) {
 		p.scopes = append(p.scopes, u.string())
 	}
 	for range u.count(9, maxPrints) {
-		s := slot{print: u.u64()}
+		s := slot{fp: u.u64()}
 		s.where = uint32(u.byte()) << 24 & (flagHot | flagWritten | flagOrder)
 		p.prints = append(p.prints, s)
 	}
