@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -22,6 +23,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/pdp"
 	"rutile/internal/registry"
+	"rutile/internal/revocation"
 )
 
 // work is everything the console stands on that keeps nothing.
@@ -42,8 +44,21 @@ func (w *work) Release(context.Context, string) (identity.Family, error) {
 }
 func (w *work) List(context.Context, string, int, bool) ([]identity.Family, error) { return nil, nil }
 func (w *work) Settle(context.Context, string) error                               { return w.err }
-func (w *work) Catch(func(*access.Identity) bool) func(string) int {
-	return func(string) int { return 1 }
+func (w *work) Of(context.Context, identity.Selection, int) ([]identity.Family, error) {
+	return w.changed, nil
+}
+func (w *work) Catch(func(*access.Request, string) bool) admin.Ending {
+	return func(string, access.Class) admin.Cut {
+		return admin.Cut{Calls: 1, Wait: func(context.Context) int { return 0 }, Late: func() int { return 0 }}
+	}
+}
+func (w *work) Count(func(*access.Request, string) bool) int { return 1 }
+func (w *work) End(func(*access.Identity) bool)              {}
+func (w *work) EndServer(string)                             {}
+func (w *work) Gone(context.Context, string) bool            { return true }
+func (w *work) SignOut(string) int                           { return 0 }
+func (w *work) Await(context.Context, string, time.Time) []admin.Node {
+	return []admin.Node{{Node: "n1", US: 1}}
 }
 func (w *work) Wake()                                           {}
 func (w *work) Size() uint64                                    { return 10_000 }
@@ -62,7 +77,14 @@ func (w *work) Reveal(_ context.Context, index uint64) (*audit.Revealed, error) 
 // console makes the rig serve the pages of the console too.
 func (r *rig) console(w *work, change ...func(*console.Config)) {
 	r.t.Helper()
-	effects, err := admin.NewEffects(r.admin, r.broker, w, w, w, func() *pdp.State { return nil })
+	revoked, err := revocation.NewLog(r.t.Context(), r.db)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	effects, err := admin.NewEffects(admin.EffectsDeps{
+		Admin: r.admin, Broker: r.broker, Sessions: w, Debts: w, Traffic: w, State: func() *pdp.State { return nil },
+		Revoked: revoked, Peers: w, People: w, Issuer: origin, End: func(context.Context, grant.Minted, []byte) string { return "" },
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -185,6 +207,32 @@ func TestResolvedFindingsAreListed(t *testing.T) {
 		t.Error("what is resolved is listed as open")
 	}
 	b.get("/console/findings?state=resolved").wants(t, "resolved", http.StatusOK, "it changed")
+}
+
+// TestOverdueFindingsAreShown on the overview and in their list, and nothing else is
+// where only they are asked for.
+func TestOverdueFindingsAreShown(t *testing.T) {
+	r := newRig(t)
+	r.console(&work{})
+	about := func(id string) finding.Subject { return finding.Subject{Kind: finding.SubjectServer, ID: id} }
+	low := finding.Raised{Rule: "LOW", Subject: about("shop"), Severity: finding.Low, Tier: 3, Why: "it is late"}
+	says := finding.Says{Source: "test", Covers: finding.Everything, Raised: []finding.Raised{low, {Rule: "OTHER", Subject: about("shop"), Severity: finding.Low, Why: "there is time"}}}
+	if err := r.findings.Tell(t.Context(), says); err != nil {
+		t.Fatal(err)
+	}
+	b := r.enter()
+	if a := b.get("/console/"); strings.Contains(a.body, "it is late") || strings.Contains(a.body, "Findings overdue") {
+		t.Error("what is due tomorrow is on the overview")
+	}
+	r.clock.pass(25 * time.Hour)
+	b = r.enter()
+	b.get("/console/").wants(t, "overview", http.StatusOK, "it is late", "overdue", "Findings overdue", "/console/findings?due=overdue")
+	a := b.get("/console/findings?due=overdue")
+	a.wants(t, "the overdue", http.StatusOK, "it is late")
+	if strings.Contains(a.body, "there is time") {
+		t.Error("what is not overdue is among the overdue")
+	}
+	b.get("/console/findings").wants(t, "all", http.StatusOK, "it is late", "there is time")
 }
 
 // TestNothingIsSaidUndoneThatMayBeDone: sessions that ended and could not be recorded
