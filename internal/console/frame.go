@@ -72,6 +72,7 @@ func navigation() []navPart {
 			{"policies", "Policies", admin.OpRead, nil},
 			{"grants", "Grants", admin.OpRead, []string{"grant"}},
 			{"tasks", "Tasks", admin.OpRead, nil},
+			{"receipts", "Revocations", admin.OpRead, []string{"receipt", "revoke"}},
 		}},
 		{"Proof", []navPlace{
 			{"evidence", "Evidence", admin.OpEvidence, []string{"event"}},
