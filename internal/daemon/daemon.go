@@ -153,6 +153,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
 	d.watch(run, opt.Home)
+	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.resume(run) })
 	if d.states.lease > 0 {
