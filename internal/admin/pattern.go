@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 
+	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/rawjson"
 )
@@ -30,26 +31,27 @@ const (
 // the same person, nil where these have too little in common, or where the entitlement
 // would not let it be asked for.
 func (d *Desk) pattern(ctx context.Context, v RequestView, before []grant.Request) (*Pattern, error) {
-	var calls []rawjson.Value
-	add := func(raw []byte) bool {
-		x, err := rawjson.Parse(raw, rawjson.Limits{})
-		calls = append(calls, x)
-		return err == nil && x.Kind() == rawjson.Object
-	}
-	if !add(v.Arguments) {
-		return nil, nil
-	}
+	raws := [][]byte{v.Arguments}
 	for _, r := range before {
-		if r.Party != v.Party || len(calls) == patternMost {
+		if r.Party != v.Party || len(raws) == patternMost {
 			continue
 		}
 		raw, err := d.broker.Arguments(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		if !add(raw) {
+		raws = append(raws, raw)
+	}
+	calls := make([]rawjson.Value, 0, len(raws))
+	for _, raw := range raws {
+		if len(raw) == 0 {
 			return nil, nil
 		}
+		x, err := rawjson.Parse(raw, rawjson.Limits{})
+		if err != nil {
+			return nil, &access.Error{Code: access.CodeInternal, Msg: "kept arguments cannot be read", Err: err}
+		}
+		calls = append(calls, x)
 	}
 	p := &Pattern{Calls: len(calls), Args: common(calls)}
 	if p.Args == nil {
@@ -66,7 +68,7 @@ func (d *Desk) pattern(ctx context.Context, v RequestView, before []grant.Reques
 // argument cannot be bound, or the calls are too few or always the same.
 func common(calls []rawjson.Value) grant.Constraints {
 	n := calls[0].Len()
-	if len(calls) < patternLeast || n == 0 || n > patternFields {
+	if len(calls) < patternLeast || calls[0].Kind() != rawjson.Object || n == 0 || n > patternFields {
 		return nil
 	}
 	text, varies := []byte{'['}, false
