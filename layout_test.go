@@ -30,6 +30,7 @@ var layers = map[string]int{
 	"finding":    2,
 	"risk":       2,
 	"boundary":   2,
+	"conduct":    2,
 	"credential": 2,
 	"inspect":    2,
 	"audit":      2,

@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/conduct"
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/rawjson"
@@ -91,6 +92,9 @@ type Deps struct {
 	Findings  *admin.Findings
 	// Fleet lets machines report.
 	Fleet *admin.Fleet
+	// Conduct is how a tool behaved on this node, nil if it was not called lately. It
+	// may be nil itself.
+	Conduct func(server, tool string) *conduct.Summary
 }
 
 // Links lists and ends what people connected.

@@ -107,6 +107,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, engine, values, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
+	if err := d.watchConduct(ctx); err != nil {
+		return err
+	}
 	mcp := d.Config.Limits.over(opt.MCP)
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
 	mcp.ApprovalURL, mcp.Connect = d.ApprovalURL, d.connect()

@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/conduct"
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
@@ -75,6 +76,7 @@ type Daemon struct {
 	facts     *fact.Ledger
 	hooks     *webhook.Sender
 	gate      *gate.Gate
+	conduct   *conduct.Book
 	stage     *rehearsal.Stage
 	pages     *console.Console
 	lis       *listeners
@@ -140,6 +142,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
 	d.work.Go(func() { d.withdraw(run) })
+	d.work.Go(func() { d.followConduct(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}

@@ -91,6 +91,7 @@ type Gate struct {
 	engine  *inspect.Engine
 	values  Placeholders
 	running running
+	conduct Conduct // nil: nobody is told
 }
 
 // New returns a Gate. Every dependency is required.
@@ -265,6 +266,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	resp.Body = d.Scrub(resp.Body)
 	resp.Findings = d.findings(resp.Findings)
+	came := resp.Body
 	took := g.now().Sub(start)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: statusOf(ctx, resp, ferr), Reached: resp.Reached.String(), Took: took,
@@ -272,6 +274,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
 	d.outflow.dropped(&out)
+	g.conducted(state, d, came, &out)
 	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be

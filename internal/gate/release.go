@@ -31,6 +31,8 @@ type outflow struct {
 	found  []string     // what inspection found so far
 	labels []string     // of the data it found so far
 	noted  []audit.Seen // the same for evidence
+	told   bool         // the server said meanwhile that something of its own changed
+	last   sight        // of the final message
 }
 
 // maxNoted bounds how many findings of one call are kept for evidence.
@@ -164,6 +166,7 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	resp.Body = body
 	s := p.screen.look(resp.Body)
 	p.note(&s)
+	p.last = s
 	if !p.judged(&s) {
 		return nil, nil, nil
 	}
