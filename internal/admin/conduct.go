@@ -49,7 +49,7 @@ func (f *Findings) Behaved(ctx context.Context, node string, odd []conduct.Oddit
 		s, _ := view.Server(o.Server)
 		says.Raised = append(says.Raised, finding.Raised{
 			Rule: o.Rule, Subject: finding.Subject{Kind: finding.SubjectTool, ID: o.Server + "/" + o.Tool}, Place: o.Place, Severity: grades[o.Grave], Why: o.Why, Evidence: o.Evidence, Owner: s.Owner,
-			Next: "look at its calls: rutile audit search --server " + o.Server + " --target " + o.Tool + "; if this is as it should be: rutile tool relearn " + o.Server + " " + o.Tool + " --reason WHY; if not: rutile tool quarantine " + o.Server + " " + o.Tool,
+			Next: "look at its calls: rutile audit search --server " + o.Server + " --tool " + o.Tool + "; if this is as it should be: rutile tool relearn " + o.Server + " " + o.Tool + " --reason WHY; if not: rutile tool quarantine " + o.Server + " " + o.Tool,
 		})
 	}
 	return f.Tell(ctx, says)

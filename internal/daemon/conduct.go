@@ -53,5 +53,6 @@ func (d *Daemon) followConduct(ctx context.Context) {
 
 // conductOf is how a tool behaved on this node.
 func (d *Daemon) conductOf(server, tool string) *conduct.Summary {
+	d.conduct.Keep(d.Admin.Revision)
 	return d.conduct.Of(server, tool, time.Now())
 }
