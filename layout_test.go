@@ -31,6 +31,7 @@ var layers = map[string]int{
 	"risk":       2,
 	"boundary":   2,
 	"conduct":    2,
+	"judge":      2,
 	"credential": 2,
 	"inspect":    2,
 	"audit":      2,

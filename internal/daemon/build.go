@@ -110,6 +110,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.watchConduct(ctx); err != nil {
 		return err
 	}
+	if err := d.consultJudge(ctx, engine); err != nil {
+		return err
+	}
 	mcp := d.Config.Limits.over(opt.MCP)
 	mcp.URL, mcp.Hosts, mcp.Egress = d.AgentsURL, hostsOf(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL), d.egress()
 	mcp.ApprovalURL, mcp.Connect = d.ApprovalURL, d.connect()

@@ -139,6 +139,20 @@ type Discovery struct {
 // Inspection says how strict the inspection of what servers send is.
 type Inspection struct {
 	Drift string `yaml:"drift"` // graded (default): a change of an approved definition that needs nobody to look passes with a record; strict: every change waits for a person
+	// Judge is an outside judge of what servers send; off unless it has a url.
+	Judge JudgeConfig `yaml:"judge"`
+}
+
+// JudgeConfig is a service that is asked about texts beside the calls
+// (docs/inspection.md). What it is sent leaves the gateway.
+type JudgeConfig struct {
+	URL        string        `yaml:"url"`        // https:// address it is asked at with POST; http:// on loopback only
+	Model      string        `yaml:"model"`      // version of its model, which its answers must name; another version asks anew
+	Credential string        `yaml:"credential"` // sealed credential sent as a bearer token, default none
+	About      []string      `yaml:"about"`      // definitions, review (results with a finding at review), results (all); default definitions and review
+	Threshold  int           `yaml:"threshold"`  // of its confidence in percent, 50 to 100, below which a verdict does nothing; default 80
+	Lower      bool          `yaml:"lower"`      // soft findings do not count where it calls a text benign; default false
+	Timeout    time.Duration `yaml:"timeout"`    // of one answer, 1s to 2m; default 20s
 }
 
 // Registry is the catalog of servers for MCP clients. It holds the names of the
@@ -285,6 +299,7 @@ func (c *Config) check() error {
 			note("egress.proxy", "%s", msg)
 		}
 	}
+	c.Inspection.Judge.check(note)
 	c.Limits.check(note)
 	c.Registry.check(note)
 	for i, e := range c.MCP.Extensions {
@@ -364,6 +379,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Store, "sqlite")
 	def(&c.Evidence.Durability, "strict")
 	def(&c.Inspection.Drift, "graded")
+	c.Inspection.Judge.withDefaults()
 	def(&c.Evidence.Organisation, "localhost")
 	def(&c.Log.Level, "info")
 	def(&c.Log.Format, "text")

@@ -30,6 +30,7 @@ import (
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
+	"rutile/internal/judge"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
 	"rutile/internal/store"
@@ -77,6 +78,7 @@ type Daemon struct {
 	hooks     *webhook.Sender
 	gate      *gate.Gate
 	conduct   *conduct.Book
+	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
 	lis       *listeners
@@ -143,6 +145,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.prune(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.followConduct(run) })
+	d.work.Go(func() { d.followJudge(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -326,6 +329,9 @@ func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
 	if d.stage != nil {
 		d.stage.Stop(true)
+	}
+	if d.judge != nil { // it has servers listed, which nobody may any more
+		d.judge.Close()
 	}
 	var errs []error
 	if d.lis != nil {

@@ -191,5 +191,8 @@ func (d *Daemon) metrics() {
 		}
 		return time.Since(oldest).Seconds()
 	})
+	if d.judge != nil {
+		d.telemetry.gauge("rutile_judge_dropped", "Texts the outside judge was not asked about, as too many waited or they were too long.", func() float64 { return float64(d.judge.Status().Dropped) })
+	}
 	d.telemetry.gauge("rutile_mcp_sessions", "Open legacy MCP sessions.", func() float64 { return float64(d.Proxy.Sessions()) })
 }

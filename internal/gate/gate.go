@@ -91,7 +91,8 @@ type Gate struct {
 	engine  *inspect.Engine
 	values  Placeholders
 	running running
-	conduct Conduct // nil: nobody is told
+	conduct Conduct    // nil: nobody is told
+	judge   *Consulted // nil: nobody is asked
 }
 
 // New returns a Gate. Every dependency is required.
@@ -275,6 +276,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
 	d.outflow.dropped(&out)
 	g.conducted(state, d, came, &out)
+	g.offer(d, &resp, &out)
 	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
