@@ -19,6 +19,7 @@ import (
 var layers = map[string]int{
 	"rawjson":   0,
 	"argument":  0,
+	"glyph":     0,
 	"access":    1,
 	"mcpheader": 1,
 
@@ -32,11 +33,13 @@ var layers = map[string]int{
 	"boundary":   2,
 	"conduct":    2,
 	"judge":      2,
+	"flow":       2,
 	"credential": 2,
 	"inspect":    2,
 	"audit":      2,
 	"confine":    2,
 	"webhook":    2,
+	"signin":     2,
 
 	"pdp":       3,
 	"discovery": 3,
@@ -70,7 +73,7 @@ var layers = map[string]int{
 }
 
 // testSupport may be imported by tests only.
-var testSupport = []string{"gatetest", "browsertest", "schematest", "store/pgtest", "store/storetest", "credential/oauthclient/astest"}
+var testSupport = []string{"gatetest", "browsertest", "schematest", "store/pgtest", "store/storetest", "signin/signintest", "credential/oauthclient/astest"}
 
 // libraries names who may import a library, in tests too.
 var libraries = map[string][]string{
@@ -87,6 +90,7 @@ var libraries = map[string][]string{
 	"github.com/goccy/go-yaml":         {"internal/discovery/wrap"},
 	"github.com/BurntSushi/toml":       {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
+	"github.com/go-webauthn/":          {"internal/signin"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},

@@ -28,6 +28,7 @@ import (
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
+	"rutile/internal/pdp"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 	"rutile/internal/webhook"
@@ -164,6 +165,11 @@ func (c *Current) policy(id string) (policy.Policy, bool) {
 	return c.Policies[i], true
 }
 
+// deciding is what people's part in requests is decided on.
+func (a *Admin) deciding(cur *Current) *pdp.State {
+	return &pdp.State{View: cur.View, Set: cur.Set, Entitlements: cur.Rights, Answer: a.answer}
+}
+
 // Admin makes changes. It is safe for concurrent use.
 type Admin struct {
 	cfg       Config
@@ -176,6 +182,7 @@ type Admin struct {
 	lastUse   LastUse
 	usage     Usage
 	office    *policy.Office
+	answer    []registry.Role // of whom may answer requests
 	inspect   *inspection
 
 	current atomic.Pointer[Current]
@@ -215,7 +222,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, usage: d.Usage, office: office, unsettled: true, uses: map[string]time.Time{}}
+	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, usage: d.Usage, office: office, answer: answerers(office), unsettled: true, uses: map[string]time.Time{}}
 	if err := a.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("loading the state: %w", err)
 	}
@@ -255,6 +262,11 @@ type Actor struct {
 	// Account is what made the edge take the actor for a user, zero if nothing of
 	// the kind did.
 	Account Account
+	// Factor is the id of what the actor signed in to the console with, "" where that
+	// was no factor of theirs.
+	Factor string
+	// Since is when the actor proved at the console who they are, zero elsewhere.
+	Since time.Time
 }
 
 // Account is an account of the gateway's machine: its uid in decimal and its

@@ -46,7 +46,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 			return nil, err
 		}
 		p.draft.next = next
-		contrast(plan.Items, cur, next)
+		a.contrast(plan.Items, cur, next)
 		for i := range plan.Items {
 			if plan.Items[i].Action != ActionUnchanged {
 				plan.Items[i].unread(next)
@@ -73,7 +73,7 @@ func (a *Admin) carryOut(ctx context.Context, actor Actor, dryRun bool, plan *Pl
 }
 
 // contrast says of items what they were and become, and what is suspicious.
-func contrast(items []Item, cur, next *Current) {
+func (a *Admin) contrast(items []Item, cur, next *Current) {
 	for i := range items {
 		it := &items[i]
 		if it.Action == ActionUnchanged {
@@ -81,6 +81,7 @@ func contrast(items []Item, cur, next *Current) {
 		}
 		it.Before, it.After = digestIn(cur, it.Kind, it.ID), digestIn(next, it.Kind, it.ID)
 		it.warn(next.Set.Warnings())
+		a.unmanned(it, cur, next)
 	}
 }
 
@@ -379,11 +380,6 @@ func (p *planner) entitlement(m *manifest, it *Item) {
 		for _, id := range next.Delegate.Agents {
 			if !p.agents[id] {
 				it.note("delegate: %q is not registered", id)
-			}
-		}
-		for _, s := range next.Approve.Stages() {
-			if s.Team != "" && !p.teams[s.Team] {
-				it.note("approve: team %q is not registered, so nobody can approve", s.Team)
 			}
 		}
 	}

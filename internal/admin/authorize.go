@@ -88,6 +88,18 @@ func newOffice() (*policy.Office, error) {
 	return policy.NewOffice(ops, roles)
 }
 
+// answerers are the roles each of which is enough to answer what agents ask for.
+func answerers(o *policy.Office) []registry.Role {
+	out := []registry.Role{}
+	for _, r := range o.RolesFor(string(OpDecide)) {
+		out = append(out, registry.Role(r))
+	}
+	return out
+}
+
+// Answer returns the roles each of which is enough to answer what agents ask for.
+func (a *Admin) Answer() []registry.Role { return a.answer }
+
 // Person is a user as the person who decides something.
 type Person struct {
 	registry.User
@@ -121,6 +133,14 @@ func (a *Admin) live(cur *Current, actor Actor) (registry.User, bool) {
 	if actor.Token != "" {
 		owner, t, ok := cur.View.UserToken(actor.Token)
 		if !ok || owner.ID != u.ID || !a.now().Before(t.Expires) {
+			return registry.User{}, false
+		}
+	}
+	if !actor.Since.IsZero() && actor.Since.Before(u.SignedOut) {
+		return registry.User{}, false
+	}
+	if actor.Factor != "" {
+		if _, ok := u.Factor(actor.Factor); !ok {
 			return registry.User{}, false
 		}
 	}
@@ -199,7 +219,9 @@ func (a *Admin) may(cur *Current, actor Actor, u registry.User, live bool, op Op
 func (a *Admin) permitAll(ctx context.Context, cur *Current, actor Actor, d *draft) error {
 	records := slices.Clone(d.records)
 	for id := range d.changes.Users {
-		records = append(records, record{kind: kindUser, object: id})
+		if d.own != id {
+			records = append(records, record{kind: kindUser, object: id})
+		}
 	}
 	for id := range d.changes.Teams {
 		records = append(records, record{kind: kindTeam, object: id})

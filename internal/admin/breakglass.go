@@ -44,7 +44,7 @@ func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (gr
 	if e.Entitlement, err = d.covering(cur, s.Entitlement, s.Agent, e.Target); err != nil {
 		return grant.Grant{}, err
 	}
-	if why := pdp.Breakable(&pdp.State{View: cur.View, Set: cur.Set, Entitlements: cur.Rights}, &e, d.admin.now()); why != "" {
+	if why := pdp.Breakable(d.admin.deciding(cur), &e, d.admin.now()); why != "" {
 		return grant.Grant{}, access.Errorf(access.CodeDenied, "one person alone lifts no rule, and %s: let the agent ask, and let those who must approve its request", why)
 	}
 	return d.broker.BreakGlass(ctx, e)

@@ -37,6 +37,7 @@ type draft struct {
 	next    *Current // the state after it, where planning made it already
 	from    uint64   // the generation of the rules it brings back, 0 for none
 	why     string   // the reason given for bringing it back
+	own     string   // the user whose own factors are all that it changes, "" for every other change
 }
 
 // record is one object of a change, as evidence keeps it.

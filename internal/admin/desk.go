@@ -22,15 +22,24 @@ type Desk struct {
 	broker *grant.Broker
 	issuer string
 	end    grant.Ender
+	calls  Calls
+}
+
+// Calls are the calls in flight on this node.
+type Calls interface {
+	// Recalling counts the calls that are cut from now on. What it returns MUST be called
+	// once: it cuts the calls under grants that were revoked, and says how many calls
+	// under them were cut since.
+	Recalling() (end func(grants []string) int)
 }
 
 // NewDesk returns a Desk. issuer is who knows the people nobody names an issuer
 // of, end has issuers end what was minted under a grant. All are required.
-func NewDesk(a *Admin, b *grant.Broker, issuer string, end grant.Ender) (*Desk, error) {
-	if a == nil || b == nil || issuer == "" || end == nil {
+func NewDesk(a *Admin, b *grant.Broker, issuer string, end grant.Ender, c Calls) (*Desk, error) {
+	if a == nil || b == nil || issuer == "" || end == nil || c == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &Desk{admin: a, broker: b, issuer: issuer, end: end}, nil
+	return &Desk{admin: a, broker: b, issuer: issuer, end: end, calls: c}, nil
 }
 
 // party completes whom something is for.
@@ -114,7 +123,7 @@ func (d *Desk) Standing() grant.Standing {
 }
 
 // void says why a request cannot be asked for as it was: nobody answers for its
-// entitlement, or the policies do not let it.
+// entitlement, the policies do not let it, or nobody could approve it.
 func (d *Desk) void(r grant.Request) string {
 	cur := d.admin.Current()
 	if e, ok := cur.Rights[r.Entitlement]; ok {
@@ -122,7 +131,7 @@ func (d *Desk) void(r grant.Request) string {
 			return why
 		}
 	}
-	return pdp.Void(&pdp.State{View: cur.View, Set: cur.Set}, &r)
+	return pdp.Void(d.admin.deciding(cur), &r, d.admin.now())
 }
 
 // Digest is of the definition of t that is approved now, "" if there is none.
@@ -286,27 +295,41 @@ func (d *Desk) DelegateGrant(ctx context.Context, actor Actor, id string, h Hand
 // endTime is how long who revokes waits for issuers. They are asked further without.
 const endTime = 5 * time.Second
 
-// RevokeGrant ends a grant, and everything that was carved out of it. The grant it
-// returns permits nothing, and says how far the issuers of what was minted under it have
-// come within a bound.
-func (d *Desk) RevokeGrant(ctx context.Context, actor Actor, id, why string) (grant.Grant, error) {
+// Revoked is a grant that was revoked, and what that came to.
+type Revoked struct {
+	grant.Grant
+	Parts []string `json:"parts"` // grants carved out of it, which ended with it
+	Calls int      `json:"calls"` // in flight under it or them, that were cut off on this node
+}
+
+// RevokeGrant ends a grant, and everything that was carved out of it, and cuts off the
+// calls in flight under them. The grant it returns permits nothing, and says how far the
+// issuers of what was minted under it have come within a bound.
+func (d *Desk) RevokeGrant(ctx context.Context, actor Actor, id, why string) (Revoked, error) {
 	if err := d.allowed(ctx, actor, OpGrant); err != nil {
-		return grant.Grant{}, err
+		return Revoked{}, err
 	}
-	g, err := d.broker.Revoke(ctx, id, actor.String(), why)
+	cut := d.calls.Recalling()
+	list, err := d.broker.RevokeTree(ctx, id, actor.String(), why)
 	if err != nil {
-		return g, err
+		cut(nil)
+		return Revoked{}, err
 	}
+	ids := make([]string, 0, len(list))
+	for _, g := range list {
+		ids = append(ids, g.ID)
+	}
+	out := Revoked{Grant: list[0], Parts: ids[1:], Calls: cut(ids)}
 	// What was carved out of it may be revoking although it is not.
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancel()
 	if err := d.broker.Finish(bound, d.end); err != nil {
-		return g, nil //nolint:nilerr // it is revoked; what is left of it is said by who looks, and tried again
+		return out, nil //nolint:nilerr // it is revoked; what is left of it is said by who looks, and tried again
 	}
 	if now, ok, err := d.broker.Archive().Grant(ctx, id); err == nil && ok {
-		g = now
+		out.Grant = now
 	}
-	return g, nil
+	return out, nil
 }
 
 // Tasks lists tasks, newest first.

@@ -61,7 +61,7 @@ func (d *Desk) right(cur *Current, s *GrantSpec) (grant.Party, grant.Target, err
 // alone refuses a grant that is not for actor alone to give.
 func (d *Desk) alone(actor Actor, s grant.Spec) error {
 	cur := d.admin.Current()
-	rule, why := pdp.ByHand(&pdp.State{View: cur.View, Set: cur.Set, Entitlements: cur.Rights}, &s, d.admin.now())
+	rule, why := pdp.ByHand(d.admin.deciding(cur), &s, d.admin.now())
 	if why != "" {
 		return access.Errorf(access.CodeDenied, "nobody gives by hand what may not be asked for, and %s", why)
 	}

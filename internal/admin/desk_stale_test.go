@@ -20,6 +20,7 @@ func TestApprovalOfWhoMayNotAnyMoreDoesNotCount(t *testing.T) {
 		},
 	} {
 		c := desk(t)
+		c.apply("kind: User\nid: sam\nroles: [approver]\n")
 		q := c.ask(grant.Rule{Quorum: 2}, 3)
 		if _, err := c.Approve(t.Context(), user("app"), q.ID, grant.Answer{Method: "api"}); err != nil {
 			t.Fatal(err)

@@ -89,7 +89,7 @@ func desk(t *testing.T) *counter {
 	if c.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, s, silent{}, silent{}, func() time.Time { return c.now }); err != nil {
 		t.Fatal(err)
 	}
-	if c.Desk, err = admin.NewDesk(c.Admin, c.broker, "https://gw", noIssuer); err != nil {
+	if c.Desk, err = admin.NewDesk(c.Admin, c.broker, "https://gw", noIssuer, noCalls{}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -297,3 +297,8 @@ func TestGrantsByHand(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// noCalls is that nothing runs.
+type noCalls struct{}
+
+func (noCalls) Recalling() func([]string) int { return func([]string) int { return 0 } }

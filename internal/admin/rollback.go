@@ -61,7 +61,7 @@ func (a *Admin) restore(cur *Current, v Version, actor Actor) (*draft, []Item, e
 		return nil, nil, err
 	}
 	r.draft.next = next
-	contrast(r.items, cur, next)
+	a.contrast(r.items, cur, next)
 	return r.draft, r.items, nil
 }
 

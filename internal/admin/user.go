@@ -91,13 +91,14 @@ func (o object) accounts() []string {
 	return out
 }
 
-// user plans one user. Tokens are no part of a manifest and stay.
+// user plans one user. Tokens and factors are no part of a manifest and stay.
 func (p *planner) user(m *manifest, it *Item) {
 	old, exists := p.cur.View.User(m.id)
 	next := *m.user
 	next.Created, next.Changed, next.State, next.StateBy = p.now, p.now, registry.UserActive, p.by
 	if exists {
-		next.Created, next.State, next.StateWhy, next.StateBy, next.Tokens = old.Created, old.State, old.StateWhy, old.StateBy, old.Tokens
+		next.Created, next.State, next.StateWhy, next.StateBy = old.Created, old.State, old.StateWhy, old.StateBy
+		next.Tokens, next.Factors, next.SignedOut = old.Tokens, old.Factors, old.SignedOut
 	}
 	switch want := registry.UserState(m.state); {
 	case want == "" || want == next.State:

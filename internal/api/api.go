@@ -95,6 +95,8 @@ type Deps struct {
 	// Conduct is how a tool behaved on this node, nil if it was not called lately. It
 	// may be nil itself.
 	Conduct func(server, tool string) *conduct.Summary
+	// SignIns are what people sign in to the console with.
+	SignIns *admin.SignIns
 }
 
 // Links lists and ends what people connected.
@@ -120,7 +122,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -213,6 +215,9 @@ func (a *API) routes() []route {
 		{"GET /api/v1/users/{id}/tokens", admin.OpUser, 0, a.userTokens},
 		{"POST /api/v1/users/{id}/tokens", admin.OpUser, maxSmall, a.createUserToken},
 		{"POST /api/v1/users/{id}/tokens/{token}/revoke", admin.OpUser, maxSmall, a.revokeUserToken},
+		{"GET /api/v1/users/{id}/factors", admin.OpUser, 0, a.userFactors},
+		{"POST /api/v1/users/{id}/factors/{factor}/remove", admin.OpUser, maxSmall, a.removeUserFactor},
+		{"POST /api/v1/users/{id}/sign-out", admin.OpUser, maxSmall, a.signOutUser},
 
 		{"GET /api/v1/requests", admin.OpRead, 0, a.requests},
 		{"GET /api/v1/requests/{id}", admin.OpDecide, 0, a.request},

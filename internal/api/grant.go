@@ -233,8 +233,8 @@ func (c *Client) DelegateGrant(ctx context.Context, id string, h admin.Handover)
 }
 
 // RevokeGrant ends a grant.
-func (c *Client) RevokeGrant(ctx context.Context, id, why string) (grant.Grant, error) {
-	return ask[grant.Grant](ctx, c, "POST", "grants/"+url.PathEscape(id)+"/revoke", Reason{why})
+func (c *Client) RevokeGrant(ctx context.Context, id, why string) (admin.Revoked, error) {
+	return ask[admin.Revoked](ctx, c, "POST", "grants/"+url.PathEscape(id)+"/revoke", Reason{why})
 }
 
 // Tasks lists tasks, newest first.

@@ -125,7 +125,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 			return "http://127.0.0.1/console/enter?code=x", time.Time{}, nil
 		},
 		Rehearsal: idle{}, Privileges: idle{},
-		Inventory: r.d.Inventory, Findings: r.d.Findings, Fleet: r.d.Fleet,
+		Inventory: r.d.Inventory, Findings: r.d.Findings, Fleet: r.d.Fleet, SignIns: r.d.SignIns,
 	}
 	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
@@ -139,7 +139,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }); err != nil {
+	if r.deps.Desk, err = admin.NewDesk(r.d.Admin, r.broker, "https://gw", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{}); err != nil {
 		t.Fatal(err)
 	}
 	r.deps.Effects = r.d.Effects
@@ -325,3 +325,8 @@ func (r *rig) ok(method, path, body string) string {
 type untold struct{}
 
 func (untold) Status(string) webhook.Status { return webhook.Status{} }
+
+// noCalls is that nothing runs.
+type noCalls struct{}
+
+func (noCalls) Recalling() func([]string) int { return func([]string) int { return 0 } }

@@ -29,7 +29,7 @@ type UserTokens struct {
 
 func (a *API) viewUser(v *registry.View, u registry.User) User {
 	out := User{User: u, Teams: v.TeamsOf(u.ID), Status: registry.UserStatus(u, a.cfg.Now())}
-	out.Tokens = nil // they have a list of their own
+	out.Tokens, out.Factors = nil, nil // they have lists of their own
 	return out
 }
 

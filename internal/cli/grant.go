@@ -181,6 +181,7 @@ func (a *app) grantRevoke() *cobra.Command {
 		}
 		err = a.print(g, func(w io.Writer) {
 			fmt.Fprintf(w, "grant %s is revoked\n", g.ID)
+			fields(w, "with it", strings.Join(g.Parts, " "), "calls cut off", itoa(g.Calls))
 			for _, l := range g.Left {
 				fmt.Fprintf(w, "not revoked: %s\n", cell(grant.Remains([]grant.Left{l})))
 			}
@@ -194,6 +195,8 @@ func (a *app) grantRevoke() *cobra.Command {
 		return err
 	})
 	c.Long = `End a grant, and every part of it that was handed on. From then on it permits nothing.
+Calls that run under it are cut off, and none of their results is released; it says how
+many there were on the node that was asked (other nodes cut theirs within two seconds).
 Credentials that were made for calls under it are ended at their issuers. Where an
 issuer cannot be reached, or cannot do that, the grant is revoke_partial and says which
 credentials are left and until when; they are tried again until they have ended.`

@@ -88,6 +88,14 @@ func writeRequest(w io.Writer, r admin.RequestView) {
 		"grant", r.Grant, "asked at", when(r.Created), "waits until", when(r.Expires))
 }
 
+// ahead is when what was answered at a time begins, "" where it has begun with that.
+func ahead(begins, answered time.Time) string {
+	if !begins.After(answered) {
+		return ""
+	}
+	return when(begins)
+}
+
 func approvers(list []grant.Approval) string {
 	var out []string
 	for _, a := range list {
@@ -119,6 +127,10 @@ func (a *app) requestApprove() *cobra.Command {
 		}
 		return a.print(r, func(w io.Writer) {
 			if r.State == grant.RequestIssued {
+				if from := ahead(r.NotBefore, r.Changed); from != "" {
+					fmt.Fprintf(w, "grant %s stands for request %s from %s on\n", r.Grant, r.ID, from)
+					return
+				}
 				fmt.Fprintf(w, "grant %s stands for request %s\n", r.Grant, r.ID)
 				return
 			}

@@ -15,14 +15,14 @@
 //	POST /approve/sign-in                         a personal token, for a session
 //	POST /approve/sign-out                        ends it
 //
-// People sign in with a personal token, and accounts of the gateway's machine with a
-// link that counts once: the operator token and an agent's access token are answered
+// People sign in with a passkey or a personal token, and accounts of the gateway's
+// machine with a link that counts once: the operator token and an agent's access token are answered
 // like any other that does not count. A session gives no right: admin decides every
 // request anew, so that a session ends with its user and token. What agents and servers
 // wrote is hostile: it MUST reach a template only through line, short, block or a field,
-// and it is never a link, a style or a script. No page needs JavaScript, and none loads
-// anything from elsewhere. The package decides nothing and keeps nothing but sessions
-// and links, in memory.
+// and it is never a link, a style or a script. No page needs JavaScript but to use a passkey,
+// and none loads anything from elsewhere. The package decides nothing and keeps nothing
+// but sessions, links and what was asked of passkeys, in memory.
 package console
 
 import (
@@ -37,6 +37,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/signin"
 )
 
 // Path is where the pages begin.
@@ -62,6 +63,8 @@ type Config struct {
 	// sign in are made for it.
 	Local string
 	Work  *Work // nil where there are no pages but those of requests and connections
+	// SignIns are the ways to sign in besides tokens and links; nil where there are none.
+	SignIns *admin.SignIns
 }
 
 // Console answers people. It is safe for concurrent use.
@@ -84,6 +87,9 @@ type Console struct {
 	local    string
 	work     *Work
 	invites  *invites
+	signIns  *admin.SignIns
+	asked    *signin.Challenges[signin.Asked]
+	asks     *attempts // how often people may be asked for a passkey
 	langs    map[string]words
 	views    map[string]*template.Template // by language
 	assets   map[string]asset
@@ -106,6 +112,7 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 		admin: a, desk: d, now: cfg.Now, log: cfg.Log, hosts: map[string]bool{}, public: public, cross: http.NewCrossOriginProtection(),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, local: cfg.Local, work: cfg.Work,
 		invites: &invites{now: cfg.Now, open: map[[sha256.Size]byte]invite{}}, mux: http.NewServeMux(),
+		signIns: cfg.SignIns, asked: signin.NewChallenges[signin.Asked](cfg.Now), asks: newAttempts(cfg.Now),
 	}
 	if c.work != nil && !c.work.whole() {
 		return nil, errors.New("console: a dependency is missing")
@@ -128,6 +135,10 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	c.mux.HandleFunc("POST "+Path+returnPath+"/{issuer}", c.finish)
 	c.mux.HandleFunc("GET "+Path+"{request}", c.show)
 	c.mux.HandleFunc("POST "+Path+"{request}", c.answer)
+	c.mux.HandleFunc("GET "+Home+"static/{file}", c.static)
+	if c.signIns != nil {
+		c.routeSignIns()
+	}
 	if c.work != nil {
 		c.route()
 	}

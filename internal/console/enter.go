@@ -106,15 +106,15 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.attempts.giveBack(address)
-	c.begin(w, r, actor)
+	c.begin(w, r, actor, "link")
 	c.log.Info("signed in", "user", actor.String(), "by", "link", "address", address)
 	http.Redirect(w, r, Home, http.StatusSeeOther)
 }
 
 // begin opens a session in place of the one there is.
-func (c *Console) begin(w http.ResponseWriter, r *http.Request, actor admin.Actor) {
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, actor admin.Actor, by string) {
 	c.sessions.end(c.sessionID(r))
-	http.SetCookie(w, c.cookie(r, c.sessions.begin(actor)))
+	http.SetCookie(w, c.cookie(r, c.sessions.begin(actor, by, addressOf(r.RemoteAddr))))
 }
 
 // loopback reports whether somebody is on this machine. Forwarding headers are not

@@ -11,11 +11,12 @@ var (
 	HTTPStatus = httpStatus
 	Block      = block
 	Line       = line
+	Stands     = stands
 )
 
 // Begin opens a session without a token; open is how many there are then.
 func (c *Console) Begin(user string) (id string, open int) {
-	id = c.sessions.begin(admin.Actor{Kind: "user", ID: user})
+	id = c.sessions.begin(admin.Actor{Kind: "user", ID: user}, "token", "")
 	c.sessions.mu.Lock()
 	defer c.sessions.mu.Unlock()
 	return id, len(c.sessions.open)

@@ -19,6 +19,8 @@ import (
 type chrome struct {
 	Lang, Title, Name string
 	User, Form, Back  string
+	Account           string // the address of the visitor's own page, "" where they have none
+	Passkeys          string // the address of the script that uses passkeys, "" where none is needed
 	Node              string
 	Monitor           bool
 	Said              *message
@@ -89,6 +91,12 @@ func (c *Console) frame(v *visit, name string, data any) chrome {
 		Lang: v.words.lang, Name: name, User: line(v.session.actor.String()), Form: v.session.form, Back: v.URL.RequestURI(), Node: st.Node,
 		Monitor: st.Mode == string(admin.ModeMonitor), Said: said, Style: c.assets["app.css"].url, Script: c.assets["htmx.js"].url, Icon: c.assets["icon.svg"].url, Page: data,
 	}
+	if v.session.actor.Kind == "user" && c.signIns != nil {
+		out.Account = at("account")
+	}
+	if name == "account" {
+		out.Passkeys, out.Title = c.assets["passkey.js"].url, v.words.t("Your account")
+	}
 	for _, part := range navigation() {
 		g := navGroup{Title: v.words.t(part.title)}
 		for _, p := range part.items {
@@ -128,7 +136,7 @@ func (c *Console) renderPage(w http.ResponseWriter, v *visit, name string, data 
 func (c *Console) renderFree(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var b bytes.Buffer
 	lang := c.wordsOf(r).lang
-	if err := c.views[lang].ExecuteTemplate(&b, name, chrome{Lang: lang, Style: c.assets["app.css"].url, Icon: c.assets["icon.svg"].url, Page: data}); err != nil {
+	if err := c.views[lang].ExecuteTemplate(&b, name, chrome{Lang: lang, Style: c.assets["app.css"].url, Icon: c.assets["icon.svg"].url, Passkeys: c.assets["passkey.js"].url, Page: data}); err != nil {
 		c.refuse(w, r, err)
 		return
 	}
@@ -149,7 +157,7 @@ type asset struct {
 
 func assets() (map[string]asset, error) {
 	out := map[string]asset{}
-	for name, kind := range map[string]string{"app.css": "text/css; charset=utf-8", "htmx.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"} {
+	for name, kind := range map[string]string{"app.css": "text/css; charset=utf-8", "htmx.js": "text/javascript; charset=utf-8", "passkey.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"} {
 		b, err := files.ReadFile(path.Join("static", name))
 		if err != nil {
 			return nil, fmt.Errorf("console: %w", err)

@@ -148,6 +148,10 @@ id: bob
 roles: [approver]
 ---
 kind: User
+id: cat
+roles: [approver]
+---
+kind: User
 id: vic
 roles: [viewer]
 `
@@ -169,7 +173,7 @@ func newRig(t *testing.T, change ...func(*console.Config)) *rig {
 	if r.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, db, r.parts, r.parts, r.clock.now); err != nil {
 		t.Fatal(err)
 	}
-	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" })
+	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,3 +360,8 @@ func approveTool(t *testing.T, r *rig, name string) {
 		t.Fatal(err)
 	}
 }
+
+// noCalls is that nothing runs.
+type noCalls struct{}
+
+func (noCalls) Recalling() func([]string) int { return func([]string) int { return 0 } }

@@ -69,6 +69,7 @@ type grantPage struct {
 	Fields []field // what every call under it must meet
 	Can    bool    // the visitor may end it
 	Events string
+	Left   string // of what was minted under it
 }
 
 func (c *Console) grant(v *visit) (any, error) {
@@ -78,14 +79,15 @@ func (c *Console) grant(v *visit) (any, error) {
 	}
 	p := grantPage{GrantView: g, Limits: g.Describe(), Events: at("evidence") + "?text=" + g.ID}
 	p.Fields, err = fieldsOfConstraints(g.Args)
-	p.Can = c.may(v, admin.OpGrant) && (g.State == grant.GrantActive || g.State == grant.GrantSuspended)
+	p.Left = grant.Remains(g.Grant.Left)
+	p.Can = c.may(v, admin.OpGrant) && !grant.Over(g.State)
 	return p, err
 }
 
 func (c *Console) revokeGrant(v *visit, f map[string]string) (string, string, error) {
 	id := v.PathValue("id")
 	g, err := c.desk.RevokeGrant(v.Context(), v.session.actor, id, f["reason"])
-	return at("grants", id), v.words.t("Grant %s is %s. No call passes under it any more.", line(id), v.words.t(string(g.State))), err
+	return at("grants", id), v.words.t("Grant %s is %s. No call passes under it any more; %d in flight were cut off.", line(id), v.words.t(string(g.State)), g.Calls), err
 }
 
 type policiesPage struct {

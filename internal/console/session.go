@@ -1,10 +1,13 @@
 package console
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +26,8 @@ const (
 // actor may do something is decided at every request.
 type session struct {
 	actor admin.Actor
+	by    string // how they signed in, in a word
+	from  string // the address they came from
 	form  string // every form carries it
 	began time.Time
 	seen  time.Time
@@ -62,13 +67,14 @@ func random() string {
 }
 
 // begin opens a session and returns its id, a secret.
-func (s *sessions) begin(actor admin.Actor) string {
+func (s *sessions) begin(actor admin.Actor, by, from string) string {
 	id, now := random(), s.now()
+	actor.Since = now
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(func(x session) bool { return x.actor.ID == actor.ID }, maxOfOneUser, now)
 	s.forget(func(session) bool { return true }, maxSessions, now)
-	s.open[sha256.Sum256([]byte(id))] = session{actor: actor, form: random(), began: now, seen: now}
+	s.open[sha256.Sum256([]byte(id))] = session{actor: actor, by: by, from: from, form: random(), began: now, seen: now}
 	return id
 }
 
@@ -125,6 +131,59 @@ func (s *sessions) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, sha256.Sum256([]byte(id)))
+}
+
+// listed is a session as its person sees it. Label tells it from their others and is
+// no secret: nobody comes in with it.
+type listed struct {
+	Label, By, From string
+	Began, Seen     time.Time
+	Here            bool
+}
+
+// label is what a session is called where it is shown.
+func label(key [sha256.Size]byte) string { return hex.EncodeToString(key[:6]) }
+
+// of lists the open sessions of an actor, the newest first; here is the id of the one
+// that asks.
+func (s *sessions) of(actor admin.Actor, here string) []listed {
+	own, now := sha256.Sum256([]byte(here)), s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []listed
+	for key, x := range s.open {
+		if x.actor.Kind == actor.Kind && x.actor.ID == actor.ID && !over(x, now) {
+			out = append(out, listed{Label: label(key), By: x.by, From: x.from, Began: x.began, Seen: x.seen, Here: key == own})
+		}
+	}
+	slices.SortFunc(out, func(a, b listed) int { return cmp.Or(b.Began.Compare(a.Began), cmp.Compare(a.Label, b.Label)) })
+	return out
+}
+
+// endOf ends the sessions of an actor, or the one with a label, and returns how many
+// those were.
+func (s *sessions) endOf(actor admin.Actor, one string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for key, x := range s.open {
+		if x.actor.Kind == actor.Kind && x.actor.ID == actor.ID && (one == "" || one == label(key)) {
+			delete(s.open, key)
+			n++
+		}
+	}
+	return n
+}
+
+// proven notes that who has a session proved to have a factor besides.
+func (s *sessions) proven(id, factor string) {
+	key := sha256.Sum256([]byte(id))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x, ok := s.open[key]; ok {
+		x.actor.Factor = factor
+		s.open[key] = x
+	}
 }
 
 // say keeps what the next page of a session says.

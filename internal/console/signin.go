@@ -27,26 +27,46 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	from := addressOf(r.RemoteAddr)
-	if wait := c.attempts.take(from); wait > 0 {
-		seconds := int((wait + time.Second - 1) / time.Second)
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		c.askWhoStatus(w, r, http.StatusTooManyRequests, id, fmt.Sprintf("Too many sign-ins have failed. Wait %s and try again.", count(seconds, "second")))
+	if c.tooMany(w, r, id, from) {
 		return
 	}
 	actor, err := c.authenticate(r, strings.TrimSpace(f["token"]))
+	if access.CodeOf(err) == access.CodeUnauthenticated {
+		err = access.Errorf(access.CodeUnauthenticated, "This token does not count: it is no personal token, or unknown, revoked or expired, or its user is not active.")
+	}
+	c.signedIn(w, r, id, actor, "token", err)
+}
+
+// tooMany spends a sign-in of an address, and answers who has to wait.
+func (c *Console) tooMany(w http.ResponseWriter, r *http.Request, request, from string) bool {
+	wait := c.attempts.take(from)
+	if wait <= 0 {
+		return false
+	}
+	seconds := int((wait + time.Second - 1) / time.Second)
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	c.askWhoStatus(w, r, http.StatusTooManyRequests, request, fmt.Sprintf("Too many sign-ins have failed. Wait %s and try again.", count(seconds, "second")))
+	return true
+}
+
+// signedIn opens a session for who has signed in, or asks again where that did not
+// count. by is how, in a word.
+func (c *Console) signedIn(w http.ResponseWriter, r *http.Request, request string, actor admin.Actor, by string, err error) {
+	from := addressOf(r.RemoteAddr)
 	switch {
 	case access.CodeOf(err) == access.CodeUnauthenticated:
-		c.log.Warn("a sign-in failed", "address", from)
-		c.askWho(w, r, id, "This token does not count: it is no personal token, or unknown, revoked or expired, or its user is not active.")
+		c.log.Warn("a sign-in failed", "by", by, "address", from, "error", access.Reasons(err))
+		_, text := c.told(r, err)
+		c.askWho(w, r, request, text)
 		return
 	case err != nil:
 		c.refuse(w, r, err)
 		return
 	}
 	c.attempts.giveBack(from)
-	c.begin(w, r, actor)
-	c.log.Info("signed in", "user", actor.ID, "token", actor.Token, "address", from)
-	http.Redirect(w, r, address(id), http.StatusSeeOther)
+	c.begin(w, r, actor, by)
+	c.log.Info("signed in", "user", actor.ID, "by", by, "token", actor.Token, "factor", actor.Factor, "address", from)
+	http.Redirect(w, r, address(request), http.StatusSeeOther)
 }
 
 func (c *Console) authenticate(r *http.Request, token string) (admin.Actor, error) {
@@ -82,6 +102,8 @@ type signInPage struct {
 	Connect          bool // it is a connection's
 	Console          bool // it is a page of the console
 	Where            string
+	Passkey          bool   // one can be used here
+	Elsewhere        string // the address where one can be, "" if nowhere
 }
 
 func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, problem string) {
@@ -89,10 +111,13 @@ func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, proble
 }
 
 func (c *Console) askWhoStatus(w http.ResponseWriter, r *http.Request, status int, request, problem string) {
-	c.render(w, r, status, "sign-in", signInPage{
+	w.Header().Set("Content-Security-Policy", c.homeCSP) // it loads what the console's pages do
+	p := signInPage{
 		Request: request, Problem: problem, Connect: strings.HasPrefix(request, connectPath) || request == ownPath,
 		Console: strings.HasPrefix(request, strings.TrimPrefix(Home, "/")), Where: address(request),
-	})
+	}
+	c.ways(r, &p)
+	c.renderFree(w, r, status, "sign-in", p)
 }
 
 // requestID reports whether s can be the id of a request. It says nothing about

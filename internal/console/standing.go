@@ -58,19 +58,35 @@ func issued(k admin.Card) []string {
 	if g == nil {
 		return append(out, "Its grant cannot be found: see rutile grant show "+line(k.Grant))
 	}
-	switch g.State {
-	case grant.GrantActive:
-		text := "Grant " + line(g.ID) + " stands until " + stamp(g.Expires) + " for " + calls(g.UsesMax) + " "
-		if g.UsesMax == 1 {
-			text = "Grant " + line(g.ID) + " stands until " + stamp(g.Expires) + " for one call. "
-		} else {
-			text += fmt.Sprintf("calls; %d spent. ", g.Counts.Spent)
-		}
-		out = append(out, text+"The agent's call goes through when it comes again.", "To take it back: rutile grant revoke "+line(g.ID))
-	default:
-		out = append(out, "Grant "+line(g.ID)+" is "+line(string(g.State))+because(g.Why)+fmt.Sprintf("; %d spent.", g.Counts.Spent))
+	return append(out, stands(g)...)
+}
+
+// stands says what a grant permits, what happens next, and what can be done.
+func stands(g *grant.Grant) []string {
+	id := line(g.ID)
+	back := "To take it back: rutile grant revoke " + id
+	until, spent := stamp(g.Expires), fmt.Sprintf("%d spent", g.Counts.Spent)
+	covers := "for " + calls(g.UsesMax) + " calls; " + spent
+	switch g.UsesMax {
+	case 0:
+		covers = "for any number of calls; " + spent
+	case 1:
+		covers = "for one call"
 	}
-	return out
+	switch g.State {
+	case grant.GrantScheduled:
+		return []string{"Grant " + id + " begins at " + stamp(g.NotBefore) + " and stands until " + until + " " + covers + ". Before that the agent's call is denied and told when to come again; nobody is asked anew.", back}
+	case grant.GrantActive:
+		return []string{"Grant " + id + " stands until " + until + " " + covers + ". The agent's call goes through when it comes again.", back}
+	case grant.GrantSuspended:
+		return []string{"Grant " + id + " is suspended" + because(g.Why) + "; " + spent + ". It permits nothing until that is mended, and ends at " + until + ".", back}
+	case grant.GrantRevoking:
+		return []string{"Grant " + id + " was revoked" + because(g.Why) + "; " + spent + ". It permits nothing any more. The issuers of credentials made under it are being asked to end them."}
+	case grant.GrantRevokePartial:
+		return []string{"Grant " + id + " was revoked" + because(g.Why) + "; " + spent + ". It permits nothing any more.", "Not ended yet: " + line(grant.Remains(g.Left)) + ". It is tried again until it has ended."}
+	default:
+		return []string{"Grant " + id + " is " + line(string(g.State)) + because(g.Why) + "; " + spent + "."}
+	}
 }
 
 func because(why string) string {

@@ -194,7 +194,11 @@ func scope(k admin.Card) string {
 }
 
 func lives(k admin.Card) string {
-	return (time.Duration(k.Life) * time.Second).String() + " from the last approval it needs"
+	life := (time.Duration(k.Life) * time.Second).String()
+	if !k.NotBefore.IsZero() {
+		return life + " from " + stamp(k.NotBefore) + " on, as who approved said"
+	}
+	return life + " from the last approval it needs"
 }
 
 func calls(n int64) string {

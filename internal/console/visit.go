@@ -106,6 +106,7 @@ func pages() []page {
 		{"credentials", admin.OpRead, "credentials", (*Console).credentials},
 		{"people", admin.OpRead, "people", (*Console).people},
 		{"health", admin.OpRead, "health", (*Console).health},
+		{"account", admin.OpOwn, "account", (*Console).account},
 	}
 }
 
@@ -119,6 +120,9 @@ func acts() []act {
 		{"live", admin.OpSession, []string{"verb", "kind", "id", "reason"}, (*Console).endSession},
 		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},
 		{"people", admin.OpUser, []string{"user", "verb", "reason"}, (*Console).changeUser},
+		{"account/passkey", admin.OpOwn, []string{"name", "answer"}, (*Console).addPasskey},
+		{"account/factor", admin.OpOwn, []string{"factor"}, (*Console).removeFactor},
+		{"account/sessions", admin.OpOwn, []string{"session"}, (*Console).endSessions},
 	}
 }
 
@@ -134,7 +138,6 @@ func (c *Console) route() {
 	c.mux.HandleFunc("GET "+Home+"enter", c.enterPage)
 	c.mux.HandleFunc("POST "+Home+"enter", c.enter)
 	c.mux.HandleFunc("POST "+Home+"language", c.language)
-	c.mux.HandleFunc("GET "+Home+"static/{file}", c.static)
 }
 
 // visitor is who asks for a page, and reports whether they may see it; otherwise they

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"rutile/internal/grant"
 )
 
 // TestEveryTextHasItsTranslation: what the pages and their code say in English is in
@@ -41,6 +43,12 @@ func TestEveryTextHasItsTranslation(t *testing.T) {
 	}
 	if len(said) < 200 {
 		t.Fatalf("only %d texts were found", len(said))
+	}
+	// What is shown of states is a text too.
+	for _, list := range [][]grant.State{grant.RequestStates(), grant.GrantStates(), grant.UseStates(), grant.TaskStates(), {grant.ReviewDue, grant.ReviewOverdue, grant.ReviewDone}} {
+		for _, s := range list {
+			said[string(s)] = true
+		}
 	}
 	verb := regexp.MustCompile(`%[ds]`)
 	for text := range said {

@@ -62,7 +62,7 @@ func (w *work) Reveal(_ context.Context, index uint64) (*audit.Revealed, error) 
 }
 
 // console makes the rig serve the pages of the console too.
-func (r *rig) console(w *work) {
+func (r *rig) console(w *work, change ...func(*console.Config)) {
 	r.t.Helper()
 	effects, err := admin.NewEffects(r.admin, r.broker, w, w, w, func() *pdp.State { return nil })
 	if err != nil {
@@ -76,7 +76,7 @@ func (r *rig) console(w *work) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" })
+	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -95,6 +95,9 @@ func (r *rig) console(w *work) {
 			},
 			Learn: func(_ context.Context, server string) error { w.learned = append(w.learned, server); return nil },
 		},
+	}
+	for _, f := range change {
+		f(&cfg)
 	}
 	if r.page, err = console.New(cfg, r.admin, desk); err != nil {
 		r.t.Fatal(err)

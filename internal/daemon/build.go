@@ -77,13 +77,16 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 			states.lease = opt.ViewLease
 		}
 	}
-	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL, d.end); err != nil {
+	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL, d.end, traffic{d}); err != nil {
 		return err
 	}
 	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, d.debts, traffic{d}, states.State); err != nil {
 		return err
 	}
 	if err = d.buildInventory(); err != nil {
+		return err
+	}
+	if err = d.buildSignIns(); err != nil {
 		return err
 	}
 	if d.stage, err = rehearsal.NewStage(states, d.held, func() time.Time { return time.Now().UTC() }); err != nil {
@@ -248,10 +251,11 @@ func (s *states) expired() bool {
 // State returns the state of one generation, with the gateway's own server in it.
 // One that has expired holds no policies and so permits nothing.
 func (s *states) State() *pdp.State {
-	cur := s.admin.Load().Current()
+	by := s.admin.Load()
+	cur := by.Current()
 	c := s.last.Load()
 	if c == nil || c.from != cur {
-		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights,
+		c = &converted{from: cur, state: &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: s.grants, Entitlements: cur.Rights, Answer: by.Answer(),
 			Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead(), cur.Set.FactsEnforced())}}
 		s.last.Store(c)
 	}

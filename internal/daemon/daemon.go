@@ -55,6 +55,7 @@ type Daemon struct {
 	Effects      *admin.Effects
 	Inventory    *admin.Inventory
 	Findings     *admin.Findings
+	SignIns      *admin.SignIns
 	Fleet        *admin.Fleet
 	Evidence     *audit.Log
 	Proxy        *mcpproxy.Proxy

@@ -49,6 +49,10 @@ func (d *Daemon) checkEntitlements() []api.Check {
 	var out []api.Check
 	for _, id := range slices.Sorted(maps.Keys(rights)) {
 		e := rights[id]
+		if why := d.Admin.Unmanned(id); why != "" {
+			out = append(out, api.Check{Name: "entitlement " + id, Level: api.LevelWarning, Reason: "nobody can approve what is asked for under it, which is denied: " + why,
+				Mend: "fill the team (rutile apply -f FILE), give its members the role approver, or change approve of the entitlement"})
+		}
 		if !e.Overdue(now) {
 			continue
 		}

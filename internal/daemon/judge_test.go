@@ -14,8 +14,8 @@ func TestJudgeIsConfiguredStrictly(t *testing.T) {
 	for text, want := range map[string]string{
 		whole: "",
 		whole + ", about: [definitions, review, results], threshold: 95, lower: true, timeout: 5s, credential: k": "",
-		"url: \"http://127.0.0.1:9/v1\", model: m-1":         "",
-		"model: m-1":                                         "has no url",
+		"url: \"http://127.0.0.1:9/v1\", model: m-1":                                                              "",
+		"model: m-1": "has no url",
 		"url: http://judge.example.com/v1, model: m-1":       "in clear",
 		"url: https://user:pw@judge.example.com, model: m-1": "without a user",
 		"url: https://judge.example.com/v1":                  "must name the version",

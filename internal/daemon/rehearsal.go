@@ -42,7 +42,7 @@ func (h rehearsals) state(ctx context.Context, draft admin.Draft) (*pdp.State, e
 	if err != nil {
 		return nil, err
 	}
-	return &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: h.d.broker, Entitlements: cur.Rights, Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead(), cur.Set.FactsEnforced())}, nil
+	return &pdp.State{View: cur.View.WithOwn(), Set: cur.Set, Monitor: cur.Monitor, Grants: h.d.broker, Entitlements: cur.Rights, Answer: h.d.Admin.Answer(), Facts: fact.NewPlan(cur.Facts, cur.Set.FactsRead(), cur.Set.FactsEnforced())}, nil
 }
 
 // Simulate lets a draft judge every call from now on.

@@ -23,6 +23,9 @@ func (t traffic) Catch(of func(who *access.Identity) bool) func(why string) int 
 	}
 }
 
+// Recalling counts the calls that are cut because of the grants they are under.
+func (t traffic) Recalling() func(grants []string) int { return t.d.gate.Recalling() }
+
 // Wake ends what may not go on, and has streams look again whether they may.
 func (t traffic) Wake() {
 	t.d.gate.Withdraw()

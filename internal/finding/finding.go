@@ -67,6 +67,7 @@ const (
 	SubjectTool   = "tool" // server/name
 	SubjectHost   = "host"
 	SubjectFile   = "file"
+	SubjectUser   = "user"
 )
 
 // Subject is what a finding is about.

@@ -59,7 +59,7 @@ func (l *running) recall(grant string, cause *cutError) int {
 	defer l.mu.Unlock()
 	n := 0
 	for _, f := range l.calls {
-		if f.grant == grant && f.end(cause) {
+		if f.grant == grant && l.stop(f, cause) {
 			n++
 		}
 	}
@@ -74,16 +74,42 @@ func (g *Gate) cutBy(ctx context.Context, r *access.Request, ru *pdp.Ruling) *cu
 	if errors.As(context.Cause(ctx), &cut) {
 		return cut
 	}
-	under := underOf(r, &ru.Decision)
-	if under == "" {
-		return nil
+	if under := underOf(r, &ru.Decision); under != "" {
+		why, err := g.grants.TakenBack(context.WithoutCancel(ctx), under)
+		if err != nil {
+			why = "it cannot be known whether grant " + under + " still stands"
+		}
+		if why != "" {
+			cut = &cutError{cutGrant, why}
+		}
 	}
-	why, err := g.grants.TakenBack(context.WithoutCancel(ctx), under)
-	if err != nil {
-		why = "it cannot be known whether grant " + under + " still stands"
+	return g.running.settle(ctx, r, cut)
+}
+
+// Recalling counts the calls that are cut from now on. What it returns MUST be called
+// once: it cuts the calls in flight under these grants, which MUST have been revoked by
+// then, and says how many calls under them were cut since, by it or by what else looked.
+// Their results are not released; those of calls it does not count were, or nobody was
+// to get them for another reason before.
+func (g *Gate) Recalling() (end func(grants []string) int) {
+	l, t := &g.running, &tally{}
+	l.mu.Lock()
+	if l.tallies == nil {
+		l.tallies = map[*tally]bool{}
 	}
-	if why == "" {
-		return nil
+	l.tallies[t] = true
+	l.mu.Unlock()
+	return func(grants []string) int {
+		n := 0
+		for _, id := range grants {
+			l.recall(id, &cutError{cutGrant, "grant " + id + " was revoked"})
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.tallies, t)
+		for _, id := range grants {
+			n += (*t)[id]
+		}
+		return n
 	}
-	return &cutError{cutGrant, why}
 }

@@ -31,23 +31,54 @@ type Call struct {
 
 // running is the calls that are being made.
 type running struct {
-	mu    sync.Mutex
-	calls map[*access.Request]*flight
+	mu      sync.Mutex
+	calls   map[*access.Request]*flight
+	tallies map[*tally]bool // that count what is cut
 }
+
+// tally is how many calls were cut, by the grant they were made under.
+type tally map[string]int
 
 // flight is one call that is being made.
 type flight struct {
 	cut   context.CancelCauseFunc
 	grant string // it is made under, "" if under none
 	gone  bool   // it is cut, and only has not returned yet
+	over  bool   // it has ended as it is: nothing cuts it any more
 }
 
-// end cuts a call and reports whether it was not cut before.
-func (f *flight) end(cause error) bool {
+// stop cuts a call and reports whether it ends because of that: it was neither cut
+// before nor over. l.mu must be held.
+func (l *running) stop(f *flight, cause error) bool {
 	f.cut(cause)
-	was := f.gone
+	if f.gone || f.over {
+		return false
+	}
 	f.gone = true
-	return !was
+	for t := range l.tallies {
+		(*t)[f.grant]++
+	}
+	return true
+}
+
+// settle says how a call ended that came back: cut by what cause returns, or as it is
+// where nothing cut it, which nothing does any more then.
+func (l *running) settle(ctx context.Context, r *access.Request, cause *cutError) *cutError {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.calls[r]
+	var cut *cutError
+	switch {
+	case errors.As(context.Cause(ctx), &cut):
+		return cut // while its grant was looked at
+	case f == nil:
+		return cause
+	case cause != nil:
+		l.stop(f, cause)
+	default:
+		f.over = true
+	}
+	return cause
 }
 
 // begin notes a call until end is called; ctx ends when the call is cut.
@@ -138,7 +169,7 @@ func (g *Gate) Catch(of func(who *access.Identity) bool) (end func(why string) i
 			}
 		}
 		for r, f := range g.running.calls {
-			if of(&r.Who) && f.end(cause) {
+			if of(&r.Who) && g.running.stop(f, cause) {
 				n++
 			}
 		}
@@ -170,7 +201,7 @@ func (g *Gate) Withdraw() int {
 	}
 	state, at, n := g.states.State(), g.now(), 0
 	for r, f := range g.running.calls {
-		if cause := g.withdrawn(state, r, at); cause != nil && f.end(cause) {
+		if cause := g.withdrawn(state, r, at); cause != nil && g.running.stop(f, cause) {
 			n++
 		}
 	}

@@ -49,7 +49,7 @@ func TestRevokingAGrantEndsWhatWasMinted(t *testing.T) {
 		if got := r.call(token, "up", "echo", `{}`); len(p.got("tools/call")) != before || !strings.Contains(got.body, "require_approval") {
 			t.Errorf("after the revocation: %s", got.body)
 		}
-		return g
+		return g.Grant
 	}
 	first := given()
 	one := seen()

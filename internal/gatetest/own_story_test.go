@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -128,6 +129,34 @@ func TestAnAgentAsksAndIsGranted(t *testing.T) {
 			}
 			recorded(t, r, from, "rutile_task_open", "rutile_access_request", "rutile_access_status", "rutile_task_close")
 		})
+	}
+}
+
+// What was approved for later tells the agent from when on it is, and is not asked
+// anew until then.
+func TestAnAgentIsToldWhenItsRightBegins(t *testing.T) {
+	t.Parallel()
+	r := mayAsk(t, newUpstream(t), "")
+	call := rawCaller(r)
+	const ask = `{"server":"up","tool":"echo","scope":"once","arguments":{"text":"hi"},"reason":"tonight"}`
+	asked := readTold(t, call("rutile_access_request", ask))
+	from := time.Now().Add(time.Hour).Truncate(time.Second).UTC()
+	if _, err := r.d.Desk.Approve(t.Context(), operator, asked.Request.ID, grant.Answer{Method: "api", NotBefore: from}); err != nil {
+		t.Fatal(err)
+	}
+	when := from.Format(time.RFC3339)
+	again := readTold(t, call("rutile_access_request", ask))
+	if again.Request.ID != asked.Request.ID || again.Request.NotBefore != when || again.Grant.State != "scheduled" || again.Grant.NotBefore != when || !strings.Contains(again.Next, "approved from "+when+" on") {
+		t.Errorf("asking again answered %+v", again)
+	}
+	if got := readTold(t, call("rutile_access_status", `{"request":"`+asked.Request.ID+`"}`)); len(got.Grants) != 1 || got.Grants[0].NotBefore != when || got.Requests[0].NotBefore != when {
+		t.Errorf("the request stands as %+v", got)
+	}
+	if got := readTold(t, call("rutile_access_status", `{}`)); len(got.Grants) != 1 || got.Grants[0].State != "scheduled" || got.Grants[0].NotBefore != when {
+		t.Errorf("the agent has %+v", got)
+	}
+	if got := problemOf(call("echo", `{"text":"hi"}`)); !strings.Contains(got, when) {
+		t.Errorf("the call before its time answered %q", got)
 	}
 }
 

@@ -16,11 +16,11 @@ type told struct {
 	State   string
 	Next    string
 	Task    struct{ ID, State, Purpose, Expires string }
-	Request struct{ ID, State, Server, Tool, Scope, Task string }
-	Grant   struct{ ID, State, Expires string }
+	Request struct{ ID, State, Server, Tool, Scope, Task, NotBefore string }
+	Grant   struct{ ID, State, NotBefore, Expires string }
 	Tasks   []struct{ ID, State string }
 	Requests,
-	Grants []struct{ ID, State, Task string }
+	Grants []struct{ ID, State, Task, NotBefore string }
 }
 
 // own calls one of the gateway's own tools and returns what it says; problem is

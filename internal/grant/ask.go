@@ -37,7 +37,11 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 			return Request{}, access.Errorf(access.CodeDenied, "task %q is not an open task of this agent", clip(r.Task))
 		}
 	}
-	if h := v.like(&r); r.Rule.Auto && h != nil {
+	h := v.like(&r, GrantScheduled) // what people answered is not asked anew because its time has not come
+	if h == nil && r.Rule.Auto {
+		h = v.like(&r, GrantActive)
+	}
+	if h != nil {
 		if was, ok, err := b.store.Request(ctx, h.grant.Request); err != nil || ok {
 			return was, err
 		}

@@ -95,31 +95,41 @@ func afterTask(t *Task) error {
 // nothing. Where calls under it were given credentials that have not ended, it is
 // GrantRevoking then, and Finish goes on.
 func (b *Broker) Revoke(ctx context.Context, id, by, why string) (Grant, error) {
+	list, err := b.RevokeTree(ctx, id, by, why)
+	if len(list) == 0 {
+		return Grant{}, err
+	}
+	return list[0], err
+}
+
+// RevokeTree does what Revoke does and returns what ended: the grant, which comes
+// first, and what was carved out of it.
+func (b *Broker) RevokeTree(ctx context.Context, id, by, why string) ([]Grant, error) {
 	if !words(why, maxWords) {
-		return Grant{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
+		return nil, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return again(func() (Grant, error) { return b.revoke(ctx, id, by, why) })
+	return again(func() ([]Grant, error) { return b.revoke(ctx, id, by, why) })
 }
 
-func (b *Broker) revoke(ctx context.Context, id, by, why string) (Grant, error) {
+func (b *Broker) revoke(ctx context.Context, id, by, why string) ([]Grant, error) {
 	g, ok, err := b.store.Grant(ctx, id)
 	if err != nil {
-		return Grant{}, err
+		return nil, err
 	}
 	if !ok {
-		return Grant{}, errGone("grant", id)
+		return nil, errGone("grant", id)
 	}
 	if err := grantTable().move("grant "+id, g.State, GrantRevoking); err != nil {
-		return g, err
+		return []Grant{g}, err
 	}
 	fall := falling{live: b.live.Load(), by: by, at: b.now()}
 	fall.end(g, GrantRevoking, why)
 	if err := b.fallen(ctx, &fall); err != nil {
-		return fall.grants[0], err
+		return fall.grants, err
 	}
-	return fall.grants[0], b.hear(ctx, g.Parent)
+	return fall.grants, b.hear(ctx, g.Parent)
 }
 
 // fallen commits what falls by being revoked. A grant under which nothing was minted

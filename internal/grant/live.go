@@ -226,17 +226,24 @@ func (v *live) has(b Batch) bool {
 	return n > 0
 }
 
-// like returns a live grant that is what r asks for: issued for such a request,
-// with something left of it.
-func (v *live) like(r *Request) *held {
+// like returns a live grant in a state that is what r asks for: issued for such a
+// request, with something left of it. One whose time has not come must be as much as r
+// asks for besides, but for a call that is to be made once.
+func (v *live) like(r *Request, state State) *held {
 	for _, h := range v.covers.get(placeOf(r.Party, r.Target)) {
 		g := h.now()
-		if g.State == GrantActive && g.Request != "" && g.Parent == "" && g.Target.Tier == r.Target.Tier && g.Task == r.Task && g.Scope == r.Scope && g.Limits == r.Limits &&
-			g.spentOut() == "" && g.Remaining() > 0 && !g.idle(r.Created) && r.Created.Before(g.Expires) && textOf(g.Args) == textOf(r.Args) {
+		if g.State == state && g.Request != "" && g.Parent == "" && g.Target.Tier == r.Target.Tier && g.Task == r.Task && g.Scope == r.Scope && g.Limits == r.Limits &&
+			g.spentOut() == "" && g.Remaining() > 0 && !g.idle(r.Created) && r.Created.Before(g.Expires) && textOf(g.Args) == textOf(r.Args) &&
+			(state == GrantActive || r.Scope == ScopeOnce || g.asMuch(r)) {
 			return h
 		}
 	}
 	return nil
+}
+
+// asMuch reports whether a grant lives as long and covers as many calls as r asks for.
+func (g *Grant) asMuch(r *Request) bool {
+	return g.Expires.Sub(g.NotBefore) >= Seconds(r.Life) && (g.UsesMax == 0 || r.Uses > 0 && r.Uses <= g.UsesMax)
 }
 
 // maxTried bounds how many grants one call is judged with.

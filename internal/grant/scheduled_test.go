@@ -180,6 +180,52 @@ func TestAnAnswerWithALaterStart(t *testing.T) {
 	equal(t, "beside an operator's", r.Busy(&c), "")
 }
 
+// TestWhatIsGivenForLaterIsNotAskedAnew: the same ask, or one for no more, is the answered
+// one until its time comes; one for more, or for something else, is another.
+func TestWhatIsGivenForLaterIsNotAskedAnew(t *testing.T) {
+	r := newRig(t)
+	later := func(a grant.Ask) grant.Request {
+		q, err := r.Approve(t.Context(), r.open(a).ID, grant.Answer{By: "user:ann", NotBefore: noon.Add(time.Hour), Life: 5 * time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	some := func(uses int64, life time.Duration) grant.Ask {
+		return r.ask(oneYes, func(a *grant.Ask) { a.Scope, a.Uses, a.Life = grant.ScopeTime, uses, life })
+	}
+	once, wide := later(r.ask(oneYes)), later(some(3, 5*time.Minute))
+	for name, tt := range map[string]struct {
+		ask  grant.Ask
+		like string
+	}{
+		"the same call":      {r.ask(oneYes), once.ID},
+		"another call":       {r.ask(oneYes, func(a *grant.Ask) { a.Args = args(t, `{"to":"qa"}`) }), ""},
+		"another agent's":    {r.ask(oneYes, func(a *grant.Ask) { a.Party.Agent = "other" }), ""},
+		"as much":            {some(3, 5*time.Minute), wide.ID},
+		"less":               {some(1, time.Minute), wide.ID},
+		"more calls":         {some(4, 5*time.Minute), ""},
+		"as many as may be":  {some(0, 5*time.Minute), ""},
+		"for longer":         {some(3, 6*time.Minute), ""},
+		"of a tier above":    {r.ask(oneYes, func(a *grant.Ask) { a.Target.Tier = deploy.Tier + 1 }), ""},
+		"with another limit": {r.ask(oneYes, func(a *grant.Ask) { a.Scope, a.Limits.Concurrency = grant.ScopeTime, 1 }), ""},
+	} {
+		q := r.open(tt.ask)
+		if joined := q.ID == once.ID || q.ID == wide.ID; joined != (tt.like != "") || joined && (q.ID != tt.like || q.State != grant.RequestIssued) {
+			t.Errorf("%s: it is %s, %s", name, q.ID, q.State)
+		}
+		if q.State == grant.RequestPending {
+			if _, err := r.Deny(t.Context(), q.ID, "user:ann", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.at(time.Hour)
+	if q := r.open(r.ask(oneYes)); q.State != grant.RequestPending {
+		t.Errorf("once its time has come: %s", q.State) // a call is permitted then, so nobody asks
+	}
+}
+
 // TestStartsThatAreNone are refused.
 func TestStartsThatAreNone(t *testing.T) {
 	r := newRig(t)

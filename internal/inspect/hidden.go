@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"unicode"
 	"unicode/utf8"
+
+	"rutile/internal/glyph"
 )
 
 // traits is what the first pass over a raw text saw.
@@ -120,7 +122,7 @@ func (t *traits) slow(text []byte, at int) {
 				wordStart = i
 			}
 			script |= s
-		} else if !ignorable(r) {
+		} else if !glyph.Unseen(r) {
 			if script == 3 {
 				t.mixed.see(wordStart, i)
 			}

@@ -15,6 +15,8 @@ package inspect
 import (
 	"fmt"
 	"sync"
+
+	"rutile/internal/glyph"
 )
 
 // RuleSet is the version of the shipped rules. Findings of one version may be
@@ -124,7 +126,7 @@ func New() (*Engine, error) { return shared() }
 var shared = sync.OnceValues(build) //nolint:gochecknoglobals // made once for a process, and never changed
 
 func build() (*Engine, error) {
-	e := &Engine{fold: confusables(), kinds: byteKinds()}
+	e := &Engine{fold: glyph.Lookalikes(), kinds: byteKinds()}
 	if err := e.compile(); err != nil {
 		return nil, err
 	}

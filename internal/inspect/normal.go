@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"rutile/internal/glyph"
 )
 
 // view is a text as it is matched, with the way back to the text as it was
@@ -129,7 +131,7 @@ func (e *Engine) putRune(v *view, raw int, r rune) {
 		}
 		return
 	}
-	if ignorable(r) {
+	if glyph.Unseen(r) {
 		return
 	}
 	if to, ok := e.fold[r]; ok {
@@ -148,7 +150,7 @@ func (e *Engine) putRune(v *view, raw int, r rune) {
 		p, n := utf8.DecodeRune(apart[i:])
 		i += n
 		switch to, ok := e.fold[p]; {
-		case unicode.Is(unicode.Mn, p) || ignorable(p):
+		case unicode.Is(unicode.Mn, p) || glyph.Unseen(p):
 		case ok:
 			out = append(out, byte(to))
 		default:
@@ -169,11 +171,6 @@ func (e *Engine) skeleton(s string) string {
 		}
 	}
 	return string(v.text)
-}
-
-// ignorable reports whether a reader sees nothing of r.
-func ignorable(r rune) bool {
-	return r == utf8.RuneError || unicode.In(r, unicode.Cf, unicode.Mn, unicode.Me, unicode.Co, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 // escape undoes one HTML entity, percent or backslash escape at the start of

@@ -30,7 +30,8 @@ type toldRequest struct {
 	Bounds  grant.Constraints `json:"constraints,omitempty"`
 	Task    string            `json:"task,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
-	Expires time.Time         `json:"expires"` // while it waits
+	Begins  time.Time         `json:"notBefore,omitzero"` // its grant, where somebody who approved said when
+	Expires time.Time         `json:"expires"`            // while it waits
 	Grant   string            `json:"grant,omitempty"`
 }
 
@@ -42,6 +43,7 @@ type toldGrant struct {
 	Scope   grant.Scope       `json:"scope"`
 	Bounds  grant.Constraints `json:"constraints,omitempty"`
 	Task    string            `json:"task,omitempty"`
+	Begins  time.Time         `json:"notBefore,omitzero"` // of one that is scheduled
 	Expires time.Time         `json:"expires"`
 	Left    *int64            `json:"usesLeft,omitempty"`   // nil: without limit
 	Amount  *int64            `json:"amountLeft,omitempty"` // of the budget
@@ -54,11 +56,14 @@ func tellTask(t *grant.Task) toldTask {
 
 func tellRequest(r *grant.Request) toldRequest {
 	return toldRequest{ID: r.ID, State: r.State, Why: r.Why, Server: r.Target.Server, Tool: r.Target.Name, Scope: r.Scope, Bounds: wider(r.Scope, r.Args),
-		Task: r.Task, Reason: r.Reason, Expires: r.Expires, Grant: r.Grant}
+		Task: r.Task, Reason: r.Reason, Begins: r.NotBefore, Expires: r.Expires, Grant: r.Grant}
 }
 
 func tellGrant(g *grant.Grant) toldGrant {
 	out := toldGrant{ID: g.ID, State: g.State, Server: g.Target.Server, Tool: g.Target.Name, Scope: g.Scope, Bounds: wider(g.Scope, g.Args), Task: g.Task, Expires: g.Expires}
+	if g.State == grant.GrantScheduled {
+		out.Begins = g.NotBefore
+	}
 	if g.UsesMax > 0 {
 		left := g.Remaining()
 		out.Left = &left
@@ -154,6 +159,8 @@ func nextStep(a *petition.Answer) string {
 		return "A person has to approve it. Call the tool again with the same arguments once it is approved; rutile_access_status tells how the request stands."
 	case a.Request.State == grant.RequestPending:
 		return "A person has to approve it. Call the tool once it is approved; rutile_access_status tells how the request stands."
+	case a.Grant.State == grant.GrantScheduled:
+		return "It is approved from " + a.Grant.NotBefore.UTC().Format(time.RFC3339) + " on: call the tool then, and not before."
 	case a.Request.State == grant.RequestIssued && a.Request.Scope == grant.ScopeOnce:
 		return "It is approved: call the tool with the same arguments."
 	case a.Request.State == grant.RequestIssued:

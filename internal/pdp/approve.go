@@ -1,14 +1,12 @@
 package pdp
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/policy"
-	"rutile/internal/registry"
 )
 
 // refused is why a right cannot be asked for.
@@ -69,48 +67,20 @@ func (f *Facts) ruleOf(s *State, x policy.Approve) (grant.Rule, string) {
 	if x.Group == "" {
 		return r, ""
 	}
-	what := "team " + quote(x.Group)
+	whose := ""
 	if x.Group == policy.GroupOwner {
-		r.Team, what = f.owner, "the agent's owner "+quote(f.owner)
+		r.Team, whose = f.owner, "the agent's owner, "
 	}
-	_, team := s.View.Team(r.Team)
-	_, person := s.View.User(r.Team)
-	if !team && !person {
-		return r, what + ", which is neither a registered team nor a person"
-	}
-	if few := tooFew(s.View, r.Team, r.Quorum, f.Query.Now); few != "" {
-		return r, what + ", " + few
+	if few := s.answering(f.Query.Now).Lacking(r, 0, "", nil); few != "" {
+		return r, whose + few
 	}
 	return r, ""
 }
 
-// tooFew says of a team, or a person named as one, why it cannot give that many
-// approvals, "" where it can: only registered users who are active approve for a team.
-func tooFew(v *registry.View, id string, quorum int, at time.Time) string {
-	members, n := []string{id}, 0
-	if t, ok := v.Team(id); ok {
-		if members = t.Members; len(members) == 0 {
-			return "which has no members"
-		}
-	}
-	for _, m := range members {
-		if u, ok := v.User(m); ok && registry.UserStatus(u, at) == registry.UserActive {
-			n++
-		}
-	}
-	switch {
-	case n >= quorum:
-		return ""
-	case n == 0:
-		return "of whom nobody is an active registered user"
-	default:
-		return fmt.Sprintf("of whom only %d can approve, and it takes %d", n, quorum)
-	}
-}
-
-// Void says why the policies do not let a request that waits be asked for as it was,
-// by what is in force and registered now; "" where they do.
-func Void(s *State, q *grant.Request) string {
+// Void says why the policies do not let a request be asked for as it was, by what is in
+// force and registered now, or why nobody could approve one that waits; "" where
+// neither is so.
+func Void(s *State, q *grant.Request, at time.Time) string {
 	if s == nil || s.View == nil || s.Set == nil {
 		return ""
 	}
@@ -124,6 +94,12 @@ func Void(s *State, q *grant.Request) string {
 		return "the policies do not let it be asked for now: " + no.reason
 	case rule.Stricter(q.Rule):
 		return "the policies want another approval now"
+	}
+	if q.State != grant.RequestPending {
+		return ""
+	}
+	if few := s.answering(at).Lacking(q.Rule, q.Target.Tier, q.Party.Subject, q.Approvals); few != "" {
+		return "nobody can approve it any more: it needs the approval of " + few
 	}
 	return ""
 }

@@ -19,8 +19,8 @@ func asked(t *testing.T, rule string, policies ...string) *pdp.State {
 	t.Helper()
 	c := content()
 	c.Teams = append(c.Teams, registry.Team{ID: "secops", Members: []string{"ben", "cat"}}, registry.Team{ID: "team-platform", Members: []string{"ann"}},
-		registry.Team{ID: "nobody"}, registry.Team{ID: "strangers", Members: []string{"not-here", "gone"}})
-	for _, id := range []string{"ann", "ben", "cat"} {
+		registry.Team{ID: "ops", Members: []string{"dee"}}, registry.Team{ID: "nobody"}, registry.Team{ID: "strangers", Members: []string{"not-here", "gone"}})
+	for _, id := range []string{"ann", "ben", "cat", "dee"} {
 		c.Users = append(c.Users, registry.User{ID: id, State: registry.UserActive})
 	}
 	c.Users = append(c.Users, registry.User{ID: "gone", State: registry.UserRetired})
@@ -84,7 +84,7 @@ func TestWhoMustApprove(t *testing.T) {
 		"a team of nobody":                          {"auto", []string{permitAsk("quorum:1:nobody", "true")}, "", "team \"nobody\", which has no members"},
 		"a team of nobody who is here":              {"auto", []string{permitAsk("quorum:1:strangers", "true")}, "", "nobody is an active registered user"},
 		"a team that is too small":                  {"auto", []string{permitAsk("quorum:3:secops", "true")}, "", "of whom only 2 can approve, and it takes 3"},
-		"two of one person":                         {"auto", []string{permitAsk("quorum:2:ann", "true")}, "", "of whom only 1 can approve"},
+		"two of one person":                         {"auto", []string{permitAsk("quorum:2:ann", "true")}, "", "\"ann\", of whom only 1 can approve"},
 		"more groups than can be":                   {"quorum:1:a then quorum:1:b", []string{permitAsk("quorum:1:ann", "true"), permitAsk("quorum:1:owner", "true"), permitAsk("quorum:1:secops", "true")}, "", "more teams"},
 		"the call wants two":                        {"policy", []string{permitAsk("auto", "true"), wantTwo}, "quorum:2", ""},
 		"the call is forbidden anyway":              {"policy", []string{permitAsk("auto", "true"), never}, "", ""},
@@ -181,7 +181,7 @@ func TestARequestThatWaitsIsHeldToThePolicies(t *testing.T) {
 		"not at all":      {[]string{forbidAsk}, "do not let it be asked"},
 		"at another time": {[]string{permitAsk("auto", `context.now == datetime("`+now.UTC().Format("2006-01-02T15:04:05Z")+`")`)}, ""},
 	} {
-		if got := pdp.Void(asked(t, "quorum:1:secops", tt.policies...), &q); (got == "") != (tt.void == "") || !strings.Contains(got, tt.void) {
+		if got := pdp.Void(asked(t, "quorum:1:secops", tt.policies...), &q, now); (got == "") != (tt.void == "") || !strings.Contains(got, tt.void) {
 			t.Errorf("%s: %q, want %q", name, got, tt.void)
 		}
 	}

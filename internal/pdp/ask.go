@@ -54,12 +54,23 @@ func asking(s *State, r *access.Request, d *access.Decision, want grant.Ask, rea
 		f.Query.Grant = &policy.GrantFacts{ID: "grt_wanted", Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: rule.People(), ArgsBound: !r.Unknown}
 		if v := s.Set.Evaluate(&f.Query); passes(v.Outcome) > 0 || (r.Unknown || r.Facts == nil) && v.Maybe {
 			a.Rule = rule
-			return a, true
+			return a, f.answerable(s, r, rule, d)
 		}
 		rule.Auto, rule.Quorum = false, rule.Quorum+1
 	}
 	d.Outcome, d.Help = access.Deny, "no approval would be enough; calling again as it is will not help"
 	return a, false
+}
+
+// answerable reports whether there are people who can meet a rule; where not it makes d
+// say so.
+func (f *Facts) answerable(s *State, r *access.Request, rule grant.Rule, d *access.Decision) bool {
+	few := s.answering(r.At).Lacking(rule, f.Query.Tool.Tier, r.Who.Subject.ID, nil)
+	if few == "" {
+		return true
+	}
+	(&refused{class: access.ClassApproval, reason: "it needs the approval of " + few, help: "waiting will not help: ask " + f.owner + ", the agent's owner, to have who is missing registered, or the rule corrected"}).deny(d)
+	return false
 }
 
 // morePeople is how many people more than the rule says a policy may want to see.

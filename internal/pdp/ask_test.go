@@ -16,7 +16,7 @@ import (
 // rules.
 func rights(t *testing.T, rules map[string]grant.Rule, cedar string) *pdp.State {
 	t.Helper()
-	v, err := registry.NewView(content())
+	v, err := registry.NewView(crowded())
 	if err != nil {
 		t.Fatal(err)
 	}

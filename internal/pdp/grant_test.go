@@ -32,7 +32,7 @@ func aGrant(id string, change ...func(*grant.Grant)) grant.Grant {
 // the entitlements.
 func entitled(t testing.TB, list []grant.Entitlement, policies ...policy.Policy) *pdp.State {
 	t.Helper()
-	c := content()
+	c := crowded()
 	v, err := registry.NewView(c)
 	if err != nil {
 		t.Fatal(err)

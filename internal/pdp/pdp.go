@@ -29,6 +29,9 @@ type State struct {
 	Facts *fact.Plan
 	// Entitlements are the rights agents may ask for, by id.
 	Entitlements map[string]grant.Entitlement
+	// Answer are the roles of whom may answer requests, of which one is enough. Where it
+	// is nil every registered user counts as one who may.
+	Answer []registry.Role
 }
 
 // Grants finds the grants in force for a call, in the order they are tried. It

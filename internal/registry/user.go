@@ -48,14 +48,17 @@ type User struct {
 	Roles []Role `json:"roles,omitempty"`
 	// LocalUsers are accounts of the gateway's machine, by name or uid, whose
 	// requests on the unix socket are this person's.
-	LocalUsers []string    `json:"localUsers,omitempty"`
-	Expires    time.Time   `json:"expires,omitzero"` // end of that day, UTC; zero is never
-	Tokens     []UserToken `json:"tokens,omitempty"`
-	State      UserState   `json:"state"`
-	StateWhy   string      `json:"stateWhy,omitempty"`
-	StateBy    string      `json:"stateBy,omitempty"` // who put it in its state
-	Created    time.Time   `json:"created"`
-	Changed    time.Time   `json:"changed"`
+	LocalUsers []string  `json:"localUsers,omitempty"`
+	Expires    time.Time `json:"expires,omitzero"` // end of that day, UTC; zero is never
+	// SignedOut ends the sessions at the console that began before it.
+	SignedOut time.Time   `json:"signedOut,omitzero"`
+	Tokens    []UserToken `json:"tokens,omitempty"`
+	Factors   []Factor    `json:"factors,omitempty"` // what the person signs in to the console with
+	State     UserState   `json:"state"`
+	StateWhy  string      `json:"stateWhy,omitempty"`
+	StateBy   string      `json:"stateBy,omitempty"` // who put it in its state
+	Created   time.Time   `json:"created"`
+	Changed   time.Time   `json:"changed"`
 }
 
 // UserToken is a personal API token. The token itself is not kept.
@@ -66,6 +69,40 @@ type UserToken struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	By      string    `json:"by"` // who made it
+}
+
+// FactorKind is a way to sign in to the console.
+type FactorKind string
+
+// The kinds of factors.
+const (
+	FactorPasskey  FactorKind = "passkey"
+	FactorPassword FactorKind = "password" // with one-time codes
+)
+
+// Factor is what a person signs in with. It says that there is one: what it is checked
+// against is kept elsewhere, and counts for nobody whose user does not name it.
+type Factor struct {
+	ID      string     `json:"id"`
+	Kind    FactorKind `json:"kind"`
+	Name    string     `json:"name,omitempty"`
+	Created time.Time  `json:"created"`
+	By      string     `json:"by"`            // who added it
+	Key     string     `json:"key,omitempty"` // of a passkey: SHA-256 of its public key, base64url, as its signatures' evidence names it
+}
+
+// Factor returns a factor of the user.
+func (u *User) Factor(id string) (Factor, bool) {
+	i := slices.IndexFunc(u.Factors, func(f Factor) bool { return f.ID == id })
+	if i < 0 || id == "" {
+		return Factor{}, false
+	}
+	return u.Factors[i], true
+}
+
+// Has reports whether the user has a factor of a kind.
+func (u *User) Has(k FactorKind) bool {
+	return slices.ContainsFunc(u.Factors, func(f Factor) bool { return f.Kind == k })
 }
 
 // Matches compares the SHA-256 of a presented token in constant time.
@@ -90,7 +127,7 @@ func userRules() []rule[UserState] {
 }
 
 // ChangeUser returns the user after by asked for verb, or a CodeConflict error
-// that names its state. Who retires loses the tokens for good.
+// that names its state. Who retires loses the tokens and factors for good.
 func ChangeUser(u User, verb Verb, by, why string, now time.Time) (User, error) {
 	to, err := next(fmt.Sprintf("user %q", u.ID), userRules(), verb, u.State)
 	if err != nil {
@@ -98,7 +135,7 @@ func ChangeUser(u User, verb Verb, by, why string, now time.Time) (User, error) 
 	}
 	u.State, u.StateBy, u.StateWhy, u.Changed = to, by, why, now
 	if to == UserRetired {
-		u.Tokens = nil
+		u.Tokens, u.Factors = nil, nil
 	}
 	return u, nil
 }

@@ -49,9 +49,16 @@ func exactUser(u registry.User) registry.User {
 	if !u.Expires.IsZero() {
 		u.Expires = exact(u.Expires)
 	}
+	if !u.SignedOut.IsZero() {
+		u.SignedOut = exact(u.SignedOut)
+	}
 	u.Tokens = slices.Clone(u.Tokens)
 	for i := range u.Tokens {
 		u.Tokens[i].Created, u.Tokens[i].Expires = exact(u.Tokens[i].Created), exact(u.Tokens[i].Expires)
+	}
+	u.Factors = slices.Clone(u.Factors)
+	for i := range u.Factors {
+		u.Factors[i].Created = exact(u.Factors[i].Created)
 	}
 	return u
 }

@@ -44,10 +44,10 @@ func (d Data) MarshalJSON() ([]byte, error) {
 		for _, l := range labels {
 			one := map[string]any{"n": l.N}
 			if l.Found.N > 0 {
-				put(one, "recall", l.Found)
+				Put(one, "recall", l.Found)
 			}
 			if l.Flagged.N > 0 {
-				put(one, "fpr", l.Flagged)
+				Put(one, "fpr", l.Flagged)
 			}
 			if l.Expected > 0 {
 				one["expected"], one["seen"] = l.Expected, l.Seen
@@ -73,7 +73,7 @@ func DLP(e *inspect.Engine, in io.Reader, o Options) (Data, error) {
 	}
 	var micros []float64
 	counts := map[string]*dataCount{}
-	err := read(in, func(line []byte) error {
+	err := Lines(in, func(line []byte) error {
 		v, err := rawjson.Parse(line, rawjson.Limits{Bytes: maxLine})
 		if err != nil {
 			return err
@@ -121,7 +121,7 @@ func DLP(e *inspect.Engine, in io.Reader, o Options) (Data, error) {
 		return Data{}, err
 	}
 	out.ByLabel, out.Category = labels(counts, "label "), labels(counts, "category ")
-	out.Micros = quantiles(micros)
+	out.Micros = Quantiles(micros)
 	return out, nil
 }
 
@@ -153,7 +153,7 @@ func (c *dataCount) add(positive bool, seen, expected int) {
 func labels(counts map[string]*dataCount, prefix string) (out []Label) {
 	for name, c := range counts {
 		if len(name) > len(prefix) && name[:len(prefix)] == prefix {
-			out = append(out, Label{Name: name[len(prefix):], N: c.pos + c.neg, Found: rate(c.found, c.pos), Flagged: rate(c.flagged, c.neg), Expected: c.expected, Seen: c.seen})
+			out = append(out, Label{Name: name[len(prefix):], N: c.pos + c.neg, Found: Share(c.found, c.pos), Flagged: Share(c.flagged, c.neg), Expected: c.expected, Seen: c.seen})
 		}
 	}
 	slices.SortFunc(out, func(a, b Label) int {

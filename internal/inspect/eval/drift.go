@@ -41,20 +41,20 @@ func (d Drifts) MarshalJSON() ([]byte, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, err
 	}
-	put(m, "rugPullsStopped", d.Stopped)
-	put(m, "updatesPassed", d.Passed)
+	Put(m, "rugPullsStopped", d.Stopped)
+	Put(m, "updatesPassed", d.Passed)
 	by := map[string]any{}
 	for name, of := range d.By {
 		g := map[string]any{"n": of.N}
-		put(g, "stopped", of.Stopped)
+		Put(g, "stopped", of.Stopped)
 		by[name] = g
 	}
 	m["by"] = map[string]any{"category": by}
 	return json.Marshal(m)
 }
 
-// put writes a rate with its counts and bounds.
-func put(m map[string]any, name string, r Rate) {
+// Put writes a rate with its counts and bounds.
+func Put(m map[string]any, name string, r Rate) {
 	low, high := r.Bounds()
 	m[name], m[name+"K"], m[name+"N"], m[name+"Low"], m[name+"High"] = r.Rate, r.K, r.N, low, high
 }
@@ -71,7 +71,7 @@ func Drift(e *inspect.Engine, in io.Reader, o Options) (Drifts, error) {
 	}
 	var micros []float64
 	stopped, passed, byStopped := 0, 0, map[string]int{}
-	err := read(in, func(line []byte) error {
+	err := Lines(in, func(line []byte) error {
 		v, err := rawjson.Parse(line, rawjson.Limits{Bytes: maxLine})
 		if err != nil {
 			return err
@@ -120,11 +120,11 @@ func Drift(e *inspect.Engine, in io.Reader, o Options) (Drifts, error) {
 	if err != nil {
 		return Drifts{}, err
 	}
-	out.Stopped, out.Passed = rate(stopped, out.Positives), rate(passed, out.Negatives)
+	out.Stopped, out.Passed = Share(stopped, out.Positives), Share(passed, out.Negatives)
 	for name, of := range out.By {
-		of.Stopped = rate(byStopped[name], of.N)
+		of.Stopped = Share(byStopped[name], of.N)
 		out.By[name] = of
 	}
-	out.Micros = quantiles(micros)
+	out.Micros = Quantiles(micros)
 	return out, nil
 }

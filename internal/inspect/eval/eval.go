@@ -38,7 +38,8 @@ func (r Rate) Bounds() (low, high float64) {
 	return max(0, (middle-half)/(1+z*z/n)), min(1, (middle+half)/(1+z*z/n))
 }
 
-func rate(k, n int) Rate {
+// Share is k of n.
+func Share(k, n int) Rate {
 	if n == 0 {
 		return Rate{}
 	}
@@ -139,8 +140,8 @@ type answers struct {
 
 const maxLine = 16 << 20
 
-// read calls do for every line of r, with the line's number in errors.
-func read(r io.Reader, do func(line []byte) error) error {
+// Lines calls do for every line of r, with the line's number in errors.
+func Lines(r io.Reader, do func(line []byte) error) error {
 	in := bufio.NewReaderSize(r, 1<<16)
 	for n := 1; ; n++ {
 		line, err := readLine(in)

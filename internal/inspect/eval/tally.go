@@ -30,11 +30,11 @@ func (t *tally) tiers() Tiers {
 
 func tierOf(k, pos, wrong, neg int) (out Tier) {
 	if pos > 0 {
-		r := rate(k, pos)
+		r := Share(k, pos)
 		out.Recall = &r
 	}
 	if neg > 0 {
-		r := rate(wrong, neg)
+		r := Share(wrong, neg)
 		out.FPR = &r
 	}
 	return out
@@ -75,7 +75,7 @@ func result(set string, rows []row, micros []float64, o Options) Result {
 		"category": groups(rows, func(r row) string { return r.category }, reported),
 		"source":   groups(rows, func(r row) string { return r.source }, reported),
 	}}
-	out.Micros = quantiles(micros)
+	out.Micros = Quantiles(micros)
 	if o.Misses {
 		out.Misses = misses(rows)
 	}
@@ -85,8 +85,8 @@ func result(set string, rows []row, micros []float64, o Options) Result {
 	return out
 }
 
-// quantiles sorts its argument.
-func quantiles(micros []float64) Micros {
+// Quantiles are those of rows that took so long. It sorts its argument.
+func Quantiles(micros []float64) Micros {
 	if len(micros) == 0 {
 		return Micros{}
 	}

@@ -95,7 +95,7 @@ func judged(set string, in io.Reader, o Options, prepare func(rawjson.Value) (fu
 	if now == nil {
 		now = func() time.Time { return time.Time{} }
 	}
-	err := read(in, func(line []byte) error {
+	err := Lines(in, func(line []byte) error {
 		v, err := rawjson.Parse(line, rawjson.Limits{Bytes: maxLine})
 		if err != nil {
 			return err

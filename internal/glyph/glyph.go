@@ -1,11 +1,15 @@
-package inspect
+// Package glyph says which characters look alike to a reader, and which are not seen at
+// all. Texts are compared in the form it gives; nobody is ever sent a text in that form.
+package glyph
 
-// confusables returns which runes look like an ASCII letter or digit to a reader.
+import "unicode"
+
+// Lookalikes returns which runes look like an ASCII letter, digit or sign to a reader.
 // It is our own compact table of the scripts that homoglyph attacks use (Cyrillic,
 // Greek, Armenian, Cherokee, Coptic, Lisu, phonetic and small capital Latin), in
 // the sense of UTS #39 section 4; compatibility forms (full width, mathematical,
 // circled) need none, since NFKD takes them apart.
-func confusables() map[rune]rune {
+func Lookalikes() map[rune]rune {
 	out := map[rune]rune{}
 	for to, from := range lookalikes {
 		for _, r := range from {
@@ -13,6 +17,11 @@ func confusables() map[rune]rune {
 		}
 	}
 	return out
+}
+
+// Unseen reports whether a reader sees nothing of r.
+func Unseen(r rune) bool {
+	return r == unicode.ReplacementChar || unicode.In(r, unicode.Cf, unicode.Mn, unicode.Me, unicode.Co, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 var lookalikes = map[rune]string{

@@ -1,0 +1,88 @@
+package browsertest_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/webauthn"
+	"github.com/chromedp/chromedp"
+)
+
+// device gives the browser a device that makes passkeys.
+func (b *browser) device() webauthn.AuthenticatorID {
+	b.t.Helper()
+	call(b, webauthn.Enable, webauthn.EnableParams{})
+	got, err := chromedp.Call(b.ctx, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
+		Protocol: "ctap2", Transport: "internal", HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
+	}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return got.AuthenticatorID
+}
+
+// token signs in with a personal token.
+func (b *browser) token(page, token string) string {
+	b.t.Helper()
+	b.visit(page)
+	b.fill("#token", token)
+	return b.click(`form[action="/approve/sign-in"] button`)
+}
+
+// personalToken makes a personal token.
+func (r *rig) personalToken(user string) string {
+	r.t.Helper()
+	tk, err := r.d.Admin.CreateUserToken(r.t.Context(), keeper, user, "", 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return tk.Token
+}
+
+// local is the rig's address by the name passkeys work under.
+func (r *rig) local() string { return strings.Replace(r.base, "127.0.0.1", "localhost", 1) }
+
+// TestAPersonSignsInWithAPasskey: from a token to a passkey, which signs in without
+// anything typed, and ends its session when it is removed.
+func TestAPersonSignsInWithAPasskey(t *testing.T) {
+	r := newRig(t)
+	b := open(t, true)
+	device := b.device()
+	has(t, "at an IP address", b.visit(r.base+"/console/"), "Passkeys work at another address", r.local()+"/console/")
+	b.quiet("at an IP address")
+	b.token(r.local()+"/console/", r.personalToken("vic"))
+	b.click(`a[href="/console/account"]`)
+	b.fill("#passkey-name", "laptop")
+	has(t, "the account", b.click(`form[data-passkey="make"] button`), "The passkey laptop is added.", "laptop", "a personal token")
+	b.picture("account", false)
+	b.picture("account", true)
+	b.click(`form[action="/approve/sign-out"] button`)
+	b.visit(r.local() + "/console/account")
+	b.picture("sign-in", false)
+	has(t, "signed in with the passkey", b.click(`form[data-passkey="use"] button`), "Your account", "a passkey")
+	b.quiet("a passkey")
+	got, err := chromedp.Call(b.ctx, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: device})
+	if err != nil || len(got.Credentials) != 1 || got.Credentials[0].RpID != "localhost" || !got.Credentials[0].IsResidentCredential {
+		t.Fatalf("the device holds %+v, %v", got, err)
+	}
+	u, _ := r.d.Admin.Current().View.User("vic")
+	if err := r.d.SignIns.RemoveFactor(t.Context(), keeper, "vic", u.Factors[0].ID, "lost"); err != nil {
+		t.Fatal(err)
+	}
+	has(t, "after it was removed", b.visit(r.local()+"/console/account"), "Sign in with a passkey")
+	has(t, "a passkey that was removed", b.click(`form[data-passkey="use"] button`), "does not count")
+}
+
+// TestWithoutScriptsThereAreOtherWays: a passkey is not offered, a token signs in.
+func TestWithoutScriptsThereAreOtherWays(t *testing.T) {
+	r := newRig(t)
+	b := open(t, false)
+	text := b.visit(r.local() + "/console/account")
+	has(t, "the sign-in page", text, "Passkeys need JavaScript", "Personal token")
+	if strings.Contains(text, "Sign in with a passkey") {
+		t.Errorf("a passkey is offered without scripts: %s", text)
+	}
+	has(t, "the account", b.token(r.local()+"/console/account", r.personalToken("vic")), "Your account", "this one")
+	has(t, "out of all", b.click(`button[value="all"]`), "Personal token")
+	b.quiet("without scripts")
+}

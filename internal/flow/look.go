@@ -1,0 +1,288 @@
+package flow
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"rutile/internal/rawjson"
+)
+
+// maxLeaves bounds the arguments that are looked at; what has more is Lost.
+const maxLeaves = 2000
+
+// Look finds every value of a call again. It changes nothing.
+func (x *Index) Look(c Call) Report {
+	var out Report
+	if !c.Traits.Sink() {
+		return out
+	}
+	l := look{x: x, c: &c, r: &x.scratch, name: x.keys.of(kindName, fold(nil, []byte(c.Tool), false).text)}
+	l.value("", c.Arguments, 0)
+	does := actOf(c.Tool, c.Description)
+	t := &tool{does, near(does.verbs)}
+	out.Facts = l.facts(t)
+	out.Order = l.order(t, &out.Facts)
+	out.Leaves = l.leaves
+	l.findings(&out)
+	return out
+}
+
+// look is one call being looked at.
+type look struct {
+	x      *Index
+	c      *Call
+	r      *reader
+	name   uint64 // of the tool, as a text would have it
+	leaves []Leaf
+	seen   []seen // by leaf
+	over   bool
+}
+
+// seen is what a leaf is made of.
+type seen struct {
+	prints  []tok    // what identifies it
+	words   []uint64 // all of its words in order
+	source  uint32   // the worst it was found in, if found
+	found   bool
+	numeric bool
+}
+
+func (l *look) value(pointer string, v rawjson.Value, depth int) {
+	if depth > maxNested || len(l.leaves) >= maxLeaves {
+		l.over = true
+		return
+	}
+	switch v.Kind() {
+	case rawjson.String:
+		text := slices.Clone(l.r.unescape(v))
+		if inner, ok := nestedJSON(text); ok {
+			l.value(pointer, inner, depth+1)
+			return
+		}
+		l.leaf(pointer, text, false)
+	case rawjson.Number:
+		l.leaf(pointer, v.Raw(), true)
+	case rawjson.Array:
+		i := 0
+		for item := range v.Items() {
+			l.value(join(pointer, i, ""), item, depth+1)
+			i++
+		}
+	case rawjson.Object:
+		for key, m := range v.Members() {
+			name, _ := key.Str()
+			l.value(join(pointer, 0, name), m, depth+1)
+		}
+	}
+}
+
+// leaf reads one value.
+func (l *look) leaf(pointer string, text []byte, numeric bool) {
+	f := fold(nil, text, true)
+	l.r.text(&l.x.keys, &f, text, false)
+	toks := slices.Clone(l.r.toks)
+	for _, inner := range decoded(text) {
+		g := fold(nil, inner, false)
+		l.r.text(&l.x.keys, &g, inner, false)
+		for _, t := range l.r.toks {
+			toks = append(toks, tok{print: t.print, stem: t.stem, kind: t.kind, end: len(f.text)})
+		}
+	}
+	s := seen{words: l.r.words(&l.x.keys, f.text), numeric: numeric}
+	leaf := Leaf{Pointer: pointer, Kind: kindOf(f.text, toks, numeric)}
+	if leaf.Role = roleOf(pointer, leaf.Kind); numeric && len(text) < 5 {
+		leaf.Role = Selector
+	}
+	s.prints = l.identity(&leaf, f.text, toks)
+	leaf.Asked = l.asked(&s, f.text)
+	l.locate(&leaf, &s, &f)
+	if leaf.Role == Content || len(f.text) >= gram+window {
+		l.passages(&leaf, &s, f.text)
+	}
+	l.leaves = append(l.leaves, leaf)
+	l.seen = append(l.seen, s)
+}
+
+// kindOf is what a value is.
+func kindOf(text []byte, toks []tok, numeric bool) string {
+	if numeric {
+		return "number"
+	}
+	trimmed := bytes.TrimSpace(text)
+	for _, t := range toks {
+		if t.end-t.start < len(trimmed)-10 {
+			continue
+		}
+		switch t.kind {
+		case kindEmail:
+			return "email"
+		case kindURL:
+			return "url"
+		case kindHost:
+			return "host"
+		case kindNumber:
+			return "account"
+		case kindName:
+			return "name"
+		}
+	}
+	if len(trimmed) > maxPhrase || bytes.Count(trimmed, []byte(" ")) > 7 || bytes.IndexByte(trimmed, '\n') >= 0 {
+		return "text"
+	}
+	return "word"
+}
+
+// identity is what a leaf is known by: its addresses and numbers; else its names with
+// signs in them, the phrase it is, or its words.
+func (l *look) identity(leaf *Leaf, text []byte, toks []tok) []tok {
+	of := func(kinds string) (out []tok) {
+		for _, t := range toks {
+			if strings.IndexByte(kinds, t.kind) >= 0 {
+				out = append(out, t)
+			}
+		}
+		return out
+	}
+	if out := of("euhc"); len(out) > 0 {
+		return out
+	}
+	if out := of("f"); len(out) > 0 && (leaf.Kind == "name" || leaf.Kind == "text") {
+		return out
+	}
+	if print, ok := l.r.phrase(&l.x.keys, text); ok && leaf.Role == Content {
+		return []tok{{print: print, kind: kindPhrase, end: len(text)}}
+	}
+	if leaf.Kind == "text" {
+		return nil
+	}
+	return of("w")
+}
+
+// asked reports whether the user said what a leaf says.
+func (l *look) asked(s *seen, text []byte) Answer {
+	x := l.x
+	switch {
+	case !x.known:
+		return Unknown
+	case x.asked(s.words):
+		return Yes
+	}
+	typed := 0
+	for _, t := range s.prints {
+		if t.kind == kindWord || t.kind == kindPhrase {
+			continue
+		}
+		if _, ok := x.typed[t.print]; !ok {
+			return No
+		}
+		typed++
+	}
+	if typed > 0 {
+		return Yes
+	}
+	return No
+}
+
+// locate finds the results a leaf's identity stands in.
+func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
+	start, end := -1, 0
+	words := l.sourcesOfWords(s)
+	worst := -1
+	for _, t := range s.prints {
+		if _, said := l.x.typed[t.print]; said && t.kind != kindWord {
+			continue // the user said that one
+		}
+		l.x.table.each(t.print, func(at *slot) {
+			i := at.where & sourceMask
+			if t.kind == kindWord && !words[i] {
+				return
+			}
+			src := l.x.source(*at)
+			if !src.untrusted && at.where&flagOrder == 0 {
+				leaf.Trusted = true
+			}
+			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
+			if rank := src.rank(at.where); rank > worst {
+				worst, s.source, s.found = rank, i, true
+			}
+			if start < 0 || t.start < start {
+				start = t.start
+			}
+			end = max(end, t.end)
+			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+		})
+		if _, sent := l.x.gone[t.print]; !sent {
+			leaf.Novel = true
+		}
+	}
+	if s.found {
+		leaf.Start, leaf.End = f.source(start), f.source(end)
+		leaf.From = l.x.public(s.source)
+	} else {
+		leaf.Lost = l.x.lost && leaf.Asked != Yes
+	}
+}
+
+// sourcesOfWords are the sources that all words of a leaf stand in.
+func (l *look) sourcesOfWords(s *seen) map[uint32]bool {
+	count, n := map[uint32]int{}, 0
+	for _, t := range s.prints {
+		if t.kind != kindWord {
+			continue
+		}
+		n++
+		once := map[uint32]bool{}
+		l.x.table.each(t.print, func(at *slot) { once[at.where&sourceMask] = true })
+		for i := range once {
+			count[i]++
+		}
+	}
+	out := map[uint32]bool{}
+	for i, c := range count {
+		out[i] = c == n
+	}
+	return out
+}
+
+// rank orders sources from harmless to bad.
+func (s *source) rank(where uint32) int {
+	rank := 0
+	if s.untrusted {
+		rank = 8 + 2*int(s.tier)
+		if where&flagHot != 0 {
+			rank++
+		}
+	}
+	return rank
+}
+
+// passages finds the results a longer text has passages of.
+func (l *look) passages(leaf *Leaf, s *seen, text []byte) {
+	l.r.winnow.passages(&l.x.keys, text, func(print uint64) {
+		l.x.table.each(print, func(at *slot) {
+			src := l.x.source(*at)
+			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
+			if leaf.From == nil {
+				s.source, s.found = at.where&sourceMask, true
+				leaf.From, leaf.End = l.x.public(s.source), len(text)
+			}
+		})
+	})
+}
+
+// public is a source as reports tell of it.
+func (x *Index) public(i uint32) *Source {
+	s := &x.sources[int(i)-x.first]
+	return &Source{Call: s.call, Server: s.server, Tool: s.tool, Untrusted: s.untrusted, Pointed: s.pointed, Scopes: x.scopesOf(s.scopes), Tier: s.tier}
+}
+
+func merge(a, b []string) []string {
+	for _, s := range b {
+		if i, ok := slices.BinarySearch(a, s); !ok {
+			a = slices.Insert(a, i, s)
+		}
+	}
+	return a
+}

@@ -1,0 +1,397 @@
+package flow
+
+import (
+	"bytes"
+	"slices"
+
+	"rutile/internal/rawjson"
+)
+
+// Bounds of one reading.
+const (
+	maxPrints = 64 << 10 // fingerprints of one result
+	maxDepth  = 2        // of what is decoded inside of what was decoded
+	maxNested = 64       // levels of JSON
+	near400   = 400      // bytes on either side of a finding that are hot with it
+	maxDetail = 160      // fingerprints of one order
+	maxHead   = 24       // of its first words
+)
+
+// reader reads results, user's words and arguments. Its buffers are used again.
+type reader struct {
+	split  splitter
+	winnow winnower
+	speech speech
+	toks   []tok
+	prints []slot
+	raw    []byte
+	buf    [maxDepth + 2][]byte
+}
+
+// tok is a token as it is kept.
+type tok struct {
+	print      uint64
+	stem       uint64 // of a word, where arguments are read
+	kind       byte
+	start, end int
+}
+
+// text fills toks with the tokens of a folded text, and speech with its words if it is
+// asked to.
+func (r *reader) text(k *keys, f *folded, raw []byte, hear bool) {
+	text := f.text
+	r.toks = r.toks[:0]
+	r.speech.reset()
+	lex := lexicon()
+	r.split.tokens(text, func(t token) {
+		if t.kind == kindWord {
+			if hear {
+				c := raw[min(f.source(t.start), len(raw)-1)]
+				r.speech.hear(lex, text, t.start, t.end, c >= 'A' && c <= 'Z')
+			}
+			if len(t.text) < 2 && !isDigit(t.text[0]) || lex[string(t.text)].marks&markStop != 0 {
+				return
+			}
+		}
+		one := tok{print: k.of(t.kind, t.text), kind: t.kind, start: t.start, end: t.end}
+		if !hear && t.kind == kindWord {
+			one.stem = k.of(kindStem, stem(t.text))
+		}
+		r.toks = append(r.toks, one)
+	})
+	if hear {
+		r.speech.finish(text)
+	}
+}
+
+// result reads what a call brought back.
+func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
+	p := &part{kind: partResult, prints: r.prints[:0], scopes: o.Scopes, source: source{call: short(o.Call), server: short(o.Server), tool: short(o.Tool)}}
+	for _, f := range o.Findings {
+		p.source.tier = max(p.source.tier, f.Tier)
+	}
+	p.source.untrusted = o.Untrusted || p.source.tier >= Review // somebody else wrote in it
+	p.source.pointed = r.pointed(x, o.Arguments, 0)
+	w := resultWalk{r: r, x: x, p: p, o: &o, left: MaxResult}
+	w.value("", v, 0)
+	r.prints = p.prints
+	return p
+}
+
+func short(s string) string { return s[:min(len(s), maxName)] }
+
+// pointed reports whether an argument of at least three bytes is the user's words.
+func (r *reader) pointed(x *Index, v rawjson.Value, depth int) bool {
+	switch v.Kind() {
+	case rawjson.String:
+		words := r.words(&x.keys, fold(r.buf[0][:0], r.unescape(v), false).text)
+		return len(v.Raw()) > 4 && x.asked(words)
+	case rawjson.Number:
+		return len(v.Raw()) > 2 && x.asked(r.words(&x.keys, v.Raw()))
+	case rawjson.Array:
+		for item := range v.Items() {
+			if depth < maxNested && r.pointed(x, item, depth+1) {
+				return true
+			}
+		}
+	case rawjson.Object:
+		for _, m := range v.Members() {
+			if depth < maxNested && r.pointed(x, m, depth+1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (r *reader) unescape(v rawjson.Value) []byte {
+	r.raw = rawjson.AppendUnescaped(r.raw[:0], v)
+	return r.raw
+}
+
+// words are the fingerprints of all words of a folded text in order.
+func (r *reader) words(k *keys, text []byte) (out []uint64) {
+	r.split.tokens(text, func(t token) {
+		if t.kind == kindWord {
+			out = append(out, k.of(kindWord, t.text))
+		}
+	})
+	return out
+}
+
+// resultWalk reads the strings and numbers of a result.
+type resultWalk struct {
+	r    *reader
+	x    *Index
+	p    *part
+	o    *Origin
+	left int // bytes that are still read
+}
+
+func (w *resultWalk) value(pointer string, v rawjson.Value, depth int) {
+	if depth > maxNested {
+		w.p.lost = true
+		return
+	}
+	switch v.Kind() {
+	case rawjson.String:
+		text := w.r.unescape(v)
+		if inner, ok := nestedJSON(text); ok {
+			w.value(pointer, inner, depth+1)
+			return
+		}
+		w.text(pointer, text, 0)
+	case rawjson.Number:
+		w.text(pointer, v.Raw(), 0)
+	case rawjson.Array:
+		i := 0
+		for item := range v.Items() {
+			w.value(w.at(pointer, i, ""), item, depth+1)
+			i++
+		}
+	case rawjson.Object:
+		for key, m := range v.Members() {
+			name, _ := key.Str()
+			w.value(w.at(pointer, 0, name), m, depth+1)
+		}
+	}
+}
+
+// at is the pointer of a member or item; nobody needs it where nothing was found.
+func (w *resultWalk) at(pointer string, i int, name string) string {
+	if len(w.o.Findings) == 0 {
+		return ""
+	}
+	return join(pointer, i, name)
+}
+
+// nestedJSON returns the document a string holds, if it is one.
+func nestedJSON(text []byte) (rawjson.Value, bool) {
+	t := bytes.TrimSpace(text)
+	if len(t) < 2 || t[0] != '{' && t[0] != '[' {
+		return rawjson.Value{}, false
+	}
+	v, err := rawjson.Parse(slices.Clone(t), rawjson.Limits{Bytes: len(t) + 1})
+	return v, err == nil
+}
+
+// text reads one text, and what is encoded in it.
+func (w *resultWalk) text(pointer string, text []byte, depth int) {
+	if len(text) > w.left {
+		w.p.lost = true
+		text = text[:w.left]
+	}
+	w.left -= len(text)
+	r, p := w.r, w.p
+	f := fold(r.buf[depth][:0], text, true)
+	r.buf[depth] = f.text[:0]
+	r.speech.bold, r.speech.lenient = true, false
+	r.text(&w.x.keys, &f, text, true)
+	hot := w.hot(pointer, text, &f, depth)
+	ordered := r.speech.ordered()
+	for _, t := range r.toks {
+		w.put(t.print, hot.touches(t.start, t.end))
+		if n := len(p.prints); ordered.touches(t.start, t.end) && n > 0 {
+			p.prints[n-1].where |= flagOrder
+		}
+	}
+	w.phrases(f.text, &hot)
+	if len(f.text) >= gram && (p.source.untrusted || len(w.o.Scopes) > 0) {
+		r.winnow.passages(&w.x.keys, f.text, func(print uint64) { w.put(print, hot.all()) })
+	}
+	w.orders(&hot, f.text)
+	if depth >= maxDepth {
+		return
+	}
+	for _, inner := range decoded(text) {
+		w.text(pointer, inner, depth+1)
+	}
+}
+
+// put keeps a fingerprint.
+func (w *resultWalk) put(print uint64, hot bool) {
+	if len(w.p.prints) >= maxPrints {
+		w.p.lost = true
+		return
+	}
+	s := slot{print: print}
+	if hot {
+		s.where = flagHot
+	}
+	w.p.prints = append(w.p.prints, s)
+}
+
+// phrases keeps short whole values: of the text itself, of its lines, of what stands
+// after a colon, and between quotation marks.
+func (w *resultWalk) phrases(text []byte, hot *regions) {
+	if len(text) <= maxPhrase {
+		w.phrase(text, 0, hot)
+	}
+	for start := 0; start < len(text); {
+		end := start + len(text[start:])
+		if i := bytes.IndexByte(text[start:], '\n'); i >= 0 {
+			end = start + i
+		}
+		line := text[start:end]
+		if len(line) <= maxPhrase && len(line) < len(text) {
+			w.phrase(line, start, hot)
+		}
+		if i := bytes.IndexByte(line, ':'); i > 0 && len(line)-i <= maxPhrase {
+			w.phrase(line[i+1:], start+i+1, hot)
+		}
+		start = end + 1
+	}
+	for i := 0; i < len(text); {
+		q := bytes.IndexAny(text[i:], "'\"")
+		if q < 0 {
+			return
+		}
+		from := i + q + 1
+		to := bytes.IndexByte(text[from:min(len(text), from+maxPhrase)], text[from-1])
+		if to < 0 {
+			i = from
+			continue
+		}
+		w.phrase(text[from:from+to], from, hot)
+		i = from + to + 1
+	}
+}
+
+const maxPhrase = 96
+
+func (w *resultWalk) phrase(text []byte, at int, hot *regions) {
+	if print, ok := w.r.phrase(&w.x.keys, text); ok {
+		w.put(print, hot.touches(at, at+len(text)))
+	}
+}
+
+// phrase is the fingerprint of the words of a short text; none has fewer than two.
+func (r *reader) phrase(k *keys, text []byte) (print uint64, ok bool) {
+	buf := r.buf[maxDepth+1][:0]
+	words := 0
+	for i := 0; i < len(text); {
+		if !isWord(text[i]) {
+			i++
+			continue
+		}
+		if words++; words > 1 {
+			buf = append(buf, ' ')
+		}
+		for i < len(text) && isWord(text[i]) {
+			buf = append(buf, text[i])
+			i++
+		}
+	}
+	r.buf[maxDepth+1] = buf
+	if words < 2 {
+		return 0, false
+	}
+	return k.of(kindPhrase, buf), true
+}
+
+// orders keeps what the text just read orders.
+func (w *resultWalk) orders(hot *regions, text []byte) {
+	s := &w.r.speech
+	last := -1
+	for _, c := range s.clauses {
+		if c.verbs&^actRead == 0 {
+			continue
+		}
+		start, end := s.span(c)
+		o := order{act: c.act, hot: hot.touches(start, end)}
+		if n := len(w.p.orders); n > 0 && last == c.sentence && w.p.orders[n-1].act == o.act {
+			continue
+		}
+		last = c.sentence
+		o.head = w.r.head(&w.x.keys, text, c)
+		until := s.words[s.ends[c.sentence]-1].end
+		for _, t := range w.r.toks {
+			switch {
+			case t.start < start || t.end > end:
+			case t.end <= until && len(o.own) < maxDetail:
+				o.own = append(o.own, t.print)
+			case t.kind != kindWord && len(o.far) < maxDetail:
+				o.far = append(o.far, t.print)
+			}
+		}
+		o.own, o.far = sorted(o.own), sorted(o.far)
+		if len(w.p.orders) < maxOrders {
+			w.p.orders = append(w.p.orders, o)
+		} else {
+			w.p.lost = true
+		}
+	}
+}
+
+// user reads words of the user.
+func (r *reader) user(k *keys, text string) *part {
+	p := &part{kind: partUser}
+	f := fold(r.buf[0][:0], []byte(text), true)
+	r.buf[0] = f.text[:0]
+	r.speech.bold, r.speech.lenient = false, true
+	r.text(k, &f, []byte(text), true)
+	p.deleg = delegates(f.text, &r.speech)
+	for _, c := range r.speech.clauses {
+		one := want{act: c.act}
+		if w := r.speech.words; c.name > 0 {
+			one.name = k.of(kindStem, stem(f.text[w[c.name].start:w[c.name].end]))
+		}
+		p.wants = append(p.wants, one)
+	}
+	for _, w := range r.speech.words {
+		if w.marks&markStop == 0 && plain(f.text, w.start, w.end) {
+			p.stems = append(p.stems, k.of(kindStem, stem(f.text[w.start:w.end])))
+		}
+	}
+	for _, t := range r.toks {
+		if t.kind != kindWord {
+			p.typed = append(p.typed, typedPrint{t.print, t.kind})
+		}
+	}
+	p.said = r.words(k, f.text)
+	return p
+}
+
+// sent reads a call that was let out.
+func (r *reader) sent(x *Index, c Call) *part {
+	p := &part{kind: partSent}
+	l := look{x: x, c: &c, r: r}
+	l.value("", c.Arguments, 0)
+	for i := range l.seen {
+		for _, t := range l.seen[i].prints {
+			if len(p.prints) < maxPrints {
+				p.prints = append(p.prints, slot{print: t.print})
+			}
+		}
+	}
+	return p
+}
+
+// head is the first words of an order, as they are compared with what the user asked.
+func (r *reader) head(k *keys, text []byte, c clause) (out []uint64) {
+	s := &r.speech
+	for i := c.at; i < len(s.words) && s.sentence[i] == c.sentence && len(out) < maxHead; i++ {
+		if w := &s.words[i]; w.marks&markStop == 0 && plain(text, w.start, w.end) || i == c.at {
+			out = append(out, k.of(kindStem, stem(text[w.start:w.end])))
+		}
+	}
+	return out
+}
+
+// stem is a word without the commonest English endings.
+func stem(word []byte) []byte {
+	for _, end := range []string{"ing", "ed", "es", "s"} {
+		if len(word) > len(end)+3 && bytes.HasSuffix(word, []byte(end)) {
+			return word[:len(word)-len(end)]
+		}
+	}
+	if len(word) > 4 && word[len(word)-1] == 'e' {
+		return word[:len(word)-1]
+	}
+	return word
+}
+
+func sorted(prints []uint64) []uint64 {
+	slices.Sort(prints)
+	return slices.Compact(prints)
+}

@@ -1,0 +1,67 @@
+package flow
+
+// slot is one place a fingerprint was seen.
+type slot struct {
+	print uint64 // 0 is none
+	where uint32 // the source, and the flags below
+}
+
+const (
+	flagHot     uint32 = 1 << 31 // where inspection found something
+	flagWritten uint32 = 1 << 30 // a call carried it on, so that it comes back from sources that are trusted
+	flagOrder   uint32 = 1 << 29 // in a sentence that orders something
+	sourceMask         = 1<<29 - 1
+)
+
+// table is a hash table with several slots to a fingerprint.
+type table struct {
+	slots []slot
+	n     int
+}
+
+// each gives every slot of a fingerprint to do.
+func (t *table) each(print uint64, do func(*slot)) {
+	if len(t.slots) == 0 {
+		return
+	}
+	mask := uint64(len(t.slots) - 1)
+	for i := print & mask; t.slots[i].print != 0; i = (i + 1) & mask {
+		if t.slots[i].print == print {
+			do(&t.slots[i])
+		}
+	}
+}
+
+func (t *table) put(s slot) {
+	if t.n*4 >= len(t.slots)*3 {
+		t.grow()
+	}
+	mask := uint64(len(t.slots) - 1)
+	i := s.print & mask
+	for t.slots[i].print != 0 {
+		i = (i + 1) & mask
+	}
+	t.slots[i] = s
+	t.n++
+}
+
+func (t *table) grow() {
+	old := t.slots
+	t.slots, t.n = make([]slot, max(256, 2*len(old))), 0
+	for _, s := range old {
+		if s.print != 0 {
+			t.put(s)
+		}
+	}
+}
+
+// keep drops every slot that ok does not want.
+func (t *table) keep(ok func(slot) bool) {
+	old := t.slots
+	t.slots, t.n = make([]slot, len(old)), 0
+	for _, s := range old {
+		if s.print != 0 && ok(s) {
+			t.put(s)
+		}
+	}
+}
