@@ -12,11 +12,10 @@ import (
 
 // sample is what is kept of one call.
 type sample struct {
-	Size   float32 `json:"s"`           // logarithm of the answer's bytes
-	Shape  uint32  `json:"h,omitempty"` // 0 if it could not be read
-	Marks  mark    `json:"m,omitempty"`
-	hosts  []string
-	failed bool
+	Size  float32 `json:"s"`           // logarithm of the answer's bytes
+	Shape uint32  `json:"h,omitempty"` // 0 if it could not be read
+	Marks mark    `json:"m,omitempty"`
+	hosts []string
 }
 
 // mark is a set of things about a call.
