@@ -108,6 +108,8 @@ type Request struct {
 	Placeholders []Placeholder
 	// Facts are what has been counted and is remembered. The gate sets them.
 	Facts *Facts
+	// Touched is what the session has touched. The gate sets it.
+	Touched *Touched
 }
 
 // Placeholder stands for a value the caller has not seen.
@@ -122,8 +124,9 @@ type Placeholder struct {
 type Held struct {
 	Grant  string
 	Quorum int
-	Bound  bool // to the arguments of that call
-	Depth  int  // how many times it was handed on
+	Bound  bool   // to the arguments of that call
+	Depth  int    // how many times it was handed on
+	From   string // the session that handed it on
 }
 
 // Action is the policy name of what is asked: "server/tool",

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
@@ -131,6 +132,11 @@ func (p *planner) serverNotes(old, next registry.Server, it *Item) {
 	}
 	if len(next.Restore) > 0 {
 		it.Dangers = append(it.Dangers, "restore: its tools are given values that agents see placeholders of")
+	}
+	for _, pattern := range keysOf(next.Labels) {
+		if slices.Contains(next.Labels[pattern], access.LabelPublic) && !slices.Contains(old.Labels[pattern], access.LabelPublic) {
+			it.Dangers = append(it.Dangers, fmt.Sprintf("labels: what %s brings back counts as public, whatever its data scopes", pattern))
+		}
 	}
 	if next.Inspection != "" {
 		it.Dangers = append(it.Dangers, "inspection: "+next.Inspection+" lets instructions in its results pass")

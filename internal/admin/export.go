@@ -53,6 +53,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, id := range keysOf(cur.Webhooks) {
 		e.webhook(cur.Webhooks[id])
 	}
+	for _, id := range keysOf(cur.Sinks) {
+		e.sink(cur.Sinks[id])
+	}
 	return []byte(e.String()), nil
 }
 
@@ -150,6 +153,12 @@ func (e *emitter) server(s registry.Server, tools []registry.Tool) {
 		e.open(0, "restore")
 		for _, name := range keysOf(s.Restore) {
 			e.list(1, name, s.Restore[name])
+		}
+	}
+	if len(s.Labels) > 0 {
+		e.open(0, "labels")
+		for _, name := range keysOf(s.Labels) {
+			e.list(1, name, s.Labels[name])
 		}
 	}
 	e.text(0, "description", s.Description)

@@ -19,7 +19,7 @@ import (
 )
 
 func (d *decoder) server(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "inspection", "restore", "description", "version", "replacement", "ends", "riskTier", "expires",
+	o := d.object(n, "", "kind", "id", "owner", "transport", "credential", "dataScopes", "classes", "pinning", "inspection", "restore", "labels", "description", "version", "replacement", "ends", "riskTier", "expires",
 		"state", "stateWhy", "baseline", "pins", "wrapped")
 	m.id = o.id()
 	if m.id == access.OwnServer {
@@ -50,7 +50,7 @@ func (d *decoder) server(n *yaml.Node, m *manifest) {
 	if s.Inspection = o.choice("inspection", registry.InspectionEnforce, registry.InspectionObserve, registry.InspectionOff); s.Inspection == registry.InspectionEnforce {
 		s.Inspection = ""
 	}
-	s.Restore = o.restore()
+	s.Restore, s.Labels = o.restore(), o.labels()
 	o.required("transport", "{http: {url: …}} or {stdio: {command: …}}")
 	if t, ok := o.sub("transport", "http", "stdio"); ok {
 		if t.has("http") == t.has("stdio") {
@@ -281,10 +281,30 @@ func (o object) credential(t registry.Transport) *registry.CredentialRef {
 	return out
 }
 
-// classes reads what a person says about tools: patterns of names to class and tier.
 // restore reads which tools may be given which values back.
 func (o object) restore() map[string][]string {
-	rs, ok := o.sub("restore")
+	return o.byPattern("restore", func(l string) string {
+		if slices.Contains(registry.RestoreLabels(), l) {
+			return ""
+		}
+		return "is no label of values: use pii or secret"
+	})
+}
+
+// labels reads what the results of tools carry.
+func (o object) labels() map[string][]string {
+	return o.byPattern("labels", func(l string) string {
+		if slices.Contains(registry.LabelWords(), l) || scope(l) {
+			return ""
+		}
+		return "is no label: use untrusted, public, pii, secret or kind:name, for example source:code"
+	})
+}
+
+// byPattern reads lists of labels by patterns of tool names. wrong says what is wrong
+// with a label.
+func (o object) byPattern(key string, wrong func(label string) string) map[string][]string {
+	rs, ok := o.sub(key)
 	if !ok {
 		return nil
 	}
@@ -296,8 +316,8 @@ func (o object) restore() map[string][]string {
 		}
 		labels := rs.set(pattern)
 		for _, l := range labels {
-			if !slices.Contains(registry.RestoreLabels(), l) {
-				rs.fail(pattern, "%q is no label of values: use pii or secret", l)
+			if msg := wrong(l); msg != "" {
+				rs.fail(pattern, "%q %s", clip(l), msg)
 			}
 		}
 		out[pattern] = labels
@@ -305,6 +325,7 @@ func (o object) restore() map[string][]string {
 	return out
 }
 
+// classes reads what a person says about tools: patterns of names to class and tier.
 func (o object) classes() map[string]registry.ToolClass {
 	cs, ok := o.sub("classes")
 	if !ok {

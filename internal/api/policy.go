@@ -69,8 +69,10 @@ type ExplainRequest struct {
 	Arguments json.RawMessage `json:"arguments,omitempty"`
 	Subject   *Subject        `json:"subject,omitempty"`
 	Task      string          `json:"task,omitempty"`
-	// Facts are the values policies read as context.facts: numbers, true or false.
-	// Without them they are not known; with them one that is missing has none.
+	// Session is what its session has touched; without it nothing.
+	Session *TouchedBy `json:"session,omitempty"`
+	// Facts are the values policies read as context.facts: numbers, true or false, or
+	// lists of words for the gateway's own. Without them they are not known; with them one that is missing has none.
 	Facts    map[string]json.RawMessage `json:"facts,omitempty"`
 	Attested *bool                      `json:"attested,omitempty"` // default true
 	At       time.Time                  `json:"at,omitzero"`        // default now
@@ -82,6 +84,12 @@ type ExplainRequest struct {
 type AskedFor struct {
 	Seconds int64 `json:"seconds"`
 	Uses    int64 `json:"uses"` // 0 is any number
+}
+
+// TouchedBy is what the session of a made-up call has touched.
+type TouchedBy struct {
+	Taint  []string `json:"taint,omitempty"`  // untrusted, finding, server:ID
+	Labels []string `json:"labels,omitempty"` // private scopes
 }
 
 // Subject is on whose behalf the made-up agent acts.
@@ -167,6 +175,13 @@ func (r ExplainRequest) request(now time.Time) (*access.Request, error) {
 		return nil, err
 	}
 	out.Facts = facts
+	session := TouchedBy{}
+	if r.Session != nil {
+		session = *r.Session
+	}
+	if out.Touched = policy.GivenTouched(session.Taint, session.Labels, facts); out.Touched == nil {
+		out.Touched = &access.Touched{}
+	}
 	if len(r.Arguments) > 0 {
 		v, err := rawjson.Parse(r.Arguments, rawjson.Limits{})
 		if err != nil {
@@ -191,9 +206,12 @@ func (r ExplainRequest) facts() (*access.Facts, error) {
 		case "true", "false":
 			v.Bool = text == "true"
 		default:
+			if policy.OwnFact(id) && json.Unmarshal(raw, &v.Set) == nil {
+				break
+			}
 			n, err := strconv.ParseInt(text, 10, 64)
 			if err != nil {
-				return nil, access.Errorf(access.CodeInvalid, "facts: %.64q must be a whole number, true or false", id)
+				return nil, access.Errorf(access.CodeInvalid, "facts: %.64q must be a whole number, true or false, or a list of words where it is the gateway's own", id)
 			}
 			v.Long = n
 		}

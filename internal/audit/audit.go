@@ -75,7 +75,8 @@ type Outcome struct {
 	Forbids  []string // the rules that did
 	Dropped  []Drop   // messages before the final one that did not reach the agent
 	Unlocks  []Unlock
-	Seen     []Seen // what inspection found
+	Seen     []Seen   // what inspection found
+	Labels   []string // taints and labels of the session that are new by it
 }
 
 // Seen is one finding in what a server sent: where, never what.

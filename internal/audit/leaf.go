@@ -149,9 +149,12 @@ func (s *scribe) start(ctx context.Context, class string, owner *entity) (*draft
 }
 
 // common writes "at", "boot" and "class".
-func (d *draft) common() {
+func (d *draft) common(of ...*access.Touched) {
 	d.time("at", d.at)
 	d.int("boot", int64(d.s.boot))
+	for _, t := range of {
+		d.causes(t)
+	}
 	d.str("class", d.class)
 }
 
@@ -259,7 +262,7 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 		args = i.Arguments
 	}
 
-	d.common()
+	d.common(r.Touched)
 	mark := d.begin("com")
 	d.commit("arguments", args)
 	d.commit("client", []byte(d.ids.Client))
@@ -288,6 +291,7 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 		return nil, err
 	}
 	d.str("tenant", s.tenant)
+	d.touched(r.Touched)
 	d.str("trace", row.TraceID)
 	d.str("type", typ)
 	d.int("v", 1)

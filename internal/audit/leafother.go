@@ -49,6 +49,7 @@ func (d *draft) outcomeRest(o *Outcome) error {
 	d.int("i", int64(o.Intent.Index))
 	d.end(mark)
 	d.keyID()
+	d.list("labels_added", o.Labels)
 	d.str("node", d.s.node)
 	d.int("out", int64(o.Out))
 	if err := d.payload(o.Result); err != nil {

@@ -48,7 +48,7 @@ var typeMembers = map[string]map[string]string{
 	"verdict":   callMembers,
 	"outcome": {
 		"in": "i", "intent": "o", "intent.h": "h", "intent.i": "i", "out": "i", "reached": "s", "st": "s", "us": "i",
-		"findings": "?l", "release": "?o", "unlocks": "?l", "dur": "?s",
+		"findings": "?l", "release": "?o", "unlocks": "?l", "dur": "?s", "labels_added": "?l",
 	},
 	"admin": {"actor": "s", "object": "?o", "verb": "s", "change": "?s"},
 	"loss":  {"count": "i", "first": "t", "last": "t", "why": "s"},
@@ -58,6 +58,7 @@ var callMembers = map[string]string{
 	"dec": "o", "dec.id": "?s", "dec.out": "s", "dec.permits": "?l", "dec.forbids": "?l", "dec.errors": "?l", "dec.masks": "?l", "dec.us": "i",
 	"dec.shadow": "?o", "dec.shadow.by": "?l", "dec.shadow.out": "?s",
 	"what": "o", "what.tier": "i", "who": "o", "who.agent": "s", "cred": "?o", "dur": "?s", "trace": "?s",
+	"touched": "?o", "touched.flow": "?o", "touched.labels": "?l", "touched.leaves": "?l", "touched.taint": "?l",
 	"why": "?o", "why.grant": "?s", "why.request": "?s",
 }
 

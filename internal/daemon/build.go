@@ -95,6 +95,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildWebhooks(); err != nil {
 		return err
 	}
+	if err := d.buildSinks(); err != nil {
+		return err
+	}
 	if err := d.buildMint(); err != nil {
 		return err
 	}
@@ -103,11 +106,14 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	if d.labels, err = boundary.NewLabels(d.store, d.store.Dialect() != "sqlite", time.Now); err != nil {
+		return err
+	}
 	engine, err := inspect.New()
 	if err != nil {
 		return err
 	}
-	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, engine, values, observed{d.telemetry, d.stage}, time.Now); err != nil {
+	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, engine, values, d.labels, observed{d.telemetry, d.stage}, time.Now); err != nil {
 		return err
 	}
 	if err := d.watchConduct(ctx); err != nil {

@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/conduct"
 	"rutile/internal/console"
 	"rutile/internal/credential"
@@ -33,6 +34,7 @@ import (
 	"rutile/internal/judge"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
 )
@@ -76,7 +78,9 @@ type Daemon struct {
 	broker    *grant.Broker
 	sessions  *identity.Sessions
 	facts     *fact.Ledger
+	labels    *boundary.Labels
 	hooks     *webhook.Sender
+	sinks     *sink.Sender
 	gate      *gate.Gate
 	conduct   *conduct.Book
 	judge     *judge.Judge // nil without one

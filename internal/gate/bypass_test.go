@@ -52,7 +52,7 @@ func TestAConsequenceThatFailsKeepsNoOther(t *testing.T) {
 	w := newTill(t, "sqlite", `@id("cut") @outcome("terminate") @target("session") forbid (principal, action in Mcp::Action::"call", resource);
 @id("hold") @outcome("quarantine") @target("agent") forbid (principal, action in Mcp::Action::"call", resource);`)
 	e, f := &failingEffects{}, fixed{w.state}
-	g, err := gate.New(f, w.log, f, w.broker, w.ledger, e, engine(t), noValues{}, f, w.now)
+	g, err := gate.New(f, w.log, f, w.broker, w.ledger, e, engine(t), noValues{}, noLabels{}, f, w.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestAFailedLookAtATaskLeavesNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := fixed{w.state}
-	if w.Gate, err = gate.New(f, w.log, f, w.broker, w.ledger, noEffects{}, engine(w.t), noValues{}, f, w.now); err != nil {
+	if w.Gate, err = gate.New(f, w.log, f, w.broker, w.ledger, noEffects{}, engine(w.t), noValues{}, noLabels{}, f, w.now); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err = w.Do(t.Context(), w.request("look", `{}`, func(r *access.Request) { r.Follows, r.Use = true, "use_1" }), func(context.Context, *gate.Dispatch) (access.Response, error) {

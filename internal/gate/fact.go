@@ -114,13 +114,14 @@ type passage struct {
 	use   grant.Use
 	fresh bool // the use was made for it
 
+	raised  []string // taints and labels of the session that are new by it
 	follows string   // the use of a grant that made the task it asks after
 	out     *outflow // what the agent read before the final message counts too
 }
 
 // enter counts a call and takes its use, and decides it again on the totals: the
 // last word (access.md 0, invariant 6). On an error nothing is counted.
-func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling) (*passage, error) {
+func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling, intent audit.Ref) (*passage, error) {
 	dec := &ru.Decision
 	c, _ := pdp.Counting(state, r)
 	entry, err := g.facts.Enter(state.Facts, c, dec.Monitor)
@@ -136,7 +137,14 @@ func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, r
 		entry.End()
 		return nil, err
 	}
-	if entry.Moved(r.Facts) {
+	labelled, err := g.label(ctx, r, ru, intent, &p.raised)
+	if err != nil {
+		return nil, p.undo(ctx, r, err)
+	}
+	if labelled {
+		g.touch(ctx, state, r) // a call at the same moment may have come first
+	}
+	if entry.Moved(r.Facts) || labelled {
 		// The evidence says how it was masked, so that must not be another way now.
 		again := pdp.Judge(state, r)
 		if !again.Allowed() || again.Grant != dec.Grant || !bytes.Equal(again.Arguments, ru.Arguments) {

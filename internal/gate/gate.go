@@ -90,17 +90,19 @@ type Gate struct {
 	effects Effects
 	engine  *inspect.Engine
 	values  Placeholders
+	labels  Labels
+	clean   *access.Touched // of sessions nobody has to look at
 	running running
 	conduct Conduct    // nil: nobody is told
 	judge   *Consulted // nil: nobody is asked
 }
 
 // New returns a Gate. Every dependency is required.
-func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, engine *inspect.Engine, values Placeholders, meter Meter, now func() time.Time) (*Gate, error) {
-	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || engine == nil || values == nil || meter == nil || now == nil {
+func New(states States, log Evidence, leases Leaser, grants Grants, facts Ledger, effects Effects, engine *inspect.Engine, values Placeholders, labels Labels, meter Meter, now func() time.Time) (*Gate, error) {
+	if states == nil || log == nil || leases == nil || grants == nil || facts == nil || effects == nil || engine == nil || values == nil || labels == nil || meter == nil || now == nil {
 		return nil, errors.New("gate: a dependency is missing")
 	}
-	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, engine: engine, values: values, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
+	return &Gate{states: states, log: log, leases: leases, grants: grants, facts: facts, effects: effects, engine: engine, values: values, labels: labels, clean: &access.Touched{}, meter: meter, now: now, holding: make(chan struct{}, maxHolding)}, nil
 }
 
 // Do decides r and, if it is permitted, runs fwd under a durable intent.
@@ -192,6 +194,7 @@ func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) 
 		return pdp.Ruling{Decision: access.Decision{ID: r.ID, Class: access.ClassTask, Reason: why.Error(), Help: "open a task, or name one that is open"}}
 	}
 	g.look(ctx, state, r)
+	g.touch(ctx, state, r)
 	ru := pdp.Judge(state, r)
 	ru.Duration = time.Since(start)
 	return ru
@@ -202,7 +205,7 @@ func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) 
 func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request, ru *pdp.Ruling, dec *access.Decision, server registry.Server, fwd Forward) (access.Response, audit.Status, error) {
 	intent := audit.Intent{Request: r, Decision: dec, Arguments: ru.Arguments}
 	d := &Dispatch{Decision: &ru.Decision, Server: server, Session: r.Who.Session, Who: r.Who, Arguments: ru.Arguments, judged: ru.Arguments,
-		outflow: &outflow{gate: g, req: r, ruling: ru, screen: g.screenOf(r, &server, ru.ReadsData)}}
+		outflow: &outflow{gate: g, req: r, ruling: ru, screen: g.screenOf(r, &server, ru.ReadsData || g.labelled(ctx, r, ru))}}
 	ctx, end := g.running.begin(ctx, r, underOf(r, &ru.Decision))
 	defer end()
 	if no := g.refusal(r); no != nil { // it was pronounced before the call could be cut
@@ -233,12 +236,12 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	if err != nil {
 		return access.Response{}, "", evidenceError("recording the intent", err)
 	}
-	d.intent = ref
-	run, err := g.enter(ctx, state, r, ru)
+	d.intent, d.outflow.intent = ref, ref
+	run, err := g.enter(ctx, state, r, ru, ref)
 	if err != nil {
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, d.unlocks(g.now()), err)
 	}
-	run.out = d.outflow
+	run.out, d.outflow.raised = d.outflow, run.raised
 	returned := false
 	var unlocks []audit.Unlock
 	defer func() {

@@ -106,7 +106,7 @@ func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 		t.Fatal(err)
 	}
 	f := fixed{&pdp.State{View: view, Set: set}}
-	g, err := gate.New(f, log, f, noGrants{}, noFacts{}, noEffects{}, engine(t), noValues{}, f, func() time.Time { return now })
+	g, err := gate.New(f, log, f, noGrants{}, noFacts{}, noEffects{}, engine(t), noValues{}, noLabels{}, f, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,6 +85,9 @@ func (g *Gate) follow(ctx context.Context, r *access.Request) error {
 	}
 	if ok {
 		r.Held = &access.Held{Grant: held.ID, Quorum: held.Quorum, Bound: held.Bound(), Depth: held.Depth}
+		if held.Depth > 0 {
+			r.Held.From = held.Session
+		}
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func newOffice(t *testing.T, rule grant.Rule, policies ...policy.Policy) *office
 	}
 	f := fixed{&pdp.State{View: view, Set: set, Grants: b, Entitlements: map[string]grant.Entitlement{"deploys": {ID: "deploys", Approve: rule}}}}
 	o := &office{t: t, log: w, grants: &traced{Broker: b, log: w}}
-	if o.Gate, err = gate.New(f, w, f, o.grants, noFacts{}, noEffects{}, engine(t), noValues{}, f, clock); err != nil {
+	if o.Gate, err = gate.New(f, w, f, o.grants, noFacts{}, noEffects{}, engine(t), noValues{}, noLabels{}, f, clock); err != nil {
 		t.Fatal(err)
 	}
 	return o

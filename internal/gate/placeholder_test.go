@@ -92,7 +92,7 @@ func masking(t *testing.T, r *rows, restore map[string][]string, more ...policy.
 	}
 	o := &outcomes{}
 	f := fixed{state}
-	g, err := gate.New(f, o, f, noGrants{}, noFacts{}, noEffects{}, engine(t), b, f, now.UTC)
+	g, err := gate.New(f, o, f, noGrants{}, noFacts{}, noEffects{}, engine(t), b, noLabels{}, f, now.UTC)
 	if err != nil {
 		t.Fatal(err)
 	}

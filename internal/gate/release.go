@@ -21,6 +21,7 @@ type outflow struct {
 	screen *screen // nil: nothing is inspected
 	// restored are the values that were sent in place of placeholders, by these.
 	restored map[string]string
+	intent   audit.Ref
 
 	mu     sync.Mutex
 	passed int          // bytes so far that were judged
@@ -33,6 +34,7 @@ type outflow struct {
 	noted  []audit.Seen // the same for evidence
 	told   bool         // the server said meanwhile that something of its own changed
 	last   sight        // of the final message
+	raised []string     // taints and labels of the session that are new by it
 }
 
 // maxNoted bounds how many findings of one call are kept for evidence.
@@ -88,6 +90,11 @@ func (d *Dispatch) Passes(ctx context.Context, msg []byte, findings []string) bo
 	}
 	s := p.screen.look(msg)
 	p.note(&s)
+	if err := p.raise(ctx, &s, &s); err != nil {
+		p.drop(&access.Decision{Outcome: access.Deny})
+		p.failed = errors.Join(p.failed, err)
+		return false
+	}
 	if !p.judged(&s) {
 		p.sent += n
 		return true
@@ -143,6 +150,7 @@ func (p *outflow) dropped(out *audit.Outcome) {
 	}
 	out.Findings = merge(slices.Clone(out.Findings), p.found)
 	out.Seen = p.noted
+	out.Labels = p.raised
 }
 
 // release judges the final message. It returns nil where the message goes on,
@@ -170,21 +178,23 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	if !p.judged(&s) {
 		return nil, nil, nil
 	}
+	left := &s
 	d := p.ruling.Release(p.req, p.output(resp, &s), nil)
 	if d.Outcome == access.Mask {
-		d, masks = p.mask(ctx, &d, resp, &s)
+		d, left, masks = p.mask(ctx, &d, resp, &s)
 	}
 	if d.Allowed() {
-		return nil, masks, p.failed
+		return nil, masks, errors.Join(p.failed, p.raise(ctx, &s, left))
 	}
 	return &d, nil, errors.Join(p.failed, p.gate.carry(ctx, p.req, &d))
 }
 
-// mask masks what wanted says in the final message and judges it once more.
-func (p *outflow) mask(ctx context.Context, wanted *access.Decision, resp *access.Response, s *sight) (access.Decision, []string) {
+// mask masks what wanted says in the final message and judges it once more. left is what
+// is found in it then.
+func (p *outflow) mask(ctx context.Context, wanted *access.Decision, resp *access.Response, s *sight) (d access.Decision, left *sight, rules []string) {
 	failed := *wanted
 	failed.Outcome = access.Deny
-	var rules, sets []string
+	var sets []string
 	var paths [][]string
 	for _, m := range wanted.Masks {
 		rules = append(rules, m.Policy)
@@ -195,22 +205,22 @@ func (p *outflow) mask(ctx context.Context, wanted *access.Decision, resp *acces
 			}
 			_, path, err := policy.ParsePlace(place)
 			if err != nil {
-				return failed, nil
+				return failed, s, nil
 			}
 			paths = append(paths, path)
 		}
 	}
 	if len(paths) > 0 {
 		if resp.Mask == nil {
-			return failed, nil
+			return failed, s, nil
 		}
 		body, ok := resp.Mask(resp.Body, paths, pdp.Masked)
 		if !ok {
-			return failed, nil
+			return failed, s, nil
 		}
 		resp.Body = body
 	}
-	left := s
+	left = s
 	if len(sets) > 0 {
 		again := s
 		if len(paths) > 0 {
@@ -219,19 +229,19 @@ func (p *outflow) mask(ctx context.Context, wanted *access.Decision, resp *acces
 		}
 		tokens, err := p.named(ctx, again, sets)
 		if err != nil { // what cannot be kept must not be shown as if it were
-			return failed, nil
+			return failed, s, nil
 		}
 		body, ok := again.conceal(resp.Body, sets, tokens)
 		if !ok {
-			return failed, nil
+			return failed, s, nil
 		}
 		now := p.screen.again(body)
 		if !now.without(sets) {
-			return failed, nil
+			return failed, s, nil
 		}
 		resp.Body, left = body, &now
 	}
-	return p.ruling.Release(p.req, p.output(resp, left), rules), rules
+	return p.ruling.Release(p.req, p.output(resp, left), rules), left, rules
 }
 
 // output is what is about to go on, with what was found in it.

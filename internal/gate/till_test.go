@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
@@ -72,6 +73,7 @@ type till struct {
 	store  *store.Store
 	broker *grant.Broker
 	ledger *fact.Ledger
+	labels *boundary.Labels
 	log    *leaves
 	state  *pdp.State
 	clock  atomic.Int64 // nanoseconds since now
@@ -155,9 +157,12 @@ func (w *till) start() {
 	if w.ledger, err = fact.New(w.t.Context(), w.store, nothing{}, w.cfg.DSN != "sqlite", w.now); err != nil {
 		w.t.Fatal(err)
 	}
+	if w.labels, err = boundary.NewLabels(w.store, w.cfg.DSN != "sqlite", w.now); err != nil {
+		w.t.Fatal(err)
+	}
 	w.state.Grants = w.broker
 	f := fixed{w.state}
-	if w.Gate, err = gate.New(f, w.log, f, w.broker, w.ledger, noEffects{}, engine(w.t), noValues{}, f, w.now); err != nil {
+	if w.Gate, err = gate.New(f, w.log, f, w.broker, w.ledger, noEffects{}, engine(w.t), noValues{}, w.labels, f, w.now); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -51,7 +51,7 @@ func (e *endings) Outcome(_ context.Context, o audit.Outcome) (audit.Ref, error)
 // gate is a gate on what m is at each moment.
 func (m *moving) gate(t *testing.T, log gate.Evidence) *gate.Gate {
 	t.Helper()
-	g, err := gate.New(m, log, m, noGrants{}, noFacts{}, m, engine(t), noValues{}, m, func() time.Time { return now.Add(time.Duration(m.clock.Load())) })
+	g, err := gate.New(m, log, m, noGrants{}, noFacts{}, m, engine(t), noValues{}, noLabels{}, m, func() time.Time { return now.Add(time.Duration(m.clock.Load())) })
 	if err != nil {
 		t.Fatal(err)
 	}

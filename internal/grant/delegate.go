@@ -21,6 +21,7 @@ type Handover struct {
 	MaxDepth int           // how far it may be handed on in turn; 0: not at all
 	Reason   string
 	By       string // who hands it over, for evidence
+	Session  string // whose session hands it over, "" where an operator does
 	// May says whether the receiver may have it: what this package does not know.
 	May func(parent Grant) error
 }
@@ -74,6 +75,9 @@ func (b *Broker) child(parent Grant, h Handover) (Grant, error) {
 	c := Grant{ID: access.NewID(access.PrefixGrant), Request: parent.Request, Entitlement: parent.Entitlement, Parent: parent.ID, Depth: parent.Depth + 1, MaxDepth: parent.Depth + 1 + h.MaxDepth,
 		Party: Party{Agent: h.To, Issuer: parent.Party.Issuer, Subject: parent.Party.Subject}, Session: parent.Session, Target: parent.Target, Scope: ScopeTime, Args: h.Args,
 		UsesMax: h.Uses, NotBefore: now, Expires: parent.Expires, Quorum: parent.Quorum, Approvals: parent.Approvals, Reason: h.Reason, State: GrantActive, Created: now, Changed: now}
+	if h.Session != "" {
+		c.Session = h.Session
+	}
 	if h.Life > 0 {
 		c.Expires = now.Add(h.Life.Truncate(time.Millisecond))
 	}

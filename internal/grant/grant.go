@@ -83,7 +83,7 @@ type Grant struct {
 	Depth       int         `json:"depth,omitempty"`    // 0 where there is no parent
 	MaxDepth    int         `json:"maxDepth,omitempty"` // of what may be carved out of it; it may delegate below that
 	Party       Party       `json:"party"`
-	Session     string      `json:"session,omitempty"` // that asked, for the record
+	Session     string      `json:"session,omitempty"` // that asked, or handed it on
 	Task        string      `json:"task,omitempty"`    // it ends with; calls must belong to it
 	Target      Target      `json:"target"`
 	Scope       Scope       `json:"scope"`

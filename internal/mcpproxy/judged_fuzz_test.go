@@ -28,6 +28,7 @@ type undecided struct {
 	gate.Grants
 	gate.Ledger
 	gate.Placeholders
+	gate.Labels
 	gate.Effects
 }
 
@@ -64,7 +65,7 @@ func FuzzJudgedEqualsForwarded(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, scanner, undecided{}, undecided{}, time.Now)
+	g, err := gate.New(undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, undecided{}, scanner, undecided{}, undecided{}, undecided{}, time.Now)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -44,6 +44,7 @@ func GatherFacts(s *State, r *access.Request) Facts {
 	f.server(s.View, r)
 	f.target(s.View, r)
 	f.counting(r)
+	q.Touched = r.Touched
 	f.Digest = f.digest()
 	return f
 }
@@ -82,7 +83,7 @@ func (f *Facts) server(v *registry.View, r *access.Request) {
 		return
 	}
 	f.Query.Server = policy.ServerFacts{ID: s.ID, Owner: s.Owner, State: string(s.State)}
-	f.Query.Tool.Labels = s.DataScopes
+	f.Query.Tool.Labels = s.LabelsOf(r.Action()[len(r.Server)+1:])
 	if st := v.ServerStanding(r.Server); !st.OK {
 		f.refuse(access.ClassServer, st.Why, st.Help, false)
 	}
@@ -212,6 +213,12 @@ func (f *Facts) digest() string {
 	}
 	str(string(f.refusal.class))
 	b = appendFacts(b, q.Facts)
+	if t := q.Touched; !t.Clean() {
+		str("touched", t.Err)
+		set(t.Taint)
+		set(t.Labels)
+		b = appendFacts(b, &access.Facts{Values: t.Flow})
+	}
 	sum := sha256.Sum256(b)
 	var out [7 + 2*sha256.Size]byte
 	copy(out[:], "sha256:")

@@ -136,7 +136,7 @@ func (f *Facts) answer(d *access.Decision, r *access.Request, v *policy.Verdict)
 // then those that count.
 func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 	if h := r.Held; h != nil { // whatever is left of it: the call has been made
-		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound, Depth: h.Depth}
+		f.Query.Grant = &policy.GrantFacts{ID: h.Grant, Remaining: 1, ExpiresAt: r.At.Add(time.Minute), Quorum: h.Quorum, ArgsBound: h.Bound, Depth: h.Depth, From: h.From}
 		f.Digest = f.digest()
 		return s.Set.Evaluate(&f.Query)
 	}
@@ -172,7 +172,11 @@ func (f *Facts) evaluate(s *State, r *access.Request) policy.Verdict {
 
 // factsOf is a grant as policies see it.
 func factsOf(g *grant.Grant) *policy.GrantFacts {
-	return &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound(), Depth: g.Depth}
+	f := &policy.GrantFacts{ID: g.ID, Remaining: g.Remaining(), ExpiresAt: g.Expires, Quorum: g.Quorum, ArgsBound: g.Bound(), Depth: g.Depth}
+	if g.Depth > 0 {
+		f.From = g.Session
+	}
+	return f
 }
 
 // unknown asks the policies without arguments and without a grant. Where they deny

@@ -133,7 +133,7 @@ func (d *Desk) Delegate(ctx context.Context, who access.Identity, h grant.Handov
 	if p.Agent == "" {
 		return grant.Grant{}, errNobody
 	}
-	h.By = p.Actor()
+	h.By, h.Session = p.Actor(), who.Session
 	h.May = func(parent grant.Grant) error {
 		s := d.states.State()
 		return pdp.MayReceive(s.View, s.Entitlements, parent, h.To, d.now())

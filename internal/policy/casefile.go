@@ -83,6 +83,8 @@ type testSession struct {
 	Depth     int       `yaml:"depth"`
 	Bound     bool      `yaml:"bound"`
 	StartedAt time.Time `yaml:"startedAt"`
+	Taint     []string  `yaml:"taint"`
+	Labels    []string  `yaml:"labels"`
 }
 
 type testGrant struct {

@@ -191,7 +191,7 @@ func (p *prepared) run(set *Set) (r Result, matched []string) {
 	}
 	if want := p.Then.Listed; want != nil {
 		list := *q
-		list.Unknown = true
+		list.Unknown, list.Touched = true, nil
 		v := set.Evaluate(&list)
 		matched = slices.Concat(v.Permits, v.Forbids)
 		if got := v.Outcome == access.Permit || v.Outcome.Conditional() || v.Maybe; got != *want {
@@ -299,6 +299,13 @@ func (p *prepared) query() (*Query, error) {
 	var err error
 	if q.Facts, err = p.facts(); err != nil {
 		return nil, err
+	}
+	var touched testSession
+	if p.Given.Session != nil {
+		touched = *p.Given.Session
+	}
+	if q.Touched = GivenTouched(touched.Taint, touched.Labels, q.Facts); q.Touched == nil {
+		q.Touched = &access.Touched{}
 	}
 	if g := p.Given.Grant; g != nil {
 		q.Grant = &GrantFacts{ID: g.ID, Remaining: g.Remaining, ExpiresAt: g.ExpiresAt, Quorum: g.Quorum, ArgsBound: g.ArgsBound, Depth: g.Depth}

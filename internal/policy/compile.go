@@ -35,7 +35,8 @@ type Set struct {
 	factsRead  []string        // by some statement, sorted
 	// factsEnforced are those that some statement reads which is enforced.
 	factsEnforced []string
-	ownFacts      bool // some statement reads a fact nobody declares
+	ownFacts      bool // some statement reads what the gateway finds in arguments
+	touched       bool // some statement besides the baseline's reads what sessions touched
 	schema        string
 	digest        string
 	warnings      Problems
@@ -145,7 +146,10 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.report.Errors.sort()
 	b.report.Warnings.sort()
 	b.set.factsRead = factsOf(b.set.statements)
-	b.set.ownFacts = slices.ContainsFunc(b.set.statements, func(s *statement) bool { return slices.ContainsFunc(s.reads.facts, OwnFact) })
+	b.set.ownFacts = slices.ContainsFunc(b.set.statements, func(s *statement) bool {
+		return slices.ContainsFunc(s.reads.facts, func(id string) bool { return ownFacts[id] })
+	})
+	b.set.touched = slices.ContainsFunc(b.set.statements, func(s *statement) bool { return s.reads.mayTouch() && s.source.Layer != LayerBaseline })
 	b.set.digest = digest(b.set.statements)
 	b.set.warnings = b.report.Warnings
 	b.set.part()

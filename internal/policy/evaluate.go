@@ -34,6 +34,7 @@ type evaluation struct {
 	derived                     types.Value // context.derived, nil if no candidate reads it
 	facts                       types.Value // context.facts, likewise
 	lacking                     []string    // why some of them cannot be computed
+	untouched                   bool        // what the session has touched is not known
 
 	found   [16]int32 // buffers
 	parents [3][8]types.EntityUID
@@ -81,6 +82,16 @@ func (e *evaluation) judge(found []int32) Verdict {
 			v.ReadsOutput = v.ReadsOutput || st.reads.bits&readOutput != 0
 			v.ReadsData = v.ReadsData || st.reads.bits&readData != 0 || st.effect.masksData()
 		}
+		if st.reads.mayTouch() {
+			if st.source.Layer == LayerBaseline && e.q.Touched.Clean() {
+				continue // it cannot match
+			}
+			if why := e.q.touchedErr(); why != "" {
+				e.lacking = append(e.lacking, why)
+				v.Errors = append(v.Errors, st.id)
+				continue
+			}
+		}
 		e.bits |= st.reads.bits
 		if st.list != nil && e.grant == nil {
 			e.grant = &GrantFacts{ID: StandingGrant, Remaining: math.MaxInt64, ExpiresAt: st.list.Expires}
@@ -89,7 +100,7 @@ func (e *evaluation) judge(found []int32) Verdict {
 		case st.bare: // its scope matched, and there is nothing else in it
 			v.matched(st, e.q.Masked)
 			continue
-		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown() || st.reads.anyFact() && e.q.factsUnknown():
+		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown() || e.q.factsOpen(st):
 			open = append(open, st)
 			continue
 		case st.reads.input != nil:
@@ -185,7 +196,9 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 	}
 	r := e.request
 	for i, st := range open {
-		if i == 0 || !e.q.unknown() { // of a list nothing is known for any of them
+		open := st.reads.touch && e.q.Touched == nil
+		if i == 0 || !e.q.unknown() || open != e.untouched { // of a list nothing is known for any of them
+			e.untouched = open
 			input, ok := e.unknowns(st)
 			if !ok {
 				v.Errors = append(v.Errors, st.id)
@@ -217,7 +230,7 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 // It returns false if something that is known has no value.
 func (e *evaluation) unknowns(st *statement) (input types.Value, ok bool) {
 	input, e.derived, e.facts = unknownValue("input"), unknownValue(derivedName), unknownValue(factsName)
-	if !e.q.factsUnknown() {
+	if !e.q.factsOpen(st) {
 		e.facts = nil
 		if st.reads.anyFact() && !e.remember(st) {
 			return nil, false
@@ -269,6 +282,9 @@ func (e *evaluation) context(input types.Value) types.Record {
 	}
 	if e.bits&readSession != 0 {
 		m["session"] = e.session()
+		if e.untouched {
+			m["session"] = unknownValue("session")
+		}
 	}
 	if e.bits&readSubject != 0 && !q.Subject.Autonomous() {
 		m["subject"] = uid(typeHuman, humanID(q.Subject))
@@ -290,9 +306,12 @@ func (e *evaluation) context(input types.Value) types.Record {
 
 // session is context.session.
 func (e *evaluation) session() types.Record {
-	s := &e.q.Session
+	s, t := &e.q.Session, e.q.Touched
+	if t == nil {
+		t = &access.Touched{}
+	}
 	return types.NewRecord(types.RecordMap{"id": types.String(s.ID), "task": types.String(s.Task), "depth": types.Long(s.Depth),
-		"bound": types.Boolean(s.Bound), "startedAt": types.NewDatetime(s.StartedAt)})
+		"bound": types.Boolean(s.Bound), "startedAt": types.NewDatetime(s.StartedAt), memberTaint: stringSet(t.Taint), memberLabels: stringSet(t.Labels)})
 }
 
 // resourceInput is context.input of a resource: its URI and the scheme of it.

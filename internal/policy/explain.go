@@ -92,6 +92,8 @@ func appendInputs(in []Input, e *evaluation, st *statement) []Input {
 			x.Present = !e.q.Subject.Autonomous()
 		case p[0] == "context" && p[1] == "grant":
 			x.Present = e.grant != nil
+		case readsFacts(p) && len(p) > 2 && FlowFact(p[2]):
+			x.Present = e.q.Touched != nil
 		case readsFacts(p) && len(p) > 2 && !e.q.factsUnknown():
 			var v access.FactValue
 			v, x.Present = e.q.Facts.Values[p[2]]
@@ -196,6 +198,9 @@ func changes(q *Query, v *Verdict) []change {
 	}
 	if !q.Session.Bound {
 		out = append(out, change{name: "the session proves possession of its key", query: func(q *Query) { q.Session.Bound = true }})
+	}
+	if !q.Touched.Clean() {
+		out = append(out, change{name: "the session has touched nothing", query: func(q *Query) { q.Touched = &access.Touched{} }})
 	}
 	if g := q.Grant; g == nil || g.Quorum < 2 || !g.ArgsBound || g.Remaining < 1 {
 		grant := &GrantFacts{ID: "counterfactual", Remaining: math.MaxInt64, ExpiresAt: q.Now.AddDate(1, 0, 0), Quorum: 2, ArgsBound: true}

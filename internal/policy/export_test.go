@@ -84,9 +84,14 @@ func (s *Set) FullScan(q *Query) Verdict {
 	if q.Tool.Kind == access.KindResource {
 		input = resourceInput(q.Target)
 	}
+	touched := q.Touched
+	if touched == nil {
+		touched = &access.Touched{}
+	}
 	ctx := types.RecordMap{"input": input, "now": types.NewDatetime(q.Now), "session": types.NewRecord(types.RecordMap{
 		"id": str(q.Session.ID), "task": str(q.Session.Task), "depth": types.Long(q.Session.Depth),
-		"bound": types.Boolean(q.Session.Bound), "startedAt": types.NewDatetime(q.Session.StartedAt)})}
+		"bound": types.Boolean(q.Session.Bound), "startedAt": types.NewDatetime(q.Session.StartedAt),
+		"taint": set(touched.Taint), "labels": set(touched.Labels)})}
 	if o := q.Output; o != nil {
 		ctx["output"] = types.NewRecord(types.RecordMap{"labels": set(o.Labels), "findings": set(o.Findings), "bytes": types.Long(o.Bytes)})
 	}

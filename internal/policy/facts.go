@@ -34,8 +34,13 @@ func (r *reads) noteFacts(p path, read bool) {
 	}
 }
 
-// anyFact reports whether some fact is read.
+// anyFact reports whether some fact is read, counted whether some is that is not about
+// flows.
 func (r *reads) anyFact() bool { return len(r.facts) > 0 || r.allFacts || r.hasFacts }
+
+func (r *reads) counted() bool {
+	return r.allFacts || r.hasFacts || slices.ContainsFunc(r.facts, func(id string) bool { return !FlowFact(id) })
+}
 
 // factsType is the type of context.facts.
 func factsType(facts []FactInfo) *typ {
@@ -50,6 +55,12 @@ func factsType(facts []FactInfo) *typ {
 	for id := range ownFacts {
 		members[id] = &typ{kind: kindSet, elem: &typ{kind: kindString}}
 	}
+	for id, isBool := range flowFacts() {
+		members[id] = &typ{kind: kindSet, elem: &typ{kind: kindString}}
+		if isBool {
+			members[id] = &typ{kind: kindBool}
+		}
+	}
 	return recordType(members)
 }
 
@@ -63,7 +74,7 @@ var ownFacts = map[string]bool{FactArgsLabels: true, FactArgsFindings: true}
 
 // OwnFact reports whether id is a fact the gateway finds itself. No manifest can
 // declare one.
-func OwnFact(id string) bool { return ownFacts[id] }
+func OwnFact(id string) bool { return ownFacts[id] || FlowFact(id) }
 
 // ReadsOwnFacts reports whether some policy reads a fact nobody declares.
 func (s *Set) ReadsOwnFacts() bool { return s.ownFacts }
@@ -108,7 +119,7 @@ func (s *Set) FactsEnforced() []string { return s.factsEnforced }
 
 // FactsOf returns the facts that a policy whose scope matches q reads.
 func (s *Set) FactsOf(q *Query) []string {
-	if len(s.factsRead) == 0 && !s.ownFacts {
+	if len(s.factsRead) == 0 && !s.ownFacts { // flows are looked up apart
 		return nil
 	}
 	if s.tried != nil { // what is only tried has to be told them too
@@ -118,7 +129,7 @@ func (s *Set) FactsOf(q *Query) []string {
 	var out []string
 	for _, i := range s.index.find(s.statements, &e.action, &e.principal, &e.resource, e.found[:0]) {
 		for _, id := range s.statements[i].reads.facts {
-			if !slices.Contains(out, id) {
+			if !FlowFact(id) && !slices.Contains(out, id) {
 				out = append(out, id)
 			}
 		}
@@ -130,6 +141,11 @@ func (s *Set) FactsOf(q *Query) []string {
 // not of lists.
 func (q *Query) factsUnknown() bool { return q.Unknown || q.Facts == nil }
 
+// factsOpen reports whether something of the past that st reads is not known.
+func (q *Query) factsOpen(st *statement) bool {
+	return st.reads.counted() && q.factsUnknown() || st.reads.touch && q.Touched == nil
+}
+
 // remember sets context.facts to what these statements read. It returns false if
 // one of the values cannot be computed.
 func (e *evaluation) remember(of ...*statement) bool {
@@ -139,6 +155,11 @@ func (e *evaluation) remember(of ...*statement) bool {
 			return false
 		}
 		for _, id := range st.reads.facts {
+			if FlowFact(id) {
+				v, ok := e.q.Touched.Flow[id]
+				m[types.String(id)] = flowValue(id, v, ok)
+				continue
+			}
 			isBool, declared := e.set.facts[id]
 			v, ok := e.q.Facts.Values[id]
 			if !ok {
@@ -196,6 +217,10 @@ func (p *prepared) fit(set *Set) error {
 		isBool, declared := set.facts[id]
 		_, list := p.Given.Facts[id].([]any)
 		switch _, gave := p.Given.Facts[id].(bool); {
+		case flowFacts()[id]:
+			if !gave {
+				return fmt.Errorf("given.facts: %q is true or false", id)
+			}
 		case OwnFact(id) && !list:
 			return fmt.Errorf("given.facts: %q is a list of words", id)
 		case OwnFact(id):

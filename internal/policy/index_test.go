@@ -38,6 +38,7 @@ func randomPolicy(r *rand.Rand) string {
 		return pick(r, `principal.attested`, `principal.status == "active"`, `principal.tier > 1`, `resource.pinned`, `resource.tier >= 2`,
 			`resource.destructive`, `resource.egress`, `resource.labels.contains("pii")`, `resource.kind == "tool"`, `resource in Mcp::ToolClass::"read"`,
 			`action in Mcp::Action::"write"`, `principal in Mcp::AgentClass::"c"`, `context.session.bound`, `context.session.depth > 1`,
+			`context.session.taint.contains("untrusted")`, `context.session.labels.containsAny(["pii", "source:docs"])`,
 			`context has subject`, `context.subject == Mcp::Human::"ann"`, `context has grant && context.grant.remaining > 0`, `context.grant.quorum >= 2`,
 			`context.now > datetime("2026-01-01")`, `context.input.n > 3`, `context.input has s && context.input.s like "v*"`, `context.input.s == "v1"`,
 			`context.input.o.k`, `context.input has o && context.input.o has k`, `context.input.l.contains("x")`, `context.input == {s: "v1"}`,
@@ -77,6 +78,7 @@ func randomQuery(t testing.TB, r *rand.Rand) *policy.Query {
 		Arguments: args(t, pick(r, ``, `{}`, `{"n":5}`, `{"n":"5"}`, `{"s":"v1"}`, `{"s":"v1","n":2.5}`, `{"o":{"k":true}}`, `{"o":{}}`, `{"o":7,"l":["x"]}`,
 			`{"l":["y",null]}`, `{"s":null,"n":4}`, `{"n":922337203685477}`, `{"S":"v1"}`, `{"o":{"K":true}}`, `{"s":["v1"],"n":1e-9}`, `{"s":"http://h/"}`, `{"o":{"k":"v"},"s":"a\\b"}`)),
 	}
+	q.Touched = &access.Touched{Taint: pick(r, nil, []string{"untrusted"}), Labels: pick(r, nil, []string{"pii"}, []string{"source:docs"})}
 	if r.IntN(3) == 0 {
 		q.Output = &policy.OutputFacts{Labels: pick(r, nil, []string{"pii"}), Bytes: r.IntN(9)}
 	}

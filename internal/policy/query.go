@@ -18,9 +18,10 @@ type Query struct {
 	Subject   access.Subject
 	Session   SessionFacts
 	Grant     *GrantFacts
-	Arguments rawjson.Value // becomes context.input
-	Unknown   bool          // arguments unknown: partial evaluation
-	Facts     *access.Facts // becomes context.facts; nil: unknown
+	Arguments rawjson.Value   // becomes context.input
+	Unknown   bool            // arguments unknown: partial evaluation
+	Facts     *access.Facts   // becomes context.facts; nil: unknown
+	Touched   *access.Touched // of the session; nil: unknown
 	Now       time.Time
 	Output    *OutputFacts // what came back, at release; nil before
 	Masked    []string     // ids of the rules whose masks have been applied
@@ -71,7 +72,8 @@ type GrantFacts struct {
 	ExpiresAt time.Time
 	Quorum    int
 	ArgsBound bool
-	Depth     int // how many times it was handed on
+	Depth     int    // how many times it was handed on
+	From      string // the session that handed it on; no policy reads it
 }
 
 // Verdict is what a Set answers. The zero value denies.

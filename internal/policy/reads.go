@@ -14,6 +14,7 @@ type reads struct {
 	input    *tree // nil: not read
 	derived  *tree // nil: not read
 	facts    []string
+	touch    bool   // what the session has touched
 	allFacts bool   // context.facts as one value
 	hasFacts bool   // only whether it is there, which it is
 	paths    []path // as written, for explanations
@@ -90,6 +91,7 @@ func analyse(p *ast.Policy) reads {
 		case c[0] == "context":
 			r.bits |= readAll
 		}
+		r.touch = r.touch || touches(c)
 		at := &r.input
 		switch {
 		case readsFacts(c):

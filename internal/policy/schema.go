@@ -223,7 +223,7 @@ func contextType(facts []FactInfo) *typ {
 	set := &typ{kind: kindSet, elem: str}
 	return recordType(map[string]*typ{
 		"subject": {kind: kindEntity, entity: typeHuman},
-		"session": recordType(map[string]*typ{"id": str, "task": str, "depth": long, "bound": boolean, "startedAt": datetime}),
+		"session": recordType(map[string]*typ{"id": str, "task": str, "depth": long, "bound": boolean, "startedAt": datetime, memberTaint: set, memberLabels: set}),
 		"grant":   recordType(map[string]*typ{"id": str, "remaining": long, "expiresAt": datetime, "quorum": long, "argsBound": boolean, "depth": long}),
 		"output":  recordType(map[string]*typ{"labels": set, "findings": set, "bytes": long}),
 		factsName: factsType(facts),

@@ -97,6 +97,9 @@ type Server struct {
 	// Restore says which tools may be given values for placeholders: glob of tool
 	// names → labels (secret, pii). A secret goes back only to the server it is of.
 	Restore map[string][]string `json:"restore,omitempty"`
+	// Labels says what single tools' results carry besides DataScopes: glob of action
+	// names → labels. See LabelsOf.
+	Labels map[string][]string `json:"labels,omitempty"`
 	// Description and Version are what readers of the catalog are told: one line of
 	// at most MaxDescription characters, and an exact version, never a range.
 	Description string `json:"description,omitempty"`

@@ -210,6 +210,8 @@ func (s *Store) sweep(ctx context.Context) {
 		{`DELETE FROM family_heads WHERE family IN (SELECT id FROM families WHERE absolute < $1 AND state <> 'quarantined' ORDER BY absolute LIMIT $2)`, familyGrace},
 		{`DELETE FROM placeholders WHERE session IN (SELECT p.session FROM placeholders p LEFT JOIN families f ON f.id = p.session WHERE f.id IS NULL OR f.absolute < $1 AND f.state <> 'quarantined' LIMIT $2)`, 0},
 		{`DELETE FROM placeholder_keys WHERE session IN (SELECT p.session FROM placeholder_keys p LEFT JOIN families f ON f.id = p.session WHERE f.id IS NULL OR f.absolute < $1 AND f.state <> 'quarantined' LIMIT $2)`, 0},
+		{`DELETE FROM session_sources WHERE session IN (SELECT p.session FROM session_sources p LEFT JOIN families f ON f.id = p.session WHERE f.id IS NULL OR f.absolute < $1 AND f.state <> 'quarantined' LIMIT $2)`, 0},
+		{`DELETE FROM session_labels WHERE session IN (SELECT p.session FROM session_labels p LEFT JOIN families f ON f.id = p.session WHERE f.id IS NULL OR f.absolute < $1 AND f.state <> 'quarantined' LIMIT $2)`, familyGrace},
 		{`DELETE FROM families WHERE id IN (SELECT id FROM families WHERE absolute < $1 AND state <> 'quarantined' ORDER BY absolute LIMIT $2)`, familyGrace},
 	} {
 		if _, err := s.exec(ctx, "removing old rows", q.query, micros(now.Add(-q.grace)), int64(sweepRows)); err != nil {

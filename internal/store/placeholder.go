@@ -76,10 +76,11 @@ func (s *Store) Placeholders(ctx context.Context, session string, tokens []strin
 	return out, err
 }
 
-// dropPlaceholders removes what sessions that are over kept from models.
-func dropPlaceholders(ctx context.Context, tx *sql.Tx, sessions []string) error {
+// dropSeen removes the values that were kept of sessions that are over. What they
+// touched stays, for people.
+func dropSeen(ctx context.Context, tx *sql.Tx, sessions []string) error {
 	for _, id := range sessions {
-		for _, q := range []string{`DELETE FROM placeholders WHERE session = $1`, `DELETE FROM placeholder_keys WHERE session = $1`} {
+		for _, q := range []string{`DELETE FROM placeholders WHERE session = $1`, `DELETE FROM placeholder_keys WHERE session = $1`, `DELETE FROM session_sources WHERE session = $1`} {
 			if _, err := tx.ExecContext(ctx, q, id); err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ func (s *Store) StateFamilies(ctx context.Context, sel identity.Selection, to id
 				over = append(over, f.ID)
 			}
 		}
-		if err := dropPlaceholders(ctx, tx, over); err != nil {
+		if err := dropSeen(ctx, tx, over); err != nil {
 			return err
 		}
 		return keepOwed(ctx, tx, leaves)
