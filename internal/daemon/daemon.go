@@ -27,6 +27,7 @@ import (
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
+	"rutile/internal/discovery/clientconfig"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
@@ -73,6 +74,7 @@ type Daemon struct {
 	telemetry *telemetry
 	recorder  *recorder
 	debts     *audit.Debts
+	uses      *uses
 	owing     bool // settleDebts has said that something is owed
 	states    states
 	broker    *grant.Broker
@@ -88,6 +90,7 @@ type Daemon struct {
 	pages     *console.Console
 	lis       *listeners
 	fleet     http.Handler // machines that report
+	clients   *clientconfig.Table
 	closers   []closer
 	work      sync.WaitGroup
 	stop      context.CancelFunc
@@ -111,6 +114,9 @@ type Options struct {
 	// MCP holds the proxy's bounds; the daemon sets its addresses. The zero value
 	// is the defaults, and tests shorten what would make them wait.
 	MCP mcpproxy.Config
+	// Home is whose machine this is: what discovery.watch says is watched there. Nil
+	// watches nothing.
+	Home *clientconfig.Home
 	// ViewLease is how long a node that shares a database decides on what it last
 	// read; 0 is the default, and tests shorten it.
 	ViewLease time.Duration
@@ -138,7 +144,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	if err := d.build(ctx, opt); err != nil {
 		return nil, err
 	}
-	if err := d.askAgain(ctx); err != nil {
+	if err := d.askAgain(ctx); err != nil && ctx.Err() == nil { // who stops it already gets an orderly end
 		return nil, fmt.Errorf("telling the webhooks what waits: %w", err)
 	}
 	d.work.Go(func() { d.relearn(run) })
@@ -148,6 +154,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.sweepMinted(run) })
 	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
+	d.watch(run, opt.Home)
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.followConduct(run) })
 	d.work.Go(func() { d.followJudge(run) })
