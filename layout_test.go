@@ -39,6 +39,7 @@ var layers = map[string]int{
 	"audit":      2,
 	"confine":    2,
 	"webhook":    2,
+	"revocation": 2,
 	"signin":     2,
 
 	"pdp":       3,

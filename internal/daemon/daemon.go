@@ -35,6 +35,7 @@ import (
 	"rutile/internal/judge"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/revocation"
 	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
@@ -79,6 +80,7 @@ type Daemon struct {
 	states    states
 	broker    *grant.Broker
 	sessions  *identity.Sessions
+	revoked   *revocation.Log
 	facts     *fact.Ledger
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
@@ -158,6 +160,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.followConduct(run) })
 	d.work.Go(func() { d.followJudge(run) })
+	d.work.Go(func() { d.resume(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -237,7 +240,7 @@ func (d *Daemon) relearn(ctx context.Context) {
 // lease runs out and nothing is permitted. It waits for nothing else: a server
 // that is slow to list must not let the lease run out.
 func (d *Daemon) refresh(ctx context.Context) {
-	every := min(time.Second, d.states.lease/4)
+	every := min(beatEvery, d.states.lease/4)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	failing := false
@@ -269,11 +272,21 @@ func (d *Daemon) refresh(ctx context.Context) {
 // catchUp takes over what other nodes committed. Where there is nothing it does
 // not wait for a change this node is at.
 func (d *Daemon) catchUp(ctx context.Context) error {
+	// Read first: what of it is done stands in what is read after it.
+	done, err := d.revoked.Refresh(ctx)
+	if err != nil {
+		return err
+	}
 	gen, err := d.store.Generation(ctx)
 	if err == nil && gen != d.Admin.Current().View.Generation() {
 		err = d.Admin.Refresh(ctx)
 	}
-	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx))
+	if err = errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx)); err != nil {
+		d.revoked.Again(done)
+		return err
+	}
+	d.follow(ctx, done)
+	return d.store.Beat(ctx, d.node())
 }
 
 // Looks at the start: a few begin at once, and one that hangs delays nobody
