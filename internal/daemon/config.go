@@ -18,6 +18,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/registry"
+	"rutile/internal/signin"
 )
 
 // Config is rutile.yaml. Every member may be left out; the zero value is a safe
@@ -60,6 +61,8 @@ type Config struct {
 	// Lifecycle says what is asked of servers before their state changes, and of
 	// their owners afterwards.
 	Lifecycle Lifecycle `yaml:"lifecycle"`
+	// SignIn names an OpenID Connect provider that signs people in to the console.
+	SignIn SignIn `yaml:"signIn"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -182,6 +185,27 @@ type Lifecycle struct {
 	QuarantineAfter time.Duration `yaml:"quarantineAfter"` // such as 336h: a server whose review is overdue for so long is put in quarantine; default never
 }
 
+// SignIn is an OpenID Connect provider. It sends people back to /console/sign-in/back
+// of urls.operators, and signs in whose User names what it says in iss and sub.
+type SignIn struct {
+	Issuer     string `yaml:"issuer"`     // such as https://login.example.com; default none
+	ClientID   string `yaml:"clientID"`   // ours there
+	SecretFile string `yaml:"secretFile"` // a file with our secret there, read for each sign-in; default none, a public client
+	Name       string `yaml:"name"`       // what people call it, default its host
+}
+
+func (s *SignIn) check(note func(key, format string, args ...any)) {
+	if *s == (SignIn{}) {
+		return
+	}
+	if msg := signin.CheckIssuer(s.Issuer); msg != "" {
+		note("signIn.issuer", "%s", msg)
+	}
+	if s.ClientID == "" {
+		note("signIn.clientID", "is missing: what the provider knows this gateway by")
+	}
+}
+
 // Limits are bounds on what agents may use. The zero value of each is its
 // default.
 type Limits struct {
@@ -245,7 +269,7 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	c.file, c.lines = file, f.lines
 	if file != "" {
 		dir := filepath.Dir(file)
-		relative := []*string{&c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
+		relative := []*string{&c.SignIn.SecretFile, &c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
 			&c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Vault.Transit.CA, &c.Vault.Transit.TokenFile,
 			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile}
 		for _, list := range [][]string{c.Discovery.Clients, c.Discovery.Watch.Homes, c.Discovery.Watch.Projects} {
@@ -318,6 +342,7 @@ func (c *Config) check() error {
 	}
 	c.Inspection.Judge.check(note)
 	c.Limits.check(note)
+	c.SignIn.check(note)
 	c.Registry.check(note)
 	for i, e := range c.MCP.Extensions {
 		if !extensionName.MatchString(e) {

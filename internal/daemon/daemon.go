@@ -36,6 +36,7 @@ import (
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/signin"
 	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
@@ -90,6 +91,7 @@ type Daemon struct {
 	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
+	provider  *signin.Provider // nil where none is configured
 	lis       *listeners
 	fleet     http.Handler // machines that report
 	clients   *clientconfig.Table
@@ -157,6 +159,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
 	d.watch(run, opt.Home)
+	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.followConduct(run) })
 	d.work.Go(func() { d.followJudge(run) })
