@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/conduct"
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/rawjson"
@@ -93,6 +94,9 @@ type Deps struct {
 	Findings  *admin.Findings
 	// Fleet lets machines report.
 	Fleet *admin.Fleet
+	// Conduct is how a tool behaved on this node, nil if it was not called lately. It
+	// may be nil itself.
+	Conduct func(server, tool string) *conduct.Summary
 	// SignIns are what people sign in to the console with.
 	SignIns *admin.SignIns
 }
@@ -235,7 +239,11 @@ func (a *API) routes() []route {
 
 		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
 		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
+		// By its kind it is another operation besides: package admin decides it.
 		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},
+		{"POST /api/v1/revocations/plan", admin.OpSession, maxSmall, a.planRevoke},
+		{"GET /api/v1/revocations", admin.OpRead, 0, a.receipts},
+		{"GET /api/v1/revocations/{id}", admin.OpRead, 0, a.receipt},
 
 		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},
 		{"POST /api/v1/tasks", admin.OpGrant, maxSmall, a.openTask},

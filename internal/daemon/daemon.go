@@ -24,6 +24,7 @@ import (
 	"rutile/internal/audit"
 	"rutile/internal/audit/witness"
 	"rutile/internal/boundary"
+	"rutile/internal/conduct"
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
@@ -32,8 +33,11 @@ import (
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
+	"rutile/internal/judge"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/revocation"
+	"rutile/internal/signin"
 	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
@@ -78,14 +82,18 @@ type Daemon struct {
 	states    states
 	broker    *grant.Broker
 	sessions  *identity.Sessions
+	revoked   *revocation.Log
 	facts     *fact.Ledger
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
 	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
+	conduct   *conduct.Book
+	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
+	provider  *signin.Provider // nil where none is configured
 	lis       *listeners
 	fleet     http.Handler // machines that report
 	clients   *clientconfig.Table
@@ -153,7 +161,11 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
 	d.watch(run, opt.Home)
+	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
+	d.work.Go(func() { d.followConduct(run) })
+	d.work.Go(func() { d.followJudge(run) })
+	d.work.Go(func() { d.resume(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -233,7 +245,7 @@ func (d *Daemon) relearn(ctx context.Context) {
 // lease runs out and nothing is permitted. It waits for nothing else: a server
 // that is slow to list must not let the lease run out.
 func (d *Daemon) refresh(ctx context.Context) {
-	every := min(time.Second, d.states.lease/4)
+	every := min(beatEvery, d.states.lease/4)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	failing := false
@@ -265,11 +277,21 @@ func (d *Daemon) refresh(ctx context.Context) {
 // catchUp takes over what other nodes committed. Where there is nothing it does
 // not wait for a change this node is at.
 func (d *Daemon) catchUp(ctx context.Context) error {
+	// Read first: what of it is done stands in what is read after it.
+	done, err := d.revoked.Refresh(ctx)
+	if err != nil {
+		return err
+	}
 	gen, err := d.store.Generation(ctx)
 	if err == nil && gen != d.Admin.Current().View.Generation() {
 		err = d.Admin.Refresh(ctx)
 	}
-	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx))
+	if err = errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx)); err != nil {
+		d.revoked.Again(done)
+		return err
+	}
+	d.follow(ctx, done)
+	return d.store.Beat(ctx, d.node())
 }
 
 // Looks at the start: a few begin at once, and one that hangs delays nobody
@@ -337,6 +359,9 @@ func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
 	if d.stage != nil {
 		d.stage.Stop(true)
+	}
+	if d.judge != nil { // it has servers listed, which nobody may any more
+		d.judge.Close()
 	}
 	var errs []error
 	if d.lis != nil {

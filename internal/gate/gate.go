@@ -93,6 +93,8 @@ type Gate struct {
 	labels  Labels
 	clean   *access.Touched // of sessions nobody has to look at
 	running running
+	conduct Conduct    // nil: nobody is told
+	judge   *Consulted // nil: nobody is asked
 }
 
 // New returns a Gate. Every dependency is required.
@@ -211,6 +213,11 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 		*dec, err = g.denied(ctx, state, r, *no)
 		return access.Response{}, "", err
 	}
+	if g.states.State() != state { // what was taken out of use since is not cut: it was not seen
+		if again := g.decide(ctx, g.states.State(), r); !again.Allowed() {
+			return access.Response{}, "", moved{again.Decision}
+		}
+	}
 	if len(r.Placeholders) > 0 {
 		sent, values, err := g.restore(ctx, state, r, ru.Sent(r))
 		if err != nil {
@@ -258,6 +265,16 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 		}
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, nil, err)
 	}
+	if cut := (*cutError)(nil); errors.As(context.Cause(ctx), &cut) { // nothing was sent, and nothing is
+		returned = true
+		if serr := run.close(ctx, audit.StatusRefused, &access.Response{Reached: access.ReachNo}); serr != nil {
+			return access.Response{}, audit.StatusRefused, evidenceError("settling what the call used", serr)
+		}
+		if err := g.refused(ctx, r, ref, nil, nil); err != nil {
+			return access.Response{}, audit.StatusRefused, err
+		}
+		return access.Response{}, audit.StatusRefused, g.pronounce(r, dec, cut)
+	}
 	unlocks = d.unlocks(g.now())
 	start := g.now()
 	fctx := g.meter.Forward(ctx, r, &d.Server)
@@ -268,6 +285,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	resp.Body = d.Scrub(resp.Body)
 	resp.Findings = d.findings(resp.Findings)
+	came := resp.Body
 	took := g.now().Sub(start)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: statusOf(ctx, resp, ferr), Reached: resp.Reached.String(), Took: took,
@@ -275,6 +293,8 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
 	d.outflow.dropped(&out)
+	g.conducted(state, d, came, &out)
+	g.offer(d, &resp, &out)
 	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be
