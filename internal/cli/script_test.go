@@ -69,7 +69,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "ready": ready, "poison": poison, "call": call, "holds": holds, "capture": capture, "tamper": tamper, "terminate": terminate,
-			"completes": completes, "becomes": becomes,
+			"completes": completes, "becomes": becomes, "crash": crash,
 			"unpack": unpack,
 			"everything": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Setenv("EVERYTHING", gatetest.EverythingNPM(t, npm))
@@ -145,6 +145,15 @@ func terminate(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(p.Signal(sig))
 	_ = p.Signal(sig) // it may have ended
+}
+
+// crash DIR ends the gateway on DIR as a loss of power does.
+func crash(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := api.NewSocketClient(filepath.Join(ts.MkAbs(args[0]), daemon.SocketName), "").Status(context.Background())
+	ts.Check(err)
+	p, err := os.FindProcess(s.PID)
+	ts.Check(err)
+	ts.Check(p.Kill())
 }
 
 // poison TEXT changes the description of the upstream's tool: a rug pull.
