@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/conduct"
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/rawjson"
@@ -93,6 +94,9 @@ type Deps struct {
 	Findings  *admin.Findings
 	// Fleet lets machines report.
 	Fleet *admin.Fleet
+	// Conduct is how a tool behaved on this node, nil if it was not called lately. It
+	// may be nil itself.
+	Conduct func(server, tool string) *conduct.Summary
 	// SignIns are what people sign in to the console with.
 	SignIns *admin.SignIns
 }

@@ -10,6 +10,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/conduct"
 	"rutile/internal/gate"
 )
 
@@ -48,6 +49,8 @@ type Work struct {
 	Calls func() []gate.Call
 	// Learn lists what a server offers and returns when decisions know it.
 	Learn func(ctx context.Context, server string) error
+	// Conduct is how a tool behaved, nil if it was not called lately. It may be nil itself.
+	Conduct func(server, tool string) *conduct.Summary
 }
 
 func (w *Work) whole() bool {

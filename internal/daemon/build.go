@@ -105,6 +105,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildSinks(); err != nil {
 		return err
 	}
+	if err := d.buildWitnesses(); err != nil {
+		return err
+	}
 	if err := d.buildMint(); err != nil {
 		return err
 	}
@@ -121,6 +124,12 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, engine, values, d.labels, observed{d.telemetry, d.stage}, time.Now); err != nil {
+		return err
+	}
+	if err := d.watchConduct(ctx); err != nil {
+		return err
+	}
+	if err := d.consultJudge(ctx, engine); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)
