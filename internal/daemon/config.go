@@ -134,6 +134,19 @@ type Discovery struct {
 	MissingAfter    time.Duration `yaml:"missingAfter"`    // how long what was found may go unseen before it counts as missing, such as 720h; default 336h
 	Registry        string        `yaml:"registry"`        // a copy of the official registry's listing to compare with (docs/discovery-identify.md); default none
 	Vulnerabilities string        `yaml:"vulnerabilities"` // a copy of OSV records to compare with; default none
+	// Watch says what of its own machine the gateway looks at by itself, when it starts
+	// and from then on. Nothing that is found is started or connected to.
+	Watch Watch `yaml:"watch"`
+}
+
+// Watch is about the machine the gateway runs on.
+type Watch struct {
+	Clients   string        `yaml:"clients"`   // on (default): what clients are configured with, again within seconds of a change; off
+	Processes string        `yaml:"processes"` // on (default): processes and listening sockets; off
+	Homes     []string      `yaml:"homes"`     // home folders to look through instead of the one of the user the gateway runs as
+	Projects  []string      `yaml:"projects"`  // folders of projects besides those that clients list
+	Every     time.Duration `yaml:"every"`     // how often everything is looked at, changed or not; default 10m, from 1m to 24h
+	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes and sockets there are; default 5s, from 1s to 10m
 }
 
 // Inspection says how strict the inspection of what servers send is.
@@ -221,8 +234,10 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 		relative := []*string{&c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
 			&c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Vault.Transit.CA, &c.Vault.Transit.TokenFile,
 			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile}
-		for i := range c.Discovery.Clients {
-			relative = append(relative, &c.Discovery.Clients[i])
+		for _, list := range [][]string{c.Discovery.Clients, c.Discovery.Watch.Homes, c.Discovery.Watch.Projects} {
+			for i := range list {
+				relative = append(relative, &list[i])
+			}
 		}
 		for _, p := range relative {
 			if *p != "" && !filepath.IsAbs(*p) {
@@ -259,6 +274,8 @@ func (c *Config) check() error {
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
 	oneOf("inspection.drift", c.Inspection.Drift, "graded", "strict")
 	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")
+	oneOf("discovery.watch.clients", c.Discovery.Watch.Clients, "on", "off")
+	oneOf("discovery.watch.processes", c.Discovery.Watch.Processes, "on", "off")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	if c.Store != "" && c.Store != "sqlite" && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {
@@ -297,9 +314,14 @@ func (c *Config) check() error {
 			note("telemetry.otlp", "must be http(s)://host:port")
 		}
 	}
-	if m := c.Discovery.MissingAfter; m != 0 && (m < time.Hour || m > maxMissing) {
-		note("discovery.missingAfter", "must be between 1h and %s, not %s", maxMissing, m)
+	within := func(key string, d, least, most time.Duration, says string) {
+		if d != 0 && (d < least || d > most) {
+			note(key, "must be between %s, not %s", says, d)
+		}
 	}
+	within("discovery.missingAfter", c.Discovery.MissingAfter, time.Hour, maxMissing, "1h and "+maxMissing.String())
+	within("discovery.watch.every", c.Discovery.Watch.Every, time.Minute, 24*time.Hour, "1m and 24h")
+	within("discovery.watch.poll", c.Discovery.Watch.Poll, time.Second, 10*time.Minute, "1s and 10m")
 	if len(bad) == 0 {
 		return nil
 	}
