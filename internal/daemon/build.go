@@ -104,6 +104,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildSinks(); err != nil {
 		return err
 	}
+	if err := d.buildWitnesses(); err != nil {
+		return err
+	}
 	if err := d.buildMint(); err != nil {
 		return err
 	}

@@ -123,6 +123,15 @@ type Previous struct {
 type Evidence struct {
 	Durability   string `yaml:"durability"`   // strict (default) or relaxed_reads
 	Organisation string `yaml:"organisation"` // domain in the log's name, default "localhost"
+	// Witnesses cosign the log's checkpoints, on machines of others (rutile audit witness).
+	Witnesses []Witness `yaml:"witnesses"`
+	Quorum    int       `yaml:"quorum"` // how many must have cosigned, default all of them
+}
+
+// Witness is who is asked to cosign.
+type Witness struct {
+	URL string `yaml:"url"` // https://host/prefix; http:// on loopback
+	Key string `yaml:"key"` // vkey rutile audit witness prints
 }
 
 // Egress says where upstream servers may live.
@@ -330,6 +339,7 @@ func (c *Config) check() error {
 	if o := c.Evidence.Organisation; o != "" && !organisation.MatchString(o) {
 		note("evidence.organisation", "must be a domain such as example.com, at most 64 characters")
 	}
+	c.checkWitnesses(note)
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
 			note(fmt.Sprintf("egress.allow[%d]", i), "%q is not a CIDR range such as 10.20.0.0/16", r)

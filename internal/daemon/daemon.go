@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/audit/witness"
 	"rutile/internal/boundary"
 	"rutile/internal/conduct"
 	"rutile/internal/console"
@@ -86,6 +87,7 @@ type Daemon struct {
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
+	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
 	conduct   *conduct.Book
 	judge     *judge.Judge // nil without one
@@ -208,7 +210,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.Evidence, err = audit.Open(ctx, audit.Config{
 		Dir: evidence, Node: d.nodeID, Tenant: tenant, Payloads: true,
 		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + d.nodeID + "/1",
-		Durability: d.Config.Evidence.Durability, Log: d.log,
+		Durability: d.Config.Evidence.Durability, Log: d.log, Witnesses: d.Config.Evidence.keys(), Quorum: d.Config.Evidence.Quorum,
 	}, d.store, d.vault, d.store)
 	if err != nil {
 		return err

@@ -173,6 +173,10 @@ func (d *Daemon) metrics() {
 		size, _ := d.Evidence.Head()
 		return float64(size)
 	})
+	d.telemetry.gauge("rutile_evidence_witnessed_size", "Leaves under the newest checkpoint that enough witnesses cosigned.", func() float64 {
+		c, _ := d.Evidence.Witnessed()
+		return float64(c.Size)
+	})
 	d.telemetry.gauge("rutile_evidence_healthy", "1 while evidence can be kept.", func() float64 {
 		if d.recorder.healthy() != nil {
 			return 0
