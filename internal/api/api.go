@@ -238,6 +238,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
 		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
+		{"GET /api/v1/sessions/{id}", admin.OpRead, 0, a.session},
 		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
 		// By its kind it is another operation besides: package admin decides it.
 		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},
