@@ -18,6 +18,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/registry"
+	"rutile/internal/signin"
 )
 
 // Config is rutile.yaml. Every member may be left out; the zero value is a safe
@@ -60,6 +61,8 @@ type Config struct {
 	// Lifecycle says what is asked of servers before their state changes, and of
 	// their owners afterwards.
 	Lifecycle Lifecycle `yaml:"lifecycle"`
+	// SignIn names an OpenID Connect provider that signs people in to the console.
+	SignIn SignIn `yaml:"signIn"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -120,6 +123,15 @@ type Previous struct {
 type Evidence struct {
 	Durability   string `yaml:"durability"`   // strict (default) or relaxed_reads
 	Organisation string `yaml:"organisation"` // domain in the log's name, default "localhost"
+	// Witnesses cosign the log's checkpoints, on machines of others (rutile audit witness).
+	Witnesses []Witness `yaml:"witnesses"`
+	Quorum    int       `yaml:"quorum"` // how many must have cosigned, default all of them
+}
+
+// Witness is who is asked to cosign.
+type Witness struct {
+	URL string `yaml:"url"` // https://host/prefix; http:// on loopback
+	Key string `yaml:"key"` // vkey rutile audit witness prints
 }
 
 // Egress says where upstream servers may live.
@@ -146,12 +158,26 @@ type Watch struct {
 	Homes     []string      `yaml:"homes"`     // home folders to look through instead of the one of the user the gateway runs as
 	Projects  []string      `yaml:"projects"`  // folders of projects besides those that clients list
 	Every     time.Duration `yaml:"every"`     // how often everything is looked at, changed or not; default 10m, from 1m to 24h
-	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes and sockets there are; default 5s, from 1s to 10m
+	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes there are, and every third time where is listened; default 5s, from 1s to 10m
 }
 
 // Inspection says how strict the inspection of what servers send is.
 type Inspection struct {
 	Drift string `yaml:"drift"` // graded (default): a change of an approved definition that needs nobody to look passes with a record; strict: every change waits for a person
+	// Judge is an outside judge of what servers send; off unless it has a url.
+	Judge JudgeConfig `yaml:"judge"`
+}
+
+// JudgeConfig is a service that is asked about texts beside the calls
+// (docs/inspection.md). What it is sent leaves the gateway.
+type JudgeConfig struct {
+	URL        string        `yaml:"url"`        // https:// address it is asked at with POST; http:// on loopback only
+	Model      string        `yaml:"model"`      // version of its model, which its answers must name; another version asks anew
+	Credential string        `yaml:"credential"` // sealed credential sent as a bearer token, default none
+	About      []string      `yaml:"about"`      // definitions, review (results with a finding at review), results (all); default definitions and review
+	Threshold  int           `yaml:"threshold"`  // of its confidence in percent, 50 to 100, below which a verdict does nothing; default 80
+	Lower      bool          `yaml:"lower"`      // soft findings do not count where it calls a text benign; default false
+	Timeout    time.Duration `yaml:"timeout"`    // of one answer, 1s to 2m; default 20s
 }
 
 // Registry is the catalog of servers for MCP clients. It holds the names of the
@@ -166,6 +192,27 @@ type Registry struct {
 type Lifecycle struct {
 	Guards          string        `yaml:"guards"`          // warn (default), or enforce: a guard that is not met refuses the change
 	QuarantineAfter time.Duration `yaml:"quarantineAfter"` // such as 336h: a server whose review is overdue for so long is put in quarantine; default never
+}
+
+// SignIn is an OpenID Connect provider. It sends people back to /console/sign-in/back
+// of urls.operators, and signs in whose User names what it says in iss and sub.
+type SignIn struct {
+	Issuer     string `yaml:"issuer"`     // such as https://login.example.com; default none
+	ClientID   string `yaml:"clientID"`   // ours there
+	SecretFile string `yaml:"secretFile"` // a file with our secret there, read for each sign-in; default none, a public client
+	Name       string `yaml:"name"`       // what people call it, default its host
+}
+
+func (s *SignIn) check(note func(key, format string, args ...any)) {
+	if *s == (SignIn{}) {
+		return
+	}
+	if msg := signin.CheckIssuer(s.Issuer); msg != "" {
+		note("signIn.issuer", "%s", msg)
+	}
+	if s.ClientID == "" {
+		note("signIn.clientID", "is missing: what the provider knows this gateway by")
+	}
 }
 
 // Limits are bounds on what agents may use. The zero value of each is its
@@ -231,7 +278,7 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	c.file, c.lines = file, f.lines
 	if file != "" {
 		dir := filepath.Dir(file)
-		relative := []*string{&c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
+		relative := []*string{&c.SignIn.SecretFile, &c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
 			&c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Vault.Transit.CA, &c.Vault.Transit.TokenFile,
 			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile}
 		for _, list := range [][]string{c.Discovery.Clients, c.Discovery.Watch.Homes, c.Discovery.Watch.Projects} {
@@ -292,6 +339,7 @@ func (c *Config) check() error {
 	if o := c.Evidence.Organisation; o != "" && !organisation.MatchString(o) {
 		note("evidence.organisation", "must be a domain such as example.com, at most 64 characters")
 	}
+	c.checkWitnesses(note)
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
 			note(fmt.Sprintf("egress.allow[%d]", i), "%q is not a CIDR range such as 10.20.0.0/16", r)
@@ -302,7 +350,9 @@ func (c *Config) check() error {
 			note("egress.proxy", "%s", msg)
 		}
 	}
+	c.Inspection.Judge.check(note)
 	c.Limits.check(note)
+	c.SignIn.check(note)
 	c.Registry.check(note)
 	for i, e := range c.MCP.Extensions {
 		if !extensionName.MatchString(e) {
@@ -386,6 +436,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Store, "sqlite")
 	def(&c.Evidence.Durability, "strict")
 	def(&c.Inspection.Drift, "graded")
+	c.Inspection.Judge.withDefaults()
 	def(&c.Evidence.Organisation, "localhost")
 	def(&c.Log.Level, "info")
 	def(&c.Log.Format, "text")

@@ -93,6 +93,8 @@ type Gate struct {
 	labels  Labels
 	clean   *access.Touched // of sessions nobody has to look at
 	running running
+	conduct Conduct    // nil: nobody is told
+	judge   *Consulted // nil: nobody is asked
 }
 
 // New returns a Gate. Every dependency is required.
@@ -283,6 +285,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	resp.Body = d.Scrub(resp.Body)
 	resp.Findings = d.findings(resp.Findings)
+	came := resp.Body
 	took := g.now().Sub(start)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: statusOf(ctx, resp, ferr), Reached: resp.Reached.String(), Took: took,
@@ -290,6 +293,8 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
 	d.outflow.dropped(&out)
+	g.conducted(state, d, came, &out)
+	g.offer(d, &resp, &out)
 	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be

@@ -32,6 +32,8 @@ type outflow struct {
 	found  []string     // what inspection found so far
 	labels []string     // of the data it found so far
 	noted  []audit.Seen // the same for evidence
+	told   bool         // the server said meanwhile that something of its own changed
+	last   sight        // of the final message
 	raised []string     // taints and labels of the session that are new by it
 }
 
@@ -172,6 +174,7 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	resp.Body = body
 	s := p.screen.look(resp.Body)
 	p.note(&s)
+	p.last = s
 	if !p.judged(&s) {
 		return nil, nil, nil
 	}
