@@ -52,6 +52,8 @@ type FlowLeaf struct {
 	Scopes    []string `json:"scopes,omitempty"` // private ones
 	Tier      string   `json:"tier,omitempty"`   // what inspection found in that result
 	Asked     string   `json:"asked,omitempty"`  // yes, no or unknown
+	// Foreign says that the result was another agent's, which handed on the work.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // Clean reports whether nothing was touched: no rule about it can match.

@@ -92,6 +92,7 @@ type Gate struct {
 	values  Placeholders
 	labels  Labels
 	clean   *access.Touched // of sessions nobody has to look at
+	flows   flows
 	running running
 }
 
