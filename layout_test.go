@@ -40,6 +40,7 @@ var layers = map[string]int{
 	"signin":     2,
 
 	"pdp":       3,
+	"sink":      3,
 	"discovery": 3,
 	"monitor":   3,
 

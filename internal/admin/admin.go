@@ -31,6 +31,7 @@ import (
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
 
@@ -49,6 +50,7 @@ type Changes struct {
 	Facts    map[string]*fact.Fact
 	Sources  map[string]*credential.Source
 	Webhooks map[string]*webhook.Webhook
+	Sinks    map[string]*sink.Sink
 }
 
 // ToolKey names a tool.
@@ -74,6 +76,8 @@ type Store interface {
 	LoadSources(ctx context.Context) ([]credential.Source, error)
 	// LoadWebhooks returns the declared webhooks sorted by id.
 	LoadWebhooks(ctx context.Context) ([]webhook.Webhook, error)
+	// LoadSinks returns the declared sinks sorted by id.
+	LoadSinks(ctx context.Context) ([]sink.Sink, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -154,6 +158,7 @@ type Current struct {
 	Facts    map[string]fact.Fact
 	Sources  map[string]credential.Source
 	Webhooks map[string]webhook.Webhook
+	Sinks    map[string]sink.Sink
 	Monitor  bool // observe, do not enforce
 }
 

@@ -98,6 +98,9 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		_, err := a.RemoveCredential(ctx, who, "key")
 		return err
 	},
+	"SkipEvent": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		return a.SkipEvent(ctx, who, &skipper{}, "box", 1, "too large")
+	},
 	"Shrink": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.Shrink(ctx, who, map[string][]string{"reader": {"files/read"}}, a.Current().View.Generation(), "", false)
 		return err
@@ -121,7 +124,7 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 }
 
 // forAdmins are those an operator may not do, who owns nothing.
-var forAdmins = []string{"ChangeUser", "CreateUserToken", "RevokeUserToken", "AnswerReview"}
+var forAdmins = []string{"ChangeUser", "CreateUserToken", "RevokeUserToken", "AnswerReview", "SkipEvent"}
 
 // TestEveryMethodWithAnActorIsDecided finds the methods by their parameter: one
 // that is added and not listed fails the test.
@@ -190,7 +193,7 @@ id: waiting
 owner: team-a
 transport: {http: {url: "https://waiting.example.com/mcp"}}
 ---
-` + filesServer)
+` + box + "---\n" + filesServer)
 	o.listing("files", "read", "reads")
 	o.listing("files", "read", "reads", "late", "came later")
 	if _, err := o.Invite(t.Context(), ann, "invited", 0); err != nil {

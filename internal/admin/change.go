@@ -16,6 +16,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
 
@@ -53,13 +54,13 @@ func newDraft() *draft {
 		Agents: map[string]*registry.Agent{}, Servers: map[string]*registry.Server{}, Tools: map[ToolKey]*registry.Tool{},
 		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
 		Facts:   map[string]*fact.Fact{},
-		Sources: map[string]*credential.Source{}, Webhooks: map[string]*webhook.Webhook{},
+		Sources: map[string]*credential.Source{}, Webhooks: map[string]*webhook.Webhook{}, Sinks: map[string]*sink.Sink{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources)+len(c.Webhooks) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources)+len(c.Webhooks)+len(c.Sinks) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -311,6 +312,7 @@ type stored struct {
 	facts    []fact.Fact
 	sources  []credential.Source
 	webhooks []webhook.Webhook
+	sinks    []sink.Sink
 }
 
 func (a *Admin) kept(ctx context.Context) (s stored, err error) {
@@ -328,6 +330,9 @@ func (a *Admin) kept(ctx context.Context) (s stored, err error) {
 	}
 	if s.webhooks, err = a.store.LoadWebhooks(ctx); err != nil {
 		return s, fmt.Errorf("loading the webhooks: %w", err)
+	}
+	if s.sinks, err = a.store.LoadSinks(ctx); err != nil {
+		return s, fmt.Errorf("loading the sinks: %w", err)
 	}
 	return s, nil
 }
@@ -389,6 +394,11 @@ func digestIn(cur *Current, kind, id string) string {
 		if w, ok := cur.Webhooks[id]; ok {
 			w.Created, w.Changed = time.Time{}, time.Time{}
 			return digest(w)
+		}
+	case kindSink:
+		if s, ok := cur.Sinks[id]; ok {
+			s.Created, s.Changed = time.Time{}, time.Time{}
+			return digest(s)
 		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {

@@ -13,6 +13,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
 
@@ -29,14 +30,14 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	view := cur.View.With(delta)
 	if !recompiles(cur.View, c) {
 		next := *cur
-		next.View, next.Sources, next.Webhooks, next.Monitor = view, with(cur.Sources, c.Sources), with(cur.Webhooks, c.Webhooks), a.cfg.Mode.monitors(view, cur.Policies)
+		next.View, next.Sources, next.Webhooks, next.Sinks, next.Monitor = view, with(cur.Sources, c.Sources), with(cur.Webhooks, c.Webhooks), with(cur.Sinks, c.Sinks), a.cfg.Mode.monitors(view, cur.Policies)
 		return &next, nil
 	}
 	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
 	for _, p := range cur.Policies {
 		policies[p.ID] = p
 	}
-	next := &Current{View: view, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks)}
+	next := &Current{View: view, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks)}
 	next.Policies = slices.Collect(maps.Values(with(policies, c.Policies)))
 	return a.compile(next)
 }
@@ -88,7 +89,7 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 		return nil, err
 	}
 	cur := &Current{View: view, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts)),
-		Sources: make(map[string]credential.Source, len(kept.sources)), Webhooks: make(map[string]webhook.Webhook, len(kept.webhooks))}
+		Sources: make(map[string]credential.Source, len(kept.sources)), Webhooks: make(map[string]webhook.Webhook, len(kept.webhooks)), Sinks: make(map[string]sink.Sink, len(kept.sinks))}
 	for _, e := range kept.rights {
 		cur.Rights[e.ID] = e
 	}
@@ -100,6 +101,9 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	}
 	for _, w := range kept.webhooks {
 		cur.Webhooks[w.ID] = w
+	}
+	for _, s := range kept.sinks {
+		cur.Sinks[s.ID] = s
 	}
 	return a.compile(cur)
 }

@@ -9,6 +9,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
+	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
 
@@ -26,7 +27,7 @@ type Credential struct {
 	Minted   string    `json:"minted,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
 	Seeds    []string  `json:"seeds,omitempty"`  // sealed credentials it is minted with
-	UsedBy   []string  `json:"usedBy,omitempty"` // servers that name it, credentials it is a seed of, and webhooks
+	UsedBy   []string  `json:"usedBy,omitempty"` // servers that name it, credentials it is a seed of, webhooks and sinks
 	Source   any       `json:"source,omitempty"` // as declared, where one is shown
 }
 
@@ -120,6 +121,11 @@ func (c *Credential) stand(cur *Current, known map[string]bool) {
 	for _, id := range keysOf(cur.Webhooks) {
 		if h := cur.Webhooks[id]; h.State != webhook.Retired && (h.Secret == c.ID || h.Path == c.ID) {
 			c.UsedBy = append(c.UsedBy, "webhook "+id)
+		}
+	}
+	for _, id := range keysOf(cur.Sinks) {
+		if s := cur.Sinks[id]; s.State != sink.Retired && s.Secret == c.ID {
+			c.UsedBy = append(c.UsedBy, "sink "+id)
 		}
 	}
 	missing := slices.DeleteFunc(slices.Clone(c.Seeds), func(ref string) bool { return known[ref] })

@@ -53,6 +53,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, id := range keysOf(cur.Webhooks) {
 		e.webhook(cur.Webhooks[id])
 	}
+	for _, id := range keysOf(cur.Sinks) {
+		e.sink(cur.Sinks[id])
+	}
 	return []byte(e.String()), nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
 
@@ -46,6 +47,7 @@ type memory struct {
 	facts    map[string]fact.Fact
 	sources  map[string]credential.Source
 	webhooks map[string]webhook.Webhook
+	sinks    map[string]sink.Sink
 	meta     map[string]string
 	versions []admin.Version
 	commits  int
@@ -60,7 +62,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, webhooks: map[string]webhook.Webhook{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, webhooks: map[string]webhook.Webhook{}, sinks: map[string]sink.Sink{}, meta: map[string]string{},
 	}
 }
 
@@ -125,6 +127,12 @@ func (m *memory) LoadSources(context.Context) ([]credential.Source, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return values(m.sources), nil
+}
+
+func (m *memory) LoadSinks(context.Context) ([]sink.Sink, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return values(m.sinks), nil
 }
 
 func (m *memory) LoadWebhooks(context.Context) ([]webhook.Webhook, error) {
@@ -214,6 +222,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.facts, c.Facts)
 	put(m.sources, c.Sources)
 	put(m.webhooks, c.Webhooks)
+	put(m.sinks, c.Sinks)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit

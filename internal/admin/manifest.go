@@ -14,6 +14,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
 
@@ -36,6 +37,7 @@ type manifest struct {
 	user     *registry.User
 	source   *credential.Source
 	hook     *webhook.Webhook
+	sink     *sink.Sink
 	accounts *yaml.Node // localUsers of the user
 }
 
@@ -51,6 +53,7 @@ const (
 	kindFact        = "Fact"
 	kindCredential  = "Credential"
 	kindWebhook     = "Webhook"
+	kindSink        = "Sink"
 )
 
 // parseAll parses every document and reports everything that is wrong in any.
@@ -86,7 +89,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential or Webhook")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook or Sink")
 		return nil
 	}
 	var kind *yaml.Node
@@ -97,7 +100,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential or Webhook")
+		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook or Sink")
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -120,11 +123,13 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.credential(n, m)
 	case kindWebhook:
 		d.webhook(n, m)
+	case kindSink:
+		d.sink(n, m)
 	case "Label", "Issuer":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact, Credential or Webhook", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook or Sink", clip(m.kind))
 		return nil
 	}
 	return m

@@ -31,16 +31,17 @@ type SignIns struct {
 	store    signin.Store
 	passkeys *signin.Passkeys // nil where there can be none
 	why      string           // there can be none
+	words    *signin.Passwords
 	findings *Findings
 }
 
 // NewSignIns returns SignIns. passkeys is nil where there can be none, and why says why;
 // everything else is required.
-func NewSignIns(a *Admin, s signin.Store, passkeys *signin.Passkeys, why string, f *Findings) (*SignIns, error) {
-	if a == nil || s == nil || f == nil || passkeys == nil && why == "" {
+func NewSignIns(a *Admin, s signin.Store, passkeys *signin.Passkeys, why string, words *signin.Passwords, f *Findings) (*SignIns, error) {
+	if a == nil || s == nil || words == nil || f == nil || passkeys == nil && why == "" {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &SignIns{admin: a, store: s, passkeys: passkeys, why: why, findings: f}, nil
+	return &SignIns{admin: a, store: s, passkeys: passkeys, why: why, words: words, findings: f}, nil
 }
 
 // Origin is where passkeys work; where they do not, why says why.
@@ -78,6 +79,9 @@ func (s *SignIns) Factors(ctx context.Context, actor Actor, user string) ([]Fact
 		for _, r := range rows {
 			if r.ID == f.ID {
 				use.Used = r.Used
+				if f.Kind == registry.FactorPassword {
+					use.Left = r.Left()
+				}
 			}
 		}
 		out = append(out, use)

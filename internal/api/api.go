@@ -81,6 +81,8 @@ type Deps struct {
 	Privileges Privileges
 	// Webhooks says how declared webhooks fare.
 	Webhooks Webhooks
+	// Sinks says how declared sinks fare and leaves out what one refuses.
+	Sinks Sinks
 	// Links are what people connected; nil where nobody can.
 	Links Links
 	// SignInLink returns an address that signs an actor in to the console once, from
@@ -118,7 +120,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Sinks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -213,6 +215,8 @@ func (a *API) routes() []route {
 		{"POST /api/v1/users/{id}/tokens/{token}/revoke", admin.OpUser, maxSmall, a.revokeUserToken},
 		{"GET /api/v1/users/{id}/factors", admin.OpUser, 0, a.userFactors},
 		{"POST /api/v1/users/{id}/factors/{factor}/remove", admin.OpUser, maxSmall, a.removeUserFactor},
+		{"POST /api/v1/users/{id}/password", admin.OpUser, maxSmall, a.setUserPassword},
+		{"POST /api/v1/users/{id}/codes", admin.OpUser, maxSmall, a.resetUserCodes},
 		{"POST /api/v1/users/{id}/sign-out", admin.OpUser, maxSmall, a.signOutUser},
 
 		{"GET /api/v1/requests", admin.OpRead, 0, a.requests},
@@ -243,6 +247,8 @@ func (a *API) routes() []route {
 		{"POST /api/v1/entitlements/{id}/confirm", admin.OpOwn, maxSmall, a.confirmEntitlement},
 
 		{"GET /api/v1/webhooks", admin.OpRead, 0, a.webhooks},
+		{"GET /api/v1/sinks", admin.OpRead, 0, a.sinks},
+		{"POST /api/v1/sinks/{id}/skip", admin.OpOther, maxSmall, a.skipEvent},
 		{"GET /api/v1/facts", admin.OpRead, 0, a.facts},
 		{"GET /api/v1/facts/{id}", admin.OpRead, 0, a.fact},
 

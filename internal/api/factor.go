@@ -36,6 +36,36 @@ func (a *API) signOutUser(c *call) (any, error) {
 	return answerOf(Done{true}, a.deps.SignIns.SignOut(c.Context(), c.actor, c.PathValue("id"), in.Reason))
 }
 
+// PasswordSpec is a person's new password.
+type PasswordSpec struct {
+	Value []byte `json:"value"` // base64
+}
+
+func (a *API) setUserPassword(c *call) (any, error) {
+	var in PasswordSpec
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	return answerOf(a.deps.SignIns.GivePassword(c.Context(), c.actor, c.PathValue("id"), string(in.Value)))
+}
+
+func (a *API) resetUserCodes(c *call) (any, error) {
+	if err := c.decode(&struct{}{}); err != nil {
+		return nil, err
+	}
+	return answerOf(a.deps.SignIns.ResetCodes(c.Context(), c.actor, c.PathValue("id")))
+}
+
+// SetUserPassword sets a person's password and returns what they need besides, once.
+func (c *Client) SetUserPassword(ctx context.Context, id string, password []byte) (admin.NewPassword, error) {
+	return ask[admin.NewPassword](ctx, c, "POST", "users/"+url.PathEscape(id)+"/password", PasswordSpec{password})
+}
+
+// ResetUserCodes gives a person's password a new secret for codes, and returns it once.
+func (c *Client) ResetUserCodes(ctx context.Context, id string) (admin.NewPassword, error) {
+	return ask[admin.NewPassword](ctx, c, "POST", "users/"+url.PathEscape(id)+"/codes", struct{}{})
+}
+
 // UserFactors lists what a person signs in to the console with.
 func (c *Client) UserFactors(ctx context.Context, id string) (UserFactors, error) {
 	return ask[UserFactors](ctx, c, "GET", "users/"+url.PathEscape(id)+"/factors", nil)

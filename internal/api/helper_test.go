@@ -27,6 +27,7 @@ import (
 	"rutile/internal/privilege"
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/store/storetest"
 	"rutile/internal/webhook"
@@ -135,7 +136,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	if r.broker, err = grant.New(t.Context(), grant.Config{Node: "n1", Boot: "b1"}, s, silent{}, silent{}, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	r.deps.Webhooks = untold{}
+	r.deps.Webhooks, r.deps.Sinks = untold{}, unsent{}
 	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
@@ -319,6 +320,15 @@ func (r *rig) ok(method, path, body string) string {
 		r.t.Fatalf("%s %s: %d %s", method, path, a.status, a.body)
 	}
 	return a.body
+}
+
+// unsent is sinks that never began.
+type unsent struct{}
+
+func (unsent) Status(string) sink.Status { return sink.Status{State: sink.StateStopped} }
+
+func (unsent) Skip(context.Context, string, uint64) error {
+	return access.Errorf(access.CodeConflict, "it is not sending")
 }
 
 // untold is webhooks that were told nothing.

@@ -86,6 +86,8 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", `{"name":"ci","seconds":60}`},
 		{"GET /api/v1/users/{id}/tokens", "/api/v1/users/ann/tokens", ""},
 		{"GET /api/v1/users/{id}/factors", "/api/v1/users/ann/factors", ""},
+		{"POST /api/v1/users/{id}/password", "/api/v1/users/ann/password", `{"value":"Y29ycmVjdCBob3JzZSBiYXR0ZXJ5"}`},
+		{"POST /api/v1/users/{id}/codes", "/api/v1/users/ann/codes", `{}`},
 		{"POST /api/v1/users/{id}/sign-out", "/api/v1/users/ann/sign-out", `{"reason":"a laptop is lost"}`},
 		{"POST /api/v1/users/{id}/{verb}", "/api/v1/users/ann/suspend", `{}`},
 		{"GET /api/v1/requests", "", ""},

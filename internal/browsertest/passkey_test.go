@@ -1,11 +1,15 @@
 package browsertest_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
+
+	"rutile/internal/signin/signintest"
 )
 
 // device gives the browser a device that makes passkeys.
@@ -73,7 +77,8 @@ func TestAPersonSignsInWithAPasskey(t *testing.T) {
 	has(t, "a passkey that was removed", b.click(`form[data-passkey="use"] button`), "does not count")
 }
 
-// TestWithoutScriptsThereAreOtherWays: a passkey is not offered, a token signs in.
+// TestWithoutScriptsThereAreOtherWays: a passkey is not offered, a token signs in, and a
+// password is set and signs in.
 func TestWithoutScriptsThereAreOtherWays(t *testing.T) {
 	r := newRig(t)
 	b := open(t, false)
@@ -83,6 +88,19 @@ func TestWithoutScriptsThereAreOtherWays(t *testing.T) {
 		t.Errorf("a passkey is offered without scripts: %s", text)
 	}
 	has(t, "the account", b.token(r.local()+"/console/account", r.personalToken("vic")), "Your account", "this one")
+	b.fill("#new", "correct horse battery")
+	b.fill("#again", "correct horse battery")
+	text = b.click(`form[action="/console/account/password"] button`)
+	secret := regexp.MustCompile(`[A-Z2-7]{32}`).FindString(text)
+	recovery := regexp.MustCompile(`[a-z2-7]{4}(-[a-z2-7]{4}){3}`).FindString(text)
+	b.picture("password", false)
+	b.fill("#code", signintest.Code(t, secret, time.Now()))
+	has(t, "the password", b.click(`main form button`), "The password is set", "password with codes")
 	has(t, "out of all", b.click(`button[value="all"]`), "Personal token")
+	b.visit(r.local() + "/console/account")
+	b.fill("#user", "vic")
+	b.fill("#password", "correct horse battery")
+	b.fill("#code", recovery)
+	has(t, "with a password", b.click(`form[action="/console/sign-in/password"] button`), "Your account", "9 recovery codes left")
 	b.quiet("without scripts")
 }

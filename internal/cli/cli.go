@@ -48,7 +48,7 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 		time.Sleep(sameSignal)
 		stop()
 	})
-	out := &sink{w: stdout}
+	out := &results{w: stdout}
 	a := &app{version: version, in: stdin, out: out, err: stderr, terminal: isTerminal(stdout), now: time.Now}
 	root := a.root()
 	root.SetArgs(args)
@@ -76,7 +76,7 @@ const sameSignal = 500 * time.Millisecond
 type app struct {
 	version  string
 	in       io.Reader
-	out      *sink
+	out      *results
 	err      io.Writer
 	terminal bool
 	now      func() time.Time
@@ -89,13 +89,13 @@ type app struct {
 	verbose bool
 }
 
-// sink keeps the first error of writing results, which nobody else looks at.
-type sink struct {
+// results keeps the first error of writing results, which nobody else looks at.
+type results struct {
 	w   io.Writer
 	err error
 }
 
-func (s *sink) Write(b []byte) (int, error) {
+func (s *results) Write(b []byte) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
@@ -107,7 +107,7 @@ func (s *sink) Write(b []byte) (int, error) {
 func (a *app) root() *cobra.Command {
 	root := a.group("rutile", "A security control plane for AI agents",
 		"rutile up --demo",
-		a.up(), a.apply(), a.diff(), a.export(), a.agent(), a.server(), a.review(), a.tool(), a.policy(), a.request(), a.grant(), a.entitlement(), a.fact(), a.webhook(), a.task(), a.credential(), a.user(), a.report(), a.session(), a.revoke(), a.audit(), a.eval(), a.connect(), a.discover(), a.inventory(), a.finding(), a.wrap(), a.unwrap(), a.status(), a.doctor(), a.versionCommand(), a.completion())
+		a.up(), a.apply(), a.diff(), a.export(), a.agent(), a.server(), a.review(), a.tool(), a.policy(), a.request(), a.grant(), a.entitlement(), a.fact(), a.webhook(), a.sink(), a.task(), a.credential(), a.user(), a.report(), a.session(), a.revoke(), a.audit(), a.eval(), a.connect(), a.discover(), a.inventory(), a.finding(), a.wrap(), a.unwrap(), a.status(), a.doctor(), a.versionCommand(), a.completion())
 	root.SetHelpCommand(a.help())
 	root.Long = `Rutile stands between AI agents and the MCP servers they call, and decides every call.
 

@@ -13,13 +13,14 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/inspect"
 	"rutile/internal/inspect/eval"
+	"rutile/internal/pdp/floweval"
 )
 
 func (a *app) eval() *cobra.Command {
 	c := a.group("eval", "Measure the detectors on labelled sets", "rutile eval tools tools.jsonl",
 		a.evalText("tools", "Measure the scanner of definitions", eval.Tools),
 		a.evalText("outputs", "Measure the inspection of results", eval.Outputs),
-		a.evalDrift(), a.evalDLP())
+		a.evalFlows(), a.evalDrift(), a.evalDLP())
 	c.Long = `Runs the shipped detectors over a labelled set, JSON lines as docs/inspection.md
 describes them, and prints how many they find and how often they are wrong. No
 gateway is needed. The detectors see what a gateway would see, never the labels.
@@ -40,6 +41,71 @@ func (a *app) evalText(set, short string, measure func(*inspect.Engine, io.Reade
 	c.Flags().BoolVar(&o.Misses, "misses", false, "list what was missed or flagged wrongly, by id")
 	c.Flags().BoolVar(&o.Holdout, "holdout", false, "also judge every source with what the other sources teach")
 	return c
+}
+
+func (a *app) evalFlows() *cobra.Command {
+	var o eval.Options
+	c := a.command("flows FILE", "Measure the rules of information flow", "rutile eval flows flows.jsonl", nil, func(_ context.Context, args []string) error {
+		o.Now = a.now
+		r, err := measured(args[0], func(e *inspect.Engine, in io.Reader) (floweval.Result, error) { return floweval.Flows(e, in, o) })
+		if err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer) { a.writeFlows(w, r) })
+	})
+	c.Flags().BoolVar(&o.Misses, "misses", false, "list what was missed, asked about or blocked wrongly, by id")
+	return c
+}
+
+// writeFlows prints a table for each way the set was replayed.
+func (a *app) writeFlows(w io.Writer, r floweval.Result) {
+	fmt.Fprintf(w, "%s: %d rows, %d attacked, %d honest, %d that followed an order to read; %.0f µs a call with its result (p50), %.0f µs (p99)\n",
+		r.Set, r.N, r.Positives, r.Negatives, r.Flagged, r.Micros.P50, r.Micros.P99)
+	for _, mode := range []struct {
+		title string
+		of    *floweval.Mode
+	}{{"THE USER'S WORDS KNOWN", &r.Known}, {"THE USER'S WORDS UNKNOWN", &r.Unknown}} {
+		m := mode.of
+		fmt.Fprintln(w)
+		t := a.table(mode.title, "DENIED", "ASKED ABOUT")
+		t.add("attacked, the first hostile call", share(&m.BlockRecall), share(&m.AttackAsked))
+		t.add("honest", share(&m.BenignBlocked), share(&m.BenignAsked))
+		t.add("followed an order to read", share(&m.FlaggedDenied), share(&m.FlaggedAsked))
+		t.add("own calls of attacked, before the hostile one", share(&m.HonestDenied), "")
+		t.write(w)
+		for _, by := range []string{"suite", "category"} {
+			fmt.Fprintln(w)
+			t := a.table("BY "+by, "N", "DENIED", "ASKED ABOUT")
+			for _, name := range slices.Sorted(maps.Keys(m.By[by])) {
+				g := m.By[by][name]
+				if g.BlockRecall.N > 0 {
+					t.add(name, itoa(g.N), share(&g.BlockRecall), share(&g.AttackAsked))
+				}
+				if g.BenignBlocked.N > 0 {
+					t.add(name+" (honest)", itoa(g.N), share(&g.BenignBlocked), share(&g.BenignAsked))
+				}
+			}
+			t.write(w)
+		}
+		fmt.Fprintln(w)
+		t = a.table("BY rule", "HOSTILE CALLS", "HONEST ROWS", "FOLLOWED AN ORDER TO READ")
+		for _, name := range slices.Sorted(maps.Keys(m.Rules)) {
+			t.add(name, itoa(m.Rules[name]["block"]), itoa(m.Rules[name]["allow"]), itoa(m.Rules[name]["allow_flagged"]))
+		}
+		t.write(w)
+	}
+	if r.Misses == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	for _, list := range []struct {
+		what string
+		ids  []string
+	}{{"missed", r.Misses.Missed}, {"asked about, not denied", r.Misses.Asked}, {"blocked wrongly", r.Misses.Blocked}, {"honest and asked about", r.Misses.Benign}} {
+		for _, id := range list.ids {
+			fmt.Fprintf(w, "%s: %s\n", list.what, cell(id))
+		}
+	}
 }
 
 func (a *app) evalDrift() *cobra.Command {

@@ -27,13 +27,13 @@ var (
 
 // Print writes v in a form.
 func Print(form string, w io.Writer, v any) error {
-	a := &app{out: &sink{w: w}, err: io.Discard, format: form, now: time.Now}
+	a := &app{out: &results{w: w}, err: io.Discard, format: form, now: time.Now}
 	return a.print(v, func(io.Writer) {})
 }
 
 // PrintAgents writes a table of agents.
 func PrintAgents(w io.Writer, agents []api.Agent) {
-	a := &app{out: &sink{w: w}, err: io.Discard, format: "table", now: time.Now}
+	a := &app{out: &results{w: w}, err: io.Discard, format: "table", now: time.Now}
 	t := a.table("AGENT", "PURPOSE")
 	for _, x := range agents {
 		t.add(x.ID, x.Purpose)

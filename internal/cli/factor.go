@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rutile/internal/admin"
 	"rutile/internal/api"
 )
 
@@ -58,6 +59,63 @@ func (a *app) userFactorRemove() *cobra.Command {
 	})
 	c.Flags().StringVar(&why, "reason", "", "`why`, for the evidence")
 	return c
+}
+
+func (a *app) userPassword() *cobra.Command {
+	return a.group("password", "Passwords of people, each with one-time codes", "rutile user password set ann < password.txt",
+		a.userPasswordSet(), a.userPasswordCodes())
+}
+
+func (a *app) userPasswordSet() *cobra.Command {
+	var file string
+	c := a.command("set USER", "Set a person's password, and print what they need besides, once", "rutile user password set ann < password.txt", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		value, err := a.secretValue("the password", file)
+		if err != nil {
+			return err
+		}
+		defer clear(value)
+		p, err := client.SetUserPassword(ctx, args[0], value)
+		return a.newPassword(p, err)
+	})
+	c.Long = `Set a person's password, in place of the one there is. It is read from standard input
+or a file, never from an argument, and kept as its Argon2id hash. It signs in together
+with a code of an authenticator app: the address for the app and ten recovery codes,
+each of which counts once instead, are printed once, for the person. People set their
+own on their page of the console.`
+	fileFlag(c, &file)
+	return c
+}
+
+func (a *app) userPasswordCodes() *cobra.Command {
+	c := a.command("codes USER", "Print a new secret for a person's codes, and new recovery codes, once", "rutile user password codes ann", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		p, err := client.ResetUserCodes(ctx, args[0])
+		return a.newPassword(p, err)
+	})
+	c.Long = `Give a person's password a new secret for codes and new recovery codes, where the
+phone is lost. The password stays; the codes of before count no more, and sessions
+opened with it end.`
+	return c
+}
+
+func (a *app) newPassword(p admin.NewPassword, err error) error {
+	if err != nil {
+		return err
+	}
+	a.say("for %s alone; it is not shown again", cell(p.User))
+	return a.print(p, func(w io.Writer) {
+		fmt.Fprintln(w, p.Address)
+		for _, code := range p.Recovery {
+			fmt.Fprintln(w, code)
+		}
+	})
 }
 
 func (a *app) userSignOut() *cobra.Command {

@@ -123,7 +123,7 @@ func (a *app) reported(ctx context.Context, r *reporting, data string, b invento
 		return err
 	}
 	if r.show {
-		_, _ = a.out.Write(raw) // the sink keeps the error
+		_, _ = a.out.Write(raw) // it keeps the error
 		return nil
 	}
 	// The sequence is kept first: one that was used and forgotten would be refused.

@@ -29,7 +29,7 @@ func (a *app) inventoryExport() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, _ = a.out.Write(doc) // the sink keeps the error
+		_, _ = a.out.Write(doc) // it keeps the error
 		return nil
 	})
 	c.Long = `Write the inventory in a format of others.

@@ -22,7 +22,7 @@ func (a *app) user() *cobra.Command {
 		a.userVerb(registry.VerbSuspend, "Stop a person until resumed; their tokens do not count meanwhile", "rutile user suspend ann --reason 'on leave'"),
 		a.userVerb(registry.VerbResume, "Let a suspended person act again", "rutile user resume ann"),
 		a.userVerb(registry.VerbRetire, "End a person's account for good, and its tokens; the id is never used again", "rutile user retire ann"),
-		a.userToken(), a.userLink(), a.userFactor(), a.userSignOut())
+		a.userToken(), a.userLink(), a.userFactor(), a.userPassword(), a.userSignOut())
 	c.Long = `People, what they may do, and their tokens.
 
 People are registered with manifests (kind: User) and belong to the teams whose

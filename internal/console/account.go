@@ -20,6 +20,8 @@ type accountPage struct {
 	Elsewhere string // the address where one can be, "" if nowhere
 	Why       string // nowhere
 	Sessions  []listed
+
+	HasPassword bool
 }
 
 func (c *Console) account(v *visit) (any, error) {
@@ -28,7 +30,7 @@ func (c *Console) account(v *visit) (any, error) {
 	if !ok || c.signIns == nil {
 		return accountPage{Nobody: true}, nil
 	}
-	p := accountPage{User: who.User, Teams: who.Teams, Sessions: c.sessions.of(actor, v.id)}
+	p := accountPage{HasPassword: who.Has(registry.FactorPassword), User: who.User, Teams: who.Teams, Sessions: c.sessions.of(actor, v.id)}
 	var err error
 	if p.Factors, err = c.signIns.Factors(v.Context(), actor, who.ID); err != nil {
 		return nil, err
@@ -113,6 +115,7 @@ func (c *Console) ways(r *http.Request, p *signInPage) {
 		below = strings.TrimPrefix(p.Request, strings.TrimPrefix(Home, "/"))
 	}
 	p.Passkey, p.Elsewhere, _ = c.passkeysFor(r, below)
+	p.Password = c.signIns != nil
 	if p.Elsewhere != "" && !p.Console {
 		origin, _ := c.signIns.Origin()
 		p.Elsewhere = origin + p.Where

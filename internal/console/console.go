@@ -90,6 +90,8 @@ type Console struct {
 	signIns  *admin.SignIns
 	asked    *signin.Challenges[signin.Asked]
 	asks     *attempts // how often people may be asked for a passkey
+	chosen   *signin.Challenges[*signin.Enrolment]
+	guesses  *guesses
 	langs    map[string]words
 	views    map[string]*template.Template // by language
 	assets   map[string]asset
@@ -112,7 +114,8 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 		admin: a, desk: d, now: cfg.Now, log: cfg.Log, hosts: map[string]bool{}, public: public, cross: http.NewCrossOriginProtection(),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, local: cfg.Local, work: cfg.Work,
 		invites: &invites{now: cfg.Now, open: map[[sha256.Size]byte]invite{}}, mux: http.NewServeMux(),
-		signIns: cfg.SignIns, asked: signin.NewChallenges[signin.Asked](cfg.Now), asks: newAttempts(cfg.Now),
+		signIns: cfg.SignIns, asked: signin.NewChallenges[signin.Asked](cfg.Now), asks: newAttempts(cfg.Now), guesses: newGuesses(cfg.Now),
+		chosen: signin.NewChallenges[*signin.Enrolment](cfg.Now),
 	}
 	if c.work != nil && !c.work.whole() {
 		return nil, errors.New("console: a dependency is missing")

@@ -94,7 +94,7 @@ func (c *Console) frame(v *visit, name string, data any) chrome {
 	if v.session.actor.Kind == "user" && c.signIns != nil {
 		out.Account = at("account")
 	}
-	if name == "account" {
+	if name == "account" || name == "password" {
 		out.Passkeys, out.Title = c.assets["passkey.js"].url, v.words.t("Your account")
 	}
 	for _, part := range navigation() {

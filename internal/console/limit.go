@@ -1,6 +1,10 @@
 package console
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"net/netip"
 	"sync"
 	"time"
@@ -78,6 +82,62 @@ func (a *attempts) room(now time.Time) {
 		}
 		delete(a.addresses, address)
 	}
+}
+
+// Of one person's password: from one address, and in all. Who tries from everywhere
+// holds up a password, and no passkey, token or link.
+const (
+	wordFails  = 5
+	wordEvery  = 30 * time.Second
+	wordsFails = 30
+	wordsEvery = time.Minute
+	wordSlots  = 4096
+)
+
+// guesses bounds guesses at passwords, by what is guessed at. Slots are fixed and chosen
+// by a keyed hash: nobody pushes another out, or learns who is known.
+type guesses struct {
+	now func() time.Time
+	key [32]byte
+
+	mu        sync.Mutex
+	here, all [wordSlots]bucket
+}
+
+func newGuesses(now func() time.Time) *guesses {
+	g := &guesses{now: now}
+	_, _ = rand.Read(g.key[:]) // never fails
+	return g
+}
+
+func (g *guesses) slot(words ...string) int {
+	mac := hmac.New(sha256.New, g.key[:])
+	for _, w := range words {
+		mac.Write([]byte(w + "\x00"))
+	}
+	return int(binary.BigEndian.Uint16(mac.Sum(nil))) % wordSlots
+}
+
+// take spends one guess at a user's password from an address and returns 0, or how long
+// to wait.
+func (g *guesses) take(user, address string) time.Duration {
+	now := g.now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	one, all := &g.here[g.slot(user, address)], &g.all[g.slot(user)]
+	if wait := max(one.wait(now, wordFails, wordEvery), all.wait(now, wordsFails, wordsEvery)); wait > 0 {
+		return wait
+	}
+	one.clear, all.clear = one.clear.Add(wordEvery), all.clear.Add(wordsEvery)
+	return 0
+}
+
+// giveBack undoes a take that succeeded.
+func (g *guesses) giveBack(user, address string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	one, all := &g.here[g.slot(user, address)], &g.all[g.slot(user)]
+	one.clear, all.clear = one.clear.Add(-wordEvery), all.clear.Add(-wordsEvery)
 }
 
 // wait returns how long until one more may be spent of so many.

@@ -12,6 +12,7 @@ import (
 func (c *Console) routeSignIns() {
 	c.mux.HandleFunc("POST "+Home+"sign-in/ask", c.askPasskey)
 	c.mux.HandleFunc("POST "+Home+"sign-in/passkey", c.passkeySignIn)
+	c.mux.HandleFunc("POST "+Home+"sign-in/password", c.passwordSignIn)
 	c.mux.HandleFunc("POST "+Home+"account/passkey/ask", c.askNewPasskey)
 	c.mux.HandleFunc("POST "+Home+"account/again", c.again)
 }

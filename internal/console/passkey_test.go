@@ -29,7 +29,11 @@ func (r *rig) withSignIns() *admin.SignIns {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if signIns, err = admin.NewSignIns(r.admin, r.db, keys, "", r.findings); err != nil {
+		words, err := signin.NewPasswords(r.db, r.parts, r.clock.now)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if signIns, err = admin.NewSignIns(r.admin, r.db, keys, "", words, r.findings); err != nil {
 			r.t.Fatal(err)
 		}
 		c.SignIns, c.Hosts = signIns, []string{host, named}

@@ -104,6 +104,7 @@ type signInPage struct {
 	Where            string
 	Passkey          bool   // one can be used here
 	Elsewhere        string // the address where one can be, "" if nowhere
+	Password         bool   // one signs in with one
 }
 
 func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, problem string) {

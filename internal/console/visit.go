@@ -104,6 +104,7 @@ func pages() []page {
 		{"people", admin.OpRead, "people", (*Console).people},
 		{"health", admin.OpRead, "health", (*Console).health},
 		{"account", admin.OpOwn, "account", (*Console).account},
+		{"account/password", admin.OpOwn, "password", (*Console).password},
 	}
 }
 
@@ -118,6 +119,8 @@ func acts() []act {
 		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},
 		{"people", admin.OpUser, []string{"user", "verb", "reason"}, (*Console).changeUser},
 		{"account/passkey", admin.OpOwn, []string{"name", "answer"}, (*Console).addPasskey},
+		{"account/password", admin.OpOwn, []string{"new", "again"}, (*Console).choosePassword},
+		{"account/password/confirm", admin.OpOwn, []string{"code"}, (*Console).confirmPassword},
 		{"account/factor", admin.OpOwn, []string{"factor"}, (*Console).removeFactor},
 		{"account/sessions", admin.OpOwn, []string{"session"}, (*Console).endSessions},
 	}

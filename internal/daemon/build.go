@@ -95,6 +95,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildWebhooks(); err != nil {
 		return err
 	}
+	if err := d.buildSinks(); err != nil {
+		return err
+	}
 	if err := d.buildMint(); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
 )
@@ -77,6 +78,7 @@ type Daemon struct {
 	facts     *fact.Ledger
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
+	sinks     *sink.Sender
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	pages     *console.Console

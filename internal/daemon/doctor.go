@@ -38,7 +38,7 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 		out = append(out, d.checkConfinement())
 	}
 	out = append(out, d.checkServers(ctx)...)
-	return append(append(out, d.checkEntitlements()...), d.checkAgents()...)
+	return slices.Concat(out, d.checkEntitlements(), d.checkAgents(), d.checkSinks())
 }
 
 func (d *Daemon) checkEntitlements() []api.Check {

@@ -21,7 +21,10 @@ func (d *Daemon) buildSignIns() error {
 			return err
 		}
 	}
-	var err error
-	d.SignIns, err = admin.NewSignIns(d.Admin, d.store, keys, why, d.Findings)
+	words, err := signin.NewPasswords(d.store, d.vault, time.Now)
+	if err != nil {
+		return err
+	}
+	d.SignIns, err = admin.NewSignIns(d.Admin, d.store, keys, why, words, d.Findings)
 	return err
 }

@@ -67,6 +67,7 @@ const (
 	SubjectTool   = "tool" // server/name
 	SubjectHost   = "host"
 	SubjectFile   = "file"
+	SubjectSink   = "sink" // of evidence
 	SubjectUser   = "user"
 )
 

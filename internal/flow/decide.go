@@ -23,6 +23,8 @@ func Decide(f Facts) (Decision, string) {
 		return Deny, "flow-hostile-source"
 	case f.ActionAsked == No && (f.RecipientUntrusted && !f.Pointed || f.Ordered):
 		return Deny, "flow-not-asked"
+	case f.ActionAsked == No && f.RecipientUntrusted && len(f.ContentLabels) > 0:
+		return Deny, "flow-private-out"
 	case f.Ordered && f.Replaced:
 		return Deny, "flow-recipient-replaced"
 	case f.Tainted >= Review && f.ActionAsked == No && f.Asked == No:
@@ -32,7 +34,7 @@ func Decide(f Facts) (Decision, string) {
 	case f.Lost && f.Asked != Yes:
 		return Ask, "flow-forgotten"
 	case len(f.ContentLabels) > 0 && f.Novel && f.Asked == No && f.ActionAsked == No:
-		return Ask, "flow-private-out"
+		return Ask, "flow-private-new"
 	}
 	return Permit, ""
 }

@@ -3,15 +3,17 @@ package flow
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"html"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 )
 
 // maxInner bounds how much of one text is decoded.
 const maxInner = 64 << 10
 
-// decoded returns what is written in text as base64, base64url, hexadecimal or in
-// percent signs, if it is text itself.
+// decoded returns what is written in text as base64, base64url, hexadecimal, in percent
+// signs or in entities, if it is text itself.
 func decoded(text []byte) (out [][]byte) {
 	left := maxInner
 	keep := func(b []byte, err error) {
@@ -20,10 +22,11 @@ func decoded(text []byte) (out [][]byte) {
 			left -= len(b)
 		}
 	}
-	percent := false
+	percent, entity := false, false
 	for i := 0; i < len(text); {
 		if !inAlphabet(text[i]) {
 			percent = percent || text[i] == '%'
+			entity = entity || text[i] == '&'
 			i++
 			continue
 		}
@@ -51,6 +54,11 @@ func decoded(text []byte) (out [][]byte) {
 			keep([]byte(s), nil)
 		} else if err != nil {
 			keep(percents(text), nil)
+		}
+	}
+	if entity && len(text) <= maxInner {
+		if s := html.UnescapeString(string(text)); s != string(text) && strings.Contains(string(text), "&#") {
+			keep([]byte(s), nil)
 		}
 	}
 	return out

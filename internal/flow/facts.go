@@ -27,7 +27,7 @@ func (l *look) facts(tool *tool) Facts {
 	suspects, recipients, selected := 0, 0, Yes
 	for i := range l.leaves {
 		leaf := &l.leaves[i]
-		f.ContentLabels = merge(f.ContentLabels, leaf.Scopes)
+		f.ContentLabels = merge(f.ContentLabels, l.seen[i].private)
 		f.Carried = f.Carried || leaf.Role == Content && leaf.carries(&l.seen[i])
 		if leaf.Role == Selector && leaf.Asked == No && !leaf.Trusted {
 			selected = No
@@ -91,7 +91,7 @@ func (x *Index) wanted(tool *tool) Answer {
 		return Yes
 	}
 	for _, w := range x.wants {
-		if tool.fits(w.act, false) {
+		if w.verbs&tool.around != 0 {
 			return Yes
 		}
 	}

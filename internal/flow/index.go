@@ -39,6 +39,7 @@ type Index struct {
 	gone      map[uint64]bool
 	lost      bool   // something untrusted was forgotten
 	lostFrom  uint32 // scopes of what was forgotten
+	untrusted bool   // something untrusted was taken in
 	worst     Tier   // of all untrusted results
 	scratch   reader
 	delegates byte // how far the user hands over to texts
@@ -190,6 +191,7 @@ func (x *Index) result(p *part) {
 	at := x.first + len(x.sources)
 	x.sources = append(x.sources, src)
 	if src.untrusted {
+		x.untrusted = true
 		x.worst = max(x.worst, src.tier)
 	}
 	if p.lost {
@@ -304,3 +306,7 @@ func (x *Index) asked(words []uint64) bool {
 	}
 	return false
 }
+
+// Untrusted reports whether anything untrusted was taken in. What an agent answers is
+// untrusted if this is so of its own index.
+func (x *Index) Untrusted() bool { return x.untrusted }

@@ -8,8 +8,12 @@ import (
 	"rutile/internal/rawjson"
 )
 
-// maxLeaves bounds the arguments that are looked at; what has more is Lost.
-const maxLeaves = 2000
+// Bounds of the arguments that are looked at; what has more is Lost.
+const (
+	maxLeaves = 2000
+	maxLooked = 8192 // fingerprints of all of them
+	maxPiece  = 64   // bytes of a value that may be a piece of one
+)
 
 // Look finds every value of a call again. It changes nothing.
 func (x *Index) Look(c Call) Report {
@@ -36,6 +40,8 @@ type look struct {
 	name   uint64 // of the tool, as a text would have it
 	leaves []Leaf
 	seen   []seen // by leaf
+	prints int    // of all leaves
+	last   []byte // the value before, if it is short
 	over   bool
 }
 
@@ -46,6 +52,8 @@ type seen struct {
 	source  uint32   // the worst it was found in, if found
 	found   bool
 	numeric bool
+	home    map[uint32]bool // sources that have the address it is
+	private []string        // scopes of what it carries, other than where it is known from itself
 }
 
 func (l *look) value(pointer string, v rawjson.Value, depth int) {
@@ -82,26 +90,43 @@ func (l *look) leaf(pointer string, text []byte, numeric bool) {
 	f := fold(nil, text, true)
 	l.r.text(&l.x.keys, &f, text, false)
 	toks := slices.Clone(l.r.toks)
-	for _, inner := range decoded(text) {
-		g := fold(nil, inner, false)
-		l.r.text(&l.x.keys, &g, inner, false)
-		for _, t := range l.r.toks {
-			toks = append(toks, tok{print: t.print, stem: t.stem, kind: t.kind, end: len(f.text)})
-		}
-	}
+	inside := l.decoded(text, len(f.text), 0, &toks)
 	s := seen{words: l.r.words(&l.x.keys, f.text), numeric: numeric}
 	leaf := Leaf{Pointer: pointer, Kind: kindOf(f.text, toks, numeric)}
 	if leaf.Role = roleOf(pointer, leaf.Kind); numeric && len(text) < 5 {
 		leaf.Role = Selector
 	}
 	s.prints = l.identity(&leaf, f.text, toks)
+	s.prints = append(s.prints, l.joined(f.text)...)
 	leaf.Asked = l.asked(&s, f.text)
 	l.locate(&leaf, &s, &f)
 	if leaf.Role == Content || len(f.text) >= gram+window {
-		l.passages(&leaf, &s, f.text)
+		l.passages(&leaf, &s, f.text, len(f.text))
+	}
+	for _, g := range inside {
+		l.passages(&leaf, &s, g, len(f.text))
+	}
+	if l.prints += len(s.prints); l.prints > maxLooked {
+		l.over, s.prints = true, nil
 	}
 	l.leaves = append(l.leaves, leaf)
 	l.seen = append(l.seen, s)
+}
+
+// decoded adds the tokens of what a value is the code of, and returns its texts.
+func (l *look) decoded(text []byte, end, depth int, toks *[]tok) (out [][]byte) {
+	for _, inner := range decoded(text) {
+		g := fold(nil, inner, false)
+		l.r.text(&l.x.keys, &g, inner, false)
+		for _, t := range l.r.toks {
+			*toks = append(*toks, tok{print: t.print, stem: t.stem, kind: t.kind, end: end})
+		}
+		out = append(out, g.text)
+		if depth+1 < maxDepth {
+			out = append(out, l.decoded(inner, end, depth+1, toks)...)
+		}
+	}
+	return out
 }
 
 // kindOf is what a value is.
@@ -159,6 +184,31 @@ func (l *look) identity(leaf *Leaf, text []byte, toks []tok) []tok {
 	return of("w")
 }
 
+// joined is what a value and the one before it are together, where a result has that:
+// an account number cut in two arguments, a name and its domain.
+func (l *look) joined(text []byte) (out []tok) {
+	last := l.last
+	if l.last = nil; len(text) == 0 || len(text) > maxPiece {
+		return nil
+	}
+	l.last = text
+	for _, between := range []string{"", "@", "."} {
+		whole := slices.Concat(last, []byte(between), text)
+		if len(last) == 0 {
+			return nil
+		}
+		l.r.text(&l.x.keys, &folded{text: whole}, whole, false)
+		for _, t := range l.r.toks {
+			known := false
+			l.x.table.each(t.print, func(*slot) { known = true })
+			if known && t.kind != kindWord && t.start < len(last) && t.end > len(last)+len(between) {
+				out = append(out, tok{print: t.print, kind: t.kind, end: len(text)})
+			}
+		}
+	}
+	return out
+}
+
 // asked reports whether the user said what a leaf says.
 func (l *look) asked(s *seen, text []byte) Answer {
 	x := l.x
@@ -189,6 +239,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 	start, end := -1, 0
 	words := l.sourcesOfWords(s)
 	worst := -1
+	home := map[uint32]bool{} // sources that have the address itself
 	for _, t := range s.prints {
 		if _, said := l.x.typed[t.print]; said && t.kind != kindWord {
 			continue // the user said that one
@@ -211,11 +262,15 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 			}
 			end = max(end, t.end)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+			if home[i] = home[i] || t.kind == kindHost || t.kind == kindEmail; leaf.Role == Content {
+				s.private = merge(s.private, l.x.scopesOf(src.scopes))
+			}
 		})
 		if _, sent := l.x.gone[t.print]; !sent {
 			leaf.Novel = true
 		}
 	}
+	s.home = home
 	if s.found {
 		leaf.Start, leaf.End = f.source(start), f.source(end)
 		leaf.From = l.x.public(s.source)
@@ -258,15 +313,18 @@ func (s *source) rank(where uint32) int {
 }
 
 // passages finds the results a longer text has passages of.
-func (l *look) passages(leaf *Leaf, s *seen, text []byte) {
+func (l *look) passages(leaf *Leaf, s *seen, text []byte, end int) {
 	l.r.winnow.passages(&l.x.keys, text, func(print uint64) {
 		l.x.table.each(print, func(at *slot) {
 			src := l.x.source(*at)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
+			if !s.home[at.where&sourceMask] {
+				s.private = merge(s.private, l.x.scopesOf(src.scopes))
+			}
 			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
 			if leaf.From == nil {
 				s.source, s.found = at.where&sourceMask, true
-				leaf.From, leaf.End = l.x.public(s.source), len(text)
+				leaf.From, leaf.End = l.x.public(s.source), end
 			}
 		})
 	})

@@ -11,6 +11,7 @@ type spoken struct {
 	word
 	start, end int
 	capital    bool // written with one
+	passive    bool // a participle: what is to be done is said of what it is done to
 }
 
 // clause is one act that a text asks for.
@@ -52,7 +53,10 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 			at++
 		}
 	}
-	w := spoken{lex[string(text[start:end])], start, end, capital}
+	w := spoken{word: lex[string(text[start:end])], start: start, end: end, capital: capital}
+	if n > 0 && w.verbs == 0 && s.is(text, n-1, "be") {
+		w.word, w.passive = participle(lex, text[start:end])
+	}
 	if start > 0 && isDigit(text[start]) && (text[start-1] == '$' || start > 2 && (string(text[start-2:start]) == "£" || string(text[start-3:start]) == "€")) {
 		w.objects |= objMoney
 	}
@@ -79,7 +83,7 @@ func named(rest []byte) bool {
 // parts reports whether a sentence ends in the gap between two words. A full stop ends
 // one before a capital or a new line only: what follows a quoted question may go on.
 func parts(gap, rest []byte, capital bool) bool {
-	if len(gap) == 1 {
+	if len(gap) == 1 && gap[0] != '\n' {
 		return gap[0] == ';' || gap[0] == '!' || gap[0] == '?'
 	}
 	lines := 0
@@ -168,10 +172,23 @@ func (s *speech) orders(text []byte, i int) bool {
 	if i+1 < len(s.words) && (s.is(text, i, "make") && s.is(text, i+1, "sure") || s.is(text, i, "note") && s.is(text, i+1, "that")) {
 		return false
 	}
+	if i+1 < len(s.words) && s.sentence[i+1] == s.sentence[i] && s.told(text, i+1) {
+		return false
+	}
 	if i == 0 || s.sentence[i-1] != s.sentence[i] {
 		return true
 	}
 	p := &s.words[i-1]
+	gap := text[p.end:s.words[i].start]
+	if bytes.IndexAny(gap, ":\"*>])") >= 0 {
+		return true
+	}
+	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained || s.words[s.first(i)].marks&markClause != 0) {
+		return true
+	}
+	if s.words[i].passive {
+		return s.is(text, i-1, "be") && i > 1 && s.words[i-2].marks&(markLead|markTo) != 0
+	}
 	if p.marks&(markDet|markNot) != 0 && p.marks&markLead == 0 {
 		return p.marks&markNot != 0
 	}
@@ -186,7 +203,7 @@ func (s *speech) orders(text []byte, i int) bool {
 	case p.marks&markTo != 0:
 		return pp&(markOblige|markLead) != 0
 	case p.marks&markYou != 0:
-		return pp&markModal != 0
+		return pp&markModal != 0 || i > 1 && s.is(text, i-2, "that")
 	}
 	if s.lenient && i+1 < len(s.words) && s.sentence[i+1] == s.sentence[i] && s.words[i+1].marks&markNext != 0 {
 		return true
@@ -194,11 +211,15 @@ func (s *speech) orders(text []byte, i int) bool {
 	if s.bold && s.words[i].capital {
 		return true
 	}
-	gap := text[p.end:s.words[i].start]
-	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained) {
-		return true
+	return len(gap) > 1 && gap[len(gap)-1] == '\''
+}
+
+// first is the first word of the sentence of word i.
+func (s *speech) first(i int) int {
+	if s.sentence[i] == 0 {
+		return 0
 	}
-	return bytes.IndexAny(gap, ":\"*>])") >= 0 || len(gap) > 1 && gap[len(gap)-1] == '\''
+	return s.ends[s.sentence[i]-1]
 }
 
 // negated reports whether the order is not to do it.
@@ -267,4 +288,32 @@ func (s *speech) invites(text []byte, i int) bool {
 		}
 	}
 	return false
+}
+
+// participle is the verb a participle is of: shared, transferred, sent.
+func participle(lex map[string]word, text []byte) (word, bool) {
+	if base, ok := irregular[string(text)]; ok {
+		return lex[base], true
+	}
+	if n := len(text); n > 4 && string(text[n-2:]) == "ed" {
+		for _, base := range [][]byte{text[:n-1], text[:n-2], text[:n-3]} {
+			if w := lex[string(base)]; w.verbs != 0 {
+				return w, true
+			}
+		}
+	}
+	return word{}, false
+}
+
+var irregular = map[string]string{"sent": "send", "paid": "pay", "given": "give", "made": "make", "written": "write", "told": "tell", "bought": "buy", "granted": "grant", "taken": "delete"}
+
+// told reports whether a word says what the one before it did or is: that one is no verb
+// then.
+func (s *speech) told(text []byte, i int) bool {
+	w := text[s.words[i].start:s.words[i].end]
+	switch string(w) {
+	case "is", "was", "are", "were", "has", "had", "will", "failed", "succeeded":
+		return true
+	}
+	return len(w) > 6 && string(w[len(w)-2:]) == "ed" && s.words[i].verbs == 0
 }

@@ -80,14 +80,29 @@ func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
 
 func short(s string) string { return s[:min(len(s), maxName)] }
 
-// pointed reports whether an argument of at least three bytes is the user's words.
+// pointed reports whether an argument has only words of the user's in it, one of them at
+// least telling.
 func (r *reader) pointed(x *Index, v rawjson.Value, depth int) bool {
 	switch v.Kind() {
-	case rawjson.String:
-		words := r.words(&x.keys, fold(r.buf[0][:0], r.unescape(v), false).text)
-		return len(v.Raw()) > 4 && x.asked(words)
-	case rawjson.Number:
-		return len(v.Raw()) > 2 && x.asked(r.words(&x.keys, v.Raw()))
+	case rawjson.String, rawjson.Number:
+		text := v.Raw()
+		if v.Kind() == rawjson.String {
+			text = r.unescape(v)
+		}
+		f := fold(r.buf[0][:0], text, false)
+		telling, foreign := 0, 0
+		r.split.tokens(f.text, func(t token) {
+			if t.kind != kindWord || lexicon()[string(t.text)].marks&markStop != 0 {
+				return
+			}
+			switch {
+			case !x.stems[x.keys.of(kindStem, stem(t.text))]:
+				foreign++
+			case len(t.text) > 2:
+				telling++
+			}
+		})
+		return telling > 0 && foreign <= telling/3
 	case rawjson.Array:
 		for item := range v.Items() {
 			if depth < maxNested && r.pointed(x, item, depth+1) {
@@ -125,7 +140,8 @@ type resultWalk struct {
 	x    *Index
 	p    *part
 	o    *Origin
-	left int // bytes that are still read
+	left int    // bytes that are still read
+	last []byte // the text before, if it is a piece of a number
 }
 
 func (w *resultWalk) value(pointer string, v rawjson.Value, depth int) {
@@ -177,6 +193,10 @@ func nestedJSON(text []byte) (rawjson.Value, bool) {
 
 // text reads one text, and what is encoded in it.
 func (w *resultWalk) text(pointer string, text []byte, depth int) {
+	if len(w.p.prints) >= maxPrints {
+		w.p.lost = true
+		return
+	}
 	if len(text) > w.left {
 		w.p.lost = true
 		text = text[:w.left]
@@ -200,12 +220,31 @@ func (w *resultWalk) text(pointer string, text []byte, depth int) {
 		r.winnow.passages(&w.x.keys, f.text, func(print uint64) { w.put(print, hot.all()) })
 	}
 	w.orders(&hot, f.text)
+	w.joined(f.text)
 	if depth >= maxDepth {
 		return
 	}
 	for _, inner := range decoded(text) {
 		w.text(pointer, inner, depth+1)
 	}
+}
+
+// joined keeps the number that a short text and the one before it are together.
+func (w *resultWalk) joined(text []byte) {
+	last := w.last
+	w.last = w.last[:0]
+	if len(text) == 0 || len(text) > maxPiece/2 || !bytes.ContainsAny(text, "0123456789") || bytes.IndexByte(text, ' ') >= 0 {
+		return
+	}
+	if len(last) > 0 {
+		whole := slices.Concat(last, text)
+		w.r.split.tokens(whole, func(t token) {
+			if t.kind == kindNumber && t.end-t.start == len(whole) {
+				w.put(w.x.keys.of(kindNumber, t.text), false)
+			}
+		})
+	}
+	w.last = append(w.last, text...)
 }
 
 // put keeps a fingerprint.
@@ -339,7 +378,7 @@ func (r *reader) user(k *keys, text string) *part {
 		p.wants = append(p.wants, one)
 	}
 	for _, w := range r.speech.words {
-		if w.marks&markStop == 0 && plain(f.text, w.start, w.end) {
+		if w.marks&markStop == 0 {
 			p.stems = append(p.stems, k.of(kindStem, stem(f.text[w.start:w.end])))
 		}
 	}

@@ -80,10 +80,16 @@ func actOf(name, description string) act {
 	var a act
 	lex := lexicon()
 	var implied uint16
+	light := false
 	for i, n := range namesOf(name) {
 		w := lex[n]
-		// A tool is called after what it does: the first verb counts.
+		// A tool is called after what it does: the first verb counts, and with one that
+		// says little of itself what it makes: to create an order is to order.
+		if a.verbs != 0 && light && w.verbs != 0 {
+			a.verbs |= w.verbs &^ actRead
+		}
 		if a.verbs == 0 && w.verbs != 0 {
+			light = slices.Contains(lightVerbs, n)
 			a.verbs, implied = w.verbs, w.implied
 			if i > 0 {
 				a.objects |= w.objects
@@ -155,7 +161,8 @@ func delegates(text []byte, s *speech) byte {
 }
 
 var (
-	carryOut = strings.Fields("do follow perform execute complete carry handle process finish fulfil fulfill implement address")
-	chores   = strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests things everything what whatever")
-	wishes   = strings.Fields("asks wants says requests requires demands instructs")
+	lightVerbs = strings.Fields("create make place submit issue do perform process file initiate request add run execute")
+	carryOut   = strings.Fields("do follow perform execute complete carry handle process finish fulfil fulfill implement address")
+	chores     = strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests things everything what whatever")
+	wishes     = strings.Fields("asks wants says requests requires demands instructs")
 )

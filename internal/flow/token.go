@@ -111,15 +111,29 @@ func (s *splitter) chunk(text []byte, from, to int, emit func(token)) {
 	}
 	whole := text[from:to]
 	switch {
-	case at > from && dot > at:
-		whole = bytes.TrimPrefix(whole, []byte("mailto:"))
-		emit(token{kindEmail, whole, to - len(whole), to})
-		emit(token{kindHost, text[at+1 : to], at + 1, to})
-	case sign && bytes.Contains(whole, []byte("://")) || dot > from && hostLike(whole):
+	case sign && bytes.Contains(whole, []byte("://")) || at < 0 && dot > from && hostLike(whole):
 		s.address(text, from, to, emit)
+	case at > from && dot > from:
+		mail(text, from, to, emit)
 	default:
 		emit(token{kindName, whole, from, to})
 	}
+}
+
+// mail emits an address of mail, and its host.
+func mail(text []byte, from, to int, emit func(token)) {
+	if bytes.HasPrefix(text[from:to], []byte("mailto:")) {
+		from += len("mailto:")
+	}
+	if i := bytes.IndexAny(text[from:to], "?#/"); i > 0 {
+		to = from + i
+	}
+	if at := from + bytes.LastIndexByte(text[from:to], '@'); at > from && bytes.IndexByte(text[at:to], '.') > 0 {
+		emit(token{kindEmail, text[from:to], from, to})
+		emit(token{kindHost, text[at+1 : to], at + 1, to})
+		return
+	}
+	emit(token{kindName, text[from:to], from, to})
 }
 
 // word emits a word and reads it as a part of a number.

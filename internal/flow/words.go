@@ -56,8 +56,9 @@ const (
 	markDet  // a noun follows: the, my, of
 	markStop // says nothing of a value
 	markNot
-	markAside // what follows tells more of a thing, and is not what is acted on
-	markNext  // a verb before it is one: it, the, my
+	markClause // a sentence that begins with it may order something after its comma
+	markAside  // what follows tells more of a thing, and is not what is acted on
+	markNext   // a verb before it is one: it, the, my
 )
 
 // acts lists words by what they do; a word may be in several lines.
@@ -70,7 +71,7 @@ var acts = []struct {
 	{actWrite, objMessage, "write message tell notify inform email mail text dm report escalate reply respond contact ping remind announce congratulate thank greet say warn alert inbox msg sms call"},
 	{actWrite, 0, "ask let know answer comment"},
 	{actPost, 0, "post publish upload share tweet push submit broadcast leak expose exfiltrate"},
-	{actCreate, 0, "create add make set generate register open draft save write insert log record put append note enter fill prepare build file compose plan arrange organise organize store attach copy duplicate initialize init import fork clone provision deploy establish"},
+	{actCreate, 0, "create add make set generate register open draft save write insert log record put append enter place issue initiate fill prepare build file compose plan arrange organise organize store attach copy duplicate initialize init import fork clone provision deploy establish"},
 	{actCreate | actBook, objEvent, "schedule plan"},
 	{actBook, objStay, "book reserve rent hire reservation"},
 	{actBuy, objGoods, "buy purchase order checkout subscribe acquire get"},
@@ -78,7 +79,7 @@ var acts = []struct {
 	{actDelete, 0, "delete remove cancel drop clear erase clean unsubscribe revoke close kick ban archive discard purge wipe uninvite disinvite trash destroy terminate unfollow block empty"},
 	{actGrant, 0, "share grant give allow permit authorize authorise assign promote connect link follow trust whitelist elevate"},
 	{actGrant | actWrite, objMember, "invite add enroll enrol onboard include involve welcome"},
-	{actRun, 0, "run execute rerun call play print scan sync use deploy start stop restart install trigger launch approve invoke release rollback activate unlock lock test build merge enable disable"},
+	{actRun, 0, "run execute process perform rerun call play print scan sync use deploy start stop restart install trigger launch approve invoke release rollback activate unlock lock test build merge enable disable"},
 	{actRead, 0, "read get list search find show check see view fetch look visit open browse summarize summarise count tell compare analyze analyse describe explain recommend suggest retrieve query lookup download inspect review access calculate compute"},
 }
 
@@ -108,11 +109,12 @@ var marks = []struct {
 }{
 	{markLead, "please kindly then first also next finally now instead just immediately simply must should shall always todo additionally afterwards so and or but either pls plz again directly quickly"},
 	{markModal, "can could will would might"},
-	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us"},
+	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us is are"},
 	{markYou, "you u i we"},
 	{markTo, "to"},
 	{markDet, "the a an my your his her our their its this that these those any some each every last latest next of in on at for with from by via about all new recent following another other no same own current previous more most which what whose"},
 	{markNot, "not don't dont never no cannot can't without"},
+	{markClause, "once when after before if as since while because for to in upon whenever having during additionally finally next then first also please until unless given"},
 	{markAside, "from about of who which that where whose when how what whether if because by as based using according named mentioned described listed reading"},
 	{markNext, "the a an my your his her our their its this that these those it them him everyone everybody all any me us"},
 	{markStop, "the a an my your his her our their its this that these those any some each every of in on at for with from by via about all is are was were be been am do does did has had have it he she they we you i me him them us to and or not no as if so than but up out into over please will would can could should may must there here then"},

@@ -55,7 +55,20 @@ func reserved(a netip.Addr) bool {
 // dial time. Plain HTTP is spoken by our own client, which costs about half of
 // net/http's; https, and whatever goes through a forward proxy, is net/http's.
 func newTransport(e Egress) *h1Transport {
-	d := &net.Dialer{
+	d := e.Dialer()
+	return newH1Transport(&http.Transport{
+		DialContext: d.DialContext, DisableCompression: true, ForceAttemptHTTP2: true,
+		MaxIdleConns: 4096, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second,
+		TLSHandshakeTimeout: 10 * time.Second, ExpectContinueTimeout: time.Second,
+		MaxResponseHeaderBytes: 64 << 10, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10,
+		// Many calls share one HTTP/2 connection: one that is dead must not keep them.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
+	}, d.DialContext)
+}
+
+// Dialer returns a dialer that judges each address when it is dialled.
+func (e Egress) Dialer() *net.Dialer {
+	return &net.Dialer{
 		Timeout: 10 * time.Second, KeepAlive: 30 * time.Second,
 		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(address)
@@ -68,12 +81,4 @@ func newTransport(e Egress) *h1Transport {
 			return nil
 		},
 	}
-	return newH1Transport(&http.Transport{
-		DialContext: d.DialContext, DisableCompression: true, ForceAttemptHTTP2: true,
-		MaxIdleConns: 4096, MaxIdleConnsPerHost: 512, IdleConnTimeout: 90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second, ExpectContinueTimeout: time.Second,
-		MaxResponseHeaderBytes: 64 << 10, WriteBufferSize: 16 << 10, ReadBufferSize: 16 << 10,
-		// Many calls share one HTTP/2 connection: one that is dead must not keep them.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
-	}, d.DialContext)
 }

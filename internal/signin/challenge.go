@@ -67,6 +67,18 @@ func (c *Challenges[T]) Take(visit string) (T, bool) {
 	return p.value, true
 }
 
+// Look returns what a visit was asked, and leaves it.
+func (c *Challenges[T]) Look(visit string) (T, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.open[sha256.Sum256([]byte(visit))]
+	if !ok || visit == "" || !p.counts(c.now()) {
+		var zero T
+		return zero, false
+	}
+	return p.value, true
+}
+
 // counts reports whether a challenge may still be answered. A clock that was set back
 // ends it.
 func (p pending[T]) counts(now time.Time) bool {

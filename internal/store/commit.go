@@ -145,7 +145,12 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, hooks, versions}, nil
+	sinks, err := changeOf(sorted(c.Sinks), `DELETE FROM sinks WHERE id = $1`,
+		`INSERT INTO sinks (id, doc) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET doc = excluded.doc`, ids, sinkRow)
+	if err != nil {
+		return nil, err
+	}
+	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, hooks, sinks, versions}, nil
 }
 
 func ids(id string) []any { return []any{id} }

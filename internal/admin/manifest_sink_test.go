@@ -1,0 +1,113 @@
+package admin_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"rutile/internal/access"
+	"rutile/internal/admin"
+)
+
+const siem = `kind: Sink
+id: siem
+owner: ops
+url: https://siem.example.com/in
+form: ocsf
+events: [call, refusal]
+from: start
+credential: {ref: siem-token, header: Authorization, value: "Splunk {secret}"}
+`
+
+const box = `kind: Sink
+id: box
+owner: ops
+url: "file:"
+form: cef
+state: retired
+`
+
+// TestSinksComeBackAsTheyWere: applied again nothing changes, and an export applied
+// to an empty store exports the same bytes.
+func TestSinksComeBackAsTheyWere(t *testing.T) {
+	o := open(t)
+	o.apply(siem + "---\n" + box)
+	if plan, err := o.Diff(t.Context(), doc(siem+"---\n"+box)); err != nil || plan.Changes() {
+		t.Errorf("is different from itself: %+v %v", plan, err)
+	}
+	exported := o.export()
+	again := open(t)
+	again.apply(exported)
+	equal(t, "exported again", again.export(), exported)
+	if s := again.Current().Sinks["box"]; s.State != "retired" || len(s.Events) != 5 || s.From != "now" {
+		t.Errorf("kept: %+v", s)
+	}
+}
+
+func TestSinksAreStrict(t *testing.T) {
+	for name, c := range map[string]struct{ old, new, want string }{
+		"credentials in the url":  {"https://siem", "https://me:pw@siem", "must not hold a user name or password"},
+		"token in the url":        {"/in", "/in?token=abcdef0123456789", "holds what looks like a secret"},
+		"in clear":                {"https://siem", "http://siem", "would travel in clear"},
+		"syslog in clear":         {"https://siem.example.com/in", "syslog://siem.example.com:514", "would travel in clear"},
+		"syslog without port":     {"https://siem.example.com/in", "syslog+tls://siem.example.com", "host:port"},
+		"syslog with a path":      {"https://siem.example.com/in", "syslog+tls://siem.example.com:6514/x", "host:port"},
+		"a path of the machine":   {"https://siem.example.com/in", "file:///etc/passwd", "file:"},
+		"another scheme":          {"https://siem", "ftp://siem", "must start with https://"},
+		"unknown event":           {"[call, refusal]", "[calls]", `"calls" is unknown`},
+		"no event":                {"[call, refusal]", "[]", "name what it is to get"},
+		"unknown form":            {"form: ocsf", "form: xml", "form"},
+		"otlp to a file":          {"url: https://siem.example.com/in\nform: ocsf", "url: \"file:\"\nform: otlp", "over https only"},
+		"credential for a file":   {"https://siem.example.com/in", "\"file:\"", "https receivers only"},
+		"secret in its place":     {"siem-token", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "must be the name of a sealed credential"},
+		"secret in the value":     {"Splunk {secret}", "{secret} ghp_abcdefghijklmnopqrstuvwxyz", "looks like a secret"},
+		"no place for the secret": {"Splunk {secret}", "Splunk", "exactly once"},
+		"a header of ours":        {"header: Authorization", "header: Host", "header that can carry"},
+		"unknown key":             {"owner: ops", "owner: ops\nbatch: 1", "batch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(siem, c.old) {
+				t.Fatal("nothing is replaced")
+			}
+			_, err := open(t).Diff(t.Context(), doc(strings.Replace(siem, c.old, c.new, 1)))
+			if err == nil || access.CodeOf(err) != access.CodeInvalid || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "MfKQ9r8GKYqrTwjU") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestOnlyAdminsSendEvidenceAway: whoever receives evidence reads who did what.
+func TestOnlyAdminsSendEvidenceAway(t *testing.T) {
+	o := open(t)
+	o.apply("kind: User\nid: oper\nroles: [operator, auditor, approver]\n")
+	oper := admin.Actor{Kind: "user", ID: "oper"}
+	_, err := o.Apply(t.Context(), oper, doc(siem), false)
+	hasCode(t, "apply", err, access.CodeDenied, "admin")
+	o.apply(siem)
+	hasCode(t, "skip", o.SkipEvent(t.Context(), oper, &skipper{}, "siem", 4, "why"), access.CodeDenied, "admin")
+}
+
+type skipper struct {
+	o    *office
+	said []string
+}
+
+func (s *skipper) Skip(context.Context, string, uint64) error {
+	if s.o != nil {
+		s.said = s.o.evidence.said()
+	}
+	return nil
+}
+
+// TestLeavingAnEventOutIsRecordedFirst: what a SIEM does not get is in the evidence.
+func TestLeavingAnEventOutIsRecordedFirst(t *testing.T) {
+	o := open(t)
+	o.apply(siem)
+	s := &skipper{o: o}
+	if err := o.SkipEvent(t.Context(), ann, s, "siem", 4, "too large for it"); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "recorded before", s.said, []string{"apply Sink siem", "skip Sink siem"})
+	hasCode(t, "an unknown sink", o.SkipEvent(t.Context(), ann, s, "other", 4, "why"), access.CodeNotFound, "rutile sink list")
+}

@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"rutile/internal/api"
+	"rutile/internal/finding"
+	"rutile/internal/sink"
+)
+
+// buildSinks makes what hands evidence on to other systems.
+func (d *Daemon) buildSinks() error {
+	e := d.egress()
+	transport, err := e.Transport()
+	if err != nil {
+		return err
+	}
+	host, _ := os.Hostname() // "" is written as unknown
+	d.sinks, err = sink.New(sink.Config{
+		Sinks:    func() map[string]sink.Sink { return d.states.admin.Load().Current().Sinks },
+		Evidence: d.Evidence, Cursors: d.store, Transport: transport,
+		Dial: e.Dialer().DialContext, Secrets: hookSecrets{d.vault}, Dir: filepath.Join(d.Config.Data, "export"), Version: d.version, Host: host, Log: d.log, Now: time.Now,
+		Trouble: d.sinkTrouble,
+	})
+	if err != nil {
+		return err
+	}
+	d.closing("sinks", func(context.Context) error { d.sinks.Close(); return nil })
+	return nil
+}
+
+// sinkTrouble makes a finding of a sink that waits, and lets go of it.
+func (d *Daemon) sinkTrouble(s sink.Sink, why string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	says := finding.Says{Source: "sink:" + s.ID + "/" + d.node(), Covers: finding.Everything}
+	if why != "" {
+		says.Raised = []finding.Raised{{
+			Rule: "sink.behind", Subject: finding.Subject{Kind: finding.SubjectSink, ID: s.ID}, Place: d.node(), Severity: finding.High,
+			Why: "evidence waits and is not handed on: " + why, Next: "rutile sink list",
+		}}
+	}
+	if err := d.Findings.Tell(ctx, says); err != nil {
+		d.log.Warn("a finding about a sink cannot be kept", "sink", s.ID, "why", why, "error", err)
+	}
+}
+
+func (d *Daemon) checkSinks() []api.Check {
+	var out []api.Check
+	for id, s := range d.states.admin.Load().Current().Sinks {
+		if s.State != sink.Active {
+			continue
+		}
+		st := d.sinks.Status(id)
+		name := "sink " + id
+		switch st.State {
+		case sink.StateRefused:
+			out = append(out, api.Check{Name: name, Level: api.LevelBroken, Reason: st.Why, Mend: "rutile sink list"})
+		case sink.StateRetrying:
+			out = append(out, api.Check{Name: name, Level: api.LevelWarning, Reason: st.Why, Mend: "see to the receiver; nothing is lost meanwhile"})
+		default:
+			out = append(out, good(name, "%s, leaf %d of %d", st.State, st.Next, st.Size))
+		}
+	}
+	return out
+}

@@ -1,0 +1,179 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"rutile/internal/audit"
+)
+
+// Secrets opens sealed credentials.
+type Secrets interface {
+	// Use hands the value of the credential ref, which is for the origin
+	// (scheme://host:port), to use, which must not keep it.
+	Use(ctx context.Context, ref, origin string, use func(value []byte) error) error
+}
+
+// Evidence is the log that is handed on.
+type Evidence interface {
+	Origin() string
+	Size() uint64
+	Grown(size uint64) <-chan struct{}
+	Teller() *audit.Teller
+}
+
+// Config configures a Sender. All members are required but Host.
+type Config struct {
+	// Sinks returns the declared sinks as they are now; it must not be changed.
+	Sinks     func() map[string]Sink
+	Evidence  Evidence
+	Cursors   Cursors
+	Transport http.RoundTripper // judges addresses and follows no redirect
+	// Dial judges addresses.
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Secrets Secrets
+	Dir     string // where files are written
+	Version string // of Rutile
+	Host    string // HOSTNAME of syslog messages
+	Log     *slog.Logger
+	Now     func() time.Time
+	// Trouble is told when a sink gets into trouble, out of it ("") or into another.
+	Trouble func(sink Sink, why string)
+}
+
+// Bounds of sending.
+const (
+	maxEvents = 500 // sent at once
+	gather    = 200 * time.Millisecond
+	look      = time.Second      // how often declared sinks are looked at
+	late      = 10 * time.Minute // after which an event that waits is trouble
+	renewed   = time.Minute      // how long a Teller is used
+	keepEvery = 4096             // leaves none of which is sent, after which the cursor is kept
+)
+
+// backoff is how long to wait after the n-th attempt failed, from 1.
+func backoff(n int) time.Duration {
+	const longest = 5 * time.Minute
+	if n > 5 {
+		return longest
+	}
+	return min(longest, time.Second<<(2*(n-1)))
+}
+
+// Status is how a sink fares on this node.
+type Status struct {
+	State     string    `json:"state"`              // one of the states below
+	Next      uint64    `json:"next"`               // index of the leaf to go on with
+	Size      uint64    `json:"size"`               // of the log
+	Sent      int64     `json:"sent"`               // events taken since the process started
+	Attempts  int       `json:"attempts,omitempty"` // of the events that wait
+	Oldest    time.Time `json:"oldest,omitzero"`    // of the event that waits longest, while one does
+	Why       string    `json:"why,omitempty"`      // they wait
+	Refused   *uint64   `json:"refused,omitempty"`  // index of the leaf that is refused alone
+	LastTaken time.Time `json:"lastTaken,omitzero"`
+}
+
+// The states of a Status.
+const (
+	StateIdle     = "idle" // everything is taken
+	StateSending  = "sending"
+	StateRetrying = "retrying" // the last attempt failed
+	StateRefused  = "refused"  // the receiver will not take one event; see Refused
+	StateStopped  = "stopped"  // retired, or not started yet
+)
+
+// Sender feeds sinks. Each has its own lane, so that one that is slow delays no
+// other. It is safe for concurrent use.
+type Sender struct {
+	cfg  Config
+	run  context.Context
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu    sync.Mutex
+	lanes map[string]*lane
+}
+
+// New returns a Sender that works until Close.
+func New(cfg Config) (*Sender, error) {
+	if cfg.Sinks == nil || cfg.Evidence == nil || cfg.Cursors == nil || cfg.Transport == nil || cfg.Dial == nil || cfg.Secrets == nil || cfg.Dir == "" || cfg.Log == nil || cfg.Now == nil || cfg.Trouble == nil {
+		return nil, errors.New("sink: a dependency is missing")
+	}
+	s := &Sender{cfg: cfg, lanes: map[string]*lane{}}
+	s.run, s.stop = context.WithCancel(context.Background())
+	s.work.Go(s.watch)
+	return s, nil
+}
+
+// Close ends sending. What was not taken is sent after the next start.
+func (s *Sender) Close() {
+	s.stop()
+	s.work.Wait()
+}
+
+// watch starts and ends lanes as sinks are declared and changed.
+func (s *Sender) watch() {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		s.match()
+		select {
+		case <-s.run.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Sender) match() {
+	declared := s.cfg.Sinks()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, l := range s.lanes {
+		if d, ok := declared[id]; !ok || d.State != Active || !d.Changed.Equal(l.sink.Changed) {
+			l.end()
+			select {
+			case <-l.done: // else it is looked at again: one lane alone moves a cursor
+				delete(s.lanes, id)
+			default:
+			}
+		}
+	}
+	for id, d := range declared {
+		if d.State == Active && s.lanes[id] == nil && s.run.Err() == nil {
+			l := newLane(s.run, &s.cfg, d)
+			ctx, cancel := context.WithCancel(s.run)
+			l.end = cancel
+			s.lanes[id] = l
+			s.work.Go(func() { defer cancel(); l.loop(ctx) })
+		}
+	}
+}
+
+// Status returns how a sink fares.
+func (s *Sender) Status(id string) Status {
+	s.mu.Lock()
+	l := s.lanes[id]
+	s.mu.Unlock()
+	if l == nil {
+		return Status{State: StateStopped, Size: s.cfg.Evidence.Size()}
+	}
+	return l.state()
+}
+
+// Skip leaves out the event of the leaf at index, which the receiver refuses. The
+// caller records it first.
+func (s *Sender) Skip(ctx context.Context, id string, index uint64) error {
+	s.mu.Lock()
+	l := s.lanes[id]
+	s.mu.Unlock()
+	if l == nil {
+		return errStopped(id)
+	}
+	return l.skip(ctx, index)
+}
