@@ -102,6 +102,9 @@ func (f *Findings) List(ctx context.Context, filter finding.Filter) ([]finding.F
 	out := list[:0]
 	for i := range list {
 		list[i].State = list[i].Now(now)
+		if filter.Overdue && !list[i].Overdue(now) {
+			continue
+		}
 		if want == "" && list[i].State != finding.Resolved || list[i].State == want {
 			out = append(out, list[i])
 		}
@@ -127,7 +130,7 @@ func (f *Findings) Show(ctx context.Context, id string) (finding.Finding, error)
 const maxMute = 365 * 24 * time.Hour
 
 // Assign says who answers for a finding and by when; a zero due leaves that, and an
-// empty owner takes it away.
+// empty owner takes both away, so that it is due when its severity says.
 func (f *Findings) Assign(ctx context.Context, actor Actor, id, owner string, due time.Time) (finding.Finding, error) {
 	cur := f.admin.Current().View
 	_, person := cur.User(owner)
@@ -137,11 +140,10 @@ func (f *Findings) Assign(ctx context.Context, actor Actor, id, owner string, du
 	}
 	return f.change(ctx, actor, "assign", id, "", map[string]any{"owner": owner, "due": due}, func(x *finding.Finding, _ time.Time) error {
 		x.Owner = owner
-		if !due.IsZero() {
-			x.Due = due
-		}
 		if owner == "" {
-			x.Due = time.Time{}
+			x.Promise("", time.Time{})
+		} else {
+			x.Promise(actor.String(), due)
 		}
 		return nil
 	})

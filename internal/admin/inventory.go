@@ -14,6 +14,7 @@ import (
 	"rutile/internal/discovery"
 	"rutile/internal/discovery/inventory"
 	"rutile/internal/finding"
+	"rutile/internal/registry"
 )
 
 const kindInventory = "Inventory"
@@ -26,6 +27,11 @@ type InventoryConfig struct {
 	Describe func() *discovery.Describer
 	// Missing is how long something may go unseen; inventory.DefaultMissing if zero.
 	Missing time.Duration
+	// Gateway is the address agents reach the gateway at, for exports.
+	Gateway string
+	// Used says when servers of the registry were called last, by their ids. Nil where
+	// nobody knows.
+	Used func(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Inventory is where what was found is kept, looked at and put in order. It is
@@ -64,7 +70,8 @@ func NewInventory(cfg InventoryConfig, a *Admin, s inventory.Store, f *Findings,
 func (v *Inventory) Registry() discovery.Registry {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	view := v.admin.Current().View
+	cur := v.admin.Current()
+	view, now := cur.View, v.admin.now()
 	if v.reg.Known && v.gen == view.Generation() && time.Since(v.regAt) < registryTime {
 		return v.reg
 	}
@@ -79,7 +86,7 @@ func (v *Inventory) Registry() discovery.Registry {
 			spec.Command, spec.Args = s.Transport.Stdio.Command, s.Transport.Stdio.Args
 		}
 		target := describe.Describe(spec).Target
-		reg.Servers = append(reg.Servers, discovery.Registered{ID: s.ID, State: string(s.State), Key: inventory.Key(v.cfg.Host, target.Key), Target: target})
+		reg.Servers = append(reg.Servers, discovery.Registered{ID: s.ID, State: string(s.State), Key: inventory.Key(v.cfg.Host, target.Key), Target: target, Tier: cur.RiskOf(s, now).Tier})
 	}
 	v.reg, v.regAt, v.gen = reg, time.Now(), view.Generation()
 	return reg
@@ -236,6 +243,17 @@ func (v *Inventory) entries(ctx context.Context) ([]inventory.Entry, inventory.A
 		return nil, around, err
 	}
 	v.attach(all, open, inventory.Roots(around.Merges), now)
+	v.answered(all)
+	if v.cfg.Used == nil {
+		return all, around, nil
+	}
+	used, err := v.cfg.Used(ctx)
+	if err != nil {
+		return nil, around, fmt.Errorf("finding out what is used: %w", err)
+	}
+	for i := range all {
+		all[i].Use(used[all[i].Registered], now, v.cfg.Missing)
+	}
 	return all, around, nil
 }
 
@@ -254,6 +272,16 @@ func (v *Inventory) attach(all []inventory.Entry, list []finding.Finding, roots 
 		all[at].Findings++
 		if all[at].Worst == "" || f.Severity.AtLeast(all[at].Worst) {
 			all[at].Worst = f.Severity
+		}
+	}
+}
+
+// answered has registered servers be owned by who answers for them there.
+func (v *Inventory) answered(all []inventory.Entry) {
+	view := v.admin.Current().View
+	for i := range all {
+		if s, ok := view.Server(all[i].Registered); ok && s.Owner != "" && s.State != registry.ServerRetired {
+			all[i].Owner = s.Owner
 		}
 	}
 }

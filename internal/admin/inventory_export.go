@@ -10,6 +10,7 @@ import (
 	"rutile/internal/discovery/export"
 	"rutile/internal/discovery/inventory"
 	"rutile/internal/finding"
+	"rutile/internal/registry"
 )
 
 // Export writes the whole inventory and its findings in a format of others. The
@@ -41,9 +42,12 @@ func (v *Inventory) snapshot(ctx context.Context) (*export.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &export.Snapshot{Generation: around.Generation, Servers: all, Hosts: around.Hosts, Agents: around.Agents}
+	s := &export.Snapshot{Generation: around.Generation, Servers: all, Hosts: around.Hosts, Agents: around.Agents, Tools: map[string][]string{}, Gateway: v.cfg.Gateway}
 	var keys []string
 	for i := range all {
+		if id := all[i].Registered; id != "" {
+			s.Tools[id] = approved(v.admin.Current().View, id)
+		}
 		keys = append(keys, all[i].Key)
 		keys = append(keys, all[i].Merged...)
 		if _, ok := v.admin.Current().View.Team(all[i].Owner); ok {
@@ -61,6 +65,18 @@ func (v *Inventory) snapshot(ctx context.Context) (*export.Snapshot, error) {
 	}
 	slices.SortFunc(s.Findings, func(a, b finding.Finding) int { return strings.Compare(a.ID, b.ID) })
 	return s, nil
+}
+
+// approved are the tools of a server that are approved.
+func approved(view *registry.View, server string) []string {
+	out := []string{}
+	for _, t := range view.Tools(server) {
+		if t.Kind() == registry.KindTool && t.State == registry.ToolApproved {
+			out = append(out, t.Bare())
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // counted has variants and sightings stand at the server they count as.

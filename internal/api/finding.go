@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -14,6 +15,7 @@ import (
 // a state those that wait and those that are muted are meant.
 type FindingOptions struct {
 	Rule, State, Severity, Owner, Subject, Cursor string
+	Overdue                                       bool // only those that are overdue
 	Limit                                         int
 }
 
@@ -30,13 +32,20 @@ type MuteSpec struct {
 }
 
 func (a *API) findings(c *call) (any, error) {
-	q, limit, err := c.query("limit", "cursor", "rule", "state", "severity", "owner", "subject")
+	q, limit, err := c.query("limit", "cursor", "rule", "state", "severity", "owner", "subject", "overdue")
 	if err != nil {
 		return nil, err
 	}
 	f := finding.Filter{Rule: q.Get("rule"), State: finding.State(q.Get("state")), From: finding.Severity(q.Get("severity")), Owner: q.Get("owner"), Subject: q.Get("subject")}
 	if f.From != "" && !slices.Contains(finding.Severities(), f.From) {
 		return nil, access.Errorf(access.CodeInvalid, "severity is info, low, medium, high or critical, not %.64q", string(f.From))
+	}
+	switch q.Get("overdue") {
+	case "":
+	case "true":
+		f.Overdue = true
+	default:
+		return nil, access.Errorf(access.CodeInvalid, "overdue is true or left out")
 	}
 	if f.State != "" && !slices.Contains(finding.States(), f.State) {
 		return nil, access.Errorf(access.CodeInvalid, "state is open, muted or resolved, not %.64q", string(f.State))
@@ -81,6 +90,9 @@ func (a *API) unmute(c *call) (any, error) {
 // Findings lists what is wrong, the worst first.
 func (c *Client) Findings(ctx context.Context, o FindingOptions) (Page[finding.Finding], error) {
 	q := queryOf(map[string]string{"rule": o.Rule, "state": o.State, "severity": o.Severity, "owner": o.Owner, "subject": o.Subject, "cursor": o.Cursor}, o.Limit)
+	if o.Overdue {
+		q = "?overdue=true" + strings.Replace(q, "?", "&", 1)
+	}
 	return ask[Page[finding.Finding]](ctx, c, "GET", "findings"+q, nil)
 }
 

@@ -38,7 +38,7 @@ func (a *app) findingList() *cobra.Command {
 			t := a.table("FINDING", "SEVERITY", "STATE", "RULE", "ABOUT", "OWNER", "DUE", "WHY")
 			for i := range page.Items {
 				f := &page.Items[i]
-				t.add(f.ID, string(f.Severity), string(f.State), f.Rule, f.Subject.ID, f.Owner, when(f.Due), f.Why)
+				t.add(f.ID, string(f.Severity), string(f.State), f.Rule, f.Subject.ID, f.Owner, a.due(f), f.Why)
 			}
 			t.write(w)
 		})
@@ -49,9 +49,18 @@ func (a *app) findingList() *cobra.Command {
 	f.StringVar(&o.Rule, "rule", "", "only those of this `rule`")
 	f.StringVar(&o.Owner, "owner", "", "only those of this `owner`")
 	f.StringVar(&o.Subject, "subject", "", "only those about this `key` or id")
+	f.BoolVar(&o.Overdue, "overdue", false, "only those that should have been dealt with by now")
 	f.IntVar(&o.Limit, "limit", 100, "at most so many, up to 1000")
 	f.StringVar(&o.Cursor, "cursor", "", "go on after this `entry`")
 	return c
+}
+
+// due is when a finding should be dealt with.
+func (a *app) due(f *finding.Finding) string {
+	if f.Overdue(a.now()) {
+		return when(f.Due) + " overdue"
+	}
+	return when(f.Due)
 }
 
 func (a *app) findingShow() *cobra.Command {
@@ -75,7 +84,7 @@ func (a *app) oneFinding(get func(*api.Client) (finding.Finding, error)) error {
 			muted = fmt.Sprintf("until %s by %s: %s", when(f.Mute.Until), f.Mute.By, f.Mute.Why)
 		}
 		fields(w, "finding", f.ID, "rule", f.Rule, "severity", string(f.Severity), "state", string(f.State), "about", f.Subject.Kind+" "+f.Subject.ID, "place", f.Place,
-			"why", f.Why, "evidence", strings.Join(f.Evidence, "; "), "next", f.Next, "owner", f.Owner, "due", when(f.Due), "muted", muted,
+			"why", f.Why, "evidence", strings.Join(f.Evidence, "; "), "next", f.Next, "owner", f.Owner, "due", a.due(&f), "muted", muted,
 			"first seen", when(f.First), "last seen", when(f.Last), "resolved", when(f.Resolved), "held by", strings.Join(f.Sources, " "))
 	})
 }

@@ -139,6 +139,9 @@ func (a *app) foundServer(w io.Writer, e *admin.Found) {
 			if s.Now {
 				now = fmt.Sprintf("in %d places", s.Count)
 			}
+			if f == discovery.Used && s.Now && s.Count == 0 {
+				now = "through the gateway"
+			}
 			fields(w, string(f), now+", last seen "+when(s.Last))
 		}
 	}

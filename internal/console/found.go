@@ -64,6 +64,7 @@ func (c *Console) found(v *visit) (any, error) {
 type findingsPage struct {
 	States     []filter
 	Severities []filter
+	Due        []filter
 	Rows       []findingRow
 	Next       string
 	Can        bool
@@ -84,10 +85,11 @@ func (c *Console) findings(v *visit) (any, error) {
 		state = string(finding.Open)
 	}
 	p := findingsPage{Can: c.may(v, admin.OpFinding), States: choices(v, "state", finding.States()...)[1:], Severities: choices(v, "from", finding.Severities()...), Back: v.URL.RequestURI()}
+	p.Due = []filter{{v.words.t("all"), with(v, "due", ""), v.q.Get("due") == ""}, {v.words.t("overdue"), with(v, "due", "overdue"), v.q.Get("due") == "overdue"}}
 	for i := range p.States {
 		p.States[i].Here = p.States[i].URL == with(v, "state", state)
 	}
-	list, err := c.work.Findings.List(v.Context(), finding.Filter{State: finding.State(state), From: finding.Severity(v.q.Get("from")), Rule: v.q.Get("rule"), Owner: v.q.Get("owner")})
+	list, err := c.work.Findings.List(v.Context(), finding.Filter{State: finding.State(state), From: finding.Severity(v.q.Get("from")), Rule: v.q.Get("rule"), Owner: v.q.Get("owner"), Overdue: v.q.Get("due") == "overdue"})
 	if err != nil {
 		return nil, err
 	}

@@ -8,12 +8,13 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/discovery"
 	"rutile/internal/finding"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
 )
 
-// overviewPage is what needs somebody, and four numbers.
+// overviewPage is what needs somebody, and four numbers, a fifth while findings are overdue.
 type overviewPage struct {
 	Figures  []figure
 	Work     []job
@@ -37,6 +38,7 @@ type job struct {
 	Word  string // a state
 	Since time.Time
 	Due   time.Time
+	Late  bool // it is past Due
 }
 
 // maxJobs bounds each kind of work on the overview; their pages have the rest.
@@ -56,11 +58,11 @@ func (c *Console) overview(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	wrong, err := c.wrong(v)
+	list, err := c.work.Findings.List(v.Context(), finding.Filter{State: finding.Open})
 	if err != nil {
 		return nil, err
 	}
-	p.Work = first(slices.Concat(jobs, held, wrong, serverJobs(v, view), agentJobs(v, view)), v.now, 5*maxJobs)
+	p.Work = first(slices.Concat(jobs, held, c.wrong(v, list), serverJobs(v, view, decisions(list)), agentJobs(v, view)), v.now, 5*maxJobs)
 	callable := 0
 	for _, s := range view.Servers() {
 		if view.ServerStanding(s.ID).OK {
@@ -78,6 +80,15 @@ func (c *Console) overview(v *visit) (any, error) {
 		{v.words.t("Sessions open"), at("live"), open, 0, more},
 		{v.words.t("Agents active"), at("agents"), active, len(view.Agents()), false},
 		{v.words.t("Servers callable"), at("servers"), callable, len(view.Servers()), false},
+	}
+	late := 0
+	for i := range list {
+		if list[i].Overdue(v.now) {
+			late++
+		}
+	}
+	if late > 0 {
+		p.Figures = append(p.Figures, figure{v.words.t("Findings overdue"), at("findings") + "?due=overdue", late, 0, false})
 	}
 	if p.Proves {
 		p.Denied, err = c.work.Evidence.Search(v.Context(), audit.Query{Outcome: access.Deny.String(), Limit: 8})
@@ -101,6 +112,9 @@ func rank(j job, now time.Time) int {
 
 // first are the first of a list of work, what cannot wait before the rest.
 func first(list []job, now time.Time, n int) []job {
+	for i := range list {
+		list[i].Late = rank(list[i], now) == 0
+	}
 	slices.SortStableFunc(list, func(a, b job) int { return cmp.Compare(rank(a, now), rank(b, now)) })
 	return list[:min(len(list), n)]
 }
@@ -130,18 +144,30 @@ func (c *Console) waiting(v *visit) ([]job, int, error) {
 }
 
 // wrong are the findings that cannot wait: high and critical ones, and what is overdue.
-func (c *Console) wrong(v *visit) ([]job, error) {
-	list, err := c.work.Findings.List(v.Context(), finding.Filter{State: finding.Open})
-	if err != nil {
-		return nil, err
-	}
+// Servers that wait for a decision are there themselves.
+func (c *Console) wrong(v *visit, list []finding.Finding) []job {
 	var out []job
-	for _, f := range list {
+	for i := range list {
+		f := &list[i]
+		if f.Rule == string(discovery.UndecidedServer) {
+			continue
+		}
 		if f.Severity.AtLeast(finding.High) || f.Overdue(v.now) {
 			out = append(out, job{What: f.Rule, Who: f.Why, URL: or(subjectURL(f.Subject), at("findings")), Word: string(f.Severity), Since: f.First, Due: f.Due})
 		}
 	}
-	return first(out, v.now, maxJobs), nil
+	return first(out, v.now, maxJobs)
+}
+
+// decisions say by when servers are to be decided on, by their ids.
+func decisions(list []finding.Finding) map[string]time.Time {
+	out := map[string]time.Time{}
+	for i := range list {
+		if list[i].Rule == string(discovery.UndecidedServer) {
+			out[list[i].Subject.ID] = list[i].Due
+		}
+	}
+	return out
 }
 
 // sessionsNow are the sessions that are held, and how many are open.
@@ -164,12 +190,12 @@ func (c *Console) sessionsNow(v *visit) (jobs []job, open int, more bool, err er
 	return jobs, open, len(list) == liveRows, err
 }
 
-func serverJobs(v *visit, view *registry.View) []job {
+func serverJobs(v *visit, view *registry.View, due map[string]time.Time) []job {
 	var out []job
 	for _, s := range view.Servers() {
 		switch s.State {
 		case registry.ServerDiscovered, registry.ServerTriaged:
-			out = append(out, job{What: v.words.t("A server waits for approval"), Who: s.ID, URL: at("servers", s.ID), Word: string(s.State), Since: s.Created})
+			out = append(out, job{What: v.words.t("A server waits for approval"), Who: s.ID, URL: at("servers", s.ID), Word: string(s.State), Since: s.Created, Due: due[s.ID]})
 		case registry.ServerQuarantined:
 			out = append(out, job{What: v.words.t("A server is quarantined"), Who: s.ID, URL: at("servers", s.ID), Word: string(s.State), Since: s.Changed})
 		case registry.ServerSanctioned, registry.ServerDeprecated:

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -185,6 +186,32 @@ func TestResolvedFindingsAreListed(t *testing.T) {
 		t.Error("what is resolved is listed as open")
 	}
 	b.get("/console/findings?state=resolved").wants(t, "resolved", http.StatusOK, "it changed")
+}
+
+// TestOverdueFindingsAreShown on the overview and in their list, and nothing else is
+// where only they are asked for.
+func TestOverdueFindingsAreShown(t *testing.T) {
+	r := newRig(t)
+	r.console(&work{})
+	about := func(id string) finding.Subject { return finding.Subject{Kind: finding.SubjectServer, ID: id} }
+	low := finding.Raised{Rule: "LOW", Subject: about("shop"), Severity: finding.Low, Tier: 3, Why: "it is late"}
+	says := finding.Says{Source: "test", Covers: finding.Everything, Raised: []finding.Raised{low, {Rule: "OTHER", Subject: about("shop"), Severity: finding.Low, Why: "there is time"}}}
+	if err := r.findings.Tell(t.Context(), says); err != nil {
+		t.Fatal(err)
+	}
+	b := r.enter()
+	if a := b.get("/console/"); strings.Contains(a.body, "it is late") || strings.Contains(a.body, "Findings overdue") {
+		t.Error("what is due tomorrow is on the overview")
+	}
+	r.clock.pass(25 * time.Hour)
+	b = r.enter()
+	b.get("/console/").wants(t, "overview", http.StatusOK, "it is late", "overdue", "Findings overdue", "/console/findings?due=overdue")
+	a := b.get("/console/findings?due=overdue")
+	a.wants(t, "the overdue", http.StatusOK, "it is late")
+	if strings.Contains(a.body, "there is time") {
+		t.Error("what is not overdue is among the overdue")
+	}
+	b.get("/console/findings").wants(t, "all", http.StatusOK, "it is late", "there is time")
 }
 
 // TestNothingIsSaidUndoneThatMayBeDone: sessions that ended and could not be recorded

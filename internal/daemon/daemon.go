@@ -71,6 +71,7 @@ type Daemon struct {
 	telemetry *telemetry
 	recorder  *recorder
 	debts     *audit.Debts
+	uses      *uses
 	owing     bool // settleDebts has said that something is owed
 	states    states
 	broker    *grant.Broker

@@ -68,6 +68,7 @@ func (d *Daemon) buildInventory() error {
 	if d.Findings, err = admin.NewFindings(d.Admin, d.store, d.debts); err != nil {
 		return err
 	}
+	d.uses = &uses{store: d.store}
 	paths := DiscoveryPaths(d.Config.Data)
 	describe := func() *discovery.Describer {
 		out := &discovery.Describer{Paths: paths, Local: clientconfig.LocalKey(paths)}
@@ -76,7 +77,7 @@ func (d *Daemon) buildInventory() error {
 		}
 		return out
 	}
-	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe, Missing: d.Config.Discovery.MissingAfter}, d.Admin, d.store, d.Findings, d.debts)
+	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe, Missing: d.Config.Discovery.MissingAfter, Gateway: d.AgentsURL, Used: d.uses.last}, d.Admin, d.store, d.Findings, d.debts)
 	if err != nil {
 		return err
 	}
@@ -84,42 +85,17 @@ func (d *Daemon) buildInventory() error {
 	return err
 }
 
-// uses is when servers were called last, as the evidence knows it.
-type uses struct {
-	last  map[string]time.Time
-	since time.Time // how far back it goes
-	read  time.Time
-}
-
-// used reads the uses, at most once in a while: it looks through the whole index.
-func (d *Daemon) used(ctx context.Context, u *uses) error {
-	if !u.read.IsZero() && time.Since(u.read) < reconcileEvery {
-		return nil
-	}
-	last, oldest, err := d.store.LastCalls(ctx)
-	if err != nil {
-		return err
-	}
-	*u = uses{last: map[string]time.Time{}, since: time.Now().UTC(), read: time.Now()}
-	for server, at := range last {
-		u.last[server] = time.UnixMicro(at).UTC()
-	}
-	if oldest > 0 {
-		u.since = time.UnixMicro(oldest).UTC()
-	}
-	return nil
-}
-
 // compare compares all that was found with the registry, and the registry with who
 // answers for it and with what is used.
-func (d *Daemon) compare(ctx context.Context, u *uses) error {
+func (d *Daemon) compare(ctx context.Context) error {
 	if err := d.Inventory.ReconcileAll(ctx); err != nil {
 		return err
 	}
-	if err := d.used(ctx, u); err != nil {
+	used, since, err := d.uses.read(ctx)
+	if err != nil {
 		return err
 	}
-	return d.Inventory.Owned(ctx, u.last, u.since)
+	return d.Inventory.Owned(ctx, used, since)
 }
 
 // reconcile compares what was found with the registry, again after each change of
@@ -130,10 +106,9 @@ func (d *Daemon) reconcile(ctx context.Context) {
 	var at uint64
 	var last time.Time
 	failing := false
-	var seen uses
 	for {
 		if gen := d.Admin.Current().View.Generation(); gen != at || time.Since(last) > reconcileEvery {
-			err := d.compare(ctx, &seen)
+			err := d.compare(ctx)
 			switch {
 			case ctx.Err() != nil:
 				return

@@ -50,6 +50,7 @@ const (
 	Reappeared          Rule = "REAPPEARED"
 	StaleReview         Rule = "STALE_REVIEW"
 	UnusedServer        Rule = "UNUSED_SERVER"
+	UndecidedServer     Rule = "UNDECIDED_SERVER"
 	Drifted             Rule = "DRIFTED"
 )
 

@@ -18,6 +18,7 @@ type Registered struct {
 	State  string
 	Key    string
 	Target Target
+	Tier   int // its risk tier, where that is known
 }
 
 // byID and byKey find a registered server.

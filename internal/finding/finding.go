@@ -97,9 +97,15 @@ type Finding struct {
 	Evidence []string `json:"evidence,omitempty"` // without secrets
 	Next     string   `json:"next,omitempty"`     // the command or the change that resolves it
 	// Owner is the person or team who answers for it, "" while nobody does.
-	Owner string    `json:"owner,omitempty"`
-	Due   time.Time `json:"due,omitzero"`
-	Mute  *Mute     `json:"mute,omitempty"`
+	Owner string `json:"owner,omitempty"`
+	// Tier is the risk tier of what it is about, 0 where that is not known.
+	Tier int `json:"tier,omitempty"`
+	// Due is when it should have been dealt with: Within of when it was opened, or the
+	// time a person set, who is DueBy then.
+	Due    time.Time `json:"due,omitzero"`
+	DueBy  string    `json:"dueBy,omitempty"`
+	Opened time.Time `json:"opened,omitzero"` // the last time it came up
+	Mute   *Mute     `json:"mute,omitempty"`
 	// Reopened counts how often it came back after it was resolved.
 	Reopened int       `json:"reopened,omitempty"`
 	First    time.Time `json:"firstSeen"`
@@ -117,6 +123,46 @@ func (f *Finding) Now(now time.Time) State {
 		return Open
 	}
 	return f.State
+}
+
+// Within is how long there is to deal with a finding, by its severity and by the risk
+// tier of what it is about, whichever is less: a day for what is critical or of tier
+// 3, five days for what is high or of tier 2, else thirty (discovery.md 16). What is
+// for information only has no end, and 0 says so.
+func Within(s Severity, tier int) time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case s == Info:
+		return 0
+	case s.AtLeast(Critical), tier >= 3:
+		return day
+	case s.AtLeast(High), tier == 2:
+		return 5 * day
+	}
+	return 30 * day
+}
+
+// term sets when a finding is due, unless a person did.
+func (f *Finding) term() {
+	if f.DueBy != "" {
+		return
+	}
+	f.Due = time.Time{}
+	if d := Within(f.Severity, f.Tier); d > 0 {
+		f.Due = f.Opened.Add(d)
+	}
+}
+
+// Promise has a person set when a finding is due; a zero time leaves it, and nobody
+// takes the promise back.
+func (f *Finding) Promise(by string, due time.Time) {
+	switch {
+	case by == "":
+		f.DueBy = ""
+		f.term()
+	case !due.IsZero():
+		f.Due, f.DueBy = due, by
+	}
 }
 
 // Overdue reports whether a finding that waits should have been dealt with.
@@ -144,6 +190,9 @@ type Filter struct {
 	Sources              string   // held by a source that begins so
 	After                string   // id below which the page begins, in order of ids
 	Limit                int      // at most so many, 0 for all
+	// Overdue selects those that are overdue now. A Store, which has no clock, does not
+	// look at it.
+	Overdue bool
 }
 
 // Store keeps findings.

@@ -16,6 +16,7 @@ type Raised struct {
 	Subject  Subject
 	Place    string
 	Severity Severity
+	Tier     int // the risk tier of the subject, 0 where that is not known
 	Why      string
 	Evidence []string
 	Next     string
@@ -122,6 +123,7 @@ func (p *planner) raise(id string, r *Raised, s *Says) {
 	if f.State == Resolved {
 		f.State, f.Resolved = Open, time.Time{}
 		f.Reopened++
+		f.Opened, f.DueBy = s.At, "" // what was promised was kept
 		if f.Mute != nil && s.At.Before(f.Mute.Until) {
 			f.State = Muted
 		}
@@ -135,7 +137,7 @@ func (p *planner) raise(id string, r *Raised, s *Says) {
 	// severity any of them gave it, so that they do not rewrite it in turns.
 	describes := len(f.Sources) == 0 || f.Sources[0] == s.Source
 	if describes {
-		f.Why, f.Next, f.Evidence = clip(r.Why), clip(r.Next), evidence(r.Evidence)
+		f.Why, f.Next, f.Evidence, f.Tier = clip(r.Why), clip(r.Next), evidence(r.Evidence), r.Tier
 	}
 	if len(f.Sources) == 1 && !p.touched[id] || r.Severity.Rank() > f.Severity.Rank() {
 		f.Severity = r.Severity
@@ -144,6 +146,13 @@ func (p *planner) raise(id string, r *Raised, s *Says) {
 	if s.At.After(f.Last) {
 		f.Last = s.At
 	}
+	if f.Opened.IsZero() { // new, or kept by an earlier version, whose promises stand
+		f.Opened = s.At
+		if !f.Due.IsZero() {
+			f.DueBy = f.Owner
+		}
+	}
+	f.term()
 }
 
 // settle resolves what nobody holds and says what is to be written.
@@ -178,7 +187,7 @@ func (p *planner) settle() {
 // same reports whether two differ in nothing that a row's document keeps.
 func same(a, b *Finding) bool {
 	return a.State == b.State && a.Severity == b.Severity && a.Why == b.Why && a.Next == b.Next && a.Owner == b.Owner &&
-		a.Due.Equal(b.Due) && a.Reopened == b.Reopened && a.Mute == b.Mute && slices.Equal(a.Evidence, b.Evidence)
+		a.Due.Equal(b.Due) && a.DueBy == b.DueBy && a.Tier == b.Tier && a.Opened.Equal(b.Opened) && a.Reopened == b.Reopened && a.Mute == b.Mute && slices.Equal(a.Evidence, b.Evidence)
 }
 
 func evidence(list []string) []string {

@@ -129,3 +129,74 @@ func TestWhatNobodyGradedIsTheWorst(t *testing.T) {
 		t.Errorf("%d ids of five findings", len(ids))
 	}
 }
+
+// When a finding is due follows from when it came up, its severity and the tier of
+// what it is about, until a person says otherwise.
+func TestFindingsAreDue(t *testing.T) {
+	const day = 24 * time.Hour
+	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		severity finding.Severity
+		tier     int
+		within   time.Duration
+	}{
+		{finding.Info, 3, 0}, {finding.Low, 0, 30 * day}, {finding.Medium, 1, 30 * day}, {finding.Medium, 2, 5 * day}, {finding.Low, 3, day},
+		{finding.High, 0, 5 * day}, {finding.High, 3, day}, {finding.Critical, 0, day}, {"", 0, day},
+	} {
+		if got := finding.Within(c.severity, c.tier); got != c.within {
+			t.Errorf("%q at tier %d: %s, want %s", c.severity, c.tier, got, c.within)
+		}
+	}
+	var kept []finding.Finding
+	tell := func(when time.Time, raised ...finding.Raised) finding.Finding {
+		t.Helper()
+		c := finding.Plan(kept, []finding.Says{{Source: "a", At: when, Raised: raised, Covers: finding.Everything}})
+		if len(c.Put) > 0 {
+			kept = c.Put
+			kept[0].Sources = nil
+			if len(raised) > 0 {
+				kept[0].Sources = []string{"a"}
+			}
+		}
+		return kept[0]
+	}
+	r := finding.Raised{Rule: "X", Subject: finding.Subject{Kind: finding.SubjectServer, ID: "s"}, Severity: finding.Medium}
+	if f := tell(at, r); !f.Due.Equal(at.Add(30*day)) || f.DueBy != "" {
+		t.Fatalf("new: due %s", f.Due)
+	}
+	if f := tell(at.Add(day), r); !f.Due.Equal(at.Add(30 * day)) {
+		t.Errorf("seen again: due %s", f.Due)
+	}
+	worse := r
+	worse.Tier = 3
+	if f := tell(at.Add(2*day), worse); !f.Due.Equal(at.Add(day)) || !f.Overdue(at.Add(2*day)) {
+		t.Errorf("of a worse tier: due %s", f.Due)
+	}
+	kept[0].Promise("user:ann", at.Add(9*day))
+	if f := tell(at.Add(3*day), r); !f.Due.Equal(at.Add(9*day)) || f.DueBy != "user:ann" {
+		t.Errorf("promised: due %s by %q", f.Due, f.DueBy)
+	}
+	kept[0].Promise("user:bob", time.Time{})
+	if f := kept[0]; f.DueBy != "user:ann" {
+		t.Errorf("nothing was promised, and it is by %q", f.DueBy)
+	}
+	kept[0].Promise("", time.Time{})
+	if f := kept[0]; !f.Due.Equal(at.Add(30*day)) || f.DueBy != "" {
+		t.Errorf("taken back: due %s by %q", f.Due, f.DueBy)
+	}
+	kept[0].Promise("user:ann", at.Add(9*day))
+	tell(at.Add(4 * day)) // resolved
+	back := at.Add(100 * day)
+	if f := tell(back, r); !f.Due.Equal(back.Add(30*day)) || f.DueBy != "" || f.Reopened != 1 {
+		t.Errorf("it came back: due %s by %q", f.Due, f.DueBy)
+	}
+	// One of an earlier version has no time it was opened; what was promised stands.
+	kept[0].Opened, kept[0].Due, kept[0].DueBy, kept[0].Owner = time.Time{}, at, "", "ann"
+	if f := tell(back.Add(day), r); !f.Due.Equal(at) || f.DueBy != "ann" {
+		t.Errorf("an older one that was promised: due %s by %q", f.Due, f.DueBy)
+	}
+	kept[0].Opened, kept[0].Due, kept[0].DueBy = time.Time{}, time.Time{}, ""
+	if f := tell(back.Add(2*day), r); !f.Due.Equal(back.Add(32 * day)) {
+		t.Errorf("an older one: due %s", f.Due)
+	}
+}

@@ -56,3 +56,28 @@ func TestUsageCountsWhatWasPermitted(t *testing.T) {
 		}
 	})
 }
+
+// TestLastCallsAreThosePermitted since a time, of every log.
+func TestLastCallsAreThosePermitted(t *testing.T) {
+	both(t, func(t *testing.T, s *store.Store, _ store.Config) {
+		row := func(n uint64, second int, kind, server, outcome string) audit.Row {
+			return audit.Row{Index: n, LeafID: "L", Type: kind, At: at(second), Agent: "a", Server: server, Method: "tools/call", Tool: "read", Outcome: outcome, Intent: -1}
+		}
+		if err := s.PutRows(t.Context(), "one", []audit.Row{row(1, 1, "intent", "files", "permit"), row(2, 9, "intent", "files", "deny"), row(3, 8, "verdict", "files", "permit")}, 4); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutRows(t.Context(), "two", []audit.Row{row(1, 5, "intent", "files", "permit"), row(2, 3, "intent", "mail", "permit")}, 3); err != nil {
+			t.Fatal(err)
+		}
+		for since, want := range map[int64]map[string]int64{
+			0:                 {"files": at(5).UnixMicro(), "mail": at(3).UnixMicro()},
+			at(4).UnixMicro(): {"files": at(5).UnixMicro()},
+			at(6).UnixMicro(): {},
+		} {
+			got, oldest, err := s.LastCalls(t.Context(), since)
+			if d := cmp.Diff(want, got); err != nil || d != "" || oldest != at(1).UnixMicro() {
+				t.Errorf("since %d: oldest %d, %v (-want +got):\n%s", since, oldest, err, d)
+			}
+		}
+	})
+}

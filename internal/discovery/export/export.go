@@ -32,6 +32,10 @@ type Snapshot struct {
 	Agents     []inventory.Agent    `json:"agents"`
 	Findings   []finding.Finding    `json:"findings"` // open and muted ones, by id
 	Teams      []string             `json:"teams"`    // owners that are no person, sorted
+	// Tools are those that are approved, by the id of their server, sorted.
+	Tools map[string][]string `json:"tools"`
+	// Gateway is the address agents reach the gateway at, "" if it has none.
+	Gateway string `json:"gateway"`
 }
 
 // ID identifies the state: the generation of the inventory, which grows, and a
@@ -61,12 +65,16 @@ type Format string
 
 // The formats.
 const (
-	CSV   Format = "csv"
-	SARIF Format = "sarif"
+	Backstage Format = "backstage"
+	CSV       Format = "csv"
+	SARIF     Format = "sarif"
+	CycloneDX Format = "cyclonedx"
 )
 
 // Formats lists them.
-func Formats() []string { return []string{string(CSV), string(SARIF)} }
+func Formats() []string {
+	return []string{string(Backstage), string(CSV), string(CycloneDX), string(SARIF)}
+}
 
 // Rows is what a row of CSV is about.
 type Rows string
@@ -120,9 +128,15 @@ func Make(s *Snapshot, o Options) (Document, error) {
 	}
 	d := Document{Snapshot: id}
 	switch o.As {
+	case Backstage:
+		d.Type = "application/yaml"
+		d.Bytes, err = backstage(s, id)
 	case CSV:
 		d.Type = "text/csv; charset=utf-8; header=present"
 		d.Bytes, err = tabular(s, id, o)
+	case CycloneDX:
+		d.Type = "application/vnd.cyclonedx+json; version=1.7"
+		d.Bytes, err = cyclonedx(s, id, o)
 	case SARIF:
 		d.Type = "application/sarif+json"
 		d.Bytes, err = sarif(s, id)

@@ -84,8 +84,9 @@ func (g *Group) Judge(reg discovery.Registry, roots map[string]string, missing t
 			j.direct = append(j.direct, s)
 		}
 	}
-	if j.reg != nil && j.reg.State == "retired" && len(j.live) > 0 {
-		j.raise(discovery.Reappeared, finding.High, "", "retired as "+j.reg.ID+", and seen again: "+At(j.live[0]), "remove it where it was seen, or register it anew under another id", nil)
+	if j.reg != nil && j.reg.State == "retired" {
+		j.retired()
+		return j.out
 	}
 	j.passing()
 	switch {
@@ -109,7 +110,23 @@ type judging struct {
 }
 
 func (j *judging) raise(rule discovery.Rule, severity finding.Severity, place, why, next string, evidence []string) {
-	j.out = append(j.out, finding.Raised{Rule: string(rule), Subject: j.about, Place: place, Severity: severity, Why: why, Next: next, Evidence: evidence})
+	tier := 0
+	if j.reg != nil {
+		tier = j.reg.Tier
+	}
+	j.out = append(j.out, finding.Raised{Rule: string(rule), Subject: j.about, Place: place, Severity: severity, Tier: tier, Why: why, Next: next, Evidence: evidence})
+}
+
+// retired is one finding for a server that is at an end and still there, with every
+// place. It says more than that it is gone past, so nothing says that too.
+func (j *judging) retired() {
+	var evidence []string
+	for _, s := range j.live {
+		evidence = append(evidence, s.Source+" "+At(s))
+	}
+	if len(evidence) > 0 {
+		j.raise(discovery.Reappeared, finding.High, "", "retired as "+j.reg.ID+", and seen again: "+At(j.live[0]), "remove it where it was seen, or register it anew under another id", evidence)
+	}
 }
 
 // passing are requests that did not come from the gateway.
@@ -119,22 +136,31 @@ func (j *judging) passing() {
 			j.raise(discovery.UnregisteredTraffic, finding.Medium, At(s), "requests to a server that is not in the registry", "find who needs it, write a Server manifest with an owner and apply it, or close the way to it", s.Why)
 			continue
 		}
-		j.raise(discovery.BypassTraffic, j.graded(), At(s), "registered as "+j.reg.ID+", and these requests did not come from the gateway", "route the clients through /mcp/"+j.reg.ID+", and let the network refuse the direct way", s.Why)
+		j.raise(discovery.BypassTraffic, j.graded(), At(s), j.standing()+", and these requests did not come from the gateway", "route the clients through /mcp/"+j.reg.ID+", and let the network refuse the direct way", s.Why)
 	}
 }
 
-// graded is how grave it is to go past a registered server.
+// graded is how grave it is to go past a registered server: past what is controlled,
+// or past the decision that it must not be used.
 func (j *judging) graded() finding.Severity {
-	if j.reg != nil && j.reg.State == "sanctioned" {
+	if j.reg != nil && (j.reg.State == "sanctioned" || j.stopped()) {
 		return finding.High
 	}
 	return finding.Medium
+}
+
+// stopped reports whether nobody may use the registered server.
+func (j *judging) stopped() bool {
+	return j.reg != nil && (j.reg.State == "blocked" || j.reg.State == "quarantined")
 }
 
 func (j *judging) bypass() {
 	why, next := "a direct entry beside one that goes through Rutile", "replace the entry's command by: rutile connect SERVER"
 	if j.reg != nil {
 		why, next = "registered as "+j.reg.ID+", and this entry does not go through Rutile", "replace the entry's command by: rutile connect "+j.reg.ID
+	}
+	if j.stopped() {
+		why, next = j.standing()+", and this entry starts it all the same", "remove the entry"
 	}
 	for _, s := range j.direct {
 		j.raise(discovery.BypassEntry, j.graded(), At(s), why, next, nil)
@@ -172,6 +198,14 @@ func cmpWorse(a, b finding.Severity) finding.Severity {
 		return b
 	}
 	return a
+}
+
+// standing is how the registered server stands, in a few words.
+func (j *judging) standing() string {
+	if j.stopped() {
+		return j.reg.State + " as " + j.reg.ID
+	}
+	return "registered as " + j.reg.ID
 }
 
 // shadow is one finding for a server nobody registered.

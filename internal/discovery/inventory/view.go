@@ -14,7 +14,7 @@ import (
 type Standing struct {
 	Now   bool      `json:"now"`   // something shows it at present
 	Last  time.Time `json:"last"`  // it was seen last
-	Count int       `json:"count"` // sightings that show it at present
+	Count int       `json:"count"` // sightings that show it at present, of which calls through the gateway are none
 }
 
 // Condition is what time did to a server, beside its status.
@@ -44,6 +44,8 @@ type Entry struct {
 	Registered string   `json:"registered,omitempty"`
 	State      string   `json:"state,omitempty"`
 	Merged     []string `json:"merged,omitempty"` // keys that count as it
+	// Called is when it was called last through the gateway, as far as that is known.
+	Called time.Time `json:"called,omitzero"`
 	// Findings are open ones, Worst the worst of them.
 	Findings int              `json:"findings"`
 	Worst    finding.Severity `json:"worst,omitempty"`
@@ -136,6 +138,30 @@ func Entries(servers []Server, tallies []Tally, roots map[string]string, reg dis
 		out = append(out, *e)
 	}
 	return out
+}
+
+// Use says when a server was called last through the gateway, zero for never. A call
+// shows that it is used, as a sighting does, for as long as missing; what was called
+// within that time is not gone, whatever its configurations say.
+func (e *Entry) Use(called, now time.Time, missing time.Duration) {
+	if called.IsZero() {
+		return
+	}
+	st := e.Facts[discovery.Used]
+	if called.After(st.Last) {
+		st.Last = called
+	}
+	if called.After(e.Last) {
+		e.Last = called
+	}
+	e.Called = called
+	if now.Sub(called) < missing {
+		st.Now = true
+		if e.Status == StatusGone {
+			e.Status, e.Condition = discovery.StatusRouted, ""
+		}
+	}
+	e.Facts[discovery.Used] = st
 }
 
 // counted is what decides where a server stands.
