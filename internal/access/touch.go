@@ -1,5 +1,7 @@
 package access
 
+import "strings"
+
 // Words that labels of servers and tools (dataScopes, labels) may be which are no
 // private scope.
 const (
@@ -59,4 +61,25 @@ type FlowLeaf struct {
 // Clean reports whether nothing was touched: no rule about it can match.
 func (t *Touched) Clean() bool {
 	return t == nil || len(t.Taint) == 0 && len(t.Labels) == 0 && len(t.Flow) == 0 && t.Err == ""
+}
+
+// Source says where the value came from, for people.
+func (l *FlowLeaf) Source() string {
+	out := "what "
+	if l.Tool != "" {
+		out += "tool " + l.Tool
+	} else {
+		out += "a resource"
+	}
+	out += " of server " + l.Server + " returned (call " + l.Call + ")"
+	if l.Untrusted {
+		out += ", which anybody may have written"
+	}
+	if len(l.Scopes) > 0 {
+		out += ", labelled " + strings.Join(l.Scopes, ", ")
+	}
+	if l.Tier != "" {
+		out += "; inspection found something in it (" + l.Tier + ")"
+	}
+	return out
 }

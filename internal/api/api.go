@@ -70,6 +70,8 @@ type Deps struct {
 	Desk *admin.Desk
 	// Effects is where sessions are ended and let go.
 	Effects *admin.Effects
+	// Touched says what sessions have touched.
+	Touched Touched
 	// Facts says what declared facts hold.
 	Facts *fact.Ledger
 	// Process says how the processes of a server fare, nil if it has none.
@@ -120,7 +122,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Sinks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Touched == nil || d.Facts == nil || d.Webhooks == nil || d.Sinks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -234,6 +236,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
 		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
+		{"GET /api/v1/sessions/{id}", admin.OpRead, 0, a.showSession},
 		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
 		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},
 

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"net/url"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/boundary"
 )
 
 // RevokeSpec names what is to be revoked, or terminated: then what runs is cut off
@@ -41,6 +43,51 @@ func (a *API) sessions(c *call) (any, error) {
 	return p, nil
 }
 
+// Touched knows what sessions have touched. Boundary's labels do.
+type Touched interface {
+	// Marks returns what a session has touched, oldest first.
+	Marks(ctx context.Context, session string) ([]boundary.Mark, error)
+}
+
+// SessionShown is a session with what it has touched.
+type SessionShown struct {
+	admin.SessionView
+	Touched []SessionMark `json:"touched"` // oldest first
+}
+
+// SessionMark is one thing a session has touched, with the call that came first.
+type SessionMark struct {
+	Side     string    `json:"side"` // taint, label, or parent: the session that handed it work
+	Word     string    `json:"word"`
+	Server   string    `json:"server,omitempty"`
+	Tool     string    `json:"tool,omitempty"`
+	Decision string    `json:"decision"`
+	At       time.Time `json:"at"`
+}
+
+func (a *API) showSession(c *call) (any, error) {
+	if _, _, err := c.query(); err != nil {
+		return nil, err
+	}
+	id := c.PathValue("id")
+	list, err := a.deps.Effects.List(c.Context(), id+"~", 1, false)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 || list[0].ID != id {
+		return nil, access.Errorf(access.CodeNotFound, "there is no session %.64q: see rutile session list", id)
+	}
+	marks, err := a.deps.Touched.Marks(c.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	out := SessionShown{SessionView: list[0], Touched: []SessionMark{}}
+	for _, m := range marks {
+		out.Touched = append(out.Touched, SessionMark{m.Side, m.Word, m.Server, m.Tool, m.Decision, m.At})
+	}
+	return out, nil
+}
+
 func (a *API) releaseSession(c *call) (any, error) {
 	var in Reason
 	if err := c.decode(&in); err != nil {
@@ -68,6 +115,11 @@ func (c *Client) Sessions(ctx context.Context, held bool, cursor string) (Page[a
 		q.Set("cursor", cursor)
 	}
 	return ask[Page[admin.SessionView]](ctx, c, "GET", "sessions?"+q.Encode(), nil)
+}
+
+// Session returns a session with what it has touched.
+func (c *Client) Session(ctx context.Context, id string) (SessionShown, error) {
+	return ask[SessionShown](ctx, c, "GET", "sessions/"+url.PathEscape(id), nil)
 }
 
 // ReleaseSession lets a session go that is quarantined.

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) session() *cobra.Command {
-	return a.group("session", "Sessions of agents", "rutile session list --held", a.sessionList(), a.sessionRelease(), a.sessionKill())
+	return a.group("session", "Sessions of agents", "rutile session list --held", a.sessionList(), a.sessionShow(), a.sessionRelease(), a.sessionKill())
 }
 
 func (a *app) sessionList() *cobra.Command {
@@ -44,6 +44,31 @@ func (a *app) sessionList() *cobra.Command {
 	c.Flags().BoolVar(&held, "held", false, "only those that were quarantined, revoked or terminated")
 	c.Flags().StringVar(&cursor, "cursor", "", "go on after this `session`")
 	return c
+}
+
+func (a *app) sessionShow() *cobra.Command {
+	return a.command("show SESSION", "Show a session with what it has read and seen", "rutile session show ses_…", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		s, err := client.Session(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(s, func(w io.Writer) {
+			fields(w, "session", s.ID, "state", s.State, "because", s.Why, "agent", s.Agent, "acts for", s.Subject, "source", s.Source, "task", s.Task,
+				"opened", when(s.Opened), "last token", when(s.Last), "ends", when(s.Ends))
+			if len(s.Touched) == 0 {
+				return
+			}
+			t := a.table("TOUCHED", "LABEL", "SERVER", "TOOL", "FIRST BY", "AT")
+			for _, m := range s.Touched {
+				t.add(m.Side, m.Word, m.Server, m.Tool, m.Decision, when(m.At))
+			}
+			t.write(w)
+		})
+	})
 }
 
 func (a *app) sessionRelease() *cobra.Command {

@@ -238,8 +238,9 @@ func (p *outflow) ingest(ctx context.Context, whole *sight, msg []byte, changed 
 	}
 	if changed || !root.Exists() {
 		var err error
-		if root, err = rawjson.Parse(msg, rawjson.Limits{Bytes: len(msg) + 1}); err != nil {
-			return fmt.Errorf("reading what is shown: %w", err)
+		if root, err = rawjson.Parse(msg, rawjson.Limits{Bytes: len(msg) + 1}); err != nil { // nobody can tell what it holds
+			_, err := p.gate.labels.Raise(ctx, []boundary.Mark{markOf(p.req, boundary.SideTaint, taintLost, p.intent)})
+			return err
 		}
 	}
 	sessions, err := p.gate.lineage(ctx, session)

@@ -38,6 +38,11 @@ forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], reso
 when { context.facts.flow_action_asked.contains("no") &&
   (context.facts.flow_recipient_untrusted && !context.facts.flow_pointed || context.facts.flow_ordered) };
 
+@id("baseline.flow-private-out")
+@advice("Private data would go to a recipient out of a result that anybody may have written, and the user did not ask for it.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_action_asked.contains("no") && context.facts.flow_recipient_untrusted && !context.facts.flow_content_labels.isEmpty() };
+
 @id("baseline.flow-recipient-replaced")
 @advice("A result that anybody may have written names another recipient than the user did.")
 forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
@@ -65,7 +70,7 @@ forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], reso
 when { context.facts.flow_lost && !context.facts.flow_asked.contains("yes") }
 unless { context has grant && context.grant.argsBound };
 
-@id("baseline.flow-private-out") @outcome("require_approval")
+@id("baseline.flow-private-new") @outcome("require_approval")
 @advice("Private data would go where nothing of this session went before, and the user asked for nothing like it: a person has to look. Call again as it is once it is approved.")
 forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
 when { !context.facts.flow_content_labels.isEmpty() && context.facts.flow_novel &&

@@ -53,7 +53,7 @@ func TestBaselineFlowRules(t *testing.T) {
 		"off task":             {flow: map[string]access.FactValue{policy.FactFlowTainted: review, policy.FactFlowActionAsked: no, policy.FactFlowAsked: no}, want: access.Deny, by: "flow-off-task"},
 		"forgotten":            {flow: map[string]access.FactValue{policy.FactFlowLost: yes}, want: access.RequireApproval, by: "flow-forgotten"},
 		"private out": {flow: map[string]access.FactValue{policy.FactFlowContent: {Set: []string{"source:crm"}}, policy.FactFlowNovel: yes, policy.FactFlowAsked: no, policy.FactFlowActionAsked: no},
-			want: access.RequireApproval, by: "flow-private-out"},
+			want: access.RequireApproval, by: "flow-private-new"},
 	} {
 		v := set.Evaluate(sink(t, &access.Touched{Taint: tt.taint, Labels: tt.labels, Flow: tt.flow}))
 		by := ""
