@@ -19,8 +19,8 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
-	"rutile/internal/boundary"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/credential"
 	"rutile/internal/daemon"
 	"rutile/internal/fact"
@@ -119,7 +119,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Issuer: peopleIssuer, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Touched: untouched{},
-		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
+		Admin:   r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
 		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
 		Process: func(registry.Server) *api.Process { return nil },
 		Doctor:  func(context.Context) []api.Check { return nil },

@@ -211,7 +211,11 @@ func (g *Gate) sent(ctx context.Context, state *pdp.State, r *access.Request) er
 		return nil
 	}
 	return g.with(ctx, r.Who.Session, func(s *stream) error {
-		return g.part(ctx, r, s, r.ID+"/sent", s.index.Sent(callOf(state, r)))
+		prints := s.index.Sent(callOf(state, r))
+		if len(r.Touched.Leaves) == 0 {
+			return nil // forgotten, it is only new again
+		}
+		return g.part(ctx, r, s, r.ID+"/sent", prints)
 	})
 }
 
@@ -255,11 +259,16 @@ func (p *outflow) ingest(ctx context.Context, whole *sight, msg []byte, changed 
 		}
 	}
 	p.pieces++
+	from := p.origin(whole, prefix)
 	for _, s := range sessions {
 		err := p.gate.with(ctx, s, func(x *stream) error {
+			prints := x.index.Ingest(from, inner)
+			if !from.Untrusted && len(from.Scopes) == 0 {
+				return nil // forgotten, its values are only less trusted
+			}
 			r := *p.req
 			r.Who.Session = s
-			return p.gate.part(ctx, &r, x, fmt.Sprintf("%s/%d", p.req.ID, p.pieces), x.index.Ingest(p.origin(whole, prefix), inner))
+			return p.gate.part(ctx, &r, x, fmt.Sprintf("%s/%d", p.req.ID, p.pieces), prints)
 		})
 		if err != nil {
 			return err
