@@ -37,6 +37,7 @@ var layers = map[string]int{
 	"audit":      2,
 	"confine":    2,
 	"webhook":    2,
+	"revocation": 2,
 	"signin":     2,
 
 	"pdp":       3,
@@ -90,7 +91,9 @@ var libraries = map[string][]string{
 	"github.com/BurntSushi/toml":       {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
 	"github.com/go-webauthn/":          {"internal/signin"},
+	"github.com/coreos/":               {"internal/signin"},
 	"github.com/shirou/":               {"internal/discovery/process"},
+	"github.com/fsnotify/":             {"internal/discovery/watch"},
 	"github.com/spf13/":                {"internal/cli", "cmd"},
 	"github.com/stretchr/":             {},
 	"go.uber.org/mock":                 {},

@@ -270,6 +270,8 @@ type Actor struct {
 	// Factor is the id of what the actor signed in to the console with, "" where that
 	// was no factor of theirs.
 	Factor string
+	// Subject is who an identity provider said the actor is, zero where none did.
+	Subject registry.ProviderSubject
 	// Since is when the actor proved at the console who they are, zero elsewhere.
 	Since time.Time
 }

@@ -109,8 +109,9 @@ type planner struct {
 	agents   map[string]bool
 	users    map[string]bool
 	accounts map[string]string // account of the machine → user
-	minted   map[string]bool   // declared credentials
-	inspect  *inspection       // reads the definitions that are pinned, nil where none can be
+	subjects map[registry.ProviderSubject]string
+	minted   map[string]bool // declared credentials
+	inspect  *inspection     // reads the definitions that are pinned, nil where none can be
 }
 
 func (p *planner) all(manifests []*manifest) {

@@ -139,6 +139,9 @@ func (a *Admin) live(cur *Current, actor Actor) (registry.User, bool) {
 	if !actor.Since.IsZero() && actor.Since.Before(u.SignedOut) {
 		return registry.User{}, false
 	}
+	if s := actor.Subject; s != (registry.ProviderSubject{}) && !slices.Equal(cur.View.SubjectUsers(s), []string{u.ID}) {
+		return registry.User{}, false
+	}
 	if actor.Factor != "" {
 		if _, ok := u.Factor(actor.Factor); !ok {
 			return registry.User{}, false

@@ -12,6 +12,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/pdp"
 	"rutile/internal/registry"
+	"rutile/internal/revocation"
 )
 
 // Sessions is what effects need of the sessions of agents.
@@ -23,6 +24,8 @@ type Sessions interface {
 	Refused(id string) identity.SessionState
 	// Release takes the quarantine from a session.
 	Release(ctx context.Context, id string) (identity.Family, error)
+	// Of returns the newest sessions of sel, in whatever state.
+	Of(ctx context.Context, sel identity.Selection, limit int) ([]identity.Family, error)
 	// List returns sessions, newest first.
 	List(ctx context.Context, before string, limit int, held bool) ([]identity.Family, error)
 }
@@ -36,11 +39,45 @@ type Debts interface {
 
 // Traffic is what runs for agents.
 type Traffic interface {
-	// Catch notes what runs of whom says; what it returns ends it, with what began
-	// since, and says how many calls that were. What refuses new ones stands then.
-	Catch(of func(who *access.Identity) bool) (end func(why string) int)
+	// Catch notes the calls that of says, by the grant each is made under; what it
+	// returns ends them and what began since. What refuses new ones stands then.
+	Catch(of func(r *access.Request, grant string) bool) Ending
+	// Count is how many calls in flight of says there are.
+	Count(of func(r *access.Request, grant string) bool) int
+	// End ends what servers have for nobody but whom whose says: conversations,
+	// processes, calls that wait for input.
+	End(whose func(who *access.Identity) bool)
+	// EndServer ends the processes of a server and the conversations with it.
+	EndServer(id string)
 	// Wake has streams look again whether they may go on.
 	Wake()
+}
+
+// Ending ends calls that were caught: they end with why, and a denial of a class.
+type Ending func(why string, class access.Class) Cut
+
+// Cut is calls that were ended.
+type Cut struct {
+	Calls int
+	// Wait returns when they have returned or ctx ends, and says how many have not.
+	Wait func(ctx context.Context) int
+	// Late says of how many a result came all the same, and was withheld.
+	Late func() int
+}
+
+// EffectsDeps is what Effects stands on. All of it is required.
+type EffectsDeps struct {
+	Admin    *Admin
+	Broker   *grant.Broker
+	Sessions Sessions
+	Debts    Debts
+	Traffic  Traffic
+	State    func() *pdp.State // what decisions are made on
+	Revoked  *revocation.Log
+	Peers    Peers
+	People   People
+	Issuer   string      // of our people, as agents' tokens name them
+	End      grant.Ender // has issuers end what was minted under a grant
 }
 
 // Effects carries out what rules and people demand of what is under way: it
@@ -53,19 +90,27 @@ type Effects struct {
 	debts    Debts
 	traffic  Traffic
 	state    func() *pdp.State
+	revoked  *revocation.Log
+	peers    Peers
+	people   People
+	issuer   string
+	end      grant.Ender
 
-	mu   sync.Mutex
-	life context.Context // what is ended in the background ends with it
-	stop context.CancelFunc
-	work sync.WaitGroup
+	mu      sync.Mutex
+	busy    sync.Map        // revocations that are being carried out, by id
+	partial sync.Map        // receipts to amend, by id
+	life    context.Context // what is ended in the background ends with it
+	stop    context.CancelFunc
+	work    sync.WaitGroup
 }
 
-// NewEffects returns Effects. state is what decisions are made on. All are required.
-func NewEffects(a *Admin, b *grant.Broker, s Sessions, d Debts, t Traffic, state func() *pdp.State) (*Effects, error) {
-	if a == nil || b == nil || s == nil || d == nil || t == nil || state == nil {
+// NewEffects returns Effects.
+func NewEffects(d EffectsDeps) (*Effects, error) {
+	if d.Admin == nil || d.Broker == nil || d.Sessions == nil || d.Debts == nil || d.Traffic == nil || d.State == nil || d.Revoked == nil || d.Peers == nil || d.People == nil || d.Issuer == "" || d.End == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	e := &Effects{admin: a, broker: b, sessions: s, debts: d, traffic: t, state: state}
+	e := &Effects{admin: d.Admin, broker: d.Broker, sessions: d.Sessions, debts: d.Debts, traffic: d.Traffic, state: d.State,
+		revoked: d.Revoked, peers: d.Peers, people: d.People, issuer: d.Issuer, end: d.End}
 	e.life, e.stop = context.WithCancel(context.Background())
 	return e, nil
 }
@@ -115,8 +160,7 @@ func (e *Effects) carry(ctx context.Context, c access.Consequence, r *access.Req
 	case access.Revoke:
 		return e.revoke(ctx, c.Target, r, dec, why)
 	case access.Terminate:
-		_, err := e.terminate(ctx, System(), selection(c.Target, &r.Who), why)
-		return err
+		return e.terminate(ctx, selection(c.Target, &r.Who), why)
 	default:
 		return fmt.Errorf("outcome %s is no consequence", c.Outcome)
 	}
@@ -200,8 +244,7 @@ func (e *Effects) revoke(ctx context.Context, t access.Target, r *access.Request
 		}
 		return err
 	default:
-		_, err := e.end(ctx, System(), selection(t, &r.Who), identity.SessionRevoked, "revoke", why)
-		return err
+		return e.endOf(ctx, selection(t, &r.Who), identity.SessionRevoked, "revoke", why)
 	}
 }
 
@@ -227,50 +270,37 @@ func (e *Effects) revokeGrants(ctx context.Context, r *access.Request, dec *acce
 	return errs
 }
 
-// Receipt says what ending something came to.
-type Receipt struct {
-	Kind     string   `json:"kind"`
-	ID       string   `json:"id"`
-	Verb     string   `json:"verb"`     // revoke or terminate
-	Sessions []string `json:"sessions"` // that ended
-	Grants   []string `json:"grants"`   // that were taken back
-	Calls    int      `json:"calls"`    // that were cut off
-}
-
-// end gives sessions a state that ends them, and takes back the grants of whom they
+// endOf gives sessions a state that ends them, and takes back the grants of whom they
 // are all of.
-func (e *Effects) end(ctx context.Context, actor Actor, sel identity.Selection, to identity.SessionState, verb, why string) (Receipt, error) {
-	rec := Receipt{Verb: verb, Sessions: []string{}, Grants: []string{}}
-	changed, err := e.put(ctx, actor, sel, to, verb, why)
-	for _, f := range changed {
-		rec.Sessions = append(rec.Sessions, f.ID)
-	}
+func (e *Effects) endOf(ctx context.Context, sel identity.Selection, to identity.SessionState, verb, why string) error {
+	_, err := e.put(ctx, System(), sel, to, verb, why)
 	if sel.ID != "" || sel == (identity.Selection{}) {
-		return rec, err // the grants are the agent's, in other sessions too
+		return err // the grants are the agent's, in other sessions too
 	}
-	grants, gerr := e.broker.RevokeOf(ctx, func(p grant.Party) bool { return of(sel, p.Agent, access.Subject{Issuer: p.Issuer, ID: p.Subject}) }, actor.String(), why)
-	for _, g := range grants {
-		rec.Grants = append(rec.Grants, g.ID)
-	}
-	return rec, errors.Join(err, gerr)
+	_, gerr := e.broker.RevokeOf(ctx, func(p grant.Party) bool {
+		return matches(sel, p.Agent, access.Subject{Issuer: p.Issuer, ID: p.Subject})
+	}, system, why)
+	return errors.Join(err, gerr)
 }
 
-// of reports whether somebody is whom a selection is about.
-func of(sel identity.Selection, agent string, subject access.Subject) bool {
+// matches reports whether somebody is whom a selection is about.
+func matches(sel identity.Selection, agent string, subject access.Subject) bool {
 	return (sel.Agent == "" || sel.Agent == agent) && (sel.Subject == "" || sel.Subject == identity.SubjectOf(subject))
 }
 
 // terminate revokes and ends what runs.
-func (e *Effects) terminate(ctx context.Context, actor Actor, sel identity.Selection, why string) (Receipt, error) {
-	end := func(string) int { return 0 }
-	if sel != (identity.Selection{}) {
-		end = e.traffic.Catch(func(who *access.Identity) bool {
-			return (sel.ID == "" || sel.ID == who.Session) && of(sel, who.Actor.Agent, who.Subject)
-		})
+func (e *Effects) terminate(ctx context.Context, sel identity.Selection, why string) error {
+	if sel == (identity.Selection{}) {
+		return nil
 	}
-	rec, err := e.end(ctx, actor, sel, identity.SessionTerminated, "terminate", why)
-	rec.Calls = end("it was terminated")
-	return rec, err
+	whose := func(who *access.Identity) bool {
+		return (sel.ID == "" || sel.ID == who.Session) && matches(sel, who.Actor.Agent, who.Subject)
+	}
+	end := e.traffic.Catch(func(r *access.Request, _ string) bool { return whose(&r.Who) })
+	err := e.endOf(ctx, sel, identity.SessionTerminated, "terminate", why)
+	end("it was terminated", access.ClassAgent)
+	e.traffic.End(whose)
+	return err
 }
 
 // put gives sessions a state and records each that it changed. It stands even where

@@ -107,6 +107,15 @@ func (v *Inventory) Report(ctx context.Context, actor Actor, b inventory.Batch) 
 	return v.take(ctx, actor.String(), &b, inventory.Digest(raw))
 }
 
+// Watched takes what the gateway itself saw on its machine.
+func (v *Inventory) Watched(ctx context.Context, b inventory.Batch) (inventory.Result, error) {
+	raw, err := json.Marshal(b)
+	if err != nil {
+		return inventory.Result{}, fmt.Errorf("encoding a batch: %w", err)
+	}
+	return v.take(ctx, system, &b, inventory.Digest(raw))
+}
+
 // take takes a batch whose sender is known.
 func (v *Inventory) take(ctx context.Context, actor string, b *inventory.Batch, digest string) (inventory.Result, error) {
 	if err := b.Check(); err != nil {

@@ -65,12 +65,12 @@ func (o object) clientCredentials() *credential.ClientCredentials {
 }
 
 func (o object) tokenExchange() *credential.TokenExchange {
-	c, ok := o.sub(credential.SourceTokenExchange, append(clientKeys(), "audience")...)
+	c, ok := o.sub(credential.SourceTokenExchange, append(clientKeys(), "audience", "listing")...)
 	if !ok {
 		return nil
 	}
 	c.required("clientID", "the id we are registered under")
-	return &credential.TokenExchange{Client: c.client(credential.AuthBasic, credential.AuthPost, credential.AuthPrivateKey), Audience: c.text("audience")}
+	return &credential.TokenExchange{Client: c.client(credential.AuthBasic, credential.AuthPost, credential.AuthPrivateKey), Audience: c.text("audience"), Listing: c.ref("listing")}
 }
 
 func (o object) userOAuth() *credential.UserOAuth {
@@ -359,6 +359,7 @@ func (e *emitter) source(s credential.Source) {
 		e.open(1, credential.SourceTokenExchange)
 		e.client(x.Client)
 		e.text(2, "audience", x.Audience)
+		e.text(2, "listing", x.Listing)
 	}
 	if x := s.UserOAuth; x != nil {
 		e.open(1, credential.SourceUserOAuth)

@@ -18,7 +18,7 @@ func declared(source string) string {
 func TestDeclaredCredentialSurvivesExport(t *testing.T) {
 	for _, source := range []string{
 		`clientCredentials: {clientID: rutile, secret: seed, auth: private_key_jwt, scopes: [a, b], toolScopes: {"get_*": [a], "*": []}, resource: "https://crm.example.com"}`,
-		`tokenExchange: {issuer: "https://as.example/t1", clientID: rutile, secret: seed, audience: crm}`,
+		`tokenExchange: {issuer: "https://as.example/t1", clientID: rutile, secret: seed, audience: crm, listing: crm-listing}`,
 		`userOAuth: {scopes: [mail.read], tls: {ca: /etc/rutile/ca.pem}, listing: seed}`,
 		`clientCredentials: {clientID: c, secret: seed, tls: {ca: /etc/rutile/ca.pem}}`,
 		`userOAuth: {scopes: [mail.read, mail.send], toolScopes: {"get_*": [mail.read]}}`,

@@ -70,49 +70,6 @@ func (e *Effects) Release(ctx context.Context, actor Actor, id, why string) (Ses
 	return e.view(f), nil
 }
 
-// Kinds of what can be ended by name.
-const (
-	EndSession = "session"
-	EndAgent   = "agent"
-	EndSubject = "subject"
-)
-
-// End revokes what a kind and an id name, or terminates it: then what runs is cut
-// off too. It is for people; rules do it by consequences.
-func (e *Effects) End(ctx context.Context, actor Actor, kind, id, why string, terminate bool) (Receipt, error) {
-	if err := e.may(ctx, actor, why); err != nil {
-		return Receipt{}, err
-	}
-	var sel identity.Selection
-	switch kind {
-	case EndSession:
-		sel.ID = id
-	case EndAgent:
-		sel.Agent = id
-	case EndSubject:
-		sel.Subject = id
-	default:
-		return Receipt{}, access.Errorf(access.CodeInvalid, "%q cannot be revoked: kinds are session, agent and subject; for a grant see rutile grant revoke", clip(kind))
-	}
-	if sel == (identity.Selection{}) {
-		return Receipt{}, access.Errorf(access.CodeInvalid, "name the %s to revoke", kind)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var rec Receipt
-	var err error
-	if terminate {
-		rec, err = e.terminate(ctx, actor, sel, why)
-	} else {
-		rec, err = e.end(ctx, actor, sel, identity.SessionRevoked, "revoke", why)
-	}
-	rec.Kind, rec.ID = kind, id
-	if err == nil && len(rec.Sessions)+len(rec.Grants)+rec.Calls == 0 && kind == EndSession {
-		return rec, access.Errorf(access.CodeConflict, "session %q is not open: see rutile session list", clip(id))
-	}
-	return rec, err
-}
-
 func (e *Effects) may(ctx context.Context, actor Actor, why string) error {
 	if err := checkReason(why); err != nil {
 		return err

@@ -114,7 +114,7 @@ func (s *SignIns) Fresh(actor Actor) error {
 	switch since := actor.Since; {
 	case since.IsZero() || now.Before(since.Truncate(time.Millisecond)) || now.Sub(since) >= freshFor:
 		return access.Errorf(access.CodeDenied, "sign in again first: what one signs in with is changed within %d minutes of signing in", int(freshFor/time.Minute))
-	case len(u.Factors) > 0 && actor.Factor == "":
+	case len(u.Factors) > 0 && actor.Factor == "": // nor what somebody else vouched for
 		return access.Errorf(access.CodeDenied, "sign in with your passkey or password first: whoever has one changes nothing with a token or a link; if it is lost, an admin removes it (rutile user factor remove)")
 	}
 	return nil
@@ -265,6 +265,23 @@ func (s *SignIns) SignInWithPasskey(ctx context.Context, a signin.Asked, answer 
 		return Actor{}, err
 	}
 	return s.whoHas(ctx, proof.User, proof.Factor)
+}
+
+// SignInWithSubject lets the user in whose subject an identity provider vouched for.
+// Nobody is found by anything else it said, such as an address of mail.
+func (s *SignIns) SignInWithSubject(ctx context.Context, subject registry.ProviderSubject) (Actor, error) {
+	cur, err := s.admin.fresh(ctx)
+	if err != nil {
+		return Actor{}, err
+	}
+	ids := cur.View.SubjectUsers(subject)
+	if len(ids) == 1 {
+		actor := Actor{Kind: "user", ID: ids[0], Subject: subject}
+		if _, ok := s.admin.live(cur, actor); ok {
+			return actor, nil
+		}
+	}
+	return Actor{}, access.Errorf(access.CodeUnauthenticated, "%s; an admin names who you are there in your manifest: subjects: [{issuer: %s, subject: %q}]", notCounted, clip(subject.Issuer), clip(subject.ID))
 }
 
 // check checks an answer of a passkey. One that counts back is recorded and raised,

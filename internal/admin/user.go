@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -26,7 +27,7 @@ const (
 )
 
 func (d *decoder) user(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "name", "email", "roles", "localUsers", "expires", "state", "stateWhy")
+	o := d.object(n, "", "kind", "id", "name", "email", "roles", "localUsers", "subjects", "expires", "state", "stateWhy")
 	m.id = o.id()
 	if m.id == OperatorToken {
 		o.fail("id", "%q is what the operator token is called: choose another id", m.id)
@@ -48,10 +49,41 @@ func (d *decoder) user(n *yaml.Node, m *manifest) {
 		}
 	}
 	slices.Sort(u.Roles)
+	u.Subjects = o.subjects()
 	m.accounts = o.members["localUsers"]
 	m.state = o.choice("state", string(registry.UserActive), string(registry.UserSuspended), string(registry.UserRetired))
 	m.why = o.text("stateWhy")
 	m.user = u
+}
+
+// subjects reads who identity providers say somebody is.
+func (o object) subjects() []registry.ProviderSubject {
+	n := o.members["subjects"]
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode || len(n.Content) > maxAccounts {
+		o.fail("subjects", "must be a list of at most %d such as {issuer: https://login.example.com, subject: \"4711\"}", maxAccounts)
+		return nil
+	}
+	var out []registry.ProviderSubject
+	for i, c := range n.Content {
+		field := fmt.Sprintf("subjects[%d]", i)
+		k := o.d.object(c, field, "issuer", "subject")
+		s := registry.ProviderSubject{Issuer: k.text("issuer"), ID: k.text("subject")}
+		switch {
+		case s.Issuer == "" || s.ID == "" || len(s.Issuer) > 256 || len(s.ID) > 256:
+			o.d.fail(c, field, "must have an issuer and a subject, of at most 256 characters: what the provider says in iss and sub")
+		case slices.Contains(out, s):
+			o.d.fail(c, field, "is there twice: remove one")
+		default:
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b registry.ProviderSubject) int {
+		return cmp.Or(compare(a.Issuer, b.Issuer), compare(a.ID, b.ID))
+	})
+	return out
 }
 
 // accounts reads localUsers: names, or uids with or without quotes.
@@ -131,6 +163,11 @@ func (p *planner) user(m *manifest, it *Item) {
 			p.problems = append(p.problems, at)
 		}
 	}
+	for _, s := range next.Subjects {
+		if other := p.subjects[s]; other != "" && other != m.id && next.State != registry.UserRetired {
+			p.fail(m, "subjects", "the subject %q of %s is user %q's already: a subject is one person's", clip(s.ID), clip(s.Issuer), other)
+		}
+	}
 	if it.decide(exists, shownUser(old), shownUser(next)) {
 		p.draft.changes.Users[m.id] = &next
 		if registry.UserStatus(next, p.now) == registry.UserExpired {
@@ -157,7 +194,7 @@ func bareTokens(list []registry.UserToken) []registry.UserToken {
 // people prepares what users and teams are checked against: whose each account
 // is once everything is applied.
 func (p *planner) people(manifests []*manifest) {
-	p.users, p.accounts = map[string]bool{}, map[string]string{}
+	p.users, p.accounts, p.subjects = map[string]bool{}, map[string]string{}, map[registry.ProviderSubject]string{}
 	declared := map[string]bool{}
 	for _, m := range manifests {
 		if m.kind == kindUser {
@@ -172,6 +209,9 @@ func (p *planner) people(manifests []*manifest) {
 		for _, account := range u.LocalUsers {
 			p.accounts[account] = u.ID
 		}
+		for _, s := range u.Subjects {
+			p.subjects[s] = u.ID
+		}
 	}
 	for _, m := range manifests {
 		if m.kind != kindUser || m.state == string(registry.UserRetired) {
@@ -183,6 +223,11 @@ func (p *planner) people(manifests []*manifest) {
 		for _, account := range m.user.LocalUsers {
 			if p.accounts[account] == "" {
 				p.accounts[account] = m.id
+			}
+		}
+		for _, s := range m.user.Subjects {
+			if p.subjects[s] == "" {
+				p.subjects[s] = m.id
 			}
 		}
 	}
@@ -198,11 +243,23 @@ func (e *emitter) user(u registry.User) {
 	}
 	e.list(0, "roles", roles)
 	e.list(0, "localUsers", u.LocalUsers)
+	e.subjects(u.Subjects)
 	if !u.Expires.IsZero() {
 		e.line(0, "expires", u.Expires.UTC().AddDate(0, 0, -1).Format(time.DateOnly))
 	}
 	e.text(0, "state", string(u.State))
 	e.text(0, "stateWhy", u.StateWhy)
+}
+
+func (e *emitter) subjects(list []registry.ProviderSubject) {
+	if len(list) == 0 {
+		return
+	}
+	e.open(0, "subjects")
+	for _, s := range list {
+		e.item(1, "issuer", s.Issuer)
+		e.text(2, "subject", s.ID)
+	}
 }
 
 // ChangeUser suspends, resumes or retires a user. Tokens of a user who is not

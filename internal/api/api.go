@@ -238,7 +238,11 @@ func (a *API) routes() []route {
 		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
 		{"GET /api/v1/sessions/{id}", admin.OpRead, 0, a.showSession},
 		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
+		// By its kind it is another operation besides: package admin decides it.
 		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},
+		{"POST /api/v1/revocations/plan", admin.OpSession, maxSmall, a.planRevoke},
+		{"GET /api/v1/revocations", admin.OpRead, 0, a.receipts},
+		{"GET /api/v1/revocations/{id}", admin.OpRead, 0, a.receipt},
 
 		{"GET /api/v1/tasks", admin.OpRead, 0, a.tasks},
 		{"POST /api/v1/tasks", admin.OpGrant, maxSmall, a.openTask},

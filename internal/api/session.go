@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/url"
+	"strconv"
 	"time"
 
 	"rutile/internal/access"
@@ -10,13 +11,20 @@ import (
 	"rutile/internal/boundary"
 )
 
-// RevokeSpec names what is to be revoked, or terminated: then what runs is cut off
-// too.
+// RevokeSpec names what is to be revoked. What runs of it is cut off too.
 type RevokeSpec struct {
-	Kind      string `json:"kind"` // session, agent or subject ("issuer|id")
+	Kind      string `json:"kind"` // revocation.Kinds
 	ID        string `json:"id"`
 	Reason    string `json:"reason,omitempty"`
-	Terminate bool   `json:"terminate,omitempty"`
+	Terminate bool   `json:"terminate,omitempty"` // of a session: it was killed
+}
+
+func (s RevokeSpec) order() admin.Order {
+	o := admin.Order{Kind: s.Kind, ID: s.ID, Reason: s.Reason}
+	if s.Terminate {
+		o.Verb = admin.VerbTerminate
+	}
+	return o
 }
 
 func (a *API) sessions(c *call) (any, error) {
@@ -101,7 +109,45 @@ func (a *API) revoke(c *call) (any, error) {
 	if err := c.decode(&in); err != nil {
 		return nil, err
 	}
-	return a.deps.Effects.End(c.Context(), c.actor, in.Kind, in.ID, in.Reason, in.Terminate)
+	return a.deps.Effects.Revoke(c.Context(), c.actor, in.order())
+}
+
+func (a *API) planRevoke(c *call) (any, error) {
+	var in RevokeSpec
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	return a.deps.Effects.Plan(c.Context(), c.actor, in.order())
+}
+
+func (a *API) receipts(c *call) (any, error) {
+	q, limit, err := c.query("limit", "cursor")
+	if err != nil {
+		return nil, err
+	}
+	if limit == 0 {
+		limit = defaultLimit
+	}
+	var before uint64
+	if s := q.Get("cursor"); s != "" {
+		if before, err = strconv.ParseUint(s, 10, 63); err != nil {
+			return nil, access.Errorf(access.CodeInvalid, "the cursor is an epoch, not %.64q", s)
+		}
+	}
+	list, err := a.deps.Effects.Receipts(c.Context(), before, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	p := Page[admin.Receipt]{Items: append([]admin.Receipt{}, list...)}
+	if len(list) > limit {
+		p.Items, p.More = list[:limit], -1
+		p.Next = strconv.FormatUint(p.Items[limit-1].Epoch, 10)
+	}
+	return p, nil
+}
+
+func (a *API) receipt(c *call) (any, error) {
+	return a.deps.Effects.Receipt(c.Context(), c.PathValue("id"))
 }
 
 // Sessions lists the newest sessions of agents below cursor; held only those that
@@ -127,7 +173,26 @@ func (c *Client) ReleaseSession(ctx context.Context, id, why string) (admin.Sess
 	return ask[admin.SessionView](ctx, c, "POST", "sessions/"+url.PathEscape(id)+"/release", Reason{why})
 }
 
-// Revoke revokes or terminates what s names.
+// PlanRevoke says what revoking what s names would end. It changes nothing.
+func (c *Client) PlanRevoke(ctx context.Context, s RevokeSpec) (admin.RevokePlan, error) {
+	return ask[admin.RevokePlan](ctx, c, "POST", "revocations/plan", s)
+}
+
+// Receipts lists the newest receipts of revocations below cursor.
+func (c *Client) Receipts(ctx context.Context, cursor string) (Page[admin.Receipt], error) {
+	q := url.Values{}
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	return ask[Page[admin.Receipt]](ctx, c, "GET", "revocations?"+q.Encode(), nil)
+}
+
+// Receipt returns the receipt of a revocation.
+func (c *Client) Receipt(ctx context.Context, id string) (admin.Receipt, error) {
+	return ask[admin.Receipt](ctx, c, "GET", "revocations/"+url.PathEscape(id), nil)
+}
+
+// Revoke revokes what s names.
 func (c *Client) Revoke(ctx context.Context, s RevokeSpec) (admin.Receipt, error) {
 	return ask[admin.Receipt](ctx, c, "POST", "revocations", s)
 }

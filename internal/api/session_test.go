@@ -28,12 +28,26 @@ func TestSessionsAreRevokedByName(t *testing.T) {
 			t.Errorf("%s: %d %s", body, a.status, a.body)
 		}
 	}
-	rec, err := c.Revoke(t.Context(), api.RevokeSpec{Kind: admin.EndSession, ID: id, Reason: "lost"})
-	if err != nil || len(rec.Sessions) != 1 || rec.Sessions[0] != id {
+	if a := r.do("POST", "/api/v1/revocations", `{"kind":"session","id":"ses_nobody"}`); a.status != http.StatusNotFound {
+		t.Errorf("a session nobody opened: %d %s", a.status, a.body)
+	}
+	spec := api.RevokeSpec{Kind: "session", ID: id, Reason: "lost"}
+	plan, err := c.PlanRevoke(t.Context(), spec)
+	if err != nil || len(plan.Sessions) != 1 || plan.Wide {
+		t.Errorf("%+v %v", plan, err)
+	}
+	rec, err := c.Revoke(t.Context(), spec)
+	if err != nil || len(rec.Sessions) != 1 || rec.Sessions[0] != id || rec.Again || rec.Epoch != 1 || rec.State != admin.ReceiptDone {
 		t.Errorf("%+v %v", rec, err)
 	}
-	if a := r.do("POST", "/api/v1/revocations", `{"kind":"session","id":"`+id+`"}`); a.status != http.StatusConflict {
-		t.Errorf("it is revoked twice: %d %s", a.status, a.body)
+	if again, err := c.Revoke(t.Context(), spec); err != nil || !again.Again || len(again.Sessions) != 0 || again.Epoch != 2 {
+		t.Errorf("the second receipt: %+v %v", again, err)
+	}
+	if kept, err := c.Receipt(t.Context(), rec.Revocation); err != nil || len(kept.Sessions) != 1 || len(kept.Nodes) != 1 {
+		t.Errorf("the receipt that was kept: %+v %v", kept, err)
+	}
+	if list, err := c.Receipts(t.Context(), ""); err != nil || len(list.Items) != 2 || list.Items[0].Epoch != 2 {
+		t.Errorf("the receipts: %+v %v", list, err)
 	}
 	if page, err = c.Sessions(t.Context(), true, ""); err != nil || len(page.Items) != 1 || page.Items[0].State != "revoked" || page.Items[0].Why != "lost" {
 		t.Errorf("%+v %v", page, err)

@@ -43,7 +43,7 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 		row, err = d.call(ctx, v, ids)
 	case typeOutcome:
 		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings())
-	case typeAdmin:
+	case typeAdmin, typeRevocation, typeReceipt:
 		row, err = d.admin(ctx, v, ids)
 	case typeLoss:
 		row.Text = joinText("loss", v.get("stream").str, v.get("why").str)

@@ -23,6 +23,9 @@ const (
 	typeVerdict = "verdict"
 	typeAdmin   = "admin"
 	typeLoss    = "loss"
+
+	typeRevocation = "revocation" // something was revoked
+	typeReceipt    = "receipt"    // what that came to
 )
 
 // Retention classes.

@@ -217,17 +217,22 @@ func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 	if err := d.payload(a.Detail); err != nil {
 		return nil, err
 	}
+	kind := typeAdmin
+	if r := revocationOf(a); r != nil {
+		kind = r.leafType(a.Kind)
+		d.revocation(r)
+	}
 	if err := d.sealIDs(); err != nil {
 		return nil, err
 	}
 	d.str("tenant", s.tenant)
-	d.str("type", typeAdmin)
+	d.str("type", kind)
 	d.int("v", 1)
 	d.text("verb", a.Verb)
 	d.entry.urgent = true
 	row := Row{Decision: cut(a.ID, maxText), Actor: owner.ID, Object: cut(a.Object, maxText), Intent: -1}
 	row.Text = adminText(&row, cut(a.Verb, maxText), cut(a.Kind, maxText), cut(a.Reason, maxReason))
-	return d.finish(typeAdmin, row)
+	return d.finish(kind, row)
 }
 
 // opened is what log.open says: who writes from here on and how.

@@ -58,7 +58,7 @@ func ofAgent(kind string) bool {
 // person.
 func personal(kind string) bool {
 	switch strings.ToLower(kind) {
-	case "user", "subject", "person", "session", "task":
+	case "user", "subject", "person", "session", "task", "revocation", "receipt":
 		return true
 	}
 	return false

@@ -50,8 +50,13 @@ var typeMembers = map[string]map[string]string{
 		"in": "i", "intent": "o", "intent.h": "h", "intent.i": "i", "out": "i", "reached": "s", "st": "s", "us": "i",
 		"findings": "?l", "release": "?o", "unlocks": "?l", "dur": "?s", "labels_added": "?l",
 	},
-	"admin": {"actor": "s", "object": "?o", "verb": "s", "change": "?s"},
-	"loss":  {"count": "i", "first": "t", "last": "t", "why": "s"},
+	"admin":      {"actor": "s", "object": "?o", "verb": "s", "change": "?s"},
+	"revocation": {"actor": "s", "object": "?o", "verb": "s", "change": "?s", "revocation": "o", "revocation.epoch": "i", "revocation.id": "s", "revocation.kind": "s", "revocation.target": "?s"},
+	"receipt": {
+		"actor": "s", "object": "?o", "verb": "s", "change": "?s", "revocation": "o", "revocation.epoch": "i", "revocation.id": "s", "revocation.kind": "s", "revocation.target": "?s",
+		"revocation.calls": "i", "revocation.grants": "i", "revocation.sessions": "i", "revocation.nodes": "l", "revocation.credentials": "?l", "revocation.denied_us": "i", "revocation.cut_us": "i",
+	},
+	"loss": {"count": "i", "first": "t", "last": "t", "why": "s"},
 }
 
 var callMembers = map[string]string{

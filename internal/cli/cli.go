@@ -144,7 +144,7 @@ const helpTemplate = `{{with .Example}}  {{.}}
 
 {{end}}{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}{{end}}
 
-Usage: {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+Usage: {{if and .HasAvailableSubCommands (eq .Use .Name)}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
 {{if .HasAvailableSubCommands}}
 Commands:{{range .Commands}}{{if (or .IsAvailableCommand (eq .Name "help"))}}
   {{rpad .Name .NamePadding }} {{.Short}}{{end}}{{end}}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -57,22 +56,13 @@ without files, under a pseudonym. The first time --token enrols the machine;
 	f.StringArrayVar(&in.paths, "path", nil, "a `folder` to look through for projects and source code of servers; may be repeated")
 	f.StringArrayVar(&in.homes, "home", nil, "a home `folder` to read instead of your own; may be repeated")
 	f.StringVar(&in.root, "root", "", "a `folder` another system is mounted in; needs --home below it")
-	f.StringVar(&in.system, "os", hostSystem(), "whose paths to look for: linux, darwin or windows")
+	f.StringVar(&in.system, "os", string(clientconfig.Here()), "whose paths to look for: linux, darwin or windows")
 	f.BoolVar(&in.includePaths, "include-paths", false, "show where projects are, and not their names only")
 	f.StringVar(&in.reporting.url, "report", "", "report what is found to the gateway at this `address`")
 	f.StringVar(&in.reporting.token, "token", "", "a `file` with the token that enrols this machine there, - for standard input; the first time only")
 	f.BoolVar(&in.reporting.show, "print", false, "show the exact bytes that --report would send, and send nothing")
 	f.StringVar(&in.failOn, "fail-on", string(discovery.Medium), "lowest `severity` that makes the status 3: info, low, medium, high, critical, or none")
 	return c
-}
-
-func hostSystem() string {
-	switch runtime.GOOS {
-	case "darwin", "windows":
-		return runtime.GOOS
-	default:
-		return "linux"
-	}
 }
 
 func (in *search) check() error {
@@ -186,7 +176,7 @@ func verdict(ctx context.Context, r *discovery.Report, failOn string) error {
 
 // sources are what was asked for.
 func (a *app) sources(in search, tables []string, paths *discovery.Paths, describe *discovery.Describer) ([]discovery.Source, error) {
-	table, err := clientTable(tables)
+	table, err := clientconfig.Load(tables)
 	if err != nil {
 		return nil, err
 	}
@@ -221,9 +211,18 @@ func (in *search) scanned() ([]clientconfig.Home, error) {
 	if len(out) > 0 {
 		return out, nil
 	}
+	home, err := ownHome()
+	if err != nil {
+		return nil, err
+	}
+	return []clientconfig.Home{home}, nil
+}
+
+// ownHome is the home of who runs this, with the environment of this process.
+func ownHome() (clientconfig.Home, error) {
 	dir, err := os.UserHomeDir()
 	if err != nil {
-		return nil, access.Errorf(access.CodeUsage, "no home folder is known: %w; name one with --home", err)
+		return clientconfig.Home{}, access.Errorf(access.CodeUsage, "no home folder is known: %w; name one with --home", err)
 	}
 	env := map[string]string{}
 	for _, kv := range os.Environ() {
@@ -231,29 +230,7 @@ func (in *search) scanned() ([]clientconfig.Home, error) {
 			env[k] = v
 		}
 	}
-	return []clientconfig.Home{{Dir: dir, Env: env}}, nil
-}
-
-// clientTable is the table of clients with the rows of these files added.
-func clientTable(files []string) (*clientconfig.Table, error) {
-	table, err := clientconfig.Builtin()
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			return nil, access.Errorf(access.CodeInvalid, "discovery.clients: %w", err)
-		}
-		more, err := clientconfig.ParseTable(raw)
-		if err == nil {
-			err = table.Add(more)
-		}
-		if err != nil {
-			return nil, access.Errorf(access.CodeInvalid, "discovery.clients %s: %w", file, err)
-		}
-	}
-	return table, nil
+	return clientconfig.Home{Dir: dir, Env: env}, nil
 }
 
 // progress tells a person at a terminal how far a search is.

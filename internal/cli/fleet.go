@@ -130,17 +130,42 @@ func (a *app) reported(ctx context.Context, r *reporting, data string, b invento
 	if err := writeDevice(data, &id); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
-	defer cancel()
-	res, err := api.SendBatch(ctx, id.Gateway, id.Device, signature, raw)
-	if access.CodeOf(err) == access.CodeUnavailable { // it may have been taken: the same bytes change nothing twice
-		res, err = api.SendBatch(ctx, id.Gateway, id.Device, signature, raw)
-	}
+	res, err := a.sent(ctx, func(ctx context.Context) (inventory.Result, error) {
+		return api.SendBatch(ctx, id.Gateway, id.Device, signature, raw)
+	})
 	if err != nil {
 		return err
 	}
 	a.say("reported to %s as %s: %d new, %d changed, %d as before, %d gone", id.Gateway, res.Host, res.Sightings, res.Changed, res.Seen, res.Gone)
 	return nil
+}
+
+// sendTime bounds how long a gateway that does not answer is tried again.
+const sendTime = 30 * time.Second
+
+// sent sends a batch until it is answered. It may have been taken before the answer
+// was lost: the same bytes change nothing twice. An interrupted run tries twice.
+func (a *app) sent(ctx context.Context, send func(context.Context) (inventory.Result, error)) (inventory.Result, error) {
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	end, said := a.now().Add(sendTime), false
+	for pause := 250 * time.Millisecond; ; pause *= 2 {
+		res, err := send(bound)
+		if access.CodeOf(err) != access.CodeUnavailable || a.now().Add(pause).After(end) {
+			return res, err
+		}
+		if !said {
+			a.say("the gateway does not answer; trying again for %s", sendTime)
+			said = true
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return send(bound)
+		}
+	}
 }
 
 // device is what this machine is at a gateway: enrolled earlier, or now with a

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,8 +69,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ends": ends, "ready": ready, "poison": poison, "call": call, "holds": holds, "capture": capture, "tamper": tamper, "terminate": terminate,
-			"completes": completes,
-			"unpack":    unpack,
+			"completes": completes, "becomes": becomes, "crash": crash,
+			"unpack": unpack,
 			"everything": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Setenv("EVERYTHING", gatetest.EverythingNPM(t, npm))
 			},
@@ -146,6 +147,15 @@ func terminate(ts *testscript.TestScript, _ bool, args []string) {
 	_ = p.Signal(sig) // it may have ended
 }
 
+// crash DIR ends the gateway on DIR as a loss of power does.
+func crash(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := api.NewSocketClient(filepath.Join(ts.MkAbs(args[0]), daemon.SocketName), "").Status(context.Background())
+	ts.Check(err)
+	p, err := os.FindProcess(s.PID)
+	ts.Check(err)
+	ts.Check(p.Kill())
+}
+
 // poison TEXT changes the description of the upstream's tool: a rug pull.
 func poison(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := strconv.Unquote(`"` + args[0] + `"`)
@@ -205,6 +215,20 @@ func completes(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("%q is never offered", args[0])
+}
+
+// becomes PATTERN ARGS… runs rutile until its output has the pattern, with ! until
+// it has it no more.
+func becomes(ts *testscript.TestScript, neg bool, args []string) {
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		ts.Check(ts.Exec("rutile", args[1:]...))
+		if pattern.MatchString(ts.ReadFile("stdout")) != neg {
+			return
+		}
+	}
+	ts.Fatalf("rutile %s stays\n%s", strings.Join(args[1:], " "), ts.ReadFile("stdout"))
 }
 
 // unpack FILE ROOT HOME writes the files of an archive below HOME, those whose name

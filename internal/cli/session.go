@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"rutile/internal/admin"
 	"rutile/internal/api"
+	"rutile/internal/revocation"
 )
 
 func (a *app) session() *cobra.Command {
@@ -91,36 +90,12 @@ func (a *app) sessionRelease() *cobra.Command {
 func (a *app) sessionKill() *cobra.Command {
 	var why string
 	c := a.command("kill SESSION", "End a session and cut off what runs in it", "rutile session kill ses_… --reason 'leaked token'", calling(), func(ctx context.Context, args []string) error {
-		return a.end(ctx, api.RevokeSpec{Kind: admin.EndSession, ID: args[0], Reason: why, Terminate: true})
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		return a.end(ctx, client, api.RevokeSpec{Kind: string(revocation.Session), ID: args[0], Reason: why, Terminate: true})
 	})
 	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
 	return c
-}
-
-func (a *app) revoke() *cobra.Command {
-	var why string
-	c := a.command("revoke KIND ID", "Revoke a session, an agent or a subject", "rutile revoke agent release-bot --reason 'leaked token'", calling(), func(ctx context.Context, args []string) error {
-		return a.end(ctx, api.RevokeSpec{Kind: args[0], ID: args[1], Reason: why})
-	})
-	c.Long = `Revoke a session, an agent or a subject (ISSUER|ID): its sessions end, its tokens
-are worth nothing any more, and of an agent or subject the grants are taken back.
-It may sign in anew; to keep it out, suspend the agent. Calls in flight end as
-they are; rutile session kill cuts them off.`
-	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
-	return c
-}
-
-func (a *app) end(ctx context.Context, s api.RevokeSpec) error {
-	client, err := a.client()
-	if err != nil {
-		return err
-	}
-	r, err := client.Revoke(ctx, s)
-	if err != nil {
-		return err
-	}
-	return a.print(r, func(w io.Writer) {
-		fields(w, "what", r.Verb+" "+r.Kind+" "+r.ID, "sessions ended", strings.Join(r.Sessions, " "), "grants taken back", strings.Join(r.Grants, " "),
-			"calls cut off", itoa(r.Calls))
-	})
 }

@@ -20,7 +20,7 @@ import (
 
 func (a *app) tool() *cobra.Command {
 	return a.group("tool", "Tools, their approved definitions and what changed", "rutile tool list",
-		a.toolList(), a.toolShow(), a.toolDiff(), a.toolApprove())
+		a.toolList(), a.toolShow(), a.toolDiff(), a.toolApprove(), a.toolRelease())
 }
 
 func (a *app) toolList() *cobra.Command {
@@ -282,6 +282,28 @@ block: that has to be named. Instructions are called #instructions/.`
 	f.StringVar(&in.Reason, "reason", "", "`why`, for the evidence")
 	f.BoolVar(&all, "all", false, "everything of the server that waits for approval")
 	f.BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+func (a *app) toolRelease() *cobra.Command {
+	var in api.ToolChange
+	var kind string
+	c := a.command("release SERVER NAME", "Lift a quarantine or block; the definition then waits for approval", "rutile tool release files write_file --reason 'looked at'", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		in.Kind, in.Name = registry.Kind(kind), args[1]
+		t, err := client.ChangeTool(ctx, args[0], registry.VerbRelease, in)
+		if err != nil {
+			return err
+		}
+		return a.print(t, func(w io.Writer) {
+			fmt.Fprintf(w, "%s of server %s is %s\n", cell(listedName(t)), cell(t.Server), t.State)
+		})
+	})
+	kindFlag(c, &kind)
+	c.Flags().StringVar(&in.Reason, "reason", "", "`why`, for the evidence")
 	return c
 }
 

@@ -21,7 +21,7 @@ import (
 var configHelp string
 
 func (a *app) up() *cobra.Command {
-	var play, once, offline bool
+	var play, once, offline, noWatch bool
 	var listen daemon.Listen
 	c := a.command("up", "Run the gateway", "rutile up", nil, func(ctx context.Context, _ []string) error {
 		if !play && (once || offline) {
@@ -49,7 +49,7 @@ func (a *app) up() *cobra.Command {
 		if l := a.logLevel(); l != "" {
 			cfg.Log.Level = l
 		}
-		return a.serve(ctx, cfg)
+		return a.serve(ctx, cfg, !noWatch)
 	})
 	c.Long = `Run the gateway until it is stopped (Ctrl-C, SIGTERM or SIGHUP; calls in flight may
 finish). New certificates are read by themselves; any other change of the
@@ -57,6 +57,11 @@ configuration takes a new start.
 
 When it serves it prints one line on standard output:
   ready agents=URL operators=URL
+
+It looks at this machine when it starts and whenever that changes: what clients are
+configured with, processes and listening sockets. What it finds is in rutile
+inventory list, and what is wrong with it in rutile finding list. Nothing that is
+found is started, changed or connected to; --no-watch leaves it out.
 
 Where there is no configuration and no manifest was ever applied, policy only
 observes: calls pass and are recorded with what enforcing would have decided.
@@ -66,6 +71,7 @@ observes: calls pass and are recorded with what enforcing would have decided.
 	f.BoolVar(&play, "demo", false, "add demonstration servers and a scripted agent, in a temporary data directory")
 	f.BoolVar(&once, "once", false, "with --demo: end after the script; the status is 0 if every step ended as it should")
 	f.BoolVar(&offline, "offline", false, "with --demo: start nothing that may have to be downloaded")
+	f.BoolVar(&noWatch, "no-watch", false, "do not look at this machine; see discovery.watch below")
 	f.StringVar(&listen.Agents, "listen-agents", "", "`address` agents use, instead of listen.agents")
 	f.StringVar(&listen.Operators, "listen-operators", "", "`address` operators use, instead of listen.operators")
 	return c
@@ -97,12 +103,16 @@ func (a *app) logLevel() string {
 	return ""
 }
 
-func (a *app) serve(ctx context.Context, cfg daemon.Config) (err error) {
+func (a *app) serve(ctx context.Context, cfg daemon.Config, watch bool) (err error) {
 	if err := a.alone(ctx, cfg.Data); err != nil {
 		return err
 	}
 	daemon.TuneMemory(ctx)
-	d, err := daemon.New(ctx, cfg, daemon.Options{Version: a.version, Log: a.err})
+	opt := daemon.Options{Version: a.version, Log: a.err}
+	if home, err := ownHome(); watch && err == nil { // a service may have none
+		opt.Home = &home
+	}
+	d, err := daemon.New(ctx, cfg, opt)
 	if err != nil {
 		return err
 	}

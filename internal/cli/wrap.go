@@ -106,7 +106,7 @@ func (a *app) desk() (*desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := clientTable(cfg.Discovery.Clients)
+	table, err := clientconfig.Load(cfg.Discovery.Clients)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (a *app) files(ctx context.Context, d *desk, s scope) ([]clientconfig.File,
 			return nil, access.Errorf(access.CodeUsage, "no client is called %q; known are %s", c, strings.Join(known, ", "))
 		}
 	}
-	in := search{paths: s.paths, system: hostSystem(), failOn: "none"}
+	in := search{paths: s.paths, system: string(clientconfig.Here()), failOn: "none"}
 	if err := in.check(); err != nil {
 		return nil, err
 	}

@@ -116,6 +116,12 @@ func (c *Console) ways(r *http.Request, p *signInPage) {
 	}
 	p.Passkey, p.Elsewhere, _ = c.passkeysFor(r, below)
 	p.Password = c.signIns != nil
+	if c.signIns != nil && c.provider != nil {
+		p.Provider = line(c.provider.Name())
+		if public := c.public.Scheme + "://" + c.public.Host; public != c.origin(r) {
+			p.ProviderAt = public + p.Where
+		}
+	}
 	if p.Elsewhere != "" && !p.Console {
 		origin, _ := c.signIns.Origin()
 		p.Elsewhere = origin + p.Where

@@ -65,6 +65,8 @@ type Config struct {
 	Work  *Work // nil where there are no pages but those of requests and connections
 	// SignIns are the ways to sign in besides tokens and links; nil where there are none.
 	SignIns *admin.SignIns
+	// Provider signs people in who prove elsewhere who they are; nil where none does.
+	Provider *signin.Provider
 }
 
 // Console answers people. It is safe for concurrent use.
@@ -92,6 +94,8 @@ type Console struct {
 	asks     *attempts // how often people may be asked for a passkey
 	chosen   *signin.Challenges[*signin.Enrolment]
 	guesses  *guesses
+	provider *signin.Provider
+	away     *signin.Challenges[signin.Away]
 	langs    map[string]words
 	views    map[string]*template.Template // by language
 	assets   map[string]asset
@@ -115,6 +119,7 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, local: cfg.Local, work: cfg.Work,
 		invites: &invites{now: cfg.Now, open: map[[sha256.Size]byte]invite{}}, mux: http.NewServeMux(),
 		signIns: cfg.SignIns, asked: signin.NewChallenges[signin.Asked](cfg.Now), asks: newAttempts(cfg.Now), guesses: newGuesses(cfg.Now),
+		provider: cfg.Provider, away: signin.NewChallenges[signin.Away](cfg.Now),
 		chosen: signin.NewChallenges[*signin.Enrolment](cfg.Now),
 	}
 	if c.work != nil && !c.work.whole() {

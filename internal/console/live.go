@@ -83,7 +83,11 @@ func (c *Console) endSession(v *visit, f map[string]string) (string, string, err
 		return to, "", access.Errorf(access.CodeInvalid, "a session is terminated, revoked or released")
 	}
 	began := c.now()
-	rec, err := c.work.Effects.End(v.Context(), v.session.actor, f["kind"], f["id"], f["reason"], f["verb"] == "terminate")
+	order := admin.Order{Kind: f["kind"], ID: f["id"], Reason: f["reason"]}
+	if f["verb"] == "terminate" {
+		order.Verb = admin.VerbTerminate
+	}
+	rec, err := c.work.Effects.Revoke(v.Context(), v.session.actor, order)
 	took := c.now().Sub(began)
 	return to, v.words.t("%s: %d sessions ended, %d grants taken back, %d calls cut off, in %d ms.", line(rec.ID), len(rec.Sessions), len(rec.Grants), rec.Calls, took.Milliseconds()), err
 }

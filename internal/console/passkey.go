@@ -13,6 +13,11 @@ func (c *Console) routeSignIns() {
 	c.mux.HandleFunc("POST "+Home+"sign-in/ask", c.askPasskey)
 	c.mux.HandleFunc("POST "+Home+"sign-in/passkey", c.passkeySignIn)
 	c.mux.HandleFunc("POST "+Home+"sign-in/password", c.passwordSignIn)
+	if c.provider != nil {
+		c.mux.HandleFunc("POST "+Home+"sign-in/away", c.sendAway)
+		c.mux.HandleFunc("GET "+Home+"sign-in/back", c.cameBack)
+		c.mux.HandleFunc("POST "+Home+"sign-in/back", c.providerSignIn)
+	}
 	c.mux.HandleFunc("POST "+Home+"account/passkey/ask", c.askNewPasskey)
 	c.mux.HandleFunc("POST "+Home+"account/again", c.again)
 }

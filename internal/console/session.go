@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -210,4 +211,11 @@ func (s *sessions) hear(id string) *message {
 	x.said = nil
 	s.open[key] = x
 	return m
+}
+
+// SignOut ends what an actor ("user:…") is signed in with here, and says how much that
+// was.
+func (c *Console) SignOut(actor string) int {
+	kind, id, _ := strings.Cut(actor, ":")
+	return c.sessions.endOf(admin.Actor{Kind: kind, ID: id}, "")
 }

@@ -105,6 +105,8 @@ type signInPage struct {
 	Passkey          bool   // one can be used here
 	Elsewhere        string // the address where one can be, "" if nowhere
 	Password         bool   // one signs in with one
+	Provider         string // what people call it, "" if there is none
+	ProviderAt       string // the address it can be used at, "" if here
 }
 
 func (c *Console) askWho(w http.ResponseWriter, r *http.Request, request, problem string) {

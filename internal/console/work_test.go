@@ -23,6 +23,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/pdp"
 	"rutile/internal/registry"
+	"rutile/internal/revocation"
 )
 
 // work is everything the console stands on that keeps nothing.
@@ -43,8 +44,21 @@ func (w *work) Release(context.Context, string) (identity.Family, error) {
 }
 func (w *work) List(context.Context, string, int, bool) ([]identity.Family, error) { return nil, nil }
 func (w *work) Settle(context.Context, string) error                               { return w.err }
-func (w *work) Catch(func(*access.Identity) bool) func(string) int {
-	return func(string) int { return 1 }
+func (w *work) Of(context.Context, identity.Selection, int) ([]identity.Family, error) {
+	return w.changed, nil
+}
+func (w *work) Catch(func(*access.Request, string) bool) admin.Ending {
+	return func(string, access.Class) admin.Cut {
+		return admin.Cut{Calls: 1, Wait: func(context.Context) int { return 0 }, Late: func() int { return 0 }}
+	}
+}
+func (w *work) Count(func(*access.Request, string) bool) int { return 1 }
+func (w *work) End(func(*access.Identity) bool)              {}
+func (w *work) EndServer(string)                             {}
+func (w *work) Gone(context.Context, string) bool            { return true }
+func (w *work) SignOut(string) int                           { return 0 }
+func (w *work) Await(context.Context, string, time.Time) []admin.Node {
+	return []admin.Node{{Node: "n1", US: 1}}
 }
 func (w *work) Wake()                                           {}
 func (w *work) Size() uint64                                    { return 10_000 }
@@ -63,7 +77,14 @@ func (w *work) Reveal(_ context.Context, index uint64) (*audit.Revealed, error) 
 // console makes the rig serve the pages of the console too.
 func (r *rig) console(w *work, change ...func(*console.Config)) {
 	r.t.Helper()
-	effects, err := admin.NewEffects(r.admin, r.broker, w, w, w, func() *pdp.State { return nil })
+	revoked, err := revocation.NewLog(r.t.Context(), r.db)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	effects, err := admin.NewEffects(admin.EffectsDeps{
+		Admin: r.admin, Broker: r.broker, Sessions: w, Debts: w, Traffic: w, State: func() *pdp.State { return nil },
+		Revoked: revoked, Peers: w, People: w, Issuer: origin, End: func(context.Context, grant.Minted, []byte) string { return "" },
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -89,13 +89,13 @@ func (m *Mint) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 	if err := s.fits(r); err != nil {
 		return nil, err
 	}
-	if x := s.UserOAuth; x != nil && r.Who.Actor.Agent == "" {
-		// The gateway's own look at a server is nobody's: it never uses what a
-		// person connected.
-		if x.Listing == "" {
+	if listing, other := s.listing(); other && r.Who.Actor.Agent == "" {
+		// The gateway's own look at a server is nobody's: it never uses what a person
+		// connected, nor says that somebody acts.
+		if listing == "" {
 			return nil, nil
 		}
-		r.Ref = x.Listing
+		r.Ref = listing
 		return m.vault.Lease(ctx, r)
 	}
 	if m.cfg.Minters[s.Kind()] == nil {

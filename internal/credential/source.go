@@ -89,7 +89,7 @@ func (s *Source) Seeds() []string {
 		refs = append(refs, x.Secret)
 	}
 	if x := s.TokenExchange; x != nil {
-		refs = append(refs, x.Secret)
+		refs = append(refs, x.Secret, x.Listing)
 	}
 	if x := s.UserOAuth; x != nil {
 		refs = append(refs, x.Secret, x.Listing)
@@ -105,6 +105,20 @@ func (s *Source) Seeds() []string {
 	}
 	slices.Sort(refs)
 	return slices.Compact(slices.DeleteFunc(refs, func(r string) bool { return r == "" }))
+}
+
+// listing is the sealed credential the gateway itself lists servers with, "" for none,
+// where what is minted serves the calls of agents only; other is false where it serves
+// the gateway too.
+func (s *Source) listing() (ref string, other bool) {
+	switch {
+	case s.UserOAuth != nil:
+		return s.UserOAuth.Listing, true
+	case s.TokenExchange != nil:
+		return s.TokenExchange.Listing, true
+	default:
+		return "", false
+	}
 }
 
 // digest changes whenever anything that decides what is minted does.
@@ -156,6 +170,9 @@ type ClientCredentials struct{ Client }
 type TokenExchange struct {
 	Client
 	Audience string `json:"audience,omitempty"` // RFC 8693 logical name of the upstream, if it has one
+	// Listing names the sealed credential the gateway itself lists the server with;
+	// "" lists without any: a token says who acts, and then nobody does.
+	Listing string `json:"listing,omitempty"`
 }
 
 // UserOAuth uses the link a person made to the upstream (authorization code with

@@ -26,6 +26,7 @@ import (
 	"rutile/internal/petition"
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
+	"rutile/internal/revocation"
 )
 
 // build makes the parts that hold no state of their own and starts serving.
@@ -51,7 +52,10 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		d.OperatorsURL = d.Config.URLs.Operators
 	}
 	states := &d.states
-	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL, Insecure: d.Config.Insecure}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}); err != nil {
+	if d.revoked, err = d.enterLog(ctx); err != nil {
+		return err
+	}
+	if d.authority, err = identity.New(ctx, identity.Config{Issuer: d.AgentsURL, Insecure: d.Config.Insecure}, d.store, d.vault, agents{states}, resources{states, d.AgentsURL}, d.revoked); err != nil {
 		return err
 	}
 	if d.sessions, err = identity.NewSessions(ctx, d.store, d.authority.Invalidate); err != nil {
@@ -64,7 +68,6 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.facts, err = fact.New(ctx, d.store, d.vault, d.store.Dialect() != "sqlite", steady()); err != nil {
 		return err
 	}
-	states.renewed(time.Now())
 	if d.Admin, err = admin.New(ctx, admin.Config{Drift: d.Config.Inspection.Drift, Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
 		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now, LastUse: d.lastUse, Usage: d.usage,
 	}); err != nil {
@@ -80,7 +83,10 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Desk, err = admin.NewDesk(d.Admin, d.broker, d.AgentsURL, d.end, traffic{d}); err != nil {
 		return err
 	}
-	if d.Effects, err = admin.NewEffects(d.Admin, d.broker, d.sessions, d.debts, traffic{d}, states.State); err != nil {
+	if d.Effects, err = admin.NewEffects(admin.EffectsDeps{
+		Admin: d.Admin, Broker: d.broker, Sessions: d.sessions, Debts: d.debts, Traffic: traffic{d}, State: states.State,
+		Revoked: d.revoked, Peers: peers{d}, People: people{d}, Issuer: d.AgentsURL, End: d.end,
+	}); err != nil {
 		return err
 	}
 	if err = d.buildInventory(); err != nil {
@@ -136,7 +142,27 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	// What an earlier process began is ended before anybody is served.
+	if err := d.Effects.Recall(ctx); err != nil {
+		return err
+	}
+	if err := d.Effects.Resume(ctx); err != nil {
+		return fmt.Errorf("carrying out what was revoked before: %w", err)
+	}
 	return d.serve(opt, authz)
+}
+
+// enterLog reads what was revoked. Where others share the database this node says
+// first that it is there: who revokes something while it reads waits for it.
+func (d *Daemon) enterLog(ctx context.Context) (*revocation.Log, error) {
+	if d.store.Dialect() != "sqlite" {
+		d.states.renewed(time.Now()) // before: no view outlives what others know of it
+		if err := d.store.Beat(ctx, d.node()); err != nil {
+			return nil, err
+		}
+		d.closing("place among the gateways", func(ctx context.Context) error { return d.store.Leave(ctx, d.node()) })
+	}
+	return revocation.NewLog(ctx, d.store)
 }
 
 // redeem adds a key to an agent with an enrollment code.

@@ -18,6 +18,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/registry"
+	"rutile/internal/signin"
 )
 
 // Config is rutile.yaml. Every member may be left out; the zero value is a safe
@@ -60,6 +61,8 @@ type Config struct {
 	// Lifecycle says what is asked of servers before their state changes, and of
 	// their owners afterwards.
 	Lifecycle Lifecycle `yaml:"lifecycle"`
+	// SignIn names an OpenID Connect provider that signs people in to the console.
+	SignIn SignIn `yaml:"signIn"`
 	// Log says what is logged and how.
 	Log Log `yaml:"log"`
 	// Telemetry says where traces go.
@@ -134,6 +137,19 @@ type Discovery struct {
 	MissingAfter    time.Duration `yaml:"missingAfter"`    // how long what was found may go unseen before it counts as missing, such as 720h; default 336h
 	Registry        string        `yaml:"registry"`        // a copy of the official registry's listing to compare with (docs/discovery-identify.md); default none
 	Vulnerabilities string        `yaml:"vulnerabilities"` // a copy of OSV records to compare with; default none
+	// Watch says what of its own machine the gateway looks at by itself, when it starts
+	// and from then on. Nothing that is found is started or connected to.
+	Watch Watch `yaml:"watch"`
+}
+
+// Watch is about the machine the gateway runs on.
+type Watch struct {
+	Clients   string        `yaml:"clients"`   // on (default): what clients are configured with, again within seconds of a change; off
+	Processes string        `yaml:"processes"` // on (default): processes and listening sockets; off
+	Homes     []string      `yaml:"homes"`     // home folders to look through instead of the one of the user the gateway runs as
+	Projects  []string      `yaml:"projects"`  // folders of projects besides those that clients list
+	Every     time.Duration `yaml:"every"`     // how often everything is looked at, changed or not; default 10m, from 1m to 24h
+	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes and sockets there are; default 5s, from 1s to 10m
 }
 
 // Inspection says how strict the inspection of what servers send is.
@@ -153,6 +169,27 @@ type Registry struct {
 type Lifecycle struct {
 	Guards          string        `yaml:"guards"`          // warn (default), or enforce: a guard that is not met refuses the change
 	QuarantineAfter time.Duration `yaml:"quarantineAfter"` // such as 336h: a server whose review is overdue for so long is put in quarantine; default never
+}
+
+// SignIn is an OpenID Connect provider. It sends people back to /console/sign-in/back
+// of urls.operators, and signs in whose User names what it says in iss and sub.
+type SignIn struct {
+	Issuer     string `yaml:"issuer"`     // such as https://login.example.com; default none
+	ClientID   string `yaml:"clientID"`   // ours there
+	SecretFile string `yaml:"secretFile"` // a file with our secret there, read for each sign-in; default none, a public client
+	Name       string `yaml:"name"`       // what people call it, default its host
+}
+
+func (s *SignIn) check(note func(key, format string, args ...any)) {
+	if *s == (SignIn{}) {
+		return
+	}
+	if msg := signin.CheckIssuer(s.Issuer); msg != "" {
+		note("signIn.issuer", "%s", msg)
+	}
+	if s.ClientID == "" {
+		note("signIn.clientID", "is missing: what the provider knows this gateway by")
+	}
 }
 
 // Limits are bounds on what agents may use. The zero value of each is its
@@ -218,11 +255,13 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 	c.file, c.lines = file, f.lines
 	if file != "" {
 		dir := filepath.Dir(file)
-		relative := []*string{&c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
+		relative := []*string{&c.SignIn.SecretFile, &c.Discovery.Registry, &c.Discovery.Vulnerabilities, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA, &c.Data,
 			&c.Vault.KeyFile, &c.Vault.PassphraseFile, &c.Vault.Transit.CA, &c.Vault.Transit.TokenFile,
 			&c.Vault.Previous.KeyFile, &c.Vault.Previous.PassphraseFile, &c.Vault.Previous.Transit.CA, &c.Vault.Previous.Transit.TokenFile}
-		for i := range c.Discovery.Clients {
-			relative = append(relative, &c.Discovery.Clients[i])
+		for _, list := range [][]string{c.Discovery.Clients, c.Discovery.Watch.Homes, c.Discovery.Watch.Projects} {
+			for i := range list {
+				relative = append(relative, &list[i])
+			}
 		}
 		for _, p := range relative {
 			if *p != "" && !filepath.IsAbs(*p) {
@@ -259,6 +298,8 @@ func (c *Config) check() error {
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
 	oneOf("inspection.drift", c.Inspection.Drift, "graded", "strict")
 	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")
+	oneOf("discovery.watch.clients", c.Discovery.Watch.Clients, "on", "off")
+	oneOf("discovery.watch.processes", c.Discovery.Watch.Processes, "on", "off")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	if c.Store != "" && c.Store != "sqlite" && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {
@@ -286,6 +327,7 @@ func (c *Config) check() error {
 		}
 	}
 	c.Limits.check(note)
+	c.SignIn.check(note)
 	c.Registry.check(note)
 	for i, e := range c.MCP.Extensions {
 		if !extensionName.MatchString(e) {
@@ -297,9 +339,14 @@ func (c *Config) check() error {
 			note("telemetry.otlp", "must be http(s)://host:port")
 		}
 	}
-	if m := c.Discovery.MissingAfter; m != 0 && (m < time.Hour || m > maxMissing) {
-		note("discovery.missingAfter", "must be between 1h and %s, not %s", maxMissing, m)
+	within := func(key string, d, least, most time.Duration, says string) {
+		if d != 0 && (d < least || d > most) {
+			note(key, "must be between %s, not %s", says, d)
+		}
 	}
+	within("discovery.missingAfter", c.Discovery.MissingAfter, time.Hour, maxMissing, "1h and "+maxMissing.String())
+	within("discovery.watch.every", c.Discovery.Watch.Every, time.Minute, 24*time.Hour, "1m and 24h")
+	within("discovery.watch.poll", c.Discovery.Watch.Poll, time.Second, 10*time.Minute, "1s and 10m")
 	if len(bad) == 0 {
 		return nil
 	}

@@ -26,12 +26,15 @@ import (
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
+	"rutile/internal/discovery/clientconfig"
 	"rutile/internal/fact"
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
+	"rutile/internal/revocation"
+	"rutile/internal/signin"
 	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/webhook"
@@ -76,6 +79,7 @@ type Daemon struct {
 	states    states
 	broker    *grant.Broker
 	sessions  *identity.Sessions
+	revoked   *revocation.Log
 	facts     *fact.Ledger
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
@@ -83,8 +87,10 @@ type Daemon struct {
 	gate      *gate.Gate
 	stage     *rehearsal.Stage
 	pages     *console.Console
+	provider  *signin.Provider // nil where none is configured
 	lis       *listeners
 	fleet     http.Handler // machines that report
+	clients   *clientconfig.Table
 	closers   []closer
 	work      sync.WaitGroup
 	stop      context.CancelFunc
@@ -108,6 +114,9 @@ type Options struct {
 	// MCP holds the proxy's bounds; the daemon sets its addresses. The zero value
 	// is the defaults, and tests shorten what would make them wait.
 	MCP mcpproxy.Config
+	// Home is whose machine this is: what discovery.watch says is watched there. Nil
+	// watches nothing.
+	Home *clientconfig.Home
 	// ViewLease is how long a node that shares a database decides on what it last
 	// read; 0 is the default, and tests shorten it.
 	ViewLease time.Duration
@@ -135,7 +144,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	if err := d.build(ctx, opt); err != nil {
 		return nil, err
 	}
-	if err := d.askAgain(ctx); err != nil {
+	if err := d.askAgain(ctx); err != nil && ctx.Err() == nil { // who stops it already gets an orderly end
 		return nil, fmt.Errorf("telling the webhooks what waits: %w", err)
 	}
 	d.work.Go(func() { d.relearn(run) })
@@ -145,7 +154,10 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.sweepMinted(run) })
 	d.work.Go(func() { d.reconcile(run) })
 	d.work.Go(func() { d.prune(run) })
+	d.watch(run, opt.Home)
+	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
+	d.work.Go(func() { d.resume(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
 	}
@@ -225,7 +237,7 @@ func (d *Daemon) relearn(ctx context.Context) {
 // lease runs out and nothing is permitted. It waits for nothing else: a server
 // that is slow to list must not let the lease run out.
 func (d *Daemon) refresh(ctx context.Context) {
-	every := min(time.Second, d.states.lease/4)
+	every := min(beatEvery, d.states.lease/4)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	failing := false
@@ -257,11 +269,21 @@ func (d *Daemon) refresh(ctx context.Context) {
 // catchUp takes over what other nodes committed. Where there is nothing it does
 // not wait for a change this node is at.
 func (d *Daemon) catchUp(ctx context.Context) error {
+	// Read first: what of it is done stands in what is read after it.
+	done, err := d.revoked.Refresh(ctx)
+	if err != nil {
+		return err
+	}
 	gen, err := d.store.Generation(ctx)
 	if err == nil && gen != d.Admin.Current().View.Generation() {
 		err = d.Admin.Refresh(ctx)
 	}
-	return errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx))
+	if err = errors.Join(err, d.vault.Reload(ctx), d.broker.Refresh(ctx), d.sessions.Refresh(ctx)); err != nil {
+		d.revoked.Again(done)
+		return err
+	}
+	d.follow(ctx, done)
+	return d.store.Beat(ctx, d.node())
 }
 
 // Looks at the start: a few begin at once, and one that hangs delays nobody

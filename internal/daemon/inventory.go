@@ -68,13 +68,14 @@ func (d *Daemon) buildInventory() error {
 	if d.Findings, err = admin.NewFindings(d.Admin, d.store, d.debts); err != nil {
 		return err
 	}
+	if d.clients, err = clientconfig.Load(d.Config.Discovery.Clients); err != nil {
+		return err
+	}
 	d.uses = &uses{store: d.store}
 	paths := DiscoveryPaths(d.Config.Data)
 	describe := func() *discovery.Describer {
-		out := &discovery.Describer{Paths: paths, Local: clientconfig.LocalKey(paths)}
-		if u, err := url.Parse(d.AgentsURL); err == nil {
-			out.Gateways = []string{u.Host}
-		}
+		out := d.describer(paths)
+		out.Local = clientconfig.LocalKey(paths)
 		return out
 	}
 	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe, Missing: d.Config.Discovery.MissingAfter, Gateway: d.AgentsURL, Used: d.uses.last}, d.Admin, d.store, d.Findings, d.debts)
@@ -83,6 +84,15 @@ func (d *Daemon) buildInventory() error {
 	}
 	d.Fleet, err = admin.NewFleet(d.Inventory, d.store, d.AgentsURL)
 	return err
+}
+
+// describer says what is found here in the words of the inventory.
+func (d *Daemon) describer(p *discovery.Paths) *discovery.Describer {
+	out := &discovery.Describer{Paths: p}
+	if u, err := url.Parse(d.AgentsURL); err == nil {
+		out.Gateways = []string{u.Host}
+	}
+	return out
 }
 
 // compare compares all that was found with the registry, and the registry with who

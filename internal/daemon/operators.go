@@ -30,7 +30,7 @@ func (d *Daemon) operators() (local, remote http.Handler, err error) {
 	probes.HandleFunc("GET /readyz", d.readyz)
 	probes.Handle("GET /metrics", d.telemetry.handler())
 	pages, err := console.New(console.Config{
-		Hosts: d.operatorsHosts(), Public: d.OperatorsURL, Local: d.localOperators(), Log: d.log, Links: d.Links, Issuer: d.AgentsURL, Work: d.consoleWork(), SignIns: d.SignIns,
+		Hosts: d.operatorsHosts(), Public: d.OperatorsURL, Local: d.localOperators(), Log: d.log, Links: d.Links, Issuer: d.AgentsURL, Work: d.consoleWork(), SignIns: d.SignIns, Provider: d.provider,
 	}, d.Admin, d.Desk)
 	if err != nil {
 		return nil, nil, err

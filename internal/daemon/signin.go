@@ -1,9 +1,14 @@
 package daemon
 
 import (
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"rutile/internal/admin"
+	"rutile/internal/console"
 	"rutile/internal/signin"
 )
 
@@ -25,6 +30,33 @@ func (d *Daemon) buildSignIns() error {
 	if err != nil {
 		return err
 	}
+	if d.provider, err = d.identityProvider(); err != nil {
+		return err
+	}
 	d.SignIns, err = admin.NewSignIns(d.Admin, d.store, keys, why, words, d.Findings)
 	return err
+}
+
+// identityProvider is the one that is configured, nil if none is.
+func (d *Daemon) identityProvider() (*signin.Provider, error) {
+	c := d.Config.SignIn
+	if c.Issuer == "" {
+		return nil, nil
+	}
+	p := signin.ProviderConfig{Name: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Redirect: strings.TrimSuffix(d.OperatorsURL, "/") + console.Home + "sign-in/back"}
+	if p.Name == "" {
+		if u, err := url.Parse(c.Issuer); err == nil {
+			p.Name = u.Host
+		}
+	}
+	if c.SecretFile != "" {
+		p.Secret = func() (string, error) {
+			b, err := os.ReadFile(c.SecretFile)
+			if err != nil {
+				return "", fmt.Errorf("reading the secret of the identity provider (signIn.secretFile): %w", pathReason(err))
+			}
+			return strings.TrimSpace(string(b)), nil
+		}
+	}
+	return signin.NewProvider(p, time.Now)
 }

@@ -12,16 +12,23 @@ import (
 // traffic is what runs for agents, in the gate and in the proxy.
 type traffic struct{ d *Daemon }
 
-// Catch is what ends the calls of whom says, and with them the conversations and
-// processes that servers have for them alone.
-func (t traffic) Catch(of func(who *access.Identity) bool) func(why string) int {
+// Catch notes calls in flight; what it returns ends them.
+func (t traffic) Catch(of func(r *access.Request, grant string) bool) admin.Ending {
 	end := t.d.gate.Catch(of)
-	return func(why string) int {
-		n := end(why)
-		t.d.Proxy.End(of)
-		return n
+	return func(why string, class access.Class) admin.Cut {
+		c := end(why, class)
+		return admin.Cut{Calls: c.Calls, Wait: c.Wait, Late: c.Late}
 	}
 }
+
+// Count is how many calls in flight of says there are.
+func (t traffic) Count(of func(r *access.Request, grant string) bool) int { return t.d.gate.Count(of) }
+
+// End ends the conversations and processes that servers have for whom whose says alone.
+func (t traffic) End(whose func(who *access.Identity) bool) { t.d.Proxy.End(whose) }
+
+// EndServer ends the processes of a server and the conversations with it.
+func (t traffic) EndServer(id string) { t.d.Proxy.EndServer(id) }
 
 // Recalling counts the calls that are cut because of the grants they are under.
 func (t traffic) Recalling() func(grants []string) int { return t.d.gate.Recalling() }
@@ -29,6 +36,7 @@ func (t traffic) Recalling() func(grants []string) int { return t.d.gate.Recalli
 // Wake ends what may not go on, and has streams look again whether they may.
 func (t traffic) Wake() {
 	t.d.gate.Withdraw()
+	t.d.gate.Recall(context.Background())
 	t.d.Proxy.Wake()
 }
 

@@ -66,6 +66,7 @@ type Seen struct {
 	Agents         []Agent
 	Copies         []Copy
 	Identified     []Identified
+	Whole          []Whole
 	Dropped        int // sightings and findings over the bound
 
 	mu sync.Mutex
@@ -121,6 +122,14 @@ func (k *Sink) Looked(c Coverage) {
 	if k.looked != nil {
 		k.looked(c)
 	}
+}
+
+// Whole takes what the source looked through to the end.
+func (k *Sink) Whole(w Whole) {
+	w.Source, w.User = k.source, k.user
+	k.into.mu.Lock()
+	defer k.into.mu.Unlock()
+	k.into.Whole = append(k.into.Whole, w)
 }
 
 // Keeps takes a credential that is kept somewhere by itself. Those that servers

@@ -99,21 +99,24 @@ func (x *Index) wanted(tool *tool) Answer {
 }
 
 // order finds the order of a result that a call follows: one for such an act that has a
-// value of the call which neither the user nor a trusted result has. What the user asked
+// value of the call which neither the user nor a trusted result has, or any value of it
+// where the user asked for nothing of the kind. What the user asked
 // for is then judged by what the order says.
 func (l *look) order(tool *tool, f *Facts) *Source {
 	x := l.x
 	best, rank := -1, -1
+	wanted := x.wanted(tool)
+	named := wanted == Yes
 	var open []int
 	for j := range l.leaves {
-		if leaf := &l.leaves[j]; leaf.Asked != Yes && !leaf.Trusted && len(l.seen[j].prints) > 0 {
+		// What the user never asked to be done is ordered even with the user's own values.
+		if leaf := &l.leaves[j]; len(l.seen[j].prints) > 0 && (leaf.Asked != Yes && !leaf.Trusted || wanted == No) {
 			open = append(open, j)
 		}
 	}
 	if len(open) == 0 {
 		return nil
 	}
-	named := x.wanted(tool) == Yes
 	for i := range x.orders {
 		o := &x.orders[i]
 		if o.verbs&tool.around == 0 && tool.verbs != 0 && !o.calls(l.name) {
@@ -153,17 +156,25 @@ func (l *look) order(tool *tool, f *Facts) *Source {
 }
 
 // onTask reports whether an order is about what the user asked for: with the verb the
-// user said, or with two more of the user's words.
+// user said, if that says something of itself, with two of the user's words, or with one
+// and another verb for the same.
 func (x *Index) onTask(o *order) bool {
 	n := 0
 	for i, h := range o.head {
 		if !x.stems[h] {
 			continue
 		}
-		if i == 0 {
+		if i == 0 && !o.light {
 			return true
 		}
 		n++
+	}
+	if n == 1 && !o.light {
+		for _, w := range x.wants {
+			if w.verbs&o.verbs&^actRead != 0 {
+				return true
+			}
+		}
 	}
 	return n >= 2
 }

@@ -58,6 +58,7 @@ type order struct {
 	act
 	source int
 	hot    bool
+	light  bool     // its verb says little of itself
 	own    []uint64 // of its sentence; sorted
 	far    []uint64 // addresses, numbers and names with signs in the sentences after it; sorted
 	head   []uint64 // its verb and the words of its sentence after it, stemmed
@@ -95,8 +96,8 @@ type part struct {
 }
 
 type typedPrint struct {
-	print uint64
-	kind  byte
+	fp   uint64
+	kind byte
 }
 
 const (
@@ -152,7 +153,7 @@ func (x *Index) add(p *part) {
 		}
 		for _, t := range p.typed {
 			if len(x.typed) < maxWords {
-				x.typed[t.print] = t.kind
+				x.typed[t.fp] = t.kind
 			}
 		}
 		for _, s := range p.stems {
@@ -166,8 +167,8 @@ func (x *Index) add(p *part) {
 		}
 	case partSent:
 		for _, s := range p.prints {
-			x.gone[s.print] = true
-			x.table.each(s.print, func(t *slot) {
+			x.gone[s.fp] = true
+			x.table.each(s.fp, func(t *slot) {
 				if x.source(*t).untrusted {
 					t.where |= flagWritten
 				}
@@ -220,7 +221,7 @@ func (x *Index) result(p *part) {
 // covered reports whether what is known of a fingerprint tells all that s would.
 func (x *Index) covered(s slot, src source) bool {
 	covered := false
-	x.table.each(s.print, func(t *slot) {
+	x.table.each(s.fp, func(t *slot) {
 		old := x.source(*t)
 		if old.untrusted == src.untrusted && old.tier >= src.tier && old.pointed == src.pointed &&
 			old.scopes&src.scopes == src.scopes && t.where&s.where&flagHot == s.where&flagHot && t.where&flagOrder == s.where&flagOrder {
@@ -281,9 +282,9 @@ func (x *Index) scopesOf(bits uint32) []string {
 // has reports whether an order's details have a fingerprint: words in its sentence,
 // whatever is more telling also in the next.
 func (o *order) has(t *tok, far bool) bool {
-	_, ok := slices.BinarySearch(o.own, t.print)
+	_, ok := slices.BinarySearch(o.own, t.fp)
 	if !ok && far && t.kind != kindWord {
-		_, ok = slices.BinarySearch(o.far, t.print)
+		_, ok = slices.BinarySearch(o.far, t.fp)
 	}
 	return ok
 }

@@ -119,7 +119,7 @@ func (l *look) decoded(text []byte, end, depth int, toks *[]tok) (out [][]byte) 
 		g := fold(nil, inner, false)
 		l.r.text(&l.x.keys, &g, inner, false)
 		for _, t := range l.r.toks {
-			*toks = append(*toks, tok{print: t.print, stem: t.stem, kind: t.kind, end: end})
+			*toks = append(*toks, tok{fp: t.fp, stem: t.stem, kind: t.kind, end: end})
 		}
 		out = append(out, g.text)
 		if depth+1 < maxDepth {
@@ -175,8 +175,8 @@ func (l *look) identity(leaf *Leaf, text []byte, toks []tok) []tok {
 	if out := of("f"); len(out) > 0 && (leaf.Kind == "name" || leaf.Kind == "text") {
 		return out
 	}
-	if print, ok := l.r.phrase(&l.x.keys, text); ok && leaf.Role == Content {
-		return []tok{{print: print, kind: kindPhrase, end: len(text)}}
+	if fp, ok := l.r.phrase(&l.x.keys, text); ok && leaf.Role == Content {
+		return []tok{{fp: fp, kind: kindPhrase, end: len(text)}}
 	}
 	if leaf.Kind == "text" {
 		return nil
@@ -200,9 +200,9 @@ func (l *look) joined(text []byte) (out []tok) {
 		l.r.text(&l.x.keys, &folded{text: whole}, whole, false)
 		for _, t := range l.r.toks {
 			known := false
-			l.x.table.each(t.print, func(*slot) { known = true })
+			l.x.table.each(t.fp, func(*slot) { known = true })
 			if known && t.kind != kindWord && t.start < len(last) && t.end > len(last)+len(between) {
-				out = append(out, tok{print: t.print, kind: t.kind, end: len(text)})
+				out = append(out, tok{fp: t.fp, kind: t.kind, end: len(text)})
 			}
 		}
 	}
@@ -223,7 +223,7 @@ func (l *look) asked(s *seen, text []byte) Answer {
 		if t.kind == kindWord || t.kind == kindPhrase {
 			continue
 		}
-		if _, ok := x.typed[t.print]; !ok {
+		if _, ok := x.typed[t.fp]; !ok {
 			return No
 		}
 		typed++
@@ -241,10 +241,10 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 	worst := -1
 	home := map[uint32]bool{} // sources that have the address itself
 	for _, t := range s.prints {
-		if _, said := l.x.typed[t.print]; said && t.kind != kindWord {
+		if _, said := l.x.typed[t.fp]; said && t.kind != kindWord {
 			continue // the user said that one
 		}
-		l.x.table.each(t.print, func(at *slot) {
+		l.x.table.each(t.fp, func(at *slot) {
 			i := at.where & sourceMask
 			if t.kind == kindWord && !words[i] {
 				return
@@ -266,7 +266,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 				s.private = merge(s.private, l.x.scopesOf(src.scopes))
 			}
 		})
-		if _, sent := l.x.gone[t.print]; !sent {
+		if _, sent := l.x.gone[t.fp]; !sent {
 			leaf.Novel = true
 		}
 	}
@@ -288,7 +288,7 @@ func (l *look) sourcesOfWords(s *seen) map[uint32]bool {
 		}
 		n++
 		once := map[uint32]bool{}
-		l.x.table.each(t.print, func(at *slot) { once[at.where&sourceMask] = true })
+		l.x.table.each(t.fp, func(at *slot) { once[at.where&sourceMask] = true })
 		for i := range once {
 			count[i]++
 		}
@@ -314,8 +314,8 @@ func (s *source) rank(where uint32) int {
 
 // passages finds the results a longer text has passages of.
 func (l *look) passages(leaf *Leaf, s *seen, text []byte, end int) {
-	l.r.winnow.passages(&l.x.keys, text, func(print uint64) {
-		l.x.table.each(print, func(at *slot) {
+	l.r.winnow.passages(&l.x.keys, text, func(fp uint64) {
+		l.x.table.each(fp, func(at *slot) {
 			src := l.x.source(*at)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
 			if !s.home[at.where&sourceMask] {

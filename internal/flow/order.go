@@ -1,6 +1,9 @@
 package flow
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // A sentence orders something where a verb stands as orders do: first, or after words
 // like "please", "must" or "and then". The same reading serves the user's words and the
@@ -54,8 +57,10 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 		}
 	}
 	w := spoken{word: lex[string(text[start:end])], start: start, end: end, capital: capital}
-	if n > 0 && w.verbs == 0 && s.is(text, n-1, "be") {
-		w.word, w.passive = participle(lex, text[start:end])
+	if n > 0 && s.is(text, n-1, "be") {
+		if verb, ok := participle(lex, text[start:end]); ok {
+			w.word, w.passive = verb, true
+		}
 	}
 	if start > 0 && isDigit(text[start]) && (text[start-1] == '$' || start > 2 && (string(text[start-2:start]) == "£" || string(text[start-3:start]) == "€")) {
 		w.objects |= objMoney
@@ -90,7 +95,7 @@ func parts(gap, rest []byte, capital bool) bool {
 	for i, b := range gap {
 		switch b {
 		case '.', '!', '?':
-			if i+1 < len(gap) && (capital || !isWord(rest[0]) || isDigit(rest[0]) || bytes.IndexByte(gap, '\n') >= 0 || bytes.IndexAny(gap[i:], "'\"") < 0) {
+			if i+1 < len(gap) && (capital || !isWord(rest[0]) || isDigit(rest[0]) || bytes.IndexByte(gap, '\n') >= 0 || !bytes.ContainsAny(gap[i:], "'\"")) {
 				return true
 			}
 		case ';':
@@ -134,7 +139,7 @@ func (s *speech) finish(text []byte) {
 			aside = false
 		}
 		if w.verbs != 0 && s.orders(text, i) && !s.invites(text, i) {
-			if open = -1; s.negated(i) {
+			if open = -1; s.negated(text, i) {
 				continue
 			}
 			s.clauses = append(s.clauses, clause{act{w.verbs, ofVerb(w)}, s.sentence[i], i, 0})
@@ -146,6 +151,9 @@ func (s *speech) finish(text []byte) {
 		}
 		if !aside {
 			s.clauses[open].objects |= w.objects
+			if c := &s.clauses[open]; w.done != 0 && i-c.at < 5 && slices.Contains(lightVerbs, string(text[s.words[c.at].start:s.words[c.at].end])) {
+				c.verbs |= w.done
+			}
 		}
 		if c := &s.clauses[open]; w.capital && c.name == 0 && i > 0 && (i == c.at+1 || s.words[i-1].marks&markTo != 0 && c.verbs&(actSend|actWrite|actPost) != 0 && c.verbs&actGrant == 0) {
 			c.name = i
@@ -180,7 +188,7 @@ func (s *speech) orders(text []byte, i int) bool {
 	}
 	p := &s.words[i-1]
 	gap := text[p.end:s.words[i].start]
-	if bytes.IndexAny(gap, ":\"*>])") >= 0 {
+	if bytes.ContainsAny(gap, ":\"*>])") {
 		return true
 	}
 	if bytes.IndexByte(gap, ',') >= 0 && (s.lenient || chained || s.words[s.first(i)].marks&markClause != 0) {
@@ -223,8 +231,11 @@ func (s *speech) first(i int) int {
 }
 
 // negated reports whether the order is not to do it.
-func (s *speech) negated(i int) bool {
+func (s *speech) negated(text []byte, i int) bool {
 	for j := i - 1; j >= max(0, i-2) && s.sentence[j] == s.sentence[i]; j-- {
+		if bytes.ContainsAny(text[s.words[j].end:s.words[j+1].start], ":,") {
+			return false
+		}
 		if s.words[j].marks&markNot != 0 {
 			return true
 		}
@@ -305,7 +316,7 @@ func participle(lex map[string]word, text []byte) (word, bool) {
 	return word{}, false
 }
 
-var irregular = map[string]string{"sent": "send", "paid": "pay", "given": "give", "made": "make", "written": "write", "told": "tell", "bought": "buy", "granted": "grant", "taken": "delete"}
+var irregular = map[string]string{"sent": "send", "paid": "pay", "given": "give", "made": "make", "written": "write", "told": "tell", "bought": "buy", "granted": "grant", "taken": "delete", "set": "set", "put": "put", "reset": "reset", "cut": "cut", "let": "let"}
 
 // told reports whether a word says what the one before it did or is: that one is no verb
 // then.

@@ -30,7 +30,7 @@ type reader struct {
 
 // tok is a token as it is kept.
 type tok struct {
-	print      uint64
+	fp         uint64
 	stem       uint64 // of a word, where arguments are read
 	kind       byte
 	start, end int
@@ -53,7 +53,7 @@ func (r *reader) text(k *keys, f *folded, raw []byte, hear bool) {
 				return
 			}
 		}
-		one := tok{print: k.of(t.kind, t.text), kind: t.kind, start: t.start, end: t.end}
+		one := tok{fp: k.of(t.kind, t.text), kind: t.kind, start: t.start, end: t.end}
 		if !hear && t.kind == kindWord {
 			one.stem = k.of(kindStem, stem(t.text))
 		}
@@ -210,14 +210,14 @@ func (w *resultWalk) text(pointer string, text []byte, depth int) {
 	hot := w.hot(pointer, text, &f, depth)
 	ordered := r.speech.ordered()
 	for _, t := range r.toks {
-		w.put(t.print, hot.touches(t.start, t.end))
+		w.put(t.fp, hot.touches(t.start, t.end))
 		if n := len(p.prints); ordered.touches(t.start, t.end) && n > 0 {
 			p.prints[n-1].where |= flagOrder
 		}
 	}
 	w.phrases(f.text, &hot)
 	if len(f.text) >= gram && (p.source.untrusted || len(w.o.Scopes) > 0) {
-		r.winnow.passages(&w.x.keys, f.text, func(print uint64) { w.put(print, hot.all()) })
+		r.winnow.passages(&w.x.keys, f.text, func(fp uint64) { w.put(fp, hot.all()) })
 	}
 	w.orders(&hot, f.text)
 	w.joined(f.text)
@@ -248,12 +248,12 @@ func (w *resultWalk) joined(text []byte) {
 }
 
 // put keeps a fingerprint.
-func (w *resultWalk) put(print uint64, hot bool) {
+func (w *resultWalk) put(fp uint64, hot bool) {
 	if len(w.p.prints) >= maxPrints {
 		w.p.lost = true
 		return
 	}
-	s := slot{print: print}
+	s := slot{fp: fp}
 	if hot {
 		s.where = flagHot
 	}
@@ -299,13 +299,13 @@ func (w *resultWalk) phrases(text []byte, hot *regions) {
 const maxPhrase = 96
 
 func (w *resultWalk) phrase(text []byte, at int, hot *regions) {
-	if print, ok := w.r.phrase(&w.x.keys, text); ok {
-		w.put(print, hot.touches(at, at+len(text)))
+	if fp, ok := w.r.phrase(&w.x.keys, text); ok {
+		w.put(fp, hot.touches(at, at+len(text)))
 	}
 }
 
 // phrase is the fingerprint of the words of a short text; none has fewer than two.
-func (r *reader) phrase(k *keys, text []byte) (print uint64, ok bool) {
+func (r *reader) phrase(k *keys, text []byte) (fp uint64, ok bool) {
 	buf := r.buf[maxDepth+1][:0]
 	words := 0
 	for i := 0; i < len(text); {
@@ -337,7 +337,8 @@ func (w *resultWalk) orders(hot *regions, text []byte) {
 			continue
 		}
 		start, end := s.span(c)
-		o := order{act: c.act, hot: hot.touches(start, end)}
+		verb := s.words[c.at]
+		o := order{act: c.act, hot: hot.touches(start, end), light: slices.Contains(lightVerbs, string(text[verb.start:verb.end]))}
 		if n := len(w.p.orders); n > 0 && last == c.sentence && w.p.orders[n-1].act == o.act {
 			continue
 		}
@@ -348,9 +349,9 @@ func (w *resultWalk) orders(hot *regions, text []byte) {
 			switch {
 			case t.start < start || t.end > end:
 			case t.end <= until && len(o.own) < maxDetail:
-				o.own = append(o.own, t.print)
+				o.own = append(o.own, t.fp)
 			case t.kind != kindWord && len(o.far) < maxDetail:
-				o.far = append(o.far, t.print)
+				o.far = append(o.far, t.fp)
 			}
 		}
 		o.own, o.far = sorted(o.own), sorted(o.far)
@@ -360,77 +361,4 @@ func (w *resultWalk) orders(hot *regions, text []byte) {
 			w.p.lost = true
 		}
 	}
-}
-
-// user reads words of the user.
-func (r *reader) user(k *keys, text string) *part {
-	p := &part{kind: partUser}
-	f := fold(r.buf[0][:0], []byte(text), true)
-	r.buf[0] = f.text[:0]
-	r.speech.bold, r.speech.lenient = false, true
-	r.text(k, &f, []byte(text), true)
-	p.deleg = delegates(f.text, &r.speech)
-	for _, c := range r.speech.clauses {
-		one := want{act: c.act}
-		if w := r.speech.words; c.name > 0 {
-			one.name = k.of(kindStem, stem(f.text[w[c.name].start:w[c.name].end]))
-		}
-		p.wants = append(p.wants, one)
-	}
-	for _, w := range r.speech.words {
-		if w.marks&markStop == 0 {
-			p.stems = append(p.stems, k.of(kindStem, stem(f.text[w.start:w.end])))
-		}
-	}
-	for _, t := range r.toks {
-		if t.kind != kindWord {
-			p.typed = append(p.typed, typedPrint{t.print, t.kind})
-		}
-	}
-	p.said = r.words(k, f.text)
-	return p
-}
-
-// sent reads a call that was let out.
-func (r *reader) sent(x *Index, c Call) *part {
-	p := &part{kind: partSent}
-	l := look{x: x, c: &c, r: r}
-	l.value("", c.Arguments, 0)
-	for i := range l.seen {
-		for _, t := range l.seen[i].prints {
-			if len(p.prints) < maxPrints {
-				p.prints = append(p.prints, slot{print: t.print})
-			}
-		}
-	}
-	return p
-}
-
-// head is the first words of an order, as they are compared with what the user asked.
-func (r *reader) head(k *keys, text []byte, c clause) (out []uint64) {
-	s := &r.speech
-	for i := c.at; i < len(s.words) && s.sentence[i] == c.sentence && len(out) < maxHead; i++ {
-		if w := &s.words[i]; w.marks&markStop == 0 && plain(text, w.start, w.end) || i == c.at {
-			out = append(out, k.of(kindStem, stem(text[w.start:w.end])))
-		}
-	}
-	return out
-}
-
-// stem is a word without the commonest English endings.
-func stem(word []byte) []byte {
-	for _, end := range []string{"ing", "ed", "es", "s"} {
-		if len(word) > len(end)+3 && bytes.HasSuffix(word, []byte(end)) {
-			return word[:len(word)-len(end)]
-		}
-	}
-	if len(word) > 4 && word[len(word)-1] == 'e' {
-		return word[:len(word)-1]
-	}
-	return word
-}
-
-func sorted(prints []uint64) []uint64 {
-	slices.Sort(prints)
-	return slices.Compact(prints)
 }

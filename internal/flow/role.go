@@ -8,9 +8,24 @@ import (
 
 // names of arguments, word by word, by what they are for.
 var (
-	recipientNames = strings.Fields("to recipient recipients cc bcc email emails mail user users username url urls uri link href webhook endpoint callback host hostname domain phone tel iban account channel channels group groups dest destination target payee beneficiary receiver participant participants attendee attendees guest guests invitee invitees member members contact contacts remote bucket repo repository origin forward wallet room server peer handle person people customer buyer vendor merchant seller")
-	powerNames     = strings.Fields("password passwd secret role roles permission permissions scope scopes privilege privileges access key token owner admin policy acl visibility public pin")
-	contentNames   = strings.Fields("body text message content contents subject title description comment note notes summary html data payload caption reason memo details remark markdown snippet value query question answer reply topic status bio")
+	recipientNames = []string{
+		"to", "recipient", "recipients", "cc", "bcc", "email", "emails", "mail", "user", "users", "username", "url",
+		"urls", "uri", "link", "href", "webhook", "endpoint", "callback", "host", "hostname", "domain", "phone", "tel",
+		"iban", "account", "channel", "channels", "group", "groups", "dest", "destination", "target", "payee",
+		"beneficiary", "receiver", "participant", "participants", "attendee", "attendees", "guest", "guests",
+		"invitee", "invitees", "member", "members", "contact", "contacts", "remote", "bucket", "repo", "repository",
+		"origin", "forward", "wallet", "room", "server", "peer", "handle", "person", "people", "customer", "buyer",
+		"vendor", "merchant", "seller",
+	}
+	powerNames = []string{
+		"password", "passwd", "secret", "role", "roles", "permission", "permissions", "scope", "scopes", "privilege",
+		"privileges", "access", "key", "token", "owner", "admin", "policy", "acl", "visibility", "public", "pin",
+	}
+	contentNames = []string{
+		"body", "text", "message", "content", "contents", "subject", "title", "description", "comment", "note",
+		"notes", "summary", "html", "data", "payload", "caption", "reason", "memo", "details", "remark", "markdown",
+		"snippet", "value", "query", "question", "answer", "reply", "topic", "status", "bio",
+	}
 )
 
 // roleOf is what an argument is for, by its name and the kind of its value.
@@ -85,8 +100,8 @@ func actOf(name, description string) act {
 		w := lex[n]
 		// A tool is called after what it does: the first verb counts, and with one that
 		// says little of itself what it makes: to create an order is to order.
-		if a.verbs != 0 && light && w.verbs != 0 {
-			a.verbs |= w.verbs &^ actRead
+		if a.verbs != 0 && light {
+			a.verbs |= (w.verbs | w.done) &^ actRead
 		}
 		if a.verbs == 0 && w.verbs != 0 {
 			light = slices.Contains(lightVerbs, n)
@@ -161,8 +176,17 @@ func delegates(text []byte, s *speech) byte {
 }
 
 var (
-	lightVerbs = strings.Fields("create make place submit issue do perform process file initiate request add run execute")
-	carryOut   = strings.Fields("do follow perform execute complete carry handle process finish fulfil fulfill implement address")
-	chores     = strings.Fields("task tasks todo todos action actions instruction instructions step steps request requests things everything what whatever")
-	wishes     = strings.Fields("asks wants says requests requires demands instructs")
+	lightVerbs = []string{
+		"create", "make", "place", "submit", "issue", "do", "perform", "process", "file", "initiate", "request", "add",
+		"run", "execute", "get", "set", "put", "let", "give", "take", "use",
+	}
+	carryOut = []string{
+		"do", "follow", "perform", "execute", "complete", "carry", "handle", "process", "finish", "fulfil", "fulfill",
+		"implement", "address",
+	}
+	chores = []string{
+		"task", "tasks", "todo", "todos", "action", "actions", "instruction", "instructions", "step", "steps",
+		"request", "requests", "things", "everything", "what", "whatever",
+	}
+	wishes = []string{"asks", "wants", "says", "requests", "requires", "demands", "instructs"}
 )

@@ -2,7 +2,7 @@ package flow
 
 // slot is one place a fingerprint was seen.
 type slot struct {
-	print uint64 // 0 is none
+	fp    uint64 // 0 is none
 	where uint32 // the source, and the flags below
 }
 
@@ -20,13 +20,13 @@ type table struct {
 }
 
 // each gives every slot of a fingerprint to do.
-func (t *table) each(print uint64, do func(*slot)) {
+func (t *table) each(fp uint64, do func(*slot)) {
 	if len(t.slots) == 0 {
 		return
 	}
 	mask := uint64(len(t.slots) - 1)
-	for i := print & mask; t.slots[i].print != 0; i = (i + 1) & mask {
-		if t.slots[i].print == print {
+	for i := fp & mask; t.slots[i].fp != 0; i = (i + 1) & mask {
+		if t.slots[i].fp == fp {
 			do(&t.slots[i])
 		}
 	}
@@ -37,8 +37,8 @@ func (t *table) put(s slot) {
 		t.grow()
 	}
 	mask := uint64(len(t.slots) - 1)
-	i := s.print & mask
-	for t.slots[i].print != 0 {
+	i := s.fp & mask
+	for t.slots[i].fp != 0 {
 		i = (i + 1) & mask
 	}
 	t.slots[i] = s
@@ -49,7 +49,7 @@ func (t *table) grow() {
 	old := t.slots
 	t.slots, t.n = make([]slot, max(256, 2*len(old))), 0
 	for _, s := range old {
-		if s.print != 0 {
+		if s.fp != 0 {
 			t.put(s)
 		}
 	}
@@ -60,7 +60,7 @@ func (t *table) keep(ok func(slot) bool) {
 	old := t.slots
 	t.slots, t.n = make([]slot, len(old)), 0
 	for _, s := range old {
-		if s.print != 0 && ok(s) {
+		if s.fp != 0 && ok(s) {
 			t.put(s)
 		}
 	}

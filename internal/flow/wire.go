@@ -37,13 +37,13 @@ func (p *part) append(b []byte, k *keys) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.prints)))
 	for _, s := range p.prints {
-		b = binary.LittleEndian.AppendUint64(b, s.print)
+		b = binary.LittleEndian.AppendUint64(b, s.fp)
 		b = append(b, byte(s.where>>24))
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.orders)))
 	for _, o := range p.orders {
 		b = appendAct(b, o.act)
-		b = append(b, boolByte(o.hot))
+		b = append(b, boolByte(o.hot)|boolByte(o.light)<<1)
 		b = appendPrints(b, o.own)
 		b = appendPrints(b, o.far)
 		b = appendPrints(b, o.head)
@@ -51,7 +51,7 @@ func (p *part) append(b []byte, k *keys) []byte {
 	b = appendPrints(b, p.said)
 	b = binary.AppendUvarint(b, uint64(len(p.typed)))
 	for _, t := range p.typed {
-		b = binary.LittleEndian.AppendUint64(b, t.print)
+		b = binary.LittleEndian.AppendUint64(b, t.fp)
 		b = append(b, t.kind)
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.wants)))
@@ -144,12 +144,16 @@ func readPart(b []byte, k *keys) (*part, error) {
 		p.scopes = append(p.scopes, u.string())
 	}
 	for range u.count(9, maxPrints) {
-		s := slot{print: u.u64()}
+		s := slot{fp: u.u64()}
 		s.where = uint32(u.byte()) << 24 & (flagHot | flagWritten | flagOrder)
 		p.prints = append(p.prints, s)
 	}
 	for range u.count(6, maxOrders) {
-		p.orders = append(p.orders, order{act: u.act(), hot: u.byte() != 0, own: u.prints(maxDetail), far: u.prints(maxDetail), head: u.prints(maxHead)})
+		o := order{act: u.act()}
+		flags := u.byte()
+		o.hot, o.light = flags&1 != 0, flags&2 != 0
+		o.own, o.far, o.head = u.prints(maxDetail), u.prints(maxDetail), u.prints(maxHead)
+		p.orders = append(p.orders, o)
 	}
 	p.said = u.prints(maxWords)
 	for range u.count(9, maxWords) {

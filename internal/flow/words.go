@@ -12,6 +12,7 @@ type word struct {
 	verbs   uint16 // classes of acts
 	objects uint16 // classes of what they are done with
 	implied uint16 // of which the verb tells by itself
+	done    uint16 // the act it is the noun of: to make a payment is to pay
 	marks   uint16
 }
 
@@ -83,13 +84,27 @@ var acts = []struct {
 	{actRead, 0, "read get list search find show check see view fetch look visit open browse summarize summarise count tell compare analyze analyse describe explain recommend suggest retrieve query lookup download inspect review access calculate compute"},
 }
 
+// deeds lists nouns by the act they are of.
+var deeds = []struct {
+	verbs uint16
+	words string
+}{
+	{actSend | actBuy, "payment payments transaction transactions transfer transfers donation deposit refund"},
+	{actBook, "reservation reservations booking bookings appointment"},
+	{actBuy, "purchase order orders"},
+	{actGrant, "invitation access"},
+	{actDelete, "deletion removal cancellation"},
+	{actUpdate, "change changes update modification adjustment"},
+	{actWrite, "reply call announcement comment"},
+}
+
 // things lists nouns by what they are.
 var things = []struct {
 	objects uint16
 	words   string
 }{
 	{objMoney, "money payment payments transaction transactions transfer transfers bill bills refund invoice invoices amount fund funds cash salary rent fee fees difference balance donation dollar dollars euro euros usd eur iban loan tax debt share deposit price subscription spending standing"},
-	{objMessage, "message messages email emails mail mails dm dms note notes chat chats channel channels inbox slack sms text letter letters newsletter reply response question notification reminder conversation thread post posts comment comments tweet greeting greetings invitation invitations announcement"},
+	{objMessage, "message messages email emails mail mails dm dms note notes chat chats channel channels inbox sms text letter letters newsletter reply response question notification reminder conversation thread post posts comment comments tweet greeting greetings invitation invitations announcement"},
 	{objFile, "file files document documents doc docs folder folders directory drive spreadsheet sheet slides presentation report reports attachment attachments pdf txt docx csv xlsx path image photo photos picture backup list notebook memo draft wiki"},
 	{objEvent, "event events meeting meetings calendar appointment appointments lunch dinner call reminder session party trip schedule slot training interview conference workshop standup sync visit"},
 	{objStay, "hotel hotels room rooms restaurant restaurants table tables flight flights car cars reservation reservations booking bookings seat seats ticket tickets rental stay apartment train trip"},
@@ -109,7 +124,7 @@ var marks = []struct {
 }{
 	{markLead, "please kindly then first also next finally now instead just immediately simply must should shall always todo additionally afterwards so and or but either pls plz again directly quickly"},
 	{markModal, "can could will would might"},
-	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us is are"},
+	{markOblige, "need needs want wants have like love sure remember forget required supposed try going able task goal job asked ask asking instructed wish hope help going me you us is are best better good wise important necessary essential crucial vital advisable recommended mandatory time free"},
 	{markYou, "you u i we"},
 	{markTo, "to"},
 	{markDet, "the a an my your his her our their its this that these those any some each every last latest next of in on at for with from by via about all new recent following another other no same own current previous more most which what whose"},
@@ -134,6 +149,13 @@ var lexicon = sync.OnceValue(func() map[string]word { //nolint:gochecknoglobals 
 		for _, w := range strings.Fields(l.words) {
 			x := out[w]
 			x.objects |= l.objects
+			out[w] = x
+		}
+	}
+	for _, l := range deeds {
+		for _, w := range strings.Fields(l.words) {
+			x := out[w]
+			x.done |= l.verbs
 			out[w] = x
 		}
 	}

@@ -212,6 +212,11 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 		*dec, err = g.denied(ctx, state, r, *no)
 		return access.Response{}, "", err
 	}
+	if g.states.State() != state { // what was taken out of use since is not cut: it was not seen
+		if again := g.decide(ctx, g.states.State(), r); !again.Allowed() {
+			return access.Response{}, "", moved{again.Decision}
+		}
+	}
 	if len(r.Placeholders) > 0 {
 		sent, values, err := g.restore(ctx, state, r, ru.Sent(r))
 		if err != nil {
@@ -258,6 +263,16 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 			return access.Response{}, audit.StatusRefused, evidenceError("settling what the call used", serr)
 		}
 		return access.Response{}, audit.StatusRefused, g.refused(ctx, r, ref, nil, err)
+	}
+	if cut := (*cutError)(nil); errors.As(context.Cause(ctx), &cut) { // nothing was sent, and nothing is
+		returned = true
+		if serr := run.close(ctx, audit.StatusRefused, &access.Response{Reached: access.ReachNo}); serr != nil {
+			return access.Response{}, audit.StatusRefused, evidenceError("settling what the call used", serr)
+		}
+		if err := g.refused(ctx, r, ref, nil, nil); err != nil {
+			return access.Response{}, audit.StatusRefused, err
+		}
+		return access.Response{}, audit.StatusRefused, g.pronounce(r, dec, cut)
 	}
 	unlocks = d.unlocks(g.now())
 	start := g.now()

@@ -33,7 +33,7 @@ func (g *Gate) Recall(ctx context.Context) int {
 		if err != nil || why == "" {
 			continue
 		}
-		n += g.running.recall(id, &cutError{cutGrant, why})
+		n += g.running.recall(id, &cutError{what: cutGrant, why: why})
 	}
 	return n
 }
@@ -80,7 +80,7 @@ func (g *Gate) cutBy(ctx context.Context, r *access.Request, ru *pdp.Ruling) *cu
 			why = "it cannot be known whether grant " + under + " still stands"
 		}
 		if why != "" {
-			cut = &cutError{cutGrant, why}
+			cut = &cutError{what: cutGrant, why: why}
 		}
 	}
 	return g.running.settle(ctx, r, cut)
@@ -102,7 +102,7 @@ func (g *Gate) Recalling() (end func(grants []string) int) {
 	return func(grants []string) int {
 		n := 0
 		for _, id := range grants {
-			l.recall(id, &cutError{cutGrant, "grant " + id + " was revoked"})
+			l.recall(id, &cutError{what: cutGrant, why: "grant " + id + " was revoked"})
 		}
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -254,23 +254,33 @@ func (p *outflow) output(resp *access.Response, s *sight) pdp.Output {
 	return pdp.Output{Findings: slices.Concat(resp.Findings, s.findings()), Labels: s.labels(), Bytes: p.passed + len(resp.Body)}
 }
 
+// pronounce makes dec the denial that a call ends with that was cut.
+func (g *Gate) pronounce(r *access.Request, dec *access.Decision, cut *cutError) error {
+	if no := g.refusal(r); no != nil {
+		*dec = *no
+		return nil
+	}
+	if class := cut.class(); class != "" {
+		*dec = access.Decision{ID: dec.ID, Class: class, Reason: cut.why, Help: cut.help()}
+		return nil
+	}
+	return cut
+}
+
 // answered takes what fwd returned and decides what of it the agent gets. The
 // outcome then says what happened; dec is the decision the agent reads.
 func (g *Gate) answered(ctx context.Context, d *Dispatch, dec *access.Decision, resp *access.Response, ferr error, out *audit.Outcome) error {
 	if cut := g.cutBy(ctx, d.outflow.req, d.outflow.ruling); cut != nil {
 		// Whatever came back arrived too late.
+		out.Status = audit.StatusRevoked
+		if ferr == nil && len(resp.Body) > 0 {
+			out.Status = audit.StatusLateResult
+			g.running.late(d.outflow.req)
+		}
 		*resp = access.Response{Reached: resp.Reached, Findings: resp.Findings}
-		out.Status, out.Out, out.Result = audit.StatusRevoked, 0, nil
+		out.Out, out.Result = 0, nil
 		out.Findings = append(out.Findings, "cut."+cut.what)
-		if no := g.refusal(d.outflow.req); no != nil {
-			*dec = *no
-			return nil
-		}
-		if class := cut.class(); class != "" {
-			*dec = access.Decision{ID: dec.ID, Class: class, Reason: cut.why, Help: cut.help()}
-			return nil
-		}
-		return cut
+		return g.pronounce(d.outflow.req, dec, cut)
 	}
 	if ferr != nil {
 		return ferr

@@ -42,9 +42,11 @@ type tally map[string]int
 // flight is one call that is being made.
 type flight struct {
 	cut   context.CancelCauseFunc
-	grant string // it is made under, "" if under none
-	gone  bool   // it is cut, and only has not returned yet
-	over  bool   // it has ended as it is: nothing cuts it any more
+	grant string        // it is made under, "" if under none
+	gone  bool          // it is cut, and only has not returned yet
+	late  bool          // its result came all the same
+	over  bool          // it has ended as it is: nothing cuts it any more
+	back  chan struct{} // closed when it has returned
 }
 
 // stop cuts a call and reports whether it ends because of that: it was neither cut
@@ -88,9 +90,11 @@ func (l *running) begin(parent context.Context, r *access.Request, grant string)
 	if l.calls == nil {
 		l.calls = map[*access.Request]*flight{}
 	}
-	l.calls[r] = &flight{cut: cut, grant: grant}
+	back := make(chan struct{})
+	l.calls[r] = &flight{cut: cut, grant: grant, back: back}
 	l.mu.Unlock()
 	return ctx, func() {
+		defer close(back)
 		l.mu.Lock()
 		delete(l.calls, r)
 		l.mu.Unlock()
@@ -100,7 +104,10 @@ func (l *running) begin(parent context.Context, r *access.Request, grant string)
 
 // cutError ends a call that lost the right to run while it ran. what it was, one
 // word, stands in the findings of its outcome.
-type cutError struct{ what, why string }
+type cutError struct {
+	what, why string
+	of        access.Class // where what does not say
+}
 
 // Error says why.
 func (e *cutError) Error() string { return e.why }
@@ -124,13 +131,13 @@ func (e *cutError) class() access.Class {
 	case cutGrant:
 		return access.ClassApproval
 	default:
-		return ""
+		return e.of
 	}
 }
 
 // help is what the agent can do.
 func (e *cutError) help() string {
-	if e.what == cutGrant {
+	if e.class() == access.ClassApproval {
 		return "the right was taken back while the call ran, and what it did before may stand; ask who took it back before asking anew"
 	}
 	return "it was taken out of use while the call ran; ask its owner"
@@ -145,35 +152,103 @@ const (
 	cutGrant      = "grant"
 )
 
-// Catch notes the calls in flight that are of whom says. What it returns ends them, and
-// those of the same that began since, and says how many ended because of it or of what
-// came to stand against them meanwhile. Their results are not released. What refuses
-// new ones MUST stand when it is called.
-func (g *Gate) Catch(of func(who *access.Identity) bool) (end func(why string) int) {
+// Ending is what Catch returns: it ends what was noted and what began since, and says
+// how many calls that were and when they have returned.
+type Ending func(why string, class access.Class) Cut
+
+// Cut is calls that were ended.
+type Cut struct {
+	Calls int
+	gate  *Gate
+	of    []*flight
+}
+
+// Late is of how many a result came all the same. It is withheld.
+func (c Cut) Late() int {
+	if c.gate == nil {
+		return 0
+	}
+	c.gate.running.mu.Lock()
+	defer c.gate.running.mu.Unlock()
+	n := 0
+	for _, f := range c.of {
+		if f.late {
+			n++
+		}
+	}
+	return n
+}
+
+// Wait returns when the calls have returned, or ctx ends: then it says how many have
+// not. Nothing of their results is released either way.
+func (c Cut) Wait(ctx context.Context) (left int) {
+	for _, f := range c.of {
+		select {
+		case <-f.back:
+			continue
+		default:
+		}
+		select {
+		case <-f.back:
+		case <-ctx.Done():
+			left++
+		}
+	}
+	return left
+}
+
+// Catch notes the calls in flight that of says, by the grant each is made under, "" for
+// none. What it returns ends them, and those of the same that began since, and counts
+// also those that ended because of what came to stand against them meanwhile. Their
+// results are not released. What refuses new ones MUST stand when it is called.
+func (g *Gate) Catch(of func(r *access.Request, grant string) bool) Ending {
 	var caught []*flight
 	g.running.mu.Lock()
 	defer g.running.mu.Unlock()
 	for r, f := range g.running.calls {
-		if of(&r.Who) && !f.gone {
+		if of(r, f.grant) && !f.gone {
 			caught = append(caught, f)
 		}
 	}
-	return func(why string) int {
-		cause := &cutError{cutTerminated, why}
+	return func(why string, class access.Class) Cut {
+		cause := &cutError{what: cutTerminated, why: why, of: class}
 		g.running.mu.Lock()
 		defer g.running.mu.Unlock()
-		n := 0
+		c := Cut{gate: g}
+		add := func(f *flight) { c.Calls, c.of = c.Calls+1, append(c.of, f) }
 		for _, f := range caught {
 			if f.gone {
-				n++
+				add(f)
 			}
 		}
 		for r, f := range g.running.calls {
-			if of(&r.Who) && g.running.stop(f, cause) {
-				n++
+			if of(r, f.grant) && g.running.stop(f, cause) {
+				add(f)
 			}
 		}
-		return n
+		return c
+	}
+}
+
+// Count is how many calls in flight of says there are.
+func (g *Gate) Count(of func(r *access.Request, grant string) bool) int {
+	g.running.mu.Lock()
+	defer g.running.mu.Unlock()
+	n := 0
+	for r, f := range g.running.calls {
+		if of(r, f.grant) && !f.gone {
+			n++
+		}
+	}
+	return n
+}
+
+// late notes that a result came of a call that had been cut.
+func (l *running) late(r *access.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.calls[r]; f != nil {
+		f.late = true
 	}
 }
 
@@ -211,14 +286,14 @@ func (g *Gate) Withdraw() int {
 // withdrawn is why a call must not go on, nil if it may.
 func (g *Gate) withdrawn(state *pdp.State, r *access.Request, at time.Time) *cutError {
 	if no := g.refusal(r); no != nil {
-		return &cutError{cutSession, no.Reason}
+		return &cutError{what: cutSession, why: no.Reason}
 	}
 	agent, server := pdp.Withdrawn(state, r, at)
 	switch {
 	case agent != "":
-		return &cutError{cutAgent, agent}
+		return &cutError{what: cutAgent, why: agent}
 	case server != "":
-		return &cutError{cutServer, server}
+		return &cutError{what: cutServer, why: server}
 	default:
 		return nil
 	}

@@ -22,9 +22,16 @@ type moving struct {
 	state   atomic.Pointer[pdp.State]
 	clock   atomic.Int64
 	refused atomic.Bool // its session
+	once    func()      // what happens after the state was read once
 }
 
-func (m *moving) State() *pdp.State { return m.state.Load() }
+func (m *moving) State() *pdp.State {
+	if f := m.once; f != nil {
+		m.once = nil
+		defer f()
+	}
+	return m.state.Load()
+}
 
 func (m *moving) Carry(context.Context, access.Consequence, *access.Request, *access.Decision) error {
 	return nil

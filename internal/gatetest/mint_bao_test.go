@@ -78,6 +78,14 @@ func (b *bao) live() int {
 	return len(b.leases) + len(b.logins)
 }
 
+// lends reports whether the lease a password came with lives.
+func (b *bao) lends(password string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	role, n, ok := strings.Cut(strings.TrimPrefix(password, "canary+pass/"), "-")
+	return ok && b.leases["database/creds/"+role+"/l"+n]
+}
+
 const baoManifests = `
 kind: Agent
 id: bot

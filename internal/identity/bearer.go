@@ -165,6 +165,7 @@ func (a *Authority) read(bearer string, now time.Time) (*verified, error) {
 	}
 	if c.Act != nil {
 		v.who.Subject = access.Subject{Issuer: c.Issuer, ID: c.Subject}
+		v.subject = familySubject(v.who.Subject)
 	}
 	return v, nil
 }
@@ -198,6 +199,10 @@ func (a *Authority) admit(v *verified, resource string, now time.Time) error {
 	}
 	if _, refused := a.agents.AgentKeys(v.who.Actor.Agent); refused != nil {
 		return refuse(reason(refused), refused)
+	}
+	// Also where its session was not ended: it was minted by who had not heard.
+	if a.revoked.Since(v.who.Actor.Agent, v.subject, v.who.Session) > v.who.Epoch {
+		return refuse("the access token is older than a revocation of its agent, its person or its session; request a new one at "+a.TokenEndpoint(), nil)
 	}
 	if !hasScope(v.who.Scope) {
 		return &BearerError{Problem: ProblemScope, Msg: "the access token lacks the scope " + Scope + "; request one with it", Agent: v.who.Actor.Agent}

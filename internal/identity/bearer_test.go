@@ -25,7 +25,7 @@ func TestVerifyReturnsWhoActs(t *testing.T) {
 		TokenID: tok.ID,
 		Scope:   "mcp",
 		Expires: w.clock.now().Add(5 * time.Minute).UTC(),
-		Epoch:   w.agents.Generation(),
+		Epoch:   w.revoked.Position(),
 	}
 	for _, pass := range []string{"in full", "from the cache"} {
 		got, err := w.Verify(t.Context(), tok.Value, files)
@@ -50,7 +50,7 @@ func TestTokenHasTheClaimsOfRFC9068(t *testing.T) {
 	now := float64(w.clock.now().Unix())
 	want := object{
 		"iss": issuer, "aud": files, "exp": now + 300, "iat": now, "jti": tok.ID, "client_id": "release-bot", "scope": "mcp",
-		"sub": "release-bot", "agent": object{"id": "release-bot"}, "sid": tok.Session, "epoch": float64(w.agents.Generation()),
+		"sub": "release-bot", "agent": object{"id": "release-bot"}, "sid": tok.Session, "epoch": float64(w.revoked.Position()),
 	}
 	if d := cmp.Diff(want, payload(t, tok.Value)); d != "" {
 		t.Errorf("claims (-want +got):\n%s", d)

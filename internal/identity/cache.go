@@ -11,6 +11,7 @@ import (
 // with time or with the request is checked again each time it is used.
 type verified struct {
 	who     access.Identity
+	subject string // of who, as a Family has it
 	aud     string
 	issued  int64 // Unix seconds
 	expires int64

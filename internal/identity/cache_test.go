@@ -100,7 +100,7 @@ func TestVerificationUnderOldAgentsIsNotRemembered(t *testing.T) {
 	w := newWorld(t)
 	tok := w.token()
 	during := &changing{memory: w.store}
-	a, err := identity.New(t.Context(), w.cfg, during, w.sealer, w.agents, known{files: true})
+	a, err := identity.New(t.Context(), w.cfg, during, w.sealer, w.agents, known{files: true}, &w.revoked)
 	if err != nil {
 		t.Fatal(err)
 	}

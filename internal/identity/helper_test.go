@@ -153,6 +153,27 @@ func (s gcm) Open(_ context.Context, purpose string, sealed []byte) ([]byte, err
 	return s.aead.Open(nil, sealed[:n], sealed[n:], []byte(purpose))
 }
 
+// revoked is what was revoked.
+type revoked struct {
+	position atomic.Uint64
+	last     sync.Map // "kind id" to a position
+}
+
+func (r *revoked) Position() uint64 { return r.position.Load() }
+
+func (r *revoked) Since(agent, subject, session string) uint64 {
+	var n uint64
+	for _, key := range []string{"agent " + agent, "user " + subject, "session " + session} {
+		if p, ok := r.last.Load(key); ok {
+			n = max(n, p.(uint64))
+		}
+	}
+	return n
+}
+
+// revoke revokes what key names.
+func (r *revoked) revoke(key string) { r.last.Store(key, r.position.Add(1)) }
+
 // agents is a registry of agents.
 type agents struct {
 	mu      sync.Mutex
@@ -204,13 +225,14 @@ func (c *clock) advance(d time.Duration) { c.unix.Add(int64(d / time.Second)) }
 // world is an Authority with everything around it.
 type world struct {
 	*identity.Authority
-	t      testing.TB
-	cfg    identity.Config
-	store  *memory
-	sealer gcm
-	agents *agents
-	clock  *clock
-	key    ed25519.PrivateKey // of release-bot
+	t       testing.TB
+	cfg     identity.Config
+	store   *memory
+	sealer  gcm
+	agents  *agents
+	revoked revoked
+	clock   *clock
+	key     ed25519.PrivateKey // of release-bot
 }
 
 func newWorld(t testing.TB) *world {
@@ -228,7 +250,7 @@ func newWorld(t testing.TB) *world {
 // restart makes a new Authority over the same store.
 func (w *world) restart() {
 	w.t.Helper()
-	a, err := identity.New(w.t.Context(), w.cfg, w.store, w.sealer, w.agents, known{files: true, releases: true, issuer + "/mcp": true})
+	a, err := identity.New(w.t.Context(), w.cfg, w.store, w.sealer, w.agents, known{files: true, releases: true, issuer + "/mcp": true}, &w.revoked)
 	if err != nil {
 		w.t.Fatal(err)
 	}

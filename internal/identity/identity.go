@@ -85,6 +85,16 @@ type Resources interface {
 	Known(uri string) bool
 }
 
+// Revocations says what was revoked (access.md 5.1). Implementations MUST be safe for
+// concurrent use and cheap: both methods run on every call.
+type Revocations interface {
+	// Position is that of the newest revocation known here.
+	Position() uint64
+	// Since returns the position of the last revocation that ends tokens of an agent,
+	// a person ("issuer|id", "" for none) and a session; 0 if there was none.
+	Since(agent, subject, session string) uint64
+}
+
 // Config configures an Authority. Only Issuer has no default.
 type Config struct {
 	// Issuer is the base URL of the agents' listener as agents use it: scheme
@@ -116,6 +126,7 @@ type Authority struct {
 	sealer    access.Sealer
 	agents    Agents
 	resources Resources
+	revoked   Revocations
 	cache     *cache
 	epoch     atomic.Uint64 // of Invalidate
 	ring      atomic.Pointer[keyring]
@@ -123,15 +134,15 @@ type Authority struct {
 }
 
 // New loads the token keys, making them on the first start.
-func New(ctx context.Context, cfg Config, store Store, sealer access.Sealer, agents Agents, resources Resources) (*Authority, error) {
-	if store == nil || sealer == nil || agents == nil || resources == nil {
-		return nil, errors.New("identity needs a store, a sealer, agents and resources")
+func New(ctx context.Context, cfg Config, store Store, sealer access.Sealer, agents Agents, resources Resources, revoked Revocations) (*Authority, error) {
+	if store == nil || sealer == nil || agents == nil || resources == nil || revoked == nil {
+		return nil, errors.New("identity needs a store, a sealer, agents, resources and revocations")
 	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{cfg: cfg, store: store, sealer: sealer, agents: agents, resources: resources, cache: newCache(cfg.CacheSize)}
+	a := &Authority{cfg: cfg, store: store, sealer: sealer, agents: agents, resources: resources, revoked: revoked, cache: newCache(cfg.CacheSize)}
 	a.rotating.Lock()
 	defer a.rotating.Unlock()
 	if err := a.loadKeys(ctx); err != nil {

@@ -102,7 +102,7 @@ func (a *Authority) Development(ctx context.Context, agent, resource, subject, t
 func (a *Authority) issue(ctx context.Context, f Family, who access.Subject, resource string, ttl time.Duration) (Token, error) {
 	// Read before the session and the keys: a token claims to have seen no more
 	// than it did.
-	epoch := a.agents.Generation()
+	epoch := a.revoked.Position()
 	now := a.cfg.Now()
 	f.ID = access.NewID(access.PrefixSession)
 	f.Opened, f.Last, f.Absolute = now, now, now.Add(a.cfg.Absolute)

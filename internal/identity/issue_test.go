@@ -136,7 +136,7 @@ func TestDevelopmentToken(t *testing.T) {
 		Actor:   access.Actor{Agent: "release-bot", Source: "development", Attested: true},
 		Subject: access.Subject{Issuer: issuer, ID: "alice"},
 		Session: tok.Session, Task: "release 1.2", TokenID: tok.ID, Scope: "mcp",
-		Expires: w.clock.now().Add(10 * time.Minute).UTC(), Epoch: w.agents.Generation(),
+		Expires: w.clock.now().Add(10 * time.Minute).UTC(), Epoch: w.revoked.Position(),
 	}
 	if who != want {
 		t.Errorf("got  %+v\nwant %+v", who, want)

@@ -174,7 +174,7 @@ func TestNewRefusesTamperedKeys(t *testing.T) {
 	} {
 		w := newWorld(t)
 		tamper(w)
-		if _, err := identity.New(t.Context(), w.cfg, w.store, w.sealer, w.agents, known{}); err == nil {
+		if _, err := identity.New(t.Context(), w.cfg, w.store, w.sealer, w.agents, known{}, &w.revoked); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -221,7 +221,7 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		"ttl over session":   {identity.Config{Issuer: issuer, TokenTTL: time.Hour, Absolute: time.Minute}, false},
 		"ttl under a second": {identity.Config{Issuer: issuer, TokenTTL: time.Millisecond}, false},
 	} {
-		a, err := identity.New(t.Context(), c.cfg, w.store, w.sealer, w.agents, known{})
+		a, err := identity.New(t.Context(), c.cfg, w.store, w.sealer, w.agents, known{}, &w.revoked)
 		if c.ok != (err == nil) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -229,7 +229,7 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 			t.Errorf("%s: issuer %s", name, a.Issuer())
 		}
 	}
-	if _, err := identity.New(t.Context(), w.cfg, nil, w.sealer, w.agents, known{}); err == nil {
+	if _, err := identity.New(t.Context(), w.cfg, nil, w.sealer, w.agents, known{}, &w.revoked); err == nil {
 		t.Error("a nil store is accepted")
 	}
 }

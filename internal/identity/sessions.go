@@ -29,6 +29,7 @@ type Selection struct {
 	ID      string
 	Agent   string
 	Subject string // "issuer|sub", as Family has it
+	All     bool   // every session, where nothing else is said
 }
 
 // SubjectOf is how a Family and a Selection name a subject.
@@ -46,6 +47,8 @@ type Archive interface {
 	// Families returns sessions, newest first, whose ids are below before, where that
 	// is not "", and at most limit; held only those that something stands against.
 	Families(ctx context.Context, before string, limit int, held bool) ([]Family, error)
+	// FamiliesOf returns the newest sessions of sel, at most limit, in whatever state.
+	FamiliesOf(ctx context.Context, sel Selection, limit int) ([]Family, error)
 }
 
 // Sessions ends sessions, holds them and lets them go. It is safe for concurrent
@@ -149,6 +152,14 @@ func (s *Sessions) Refused(id string) SessionState { return (*s.refused.Load())[
 // that is not ""; held only those that something stands against.
 func (s *Sessions) List(ctx context.Context, before string, limit int, held bool) ([]Family, error) {
 	return s.store.Families(ctx, before, limit, held)
+}
+
+// Of returns the newest sessions of sel, at most limit, in whatever state.
+func (s *Sessions) Of(ctx context.Context, sel Selection, limit int) ([]Family, error) {
+	if sel == (Selection{}) {
+		return nil, nil
+	}
+	return s.store.FamiliesOf(ctx, sel, limit)
 }
 
 // Open reports whether tokens of f may be accepted at a time.

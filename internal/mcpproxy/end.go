@@ -55,3 +55,14 @@ func (p *Proxy) Wake() {
 	p.mu.Unlock()
 	p.spawn("the end of calls that wait", func() { p.flights.reap(p) })
 }
+
+// EndServer ends everything that goes to a server: its processes, the conversations
+// and legacy sessions with it, and what calls still run there. It is reached anew once
+// it may be called again.
+func (p *Proxy) EndServer(id string) {
+	p.mu.Lock()
+	if t := p.targets[id]; t != nil {
+		p.leave(t)
+	}
+	p.mu.Unlock()
+}

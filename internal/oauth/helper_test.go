@@ -124,7 +124,7 @@ func newGateway(t *testing.T, cfg oauth.Config) *gateway {
 	g.url = srv.URL
 	servers := known{g.url, map[string]bool{"files": true, "secret": false}}
 	var err error
-	g.Authority, err = identity.New(t.Context(), identity.Config{Issuer: g.url}, g.store, open{}, registered, servers)
+	g.Authority, err = identity.New(t.Context(), identity.Config{Issuer: g.url}, g.store, open{}, registered, servers, nothing{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,3 +237,9 @@ func (g *gateway) post(body string) answer {
 }
 
 var errDown = errors.New("disk on fire")
+
+// nothing was ever revoked.
+type nothing struct{}
+
+func (nothing) Position() uint64            { return 0 }
+func (nothing) Since(_, _, _ string) uint64 { return 0 }

@@ -50,6 +50,9 @@ type User struct {
 	// requests on the unix socket are this person's.
 	LocalUsers []string  `json:"localUsers,omitempty"`
 	Expires    time.Time `json:"expires,omitzero"` // end of that day, UTC; zero is never
+	// Subjects are who the person is to identity providers that sign them in. One is one
+	// person's.
+	Subjects []ProviderSubject `json:"subjects,omitempty"`
 	// SignedOut ends the sessions at the console that began before it.
 	SignedOut time.Time   `json:"signedOut,omitzero"`
 	Tokens    []UserToken `json:"tokens,omitempty"`
@@ -69,6 +72,23 @@ type UserToken struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	By      string    `json:"by"` // who made it
+}
+
+// ProviderSubject is a person as an identity provider knows them.
+type ProviderSubject struct {
+	Issuer string `json:"issuer"`
+	ID     string `json:"subject"`
+}
+
+// SubjectUsers returns the ids of the users, not retired, that name a subject, sorted.
+func (v *View) SubjectUsers(s ProviderSubject) []string {
+	var out []string
+	for _, u := range v.Users() {
+		if u.State != UserRetired && s != (ProviderSubject{}) && slices.Contains(u.Subjects, s) {
+			out = append(out, u.ID)
+		}
+	}
+	return out
 }
 
 // FactorKind is a way to sign in to the console.

@@ -113,6 +113,7 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		batches:    []int{64, 8, 1},
 		unsynced:   `SET synchronous_commit = off`, // nothing is torn by it
 		synced:     `RESET synchronous_commit`,
+		clock:      `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)`,
 		mark:       func(n int) string { return "$" + strconv.Itoa(n) },
 	}, nil
 }

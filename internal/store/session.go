@@ -75,6 +75,20 @@ func (s *Store) ReleaseFamily(ctx context.Context, id string) (out identity.Fami
 	return out, ok, err
 }
 
+// FamiliesOf returns the newest sessions of sel, in whatever state.
+func (s *Store) FamiliesOf(ctx context.Context, sel identity.Selection, limit int) ([]identity.Family, error) {
+	if !clean(sel.ID) || !clean(sel.Agent) || !clean(sel.Subject) {
+		return nil, nil
+	}
+	var out []identity.Family
+	err := s.read(ctx, "reading sessions", func(tx *sql.Tx) error {
+		out = nil
+		return each(ctx, tx, scanFamily(&out), `SELECT `+familyColumns+` FROM families WHERE ($1 = '' OR id = $1) AND ($2 = '' OR agent = $2) AND ($3 = '' OR subject = $3) ORDER BY id DESC LIMIT $4`,
+			sel.ID, sel.Agent, sel.Subject, int64(limit))
+	})
+	return out, err
+}
+
 // Families returns sessions, newest first.
 func (s *Store) Families(ctx context.Context, before string, limit int, held bool) ([]identity.Family, error) {
 	var out []identity.Family

@@ -161,6 +161,7 @@ func sqliteDialect(path string) dialect {
 		batches:    []int{256, 32, 4, 1},
 		unsynced:   `PRAGMA synchronous = NORMAL`, // in WAL mode nothing is torn by it
 		synced:     `PRAGMA synchronous = FULL`,
+		clock:      `CAST(unixepoch('subsec') * 1000000 AS INTEGER)`,
 		mark:       func(int) string { return "?" }, // a numbered one is looked up by name
 	}
 }

@@ -50,6 +50,9 @@ type Config struct {
 	Now      func() time.Time
 	// Rows reads SQLite files; without it those are covered as not read.
 	Rows Rows
+	// Tried is told of every path that is looked for, with * and **, for who watches
+	// them; nil tells nobody. It is called from the goroutine of Discover.
+	Tried func(path string)
 }
 
 // Rows returns the first column of a table of a SQLite file it opens read-only,
@@ -83,7 +86,7 @@ const rowTime = 2 * time.Second
 // Discover looks through every home and every project.
 func (s *Source) Discover(ctx context.Context, into *discovery.Sink) error {
 	for _, home := range s.cfg.Homes {
-		x := &scan{Source: s, home: home, into: into.For(s.cfg.Paths.User(home.Dir)), files: map[string]*found{}}
+		x := &scan{Source: s, home: home, into: into.For(s.cfg.Paths.User(home.Dir)), files: map[string]*found{}, whole: newWhole()}
 		x.cfg.Paths.Home = home.Dir
 		x.projects = x.listed(ctx)
 		x.cfg.Paths.SetProjects(x.projects)
@@ -98,6 +101,7 @@ func (s *Source) Discover(ctx context.Context, into *discovery.Sink) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		x.looked()
 	}
 	return nil
 }
@@ -109,6 +113,7 @@ type scan struct {
 	into     *discovery.Sink
 	projects []string
 	files    map[string]*found
+	whole    *whole
 }
 
 // found is a file and the rows that read it, surest first.
@@ -131,6 +136,7 @@ func (x *scan) row(ctx context.Context, r *Row) {
 	for _, p := range x.patterns(r) {
 		any = true
 		hits, outcome := x.match(ctx, p)
+		x.whole.add(p, outcome.Outcome == "" && ctx.Err() == nil)
 		for _, hit := range hits {
 			n++
 			f := x.files[hit]

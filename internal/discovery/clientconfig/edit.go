@@ -73,7 +73,7 @@ type lister struct {
 func (l *lister) Discover(ctx context.Context, into *discovery.Sink) error {
 	s := l.Source
 	for _, home := range s.cfg.Homes {
-		x := &scan{Source: s, home: home, into: into, files: map[string]*found{}}
+		x := &scan{Source: s, home: home, into: into, files: map[string]*found{}, whole: newWhole()}
 		x.cfg.Paths.Home = home.Dir
 		x.projects = x.listed(ctx)
 		x.cfg.Paths.SetProjects(x.projects)

@@ -22,6 +22,9 @@ type pattern struct {
 	base string
 	// manifest names the only folders that are looked into, "" for all.
 	manifest string
+	// root is the folder of a project it is below of, "" for none, and rest the rest.
+	root, rest string
+	walk       string // how the row goes up from it
 }
 
 // Bounds of walking (discovery.md 4).
@@ -79,7 +82,7 @@ func (x *scan) expand(raw, walk string) []pattern {
 		var out []pattern
 		for _, dir := range x.projects {
 			for _, d := range x.ancestors(dir, walk) {
-				out = append(out, pattern{path: d + rest, base: d})
+				out = append(out, pattern{path: d + rest, base: d, root: d, rest: rest, walk: walk})
 			}
 		}
 		return out
@@ -182,6 +185,7 @@ func exists(p string) bool {
 // match returns the files a pattern leads to, and how looking ended where that is
 // more than found or absent.
 func (x *scan) match(ctx context.Context, p pattern) ([]string, discovery.Coverage) {
+	x.tried(p.path)
 	w := &walker{ctx: ctx, gate: x.installed(p.manifest)}
 	i := strings.IndexByte(p.path, '*')
 	if i < 0 {

@@ -52,6 +52,7 @@ func (x *scan) within(ctx context.Context, f *found) ([]byte, *refusal) {
 		raw []byte
 		bad *refusal
 	}
+	x.tried(f.path)
 	ctx, cancel := context.WithTimeout(ctx, rowTime)
 	defer cancel()
 	done := make(chan result, 1)

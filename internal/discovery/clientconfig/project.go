@@ -168,6 +168,7 @@ func (x *scan) installed(manifest string) map[string]bool {
 		return nil
 	}
 	out := map[string]bool{}
+	x.tried(manifest)
 	raw, _, refused := read(manifest, path.Dir(manifest))
 	if refused != nil {
 		return out

@@ -18,7 +18,8 @@ func (x *scan) stores(ctx context.Context) {
 	for _, st := range x.cfg.Table.Stores {
 		for _, raw := range x.raw(st.OS, st.EnvOverride) {
 			for _, p := range x.expand(raw, "") {
-				hits, _ := x.match(ctx, p)
+				hits, outcome := x.match(ctx, p)
+				x.whole.add(p, outcome.Outcome == "")
 				for _, file := range hits {
 					x.store(st, file)
 				}

@@ -3,11 +3,15 @@ package clientconfig
 import (
 	_ "embed"
 	"fmt"
+	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"rutile/internal/access"
 )
 
 //go:embed clients.yaml
@@ -117,6 +121,39 @@ func ParseTable(raw []byte) (*Table, error) {
 		}
 	}
 	return &t, nil
+}
+
+// Load is the table Rutile comes with and the rows of these files.
+func Load(files []string) (*Table, error) {
+	table, err := Builtin()
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, access.Errorf(access.CodeInvalid, "discovery.clients: %w", err)
+		}
+		more, err := ParseTable(raw)
+		if err == nil {
+			err = table.Add(more)
+		}
+		if err != nil {
+			return nil, access.Errorf(access.CodeInvalid, "discovery.clients %s: %w", file, err)
+		}
+	}
+	return table, nil
+}
+
+// Here is the system this program runs on, Linux where its own paths are not
+// known.
+func Here() System {
+	switch runtime.GOOS {
+	case "darwin", "windows":
+		return System(runtime.GOOS)
+	default:
+		return Linux
+	}
 }
 
 // Add adds the rows of another table. A row with an id that is there replaces

@@ -53,6 +53,9 @@ type Batch struct {
 	Agents      []discovery.Agent      `json:"agents"`
 	Credentials []discovery.Credential `json:"credentials"`
 	Coverage    []discovery.Coverage   `json:"coverage"`
+	// Whole is what was looked through to the end: what is not told from there is
+	// not there.
+	Whole []discovery.Whole `json:"whole,omitempty"`
 }
 
 // NewBatch is the batch of what a run saw. What is over a bound is left out and
@@ -61,7 +64,7 @@ func NewBatch(seen *discovery.Seen, host, system, version string, sources []stri
 	b := Batch{
 		Version: BatchVersion, ID: access.NewID(PrefixBatch), Host: host, System: system, Rutile: version,
 		Started: seen.Started.UTC(), Ended: seen.Ended.UTC(), Interrupted: seen.Interrupted, Dropped: seen.Dropped, Sources: sources,
-		Sightings: bounded(seen.Sightings), Findings: bounded(seen.Findings), Coverage: bounded(seen.Coverage),
+		Sightings: bounded(seen.Sightings), Findings: bounded(seen.Findings), Coverage: bounded(seen.Coverage), Whole: boundedWhole(seen.Whole),
 		Agents: bounded(seen.Agents), Credentials: bounded(discovery.CredentialsOf(seen.Credentials, seen.Sightings)),
 	}
 	left := func(had, has int) { b.Dropped += had - has }
@@ -69,6 +72,39 @@ func NewBatch(seen *discovery.Seen, host, system, version string, sources []stri
 	left(len(seen.Findings), len(b.Findings))
 	left(len(seen.Coverage), len(b.Coverage))
 	return b
+}
+
+// Bounds of what a batch says was looked through: what it says of patterns is
+// compared with every sighting that it does not show.
+const (
+	maxWhole    = 20_000
+	maxPatterns = 1_000
+)
+
+// boundedWhole leaves out what is over the bounds: less is taken for gone then.
+func boundedWhole(all []discovery.Whole) []discovery.Whole {
+	var out []discovery.Whole
+	for i := range all {
+		next := append(out[:len(out):len(out)], all[i])
+		if wholeSize(next) {
+			out = next
+		}
+	}
+	return out
+}
+
+func wholeSize(all []discovery.Whole) bool {
+	paths, patterns := 0, 0
+	for i := range all {
+		paths += len(all[i].Patterns) + len(all[i].Roots)
+		patterns += len(all[i].Below)
+		for _, p := range all[i].Patterns {
+			if strings.Contains(p, "*") {
+				patterns++
+			}
+		}
+	}
+	return len(all) <= maxList && paths <= maxWhole && patterns <= maxPatterns
 }
 
 func bounded[T any](list []T) []T {
@@ -142,6 +178,15 @@ func (b *Batch) checkRest(bad func(string, ...any) error) error {
 			return bad("place %d is not one", i)
 		}
 	}
+	if !wholeSize(b.Whole) {
+		return bad("it says of too much that it was looked through")
+	}
+	for i := range b.Whole {
+		w := &b.Whole[i]
+		if !slices.Contains(b.Sources, w.Source) || !userID.MatchString(w.User) || !paths(w.Patterns) || !paths(w.Roots) || !paths(w.Below) {
+			return bad("what was looked through is not told as it must be (%d)", i)
+		}
+	}
 	for i := range b.Agents {
 		a := &b.Agents[i]
 		if !plain(a.Client, maxWord) || a.Client == "" || !plain(a.Name, maxWord) || !plain(a.Home, maxString) || !userID.MatchString(a.User) {
@@ -192,6 +237,11 @@ func checkSighting(s *discovery.Sighting) string {
 
 func placed(p discovery.Place) bool {
 	return plain(p.Path, maxString) && plain(p.Pointer, maxString) && plain(p.Address, maxString) && plain(p.Commit, maxWord) && p.Line >= 0 && p.PID >= 0
+}
+
+// paths reports whether all of many paths are plain.
+func paths(list []string) bool {
+	return !slices.ContainsFunc(list, func(s string) bool { return !plain(s, maxString) })
 }
 
 func texts(list []string) bool {

@@ -17,7 +17,8 @@ type Covered struct {
 	absent    map[looked]bool // by source, user and row of the table of clients
 	roots     map[looked]bool // of sources that look through folders
 	processes bool
-	seen      map[looked]bool // places of what the batch shows
+	seen      map[looked]bool                 // places of what the batch shows
+	whole     map[[2]string]*discovery.Looker // by source and user
 }
 
 type looked struct{ source, user, place string }
@@ -49,6 +50,9 @@ func (t *Taking) covered(r *rows) Covered {
 			c.roots[at] = read
 		}
 	}
+	if t.Batch.Dropped == 0 {
+		c.whole = discovery.Lookers(t.Batch.Whole)
+	}
 	for id := range r.sightings {
 		s := r.sightings[id]
 		c.seen[looked{s.Source, s.User, s.Place.Path}] = true
@@ -67,10 +71,21 @@ func (c *Covered) Sighting(s *Sighting) bool {
 	if read, ok := c.place(s.Source, s.User, s.Place.Path); ok {
 		return read
 	}
+	if c.whole[[2]string{s.Source, s.User}].Looked(s.Place.Path) {
+		return true
+	}
 	// The file of a client is no more. A project's may be one that this run did not
 	// look at.
 	return s.Source == sourceClient && s.Scope != discovery.ScopeProject && s.Scope != discovery.ScopeWorkspace && len(s.Rows) > 0 &&
 		!slices.ContainsFunc(s.Rows, func(row string) bool { return !c.absent[looked{s.Source, s.User, row}] })
+}
+
+// wholly reports whether a source looked to the end at a place as findings name
+// it, where nothing is said to be.
+func (c *Covered) wholly(source, at string) bool {
+	who, path, ok := strings.Cut(at, ":")
+	host, user, _ := strings.Cut(who, "/")
+	return ok && host == c.host && c.whole[[2]string{source, user}].Looked(path)
 }
 
 // place reports whether a source read a path, and false for ok if it does not say.

@@ -128,7 +128,7 @@ func (t *Taking) covers(source string, kept Kept, covered Covered) func(*finding
 			if ok, said := read[at]; said {
 				return ok
 			}
-			if left[at] {
+			if left[at] || covered.wholly(source, at) {
 				return true
 			}
 		}

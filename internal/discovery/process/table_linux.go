@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -24,10 +25,7 @@ const maxArgs = 256 << 10
 // read reads procfs. Of a process it opens stat, cmdline and fd, and no other
 // file.
 func (s Scanner) read(ctx context.Context) (*Table, error) {
-	root := s.Root
-	if root == "" {
-		root = "/proc"
-	}
+	root := cmp.Or(s.Root, "/proc")
 	names, err := os.ReadDir(root)
 	if err != nil {
 		return nil, fmt.Errorf("reading the processes: %w", err)
@@ -89,6 +87,16 @@ func readProc(dir string, pid int) (*Proc, error) {
 			p.User = int(st.Uid)
 		}
 	}
+	if p.Args, err = readArgs(dir); err != nil {
+		return nil, err
+	}
+	p.Exe, _ = os.Readlink(filepath.Join(dir, "exe")) // not visible of other users' processes
+	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
+	p.Dir, _ = os.Readlink(filepath.Join(dir, "cwd"))
+	return p, nil
+}
+
+func readArgs(dir string) ([]string, error) {
 	f, err := os.Open(filepath.Join(dir, "cmdline"))
 	if err != nil {
 		return nil, err
@@ -99,12 +107,41 @@ func readProc(dir string, pid int) (*Proc, error) {
 		return nil, err
 	}
 	if line = bytes.TrimRight(line, "\x00"); len(line) > 0 {
-		p.Args = strings.Split(string(line), "\x00")
+		return strings.Split(string(line), "\x00"), nil
 	}
-	p.Exe, _ = os.Readlink(filepath.Join(dir, "exe")) // not visible of other users' processes
-	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
-	p.Dir, _ = os.Readlink(filepath.Join(dir, "cwd"))
-	return p, nil
+	return nil, nil
+}
+
+// pids are the processes there are.
+func (s Scanner) pids(context.Context) ([]int, error) {
+	dir, err := os.Open(cmp.Or(s.Root, "/proc"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the processes: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("reading the processes: %w", err)
+	}
+	var out []int
+	for _, n := range names {
+		if pid, err := strconv.Atoi(n); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out, nil
+}
+
+// args are the command line of a process, nil if it is not visible.
+func (s Scanner) args(_ context.Context, pid int) []string {
+	args, _ := readArgs(filepath.Join(cmp.Or(s.Root, "/proc"), strconv.Itoa(pid))) // it may have ended
+	return args
+}
+
+// sockets are those that listen, each with its inode.
+func (s Scanner) sockets() []Socket {
+	out, _ := listening(cmp.Or(s.Root, "/proc")) // a look says so
+	return out
 }
 
 // descriptors knows what the descriptors of processes lead to.

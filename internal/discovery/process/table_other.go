@@ -37,3 +37,29 @@ func (s Scanner) read(ctx context.Context) (*Table, error) {
 	}
 	return t, nil
 }
+
+// pids are the processes there are.
+func (s Scanner) pids(ctx context.Context) ([]int, error) {
+	pids, err := process.PidsWithContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the processes: %w", err)
+	}
+	out := make([]int, len(pids))
+	for i, p := range pids {
+		out[i] = int(p)
+	}
+	return out, nil
+}
+
+// args are the command line of a process, nil if it is not visible.
+func (s Scanner) args(ctx context.Context, pid int) []string {
+	p, err := process.NewProcessWithContext(ctx, int32(pid))
+	if err != nil {
+		return nil
+	}
+	args, _ := p.CmdlineSliceWithContext(ctx) // it may have ended
+	return args
+}
+
+// sockets are not read here.
+func (s Scanner) sockets() []Socket { return nil }
