@@ -31,6 +31,8 @@ var layers = map[string]int{
 	"finding":    2,
 	"risk":       2,
 	"boundary":   2,
+	"conduct":    2,
+	"judge":      2,
 	"flow":       2,
 	"credential": 2,
 	"inspect":    2,

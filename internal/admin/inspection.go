@@ -22,6 +22,8 @@ type inspection struct {
 	mu    sync.Mutex
 	texts map[string]inspect.Report
 	peers *neighbours
+
+	judge *Consulted // nil: nobody is asked
 }
 
 // neighbours are the tools of all servers as they were in one state.
@@ -60,8 +62,9 @@ func (i *inspector) Strict() bool { return i.strict }
 
 // Inspect says what is found in a definition, alone and beside those of others.
 func (i *inspector) Inspect(s registry.Subject) registry.Inspection {
-	r := i.report(s)
-	return registry.Inspection{Digest: s.Digest, Rules: inspect.RuleSet, Tier: r.Tier.String(), Findings: findings(r.Findings)}
+	by := i.Judged(s) // before: what is said meanwhile counts the next time
+	r := i.judged(s, i.report(s))
+	return registry.Inspection{Digest: s.Digest, Rules: inspect.RuleSet, Tier: r.Tier.String(), Findings: findings(r.Findings), Judged: by}
 }
 
 // Drift grades a change. Whatever a server tells the model outright is held to
@@ -76,6 +79,9 @@ func (i *inspector) Drift(before rawjson.Value, s registry.Subject) registry.Dri
 		if !known[f.Rule+" "+f.Peer] {
 			d.See(f)
 		}
+	}
+	if f, ok := i.raised(s); ok {
+		d.See(f)
 	}
 	if s.Kind == registry.KindInstructions && d.Grade == inspect.GradeHigh && inspect.Combine(d.New).Tier >= inspect.Review {
 		d.Grade = inspect.GradeCritical

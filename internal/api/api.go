@@ -22,6 +22,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/conduct"
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/rawjson"
@@ -95,6 +96,9 @@ type Deps struct {
 	Findings  *admin.Findings
 	// Fleet lets machines report.
 	Fleet *admin.Fleet
+	// Conduct is how a tool behaved on this node, nil if it was not called lately. It
+	// may be nil itself.
+	Conduct func(server, tool string) *conduct.Summary
 	// SignIns are what people sign in to the console with.
 	SignIns *admin.SignIns
 }
@@ -236,7 +240,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
 		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
-		{"GET /api/v1/sessions/{id}", admin.OpRead, 0, a.showSession},
+		{"GET /api/v1/sessions/{id}", admin.OpRead, 0, a.session},
 		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
 		// By its kind it is another operation besides: package admin decides it.
 		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},

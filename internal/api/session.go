@@ -59,7 +59,7 @@ type Touched interface {
 
 // SessionShown is a session with what it has touched.
 type SessionShown struct {
-	admin.SessionView
+	admin.SessionDetail
 	Touched []SessionMark `json:"touched"` // oldest first
 }
 
@@ -73,23 +73,16 @@ type SessionMark struct {
 	At       time.Time `json:"at"`
 }
 
-func (a *API) showSession(c *call) (any, error) {
-	if _, _, err := c.query(); err != nil {
-		return nil, err
-	}
-	id := c.PathValue("id")
-	list, err := a.deps.Effects.List(c.Context(), id+"~", 1, false)
+func (a *API) session(c *call) (any, error) {
+	d, err := a.deps.Effects.Session(c.Context(), c.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	if len(list) == 0 || list[0].ID != id {
-		return nil, access.Errorf(access.CodeNotFound, "there is no session %.64q: see rutile session list", id)
-	}
-	marks, err := a.deps.Touched.Marks(c.Context(), id)
+	marks, err := a.deps.Touched.Marks(c.Context(), d.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := SessionShown{SessionView: list[0], Touched: []SessionMark{}}
+	out := SessionShown{SessionDetail: d, Touched: []SessionMark{}}
 	for _, m := range marks {
 		out.Touched = append(out.Touched, SessionMark{m.Side, m.Word, m.Server, m.Tool, m.Decision, m.At})
 	}
@@ -163,7 +156,7 @@ func (c *Client) Sessions(ctx context.Context, held bool, cursor string) (Page[a
 	return ask[Page[admin.SessionView]](ctx, c, "GET", "sessions?"+q.Encode(), nil)
 }
 
-// Session returns a session with what it has touched.
+// Session returns one session with what is in use in it and what it has touched.
 func (c *Client) Session(ctx context.Context, id string) (SessionShown, error) {
 	return ask[SessionShown](ctx, c, "GET", "sessions/"+url.PathEscape(id), nil)
 }

@@ -80,6 +80,9 @@ func (a *API) findTool(server, name string) (Tool, error) {
 	}
 	out := viewTool(view, t)
 	out.Pinned, out.Seen = t.Pinned, t.Seen
+	if a.deps.Conduct != nil && t.Kind() == registry.KindTool {
+		out.Conduct = a.deps.Conduct(server, name)
+	}
 	return out, nil
 }
 
@@ -108,8 +111,11 @@ func (a *API) toolDiff(c *call) (any, error) {
 	return answerOf(a.deps.Admin.DiffTool(server, name))
 }
 
+// verbRelearn is no change of state: what is usual of a tool is learned anew.
+const verbRelearn registry.Verb = "relearn"
+
 func (a *API) changeTool(c *call) (any, error) {
-	verb, err := c.verb(registry.VerbApprove, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRelease, registry.VerbRetire)
+	verb, err := c.verb(registry.VerbApprove, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRelease, registry.VerbRetire, verbRelearn)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +124,15 @@ func (a *API) changeTool(c *call) (any, error) {
 		return nil, err
 	}
 	server, name := c.PathValue("server"), toolName(in.Kind, in.Name)
-	if verb == registry.VerbApprove {
+	switch verb {
+	case verbRelearn:
+		_, err = a.deps.Admin.RelearnTool(c.Context(), c.actor, server, name, in.Reason)
+	case registry.VerbApprove:
 		if in.Digest == "" {
 			return nil, access.Errorf(access.CodeInvalid, "name the digest of the definition that was reviewed, as the diff shows it: what is listed may have changed since")
 		}
 		_, err = a.deps.Admin.ApproveTool(c.Context(), c.actor, server, name, admin.Approval{Digest: in.Digest, Class: in.Class, Reason: in.Reason})
-	} else {
+	default:
 		_, err = a.deps.Admin.ChangeTool(c.Context(), c.actor, server, name, verb, in.Reason)
 	}
 	if err != nil {

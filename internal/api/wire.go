@@ -10,6 +10,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/conduct"
 	"rutile/internal/confine"
 	"rutile/internal/credential"
 	"rutile/internal/registry"
@@ -121,6 +122,8 @@ type Tool struct {
 	Drift    *registry.Drift    `json:"drift,omitempty"` // from the approved definition to the listed one
 	Pinned   json.RawMessage    `json:"pinned,omitempty"`
 	Seen     json.RawMessage    `json:"seen,omitempty"`
+	// Conduct is how the tool behaved on this node, when one is shown.
+	Conduct *conduct.Summary `json:"conduct,omitempty"`
 }
 
 // Applied is what an apply did, or would do.

@@ -122,7 +122,7 @@ func (l *Log) writeDetails(ctx context.Context, w *bundleWriter, index uint64, o
 }
 
 func (l *Log) finishBundle(w *bundleWriter) error {
-	w.write("trust/policy", fmt.Appendf(nil, "log %s\nquorum none\n", l.key.vkey))
+	w.write("trust/policy", l.policy())
 	if err := w.finish(); err != nil {
 		return err
 	}

@@ -42,6 +42,10 @@ type Config struct {
 	Rand       io.Reader // default crypto/rand
 	Log        *slog.Logger
 	FS         FS // default OS
+	// Witnesses are the vkeys of those who are asked to cosign, Quorum how many must
+	// have for a checkpoint to count as cosigned; 0 is all of them.
+	Witnesses []string
+	Quorum    int
 }
 
 func (c *Config) check() error {
@@ -101,6 +105,7 @@ type Log struct {
 	listed    chan struct{} // slots of leaves Listed does not wait for
 	seal      *sealer
 	indexer   *indexer
+	witnesses *witnesses
 	committed chan struct{} // closed when the committer is done
 	sealedAll chan struct{} // closed when the sealer is done
 
@@ -131,6 +136,10 @@ func Open(ctx context.Context, cfg Config, keys KeyStore, sealer access.Sealer, 
 		queue: queue{wake: make(chan struct{}, 1)}, listed: make(chan struct{}, maxListed),
 		committed: make(chan struct{}), sealedAll: make(chan struct{}), died: make(chan struct{}), calls: map[uint64]openCall{},
 	}
+	var err error
+	if l.witnesses, err = newWitnesses(&l.cfg); err != nil {
+		return nil, err
+	}
 	if err := l.open(ctx, keys, sealer); err != nil {
 		if l.lock != nil {
 			_ = unlock(l.lock) // what failed before is what is reported
@@ -157,6 +166,9 @@ func (l *Log) open(ctx context.Context, keys KeyStore, sealer access.Sealer) err
 		return err
 	}
 	if err := l.checkRollback(ctx, st); err != nil {
+		return err
+	}
+	if err := l.loadWitnessed(st); err != nil {
 		return err
 	}
 	if l.keys, err = newKeyring(ctx, keys, sealer, l.cfg.Tenant, l.cfg.Rand); err != nil {
@@ -263,6 +275,7 @@ func (l *Log) isNew() (bool, error) {
 	return len(segs) == 0 && len(files) == 0, err
 }
 
+func (l *Log) inLog(name string) string   { return filepath.Join(l.logDir(), name) }
 func (l *Log) logDir() string             { return filepath.Join(l.cfg.Dir, "log") }
 func (l *Log) walDir() string             { return filepath.Join(l.cfg.Dir, "wal") }
 func (l *Log) tmpDir() string             { return filepath.Join(l.cfg.Dir, "tmp") }

@@ -22,11 +22,9 @@ func (l *Log) Prove(ctx context.Context, index uint64) (*Proof, error) {
 			return nil, fmt.Errorf("sealing leaf %d: %w", index, err)
 		}
 	}
-	l.seal.mu.Lock()
-	h, checkpoint := l.seal.head, append([]byte(nil), l.seal.checkpoint...)
-	l.seal.mu.Unlock()
-	tree := tlog.Tree{N: int64(h.size), Hash: h.root}
-	hashes, err := tlog.ProveRecord(tree.N, int64(index), tlog.TileHashReader(tree, tileReader{l.readLog}))
+	h, checkpoint := l.attested(ctx, index)
+	tree, now := tlog.Tree{N: int64(h.size), Hash: h.root}, l.newest()
+	hashes, err := tlog.ProveRecord(tree.N, int64(index), tlog.TileHashReader(tlog.Tree{N: int64(now.size), Hash: now.root}, tileReader{l.readLog}))
 	if err != nil {
 		return nil, fmt.Errorf("proving leaf %d: %w", index, err)
 	}

@@ -58,6 +58,7 @@ func VerifyDir(dir string, opts VerifyOptions) (Report, error) {
 	}
 	w.head = h
 	w.marks, w.packs = map[uint64]tlog.Hash{}, map[uint64][32]byte{}
+	w.cosigned(&r)
 	if beside != nil {
 		w.besides(beside)
 	}
@@ -358,5 +359,36 @@ func (w *walk) finish(opts VerifyOptions) {
 		} else if opts.Complete {
 			w.report.lack("leaf %d: an intent has no outcome", index)
 		}
+	}
+}
+
+// cosigned takes the checkpoint that witnesses cosigned, which lies beside the newest
+// one. What it covers needs no other; a newer rest is less than a quorum demands.
+func (w *walk) cosigned(r *Report) {
+	signed, err := w.read(witnessedName)
+	if missing(err) {
+		return
+	}
+	if err != nil {
+		r.problem("%s cannot be read", witnessedName)
+		return
+	}
+	h, err := openCheckpoint(signed, w.trust.logs...)
+	switch {
+	case err != nil || h.origin != w.head.origin:
+		r.problem("%s is not a checkpoint of this log", witnessedName)
+		return
+	case h.size > w.head.size:
+		r.problem("%s is of a larger size than the log: leaves were removed", witnessedName)
+		return
+	}
+	w.marks[h.size] = h.root // compared when the walk gets there
+	if w.trust.policy == nil || w.trust.policy.lacks(signed) != "" {
+		return
+	}
+	r.Witnessed = h.size
+	r.Lacking = slices.DeleteFunc(r.Lacking, func(s string) bool { return s == w.trust.policy.lacks(nil) })
+	if h.size < w.head.size {
+		r.lack("%d leaves are newer than the last checkpoint with the cosignatures of the quorum", w.head.size-h.size)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 func (a *app) audit() *cobra.Command {
 	return a.group("audit", "Evidence: follow, find, prove, check offline, hand over", "rutile audit tail",
-		a.auditTail(), a.auditSearch(), a.auditShow(), a.auditProve(), a.auditVerify(), a.auditExport(), a.auditReindex())
+		a.auditTail(), a.auditSearch(), a.auditShow(), a.auditProve(), a.auditVerify(), a.auditExport(), a.auditReindex(), a.auditWitness())
 }
 
 // filter is what restricts a search.

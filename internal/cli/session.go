@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,7 @@ func (a *app) sessionList() *cobra.Command {
 }
 
 func (a *app) sessionShow() *cobra.Command {
-	return a.command("show SESSION", "Show a session with what it has read and seen", "rutile session show ses_…", calling(), func(ctx context.Context, args []string) error {
+	return a.command("show SESSION", "Show one session with what is in use in it", "rutile session show ses_…", calling(), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
@@ -56,8 +57,13 @@ func (a *app) sessionShow() *cobra.Command {
 			return err
 		}
 		return a.print(s, func(w io.Writer) {
-			fields(w, "session", s.ID, "state", s.State, "because", s.Why, "agent", s.Agent, "acts for", s.Subject, "source", s.Source, "task", s.Task,
-				"opened", when(s.Opened), "last token", when(s.Last), "ends", when(s.Ends))
+			var running []string
+			for _, r := range s.Running {
+				running = append(running, cell(r.Action)+" since "+when(r.Since))
+			}
+			fields(w, "session", s.ID, "state", s.State, "because", s.Why, "agent", s.Agent, "acts for", s.Subject, "opened by", s.Source, "runs in", s.Client, "model", s.Model, "task", s.Task,
+				"opened", when(s.Opened), "last token", when(s.Last), "ends", when(s.Ends), "grants", some(s.Grants), "labels", strings.Join(s.Labels, " "), "taint", strings.Join(s.Taint, " "),
+				"calls in flight", itoa(len(s.Running)), "running", strings.Join(running, "; "), "what happened", "rutile audit search --session "+s.ID)
 			if len(s.Touched) == 0 {
 				return
 			}

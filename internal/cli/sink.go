@@ -81,6 +81,9 @@ func sinkWhy(s *api.SinkView) string {
 func (a *app) sinkSkip() *cobra.Command {
 	var reason string
 	c := a.command("skip SINK LEAF", "Leave out the one event that a receiver refuses, so that the rest goes on", "rutile sink skip siem 4711 --reason 'larger than the receiver takes'", calling(), func(ctx context.Context, args []string) error {
+		if reason == "" {
+			return access.Errorf(access.CodeUsage, "say why with --reason: what a receiver does not get is evidence")
+		}
 		index, err := strconv.ParseUint(args[1], 10, 64)
 		if err != nil {
 			return access.Errorf(access.CodeUsage, "%.40q is not the number of a leaf: see rutile sink list", args[1])
@@ -96,6 +99,5 @@ func (a *app) sinkSkip() *cobra.Command {
 		return a.print(v, func(w io.Writer) { fmt.Fprintf(w, "sink %s goes on without the event of leaf %d\n", v.ID, index) })
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the evidence")
-	_ = c.MarkFlagRequired("reason")
 	return c
 }

@@ -15,12 +15,15 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/api"
+	"rutile/internal/conduct"
 	"rutile/internal/registry"
 )
 
 func (a *app) tool() *cobra.Command {
 	return a.group("tool", "Tools, their approved definitions and what changed", "rutile tool list",
-		a.toolList(), a.toolShow(), a.toolDiff(), a.toolApprove(), a.toolRelease())
+		a.toolList(), a.toolShow(), a.toolDiff(), a.toolApprove(), a.toolRelease(),
+		a.toolVerb(registry.VerbQuarantine, "Stop a tool until it is released", "rutile tool quarantine files write_file --reason 'it deletes'"),
+		a.toolVerb("relearn", "Learn anew how a tool usually behaves", "rutile tool relearn files read_file --reason 'longer files since the move'"))
 }
 
 func (a *app) toolList() *cobra.Command {
@@ -102,6 +105,7 @@ func (a *app) toolShow() *cobra.Command {
 			if d := x.Drift; d != nil {
 				writeDrift(w, d.Grade, d.Changes, d.Passed)
 			}
+			writeConduct(w, x.Conduct)
 			writeDefinition(w, "approved definition", x.Pinned)
 			if x.SeenDigest != x.PinDigest {
 				writeDefinition(w, "listed definition", x.Seen)
@@ -109,6 +113,44 @@ func (a *app) toolShow() *cobra.Command {
 		})
 	})
 	kindFlag(c, &kind)
+	return c
+}
+
+// writeConduct shows how a tool behaved, nil if it was not called.
+func writeConduct(w io.Writer, c *conduct.Summary) {
+	if c == nil {
+		return
+	}
+	usual := fmt.Sprintf("not known yet, learned from %d calls", c.Learned)
+	if c.Ready {
+		usual = fmt.Sprintf("%d bytes, %d forms, %d hosts named", c.Bytes, c.Shapes, c.Hosts)
+	}
+	fmt.Fprintf(w, "\nhow it behaves: %d calls since %s, %d failed; a usual answer: %s\n", c.Calls, when(c.Since), c.Errors, usual)
+	for _, o := range c.Odd {
+		fmt.Fprintf(w, "  %s: %s\n", o.Rule, oneLine(o.Why))
+	}
+}
+
+// toolVerb is a change of one definition besides its approval.
+func (a *app) toolVerb(verb registry.Verb, short, example string) *cobra.Command {
+	var in api.ToolChange
+	var kind string
+	c := a.command(string(verb)+" SERVER NAME", short, example, calling(), func(ctx context.Context, args []string) error {
+		in.Kind, in.Name = registry.Kind(kind), args[1]
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		t, err := client.ChangeTool(ctx, args[0], verb, in)
+		if err != nil {
+			return err
+		}
+		return a.print(t, func(w io.Writer) {
+			fmt.Fprintf(w, "%s %s of server %s is %s\n", t.Kind, cell(t.Name), cell(t.Server), t.State)
+		})
+	})
+	kindFlag(c, &kind)
+	c.Flags().StringVar(&in.Reason, "reason", "", "`why`, for the evidence")
 	return c
 }
 

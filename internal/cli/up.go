@@ -121,7 +121,11 @@ func (a *app) serve(ctx context.Context, cfg daemon.Config, watch bool) (err err
 			err = fmt.Errorf("stopping: %w", cerr)
 		}
 	}()
-	a.say("rutile %s: data in %s; nothing leaves this machine but the calls you permit", a.version, cfg.Data)
+	leaves := "nothing leaves this machine but the calls you permit"
+	if cfg.Inspection.Judge.URL != "" {
+		leaves += ", and what the outside judge is shown"
+	}
+	a.say("rutile %s: data in %s; %s", a.version, cfg.Data, leaves)
 	if d.Admin.Current().Monitor {
 		a.warnMonitor(cfg)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/conduct"
 	"rutile/internal/registry"
 )
 
@@ -267,6 +268,9 @@ type toolPage struct {
 	Verbs  []registry.Verb
 	Can    bool   // it may be approved now, by the visitor
 	Digest string // of what would be approved
+	// Conduct is how it behaved, nil if it was not called lately.
+	Conduct *conduct.Summary
+	Relearn bool // the visitor may have it learned anew, and something is odd
 }
 
 func (c *Console) tool(v *visit) (any, error) {
@@ -276,6 +280,9 @@ func (c *Console) tool(v *visit) (any, error) {
 		return nil, access.Errorf(access.CodeNotFound, "this definition is not known")
 	}
 	p := toolPage{Tool: t, Class: view.Class(t)}
+	if c.work.Conduct != nil && t.Kind() == registry.KindTool {
+		p.Conduct = c.work.Conduct(t.Server, t.Name)
+	}
 	var err error
 	if p.Diff, err = c.admin.DiffTool(t.Server, t.Name); err != nil {
 		return nil, err
@@ -290,6 +297,7 @@ func (c *Console) tool(v *visit) (any, error) {
 	if !c.may(v, admin.OpTool) {
 		return p, nil
 	}
+	p.Relearn = p.Conduct != nil && len(p.Conduct.Odd) > 0
 	if len(t.Seen) > 0 && t.Approvable() {
 		p.Can, p.Digest = true, t.SeenDigest
 	}
@@ -304,6 +312,13 @@ func (c *Console) tool(v *visit) (any, error) {
 func (c *Console) changeTool(v *visit, f map[string]string) (string, string, error) {
 	server, name := f["server"], f["name"]
 	to := toolURL(server, name)
+	if f["verb"] == "relearn" {
+		t, err := c.admin.RelearnTool(v.Context(), v.session.actor, server, name, f["reason"])
+		if err != nil {
+			return to, "", err
+		}
+		return to, v.words.t("What is usual of %s is learned anew from its next calls.", line(t.Bare())), nil
+	}
 	if f["verb"] != string(registry.VerbApprove) {
 		t, err := c.admin.ChangeTool(v.Context(), v.session.actor, server, name, registry.Verb(f["verb"]), f["reason"])
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/conduct"
 	"rutile/internal/gate"
 )
 
@@ -48,6 +49,8 @@ type Work struct {
 	Calls func() []gate.Call
 	// Learn lists what a server offers and returns when decisions know it.
 	Learn func(ctx context.Context, server string) error
+	// Conduct is how a tool behaved, nil if it was not called lately. It may be nil itself.
+	Conduct func(server, tool string) *conduct.Summary
 }
 
 func (w *Work) whole() bool {
@@ -94,6 +97,9 @@ func pages() []page {
 		{"grants/{id}", admin.OpRead, "grant", (*Console).grant},
 		{"tasks", admin.OpRead, "tasks", (*Console).tasks},
 		{"live", admin.OpRead, "live", (*Console).live},
+		{"revoke", admin.OpSession, "revoke", (*Console).revokePlan},
+		{"receipts", admin.OpRead, "receipts", (*Console).receipts},
+		{"receipts/{id}", admin.OpRead, "receipt", (*Console).receipt},
 		{"evidence", admin.OpEvidence, "evidence", (*Console).search},
 		{"evidence/{index}", admin.OpEvidence, "event", (*Console).event},
 		{"inventory", admin.OpRead, "inventory", (*Console).inventory},
@@ -116,6 +122,7 @@ func acts() []act {
 		{"grants/{id}", admin.OpGrant, []string{"reason"}, (*Console).revokeGrant},
 		{"tasks", admin.OpGrant, []string{"task", "reason"}, (*Console).closeTask},
 		{"live", admin.OpSession, []string{"verb", "kind", "id", "reason"}, (*Console).endSession},
+		{"revoke", admin.OpSession, []string{"kind", "id", "typed", "reason"}, (*Console).revoke},
 		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},
 		{"people", admin.OpUser, []string{"user", "verb", "reason"}, (*Console).changeUser},
 		{"account/passkey", admin.OpOwn, []string{"name", "answer"}, (*Console).addPasskey},

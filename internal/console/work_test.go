@@ -15,6 +15,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/conduct"
 	"rutile/internal/console"
 	"rutile/internal/discovery"
 	"rutile/internal/finding"
@@ -33,6 +34,7 @@ type work struct {
 	calls   []gate.Call
 	learned []string
 	leaves  []audit.Row // of every decision, newest first
+	book    *conduct.Book
 }
 
 func (w *work) Put(context.Context, identity.Selection, identity.SessionState, string, func(identity.Family) access.Owed) ([]identity.Family, error) {
@@ -83,7 +85,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	}
 	effects, err := admin.NewEffects(admin.EffectsDeps{
 		Admin: r.admin, Broker: r.broker, Sessions: w, Debts: w, Traffic: w, State: func() *pdp.State { return nil },
-		Revoked: revoked, Peers: w, People: w, Issuer: origin, End: func(context.Context, grant.Minted, []byte) string { return "" },
+		Revoked: revoked, Peers: w, People: w, Issuer: origin, Touched: func(context.Context, string) *access.Touched { return &access.Touched{} }, End: func(context.Context, grant.Minted, []byte) string { return "" },
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -106,6 +108,13 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 			Effects: effects, Evidence: w, Inventory: inventory, Findings: r.findings,
 			Status: func() console.Status { return console.Status{} }, Doctor: func(context.Context) []console.Check { return nil },
 			Calls: func() []gate.Call { return w.calls },
+			Conduct: func(server, tool string) *conduct.Summary {
+				if w.book == nil {
+					return nil
+				}
+				w.book.Keep(r.admin.Revision)
+				return w.book.Of(server, tool, r.clock.now())
+			},
 			Learn: func(_ context.Context, server string) error { w.learned = append(w.learned, server); return nil },
 		},
 	}

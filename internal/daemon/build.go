@@ -86,6 +86,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.Effects, err = admin.NewEffects(admin.EffectsDeps{
 		Admin: d.Admin, Broker: d.broker, Sessions: d.sessions, Debts: d.debts, Traffic: traffic{d}, State: states.State,
 		Revoked: d.revoked, Peers: peers{d}, People: people{d}, Issuer: d.AgentsURL, End: d.end,
+		Touched: func(ctx context.Context, session string) *access.Touched { return d.labels.Of(ctx, session) },
 	}); err != nil {
 		return err
 	}
@@ -104,6 +105,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildSinks(); err != nil {
 		return err
 	}
+	if err := d.buildWitnesses(); err != nil {
+		return err
+	}
 	if err := d.buildMint(); err != nil {
 		return err
 	}
@@ -120,6 +124,12 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	if d.gate, err = gate.New(states, d.recorder, d.mint, d.broker, d.facts, d.Effects, engine, values, d.labels, observed{d.telemetry, d.stage}, time.Now); err != nil {
+		return err
+	}
+	if err := d.watchConduct(ctx); err != nil {
+		return err
+	}
+	if err := d.consultJudge(ctx, engine); err != nil {
 		return err
 	}
 	mcp := d.Config.Limits.over(opt.MCP)

@@ -123,6 +123,15 @@ type Previous struct {
 type Evidence struct {
 	Durability   string `yaml:"durability"`   // strict (default) or relaxed_reads
 	Organisation string `yaml:"organisation"` // domain in the log's name, default "localhost"
+	// Witnesses cosign the log's checkpoints, on machines of others (rutile audit witness).
+	Witnesses []Witness `yaml:"witnesses"`
+	Quorum    int       `yaml:"quorum"` // how many must have cosigned, default all of them
+}
+
+// Witness is who is asked to cosign.
+type Witness struct {
+	URL string `yaml:"url"` // https://host/prefix; http:// on loopback
+	Key string `yaml:"key"` // vkey rutile audit witness prints
 }
 
 // Egress says where upstream servers may live.
@@ -149,12 +158,26 @@ type Watch struct {
 	Homes     []string      `yaml:"homes"`     // home folders to look through instead of the one of the user the gateway runs as
 	Projects  []string      `yaml:"projects"`  // folders of projects besides those that clients list
 	Every     time.Duration `yaml:"every"`     // how often everything is looked at, changed or not; default 10m, from 1m to 24h
-	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes and sockets there are; default 5s, from 1s to 10m
+	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes there are, and every third time where is listened; default 5s, from 1s to 10m
 }
 
 // Inspection says how strict the inspection of what servers send is.
 type Inspection struct {
 	Drift string `yaml:"drift"` // graded (default): a change of an approved definition that needs nobody to look passes with a record; strict: every change waits for a person
+	// Judge is an outside judge of what servers send; off unless it has a url.
+	Judge JudgeConfig `yaml:"judge"`
+}
+
+// JudgeConfig is a service that is asked about texts beside the calls
+// (docs/inspection.md). What it is sent leaves the gateway.
+type JudgeConfig struct {
+	URL        string        `yaml:"url"`        // https:// address it is asked at with POST; http:// on loopback only
+	Model      string        `yaml:"model"`      // version of its model, which its answers must name; another version asks anew
+	Credential string        `yaml:"credential"` // sealed credential sent as a bearer token, default none
+	About      []string      `yaml:"about"`      // definitions, review (results with a finding at review), results (all); default definitions and review
+	Threshold  int           `yaml:"threshold"`  // of its confidence in percent, 50 to 100, below which a verdict does nothing; default 80
+	Lower      bool          `yaml:"lower"`      // soft findings do not count where it calls a text benign; default false
+	Timeout    time.Duration `yaml:"timeout"`    // of one answer, 1s to 2m; default 20s
 }
 
 // Registry is the catalog of servers for MCP clients. It holds the names of the
@@ -316,6 +339,7 @@ func (c *Config) check() error {
 	if o := c.Evidence.Organisation; o != "" && !organisation.MatchString(o) {
 		note("evidence.organisation", "must be a domain such as example.com, at most 64 characters")
 	}
+	c.checkWitnesses(note)
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
 			note(fmt.Sprintf("egress.allow[%d]", i), "%q is not a CIDR range such as 10.20.0.0/16", r)
@@ -326,6 +350,7 @@ func (c *Config) check() error {
 			note("egress.proxy", "%s", msg)
 		}
 	}
+	c.Inspection.Judge.check(note)
 	c.Limits.check(note)
 	c.SignIn.check(note)
 	c.Registry.check(note)
@@ -411,6 +436,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Store, "sqlite")
 	def(&c.Evidence.Durability, "strict")
 	def(&c.Inspection.Drift, "graded")
+	c.Inspection.Judge.withDefaults()
 	def(&c.Evidence.Organisation, "localhost")
 	def(&c.Log.Level, "info")
 	def(&c.Log.Format, "text")

@@ -22,7 +22,9 @@ import (
 
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/audit/witness"
 	"rutile/internal/boundary"
+	"rutile/internal/conduct"
 	"rutile/internal/console"
 	"rutile/internal/credential"
 	"rutile/internal/credential/oauthclient"
@@ -31,6 +33,7 @@ import (
 	"rutile/internal/gate"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
+	"rutile/internal/judge"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
@@ -84,7 +87,10 @@ type Daemon struct {
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
+	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
+	conduct   *conduct.Book
+	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
 	provider  *signin.Provider // nil where none is configured
@@ -157,6 +163,8 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.watch(run, opt.Home)
 	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
+	d.work.Go(func() { d.followConduct(run) })
+	d.work.Go(func() { d.followJudge(run) })
 	d.work.Go(func() { d.resume(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })
@@ -202,7 +210,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.Evidence, err = audit.Open(ctx, audit.Config{
 		Dir: evidence, Node: d.nodeID, Tenant: tenant, Payloads: true,
 		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + d.nodeID + "/1",
-		Durability: d.Config.Evidence.Durability, Log: d.log,
+		Durability: d.Config.Evidence.Durability, Log: d.log, Witnesses: d.Config.Evidence.keys(), Quorum: d.Config.Evidence.Quorum,
 	}, d.store, d.vault, d.store)
 	if err != nil {
 		return err
@@ -351,6 +359,9 @@ func (d *Daemon) close(ctx context.Context) error {
 	d.stop()
 	if d.stage != nil {
 		d.stage.Stop(true)
+	}
+	if d.judge != nil { // it has servers listed, which nobody may any more
+		d.judge.Close()
 	}
 	var errs []error
 	if d.lis != nil {

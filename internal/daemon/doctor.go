@@ -37,8 +37,11 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 	if slices.ContainsFunc(d.Admin.Current().View.Servers(), func(s registry.Server) bool { return s.Transport.Stdio != nil }) {
 		out = append(out, d.checkConfinement())
 	}
+	if d.judge != nil {
+		out = append(out, d.checkJudge())
+	}
 	out = append(out, d.checkServers(ctx)...)
-	return slices.Concat(out, d.checkEntitlements(), d.checkAgents(), d.checkSinks())
+	return slices.Concat(out, d.checkEntitlements(), d.checkAgents(), d.checkSinks(), d.checkWitnesses())
 }
 
 func (d *Daemon) checkEntitlements() []api.Check {

@@ -67,7 +67,7 @@ func (d *Daemon) localOperators() string {
 func (d *Daemon) consoleWork() *console.Work {
 	started := time.Now().UTC()
 	return &console.Work{
-		Effects: d.Effects, Evidence: proofs{d.Evidence, evidence{d.Evidence, d.Config.Data}}, Calls: d.gate.Calls, Inventory: d.Inventory, Findings: d.Findings, Learn: d.Proxy.Learn,
+		Effects: d.Effects, Evidence: proofs{d.Evidence, evidence{d.Evidence, d.Config.Data}}, Calls: d.gate.Calls, Inventory: d.Inventory, Findings: d.Findings, Learn: d.Proxy.Learn, Conduct: d.conductOf,
 		Status: func() console.Status {
 			s := d.status(started)
 			return console.Status{Version: s.Version, Node: s.Node, Mode: s.Mode, Store: s.Store, Data: s.Data, Agents: s.Agents, Operators: s.Operators, Started: s.Started, Generation: s.Generation}
@@ -173,6 +173,10 @@ func (d *Daemon) metrics() {
 		size, _ := d.Evidence.Head()
 		return float64(size)
 	})
+	d.telemetry.gauge("rutile_evidence_witnessed_size", "Leaves under the newest checkpoint that enough witnesses cosigned.", func() float64 {
+		c, _ := d.Evidence.Witnessed()
+		return float64(c.Size)
+	})
 	d.telemetry.gauge("rutile_evidence_healthy", "1 while evidence can be kept.", func() float64 {
 		if d.recorder.healthy() != nil {
 			return 0
@@ -191,5 +195,8 @@ func (d *Daemon) metrics() {
 		}
 		return time.Since(oldest).Seconds()
 	})
+	if d.judge != nil {
+		d.telemetry.gauge("rutile_judge_dropped", "Texts the outside judge was not asked about, as too many waited or they were too long.", func() float64 { return float64(d.judge.Status().Dropped) })
+	}
 	d.telemetry.gauge("rutile_mcp_sessions", "Open legacy MCP sessions.", func() float64 { return float64(d.Proxy.Sessions()) })
 }

@@ -68,6 +68,7 @@ const (
 	SubjectHost   = "host"
 	SubjectFile   = "file"
 	SubjectSink   = "sink" // of evidence
+	SubjectLog    = "log"  // of evidence, by its origin
 	SubjectUser   = "user"
 )
 

@@ -20,6 +20,8 @@ type Raised struct {
 	Why      string
 	Evidence []string
 	Next     string
+	// Owner answers for it while nobody said who does; "" is nobody.
+	Owner string
 }
 
 // ID is the id of the finding it is.
@@ -117,7 +119,7 @@ func (p *planner) say(s *Says) {
 func (p *planner) raise(id string, r *Raised, s *Says) {
 	f := p.have[id]
 	if f == nil {
-		f = &Finding{ID: id, Rule: r.Rule, Subject: r.Subject, Place: r.Place, State: Open, First: s.At, Severity: r.Severity}
+		f = &Finding{ID: id, Rule: r.Rule, Subject: r.Subject, Place: r.Place, State: Open, First: s.At, Severity: r.Severity, Owner: r.Owner}
 		p.have[id] = f
 	}
 	if f.State == Resolved {

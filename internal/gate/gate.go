@@ -94,6 +94,8 @@ type Gate struct {
 	clean   *access.Touched // of sessions nobody has to look at
 	flows   flows
 	running running
+	conduct Conduct    // nil: nobody is told
+	judge   *Consulted // nil: nobody is asked
 }
 
 // New returns a Gate. Every dependency is required.
@@ -284,6 +286,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	resp.Body = d.Scrub(resp.Body)
 	resp.Findings = d.findings(resp.Findings)
+	came := resp.Body
 	took := g.now().Sub(start)
 	out := audit.Outcome{
 		Request: r, Intent: ref, Status: statusOf(ctx, resp, ferr), Reached: resp.Reached.String(), Took: took,
@@ -291,6 +294,8 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	}
 	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
 	d.outflow.dropped(&out)
+	g.conducted(state, d, came, &out)
+	g.offer(d, &resp, &out)
 	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
 	// Before the outcome is released: what was used is used. Where it cannot be

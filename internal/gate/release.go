@@ -33,6 +33,8 @@ type outflow struct {
 	labels []string     // of the data it found so far
 	noted  []audit.Seen // the same for evidence
 	pieces int          // messages whose values are known again
+	told   bool         // the server said meanwhile that something of its own changed
+	last   sight        // of the final message
 	raised []string     // taints and labels of the session that are new by it
 }
 
@@ -177,6 +179,7 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	resp.Body = body
 	s := p.screen.look(resp.Body)
 	p.note(&s)
+	p.last = s
 	if !p.judged(&s) {
 		return nil, nil, p.ingest(ctx, &s, resp.Body, false)
 	}

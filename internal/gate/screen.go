@@ -28,6 +28,7 @@ type screen struct {
 	stream *inspect.Stream
 	quiet  bool // findings are noted, and the words review and block are not said
 	data   bool // some policy asks for secrets and personal data
+	judge  *Consulted
 }
 
 // screenOf is the screen for what r brings back, nil where none is needed: a list
@@ -37,7 +38,7 @@ func (g *Gate) screenOf(r *access.Request, server *registry.Server, data bool) *
 	if server.Inspection == registry.InspectionOff || r.Kind == access.KindServer && strings.HasSuffix(r.Method, "/list") {
 		return nil
 	}
-	return &screen{engine: g.engine, stream: g.engine.Stream(), quiet: server.Inspection == registry.InspectionObserve, data: data}
+	return &screen{judge: g.judge, engine: g.engine, stream: g.engine.Stream(), quiet: server.Inspection == registry.InspectionObserve, data: data}
 }
 
 // sight is what was found in one message.
@@ -62,6 +63,7 @@ func (s *screen) look(msg []byte) sight {
 	}
 	out.root = root
 	out.seen = s.stream.Inspect(root)
+	s.judge.consult(&out)
 	if s.data {
 		var over bool
 		out.data, over = s.engine.Data(root)

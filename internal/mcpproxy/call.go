@@ -503,6 +503,7 @@ func (c *call) note(msg []byte, v rawjson.Value) error {
 	name, _ := v.Get("method").Str()
 	c.extend(c.in.p.cfg.CallTimeout) // progress extends the wait
 	if name == resourceUpdated || isListChange(name) {
+		c.d.Told()
 		if f := fanOf(c.link); f != nil { // it is of no call, wherever it comes
 			f.note(msg, v)
 			return nil

@@ -36,6 +36,8 @@ type Inspection struct {
 	Rules    int       `json:"rules"`  // version of the rules
 	Tier     string    `json:"tier,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
+	// Judged names the verdict of an outside judge that took part, "" for none.
+	Judged string `json:"judged,omitempty"`
 }
 
 // Grade is how much a change of a definition matters.
@@ -78,7 +80,8 @@ type Subject struct {
 	Def       rawjson.Value
 }
 
-// Inspector reads definitions. It MUST be deterministic, and an inspection that
+// Inspector reads definitions. It MUST be deterministic but for what an outside judge
+// says, and an inspection that
 // cannot be done to its end MUST be a finding of tier block.
 type Inspector interface {
 	// Rules is the version of the rules: findings of another one count no more.
@@ -86,6 +89,9 @@ type Inspector interface {
 	Inspect(s Subject) Inspection
 	// Drift grades the change from the approved definition to s.
 	Drift(before rawjson.Value, s Subject) Drift
+	// Judged names the verdict of an outside judge there is on s, "" for none: findings
+	// made with another count no more.
+	Judged(s Subject) string
 	// Strict reports whether no change passes, whatever its grade.
 	Strict() bool
 }

@@ -14,10 +14,13 @@ import (
 type reader struct {
 	rules  int
 	strict bool
+	judged string
 }
 
 func (r reader) Rules() int   { return r.rules }
 func (r reader) Strict() bool { return r.strict }
+
+func (r reader) Judged(registry.Subject) string { return r.judged }
 
 func (r reader) Inspect(s registry.Subject) registry.Inspection {
 	out := registry.Inspection{Digest: s.Digest, Rules: r.rules}

@@ -50,7 +50,8 @@ func (o *observer) definition(name string, def rawjson.Value) {
 
 // stale reports whether what is kept of t was not found by the present rules.
 func (o *observer) stale(t Tool) bool {
-	return t.Found == nil || t.Found.Rules != o.ins.Rules() || t.Found.Digest != t.SeenDigest
+	return t.Found == nil || t.Found.Rules != o.ins.Rules() || t.Found.Digest != t.SeenDigest ||
+		t.Found.Judged != o.ins.Judged(Subject{Server: t.Server, Name: t.Name, Kind: o.kind, Digest: t.SeenDigest})
 }
 
 func (o *observer) subject(t Tool, def rawjson.Value) Subject {

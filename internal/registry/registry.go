@@ -261,6 +261,9 @@ type Tool struct {
 	Returns    int             `json:"returns,omitempty"`  // how often a stopped change was taken back since the approval
 	FirstSeen  time.Time       `json:"firstSeen"`
 	LastSeen   time.Time       `json:"lastSeen"` // of the last listing that changed this row
+	// LearnedFrom is since when a person has what is usual of the tool learned anew,
+	// zero for since its approval.
+	LearnedFrom time.Time `json:"learnedFrom,omitzero"`
 }
 
 // Team is a group of people who may own things and approve together.

@@ -22,10 +22,12 @@ const (
 	maxShapeArgs = 64 << 10 // bytes of arguments
 )
 
-// shapes are the input schemas that were compiled, by digest of the definition.
+// shapes are the schemas that were compiled, and what definitions claim, by digest of
+// the definition.
 type shapes struct {
-	mu   sync.Mutex
-	made map[string]*shape
+	mu     sync.Mutex
+	made   map[string]*shape
+	claims map[string]*claimed
 }
 
 // shape is an input schema made ready; one that cannot be used fits nothing.
@@ -79,12 +81,16 @@ func (s *shapes) of(t Tool) *shape {
 }
 
 func newShape(definition []byte) *shape {
-	no := func(why string) *shape { return &shape{why: "the tool's input schema cannot be checked: " + why} }
 	def, err := rawjson.Parse(definition, rawjson.Limits{})
 	if err != nil {
-		return no("it cannot be read")
+		return &shape{why: "the tool's definition cannot be read"}
 	}
-	in := def.Get("inputSchema")
+	return schemaShape(def.Get("inputSchema"))
+}
+
+// schemaShape makes a schema ready; one that is not there fits everything.
+func schemaShape(in rawjson.Value) *shape {
+	no := func(why string) *shape { return &shape{why: "the tool's schema cannot be checked: " + why} }
 	if !in.Exists() {
 		return &shape{}
 	}
