@@ -102,8 +102,14 @@ func (c *counter) ask(rule grant.Rule, tier int) grant.Request {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return c.asks(rule, tier, args, "zoe")
+}
+
+// asks opens one with these arguments, for a person.
+func (c *counter) asks(rule grant.Rule, tier int, args rawjson.Value, subject string) grant.Request {
+	c.t.Helper()
 	tool, _ := c.Current().View.Tool("files", "read")
-	q, err := c.broker.Open(c.t.Context(), grant.Ask{Call: grant.Call{Party: grant.Party{Agent: "bot", Issuer: "https://gw", Subject: "zoe"}, Args: args, At: c.now,
+	q, err := c.broker.Open(c.t.Context(), grant.Ask{Call: grant.Call{Party: grant.Party{Agent: "bot", Issuer: "https://gw", Subject: subject}, Args: args, At: c.now,
 		Target: grant.Target{Server: "files", Kind: access.KindTool, Name: "read", Digest: tool.PinDigest, Tier: tier}},
 		Entitlement: &grant.Entitlement{ID: "deploys", Approve: rule}})
 	if err != nil {

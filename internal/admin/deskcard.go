@@ -21,6 +21,7 @@ type Card struct {
 	Work        *grant.Task  // the request belongs to
 	Issued      *grant.Grant // for it
 	Earlier     *Earlier     // nil if there is none
+	Pattern     *Pattern     // of the calls approved lately and this one, nil if there is none
 	// Bar is why the one who looks cannot approve it, nil if nothing is known
 	// that stands against it.
 	Bar error
@@ -94,15 +95,25 @@ func (d *Desk) Card(ctx context.Context, actor Actor, id string) (Card, error) {
 		}
 	}
 	if v.Scope == grant.ScopeOnce { // a pattern is no call to compare with one
-		c.Earlier, err = d.earlier(ctx, v)
+		before, err := d.before(ctx, v)
+		if err != nil || len(before) == 0 {
+			return c, err
+		}
+		if c.Earlier, err = d.compare(ctx, before[0], v); err != nil {
+			return c, err
+		}
+		if v.State == grant.RequestPending {
+			c.Pattern, err = d.pattern(ctx, v, before)
+		}
+		return c, err
 	}
-	return c, err
+	return c, nil
 }
 
-// earlier finds the newest call before v that people approved and compares the
-// arguments. What policy approved by itself nobody looked at, so it is nothing to
+// before finds the newest calls before v that people approved, those of one page that
+// holds any. What policy approved by itself nobody looked at, so it is nothing to
 // compare with.
-func (d *Desk) earlier(ctx context.Context, v RequestView) (*Earlier, error) {
+func (d *Desk) before(ctx context.Context, v RequestView) (found []grant.Request, err error) {
 	f := grant.Filter{State: grant.RequestIssued, Agent: v.Party.Agent, Before: v.ID, Limit: earlierPage}
 	for range earlierPages {
 		list, err := d.broker.Archive().Requests(ctx, f)
@@ -112,11 +123,11 @@ func (d *Desk) earlier(ctx context.Context, v RequestView) (*Earlier, error) {
 		for _, r := range list {
 			byHand := slices.ContainsFunc(r.Approvals, func(a grant.Approval) bool { return a.Method != "auto" })
 			if byHand && r.Scope == grant.ScopeOnce && r.Target.Server == v.Target.Server && r.Target.Kind == v.Target.Kind && r.Target.Name == v.Target.Name {
-				return d.compare(ctx, r, v)
+				found = append(found, r)
 			}
 		}
-		if len(list) < earlierPage {
-			return nil, nil
+		if len(found) > 0 || len(list) < earlierPage {
+			return found, nil
 		}
 		f.Before = list[len(list)-1].ID
 	}

@@ -76,8 +76,10 @@ type EffectsDeps struct {
 	Revoked  *revocation.Log
 	Peers    Peers
 	People   People
-	Issuer   string      // of our people, as agents' tokens name them
-	End      grant.Ender // has issuers end what was minted under a grant
+	Issuer   string // of our people, as agents' tokens name them
+	// Touched says what a session has touched.
+	Touched func(ctx context.Context, session string) *access.Touched
+	End     grant.Ender // has issuers end what was minted under a grant
 }
 
 // Effects carries out what rules and people demand of what is under way: it
@@ -95,6 +97,7 @@ type Effects struct {
 	people   People
 	issuer   string
 	end      grant.Ender
+	touched  func(ctx context.Context, session string) *access.Touched
 
 	mu      sync.Mutex
 	busy    sync.Map        // revocations that are being carried out, by id
@@ -106,11 +109,11 @@ type Effects struct {
 
 // NewEffects returns Effects.
 func NewEffects(d EffectsDeps) (*Effects, error) {
-	if d.Admin == nil || d.Broker == nil || d.Sessions == nil || d.Debts == nil || d.Traffic == nil || d.State == nil || d.Revoked == nil || d.Peers == nil || d.People == nil || d.Issuer == "" || d.End == nil {
+	if d.Admin == nil || d.Broker == nil || d.Sessions == nil || d.Debts == nil || d.Traffic == nil || d.State == nil || d.Revoked == nil || d.Peers == nil || d.People == nil || d.Issuer == "" || d.Touched == nil || d.End == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
 	e := &Effects{admin: d.Admin, broker: d.Broker, sessions: d.Sessions, debts: d.Debts, traffic: d.Traffic, state: d.State,
-		revoked: d.Revoked, peers: d.Peers, people: d.People, issuer: d.Issuer, end: d.End}
+		revoked: d.Revoked, peers: d.Peers, people: d.People, issuer: d.Issuer, end: d.End, touched: d.Touched}
 	e.life, e.stop = context.WithCancel(context.Background())
 	return e, nil
 }

@@ -196,6 +196,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/inventory/suggestions", admin.OpRead, 0, a.suggestions},
 		{"POST /api/v1/inventory/merges", admin.OpInventory, maxSmall, a.merge},
 		{"POST /api/v1/inventory/splits", admin.OpInventory, maxSmall, a.split},
+		{"GET /api/v1/inventory/owners", admin.OpRead, 0, a.ownersFound},
 		{"POST /api/v1/inventory/owners", admin.OpInventory, maxSmall, a.ownFound},
 		{"GET /api/v1/inventory/hosts", admin.OpRead, 0, a.foundHosts},
 		{"GET /api/v1/inventory/agents", admin.OpRead, 0, a.foundAgents},
@@ -238,6 +239,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/grants/{id}/revoke", admin.OpGrant, maxSmall, a.revokeGrant},
 
 		{"GET /api/v1/sessions", admin.OpRead, 0, a.sessions},
+		{"GET /api/v1/sessions/{id}", admin.OpRead, 0, a.session},
 		{"POST /api/v1/sessions/{id}/release", admin.OpSession, maxSmall, a.releaseSession},
 		// By its kind it is another operation besides: package admin decides it.
 		{"POST /api/v1/revocations", admin.OpSession, maxSmall, a.revoke},

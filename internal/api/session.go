@@ -49,6 +49,10 @@ func (a *API) sessions(c *call) (any, error) {
 	return p, nil
 }
 
+func (a *API) session(c *call) (any, error) {
+	return a.deps.Effects.Session(c.Context(), c.PathValue("id"))
+}
+
 func (a *API) releaseSession(c *call) (any, error) {
 	var in Reason
 	if err := c.decode(&in); err != nil {
@@ -114,6 +118,11 @@ func (c *Client) Sessions(ctx context.Context, held bool, cursor string) (Page[a
 		q.Set("cursor", cursor)
 	}
 	return ask[Page[admin.SessionView]](ctx, c, "GET", "sessions?"+q.Encode(), nil)
+}
+
+// Session returns one session with what is in use in it.
+func (c *Client) Session(ctx context.Context, id string) (admin.SessionDetail, error) {
+	return ask[admin.SessionDetail](ctx, c, "GET", "sessions/"+url.PathEscape(id), nil)
 }
 
 // ReleaseSession lets a session go that is quarantined.

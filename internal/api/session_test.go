@@ -31,6 +31,12 @@ func TestSessionsAreRevokedByName(t *testing.T) {
 	if a := r.do("POST", "/api/v1/revocations", `{"kind":"session","id":"ses_nobody"}`); a.status != http.StatusNotFound {
 		t.Errorf("a session nobody opened: %d %s", a.status, a.body)
 	}
+	if s, err := c.Session(t.Context(), id); err != nil || s.Agent != "reader" || s.State != "open" || len(s.Running)+len(s.Grants) != 0 {
+		t.Errorf("%+v %v", s, err)
+	}
+	if a := r.do("GET", "/api/v1/sessions/ses_nobody", ""); a.status != http.StatusNotFound {
+		t.Errorf("a session nobody opened: %d %s", a.status, a.body)
+	}
 	spec := api.RevokeSpec{Kind: "session", ID: id, Reason: "lost"}
 	plan, err := c.PlanRevoke(t.Context(), spec)
 	if err != nil || len(plan.Sessions) != 1 || plan.Wide {

@@ -21,7 +21,7 @@ func (r *rig) pages() []string {
 	}
 	out := []string{"", "servers", "servers?state=sanctioned&q=shop", "servers/shop", "servers/shop?tools=approved", "servers/new-shop", "tool?server=shop&name=look", "tool?server=shop&name=odd",
 		"agents", "agents?q=zzz", "agents/release-bot", "agents/spare-bot", "requests", "requests?state=denied", "grants", "tasks", "live", "live?held=true", "live?pause=true",
-		"evidence", "evidence?agent=release-bot&outcome=deny", "evidence?text=look&since=1h", "evidence/0", "inventory", "inventory?status=shadow", "found?key=" + url.QueryEscape(r.shadow), "findings", "findings?state=muted&from=high", "policies", "credentials", "people", "health"}
+		"evidence", "evidence?agent=release-bot&outcome=deny", "evidence?text=look&since=1h", "evidence/0", "inventory", "inventory?status=shadow", "found?key=" + url.QueryEscape(r.shadow), "findings", "findings?state=muted&from=high", "policies", "credentials", "people", "health", "receipts"}
 	for _, g := range list {
 		out = append(out, "grants/"+g.ID)
 	}
@@ -143,6 +143,7 @@ func (r *rig) forms() []struct {
 		{"agents/release-bot", url.Values{"verb": {"suspend"}}},
 		{"live", url.Values{"verb": {"terminate"}, "kind": {"session"}, "id": {sessions[0].ID}}},
 		{"live", url.Values{"verb": {"terminate"}, "kind": {"agent"}, "id": {"release-bot"}}},
+		{"revoke", url.Values{"kind": {"agent"}, "id": {"release-bot"}, "typed": {"release-bot"}}},
 		{"people", url.Values{"verb": {"retire"}, "user": {"odd"}}},
 		{"tasks", url.Values{"task": {"tsk_1"}}},
 		{"findings", url.Values{"verb": {"mute"}, "id": {r.wrong}, "text": {"never mind"}, "back": {""}}},

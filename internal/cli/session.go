@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func (a *app) session() *cobra.Command {
-	return a.group("session", "Sessions of agents", "rutile session list --held", a.sessionList(), a.sessionRelease(), a.sessionKill())
+	return a.group("session", "Sessions of agents", "rutile session list --held", a.sessionList(), a.sessionShow(), a.sessionRelease(), a.sessionKill())
 }
 
 func (a *app) sessionList() *cobra.Command {
@@ -43,6 +44,28 @@ func (a *app) sessionList() *cobra.Command {
 	c.Flags().BoolVar(&held, "held", false, "only those that were quarantined, revoked or terminated")
 	c.Flags().StringVar(&cursor, "cursor", "", "go on after this `session`")
 	return c
+}
+
+func (a *app) sessionShow() *cobra.Command {
+	return a.command("show SESSION", "Show one session with what is in use in it", "rutile session show ses_…", calling(), func(ctx context.Context, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		s, err := client.Session(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(s, func(w io.Writer) {
+			var running []string
+			for _, r := range s.Running {
+				running = append(running, cell(r.Action)+" since "+when(r.Since))
+			}
+			fields(w, "session", s.ID, "state", s.State, "because", s.Why, "agent", s.Agent, "acts for", s.Subject, "opened by", s.Source, "runs in", s.Client, "model", s.Model, "task", s.Task,
+				"opened", when(s.Opened), "last token", when(s.Last), "ends", when(s.Ends), "grants", some(s.Grants), "labels", strings.Join(s.Labels, " "), "taint", strings.Join(s.Taint, " "),
+				"calls in flight", itoa(len(s.Running)), "running", strings.Join(running, "; "), "what happened", "rutile audit search --session "+s.ID)
+		})
+	})
 }
 
 func (a *app) sessionRelease() *cobra.Command {

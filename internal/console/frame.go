@@ -17,6 +17,7 @@ import (
 
 // chrome is what a page of the console stands in.
 type chrome struct {
+	Ends              bool // the visitor may end sessions, and what hangs on things
 	Lang, Title, Name string
 	User, Form, Back  string
 	Account           string // the address of the visitor's own page, "" where they have none
@@ -72,6 +73,7 @@ func navigation() []navPart {
 			{"policies", "Policies", admin.OpRead, nil},
 			{"grants", "Grants", admin.OpRead, []string{"grant"}},
 			{"tasks", "Tasks", admin.OpRead, nil},
+			{"receipts", "Revocations", admin.OpRead, []string{"receipt", "revoke"}},
 		}},
 		{"Proof", []navPlace{
 			{"evidence", "Evidence", admin.OpEvidence, []string{"event"}},
@@ -97,6 +99,7 @@ func (c *Console) frame(v *visit, name string, data any) chrome {
 	if name == "account" || name == "password" {
 		out.Passkeys, out.Title = c.assets["passkey.js"].url, v.words.t("Your account")
 	}
+	out.Ends = c.may(v, admin.OpSession)
 	for _, part := range navigation() {
 		g := navGroup{Title: v.words.t(part.title)}
 		for _, p := range part.items {

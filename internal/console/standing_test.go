@@ -105,3 +105,23 @@ func TestWhatItsIssuerDidNotEndIsShown(t *testing.T) {
 	b.cookies["rutile-language"] = "ko"
 	b.get(at).wants(t, "in Korean", http.StatusOK, "일부 회수됨", "모두 끝날 때까지 다시 시도합니다")
 }
+
+// TestWhatIsAskedAgainAndAgainIsProposed as one right, which approving does not give.
+func TestWhatIsAskedAgainAndAgainIsProposed(t *testing.T) {
+	r := newRig(t)
+	var last grant.Request
+	for _, item := range []string{"acme/tea", "acme/<b>", "acme/milk"} {
+		r.clock.pass(time.Second)
+		last = r.ask(`{"item":"` + item + `"}`)
+		b := r.signedIn("ann", last.ID)
+		if page := b.get("/approve/" + last.ID); strings.Contains(page.body, "Asked again and again") != (item == "acme/milk") {
+			t.Errorf("%s: %s", item, text(page.body))
+		} else if item == "acme/milk" {
+			page.wants(t, "the third", http.StatusOK, "the 2 that people approved last", "/item", "prefix", "acme/")
+		}
+		b.answer(last.ID, "approve")
+	}
+	if g, ok, err := r.broker.Archive().Grant(t.Context(), r.state(last.ID).Grant); err != nil || !ok || g.UsesMax != 1 || g.Scope != grant.ScopeOnce {
+		t.Errorf("approving gave %+v, %v", g, err)
+	}
+}

@@ -28,6 +28,7 @@ type requestPage struct {
 	Fields  []field
 	Exact   bool // exactly these arguments
 	Earlier *earlier
+	Pattern *pattern
 	Answer  *answerForm // nil where there is nothing to answer
 }
 
@@ -40,6 +41,12 @@ type earlier struct {
 	Same bool
 	Rows []change
 	More int
+}
+
+// pattern is a right that would cover what is asked for again and again.
+type pattern struct {
+	Before int // calls it covers besides this one
+	Fields []field
 }
 
 type change struct {
@@ -76,6 +83,12 @@ func (c *Console) view(s session, k admin.Card) (requestPage, error) {
 	}
 	if p.Earlier, err = earlierOf(k.Earlier); err != nil {
 		return p, err
+	}
+	if x := k.Pattern; x != nil {
+		p.Pattern = &pattern{Before: x.Calls - 1}
+		if p.Pattern.Fields, err = fieldsOfConstraints(x.Args); err != nil {
+			return p, err
+		}
 	}
 	if k.State == grant.RequestPending && now.Before(k.Expires) {
 		p.Answer = form(k)

@@ -85,7 +85,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	}
 	effects, err := admin.NewEffects(admin.EffectsDeps{
 		Admin: r.admin, Broker: r.broker, Sessions: w, Debts: w, Traffic: w, State: func() *pdp.State { return nil },
-		Revoked: revoked, Peers: w, People: w, Issuer: origin, End: func(context.Context, grant.Minted, []byte) string { return "" },
+		Revoked: revoked, Peers: w, People: w, Issuer: origin, Touched: func(context.Context, string) *access.Touched { return &access.Touched{} }, End: func(context.Context, grant.Minted, []byte) string { return "" },
 	})
 	if err != nil {
 		r.t.Fatal(err)

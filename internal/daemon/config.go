@@ -158,7 +158,7 @@ type Watch struct {
 	Homes     []string      `yaml:"homes"`     // home folders to look through instead of the one of the user the gateway runs as
 	Projects  []string      `yaml:"projects"`  // folders of projects besides those that clients list
 	Every     time.Duration `yaml:"every"`     // how often everything is looked at, changed or not; default 10m, from 1m to 24h
-	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes and sockets there are; default 5s, from 1s to 10m
+	Poll      time.Duration `yaml:"poll"`      // how often it is asked which processes there are, and every third time where is listened; default 5s, from 1s to 10m
 }
 
 // Inspection says how strict the inspection of what servers send is.

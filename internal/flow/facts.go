@@ -24,13 +24,16 @@ func (l *look) facts(tool *tool) Facts {
 	if !x.known {
 		f.Asked = Unknown
 	}
-	suspects, recipients, selected := 0, 0, Yes
+	suspects, recipients, selectors, selected := 0, 0, 0, Yes
 	for i := range l.leaves {
 		leaf := &l.leaves[i]
 		f.ContentLabels = merge(f.ContentLabels, l.seen[i].private)
 		f.Carried = f.Carried || leaf.Role == Content && leaf.carries(&l.seen[i])
-		if leaf.Role == Selector && leaf.Asked == No && !leaf.Trusted {
-			selected = No
+		if leaf.Role == Selector {
+			selectors++
+			if leaf.Asked == No && !leaf.Trusted {
+				selected = No
+			}
 		}
 		if leaf.Role != Recipient {
 			continue
@@ -48,8 +51,12 @@ func (l *look) facts(tool *tool) Facts {
 		}
 		f.Replaced = f.Replaced || leaf.Asked == No && !leaf.Trusted && x.replaced(&l.seen[i], tool, l.c.Tool)
 	}
-	if recipients == 0 && selected == No && x.known {
-		f.Asked = No
+	switch {
+	case recipients > 0 || !x.known:
+	case selectors == 0:
+		f.Asked = Unknown // it goes nowhere that could have been asked for
+	default:
+		f.Asked = selected
 	}
 	f.Pointed = f.Pointed && suspects > 0
 	return f

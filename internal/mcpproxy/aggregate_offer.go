@@ -23,13 +23,15 @@ type offer struct {
 // offers keeps what the aggregate lists: per generation of the registry what
 // there is, and per viewer and state which of it is visible.
 type offers struct {
-	mu    sync.Mutex
-	view  *registry.View
-	of    map[string][]offer // by list, sorted by server and name
-	state *pdp.State
-	seen  map[viewer]sight
-	size  int             // of seen, in indices
-	left  map[string]bool // digests of what was left out and said so
+	mu   sync.Mutex
+	view *registry.View
+	// observes says that nothing is enforced where of was gathered.
+	observes bool
+	of       map[string][]offer // by list, sorted by server and name
+	state    *pdp.State
+	seen     map[viewer]sight
+	size     int             // of seen, in indices
+	left     map[string]bool // digests of what was left out and said so
 }
 
 // viewer is what visibility may depend on besides the state.
@@ -60,8 +62,8 @@ func (p *Proxy) offered(r *access.Request, list, server string) ([]offer, []int3
 	s := &p.offers
 	s.mu.Lock()
 	state := p.gate.State() // never an older one than somebody else has seen here
-	if s.view != state.View {
-		s.of, s.view = p.gather(state.View, s.of), state.View
+	if s.view != state.View || s.observes != state.Monitor {
+		s.of, s.view, s.observes = p.gather(state, s.of), state.View, state.Monitor
 	}
 	if s.state != state {
 		s.state, s.seen, s.size = state, map[viewer]sight{}, 0
@@ -136,7 +138,8 @@ func (p *Proxy) freshen(server string) {
 }
 
 // gather makes the offers of a generation, keeping what did not change.
-func (p *Proxy) gather(v *registry.View, before map[string][]offer) map[string][]offer {
+func (p *Proxy) gather(state *pdp.State, before map[string][]offer) map[string][]offer {
+	v := state.View
 	type key struct{ list, server, name string }
 	old := map[key]*offer{}
 	for list, os := range before {
@@ -151,7 +154,7 @@ func (p *Proxy) gather(v *registry.View, before map[string][]offer) map[string][
 		}
 		for _, t := range v.Tools(s.ID) { // sorted by name within each kind
 			list := listOf(t.Kind())
-			def, digest := listable(s, t)
+			def, digest := listable(s, t, state.Monitor)
 			if list == "" || def == nil {
 				continue
 			}
@@ -179,14 +182,15 @@ func listOf(kind registry.Kind) string {
 
 // listable returns the definition of t that may be listed: the approved one as
 // long as it is the one its server listed last, or what the server listed last
-// where that change was let pass or is only observed. It is nil if there is none.
-func listable(s registry.Server, t registry.Tool) (def []byte, digest string) {
+// where that change was let pass or is only observed. While nothing is enforced that includes what waits at a server
+// clients were wrapped for, as in the server's own list. It is nil if there is none.
+func listable(s registry.Server, t registry.Tool, observes bool) (def []byte, digest string) {
 	switch {
 	case t.State == registry.ToolAbsent || t.SeenDigest == "":
 		return nil, ""
 	case t.PinDigest == t.SeenDigest && len(t.Pinned) > 0:
 		return t.Pinned, t.PinDigest
-	case s.Pinning == registry.PinningObserve && len(t.Seen) > 0:
+	case s.Pinning == registry.PinningObserve && len(t.Seen) > 0, observes && s.Wrapped && t.Waits() && len(t.Seen) > 0:
 		return t.Seen, t.SeenDigest
 	case t.State == registry.ToolApproved && !t.Unverified():
 		return t.Offered()

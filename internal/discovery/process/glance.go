@@ -14,7 +14,13 @@ type Glance struct {
 	seen    map[int]bool // processes, and whether a look would tell something of them
 	young   map[int]bool // that were new at the last glance: they may start another program yet
 	sockets []Socket
+	rounds  int
 }
+
+// socketRounds is how many glances there are for one at the sockets: their table
+// takes the kernel ten times as long as the list of processes, and what starts to
+// listen is a new process mostly.
+const socketRounds = 3
 
 // NewGlance returns a Glance that finds everything new.
 func NewGlance(s Scanner) *Glance { return &Glance{scanner: s} }
@@ -45,9 +51,13 @@ func (g *Glance) Changed(ctx context.Context) (bool, error) {
 			changed = true
 		}
 	}
-	sockets := g.scanner.sockets()
-	changed = changed || !slices.Equal(sockets, g.sockets)
-	g.seen, g.young, g.sockets = now, young, sockets
+	if g.rounds%socketRounds == 0 {
+		sockets := g.scanner.sockets()
+		changed = changed || !slices.Equal(sockets, g.sockets)
+		g.sockets = sockets
+	}
+	g.rounds++
+	g.seen, g.young = now, young
 	return changed, nil
 }
 
