@@ -29,6 +29,9 @@ type InventoryConfig struct {
 	Missing time.Duration
 	// Gateway is the address agents reach the gateway at, for exports.
 	Gateway string
+	// Account is the pseudonym of the account at Host that is called like a user, "" for
+	// none. Nil where there are no accounts.
+	Account func(user string) string
 	// Used says when servers of the registry were called last, by their ids. Nil where
 	// nobody knows.
 	Used func(ctx context.Context) (map[string]time.Time, error)

@@ -2,11 +2,13 @@ package admin
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/discovery/inventory"
+	"rutile/internal/registry"
 )
 
 // Suggest proposes which servers may be one. Nothing is merged by it.
@@ -112,6 +114,41 @@ func (v *Inventory) Own(ctx context.Context, actor Actor, key, owner, why string
 		}
 	}
 	return inventory.Entry{}, access.Errorf(access.CodeConflict, "the inventory kept being changed: try again")
+}
+
+// SuggestOwners proposes who may answer for servers that nobody owns. Nothing is
+// owned by itself.
+func (v *Inventory) SuggestOwners(ctx context.Context) ([]inventory.OwnerSuggestion, error) {
+	all, around, err := v.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for i := range all {
+		if all[i].Owner == "" && all[i].Status != inventory.StatusGone {
+			keys = append(append(keys, all[i].Key), all[i].Merged...)
+		}
+	}
+	slices.Sort(keys)
+	view, now := v.admin.Current().View, v.admin.now()
+	p := inventory.People{Host: v.cfg.Host, Accounts: map[string]string{}, Known: func(id string) bool {
+		_, person := view.User(id)
+		_, team := view.Team(id)
+		return (person || team) && registry.Orphaned(view, id, now) == ""
+	}}
+	for _, u := range view.Users() {
+		if v.cfg.Account == nil || registry.UserStatus(u, now) != registry.UserActive {
+			continue
+		}
+		if at := v.cfg.Account(u.ID); at != "" {
+			p.Accounts[at] = u.ID
+		}
+	}
+	_, seen, err := v.store.Seen(ctx, slices.Compact(keys))
+	if err != nil {
+		return nil, err
+	}
+	return inventory.SuggestOwners(all, seen, inventory.Roots(around.Merges), p), nil
 }
 
 func (v *Inventory) mayChange(ctx context.Context, actor Actor, why string) error {

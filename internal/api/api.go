@@ -196,6 +196,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/inventory/suggestions", admin.OpRead, 0, a.suggestions},
 		{"POST /api/v1/inventory/merges", admin.OpInventory, maxSmall, a.merge},
 		{"POST /api/v1/inventory/splits", admin.OpInventory, maxSmall, a.split},
+		{"GET /api/v1/inventory/owners", admin.OpRead, 0, a.ownersFound},
 		{"POST /api/v1/inventory/owners", admin.OpInventory, maxSmall, a.ownFound},
 		{"GET /api/v1/inventory/hosts", admin.OpRead, 0, a.foundHosts},
 		{"GET /api/v1/inventory/agents", admin.OpRead, 0, a.foundAgents},

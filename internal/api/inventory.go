@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 
 	"rutile/internal/admin"
@@ -94,6 +95,18 @@ func (a *API) suggestions(c *call) (any, error) {
 	return paged(all, func(s inventory.Suggestion) string { return s.Into + " " + s.From }, q.Get("cursor"), limit)
 }
 
+func (a *API) ownersFound(c *call) (any, error) {
+	q, limit, err := c.query("limit", "cursor")
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.deps.Inventory.SuggestOwners(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	return paged(all, func(o inventory.OwnerSuggestion) string { return fmt.Sprintf("%s %d", o.Server, o.Rank) }, q.Get("cursor"), limit)
+}
+
 func (a *API) merge(c *call) (any, error) {
 	var in MergeSpec
 	if err := c.decode(&in); err != nil {
@@ -145,6 +158,11 @@ func around[T any](a *API, c *call, of func(inventory.Around) []T, id func(T) st
 // Suggestions lists what may be one server.
 func (c *Client) Suggestions(ctx context.Context, o ListOptions) (Page[inventory.Suggestion], error) {
 	return ask[Page[inventory.Suggestion]](ctx, c, "GET", "inventory/suggestions"+o.query(), nil)
+}
+
+// SuggestedOwners lists who may answer for servers that nobody owns.
+func (c *Client) SuggestedOwners(ctx context.Context, o ListOptions) (Page[inventory.OwnerSuggestion], error) {
+	return ask[Page[inventory.OwnerSuggestion]](ctx, c, "GET", "inventory/owners"+o.query(), nil)
 }
 
 // Merge says that two servers are one.

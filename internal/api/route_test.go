@@ -69,6 +69,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/inventory/suggestions", "", ""},
 		{"POST /api/v1/inventory/merges", "", `{"from":"https://a.example/sse","into":"pkg:npm/notes"}`},
 		{"POST /api/v1/inventory/splits", "", `{"key":"https://a.example/sse"}`},
+		{"GET /api/v1/inventory/owners", "", ""},
 		{"POST /api/v1/inventory/owners", "", `{"key":"pkg:npm/notes","owner":"ann"}`},
 		{"GET /api/v1/inventory/hosts", "", ""},
 		{"GET /api/v1/inventory/agents", "", ""},

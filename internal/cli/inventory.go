@@ -51,7 +51,7 @@ func (a *app) batch(seen *discovery.Seen, sources []discovery.Source, paths *dis
 }
 
 func (a *app) inventory() *cobra.Command {
-	return a.group("inventory", "What was found, wherever it was", "rutile inventory list --status shadow", a.inventoryList(), a.inventoryShow(), a.inventoryExport(), a.inventoryOwn(), a.inventorySuggest(), a.inventoryMerge(), a.inventorySplit(), a.inventoryHosts(), a.inventoryAgents(), a.inventoryCredentials(), a.inventoryEnroll(), a.inventoryDevices(), a.inventoryRevoke())
+	return a.group("inventory", "What was found, wherever it was", "rutile inventory list --status shadow", a.inventoryList(), a.inventoryShow(), a.inventoryExport(), a.inventoryOwn(), a.inventoryOwners(), a.inventorySuggest(), a.inventoryMerge(), a.inventorySplit(), a.inventoryHosts(), a.inventoryAgents(), a.inventoryCredentials(), a.inventoryEnroll(), a.inventoryDevices(), a.inventoryRevoke())
 }
 
 func (a *app) inventoryList() *cobra.Command {

@@ -40,6 +40,46 @@ func (a *app) inventorySuggest() *cobra.Command {
 	return c
 }
 
+func (a *app) inventoryOwners() *cobra.Command {
+	var o api.ListOptions
+	c := a.command("owners", "List who may answer for what nobody owns", "rutile inventory owners", calling(), func(ctx context.Context, _ []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		page, err := client.SuggestedOwners(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer a.more(page.More, page.Next)
+		return a.print(page, func(w io.Writer) {
+			if len(page.Items) == 0 {
+				a.say("nobody can be suggested for what nobody owns")
+				return
+			}
+			t := a.table("KEY", "SERVER", "OWNER", "RULE", "PLACES", "WHY")
+			for i := range page.Items {
+				s := &page.Items[i]
+				owner := s.Owner
+				if owner == "" {
+					owner = s.Handle + " (not registered)"
+				}
+				t.add(s.Server, s.Name, owner, s.Rule, itoa(s.Places), s.Why)
+			}
+			t.write(w)
+			a.say("nobody owns anything by this: rutile inventory own KEY --owner OWNER")
+		})
+	})
+	c.Long = `List who may answer for what nobody owns.
+
+A repository's CODEOWNERS names who owns the file a server was seen in; a client's
+configuration belongs to an account of the gateway's machine that is called like a
+registered user. What a public registry or a server says of itself suggests nobody.
+A person accepts a suggestion: rutile inventory own KEY --owner OWNER.`
+	paging(c, &o)
+	return c
+}
+
 func (a *app) inventoryMerge() *cobra.Command {
 	in := api.MergeSpec{}
 	c := a.command("merge FROM INTO", "Say that two servers are one", "rutile inventory merge https://a.example/sse https://a.example/mcp", calling(), func(ctx context.Context, args []string) error {

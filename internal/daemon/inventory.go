@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"os/user"
 	"path/filepath"
 	"time"
 
@@ -55,6 +56,18 @@ func DiscoveryPaths(data string) *discovery.Paths {
 	return p
 }
 
+// accounts finds the account of this machine that is called like a user, as a
+// pseudonym.
+func accounts(paths *discovery.Paths) func(string) string {
+	return func(name string) string {
+		u, err := user.Lookup(name)
+		if err != nil || u.HomeDir == "" {
+			return ""
+		}
+		return paths.User(u.HomeDir)
+	}
+}
+
 // reconcileEvery is how often everything that was found is compared with the
 // registry; what a report or a change of the registry is about is at once.
 const (
@@ -78,7 +91,7 @@ func (d *Daemon) buildInventory() error {
 		out.Local = clientconfig.LocalKey(paths)
 		return out
 	}
-	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe, Missing: d.Config.Discovery.MissingAfter, Gateway: d.AgentsURL, Used: d.uses.last}, d.Admin, d.store, d.Findings, d.debts)
+	d.Inventory, err = admin.NewInventory(admin.InventoryConfig{Host: paths.Host(), Describe: describe, Missing: d.Config.Discovery.MissingAfter, Gateway: d.AgentsURL, Used: d.uses.last, Account: accounts(paths)}, d.Admin, d.store, d.Findings, d.debts)
 	if err != nil {
 		return err
 	}

@@ -92,10 +92,12 @@ type Sighting struct {
 	// Executable says that a shell runs a part of it, which may do anything.
 	Executable bool `json:"executable,omitempty"`
 	// Routed says that it goes through Rutile.
-	Routed    bool      `json:"routed"`
-	Why       []string  `json:"why,omitempty"` // what makes us think so
-	FirstSeen time.Time `json:"firstSeen"`
-	LastSeen  time.Time `json:"lastSeen"`
+	Routed bool     `json:"routed"`
+	Why    []string `json:"why,omitempty"` // what makes us think so
+	// CodeOwners are the handles its repository says own the file, to suggest an owner.
+	CodeOwners []string  `json:"codeOwners,omitempty"`
+	FirstSeen  time.Time `json:"firstSeen"`
+	LastSeen   time.Time `json:"lastSeen"`
 }
 
 // Target is what would run or be reached, without secrets.

@@ -272,6 +272,9 @@ func (x *scan) sighting(f *found, e *entry, r *reading, at discovery.Place) disc
 			s.Target.Kind, s.Target.Key = discovery.KindHub, "hub:docker-mcp:"+shown(e.name)
 		}
 	}
+	if s.Scope == discovery.ScopeProject {
+		s.CodeOwners = discovery.CodeOwners(f.path)
+	}
 	s.Why = append(s.Why, "an entry of "+r.rows[0].Name)
 	if r.raw.both {
 		what := "the command"

@@ -268,14 +268,11 @@ func (c *catalog) scopes(server string) []string {
 // clients adds each client once, with the servers it has.
 func (c *catalog) clients(apis map[string]string) {
 	names, has := map[string]string{}, map[string]map[string]bool{}
-	see := func(client string) {
-		if has[client] == nil {
-			has[client] = map[string]bool{}
-		}
-	}
 	for i := range c.s.Agents {
 		a := &c.s.Agents[i]
-		see(a.Client)
+		if has[a.Client] == nil {
+			has[a.Client] = map[string]bool{}
+		}
 		if names[a.Client] == "" || a.Name < names[a.Client] {
 			names[a.Client] = a.Name
 		}
@@ -286,8 +283,9 @@ func (c *catalog) clients(apis map[string]string) {
 				continue
 			}
 			for _, client := range x.Clients {
-				see(client)
-				has[client]["api:default/"+name] = true
+				if has[client] != nil { // others would read the file, and are not there
+					has[client]["api:default/"+name] = true
+				}
 			}
 		}
 	}

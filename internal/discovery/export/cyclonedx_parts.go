@@ -112,19 +112,16 @@ func (b *bom) scopes(server string) []string {
 	return slices.Compact(out)
 }
 
-// clients adds each client that has servers, or is there, once: where and whose it
-// is, is named only where asked.
+// clients adds each client that is there once, with the servers it has: where and
+// whose it is, is named only where asked.
 func (b *bom) clients() {
 	names, hosts := map[string]string{}, map[string]map[string]bool{}
-	at := func(client, host string) {
-		if hosts[client] == nil {
-			hosts[client] = map[string]bool{}
-		}
-		hosts[client][host] = true
-	}
 	for i := range b.s.Agents {
 		a := &b.s.Agents[i]
-		at(a.Client, a.Host)
+		if hosts[a.Client] == nil {
+			hosts[a.Client] = map[string]bool{}
+		}
+		hosts[a.Client][a.Host] = true
 		if names[a.Client] == "" || a.Name < names[a.Client] {
 			names[a.Client] = a.Name
 		}
@@ -135,9 +132,10 @@ func (b *bom) clients() {
 				continue
 			}
 			for _, c := range x.Clients {
-				at(c, x.Host)
-				r := ref("client", c)
-				b.needs[r] = append(b.needs[r], refs...)
+				if hosts[c] != nil { // others would read the file, and are not there
+					r := ref("client", c)
+					b.needs[r] = append(b.needs[r], refs...)
+				}
 			}
 		}
 	}

@@ -213,7 +213,7 @@ func checkSighting(s *discovery.Sighting) string {
 		return "its fact is none"
 	case !(s.Strength >= 0 && s.Strength <= 1):
 		return "its strength is not between 0 and 1"
-	case !plain(s.Name, maxString) || !plain(s.Reading, maxString) || !plain(string(s.Scope), maxWord) || !placed(s.Place) || !texts(s.Clients) || !texts(s.Rows) || !texts(s.Why):
+	case !plain(s.Name, maxString) || !plain(s.Reading, maxString) || !plain(string(s.Scope), maxWord) || !placed(s.Place) || !texts(s.Clients) || !texts(s.Rows) || !texts(s.Why) || !texts(s.CodeOwners):
 		return "a text in it is too long or none"
 	case !words.MatchString(string(t.Kind)) || !plain(t.Key, maxString) || !plain(t.Transport, maxWord) || !plain(t.Package, maxString) || !plain(t.Version, maxWord) ||
 		!plain(t.Command, maxString) || !plain(t.URL, maxString) || !plain(t.Server, maxWord) || !texts(t.Launchers) || !texts(t.Args):

@@ -75,6 +75,7 @@ type Sighting struct {
 	Executable bool      `json:"executable,omitempty"`
 	Routed     bool      `json:"routed"` // it goes through Rutile
 	Why        []string  `json:"why,omitempty"`
+	CodeOwners []string  `json:"codeOwners,omitempty"`
 	First      time.Time `json:"firstSeen"`
 	Last       time.Time `json:"lastSeen"`
 	// Gone is when a look at its place showed it no more, zero while it is there.

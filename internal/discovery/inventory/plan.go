@@ -93,7 +93,7 @@ func (t *Taking) sighting(r *rows, s discovery.Sighting, registered bool) {
 	one := Sighting{
 		ID: id, Server: key, Variant: variant, Host: host, User: s.User, Source: s.Source, Fact: s.Fact, Strength: s.Strength,
 		Clients: s.Clients, Rows: s.Rows, Scope: s.Scope, Place: s.Place, Name: s.Name, Disabled: s.Disabled, Reading: s.Reading, Secrets: s.Secrets, Scopes: s.Scopes,
-		Executable: s.Executable, Routed: s.Routed, Why: slices.Compact(slices.Sorted(slices.Values(s.Why))), First: t.Now, Last: t.Now,
+		Executable: s.Executable, Routed: s.Routed, Why: slices.Compact(slices.Sorted(slices.Values(s.Why))), CodeOwners: s.CodeOwners, First: t.Now, Last: t.Now,
 	}
 	// Two entries under one id are one place seen twice: the first stands, in an order
 	// that does not change from run to run.

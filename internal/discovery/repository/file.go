@@ -112,6 +112,7 @@ func (w *walk) declared(file string) {
 		s := discovery.Sighting{
 			Fact: discovery.Sourced, Strength: strengthDeclared, Scope: discovery.ScopeProject, Place: discovery.Place{Path: w.cfg.Paths.Show(file)},
 			Name: name, Target: d.Target, Secrets: d.Secrets, Why: []string{"a server.json that declares it"},
+			CodeOwners: discovery.CodeOwners(filepath.FromSlash(file)),
 		}
 		if w.half(file) {
 			s.Strength /= 2

@@ -203,6 +203,7 @@ func (w *walk) uses() {
 	s := discovery.Sighting{
 		Fact: discovery.Sourced, Strength: strengthSDK, Scope: discovery.ScopeProject, Place: discovery.Place{Path: w.cfg.Paths.Show(first.file)},
 		Name: path.Base(w.tree.dir), Target: discovery.Target{Kind: discovery.KindLocal, Key: w.key(), Pinned: true},
+		CodeOwners: discovery.CodeOwners(filepath.FromSlash(first.file)),
 	}
 	if first.half {
 		s.Strength /= 2
