@@ -1,5 +1,7 @@
 package access
 
+import "strings"
+
 // Words that labels of servers and tools (dataScopes, labels) may be which are no
 // private scope.
 const (
@@ -52,9 +54,32 @@ type FlowLeaf struct {
 	Scopes    []string `json:"scopes,omitempty"` // private ones
 	Tier      string   `json:"tier,omitempty"`   // what inspection found in that result
 	Asked     string   `json:"asked,omitempty"`  // yes, no or unknown
+	// Foreign says that the result was another agent's, which handed on the work.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // Clean reports whether nothing was touched: no rule about it can match.
 func (t *Touched) Clean() bool {
 	return t == nil || len(t.Taint) == 0 && len(t.Labels) == 0 && len(t.Flow) == 0 && t.Err == ""
+}
+
+// Source says where the value came from, for people.
+func (l *FlowLeaf) Source() string {
+	out := "what "
+	if l.Tool != "" {
+		out += "tool " + l.Tool
+	} else {
+		out += "a resource"
+	}
+	out += " of server " + l.Server + " returned (call " + l.Call + ")"
+	if l.Untrusted {
+		out += ", which anybody may have written"
+	}
+	if len(l.Scopes) > 0 {
+		out += ", labelled " + strings.Join(l.Scopes, ", ")
+	}
+	if l.Tier != "" {
+		out += "; inspection found something in it (" + l.Tier + ")"
+	}
+	return out
 }

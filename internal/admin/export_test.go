@@ -49,7 +49,7 @@ func randomState(t *testing.T, r *rand.Rand) *office {
 			q("s1/"+trimmed()), []string{"active", "suspended", "quarantined", "retired"}[r.IntN(4)], q(pick(r)))
 		pub, _ := jwkPair(t)
 		fmt.Fprintf(&b, "keys: [{jwk: '%s'}]\n", pub)
-		fmt.Fprintf(&b, "---\nkind: Server\nid: s%d\nowner: %s\ndataScopes: [source:docs]\nstate: sanctioned\nclasses: {%s: {class: \"write,egress\", tier: %d}}\n", i, q(trimmed()), q(pick(r)), r.IntN(4))
+		fmt.Fprintf(&b, "---\nkind: Server\nid: s%d\nowner: %s\ndataScopes: [source:docs]\nstate: sanctioned\nclasses: {%s: {class: \"write,egress\", tier: %d}}\nlabels: {\"get_*\": [secret, \"untrusted:web\"], version: [public]}\n", i, q(trimmed()), q(pick(r)), r.IntN(4))
 		fmt.Fprintf(&b, "description: %s\nversion: 1.%d.0-rc+b_1\nreplacement: s9\nends: 2027-0%d-01\nriskTier: %d\nexpires: 2028-0%d-07\n", q(trimmed()), i, 1+r.IntN(9), r.IntN(4), 1+r.IntN(9))
 		if r.IntN(2) == 0 {
 			fmt.Fprintf(&b, "transport: {http: {url: \"https://h/mcp?a=%%20b\", sse: %t, headers: {X-A: %s}, tls: {ca: %s, cert: /c, key: /k, serverName: h.example}, proxy: %s}}\ncredential: {ref: c, header: X-K, value: %s}\n", r.IntN(2) == 0, q(strings.ReplaceAll(trimmed(), "日本", "jp")), q("/"+trimmed()), []string{"none", "http://p:3128", "https://p"}[r.IntN(3)], q("k {secret} "+strings.Trim(pick(r), `"\`)))

@@ -297,6 +297,8 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"credential managed header":  {good + "credential: {ref: r, header: Host}\n", "is not the name of a header that can carry"},
 		"credential ref":             {good + "credential: {ref: \"My Key\", header: X-K}\n", "cannot be the name of a credential"},
 		"class":                      {good + "classes: {x: {class: admin, tier: 1}}\n", `class "admin" is not read, write or destroy`},
+		"label":                      {good + "labels: {x: [private]}\n", `"private" is no label: use untrusted, public, pii, secret or kind:name`},
+		"labels of nothing":          {good + "labels: {'': [secret]}\n", "is not a pattern of tool names"},
 		"class without tier":         {good + "classes: {x: {class: read}}\n", "classes.x.tier: is required"},
 		"class tier":                 {good + "classes: {x: {class: read, tier: 9}}\n", "tier: must be a whole number"},
 		"a range of versions":        {good + "version: ^1.2.0\n", `version: must be an exact version`},

@@ -71,6 +71,8 @@ type Deps struct {
 	Desk *admin.Desk
 	// Effects is where sessions are ended and let go.
 	Effects *admin.Effects
+	// Touched says what sessions have touched.
+	Touched Touched
 	// Facts says what declared facts hold.
 	Facts *fact.Ledger
 	// Process says how the processes of a server fare, nil if it has none.
@@ -124,7 +126,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Facts == nil || d.Webhooks == nil || d.Sinks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Touched == nil || d.Facts == nil || d.Webhooks == nil || d.Sinks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")

@@ -20,6 +20,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
+	"rutile/internal/boundary"
 	"rutile/internal/credential"
 	"rutile/internal/daemon"
 	"rutile/internal/fact"
@@ -117,7 +118,8 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	r := &rig{t: t, d: startDaemon(t), log: &buffer{}}
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Issuer: peopleIssuer, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
-		Admin: r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
+		Touched: untouched{},
+		Admin:   r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
 		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
 		Process: func(registry.Server) *api.Process { return nil },
 		Doctor:  func(context.Context) []api.Check { return nil },
@@ -340,3 +342,8 @@ func (untold) Status(string) webhook.Status { return webhook.Status{} }
 type noCalls struct{}
 
 func (noCalls) Recalling() func([]string) int { return func([]string) int { return 0 } }
+
+// untouched is for sessions that have touched nothing.
+type untouched struct{}
+
+func (untouched) Marks(context.Context, string) ([]boundary.Mark, error) { return nil, nil }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/url"
 	"strconv"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/boundary"
 )
 
 // RevokeSpec names what is to be revoked. What runs of it is cut off too.
@@ -49,8 +51,42 @@ func (a *API) sessions(c *call) (any, error) {
 	return p, nil
 }
 
+// Touched knows what sessions have touched. Boundary's labels do.
+type Touched interface {
+	// Marks returns what a session has touched, oldest first.
+	Marks(ctx context.Context, session string) ([]boundary.Mark, error)
+}
+
+// SessionShown is a session with what it has touched.
+type SessionShown struct {
+	admin.SessionDetail
+	Touched []SessionMark `json:"touched"` // oldest first
+}
+
+// SessionMark is one thing a session has touched, with the call that came first.
+type SessionMark struct {
+	Side     string    `json:"side"` // taint, label, or parent: the session that handed it work
+	Word     string    `json:"word"`
+	Server   string    `json:"server,omitempty"`
+	Tool     string    `json:"tool,omitempty"`
+	Decision string    `json:"decision"`
+	At       time.Time `json:"at"`
+}
+
 func (a *API) session(c *call) (any, error) {
-	return a.deps.Effects.Session(c.Context(), c.PathValue("id"))
+	d, err := a.deps.Effects.Session(c.Context(), c.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	marks, err := a.deps.Touched.Marks(c.Context(), d.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := SessionShown{SessionDetail: d, Touched: []SessionMark{}}
+	for _, m := range marks {
+		out.Touched = append(out.Touched, SessionMark{m.Side, m.Word, m.Server, m.Tool, m.Decision, m.At})
+	}
+	return out, nil
 }
 
 func (a *API) releaseSession(c *call) (any, error) {
@@ -120,9 +156,9 @@ func (c *Client) Sessions(ctx context.Context, held bool, cursor string) (Page[a
 	return ask[Page[admin.SessionView]](ctx, c, "GET", "sessions?"+q.Encode(), nil)
 }
 
-// Session returns one session with what is in use in it.
-func (c *Client) Session(ctx context.Context, id string) (admin.SessionDetail, error) {
-	return ask[admin.SessionDetail](ctx, c, "GET", "sessions/"+url.PathEscape(id), nil)
+// Session returns one session with what is in use in it and what it has touched.
+func (c *Client) Session(ctx context.Context, id string) (SessionShown, error) {
+	return ask[SessionShown](ctx, c, "GET", "sessions/"+url.PathEscape(id), nil)
 }
 
 // ReleaseSession lets a session go that is quarantined.

@@ -362,6 +362,10 @@ func (w *walk) finish(opts VerifyOptions) {
 	}
 }
 
+// witnessedName is the file of log/ with the newest checkpoint that enough witnesses
+// cosigned.
+const witnessedName = "witnessed"
+
 // cosigned takes the checkpoint that witnesses cosigned, which lies beside the newest
 // one. What it covers needs no other; a newer rest is less than a quorum demands.
 func (w *walk) cosigned(r *Report) {

@@ -50,8 +50,6 @@ type witnesses struct {
 	moved  chan struct{}
 }
 
-const witnessedName = "witnessed"
-
 // newWitnesses reads the keys of the configuration.
 func newWitnesses(cfg *Config) (*witnesses, error) {
 	w := &witnesses{wanted: make(chan struct{}, 1), moved: make(chan struct{})}

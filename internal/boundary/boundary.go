@@ -199,6 +199,20 @@ func (b *Book) Reveal(ctx context.Context, session string, tokens []string) (map
 	return out, nil
 }
 
+// Key is a key of a session for another purpose, the same as long as the session lasts.
+func (b *Book) Key(ctx context.Context, session, purpose string) ([]byte, error) {
+	if session == "" {
+		return nil, access.Errorf(access.CodeInternal, "a key needs a session")
+	}
+	key, err := b.key(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("for " + purpose))
+	return mac.Sum(nil), nil
+}
+
 // key is what placeholders of a session are made with.
 func (b *Book) key(ctx context.Context, session string) ([]byte, error) {
 	b.mu.Lock()

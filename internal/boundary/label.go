@@ -55,6 +55,15 @@ type LabelStore interface {
 	PutLabels(ctx context.Context, marks []Mark) error
 	// Labels returns the marks of a session, oldest first.
 	Labels(ctx context.Context, session string) ([]Mark, error)
+	// PutSource keeps the fingerprints of what a session was shown.
+	PutSource(ctx context.Context, session, id string, prints []byte, at time.Time) error
+	// Sources returns those of a session, oldest first, but for those that are known.
+	Sources(ctx context.Context, session string, known func(id string) bool) (ids []string, prints [][]byte, err error)
+}
+
+// Keys gives every session a key nobody else has, for a purpose. Book does.
+type Keys interface {
+	Key(ctx context.Context, session, purpose string) ([]byte, error)
 }
 
 // Labels knows what sessions have touched. A mark MUST be durable before what raised
@@ -62,6 +71,7 @@ type LabelStore interface {
 // for concurrent use.
 type Labels struct {
 	store  LabelStore
+	keys   Keys
 	shared bool
 	now    func() time.Time
 
@@ -80,11 +90,11 @@ type touched struct {
 
 // NewLabels returns the labels of sessions in a store. shared says that other nodes
 // change it too: then every look reads it.
-func NewLabels(store LabelStore, shared bool, now func() time.Time) (*Labels, error) {
-	if store == nil || now == nil {
-		return nil, errors.New("boundary: labels need a store and a clock")
+func NewLabels(store LabelStore, keys Keys, shared bool, now func() time.Time) (*Labels, error) {
+	if store == nil || keys == nil || now == nil {
+		return nil, errors.New("boundary: labels need a store, keys and a clock")
 	}
-	return &Labels{store: store, shared: shared, now: now, known: map[string]*touched{}}, nil
+	return &Labels{store: store, keys: keys, shared: shared, now: now, known: map[string]*touched{}}, nil
 }
 
 // Of returns what a session has touched. It MUST NOT be changed. Where it cannot be
@@ -146,7 +156,7 @@ func (l *Labels) raise(ctx context.Context, marks []Mark, depth int) (bool, erro
 	if err != nil || depth == maxDepth {
 		return added, err
 	}
-	parents, err := l.parents(ctx, session)
+	parents, err := l.Parents(ctx, session)
 	if err != nil {
 		return added, err
 	}
@@ -183,8 +193,8 @@ func (l *Labels) Join(ctx context.Context, session, parent, decision string, at 
 	return l.add(ctx, session, marks)
 }
 
-// parents returns the sessions that handed one work.
-func (l *Labels) parents(ctx context.Context, session string) ([]string, error) {
+// Parents returns the sessions that handed one work.
+func (l *Labels) Parents(ctx context.Context, session string) ([]string, error) {
 	if have := l.Of(ctx, session); have.Err != "" {
 		return nil, access.Errorf(access.CodeInternal, "session %s: %s", session, have.Err)
 	}
@@ -296,4 +306,22 @@ func (t *touched) look() *access.Touched {
 	v.Taint, v.Labels = slices.Compact(v.Taint), slices.Compact(v.Labels)
 	t.view = v
 	return v
+}
+
+// Shared reports whether other nodes raise marks too.
+func (l *Labels) Shared() bool { return l.shared }
+
+// Key is what the values a session was shown are fingerprinted with.
+func (l *Labels) Key(ctx context.Context, session string) ([]byte, error) {
+	return l.keys.Key(ctx, session, "flow")
+}
+
+// Keep keeps fingerprints of what a session was shown. They are durable when it returns.
+func (l *Labels) Keep(ctx context.Context, session, id string, prints []byte) error {
+	return l.store.PutSource(ctx, session, id, prints, l.now())
+}
+
+// Kept returns the fingerprints of a session, oldest first, but for those that are known.
+func (l *Labels) Kept(ctx context.Context, session string, known func(id string) bool) (ids []string, prints [][]byte, err error) {
+	return l.store.Sources(ctx, session, known)
 }

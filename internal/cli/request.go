@@ -86,6 +86,10 @@ func writeRequest(w io.Writer, r admin.RequestView) {
 		"scope", string(r.Scope), "begins", when(r.NotBefore), "lives", (time.Duration(r.Life) * time.Second).String(), "uses", uses, "limits", r.Describe(), "reason", r.Reason,
 		"entitlement", r.Entitlement, "asked by", strings.Join(r.Policies, " "), "needs", r.Rule.String(), "said by", strings.Join(r.RuleBy, " "), "yes from", approvers(r.Approvals),
 		"grant", r.Grant, "asked at", when(r.Created), "waits until", when(r.Expires))
+	for i := range r.Flow {
+		l := &r.Flow[i]
+		fmt.Fprintf(w, "argument %s (%s) stands in %s\n", cell(l.Pointer), l.Role, cell(l.Source()))
+	}
 }
 
 // ahead is when what was answered at a time begins, "" where it has begun with that.

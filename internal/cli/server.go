@@ -86,7 +86,7 @@ func (a *app) printServer(s api.Server) error {
 		}
 		pairs := []string{"server", s.ID, "description", s.Description, "version", s.Version, "state", string(s.State), "because", s.StateWhy, "set by", s.StateBy, "not callable", s.Why, "owner", s.Owner,
 			"orphaned", s.Orphaned, "review asked for by", asked, "review by", day(s.Expires), "to be replaced by", s.Replacement, "ends", day(s.Ends),
-			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning, "inspection", s.Inspection, "restores", restores(s.Restore),
+			"reached by", endpoint(s.Transport), "credential", credential, "data scopes", strings.Join(s.DataScopes, " "), "pinning", s.Pinning, "inspection", s.Inspection, "labels", restores(s.Labels), "restores", restores(s.Restore),
 			"speaks", s.Era, "tools", counts(s.Tools), "registered", when(s.Created), "changed", when(s.Changed)}
 		fields(w, append(append(pairs, process(s)...), standing(s)...)...)
 		for _, f := range s.Findings {

@@ -64,6 +64,14 @@ func (a *app) sessionShow() *cobra.Command {
 			fields(w, "session", s.ID, "state", s.State, "because", s.Why, "agent", s.Agent, "acts for", s.Subject, "opened by", s.Source, "runs in", s.Client, "model", s.Model, "task", s.Task,
 				"opened", when(s.Opened), "last token", when(s.Last), "ends", when(s.Ends), "grants", some(s.Grants), "labels", strings.Join(s.Labels, " "), "taint", strings.Join(s.Taint, " "),
 				"calls in flight", itoa(len(s.Running)), "running", strings.Join(running, "; "), "what happened", "rutile audit search --session "+s.ID)
+			if len(s.Touched) == 0 {
+				return
+			}
+			t := a.table("TOUCHED", "LABEL", "SERVER", "TOOL", "FIRST BY", "AT")
+			for _, m := range s.Touched {
+				t.add(m.Side, m.Word, m.Server, m.Tool, m.Decision, when(m.At))
+			}
+			t.write(w)
 		})
 	})
 }

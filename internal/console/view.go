@@ -163,6 +163,10 @@ func facts(k admin.Card, now time.Time) []fact {
 	add("Limits", line(k.Describe()))
 	add("Asked under entitlement", line(k.Entitlement))
 	add("Asked for by policy", line(strings.Join(k.Policies, " ")))
+	for i := range k.Flow {
+		l := &k.Flow[i]
+		add("Where argument "+or(line(l.Pointer), "as a whole")+" comes from ("+line(l.Role)+")", "“"+line(valueAt(k.Arguments, l))+"” stands in "+line(l.Source()))
+	}
 	add("Needs", needs(k.Rule))
 	add("Approved by", or(approvals(k.Approvals), "nobody yet"))
 	add("Asked at", stamp(k.Created))
@@ -170,6 +174,28 @@ func facts(k admin.Card, now time.Time) []fact {
 		add("Waits until", stamp(k.Expires)+left(k.Expires.Sub(now)))
 	}
 	return out
+}
+
+// maxQuoted bounds the bytes of a value that is quoted.
+const maxQuoted = 200
+
+// valueAt is the part of the arguments that was found in an earlier result.
+func valueAt(raw []byte, l *access.FlowLeaf) string {
+	v, err := parse(raw)
+	if err != nil || strings.Contains(l.Pointer, "…") {
+		return "the value"
+	}
+	text := string(v.At(l.Pointer).Raw())
+	if s, ok := v.At(l.Pointer).Str(); ok {
+		text = s
+		if 0 <= l.Start && l.Start < l.End && l.End <= len(s) {
+			text = s[l.Start:l.End]
+		}
+	}
+	if len(text) > maxQuoted {
+		text = strings.ToValidUTF8(text[:maxQuoted], "") + "…"
+	}
+	return text
 }
 
 func or(s, otherwise string) string {

@@ -116,7 +116,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	if d.labels, err = boundary.NewLabels(d.store, d.store.Dialect() != "sqlite", time.Now); err != nil {
+	if d.labels, err = boundary.NewLabels(d.store, values, d.store.Dialect() != "sqlite", time.Now); err != nil {
 		return err
 	}
 	engine, err := inspect.New()

@@ -33,3 +33,18 @@ func (noLabels) Raise(context.Context, []boundary.Mark) (bool, error) { return f
 func (noLabels) Join(context.Context, string, string, string, time.Time) (bool, error) {
 	return false, nil
 }
+
+func (noLabels) Parents(context.Context, string) ([]string, error)  { return nil, nil }
+func (noLabels) Shared() bool                                       { return false }
+func (noLabels) Key(context.Context, string) ([]byte, error)        { return nil, nil }
+func (noLabels) Keep(context.Context, string, string, []byte) error { return nil }
+func (noLabels) Kept(context.Context, string, func(string) bool) ([]string, [][]byte, error) {
+	return nil, nil, nil
+}
+
+// fixedKeys gives each session a key that a restart does not change.
+type fixedKeys struct{}
+
+func (fixedKeys) Key(_ context.Context, session, purpose string) ([]byte, error) {
+	return []byte(session + " for " + purpose + " and sixteen bytes more"), nil
+}

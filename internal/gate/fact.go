@@ -156,6 +156,9 @@ func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, r
 	if err := entry.Send(ctx); err != nil {
 		return nil, p.undo(ctx, r, err)
 	}
+	if err := g.sent(ctx, state, r); err != nil {
+		return nil, p.undo(ctx, r, err)
+	}
 	return p, nil
 }
 

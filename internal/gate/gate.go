@@ -92,6 +92,7 @@ type Gate struct {
 	values  Placeholders
 	labels  Labels
 	clean   *access.Touched // of sessions nobody has to look at
+	flows   flows
 	running running
 	conduct Conduct    // nil: nobody is told
 	judge   *Consulted // nil: nobody is asked

@@ -24,6 +24,17 @@ type Labels interface {
 	// Join says that a session works for another, and reports whether it has touched more
 	// because of it.
 	Join(ctx context.Context, session, parent, decision string, at time.Time) (bool, error)
+	// Parents returns the sessions that handed one work.
+	Parents(ctx context.Context, session string) ([]string, error)
+
+	// Shared reports whether other nodes raise marks too.
+	Shared() bool
+	// Key is what the values a session was shown are fingerprinted with.
+	Key(ctx context.Context, session string) ([]byte, error)
+	// Keep keeps fingerprints of what a session was shown, durably; Kept returns them,
+	// but for those that are known.
+	Keep(ctx context.Context, session, id string, prints []byte) error
+	Kept(ctx context.Context, session string, known func(id string) bool) (ids []string, prints [][]byte, err error)
 }
 
 // taintFinding is the taint of a session that read something inspection found.
@@ -36,7 +47,11 @@ func (g *Gate) touch(ctx context.Context, state *pdp.State, r *access.Request) {
 	if r.Who.Session == "" || !pdp.ReadsTouched(state, r) {
 		return
 	}
-	r.Touched = without(g.labels.Of(ctx, r.Who.Session), r.ID)
+	t := without(g.labels.Of(ctx, r.Who.Session), r.ID)
+	if !t.Clean() && t.Err == "" && pdp.Sink(state, r) {
+		t = g.trace(ctx, state, r, t)
+	}
+	r.Touched = t
 }
 
 // without is t without what one call raised.
@@ -110,7 +125,10 @@ func marksOf(r *access.Request, labels []string, intent audit.Ref) []boundary.Ma
 }
 
 func markOf(r *access.Request, side, word string, intent audit.Ref) boundary.Mark {
-	m := boundary.Mark{Session: r.Who.Session, Side: side, Word: word, Server: r.Server, Decision: r.ID, Leaf: intent.Index, Hash: intent.Hash[:], At: r.At}
+	m := boundary.Mark{Session: r.Who.Session, Side: side, Word: word, Server: r.Server, Decision: r.ID, At: r.At}
+	if intent != (audit.Ref{}) {
+		m.Leaf, m.Hash = intent.Index, intent.Hash[:]
+	}
 	if r.Kind != access.KindResource { // a URI may name a person
 		m.Tool = r.Target
 	}

@@ -32,6 +32,7 @@ type outflow struct {
 	found  []string     // what inspection found so far
 	labels []string     // of the data it found so far
 	noted  []audit.Seen // the same for evidence
+	pieces int          // messages whose values are known again
 	told   bool         // the server said meanwhile that something of its own changed
 	last   sight        // of the final message
 	raised []string     // taints and labels of the session that are new by it
@@ -90,7 +91,11 @@ func (d *Dispatch) Passes(ctx context.Context, msg []byte, findings []string) bo
 	}
 	s := p.screen.look(msg)
 	p.note(&s)
-	if err := p.raise(ctx, &s, &s); err != nil {
+	err := p.raise(ctx, &s, &s)
+	if err == nil {
+		err = p.ingest(ctx, &s, msg, false)
+	}
+	if err != nil {
 		p.drop(&access.Decision{Outcome: access.Deny})
 		p.failed = errors.Join(p.failed, err)
 		return false
@@ -176,7 +181,7 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 	p.note(&s)
 	p.last = s
 	if !p.judged(&s) {
-		return nil, nil, nil
+		return nil, nil, p.ingest(ctx, &s, resp.Body, false)
 	}
 	left := &s
 	d := p.ruling.Release(p.req, p.output(resp, &s), nil)
@@ -184,7 +189,10 @@ func (p *outflow) release(ctx context.Context, resp *access.Response) (dec *acce
 		d, left, masks = p.mask(ctx, &d, resp, &s)
 	}
 	if d.Allowed() {
-		return nil, masks, errors.Join(p.failed, p.raise(ctx, &s, left))
+		if err = p.raise(ctx, &s, left); err == nil {
+			err = p.ingest(ctx, &s, resp.Body, len(masks) > 0)
+		}
+		return nil, masks, errors.Join(p.failed, err)
 	}
 	return &d, nil, errors.Join(p.failed, p.gate.carry(ctx, p.req, &d))
 }

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"rutile/internal/access"
@@ -197,38 +196,9 @@ func piece(text string, start, end int) []byte {
 	return []byte(text[start:end])
 }
 
-// at follows an RFC 6901 pointer from v; Missing where it leads nowhere.
-func at(v rawjson.Value, pointer string) rawjson.Value {
-	if pointer == "" {
-		return v
-	}
-	for token := range strings.SplitSeq(pointer[1:], "/") {
-		switch v.Kind() {
-		case rawjson.Object:
-			v = v.Get(strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~"))
-		case rawjson.Array:
-			n, err := strconv.Atoi(token)
-			next := rawjson.Value{}
-			if err == nil {
-				for item := range v.Items() {
-					if n == 0 {
-						next = item
-						break
-					}
-					n--
-				}
-			}
-			v = next
-		default:
-			return rawjson.Value{}
-		}
-	}
-	return v
-}
-
 // textAt is the string at a pointer, else what stands there as it is written.
 func textAt(root rawjson.Value, pointer string) string {
-	v := at(root, pointer)
+	v := root.At(pointer)
 	if s, ok := v.Str(); ok {
 		return s
 	}

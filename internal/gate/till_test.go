@@ -157,7 +157,7 @@ func (w *till) start() {
 	if w.ledger, err = fact.New(w.t.Context(), w.store, nothing{}, w.cfg.DSN != "sqlite", w.now); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.labels, err = boundary.NewLabels(w.store, w.cfg.DSN != "sqlite", w.now); err != nil {
+	if w.labels, err = boundary.NewLabels(w.store, fixedKeys{}, w.cfg.DSN != "sqlite", w.now); err != nil {
 		w.t.Fatal(err)
 	}
 	w.state.Grants = w.broker

@@ -61,7 +61,7 @@ func (c *concealing) parts(s *sight, tier inspect.Tier) {
 			continue
 		}
 		text := "[withheld by the gateway: this part of the answer carried " + rulesOf(p.Findings) + "; the rest of the answer is as it came]"
-		v := at(s.root, p.Pointer)
+		v := s.root.At(p.Pointer)
 		n := 0
 		switch v.Kind() {
 		case rawjson.String:
@@ -111,7 +111,7 @@ func rulesOf(found []inspect.Finding) string {
 // mark puts a note before every string with a finding.
 func (c *concealing) mark(s *sight) {
 	for _, p := range s.seen.Parts {
-		if v := at(s.root, p.Pointer); v.Kind() == rawjson.String {
+		if v := s.root.At(p.Pointer); v.Kind() == rawjson.String {
 			if c.marks == nil {
 				c.marks = map[rawjson.Value]string{}
 			}

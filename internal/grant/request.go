@@ -24,16 +24,17 @@ type Call struct {
 // Ask is a call that needs a right nobody holds, or a right asked for ahead.
 type Ask struct {
 	Call
-	Entitlement *Entitlement // that lets it be asked for; nil where a policy asks
-	Rule        Rule         // who must approve
-	RuleBy      []string     // policies about the action "request" that say so
-	Set         string       // digest of the policy set all of it was judged with
-	Bound       bool         // who asks proved possession of a key
-	Policies    []string     // that ask
-	Scope       Scope        // wanted; "" is once
-	Wanted      Constraints  // of a scope wider than once
-	Uses        int64        // wanted, 0: what the ceiling allows
-	Limits      Limits       // wanted besides; what is not wanted is as the ceiling says
+	Entitlement *Entitlement      // that lets it be asked for; nil where a policy asks
+	Rule        Rule              // who must approve
+	RuleBy      []string          // policies about the action "request" that say so
+	Flow        []access.FlowLeaf // where values of the arguments came from
+	Set         string            // digest of the policy set all of it was judged with
+	Bound       bool              // who asks proved possession of a key
+	Policies    []string          // that ask
+	Scope       Scope             // wanted; "" is once
+	Wanted      Constraints       // of a scope wider than once
+	Uses        int64             // wanted, 0: what the ceiling allows
+	Limits      Limits            // wanted besides; what is not wanted is as the ceiling says
 	Life        time.Duration
 	Reason      string
 }
@@ -74,23 +75,25 @@ type Request struct {
 	Entitlement string      `json:"entitlement,omitempty"`
 	Policies    []string    `json:"policies,omitempty"`
 	Rule        Rule        `json:"rule"`
-	RuleBy      []string    `json:"ruleBy,omitempty"`   // policies about the action "request" that say so
-	Set         string      `json:"set,omitempty"`      // digest of the policy set it was asked under
-	Bound       bool        `json:"bound,omitempty"`    // who asked proved possession of a key
-	Life        int64       `json:"seconds"`            // of the grant
-	NotBefore   time.Time   `json:"notBefore,omitzero"` // it begins, as who approved said; zero: with the last approval
-	Uses        int64       `json:"uses"`               // of the grant; 0: without limit
-	Limits                  // of the grant, besides
-	MaxDepth    int         `json:"maxDepth,omitempty"` // of what may be carved out of the grant
-	Reason      string      `json:"reason,omitempty"`
-	Approvals   []Approval  `json:"approvals,omitempty"`
-	Grant       string      `json:"grant,omitempty"` // issued for it
-	DecidedBy   string      `json:"decidedBy,omitempty"`
-	Created     time.Time   `json:"created"`
-	Expires     time.Time   `json:"expires"` // while pending
-	Changed     time.Time   `json:"changed"`
-	Rev         int64       `json:"-"`
-	Identity    [32]byte    `json:"-"` // two pending requests never share it
+	RuleBy      []string    `json:"ruleBy,omitempty"` // policies about the action "request" that say so
+	// Flow is where values of the arguments came from, as far as that was asked about.
+	Flow      []access.FlowLeaf `json:"flow,omitempty"`
+	Set       string            `json:"set,omitempty"`      // digest of the policy set it was asked under
+	Bound     bool              `json:"bound,omitempty"`    // who asked proved possession of a key
+	Life      int64             `json:"seconds"`            // of the grant
+	NotBefore time.Time         `json:"notBefore,omitzero"` // it begins, as who approved said; zero: with the last approval
+	Uses      int64             `json:"uses"`               // of the grant; 0: without limit
+	Limits                      // of the grant, besides
+	MaxDepth  int               `json:"maxDepth,omitempty"` // of what may be carved out of the grant
+	Reason    string            `json:"reason,omitempty"`
+	Approvals []Approval        `json:"approvals,omitempty"`
+	Grant     string            `json:"grant,omitempty"` // issued for it
+	DecidedBy string            `json:"decidedBy,omitempty"`
+	Created   time.Time         `json:"created"`
+	Expires   time.Time         `json:"expires"` // while pending
+	Changed   time.Time         `json:"changed"`
+	Rev       int64             `json:"-"`
+	Identity  [32]byte          `json:"-"` // two pending requests never share it
 }
 
 // identity is what makes two asks the same one: who, for what, with which

@@ -27,6 +27,9 @@ func asking(s *State, r *access.Request, d *access.Decision, want grant.Ask, rea
 	f := GatherFacts(s, r)
 	a = want
 	a.Call, a.Policies, a.Bound, a.Set = *f.call(r), slices.Clone(d.Forbids), r.Who.Bound, s.Set.Digest()
+	if r.Touched != nil {
+		a.Flow = r.Touched.Leaves
+	}
 	rule := grant.Rule{}
 	if e := strictest(s, d.Forbids, reaches); e != nil {
 		rule, a.Entitlement = e.Approve, e

@@ -126,6 +126,9 @@ func (f *Facts) answer(d *access.Decision, r *access.Request, v *policy.Verdict)
 	}
 	if v.Outcome != access.Permit {
 		d.Class, d.Reason, d.Help = explain(f, r, v)
+		if told := story(r, v.Forbids); told != "" {
+			d.Reason += ": " + told
+		}
 		f.settleAsk(r, d)
 	}
 }

@@ -26,6 +26,57 @@ when { context has output && context.output.findings.contains("block") };
 forbid (principal, action in Mcp::Action::"egress", resource)
 when { context.session.taint.contains("untrusted") && context.session.labels.containsAny(["secret", "pii"]) };
 
+@id("baseline.flow-hostile-source")
+@advice("A value of this call comes from a result in which hidden or injected instructions were found.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_source_finding.contains("review") &&
+  (context.facts.flow_recipient_untrusted || context.facts.flow_ordered || context.facts.flow_carried) };
+
+@id("baseline.flow-not-asked")
+@advice("A result that anybody may have written asks for this call, and the user did not.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_action_asked.contains("no") &&
+  (context.facts.flow_recipient_untrusted && !context.facts.flow_pointed || context.facts.flow_ordered) };
+
+@id("baseline.flow-private-out")
+@advice("Private data would go to a recipient out of a result that anybody may have written, and the user did not ask for it.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_action_asked.contains("no") && context.facts.flow_recipient_untrusted && !context.facts.flow_content_labels.isEmpty() };
+
+@id("baseline.flow-recipient-replaced")
+@advice("A result that anybody may have written names another recipient than the user did.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_ordered && context.facts.flow_replaced };
+
+@id("baseline.flow-off-task")
+@advice("Instructions were found in what this session has read, and the user asked for nothing like this call.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_tainted.contains("review") && context.facts.flow_action_asked.contains("no") && context.facts.flow_asked.contains("no") };
+
+@id("baseline.flow-private")
+@advice("Secrets or personal data would go to a recipient out of a result that anybody may have written.")
+forbid (principal, action in Mcp::Action::"egress", resource)
+when { context.facts.flow_recipient_untrusted && context.facts.flow_content_labels.containsAny(["secret", "pii"]) };
+
+@id("baseline.flow-recipient-untrusted") @outcome("require_approval")
+@advice("Where it goes comes from a result that anybody may have written: a person has to look. Call again as it is once it is approved.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_recipient_untrusted || context.facts.flow_ordered }
+unless { context has grant && context.grant.argsBound };
+
+@id("baseline.flow-forgotten") @outcome("require_approval")
+@advice("This session has read more than can be told apart: a person has to look at where this goes. Call again as it is once it is approved.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { context.facts.flow_lost && !context.facts.flow_asked.contains("yes") }
+unless { context has grant && context.grant.argsBound };
+
+@id("baseline.flow-private-new") @outcome("require_approval")
+@advice("Private data would go where nothing of this session went before, and the user asked for nothing like it: a person has to look. Call again as it is once it is approved.")
+forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
+when { !context.facts.flow_content_labels.isEmpty() && context.facts.flow_novel &&
+  context.facts.flow_asked.contains("no") && context.facts.flow_action_asked.contains("no") }
+unless { context has grant && context.grant.argsBound };
+
 @id("baseline.own")
 permit (principal is Mcp::Agent, action in Mcp::Action::"call", resource in Mcp::Server::"rutile")
 when { principal.attested && principal.status == "active" };

@@ -88,7 +88,12 @@ func (s *Set) FullScan(q *Query) Verdict {
 	if touched == nil {
 		touched = &access.Touched{}
 	}
-	ctx := types.RecordMap{"input": input, "now": types.NewDatetime(q.Now), "session": types.NewRecord(types.RecordMap{
+	flows := types.RecordMap{}
+	for id := range flowFacts() {
+		v, ok := touched.Flow[id]
+		flows[types.String(id)] = flowValue(id, v, ok)
+	}
+	ctx := types.RecordMap{"facts": types.NewRecord(flows), "input": input, "now": types.NewDatetime(q.Now), "session": types.NewRecord(types.RecordMap{
 		"id": str(q.Session.ID), "task": str(q.Session.Task), "depth": types.Long(q.Session.Depth),
 		"bound": types.Boolean(q.Session.Bound), "startedAt": types.NewDatetime(q.Session.StartedAt),
 		"taint": set(touched.Taint), "labels": set(touched.Labels)})}

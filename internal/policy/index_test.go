@@ -39,6 +39,7 @@ func randomPolicy(r *rand.Rand) string {
 			`resource.destructive`, `resource.egress`, `resource.labels.contains("pii")`, `resource.kind == "tool"`, `resource in Mcp::ToolClass::"read"`,
 			`action in Mcp::Action::"write"`, `principal in Mcp::AgentClass::"c"`, `context.session.bound`, `context.session.depth > 1`,
 			`context.session.taint.contains("untrusted")`, `context.session.labels.containsAny(["pii", "source:docs"])`,
+			`context.facts.flow_recipient_untrusted`, `context.facts.flow_content_labels.contains("pii")`,
 			`context has subject`, `context.subject == Mcp::Human::"ann"`, `context has grant && context.grant.remaining > 0`, `context.grant.quorum >= 2`,
 			`context.now > datetime("2026-01-01")`, `context.input.n > 3`, `context.input has s && context.input.s like "v*"`, `context.input.s == "v1"`,
 			`context.input.o.k`, `context.input has o && context.input.o has k`, `context.input.l.contains("x")`, `context.input == {s: "v1"}`,
@@ -79,6 +80,10 @@ func randomQuery(t testing.TB, r *rand.Rand) *policy.Query {
 			`{"l":["y",null]}`, `{"s":null,"n":4}`, `{"n":922337203685477}`, `{"S":"v1"}`, `{"o":{"K":true}}`, `{"s":["v1"],"n":1e-9}`, `{"s":"http://h/"}`, `{"o":{"k":"v"},"s":"a\\b"}`)),
 	}
 	q.Touched = &access.Touched{Taint: pick(r, nil, []string{"untrusted"}), Labels: pick(r, nil, []string{"pii"}, []string{"source:docs"})}
+	if r.IntN(2) == 0 {
+		q.Touched.Flow = map[string]access.FactValue{policy.FactFlowRecipient: {Bool: r.IntN(2) == 0}, policy.FactFlowContent: {Set: pick(r, nil, []string{"pii"})},
+			policy.FactFlowLost: {Bool: r.IntN(2) == 0}, policy.FactFlowSourceFinding: {Set: pick(r, nil, []string{"review"})}, policy.FactFlowAsked: {Set: pick(r, []string{"no"}, []string{"unknown"})}}
+	}
 	if r.IntN(3) == 0 {
 		q.Output = &policy.OutputFacts{Labels: pick(r, nil, []string{"pii"}), Bytes: r.IntN(9)}
 	}

@@ -39,6 +39,7 @@ func (r *reads) mayTouch() bool { return r.touch || r.bits&readBareContext != 0 
 // The facts about where the values of a call come from.
 const (
 	FactFlowRecipient     = "flow_recipient_untrusted" // a destination comes from an untrusted result, unasked
+	FactFlowCarried       = "flow_carried"             // what is sent has an address or number out of an untrusted result, unasked
 	FactFlowContent       = "flow_content_labels"      // private scopes of what is sent
 	FactFlowAsked         = "flow_asked"               // yes, no or unknown: it stands in the user's words
 	FactFlowActionAsked   = "flow_action_asked"        // yes, no or unknown: the user asked for something of the kind
@@ -47,13 +48,14 @@ const (
 	FactFlowPointed       = "flow_pointed"             // the user named the results
 	FactFlowReplaced      = "flow_replaced"            // the user named another recipient
 	FactFlowNovel         = "flow_novel"               // nothing went there before
+	FactFlowTainted       = "flow_tainted"             // review; review and block: the worst found in untrusted results so far
 	FactFlowLost          = "flow_lost"                // what it could come from was forgotten
 )
 
 // flowFacts are their kinds: true where it is true or false, else a set.
 func flowFacts() map[string]bool {
 	return map[string]bool{
-		FactFlowRecipient: true, FactFlowContent: false, FactFlowAsked: false, FactFlowActionAsked: false, FactFlowSourceFinding: false,
+		FactFlowRecipient: true, FactFlowCarried: true, FactFlowTainted: false, FactFlowContent: false, FactFlowAsked: false, FactFlowActionAsked: false, FactFlowSourceFinding: false,
 		FactFlowOrdered: true, FactFlowPointed: true, FactFlowReplaced: true, FactFlowNovel: true, FactFlowLost: true,
 	}
 }
