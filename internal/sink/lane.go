@@ -250,6 +250,7 @@ func (l *lane) taken(ctx context.Context, next uint64, n int) error {
 	defer l.mu.Unlock()
 	l.status.Sent += int64(n)
 	l.status.LastTaken = l.cfg.Now().UTC()
+	l.status.State = StateSending
 	l.status.Attempts, l.status.Why, l.status.Refused, l.skips = 0, "", nil, nil
 	return nil
 }

@@ -124,6 +124,7 @@ func TestTroubleEndsUnderLoad(t *testing.T) {
 	r.start()
 	r.until("there is trouble", func() bool { return strings.Contains(r.troubles(), "refused") })
 	r.until("it is over", func() bool { return strings.HasSuffix(r.troubles(), "a: ") })
+	r.until("its status says so", func() bool { return r.sender.Status("a").State == sink.StateSending })
 }
 
 // TestWhatCannotBeReadHoldsUpOnlyWhatFollows: the events before a leaf that is damaged
