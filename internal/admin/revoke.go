@@ -202,24 +202,31 @@ func (e *Effects) carryOut(ctx context.Context, actor Actor, s *reach, entry rev
 			rec.Requests = append(rec.Requests, r.ID)
 		}
 	}
-	if s.grants != nil {
-		ids, err := e.left(ctx, s)
-		errs = errors.Join(errs, j.did(err))
-		for _, g := range e.broker.Falls(s.grants) {
-			ids = append(ids, g.ID)
-		}
-		j.made, err = e.broker.MintedUnder(ctx, ids)
-		errs = errors.Join(errs, j.did(err))
-		list, err := e.broker.RevokeAll(ctx, s.grants, actor.String(), entry.Cause)
-		errs = errors.Join(errs, j.did(err))
-		for _, g := range list {
-			rec.Grants = append(rec.Grants, g.ID)
-		}
-	}
+	errs = errors.Join(errs, e.endGrants(ctx, actor, s, j))
 	rec.DeniedUS = time.Since(began).Microseconds()
 	j.cut = e.halt(s, entry, catch)
 	rec.Calls = j.cut.Calls
 	return j, errs
+}
+
+// endGrants ends the grants of s, and notes what lives of what was minted under them.
+func (e *Effects) endGrants(ctx context.Context, actor Actor, s *reach, j *job) error {
+	if s.grants == nil {
+		return nil
+	}
+	ids, err := e.left(ctx, s)
+	errs := j.did(err)
+	for _, g := range e.broker.Falls(s.grants) {
+		ids = append(ids, g.ID)
+	}
+	j.made, err = e.broker.MintedUnder(ctx, ids)
+	errs = errors.Join(errs, j.did(err))
+	list, err := e.broker.RevokeAll(ctx, s.grants, actor.String(), j.Cause)
+	errs = errors.Join(errs, j.did(err))
+	for _, g := range list {
+		j.Grants = append(j.Grants, g.ID)
+	}
+	return errs
 }
 
 // because is what ends with an entry is told.
