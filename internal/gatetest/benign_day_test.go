@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"rutile/internal/registry"
 )
 
 // benignRow is a row of a labelled set that somebody found harmless.
@@ -110,7 +112,7 @@ func fitting(schema json.RawMessage) string {
 	}
 	var n node
 	if json.Unmarshal(schema, &n) != nil {
-		return `"sample"`
+		return `"quux7h"`
 	}
 	kind, _ := n.Type.(string)
 	if many, ok := n.Type.([]any); ok && len(many) > 0 {
@@ -142,7 +144,7 @@ func fitting(schema json.RawMessage) string {
 	case kind == "null":
 		return "null"
 	}
-	return `"sample"`
+	return `"quux7h"`
 }
 
 // day is what happened to harmless tools and answers on their way.
@@ -168,7 +170,7 @@ func benignDay(t *testing.T, tools, outputs []benignRow) *day {
 	t.Helper()
 	servers := benignServers(t, tools)
 	answers := map[string]benignRow{} // by server and tool
-	manifests := "kind: Agent\nid: bot\nowner: team\npurpose: test\nriskTier: 1\ntools: [\"*/*\"]\n"
+	var manifests strings.Builder
 	next := 0
 	var ids []string
 	for _, s := range servers {
@@ -186,17 +188,18 @@ func benignDay(t *testing.T, tools, outputs []benignRow) *day {
 			}
 			x.text(answers[s.id+"/"+params.Name].Content)
 		})
-		manifests += fmt.Sprintf("---\nkind: Server\nid: %s\nowner: team\ntransport: {http: {url: %q}}\nstate: sanctioned\n", s.id, p.URL+"/mcp")
+		fmt.Fprintf(&manifests, "---\nkind: Agent\nid: bot-%s\nowner: team\npurpose: test\nriskTier: 1\ntools: [\"%s/*\"]\n", s.id, s.id)
+		fmt.Fprintf(&manifests, "---\nkind: Server\nid: %s\nowner: team\ntransport: {http: {url: %q}}\nstate: sanctioned\n", s.id, p.URL+"/mcp")
 		ids = append(ids, s.id)
 	}
 	if next < len(outputs) {
 		t.Fatalf("%d tools are too few to give %d answers", next, len(outputs))
 	}
 	r := newRig(t)
-	r.apply(manifests, ids...)
+	r.apply(manifests.String(), ids...)
 	d := &day{}
 	for _, s := range servers {
-		token := r.token("bot", s.id)
+		token := r.token("bot-"+s.id, s.id)
 		seen := r.list(token, s.id)
 		for _, name := range s.names {
 			if !listShows(t, seen, "tools", name) {
@@ -221,7 +224,7 @@ func (d *day) call(t *testing.T, r *rig, token string, s *benignServer, name str
 	}
 	switch {
 	case got.msg.Result == nil || !permitted(t, got):
-		d.denied = append(d.denied, s.ids[name]+" "+tail(got.body, 300))
+		d.denied = append(d.denied, s.ids[name]+" "+tail(got.body, 80))
 	case json.Unmarshal(got.msg.Result, &res) != nil || len(res.Content) == 0:
 		d.lost = append(d.lost, answer.ID)
 	case res.Content[0].Text != answer.Content:
@@ -241,25 +244,37 @@ func why(r *rig, server, name string) string {
 	if tool.Found != nil {
 		for _, f := range tool.Found.Findings {
 			if f.Tier != "" {
-				out += " " + f.Tier + ":" + f.Rule + "|" + f.Peer + "|" + f.Pointer
+				out += " " + f.Tier + ":" + f.Rule + " " + f.Peer
 			}
 		}
 	}
 	return out + ")"
 }
 
+// What is harmless goes through with the defaults: ours always, the development sets
+// where they are. Of those a few tools wait for a person, since words alone do not
+// tell them from others and some sources copied tools of one another; none is taken
+// for one that has to be blocked, no call is stopped, and no answer is touched.
 func TestBenignDay(t *testing.T) {
 	t.Parallel()
 	own := filepath.Join("..", "inspect", "eval", "testdata")
-	t.Log(benignDay(t, benignRows(t, filepath.Join(own, "tools.jsonl")), benignRows(t, filepath.Join(own, "outputs.jsonl"))))
+	d := benignDay(t, benignRows(t, filepath.Join(own, "tools.jsonl")), benignRows(t, filepath.Join(own, "outputs.jsonl")))
+	if len(d.listed) == 0 || len(d.held) > 0 || len(d.whole) < len(d.listed) {
+		t.Errorf("of our own: %s", d)
+	}
 	dir := os.Getenv("RUTILE_EVAL_SETS")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "data")
 	}
-	tools, outputs := benignRows(t, filepath.Join(dir, "poisoning", "tools.jsonl")), benignRows(t, filepath.Join(dir, "poisoning", "outputs.jsonl"))
-	if len(tools) == 0 {
-		t.Log("the development sets are not here")
+	dir = filepath.Join(dir, "poisoning")
+	tools, outputs := benignRows(t, filepath.Join(dir, "tools.jsonl")), benignRows(t, filepath.Join(dir, "outputs.jsonl"))
+	if len(tools) == 0 || len(outputs) == 0 {
+		t.Log("the development sets are not here: only our own went through (RUTILE_EVAL_SETS says where they are)")
 		return
 	}
-	t.Log(benignDay(t, tools, outputs))
+	d = benignDay(t, tools, outputs)
+	t.Log(d)
+	if len(d.whole) < len(d.listed) || 80*len(d.held) > len(d.held)+len(d.listed) || strings.Contains(strings.Join(d.held, " "), registry.TierBlock+":") {
+		t.Error("too much of it is stopped")
+	}
 }
