@@ -164,36 +164,29 @@ func (d *day) String() string {
 }
 
 // benignDay sends harmless tools and answers through a gateway as it is when nobody
-// configured anything: every server is listed for the first time, every tool that is
-// offered is called once, and every answer is given at least once.
+// configured anything: every server is listed for the first time, and of the tools
+// that are offered so many are called that every answer is given once.
 func benignDay(t *testing.T, tools, outputs []benignRow) *day {
 	t.Helper()
 	servers := benignServers(t, tools)
-	answers := map[string]benignRow{} // by server and tool
+	answers := map[string]string{} // by server and tool
 	var manifests strings.Builder
 	next := 0
 	var ids []string
 	for _, s := range servers {
 		p := newPeer(t, v2026)
 		p.list("tools/list", toolList(s.defs...))
-		for _, name := range s.names {
-			answers[s.id+"/"+name] = outputs[next%len(outputs)]
-			next++
-		}
 		p.handle("tools/call", func(x *exchange) {
 			var params struct{ Name string }
 			if err := json.Unmarshal([]byte(x.params), &params); err != nil {
 				x.fault(-32602, "no name", "")
 				return
 			}
-			x.text(answers[s.id+"/"+params.Name].Content)
+			x.text(answers[s.id+"/"+params.Name])
 		})
 		fmt.Fprintf(&manifests, "---\nkind: Agent\nid: bot-%s\nowner: team\npurpose: test\nriskTier: 1\ntools: [\"%s/*\"]\n", s.id, s.id)
 		fmt.Fprintf(&manifests, "---\nkind: Server\nid: %s\nowner: team\ntransport: {http: {url: %q}}\nstate: sanctioned\n", s.id, p.URL+"/mcp")
 		ids = append(ids, s.id)
-	}
-	if next < len(outputs) {
-		t.Fatalf("%d tools are too few to give %d answers", next, len(outputs))
 	}
 	r := newRig(t)
 	r.apply(manifests.String(), ids...)
@@ -207,8 +200,17 @@ func benignDay(t *testing.T, tools, outputs []benignRow) *day {
 				continue
 			}
 			d.listed = append(d.listed, s.ids[name])
-			d.call(t, r, token, s, name, answers[s.id+"/"+name])
+			if next < len(outputs) {
+				answers[s.id+"/"+name] = outputs[next].Content
+				d.call(t, r, token, s, name, outputs[next])
+				next++
+			} else if _, st := r.d.Admin.Current().View.Callable(s.id, name); !st.OK {
+				d.denied = append(d.denied, s.ids[name])
+			}
 		}
+	}
+	if next < len(outputs) {
+		t.Fatalf("%d of %d answers were given: too few tools are offered", next, len(outputs))
 	}
 	return d
 }
@@ -259,7 +261,7 @@ func TestBenignDay(t *testing.T) {
 	t.Parallel()
 	own := filepath.Join("..", "inspect", "eval", "testdata")
 	d := benignDay(t, benignRows(t, filepath.Join(own, "tools.jsonl")), benignRows(t, filepath.Join(own, "outputs.jsonl")))
-	if len(d.listed) == 0 || len(d.held) > 0 || len(d.whole) < len(d.listed) {
+	if len(d.listed) == 0 || len(d.held) > 0 || len(d.denied) > 0 || len(d.whole) < len(d.called) {
 		t.Errorf("of our own: %s", d)
 	}
 	dir := os.Getenv("RUTILE_EVAL_SETS")
@@ -274,7 +276,7 @@ func TestBenignDay(t *testing.T) {
 	}
 	d = benignDay(t, tools, outputs)
 	t.Log(d)
-	if len(d.whole) < len(d.listed) || 80*len(d.held) > len(d.held)+len(d.listed) || strings.Contains(strings.Join(d.held, " "), registry.TierBlock+":") {
+	if len(d.denied) > 0 || len(d.whole) < len(d.called) || 80*len(d.held) > len(d.held)+len(d.listed) || strings.Contains(strings.Join(d.held, " "), registry.TierBlock+":") {
 		t.Error("too much of it is stopped")
 	}
 }
