@@ -149,7 +149,7 @@ func fitting(schema json.RawMessage) string {
 
 // day is what happened to harmless tools and answers on their way.
 type day struct {
-	listed, held, called, denied, whole, masked, noted, lost []string
+	listed, held, called, denied, whole, masked, lost []string
 }
 
 func (d *day) String() string {
