@@ -83,7 +83,7 @@ func (h *httpReceiver) partial(body []byte) error {
 		return nil
 	}
 	var answer collector.ExportLogsServiceResponse
-	if err := proto.Unmarshal(body, &answer); err != nil {
+	if proto.Unmarshal(body, &answer) != nil {
 		return nil // some answer with JSON or with nothing
 	}
 	if n := answer.GetPartialSuccess().GetRejectedLogRecords(); n > 0 {
