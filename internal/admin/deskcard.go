@@ -10,12 +10,15 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/rawjson"
+	"rutile/internal/registry"
 )
 
 // Card is a request with what a person needs to answer it.
 type Card struct {
 	RequestView
 	Owner       string       // of the agent, "" if it is not registered any more
+	AgentState  string       // of the agent now, "" if it is not registered any more
+	Suspends    bool         // the one who looks may deny it and suspend the agent besides
 	ServerOwner string       // of the server
 	Class       string       // of the tool now, "" if it is not there any more
 	Work        *grant.Task  // the request belongs to
@@ -72,7 +75,8 @@ func (d *Desk) Card(ctx context.Context, actor Actor, id string) (Card, error) {
 	c := Card{RequestView: v, Bar: d.may(actor, v.Request, d.waits(v.Request))}
 	view := d.admin.Current().View
 	if a, ok := view.Agent(v.Party.Agent); ok {
-		c.Owner = a.Owner
+		c.Owner, c.AgentState = a.Owner, string(a.State)
+		c.Suspends = a.State == registry.AgentActive && d.admin.Offers(actor, OpAgent)
 	}
 	if s, ok := view.Server(v.Target.Server); ok {
 		c.ServerOwner = s.Owner

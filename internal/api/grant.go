@@ -83,9 +83,12 @@ func (a *API) approveRequest(c *call) (any, error) {
 }
 
 func (a *API) denyRequest(c *call) (any, error) {
-	var in Reason
+	var in DenySpec
 	if err := c.decode(&in); err != nil {
 		return nil, err
+	}
+	if in.SuspendAgent {
+		return a.deps.Desk.DenyAndSuspend(c.Context(), c.actor, c.PathValue("id"), in.Reason)
 	}
 	return a.deps.Desk.Deny(c.Context(), c.actor, c.PathValue("id"), in.Reason)
 }
@@ -208,8 +211,8 @@ func (c *Client) ApproveRequest(ctx context.Context, id string, s ApproveSpec) (
 }
 
 // DenyRequest answers a request with no.
-func (c *Client) DenyRequest(ctx context.Context, id, why string) (admin.RequestView, error) {
-	return ask[admin.RequestView](ctx, c, "POST", "requests/"+url.PathEscape(id)+"/deny", Reason{why})
+func (c *Client) DenyRequest(ctx context.Context, id string, s DenySpec) (admin.RequestView, error) {
+	return ask[admin.RequestView](ctx, c, "POST", "requests/"+url.PathEscape(id)+"/deny", s)
 }
 
 // Grants lists grants, newest first.

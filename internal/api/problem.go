@@ -59,7 +59,7 @@ func httpStatus(code access.Code) int {
 		return http.StatusServiceUnavailable
 	case access.CodeTimeout:
 		return http.StatusGatewayTimeout
-	default: // CodeInternal, and CodePartial, which no single answer is
+	default: // CodeInternal, and CodePartial: what failed is what is left
 		return http.StatusInternalServerError
 	}
 }

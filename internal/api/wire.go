@@ -162,6 +162,14 @@ type Reason struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// DenySpec is a no to a request.
+type DenySpec struct {
+	Reason string `json:"reason,omitempty"`
+	// SuspendAgent suspends the agent that asks besides. Whoever may not do both does
+	// neither.
+	SuspendAgent bool `json:"suspendAgent,omitempty"`
+}
+
 // ToolChange names a definition and what is to happen to it.
 type ToolChange struct {
 	Kind   registry.Kind       `json:"kind,omitempty"` // default tool

@@ -153,18 +153,24 @@ starts when the last approval it needs is given, or later, with --not-before.`
 }
 
 func (a *app) requestDeny() *cobra.Command {
-	var why string
-	c := a.command("deny REQUEST", "Say no to a request", "rutile request deny req_… --reason 'not today'", calling(), func(ctx context.Context, args []string) error {
+	var s api.DenySpec
+	c := a.command("deny REQUEST", "Say no to a request", "rutile request deny req_… --reason 'not today'", append(calling(), access.CodePartial), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
 		}
-		r, err := client.DenyRequest(ctx, args[0], why)
+		r, err := client.DenyRequest(ctx, args[0], s)
 		if err != nil {
 			return err
 		}
-		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "request %s is denied\n", r.ID) })
+		return a.print(r, func(w io.Writer) {
+			fmt.Fprintf(w, "request %s is denied\n", r.ID)
+			if s.SuspendAgent {
+				fmt.Fprintf(w, "agent %s is suspended\n", r.Party.Agent)
+			}
+		})
 	})
-	c.Flags().StringVar(&why, "reason", "", "why, for the evidence")
+	c.Flags().BoolVar(&s.SuspendAgent, "suspend-agent", false, "suspend the agent that asks besides; whoever may not do both does neither")
+	c.Flags().StringVar(&s.Reason, "reason", "", "why, for the evidence")
 	return c
 }

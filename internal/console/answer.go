@@ -32,7 +32,11 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request) {
 // effect.
 func (c *Console) card(w http.ResponseWriter, r *http.Request, s session, id string, problem error) {
 	k, err := c.desk.Card(r.Context(), s.actor, id)
+	half := access.CodeOf(problem) == access.CodePartial
 	switch {
+	case err != nil && half: // what was done is said, whatever else is so
+		c.refuse(w, r, problem)
+		return
 	case access.CodeOf(err) == access.CodeUnauthenticated:
 		c.over(w, r, id)
 		return
@@ -40,7 +44,7 @@ func (c *Console) card(w http.ResponseWriter, r *http.Request, s session, id str
 		c.refuse(w, r, err)
 		return
 	}
-	page, err := c.view(s, k)
+	page, err := c.view(c.wordsOf(r), s, k)
 	if err != nil {
 		c.refuse(w, r, err)
 		return
@@ -48,6 +52,7 @@ func (c *Console) card(w http.ResponseWriter, r *http.Request, s session, id str
 	status := http.StatusOK
 	if problem != nil {
 		status, page.Problem = c.told(r, problem)
+		page.Half = half
 	}
 	c.render(w, r, status, "request", page)
 }
@@ -87,8 +92,10 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request) {
 		err = c.approve(r, s, id, f)
 	case "deny":
 		_, err = c.desk.Deny(r.Context(), s.actor, id, strings.TrimSpace(f["reason"]))
+	case "deny-suspend":
+		_, err = c.desk.DenyAndSuspend(r.Context(), s.actor, id, strings.TrimSpace(f["reason"]))
 	default:
-		err = access.Errorf(access.CodeInvalid, "an answer is approve or deny")
+		err = access.Errorf(access.CodeInvalid, "an answer is approve, deny or deny-suspend")
 	}
 	switch {
 	case access.CodeOf(err) == access.CodeUnauthenticated:
@@ -172,7 +179,7 @@ func httpStatus(code access.Code) int {
 		return http.StatusServiceUnavailable
 	case access.CodeTimeout:
 		return http.StatusGatewayTimeout
-	default: // CodeInternal, and CodePartial, which no single answer is
+	default: // CodeInternal, and CodePartial: what failed is what is left
 		return http.StatusInternalServerError
 	}
 }

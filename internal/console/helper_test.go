@@ -39,7 +39,8 @@ var keeper = admin.Actor{Kind: "user", ID: "keeper", Host: true}
 type parts struct {
 	mu     sync.Mutex
 	events []grant.Event
-	err    error // of recording
+	err    error  // of recording
+	before func() // the next change is recorded
 }
 
 func (p *parts) Settle(ctx context.Context, owed []access.Owed) error {
@@ -59,6 +60,13 @@ func (p *parts) Record(_ context.Context, events []grant.Event) error {
 	return p.err
 }
 
+// fail makes recording fail.
+func (p *parts) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+}
+
 // said counts the events of a verb.
 func (p *parts) said(verb string) int {
 	p.mu.Lock()
@@ -72,7 +80,23 @@ func (p *parts) said(verb string) int {
 	return n
 }
 
-func (p *parts) Admin(context.Context, audit.Admin) (audit.Ref, error) { return audit.Ref{}, nil }
+// first makes something happen before the next change of the registry is recorded.
+func (p *parts) first(do func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.before = do
+}
+
+func (p *parts) Admin(context.Context, audit.Admin) (audit.Ref, error) {
+	p.mu.Lock()
+	do := p.before
+	p.before = nil
+	p.mu.Unlock()
+	if do != nil {
+		do()
+	}
+	return audit.Ref{}, nil
+}
 func (p *parts) Seal(_ context.Context, _ string, b []byte) ([]byte, error) {
 	return append([]byte("sealed:"), b...), nil
 }

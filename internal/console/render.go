@@ -72,7 +72,11 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 // refuse answers with a page that says why.
 func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, text := c.told(r, err)
-	c.render(w, r, status, "notice", notice{Title: "Nothing was done", Text: text})
+	title := "Nothing was done"
+	if access.CodeOf(err) == access.CodePartial {
+		title = "Not all of it was done"
+	}
+	c.render(w, r, status, "notice", notice{Title: title, Text: text})
 }
 
 func (c *Console) missing(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/grant"
+	"rutile/internal/registry"
 )
 
 // requestPage is the page of one request. Its texts have gone through line, block
@@ -18,6 +19,7 @@ type requestPage struct {
 	User    string // who is signed in
 	Form    string // the session's, for every form
 	Problem string // why an answer had no effect
+	Half    bool   // or only half of one
 	Action  string // what is asked for
 	State   string // in a word
 	Now     []string
@@ -64,9 +66,14 @@ type answerForm struct {
 	Amount  int64 // at most, of the budget; 0 where it cannot be narrowed
 	Unit    string
 	Reason  bool // an approval needs one
+	Suspend *suspend
 }
 
-func (c *Console) view(s session, k admin.Card) (requestPage, error) {
+// suspend is denying and suspending the agent in one, nil for whoever may not do both.
+// It is in the language of whoever looks, named for the rest of the page is English.
+type suspend struct{ Lang, Button, Note string }
+
+func (c *Console) view(w words, s session, k admin.Card) (requestPage, error) {
 	now := c.now()
 	p := requestPage{
 		ID: k.ID, User: line(s.actor.ID), Form: s.form, Action: line(k.Target.Action()), State: string(k.State), Stale: !k.Current,
@@ -92,6 +99,9 @@ func (c *Console) view(s session, k admin.Card) (requestPage, error) {
 	}
 	if k.State == grant.RequestPending && now.Before(k.Expires) {
 		p.Answer = form(k)
+		if k.Suspends {
+			p.Answer.Suspend = &suspend{w.lang, w.t("Deny and suspend the agent"), w.t("The agent can do nothing then until somebody resumes it.")}
+		}
 		if by(k, s.actor.String()) {
 			p.Answer.Bar = "You have approved it already. Nobody counts twice."
 		}
@@ -140,6 +150,9 @@ func facts(k admin.Card, now time.Time) []fact {
 		}
 	}
 	add("Agent", line(k.Party.Agent))
+	if k.AgentState != string(registry.AgentActive) {
+		add("State of the agent", line(k.AgentState))
+	}
 	add("Owner of the agent", or(line(k.Owner), "nobody: the agent is not registered any more"))
 	subject := line(k.Party.Subject)
 	if subject != "" && k.Party.Issuer != "" {

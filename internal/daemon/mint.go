@@ -42,6 +42,9 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
+	// Closed after all that uses credentials, with a bound of its own: an issuer that hangs uses up
+	// that of the mint.
+	d.closing("uses of credentials", d.noteUses)
 	d.closing("connections of people", func(ctx context.Context) error { d.Links.Close(ctx); return nil })
 	issuers, err := credential.NewIssuers(d.vault, d.egress().TransportFor, time.Now, nil)
 	if err != nil {
@@ -59,7 +62,7 @@ func (d *Daemon) buildMint() error {
 	if err != nil {
 		return err
 	}
-	d.closing("mint", func(ctx context.Context) error { d.mint.Close(); return d.noteUses(ctx) })
+	d.closing("mint", func(context.Context) error { d.mint.Close(); return nil })
 	return nil
 }
 

@@ -226,9 +226,17 @@ func (b *Broker) Invalidate(ctx context.Context, id, why string) (Request, error
 	return b.end(ctx, id, RequestInvalid, system, why, func(Request) bool { return true })
 }
 
-func (b *Broker) end(ctx context.Context, id string, to State, by, why string, may func(Request) bool) (Request, error) {
+// CheckReason refuses a reason no answer to a request can have.
+func CheckReason(why string) error {
 	if !words(why, maxWords) {
-		return Request{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
+		return access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
+	}
+	return nil
+}
+
+func (b *Broker) end(ctx context.Context, id string, to State, by, why string, may func(Request) bool) (Request, error) {
+	if err := CheckReason(why); err != nil {
+		return Request{}, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -31,9 +31,10 @@ const (
 )
 
 // Finish goes on with what Revoke began: it has issuers end what was minted under
-// grants that are GrantRevoking or GrantRevokePartial. A grant of which nothing is left becomes GrantRevoked; one of which an issuer
-// did not end something GrantRevokePartial, and says what in Left. It is to be called
-// again and again, and may be by several nodes.
+// grants that are GrantRevoking or GrantRevokePartial. A grant of which nothing is left
+// becomes GrantRevoked; one of which an issuer did not end something GrantRevokePartial,
+// and says what in Left: each as soon as its own credentials are settled. It is to be
+// called again and again, and may be by several nodes.
 func (b *Broker) Finish(ctx context.Context, end Ender) error {
 	if err := b.store.DropExpired(ctx, b.now()); err != nil {
 		return err
@@ -53,33 +54,45 @@ func (b *Broker) Finish(ctx context.Context, end Ender) error {
 	room := make(chan struct{}, enders)
 	var mu sync.Mutex
 	var errs error
+	note := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		errs = errors.Join(errs, err)
+	}
 	for _, g := range grants {
-		for _, m := range lives[g.ID] {
-			if !b.due(&g, &m) {
-				continue
-			}
-			work.Add(1)
-			go func() {
-				defer work.Done()
+		due := slices.DeleteFunc(slices.Clone(lives[g.ID]), func(m Minted) bool { return !b.due(&g, &m) })
+		if len(due) == 0 {
+			note(b.conclude(ctx, g, lives[g.ID]))
+			continue
+		}
+		work.Go(func() { note(b.finish(ctx, g, due, room, end)) })
+	}
+	work.Wait()
+	return errs
+}
+
+// finish has issuers end what is due of one grant, and concludes it then: an issuer
+// that hangs holds up the grants it minted under, and no other.
+func (b *Broker) finish(ctx context.Context, g Grant, due []Minted, room chan struct{}, end Ender) error {
+	errs := make([]error, len(due)+1)
+	var work sync.WaitGroup
+	for i, m := range due {
+		work.Go(func() {
+			if m.Sealed != nil { // else no issuer is asked
 				room <- struct{}{}
 				defer func() { <-room }()
-				if err := b.try(ctx, m, end); err != nil {
-					mu.Lock()
-					defer mu.Unlock()
-					errs = errors.Join(errs, err)
-				}
-			}()
-		}
+			}
+			errs[i] = b.try(ctx, m, end)
+		})
 	}
 	work.Wait()
 	ctx = context.WithoutCancel(ctx) // what was tried is said
-	if lives, err = b.minted(ctx, grants); err != nil {
-		return errors.Join(errs, err)
+	lives, err := b.minted(ctx, []Grant{g})
+	if err == nil {
+		err = b.conclude(ctx, g, lives[g.ID])
 	}
-	for _, g := range grants {
-		errs = errors.Join(errs, b.conclude(ctx, g, lives[g.ID]))
-	}
-	return errs
+	errs[len(due)] = err
+	return errors.Join(errs...)
 }
 
 func (b *Broker) minted(ctx context.Context, grants []Grant) (map[string][]Minted, error) {

@@ -292,3 +292,40 @@ func TestAUsedUpGrantOwesItsLeaf(t *testing.T) {
 		t.Errorf("owed again: %d, %v", len(again), err)
 	}
 }
+
+// TestAnIssuerThatHangsHoldsUpItsOwnGrantOnly: what another grant's issuer has ended, or
+// nobody can end, is said while it hangs.
+func TestAnIssuerThatHangsHoldsUpItsOwnGrantOnly(t *testing.T) {
+	r := newRig(t)
+	slow, none, quick := r.create(), r.create(), r.create()
+	r.mint(slow.ID, "v1", "hangs")
+	r.mint(none.ID, "v2", "")
+	r.mint(quick.ID, "v3", "ends")
+	for _, g := range []grant.Grant{slow, none, quick} {
+		r.revoke(g.ID)
+	}
+	settled := func() bool {
+		states := r.states(none, quick)
+		return slices.Equal(states, []grant.State{grant.GrantRevokePartial, grant.GrantRevoked})
+	}
+	var hung sync.Once
+	meanwhile := false
+	end := func(ctx context.Context, _ grant.Minted, how []byte) string {
+		if string(how) != "hangs" {
+			return ""
+		}
+		hung.Do(func() {
+			for meanwhile = settled(); !meanwhile && ctx.Err() == nil; meanwhile = settled() {
+				time.Sleep(time.Millisecond)
+			}
+		})
+		return "it hung"
+	}
+	if err := r.Finish(t.Context(), end); err != nil {
+		t.Fatal(err)
+	}
+	if !meanwhile {
+		t.Error("nothing was concluded while an issuer hung")
+	}
+	equal(t, "in the end", r.states(slow, none, quick), []grant.State{grant.GrantRevokePartial, grant.GrantRevokePartial, grant.GrantRevoked})
+}
