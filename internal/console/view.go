@@ -64,6 +64,11 @@ type answerForm struct {
 	Amount  int64 // at most, of the budget; 0 where it cannot be narrowed
 	Unit    string
 	Reason  bool // an approval needs one
+
+	Sign      bool   // an approval is signed with a passkey
+	Ask       string // where what it signs is asked for, "" if not here
+	Script    string // that asks the browser
+	Elsewhere string // the address of this page where passkeys work
 }
 
 func (c *Console) view(s session, k admin.Card) (requestPage, error) {
@@ -110,7 +115,7 @@ func by(k admin.Card, who string) bool {
 }
 
 func form(k admin.Card) *answerForm {
-	f := &answerForm{Minutes: k.Life / 60, Reason: k.Target.Tier >= reasonTier}
+	f := &answerForm{Minutes: k.Life / 60, Reason: k.Target.Tier >= reasonTier, Sign: k.Sign && k.Bar == nil}
 	switch k.Scope {
 	case grant.ScopeOnce:
 		f.Button = "Approve: once, exactly this"
@@ -272,7 +277,11 @@ func people(s grant.Stage) string {
 func approvals(list []grant.Approval) string {
 	var out []string
 	for _, a := range list {
-		out = append(out, line(a.By)+" at "+stamp(a.At))
+		signed := ""
+		if a.Signed != nil {
+			signed = ", signed with a passkey"
+		}
+		out = append(out, line(a.By)+" at "+stamp(a.At)+signed)
 	}
 	return strings.Join(out, "; ")
 }
