@@ -57,6 +57,21 @@ func (d *Desk) allSign() bool {
 	})
 }
 
+// Unsigned lists who may approve requests but none of tier 3, because they have no
+// passkey to sign with.
+func (d *Desk) Unsigned() []string {
+	if !d.allSign() {
+		return nil
+	}
+	var out []string
+	for _, u := range d.admin.Current().View.Users() {
+		if !slices.ContainsFunc(u.Factors, isPasskey) && d.admin.Allows(Actor{Kind: "user", ID: u.ID}, OpDecide) {
+			out = append(out, u.ID)
+		}
+	}
+	return out
+}
+
 // signs refuses an approval of r that had to be signed and is not, or is with what is no
 // passkey of the actor's.
 func (d *Desk) signs(actor Actor, r grant.Request, s *access.Assertion) error {
