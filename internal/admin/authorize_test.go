@@ -78,6 +78,10 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		_, err := a.ChangeTool(ctx, who, "files", "late", registry.VerbBlock, "")
 		return err
 	},
+	"RelearnTool": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.RelearnTool(ctx, who, "files", "read", "")
+		return err
+	},
 	"IssueDevelopmentToken": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.IssueDevelopmentToken(ctx, who, admin.TokenRequest{Agent: "reader", Server: "files"})
 		return err

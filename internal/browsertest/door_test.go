@@ -25,6 +25,13 @@ func (r *rig) pages() []string {
 	for _, g := range list {
 		out = append(out, "grants/"+g.ID)
 	}
+	sessions, err := r.d.Effects.List(r.t.Context(), "", 5, false)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, s := range sessions {
+		out = append(out, "sessions/"+s.ID)
+	}
 	for i := range r.d.Evidence.Size() {
 		out = append(out, fmt.Sprintf("evidence/%d", i))
 	}

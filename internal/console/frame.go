@@ -58,7 +58,7 @@ func navigation() []navPart {
 	return []navPart{
 		{"Now", []navPlace{
 			{"overview", "Overview", admin.OpRead, nil},
-			{"live", "Live", admin.OpRead, nil},
+			{"live", "Live", admin.OpRead, []string{"session"}},
 			{"requests", "Requests", admin.OpRead, nil},
 			{"findings", "Findings", admin.OpRead, nil},
 		}},
@@ -189,7 +189,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 // through line or block.
 func (c *Console) funcs(w words) template.FuncMap {
 	return template.FuncMap{
-		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at,
+		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at, "revoking": revokeURL,
 		"when":  func(x time.Time) template.HTML { return w.when(x, c.now()) },
 		"state": w.state,
 		"lines": func(list []string) []string {

@@ -33,9 +33,14 @@ func (c *Console) revokePlan(v *visit) (any, error) {
 	return p, err
 }
 
+// revokeURL is the address of the plan of revoking id of a kind.
+func revokeURL(kind, id string) string {
+	return at("revoke") + "?kind=" + url.QueryEscape(kind) + "&id=" + url.QueryEscape(id)
+}
+
 // revoke carries out what revokePlan showed. Of something wide its id is typed.
 func (c *Console) revoke(v *visit, f map[string]string) (string, string, error) {
-	to := at("revoke") + "?kind=" + url.QueryEscape(f["kind"]) + "&id=" + url.QueryEscape(f["id"])
+	to := revokeURL(f["kind"], f["id"])
 	order := admin.Order{Kind: f["kind"], ID: f["id"], Reason: f["reason"]}
 	plan, err := c.work.Effects.Plan(v.Context(), v.session.actor, order)
 	if err != nil {

@@ -97,6 +97,7 @@ func pages() []page {
 		{"grants/{id}", admin.OpRead, "grant", (*Console).grant},
 		{"tasks", admin.OpRead, "tasks", (*Console).tasks},
 		{"live", admin.OpRead, "live", (*Console).live},
+		{"sessions/{id}", admin.OpRead, "session", (*Console).agentSession},
 		{"revoke", admin.OpSession, "revoke", (*Console).revokePlan},
 		{"receipts", admin.OpRead, "receipts", (*Console).receipts},
 		{"receipts/{id}", admin.OpRead, "receipt", (*Console).receipt},

@@ -35,6 +35,9 @@ type work struct {
 	learned []string
 	leaves  []audit.Row // of every decision, newest first
 	book    *conduct.Book
+	running []*access.Request // calls in flight, under grant grt_1
+	touched access.Touched
+	asked   []audit.Query
 }
 
 func (w *work) Put(context.Context, identity.Selection, identity.SessionState, string, func(identity.Family) access.Owed) ([]identity.Family, error) {
@@ -44,8 +47,10 @@ func (w *work) Refused(string) identity.SessionState { return "" }
 func (w *work) Release(context.Context, string) (identity.Family, error) {
 	return identity.Family{}, nil
 }
-func (w *work) List(context.Context, string, int, bool) ([]identity.Family, error) { return nil, nil }
-func (w *work) Settle(context.Context, string) error                               { return w.err }
+func (w *work) List(context.Context, string, int, bool) ([]identity.Family, error) {
+	return w.changed, nil
+}
+func (w *work) Settle(context.Context, string) error { return w.err }
 func (w *work) Of(context.Context, identity.Selection, int) ([]identity.Family, error) {
 	return w.changed, nil
 }
@@ -54,11 +59,16 @@ func (w *work) Catch(func(*access.Request, string) bool) admin.Ending {
 		return admin.Cut{Calls: 1, Wait: func(context.Context) int { return 0 }, Late: func() int { return 0 }}
 	}
 }
-func (w *work) Count(func(*access.Request, string) bool) int { return 1 }
-func (w *work) End(func(*access.Identity) bool)              {}
-func (w *work) EndServer(string)                             {}
-func (w *work) Gone(context.Context, string) bool            { return true }
-func (w *work) SignOut(string) int                           { return 0 }
+func (w *work) Count(of func(*access.Request, string) bool) int {
+	for _, r := range w.running {
+		of(r, "grt_1")
+	}
+	return 1
+}
+func (w *work) End(func(*access.Identity) bool)   {}
+func (w *work) EndServer(string)                  {}
+func (w *work) Gone(context.Context, string) bool { return true }
+func (w *work) SignOut(string) int                { return 0 }
 func (w *work) Await(context.Context, string, time.Time) []admin.Node {
 	return []admin.Node{{Node: "n1", US: 1}}
 }
@@ -67,6 +77,7 @@ func (w *work) Size() uint64                                    { return 10_000 
 func (w *work) Proof(context.Context, []uint64) ([]byte, error) { return []byte("{}"), nil }
 
 func (w *work) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
+	w.asked = append(w.asked, q)
 	return w.leaves[:min(len(w.leaves), q.Limit)], nil
 }
 
@@ -85,7 +96,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	}
 	effects, err := admin.NewEffects(admin.EffectsDeps{
 		Admin: r.admin, Broker: r.broker, Sessions: w, Debts: w, Traffic: w, State: func() *pdp.State { return nil },
-		Revoked: revoked, Peers: w, People: w, Issuer: origin, Touched: func(context.Context, string) *access.Touched { return &access.Touched{} }, End: func(context.Context, grant.Minted, []byte) string { return "" },
+		Revoked: revoked, Peers: w, People: w, Issuer: origin, Touched: func(context.Context, string) *access.Touched { return &w.touched }, End: func(context.Context, grant.Minted, []byte) string { return "" },
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -6,7 +6,8 @@ package policy
 // use the gateway's own tools, where nothing forbids it. baseline.blocked keeps from
 // the model what inspection calls hostile (inspection.md 7). baseline.toxic-flow is the
 // only rule about flows that denies on what a session has touched alone: who has read
-// words of anybody and seen secrets or personal numbers sends nothing out any more.
+// words of anybody and seen a secret sends nothing out any more. Personal data seen do not:
+// that would stop a quarter of the honest sessions of the development set.
 const baselineText = `@id("baseline.attested")
 @advice("The agent must be attested and active, and the definition must be the approved one.")
 forbid (principal is Mcp::Agent, action in Mcp::Action::"call", resource)
@@ -22,9 +23,9 @@ forbid (principal, action in Mcp::Action::"call", resource)
 when { context has output && context.output.findings.contains("block") };
 
 @id("baseline.toxic-flow")
-@advice("This session has read what anybody may have written and has seen secrets or personal data, so it sends nothing out any more. Go on in a new session without one of the two.")
+@advice("This session has read what anybody may have written and has seen a secret, so it sends nothing out any more. Go on in a new session without one of the two.")
 forbid (principal, action in Mcp::Action::"egress", resource)
-when { context.session.taint.contains("untrusted") && context.session.labels.containsAny(["secret", "pii"]) };
+when { context.session.taint.contains("untrusted") && context.session.labels.contains("secret") };
 
 @id("baseline.flow-hostile-source")
 @advice("A value of this call comes from a result in which hidden or injected instructions were found.")
@@ -62,6 +63,12 @@ when { context.facts.flow_recipient_untrusted && context.facts.flow_content_labe
 @advice("Where it goes comes from a result that anybody may have written: a person has to look. Call again as it is once it is approved.")
 forbid (principal, action in [Mcp::Action::"write", Mcp::Action::"egress"], resource)
 when { context.facts.flow_recipient_untrusted || context.facts.flow_ordered }
+unless { context has grant && context.grant.argsBound };
+
+@id("baseline.flow-personal") @outcome("require_approval")
+@advice("Personal data would leave in a session that has read what anybody may have written: a person has to look. Call again as it is once it is approved.")
+forbid (principal, action in Mcp::Action::"egress", resource)
+when { context.session.taint.contains("untrusted") && context.facts.flow_content_labels.contains("pii") && !context.facts.flow_asked.contains("yes") }
 unless { context has grant && context.grant.argsBound };
 
 @id("baseline.flow-forgotten") @outcome("require_approval")

@@ -106,7 +106,7 @@ cases:
     when: {server: s, tool: send}
     then: {outcome: permit, listed: true}
   - name: toxic
-    given: {session: {taint: [untrusted], labels: [pii]}}
+    given: {session: {taint: [untrusted], labels: [secret]}}
     when: {server: s, tool: send}
     then: {outcome: deny, by: [baseline.toxic-flow], listed: true}
   - name: a page names the recipient

@@ -13,9 +13,11 @@ import (
 	"slices"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/flow"
 	"rutile/internal/inspect"
 	"rutile/internal/inspect/eval"
+	"rutile/internal/policy"
 	"rutile/internal/rawjson"
 )
 
@@ -108,12 +110,16 @@ func Flows(e *inspect.Engine, in io.Reader, o eval.Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	set, err := rules(rows)
+	if err != nil {
+		return Result{}, err
+	}
 	out := Result{Set: "flows", N: len(rows)}
 	var micros []float64
 	for i, mode := range []*Mode{&out.Known, &out.Unknown} {
 		var done []outcome
 		for _, r := range rows {
-			p := player{e: e, now: o.Now}
+			p := player{e: e, set: set, now: o.Now}
 			oc, err := p.replay(r, i == 0)
 			if err != nil {
 				return Result{}, fmt.Errorf("record %q: %w", r.ID, err)
@@ -143,6 +149,8 @@ func Flows(e *inspect.Engine, in io.Reader, o eval.Options) (Result, error) {
 // player replays one row.
 type player struct {
 	e      *inspect.Engine
+	set    *policy.Set
+	labels []string // private scopes the session has seen
 	now    func() time.Time
 	micros []float64 // of a step: decided and taken in
 }
@@ -170,16 +178,37 @@ func (p *player) replay(r *record, known bool) (outcome, error) {
 			return out, fmt.Errorf("the result of step %d: %w", i, err)
 		}
 		start := p.clock()
-		call := flow.Call{Server: "set", Tool: s.Tool, Traits: flow.TraitsOf(s.Tool, nil, s.Labels), Arguments: args}
-		d, rule := flow.Decide(x.Look(call).Facts)
+		call := flow.Call{Server: server, Tool: s.Tool, Traits: s.traits(), Arguments: args}
+		d, rule := decide(p.set, &s, &policy.Query{Arguments: args, Touched: p.touched(x, x.Look(call))})
 		out.decisions, out.rules = append(out.decisions, d), append(out.rules, rule)
 		if d != flow.Deny && call.Traits.Sink() {
 			x.Sent(call)
 		}
-		x.Ingest(p.origin(i, &s, args), result)
+		o := p.origin(i, &s, args)
+		x.Ingest(o, result)
+		p.see(o.Scopes)
 		p.micros = append(p.micros, float64(p.clock().Sub(start).Nanoseconds())/1000)
 	}
 	return out, nil
+}
+
+// touched is what the session has touched, with the facts of the call that waits.
+func (p *player) touched(x *flow.Index, r flow.Report) *access.Touched {
+	t := &access.Touched{Labels: p.labels, Flow: r.Facts.Values()}
+	if x.Untrusted() {
+		t.Taint = []string{access.LabelUntrusted}
+	}
+	return t
+}
+
+// see adds scopes to those the session has seen.
+func (p *player) see(scopes []string) {
+	for _, s := range scopes {
+		if !slices.Contains(p.labels, s) {
+			p.labels = append(p.labels, s)
+		}
+	}
+	slices.Sort(p.labels)
 }
 
 func (p *player) clock() time.Time {
@@ -194,6 +223,11 @@ func (p *player) origin(i int, s *step, args rawjson.Value) flow.Origin {
 	o := flow.Origin{Call: fmt.Sprintf("step-%d", i), Server: "set", Tool: s.Tool, Arguments: args, Untrusted: slices.Contains(s.Labels, "untrusted_content")}
 	if slices.Contains(s.Labels, "private_data") {
 		o.Scopes = []string{"private"}
+	}
+	for _, d := range p.e.Values([]byte(s.Result)) {
+		if label := string(d.Label); d.Identifies() && !slices.Contains(o.Scopes, label) {
+			o.Scopes = append(o.Scopes, label)
+		}
 	}
 	report := p.e.Text(inspect.Result, []byte(s.Result))
 	if report.Tier == inspect.Clean {
