@@ -115,6 +115,11 @@ func TestAnApproverSignsWithAPasskey(t *testing.T) {
 	if _, err := r.d.Admin.Apply(t.Context(), keeper, []admin.Document{{File: "more.yaml", Text: more}}, false); err != nil {
 		t.Fatal(err)
 	}
+	for _, verb := range []registry.Verb{registry.VerbQuarantine, registry.VerbRelease} { // so that it is looked at again
+		if _, err := r.d.Admin.ChangeTool(t.Context(), keeper, "shop", "order", verb, "it destroys"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := r.d.Admin.ApproveTool(t.Context(), keeper, "shop", "order", admin.Approval{Class: &registry.ToolClass{Class: "destroy", Tier: 3}, Reason: "it does"}); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ func (c *Console) offerSigning(w http.ResponseWriter, r *http.Request, id string
 	switch {
 	case here:
 		w.Header().Set("Content-Security-Policy", c.homeCSP) // it loads the script
-		a.Ask, a.Script = Path+"sign/"+id, c.assets["passkey.js"].url
+		a.Ask, a.Script, a.Icon = Path+"sign/"+id, c.assets["passkey.js"].url, c.assets["icon.svg"].url
 	case elsewhere != "":
 		origin, _ := c.signIns.Origin()
 		a.Elsewhere = origin + Path + id

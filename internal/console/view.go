@@ -68,6 +68,7 @@ type answerForm struct {
 	Sign      bool   // an approval is signed with a passkey
 	Ask       string // where what it signs is asked for, "" if not here
 	Script    string // that asks the browser
+	Icon      string // which a page with a script may load
 	Elsewhere string // the address of this page where passkeys work
 }
 
