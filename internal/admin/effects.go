@@ -126,10 +126,14 @@ func (e *Effects) Close() {
 }
 
 // Refusal says why nothing of who is permitted although its token was accepted, ""
-// if nothing stands against it.
+// if nothing stands against it. Its token may have been accepted before this gateway
+// heard of a revocation, of a session that was opened after it elsewhere.
 func (e *Effects) Refusal(who *access.Identity) (access.Outcome, string) {
 	switch e.sessions.Refused(who.Session) {
 	case "":
+		if e.revoked.Since(who.Actor.Agent, identity.SubjectOf(who.Subject), who.Session) > who.Epoch {
+			return access.Revoke, "the access token is older than a revocation of its agent, its person or its session"
+		}
 		return access.Deny, ""
 	case identity.SessionQuarantined:
 		return access.Quarantine, "the session is quarantined"

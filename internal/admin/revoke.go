@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
@@ -59,6 +62,13 @@ type job struct {
 	// made is what lived of what was minted under the grants, before they ended.
 	made  map[string][]grant.Minted
 	later func(context.Context) credential.Ended // nil for nothing
+	open  bool                                   // some of it could not be done: it has no receipt yet
+}
+
+// did notes how a step went.
+func (j *job) did(err error) error {
+	j.open = j.open || err != nil
+	return err
 }
 
 // Revoke ends what o names and everything that hangs on it. From its return on nothing
@@ -67,7 +77,7 @@ type job struct {
 // stands all the same.
 func (e *Effects) Revoke(ctx context.Context, actor Actor, o Order) (Receipt, error) {
 	began := time.Now() // the gateway's clock may be a test's
-	s, err := e.ordered(ctx, actor, o)
+	s, err := e.ordered(ctx, actor, &o)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -90,16 +100,30 @@ func (e *Effects) Revoke(ctx context.Context, actor Actor, o Order) (Receipt, er
 	j, err := e.carryOut(ctx, actor, s, entry, verb, began, catch)
 	e.mu.Unlock()
 	if err == nil {
-		err = e.settle(ctx, j)
+		err = j.did(e.settle(ctx, j))
 	}
 	j.Again = again && !j.ended()
+	if j.open { // Resume goes on with it; a receipt now would say that it is over
+		j.State = ReceiptPartial
+		return *j.Receipt, fmt.Errorf("revocation %s stands, and the gateway goes on with what of it could not be done: %w", j.Revocation, err)
+	}
 	return *j.Receipt, errors.Join(err, e.conclude(ctx, j.Receipt))
 }
 
-// ordered checks an order, and returns what it ends.
-func (e *Effects) ordered(ctx context.Context, actor Actor, o Order) (*reach, error) {
+// ordered checks an order, and returns what it ends. A reason that what keeps grants
+// would refuse is refused before anything is written: half of an order would stand.
+func (e *Effects) ordered(ctx context.Context, actor Actor, o *Order) (*reach, error) {
 	if err := checkReason(o.Reason); err != nil {
 		return nil, err
+	}
+	o.Reason = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Zs, r) {
+			return ' ' // every space of every script is one
+		}
+		return r
+	}, o.Reason)
+	if strings.ContainsFunc(o.Reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil, access.Errorf(access.CodeInvalid, "the reason must be printable: it holds a character nobody can see")
 	}
 	if o.Verb != "" && o.Verb != VerbRevoke && o.Verb != VerbTerminate {
 		return nil, access.Errorf(access.CodeInvalid, "a revocation revokes or terminates, and both cut what runs")
@@ -160,38 +184,49 @@ func (e *Effects) carryOut(ctx context.Context, actor Actor, s *reach, entry rev
 		to = identity.SessionTerminated
 	}
 	changed, err := e.put(ctx, actor, s.sessions, to, verb, entry.Cause)
+	if len(changed) == 0 || access.CodeOf(err) != access.CodeEvidence { // else they have ended, and their leaves are owed
+		_ = j.did(err)
+	}
 	errs = errors.Join(errs, err)
 	for _, f := range changed {
 		rec.Sessions = append(rec.Sessions, f.ID)
 	}
 	if s.act != nil {
 		rec.Said, j.later, err = s.act(ctx, actor, entry.Cause)
-		errs = errors.Join(errs, err)
+		errs = errors.Join(errs, j.did(err))
 	}
 	if s.requests != nil {
 		list, err := e.broker.InvalidateAll(ctx, s.requests, actor.String(), because(entry))
-		errs = errors.Join(errs, err)
+		errs = errors.Join(errs, j.did(err))
 		for _, r := range list {
 			rec.Requests = append(rec.Requests, r.ID)
 		}
 	}
-	if s.grants != nil {
-		var ids []string
-		for _, g := range e.broker.Falls(s.grants) {
-			ids = append(ids, g.ID)
-		}
-		j.made, err = e.broker.MintedUnder(ctx, ids)
-		errs = errors.Join(errs, err)
-		list, err := e.broker.RevokeAll(ctx, s.grants, actor.String(), entry.Cause)
-		errs = errors.Join(errs, err)
-		for _, g := range list {
-			rec.Grants = append(rec.Grants, g.ID)
-		}
-	}
+	errs = errors.Join(errs, e.endGrants(ctx, actor, s, j))
 	rec.DeniedUS = time.Since(began).Microseconds()
 	j.cut = e.halt(s, entry, catch)
 	rec.Calls = j.cut.Calls
 	return j, errs
+}
+
+// endGrants ends the grants of s, and notes what lives of what was minted under them.
+func (e *Effects) endGrants(ctx context.Context, actor Actor, s *reach, j *job) error {
+	if s.grants == nil {
+		return nil
+	}
+	ids, err := e.left(ctx, s)
+	errs := j.did(err)
+	for _, g := range e.broker.Falls(s.grants) {
+		ids = append(ids, g.ID)
+	}
+	j.made, err = e.broker.MintedUnder(ctx, ids)
+	errs = errors.Join(errs, j.did(err))
+	list, err := e.broker.RevokeAll(ctx, s.grants, actor.String(), j.Cause)
+	errs = errors.Join(errs, j.did(err))
+	for _, g := range list {
+		j.Grants = append(j.Grants, g.ID)
+	}
+	return errs
 }
 
 // because is what ends with an entry is told.

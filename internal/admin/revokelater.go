@@ -51,6 +51,7 @@ func (e *Effects) resume(ctx context.Context, entry revocation.Entry) error {
 	if err != nil { // a tool that has another definition by now
 		s = &reach{target: entry.Target, calls: func(*access.Request, string) bool { return false }}
 	}
+	s.resumed = true
 	e.mu.Lock()
 	j, err := e.carryOut(ctx, System(), s, entry, VerbRevoke, began, e.traffic.Catch(s.calls))
 	e.mu.Unlock()
@@ -62,6 +63,34 @@ func (e *Effects) resume(ctx context.Context, entry revocation.Entry) error {
 	}
 	j.Said = append(j.Said, "it was carried out to the end after the process that began it had ended: the times are those of the second try, and what ended before it is in the evidence")
 	return e.conclude(ctx, j.Receipt)
+}
+
+// left are the grants that an interrupted revocation has ended already while what was
+// minted under them lives, and what was carved out of them. An order has none.
+func (e *Effects) left(ctx context.Context, s *reach) ([]string, error) {
+	if !s.resumed {
+		return nil, nil
+	}
+	var list []grant.Grant
+	for _, state := range []grant.State{grant.GrantRevoking, grant.GrantRevokePartial} {
+		part, err := e.broker.Archive().Grants(ctx, grant.Filter{State: state, Limit: maxPartial})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
+	}
+	var ids []string
+	in := map[string]bool{}
+	for more := true; more; {
+		more = false
+		for i := range list {
+			if g := &list[i]; !in[g.ID] && (s.grants(g) || in[g.Parent]) {
+				in[g.ID], more = true, true
+				ids = append(ids, g.ID)
+			}
+		}
+	}
+	return ids, nil
 }
 
 // Amend brings receipts up to date whose credentials lived when they were written. It

@@ -26,7 +26,7 @@ const maxPlanned = 1000
 
 // Plan says what an order would end. It changes nothing, and is decided as the order is.
 func (e *Effects) Plan(ctx context.Context, actor Actor, o Order) (RevokePlan, error) {
-	s, err := e.ordered(ctx, actor, o)
+	s, err := e.ordered(ctx, actor, &o)
 	if err != nil {
 		return RevokePlan{}, err
 	}

@@ -26,6 +26,7 @@ type reach struct {
 	server   string                          // whose processes end, "" for none
 	class    access.Class                    // of the denial that a call ends with
 	known    bool                            // the target is there
+	resumed  bool                            // it was begun before, and may be done in part
 	// act does what else there is to do, and says it in sentences; nil for nothing. later
 	// has issuers end what they made, and need not be waited for.
 	act  func(ctx context.Context, actor Actor, why string) (said []string, later func(context.Context) credential.Ended, err error)

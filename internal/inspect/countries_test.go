@@ -41,6 +41,7 @@ func TestNumbersOfCountries(t *testing.T) {
 		if len(found) != 1 || found[0].Kind != c.kind {
 			t.Errorf("%s: found %v", c.kind, found)
 		}
+		sameValues(t, e, c.good)
 		for _, d := range e.Sensitive([]byte(c.bad)) {
 			if d.Kind == c.kind {
 				t.Errorf("%s is found in what is none", c.kind)
@@ -67,6 +68,7 @@ func TestNamesOfPeople(t *testing.T) {
 		if len(found) != 1 || text[found[0].Start:found[0].End] != want {
 			t.Errorf("%q: %v", text, found)
 		}
+		sameValues(t, e, text)
 	}
 	for _, text := range []string{
 		"Anna sent it", "The John package", "see github.com/Peter/Repo", "Robert\nSmith", "PETER SMITH", "Thomas and Maria",

@@ -116,6 +116,7 @@ type Engine struct {
 	sensitive []compiled
 	given     map[string]bool // first names
 	kinds     [256]byte       // of bytes, see nextCue
+	cues      [256][]cue      // by the byte they are looked for by
 }
 
 // New compiles the shipped rules. It fails only where they are written wrongly.
@@ -126,7 +127,7 @@ func New() (*Engine, error) { return shared() }
 var shared = sync.OnceValues(build) //nolint:gochecknoglobals // made once for a process, and never changed
 
 func build() (*Engine, error) {
-	e := &Engine{fold: glyph.Lookalikes(), kinds: byteKinds()}
+	e := &Engine{fold: glyph.Lookalikes(), kinds: byteKinds(), cues: cuesByByte()}
 	if err := e.compile(); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ var koreanDetectors = []detector{
 	{label: Personal, kind: "kr-resident-number", pattern: `\b([0-9]{6}[ -]?[1-8][0-9]{6})\b`, check: residentDate, alone: resident, context: `(?:주민|외국인등록|resident|rrn|foreigner registration)`},
 	{label: Personal, kind: "kr-phone", need: []string{"01"}, pattern: `(?:^|[^\w-])((?:\+82[ -]?|0)1[016789][ .-]?[0-9]{3,4}[ .-]?[0-9]{4})(?:[^\w-]|$)`},
 	{label: Personal, kind: "kr-phone", pattern: `(?:^|[^\w-])(0(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|50[0-9])-[0-9]{3,4}-[0-9]{4})(?:[^\w-]|$)`},
+	{label: Personal, kind: "kr-phone", need: []string{"전화", "연락처", "대표번호", "팩스"}, pattern: `(?:^|[^\w-])(1[568][0-9]{2}-[0-9]{4}|0(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70)[ .)]{0,2}[0-9]{3,4}[ .-]?[0-9]{4})(?:[^\w-]|$)`, context: `전화|연락처|대표번호|팩스`},
 	{label: Personal, kind: "kr-driver-license", pattern: `(?:^|[^\w-])((?:1[1-9]|2[0-8])[ -][0-9]{2}[ -][0-9]{6}[ -][0-9]{2})(?:[^\w-]|$)`},
 	{label: Personal, kind: "kr-driver-license", pattern: `\b(?:1[1-9]|2[0-8])[0-9]{10}\b`, context: `(?:운전면허|면허|driver|licen[cs]e)`},
 	{label: Personal, kind: "kr-business-number", pattern: `(?:^|[^\w-])([0-9]{3}-[0-9]{2}-[0-9]{5})(?:[^\w-]|$)`, check: business},

@@ -90,7 +90,7 @@ func (p *Peers) Against(server string, def rawjson.Value) Report {
 	name, _ := def.Get("name").Str()
 	description, _ := def.Get("description").Str()
 	c := &beside{Peers: p, server: server, own: p.engine.skeleton(name)}
-	c.name(name)
+	c.name(name, description)
 	c.clone(description)
 	c.mentions("", def, 0)
 	return Combine(c.found)
@@ -120,7 +120,7 @@ func (c *beside) add(f Finding, pointer string, start, end int) {
 }
 
 // name compares the name with those of others.
-func (c *beside) name(name string) {
+func (c *beside) name(name, description string) {
 	if name == "" {
 		return
 	}
@@ -149,7 +149,7 @@ func (c *beside) name(name string) {
 	}
 	for length := len(c.own) - allowed; length <= len(c.own)+allowed; length++ {
 		for _, n := range c.near[length] {
-			if c.foreign(n) && distance(c.own, c.skel[n], allowed) <= allowed {
+			if c.foreign(n) && distance(c.own, c.skel[n], allowed) <= allowed && !c.meant(name, description, c.peers[n]) {
 				at(Finding{Rule: "peer.near", Peer: c.peer(n), Family: "collision", Weight: .6, Why: "has nearly the name of a tool of another server"})
 				return
 			}
@@ -251,7 +251,7 @@ func (c *beside) named(pointer string, v view, start, end int) {
 		return
 	}
 	f := Finding{Rule: "peer.mention", Family: "xtool", Weight: .2, Why: "names a tool of another server"}
-	if c.ordered(v.text, start, end) {
+	if (!ordinary(c.peers[n].Name) || strings.Contains(name, "__") || asName(v.text, start, end)) && c.ordered(v.text, start, end) {
 		f = Finding{Rule: "peer.order", Family: "xtool", Hard: true, Weight: .85, Position: Imperative, Why: "orders when or how a tool of another server is used"}
 	}
 	f.Peer = c.peer(n)

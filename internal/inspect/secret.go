@@ -16,6 +16,8 @@ var secretDetectors = []detector{
 	// Vendors that begin their tokens with a word and a separator.
 	{label: Secret, kind: "vendor-token", need: vendorNeeds, check: all(random(3), notPlaceholder, notExact), pattern: `(?:^|[^A-Za-z0-9+/_-])((?:ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|gl(?:pat|dt|rt|soat|ptt|ft|imt|agent|cbt|ffct|oas)-|xox[abeoprs]-|xapp-|sk_(?:live|test|prod)_|rk_(?:live|test|prod)_|sk-proj-|sk-or-|sk-|npm_|pypi-|do[opr]_v1_|hv[sbr]\.|shp(?:at|ca|pa|ss)_|lin_api_|rdme_|pul-|pscale_(?:tkn|oauth|pw)_|dckr_(?:pat|oat)_|dp\.(?:pt|st|ct|sa|scim|audit)\.|dt0c01\.|glc_|glsa_|fo1_|fm[12][ar]?_|hf_|api_org_|NRAK-|NRJS-|NRII-|ATATT3|ATCTT3|rubygems_|sgp_|r8_|tfp_|CLOJARS_|duffel_(?:test|live)_|EZAK|EZTK|FLWSECK|fio-u-|ops_eyJ|p8e-|CFPAT-|pnu_|xkeysib-|pplx-|sha256~|shippo_(?:live|test)_|nvapi-|gsk_|xai-|ico-|figd_|cal_live_|phc_|phx_|whsec_|sq0(?:atp|csp|idp)-|EAAA|patp?_|secret_|key_live_|live_|test_pub_|tok_|ntn_|cio_|apify_api_|dapi|sbp_|vercel_|tskey-[a-z]+-|ptr_|tr_|wandb_|lsv2_|co_api_|bkua_|snyk_|a0_|okta_|ra_|prefix_|zpka_|jfrt_|AKCp)[A-Za-z0-9_.~+/=-]{16,})`},
 	{label: Secret, kind: "vendor-token", need: []string{"sk-ant-", "sntry", "sm_"}, check: all(random(3.5), notPlaceholder), pattern: `\b(sk-ant-(?:api|admin|oat|sid)[0-9]{2}-[\w-]{93}AA|sntryu_[a-f0-9]{64}|sntrys_eyJpYXQiO[A-Za-z0-9+/]{20,}={0,2}_[A-Za-z0-9+/]{43}|sm_(?:aat|pat|sat)_[A-Za-z0-9]{16})(?:[^\w-]|$)`},
+	// Vendors whose whole form is documented.
+	{label: Secret, kind: "vendor-token", need: formNeeds, check: all(random(3), notPlaceholder, withDigit), pattern: `(?:^|[^\w.~-])(PMAK-[0-9a-f]{24}-[0-9a-f]{34}|pat-(?:na|eu)[0-9]-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|HRKU-AA[\w-]{58}|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{60,70}|[ps]k\.eyJ[\w-]{60,}\.[\w-]{22}|LTAI[A-Za-z0-9]{20}|AKID[A-Za-z0-9]{32}|key-[0-9a-f]{32}|pcsk_[A-Za-z0-9]{4,8}_[A-Za-z0-9]{40,70}|v1\.0-[0-9a-f]{24}-[0-9a-f]{146}|GR1348941[\w-]{20}|(?:test|live)_g?sk_[A-Za-z0-9]{20,60}|[0-9]{8,10}:AA[\w-]{33}|[\w.~-]{3}[0-9]Q~[\w.~-]{31,34})(?:[^\w~-]|$)`},
 	{label: Secret, kind: "artifactory-reference-token", need: []string{"cmvmd"}, pattern: `\b(cmVmd[A-Za-z0-9]{59})\b`, check: random(4)},
 	{label: Secret, kind: "1password-secret-key", need: []string{"a3-"}, pattern: `\bA3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}\b`, check: random(3.8)},
 	{label: Secret, kind: "sendgrid-key", need: []string{"sg."}, pattern: `\bSG\.[\w-]{16,32}\.[\w-]{16,64}`, check: random(3.5)},
@@ -27,19 +29,23 @@ var secretDetectors = []detector{
 	{label: Secret, kind: "twilio-key", need: []string{"sk", "ac"}, pattern: `\b(SK[0-9a-f]{32})\b`, check: random(3)},
 	{label: Secret, kind: "grafana-key", need: []string{"eyjr"}, pattern: `\b(eyJrIjoi[A-Za-z0-9+/]{50,400}={0,3})`, check: random(3)},
 	{label: Secret, kind: "slack-webhook", need: []string{"hooks."}, pattern: `https://hooks\.(?:slack\.com/(?:services|workflows)/|zapier\.com/hooks/catch/)[A-Za-z0-9+/_-]{20,}`},
+	{label: Secret, kind: "webhook", need: []string{"/webhook"}, pattern: `https://(?:(?:[a-z]{2,8}\.)?discord(?:app)?\.com/api/(?:v[0-9]{1,2}/)?webhooks/[0-9]{17,20}/[\w-]{60,80}|[a-z0-9-]{1,63}\.webhook\.office\.com/webhookb2/[\w@-]{73}/IncomingWebhook/[0-9a-f]{32}/[\w-]{36})`},
 	{label: Secret, kind: "connection-key", need: []string{"accountkey=", "sharedaccess", "sig="}, pattern: `(?i)(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig)=([A-Za-z0-9%+/=]{32,})`, check: random(4)},
 	{label: Secret, kind: "url-password", need: []string{"://"}, pattern: `\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'"<>$%{}]{1,64}:([^\s/@'"<>${}\[\]]{3,128})@[A-Za-z0-9\[]`, check: all(notPlaceholder, notWord)},
 	{label: Secret, kind: "sidekiq-url", need: []string{"contribsys"}, pattern: `\bhttps?://([a-f0-9]{8}:[a-f0-9]{8})@`},
-	{label: Secret, kind: "basic-auth", need: []string{"curl"}, pattern: `\bcurl\b[^|;&]{0,400}?\s(?:-u|--user)[ =]{0,3}["']?([^\s"':$<{]{0,64}:[^\s"'$<>{}]{4,128})["']?`, check: all(notPlaceholder, credentials)},
+	{label: Secret, kind: "basic-auth", need: []string{"curl"}, pattern: `\bcurl\b[^|;&]{0,400}?\s(?:-u|--user)[ =]{0,3}["']?(\{?[^\s"':$<{}]{0,64}\}?["']?:["']?\{?[^\s"'$<>{}]{4,128})["'}]?`, check: all(notPlaceholder, credentials)},
+	{label: Secret, kind: "netrc-password", need: []string{"machine "}, pattern: `\bmachine\s+[^\s]{1,253}\s+login\s+[^\s]{1,64}\s+password\s+([^\s"'$<>{}]{6,128})`, check: all(notPlaceholder, notWord)},
 	{label: Secret, kind: "auth-header", need: []string{"authorization", "x-api-key", "token", "api-key"}, pattern: `(?i)\b(?:authorization|x-[a-z-]*(?:key|token))["']?\s*[:=]\s*["']?(?:(?:bearer|token|basic|apikey|api-token|key)\s+)?["']?([A-Za-z0-9_.~+/=-]{12,})`, check: all(random(3), notPlaceholder, withDigit)},
 	{label: Secret, kind: "bearer", need: []string{"bearer"}, pattern: `(?i)\bbearer\s+([A-Za-z0-9_.~+/=-]{20,})`, check: all(random(3.3), notPlaceholder, withDigit)},
 	// What a name gives away: an identifier of secrets, and a value beside it.
-	{label: Secret, kind: "named-secret", need: []string{"key", "token", "secret", "passw", "pwd", "credential", "auth", "access", "client", "api", "cert", "license", "contribsys"}, check: all(random(3), notPlaceholder, plausible),
+	{label: Secret, kind: "named-secret", need: []string{"key", "token", "secret", "passw", "pwd", "credential", "auth", "access", "client", "api", "cert", "license", "contribsys", "sonar.login"}, check: all(random(3), notPlaceholder, plausible),
 		refuse:  `(?i)(?:nonmatching|wrong|invalid|fake|dummy|mock|example|sample|credentialsid|(?:name|url|uri|type|version|path|file|host|selector|count|length|size|algorithm)["'\x60\]>)]*\s{0,5}[:=>,])`,
-		pattern: `(?i)[\w.-]{0,50}?(?:key|token|secret|passw(?:or)?d|passwd|pwd|credentials?|auth|access|api|client_?id|license|contribsys__com)[\w.-]{0,20}(?:["'\x60\]>)]|&quot;|\\")*\s{0,5}(?:string|:string|str)?\s{0,5}(?:\.=|\?=|:{1,3}=|\|\||=>|=|:|,|>)\s{0,5}(?:string\s*=\s*)?(?:["'\x60>=(\[]|\\"|&quot;|\s){0,8}([\w.=+/~!@#%^&*:-]{10,200})`},
+		pattern: `(?i)[\w.-]{0,50}?(?:key|token|secret|passw(?:or)?d|passwd|pwd|credentials?|auth|access|api|client_?id|license|contribsys__com|sonar\.login)[\w.-]{0,20}(?:["'\x60\]>)]|&quot;|\\")*\s{0,5}(?:string|:string|str)?\s{0,5}(?:\.=|\?=|:{1,3}=|\|\||=>|=|:|,|>)\s{0,5}(?:string\s*=\s*)?(?:["'\x60>=(\[]|\\"|&quot;|\s){0,8}([\w.=+/~!@#%^&*:-]{10,200})`},
 }
 
 var vendorNeeds = []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "gl", "xox", "xapp-", "sk", "rk_", "npm_", "pypi-", "_v1_", "hvs.", "hvb.", "hvr.", "shp", "sntry", "lin_", "rdme_", "pul-", "pscale", "dckr", "dp.", "dt0c", "fo1_", "fm1", "fm2", "hf_", "api_", "nr", "atatt3", "atctt3", "rubygems", "sgp_", "r8_", "tfp_", "sm_", "clojars", "duffel", "ezak", "eztk", "flwseck", "fio-u", "ops_", "p8e-", "cfpat", "pnu_", "xkeysib", "pplx-", "sha256~", "shippo", "nvapi", "gsk_", "xai-", "ico-", "figd", "live_", "ph", "whsec", "sq0", "eaaa", "pat", "secret_", "tok_", "ntn_", "cio_", "apify", "dapi", "sbp_", "vercel", "tskey", "tr_", "wandb", "lsv2", "bkua", "snyk", "a0_", "okta", "ra_", "zpka", "jfrt", "akcp"}
+
+var formNeeds = []string{"pmak-", "pat-", "hrku-", ".atlasv1.", "k.eyj", "ltai", "akid", "key-", "pcsk_", "v1.0-", "gr1348941", "_sk_", "_gsk_", ":aa", "q~"}
 
 // all joins checks.
 func all(checks ...func(string) bool) func(string) bool {
@@ -121,9 +127,14 @@ func notWord(v string) bool {
 	return true
 }
 
-// credentials is a name and a password that is more than a word.
+// credentials is a name and a password that is more than a word. In braces, where
+// templates name what stands there, it needs a digit.
 func credentials(v string) bool {
 	_, password, _ := strings.Cut(v, ":")
+	password = strings.Trim(password, `"'`)
+	if inner, braced := strings.CutPrefix(password, "{"); braced {
+		return len(inner) >= 8 && withDigit(inner) && random(3)(inner)
+	}
 	return len(password) >= 4 && notWord(password) && (withDigit(password) || random(2.8)(password) && len(password) >= 8)
 }
 

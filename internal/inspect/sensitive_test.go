@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"rutile/internal/inspect"
 )
 
@@ -12,6 +14,7 @@ import (
 // real ones.
 func TestSensitiveData(t *testing.T) {
 	e := engine(t)
+	hex := "5d8f0c1e93ab4c7d8e2f60b1a4d97c3510fe8d72"
 	letters := "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xYzAcCeEgGiI"
 	for _, c := range []struct{ text, kind string }{
 		{"use ghp_" + letters[:36] + " for that", "vendor-token"},
@@ -23,7 +26,27 @@ func TestSensitiveData(t *testing.T) {
 		{"-----BEGIN RSA " + "PRIVATE KEY-----\n" + strings.Repeat("MIIEpAIBAAKCAQEA7bq2\n", 6) + "-----END RSA PRIVATE KEY-----", "private-key"},
 		{"curl -u api:" + "d81LkV00zLx" + " https://api.internal/", "basic-auth"},
 
+		{`curl --user "{4f1b-` + `99}":"{Zq5kVr1n8tA2}" https://api.internal/`, "basic-auth"},
+		{"machine api.internal login bot password " + "k2~vQ9!x", "netrc-password"},
+		{`sonar.login ::= "` + hex[:40] + `"`, "named-secret"},
+		{"PMAK-" + hex[:24] + "-" + hex[:34], "vendor-token"},
+		{"hub pat-na1-" + "5d8f0c1e-93ab-4c7d-8e2f-60b1a4d97c35", "vendor-token"},
+		{"HRKU-AA" + (letters + letters)[:58], "vendor-token"},
+		{letters[:14] + ".atlasv1." + (letters + letters)[:64], "vendor-token"},
+		{"LTAI" + letters[:20], "vendor-token"},
+		{"AKID" + letters[:32], "vendor-token"},
+		{"mail key-" + hex[:32], "vendor-token"},
+		{"toss test_sk_" + letters[:30], "vendor-token"},
+		{"bot 123456789:AA" + letters[:33], "vendor-token"},
+		{"app " + letters[:3] + "8Q~" + letters[:34], "vendor-token"},
+		{"https://discord.com/api/webhooks/" + "112233445566778899/" + (letters + letters)[:68], "webhook"},
+
 		{"write to anna.karlsson@firma.se", "email"},
+		{"연락처: 1588-1234", "kr-phone"},
+		{"전화 02) 345-6789", "kr-phone"},
+		{"電話 03-1234-5678", "phone"},
+		{"Führerschein Nr. 0720054321", "driver-license"},
+		{"パスポート（旅券）TK1234567", "passport"},
 		{"IBAN DE89 3704 0044 0532 0130 00", "iban"},
 		{"card 4539 5787 6362 1486", "card"},
 		{"call +49 30 1234567", "phone"},
@@ -53,10 +76,28 @@ func TestSensitiveData(t *testing.T) {
 		if len(found) == 0 || found[0].Kind != c.kind {
 			t.Errorf("%s: found %v", c.kind, found)
 		}
+		sameValues(t, e, c.text)
 		for _, d := range found {
 			if d.Start < 0 || d.End > len(c.text) || d.Start >= d.End {
 				t.Errorf("%s: span %d to %d", c.kind, d.Start, d.End)
 			}
+		}
+	}
+}
+
+// sameValues is the test that the gateway's way through a text, which asks the
+// detectors only of what stands out, finds what the detectors find, alone and deep in
+// a long text. A private key ends sooner there, where its last line says so.
+func sameValues(t *testing.T, e *inspect.Engine, text string) {
+	t.Helper()
+	deep := strings.Repeat(prose, 3) + text + "\n" + strings.Repeat(prose, 3)
+	for _, s := range []string{text, deep} {
+		all, found := e.Sensitive([]byte(s)), e.Values([]byte(s))
+		if len(all) == 1 && len(found) == 1 && all[0].Kind == "private-key" {
+			all[0].End = found[0].End
+		}
+		if d := cmp.Diff(all, found); d != "" {
+			t.Errorf("%q among %d bytes: %s", text, len(s), d)
 		}
 	}
 }
@@ -75,6 +116,14 @@ func TestOrdinaryNumbersAreNoData(t *testing.T) {
 		"trace 4bf92f3577b34da6a3ce929d0e0e4736", // an id
 		"uuid 550e8400-e29b-41d4-a716-446655440000",
 		"key = process.env.API_KEY",
+		`curl --user "{username}:{password}" https://api.internal/`,
+		`curl -u "{user}":"{api_token}" https://api.internal/`,
+		"machine learning login and password",
+		"machine api.internal login bot password $TOKEN",
+		"PMAK-5d8f0c1e93ab", "pat-na1-5d8f0c1e", "key-5d8f0c1e93ab4c7d8e2f60b1a4d97c", "LTAI and AKID are prefixes", "a task_sk_of_many_words_and_more",
+		"at 12345678:AA", "E8Q~ is short", "https://discord.com/api/webhooks/112233445566778899",
+		"sonar.login is read from the environment",
+		"재고 1588-1234", "Abteilung Nr. 0720054321", "품번 TK1234567",
 		`password: "${DB_PASSWORD}"`,
 		`token = "your-token-here-12345"`,
 		"api_key: xxxxxxxxxxxxxxxxxxxxxxxx",
