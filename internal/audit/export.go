@@ -69,13 +69,11 @@ func (l *Log) ExportProofs(proofs []*Proof, dir string) error {
 }
 
 func (l *Log) writeBundle(ctx context.Context, w *bundleWriter, indexes []uint64, opts ExportOptions) error {
-	if size, _ := l.Head(); indexes[len(indexes)-1] >= size {
-		if err := l.seal.now(ctx); err != nil {
-			return err
-		}
+	if err := l.await(ctx, indexes[len(indexes)-1]); err != nil { // they are sorted
+		return err
 	}
 	for _, index := range indexes {
-		p, err := l.Prove(ctx, index)
+		p, err := l.prove(ctx, index)
 		if err != nil {
 			return err
 		}

@@ -4,25 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"rutile/internal/access"
 )
 
-// Prove returns the proof of one durable leaf against the latest checkpoint,
-// which is brought up to it if need be.
+// Prove returns the proof of one durable leaf against the newest cosigned
+// checkpoint or, if none has it soon, the newest, which is brought up to it if need be.
 func (l *Log) Prove(ctx context.Context, index uint64) (*Proof, error) {
+	if size := l.Size(); index < size {
+		if err := l.await(ctx, index); err != nil {
+			return nil, err
+		}
+	}
+	return l.prove(ctx, index)
+}
+
+// prove proves a leaf that is sealed, without waiting for anybody.
+func (l *Log) prove(ctx context.Context, index uint64) (*Proof, error) {
 	leaf, err := l.Leaf(ctx, index)
 	if err != nil {
 		return nil, err
 	}
-	if size, _ := l.Head(); index >= size {
-		if err := l.seal.now(ctx); err != nil {
-			return nil, fmt.Errorf("sealing leaf %d: %w", index, err)
-		}
-	}
-	h, checkpoint := l.attested(ctx, index)
+	h, checkpoint := l.attested(index)
 	tree, now := tlog.Tree{N: int64(h.size), Hash: h.root}, l.newest()
 	hashes, err := tlog.ProveRecord(tree.N, int64(index), tlog.TileHashReader(tlog.Tree{N: int64(now.size), Hash: now.root}, tileReader{l.readLog}))
 	if err != nil {
@@ -41,9 +47,16 @@ func (l *Log) ProveCall(ctx context.Context, id string) ([]*Proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	indexes := LeavesOf(rows)
+	if len(indexes) == 0 {
+		return nil, nil
+	}
+	if err := l.await(ctx, slices.Max(indexes)); err != nil {
+		return nil, err
+	}
 	var proofs []*Proof
-	for _, index := range LeavesOf(rows) {
-		p, err := l.Prove(ctx, index)
+	for _, index := range indexes {
+		p, err := l.prove(ctx, index)
 		if err != nil {
 			return nil, err
 		}

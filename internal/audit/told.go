@@ -60,13 +60,17 @@ func (l *Log) Teller() *Teller {
 
 // Next returns at most n things that are over of the leaves from index from on,
 // and the index of the leaf to go on with. Fewer than n, and none, are returned
-// where the durable log ends or maxRead leaves were read.
+// where the durable log ends, maxRead leaves were read, or the next cannot be: it
+// is the error once one goes on with it.
 func (t *Teller) Next(ctx context.Context, from uint64, n int) (out []Told, next uint64, err error) {
 	const maxRead = 4096
 	next = from
 	for end := min(t.l.Size(), from+maxRead); next < end && len(out) < n; {
 		leaves, first, err := t.l.leavesAt(next)
-		if err != nil {
+		switch {
+		case err != nil && next > from:
+			return out, next, nil
+		case err != nil:
 			return nil, from, err
 		}
 		for next < min(end, first+uint64(len(leaves))) && len(out) < n {
@@ -74,7 +78,10 @@ func (t *Teller) Next(ctx context.Context, from uint64, n int) (out []Told, next
 				return nil, from, err
 			}
 			x, err := t.told(ctx, next, leaves[next-first])
-			if err != nil {
+			switch {
+			case err != nil && next > from:
+				return out, next, nil // what lies before it does not wait for it
+			case err != nil:
 				return nil, from, err
 			}
 			if x != nil {

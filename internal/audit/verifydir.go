@@ -135,7 +135,7 @@ func (w *walk) besides(a *archive) {
 			w.report.problem("checkpoints/%s is of a larger size than the log: leaves were removed", name)
 			continue
 		}
-		w.marks[size] = h.root
+		w.mark("checkpoints/"+name, h)
 	}
 	for _, class := range w.list(a, "payload") {
 		for _, month := range w.list(a, path.Join("payload", class)) {
@@ -386,7 +386,7 @@ func (w *walk) cosigned(r *Report) {
 		r.problem("%s is of a larger size than the log: leaves were removed", witnessedName)
 		return
 	}
-	w.marks[h.size] = h.root // compared when the walk gets there
+	w.mark(witnessedName, h) // compared when the walk gets there
 	if w.trust.policy == nil || w.trust.policy.lacks(signed) != "" {
 		return
 	}

@@ -127,3 +127,12 @@ func stem(name, suffix string) (string, bool) {
 	s, ok := strings.CutSuffix(name, suffix)
 	return s, ok && s != ""
 }
+
+// mark keeps a root to compare. One must not stand in for another of its size.
+func (w *walk) mark(name string, h head) {
+	if root, ok := w.marks[h.size]; ok && root != h.root {
+		w.report.problem("%s has another root than another checkpoint of %d leaves: the log has two histories", name, h.size)
+		return
+	}
+	w.marks[h.size] = h.root
+}

@@ -107,9 +107,10 @@ func (l *Log) cosigned(signed []byte) int {
 }
 
 // contradicts says why a checkpoint this log signed shows another history than the
-// directory holds, nil if it does not.
+// directory holds, nil if it does not. now may be newer than size: what is sealed is
+// durable a moment before it is counted.
 func (l *Log) contradicts(h head, size uint64, now head) error {
-	if h.size > size {
+	if size = max(size, now.size); h.size > size {
 		return access.Errorf(access.CodeEvidence, "a checkpoint of this log has %d leaves and %s holds %d: the directory is older than what was signed; restore the newest copy, or %s", h.size, l.cfg.Dir, size, startAnew)
 	}
 	if h.size == 0 || h.size > now.size {
@@ -244,34 +245,51 @@ func (l *Log) Contradict(signed []byte) error {
 // patience is how long a proof waits for cosignatures.
 const patience = 5 * time.Second
 
-// attested returns the checkpoint a proof of a leaf leads to: a cosigned one if there
-// is one or comes soon, else the newest.
-func (l *Log) attested(ctx context.Context, index uint64) (head, []byte) {
-	w := l.witnesses
-	if len(w.cosigners) > 0 {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		for waits := true; waits; {
-			w.mu.Lock()
-			h, signed, moved := w.head, w.signed, w.moved
-			w.mu.Unlock()
-			if index < h.size {
-				return h, bytes.Clone(signed)
-			}
-			select {
-			case w.wanted <- struct{}{}:
-			default:
-			}
-			select {
-			case <-moved:
-			case <-timer.C:
-				waits = false
-			case <-ctx.Done():
-				waits = false
-			case <-l.died:
-				waits = false
-			}
+// await brings tiles and checkpoint up to the leaf at index and waits until it is
+// cosigned, but not long. Who proves many leaves waits once, for the last.
+func (l *Log) await(ctx context.Context, index uint64) error {
+	if size, _ := l.Head(); index >= size {
+		if err := l.seal.now(ctx); err != nil {
+			return fmt.Errorf("sealing leaf %d: %w", index, err)
 		}
+	}
+	w := l.witnesses
+	if len(w.cosigners) == 0 {
+		return nil
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		w.mu.Lock()
+		size, moved := w.head.size, w.moved
+		w.mu.Unlock()
+		if index < size {
+			return nil
+		}
+		select {
+		case w.wanted <- struct{}{}:
+		default:
+		}
+		select {
+		case <-moved:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.died:
+			return nil
+		}
+	}
+}
+
+// attested returns the checkpoint a proof of a sealed leaf leads to: the cosigned one
+// if that has it, else the newest.
+func (l *Log) attested(index uint64) (head, []byte) {
+	w := l.witnesses
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if index < w.head.size {
+		return w.head, bytes.Clone(w.signed)
 	}
 	l.seal.mu.Lock()
 	defer l.seal.mu.Unlock()

@@ -55,6 +55,12 @@ func (f *fileReceiver) write(b batch) error {
 			return err
 		}
 	}
+	if !f.there() { // somebody took it away: what is written to it now, nobody finds
+		f.close()
+		if err := f.open(); err != nil {
+			return err
+		}
+	}
 	body := append(bytes.Join(b.lines, []byte{'\n'}), '\n')
 	if f.size > 0 && f.size+int64(len(body)) > f.max {
 		if err := f.aside(); err != nil {
@@ -69,6 +75,13 @@ func (f *fileReceiver) write(b batch) error {
 	}
 	f.size += int64(len(body))
 	return nil
+}
+
+// there reports whether the open file is still the one under its name.
+func (f *fileReceiver) there() bool {
+	is, err := f.f.Stat()
+	named, nerr := os.Stat(f.path())
+	return err == nil && nerr == nil && os.SameFile(is, named)
 }
 
 // open opens the file and drops a line that a crash left in halves.

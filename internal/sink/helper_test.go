@@ -30,6 +30,9 @@ type rig struct {
 	sinks   map[string]sink.Sink
 	cursors sink.Cursors
 	secret  string
+	dial    func(context.Context, string, string) (net.Conn, error)
+	now     func() time.Time
+	of      sink.Evidence
 	sender  *sink.Sender
 
 	mu      sync.Mutex
@@ -53,7 +56,9 @@ func newRig(t *testing.T, sinks ...sink.Sink) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.log.Close(context.WithoutCancel(t.Context())) })
-	r.cursors = r.db
+	r.cursors, r.of, r.now = r.db, r.log, time.Now
+	var d net.Dialer
+	r.dial = d.DialContext
 	for _, s := range sinks {
 		s.Owner, s.State, s.Changed = "ops", sink.Active, time.Unix(1, 0)
 		if s.Events == nil {
@@ -69,12 +74,11 @@ func newRig(t *testing.T, sinks ...sink.Sink) *rig {
 
 func (r *rig) start() {
 	r.Helper()
-	var d net.Dialer
 	var err error
 	r.sender, err = sink.New(sink.Config{
-		Sinks: func() map[string]sink.Sink { return r.sinks }, Evidence: r.log, Cursors: r.cursors,
-		Transport: &http.Transport{DisableKeepAlives: true}, Dial: d.DialContext, Secrets: r, Dir: filepath.Join(r.dir, "export"), Version: "1.2.3", Host: "h 1",
-		Log: slog.New(slog.DiscardHandler), Now: time.Now, Trouble: func(s sink.Sink, why string) {
+		Sinks: func() map[string]sink.Sink { return r.sinks }, Evidence: r.of, Cursors: r.cursors,
+		Transport: &http.Transport{DisableKeepAlives: true}, Dial: r.dial, Secrets: r, Dir: filepath.Join(r.dir, "export"), Version: "1.2.3", Host: "h 1",
+		Log: slog.New(slog.DiscardHandler), Now: r.now, Trouble: func(s sink.Sink, why string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.trouble = append(r.trouble, s.ID+": "+why)

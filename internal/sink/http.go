@@ -44,8 +44,7 @@ func (h *httpReceiver) take(ctx context.Context, b batch) error {
 	}
 	err = h.cfg.Secrets.Use(ctx, h.sink.Secret, origin(r.URL), func(secret []byte) error {
 		r.Header.Set(h.sink.Header, string(bytes.ReplaceAll([]byte(h.sink.Value), []byte("{secret}"), secret)))
-		defer r.Header.Del(h.sink.Header)
-		return send(nil)
+		return send(nil) // the header stays: a transport may read it after it gave up
 	})
 	if err != nil && access.CodeOf(err) != access.CodeUnavailable {
 		return fmt.Errorf("with credential %q: %w", h.sink.Secret, err)

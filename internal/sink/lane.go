@@ -28,7 +28,8 @@ type lane struct {
 	mu      sync.Mutex
 	status  Status
 	trouble string
-	skips   *uint64 // index a person said to leave out
+	failing time.Time // since the first of the attempts that fail; of the loop alone
+	skips   *uint64   // index a person said to leave out
 }
 
 func newLane(run context.Context, cfg *Config, s Sink) *lane {
@@ -92,10 +93,17 @@ func (l *lane) failed(err error, tries int) {
 	}
 	oldest := l.status.Oldest
 	l.mu.Unlock()
+	now := l.cfg.Now()
+	if tries == 1 {
+		l.failing = now
+	}
+	if oldest.IsZero() { // it did not get as far as an event
+		oldest = l.failing
+	}
 	if tries == 1 || tries%10 == 0 {
 		l.cfg.Log.Warn("a sink does not take evidence; it waits", "sink", l.sink.ID, "attempt", tries, "why", why)
 	}
-	if errors.Is(err, errRefused) || !oldest.IsZero() && l.cfg.Now().Sub(oldest) > late {
+	if errors.Is(err, errRefused) || now.Sub(oldest) > late {
 		l.say(why)
 	}
 }
@@ -217,6 +225,9 @@ func (l *lane) send(ctx context.Context, list []audit.Told, n int) (int, error) 
 	err = l.to.take(ctx, b)
 	switch {
 	case err == nil:
+		if last := &list[b.n-1]; l.cfg.Now().Sub(last.At) < late {
+			l.say("") // it keeps up, though it may never be idle
+		}
 		return b.n, l.taken(ctx, list[b.n-1].Index+1, b.n)
 	case !errors.Is(err, errRefused):
 		return 0, err
@@ -239,6 +250,7 @@ func (l *lane) taken(ctx context.Context, next uint64, n int) error {
 	defer l.mu.Unlock()
 	l.status.Sent += int64(n)
 	l.status.LastTaken = l.cfg.Now().UTC()
+	l.status.State = StateSending
 	l.status.Attempts, l.status.Why, l.status.Refused, l.skips = 0, "", nil, nil
 	return nil
 }

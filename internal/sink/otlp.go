@@ -2,6 +2,7 @@ package sink
 
 import (
 	"encoding/hex"
+	"strings"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
@@ -92,7 +93,7 @@ func logRecord(x *audit.Told) *logs.LogRecord {
 }
 
 func text(name, v string) *common.KeyValue {
-	return &common.KeyValue{Key: name, Value: &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: v}}}
+	return &common.KeyValue{Key: name, Value: &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: strings.ToValidUTF8(v, "\ufffd")}}} // else protobuf refuses it for ever
 }
 
 func integer(name string, v int64) *common.KeyValue {
@@ -106,7 +107,7 @@ func texts(name string, list []string) []*common.KeyValue {
 	}
 	var values []*common.AnyValue
 	for _, v := range list {
-		values = append(values, &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: v}})
+		values = append(values, text("", v).Value)
 	}
 	return []*common.KeyValue{{Key: name, Value: &common.AnyValue{Value: &common.AnyValue_ArrayValue{ArrayValue: &common.ArrayValue{Values: values}}}}}
 }

@@ -38,7 +38,7 @@ func (s *syslogReceiver) take(ctx context.Context, b batch) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	err := s.write(b)
+	err := s.write(ctx, b)
 	if err == nil {
 		select {
 		case <-s.gone:
@@ -91,8 +91,9 @@ func (s *syslogReceiver) connect(ctx context.Context) error {
 	return nil
 }
 
-// write writes every line as one message.
-func (s *syslogReceiver) write(b batch) error {
+// write writes every line as one message. A receiver that reads nothing does not hold
+// up who stops.
+func (s *syslogReceiver) write(ctx context.Context, b batch) error {
 	const auditFacility, informational = 13, 6
 	var out []byte
 	for _, line := range b.lines {
@@ -100,7 +101,9 @@ func (s *syslogReceiver) write(b batch) error {
 		out = strconv.AppendInt(out, int64(len(head)+len(line)), 10)
 		out = append(append(append(out, ' '), head...), line...)
 	}
-	_ = s.conn.SetWriteDeadline(time.Now().Add(attemptTime))
+	conn := s.conn
+	_ = conn.SetWriteDeadline(time.Now().Add(attemptTime))
+	defer context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })()
 	if _, err := s.conn.Write(out); err != nil {
 		return access.Errorf(access.CodeUnavailable, "the connection broke while writing")
 	}

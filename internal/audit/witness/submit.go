@@ -127,7 +127,8 @@ func (s *Submitter) loop() {
 func (s *Submitter) round() {
 	c, signed := s.cfg.Log.Sealed()
 	have, _ := s.cfg.Log.Witnessed()
-	if c.Size == 0 || c.Size == have.Size {
+	nothingNew := c.Size == have.Size // but somebody may not have cosigned it
+	if _, whys := s.Status(); c.Size == 0 || nothingNew && len(whys) == 0 {
 		s.after(nil, nil)
 		return
 	}
@@ -140,7 +141,10 @@ func (s *Submitter) round() {
 	if s.run.Err() != nil {
 		return
 	}
-	err := s.cfg.Log.Cosigned(append(bytes.Clone(signed), strings.Join(lines, "")...))
+	var err error
+	if !nothingNew {
+		err = s.cfg.Log.Cosigned(append(bytes.Clone(signed), strings.Join(lines, "")...))
+	}
 	s.after(err, whys)
 }
 
@@ -228,8 +232,12 @@ func (s *Submitter) compare(p *peer, c *audit.Checkpoint, says string) error {
 	if status != http.StatusOK {
 		return access.Errorf(access.CodeUnavailable, "%s; it shows no checkpoint (status %d)", says, status)
 	}
-	if err := s.cfg.Log.Contradict(body); err != nil {
+	err = s.cfg.Log.Contradict(body)
+	switch {
+	case access.CodeOf(err) == access.CodeEvidence:
 		return &historyError{err.Error()}
+	case err != nil: // it could not be compared
+		return err
 	}
 	return access.Errorf(access.CodeUnavailable, "%s; it is asked again", says)
 }

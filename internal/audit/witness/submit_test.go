@@ -222,10 +222,7 @@ func TestAnOldDirectoryIsGivenUp(t *testing.T) {
 			}
 			s.Close()
 			n.close()
-			old := storetest.Dir(t)
-			if err := os.CopyFS(filepath.Join(old, "copy"), os.DirFS(n.dir)); err != nil {
-				t.Fatal(err)
-			}
+			old := copied(t, n.dir)
 			if err := n.open(); err != nil {
 				t.Fatal(err)
 			}
@@ -237,15 +234,7 @@ func TestAnOldDirectoryIsGivenUp(t *testing.T) {
 			s.Close()
 			n.close()
 
-			if err := filepath.Walk(filepath.Join(old, "copy"), func(path string, fi os.FileInfo, err error) error {
-				if err != nil || fi.IsDir() {
-					return err
-				}
-				return os.Chmod(path, 0o600)
-			}); err != nil {
-				t.Fatal(err)
-			}
-			n.config(filepath.Join(old, "copy"), []string{w.Key()}, 0)
+			n.config(old, []string{w.Key()}, 0)
 			if err := n.open(); err != nil {
 				t.Fatal(err)
 			}

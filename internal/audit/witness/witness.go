@@ -259,9 +259,5 @@ func keep(name string, data []byte) error {
 	if err := os.Rename(tmp, name); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return audit.OS{}.SyncDir(filepath.Dir(name)) // where a directory can be synced
 }
