@@ -126,6 +126,8 @@ type Config struct {
 	Guards Guards // of the life of servers
 	// Drift is DriftGraded (default) or DriftStrict.
 	Drift string
+	// Tier3 is SignAuto (default), SignPasskey or SignPerson.
+	Tier3 string
 }
 
 // What may pass of changed definitions.

@@ -149,18 +149,34 @@ func (d *Desk) definition(t grant.Target) (registry.Tool, bool) {
 // Approve adds the yes of a person to a request. Where it was the last one
 // needed, the grant is issued and its time starts.
 func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answer) (RequestView, error) {
-	if err := d.allowed(ctx, actor, OpDecide); err != nil {
-		return RequestView{}, err
-	}
-	r, ok, err := d.broker.Archive().Request(ctx, id)
+	r, err := d.answering(ctx, actor, id, &a)
 	if err != nil {
 		return RequestView{}, err
 	}
+	if err := d.signs(actor, r, a.Signed); err != nil {
+		return RequestView{}, err
+	}
+	if r, err = d.broker.Approve(ctx, id, a); err != nil {
+		return RequestView{}, err
+	}
+	return d.view(ctx, r)
+}
+
+// answering is the request an actor may approve now, and completes their answer. It is
+// void where it is about something else by now.
+func (d *Desk) answering(ctx context.Context, actor Actor, id string, a *grant.Answer) (grant.Request, error) {
+	if err := d.allowed(ctx, actor, OpDecide); err != nil {
+		return grant.Request{}, err
+	}
+	r, ok, err := d.broker.Archive().Request(ctx, id)
+	if err != nil {
+		return r, err
+	}
 	if !ok {
-		return RequestView{}, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
+		return r, access.Errorf(access.CodeNotFound, "request %q is not there: see rutile request list", clip(id))
 	}
 	if err := d.may(actor, r, d.waits(r)); err != nil {
-		return RequestView{}, err
+		return r, err
 	}
 	why := d.changed(r.Target)
 	if why == "" {
@@ -168,17 +184,14 @@ func (d *Desk) Approve(ctx context.Context, actor Actor, id string, a grant.Answ
 	}
 	if r.State == grant.RequestPending && why != "" {
 		if _, err := d.broker.Invalidate(ctx, id, why); err != nil {
-			return RequestView{}, err
+			return r, err
 		}
-		return RequestView{}, access.Errorf(access.CodeConflict, "request %s is void: %s; the agent must ask again", id, why)
+		return r, access.Errorf(access.CodeConflict, "request %s is void: %s; the agent must ask again", id, why)
 	}
 	a.By, a.Token = actor.String(), actor.Token
 	a.Counts = func(x grant.Approval) bool { return d.counts(r, x) }
 	a.May = func(r grant.Request, s grant.Stage) error { return d.may(actor, r, s) } // of the stage it is in by then
-	if r, err = d.broker.Approve(ctx, id, a); err != nil {
-		return RequestView{}, err
-	}
-	return d.view(ctx, r)
+	return r, nil
 }
 
 // allowed refuses whoever may not do op, and the gateway itself: what people are
@@ -221,7 +234,8 @@ func (d *Desk) in(who Person, team string) bool {
 func (d *Desk) counts(r grant.Request, x grant.Approval) bool {
 	kind, id, _ := strings.Cut(x.By, ":")
 	actor, stages := Actor{Kind: kind, ID: id, Token: x.Token}, r.Rule.Stages()
-	return d.admin.Allows(actor, OpDecide) && x.Stage >= 0 && x.Stage < len(stages) && d.may(actor, r, stages[x.Stage]) == nil
+	return d.admin.Allows(actor, OpDecide) && x.Stage >= 0 && x.Stage < len(stages) &&
+		d.may(actor, r, stages[x.Stage]) == nil && d.signs(actor, r, x.Signed) == nil
 }
 
 // waits is the stage of its rule a request waits for, by the approvals that count

@@ -28,6 +28,8 @@ type Card struct {
 	// Bar is why the one who looks cannot approve it, nil if nothing is known
 	// that stands against it.
 	Bar error
+	// Sign is that whoever looks approves it with a signature of their passkey.
+	Sign bool
 }
 
 // Earlier is the newest call before a request that a person approved: of the
@@ -73,6 +75,9 @@ func (d *Desk) Card(ctx context.Context, actor Actor, id string) (Card, error) {
 		return Card{}, err
 	}
 	c := Card{RequestView: v, Bar: d.may(actor, v.Request, d.waits(v.Request))}
+	if c.Bar == nil {
+		c.Sign, c.Bar = d.mustSign(actor, v.Request)
+	}
 	view := d.admin.Current().View
 	if a, ok := view.Agent(v.Party.Agent); ok {
 		c.Owner, c.AgentState = a.Owner, string(a.State)

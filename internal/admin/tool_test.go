@@ -447,7 +447,10 @@ func TestCredentialValuesAreNeverRecorded(t *testing.T) {
 	hasCode(t, "name", err, access.CodeInvalid)
 	equal(t, "leaves", o.evidence.said(), []string{"set Credential github", "rotate Credential github", "rotate Credential github", "void Credential github", "remove Credential github"})
 	all, err := json.Marshal(o.evidence.leaves)
-	if err != nil || strings.Contains(string(all), "hunter2") || strings.Contains(fmt.Sprintf("%s", o.evidence.leaves), "hunter2") {
+	for _, l := range o.evidence.leaves {
+		all = append(all, l.Detail...) // which JSON has in base64
+	}
+	if err != nil || strings.Contains(string(all), "hunter2") {
 		t.Error("the evidence holds the value")
 	}
 	o.evidence.fail = func(audit.Admin) error { return errors.New("disk full") }

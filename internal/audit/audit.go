@@ -120,6 +120,9 @@ type Admin struct {
 	After  string // digest after, "" if it is gone
 	Reason string
 	Detail []byte // JSON, sealed as payload
+	// Signed is what a passkey signed to approve Object, a request, nil if none did. It
+	// stands in the leaf in clear, so that whoever verifies it needs nobody.
+	Signed *access.Assertion
 }
 
 // KeyStore keeps the wrapped evidence keys. They are deliberately not

@@ -229,6 +229,7 @@ func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 	d.str("type", kind)
 	d.int("v", 1)
 	d.text("verb", a.Verb)
+	d.signed(a.Signed)
 	d.entry.urgent = true
 	row := Row{Decision: cut(a.ID, maxText), Actor: owner.ID, Object: cut(a.Object, maxText), Intent: -1}
 	row.Text = adminText(&row, cut(a.Verb, maxText), cut(a.Kind, maxText), cut(a.Reason, maxReason))

@@ -23,7 +23,10 @@ func checkLeaf(leaf []byte) (value, error) {
 	if err := checkMembers(v, commonMembers); err != nil {
 		return v, err
 	}
-	return v, checkMembers(v, typeMembers[v.get("type").str])
+	if err := checkMembers(v, typeMembers[v.get("type").str]); err != nil {
+		return v, err
+	}
+	return v, checkSigned(v)
 }
 
 // CheckLeaf reports what is wrong with the form of a leaf, nil if nothing is.
@@ -50,7 +53,7 @@ var typeMembers = map[string]map[string]string{
 		"in": "i", "intent": "o", "intent.h": "h", "intent.i": "i", "out": "i", "reached": "s", "st": "s", "us": "i",
 		"findings": "?l", "release": "?o", "unlocks": "?l", "dur": "?s", "labels_added": "?l",
 	},
-	"admin":      {"actor": "s", "object": "?o", "verb": "s", "change": "?s"},
+	"admin":      {"actor": "s", "object": "?o", "verb": "s", "change": "?s", "webauthn": "?o"},
 	"revocation": {"actor": "s", "object": "?o", "verb": "s", "change": "?s", "revocation": "o", "revocation.epoch": "i", "revocation.id": "s", "revocation.kind": "s", "revocation.target": "?s"},
 	"receipt": {
 		"actor": "s", "object": "?o", "verb": "s", "change": "?s", "revocation": "o", "revocation.epoch": "i", "revocation.id": "s", "revocation.kind": "s", "revocation.target": "?s",

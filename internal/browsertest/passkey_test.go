@@ -9,6 +9,8 @@ import (
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
+	"rutile/internal/admin"
+	"rutile/internal/registry"
 	"rutile/internal/signin/signintest"
 )
 
@@ -103,4 +105,38 @@ func TestWithoutScriptsThereAreOtherWays(t *testing.T) {
 	b.fill("#code", recovery)
 	has(t, "with a password", b.click(`form[action="/console/sign-in/password"] button`), "Your account", "9 recovery codes left")
 	b.quiet("without scripts")
+}
+
+// TestAnApproverSignsWithAPasskey: what a browser signs for a request of tier 3 counts,
+// and its page says so.
+func TestAnApproverSignsWithAPasskey(t *testing.T) {
+	r := newRig(t)
+	const more = "kind: User\nid: sam\nroles: [approver]\n---\nkind: User\nid: kim\nroles: [approver]\n"
+	if _, err := r.d.Admin.Apply(t.Context(), keeper, []admin.Document{{File: "more.yaml", Text: more}}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []registry.Verb{registry.VerbQuarantine, registry.VerbRelease} { // so that it is looked at again
+		if _, err := r.d.Admin.ChangeTool(t.Context(), keeper, "shop", "order", verb, "it destroys"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.d.Admin.ApproveTool(t.Context(), keeper, "shop", "order", admin.Approval{Class: &registry.ToolClass{Class: "destroy", Tier: 3}, Reason: "it does"}); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, true)
+	b.device()
+	b.token(r.local()+"/console/account", r.personalToken("sam"))
+	b.fill("#passkey-name", "laptop")
+	has(t, "the account", b.click(`form[data-passkey="make"] button`), "The passkey laptop is added.")
+	r.text = "grave"
+	r.call("order", "approv")
+	page := r.local() + "/approve/" + r.request().ID
+	has(t, "the page", b.visit(page), "signed with your passkey", "nobody yet")
+	b.picture("request-signed", false)
+	b.fill("#yes-reason", "agreed")
+	has(t, "signing", b.click(`form[data-passkey="use"] button`), "user:sam", "signed with a passkey")
+	b.quiet("signing")
+	if a := r.request().Approvals; len(a) != 1 || a[0].Signed == nil {
+		t.Errorf("approvals: %+v", a)
+	}
 }

@@ -49,6 +49,9 @@ func (c *Console) card(w http.ResponseWriter, r *http.Request, s session, id str
 		c.refuse(w, r, err)
 		return
 	}
+	if a := page.Answer; a != nil && a.Sign {
+		c.offerSigning(w, r, page.ID, a)
+	}
 	status := http.StatusOK
 	if problem != nil {
 		status, page.Problem = c.told(r, problem)
@@ -73,7 +76,7 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request) {
 		c.missing(w, r)
 		return
 	}
-	f, err := readForm(r, "form", "action", "minutes", "uses", "amount", "reason")
+	f, err := readForm(r, append(answerFields(), "answer")...)
 	if err != nil {
 		c.refuse(w, r, err)
 		return
@@ -95,7 +98,7 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request) {
 	case "deny-suspend":
 		_, err = c.desk.DenyAndSuspend(r.Context(), s.actor, id, strings.TrimSpace(f["reason"]))
 	default:
-		err = access.Errorf(access.CodeInvalid, "an answer is approve, deny or deny-suspend")
+		err = access.Errorf(access.CodeInvalid, "an answer is approve or deny")
 	}
 	switch {
 	case access.CodeOf(err) == access.CodeUnauthenticated:
@@ -107,35 +110,54 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// approve says yes, narrowed by what the form says.
+// answerFields are the fields of the form that approves, but for a signature.
+func answerFields() []string {
+	return []string{"form", "action", "minutes", "uses", "amount", "reason"}
+}
+
+// approve says yes, narrowed by what the form says, and signed where it has to be.
 func (c *Console) approve(r *http.Request, s session, id string, f map[string]string) error {
-	minutes, err := number(f["minutes"], "minutes")
+	a, err := c.yes(r, s, id, f)
 	if err != nil {
 		return err
 	}
-	uses, err := number(f["uses"], "calls")
-	if err != nil {
-		return err
-	}
-	amount, err := number(f["amount"], "units of the budget")
-	if err != nil {
-		return err
-	}
-	a := grant.Answer{Method: "page", Limits: grant.Limits{Budget: grant.Budget{Amount: amount}}, Life: time.Duration(minutes) * time.Minute, Uses: uses, Reason: strings.TrimSpace(f["reason"])}
-	if a.Reason == "" {
-		if err := c.admin.Authorize(r.Context(), s.actor, admin.OpDecide); err != nil {
-			return err // before anything is said about the request
-		}
-		v, err := c.desk.Request(r.Context(), id)
-		if err != nil {
+	if f["answer"] != "" {
+		if a.Signed, err = c.signature(r, s, id, f["answer"]); err != nil {
 			return err
-		}
-		if v.Target.Tier >= reasonTier {
-			return access.Errorf(access.CodeInvalid, "at tier %d an approval needs a reason: nothing was done", v.Target.Tier)
 		}
 	}
 	_, err = c.desk.Approve(r.Context(), s.actor, id, a)
 	return err
+}
+
+// yes is what the form that approves says.
+func (c *Console) yes(r *http.Request, s session, id string, f map[string]string) (grant.Answer, error) {
+	a := grant.Answer{Method: "page", Reason: strings.TrimSpace(f["reason"])}
+	minutes, err := number(f["minutes"], "minutes")
+	if err != nil {
+		return a, err
+	}
+	a.Life = time.Duration(minutes) * time.Minute
+	if a.Uses, err = number(f["uses"], "calls"); err != nil {
+		return a, err
+	}
+	if a.Limits.Budget.Amount, err = number(f["amount"], "units of the budget"); err != nil {
+		return a, err
+	}
+	if a.Reason != "" {
+		return a, nil
+	}
+	if err := c.admin.Authorize(r.Context(), s.actor, admin.OpDecide); err != nil {
+		return a, err // before anything is said about the request
+	}
+	v, err := c.desk.Request(r.Context(), id)
+	if err != nil {
+		return a, err
+	}
+	if v.Target.Tier >= reasonTier {
+		return a, access.Errorf(access.CodeInvalid, "at tier %d an approval needs a reason: nothing was done", v.Target.Tier)
+	}
+	return a, nil
 }
 
 // reasonTier is the tier from which this page takes no approval without a reason.

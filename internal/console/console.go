@@ -6,6 +6,7 @@
 //
 //	GET  /approve/{request}                       the request, or a form to sign in with
 //	POST /approve/{request}                       the answer
+//	POST /approve/sign/{request}                  what a passkey is to sign for it
 //	GET  /approve/connect/{credential}/{server}   what connecting means
 //	POST /approve/connect/{credential}/{server}   begins it
 //	GET  /approve/connections                     what one connected
@@ -91,6 +92,7 @@ type Console struct {
 	invites  *invites
 	signIns  *admin.SignIns
 	asked    *signin.Challenges[signin.Asked]
+	signing  *signin.Challenges[admin.Signing]
 	asks     *attempts // how often people may be asked for a passkey
 	chosen   *signin.Challenges[*signin.Enrolment]
 	guesses  *guesses
@@ -118,7 +120,7 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 		admin: a, desk: d, now: cfg.Now, log: cfg.Log, hosts: map[string]bool{}, public: public, cross: http.NewCrossOriginProtection(),
 		sessions: newSessions(cfg.Now), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, local: cfg.Local, work: cfg.Work,
 		invites: &invites{now: cfg.Now, open: map[[sha256.Size]byte]invite{}}, mux: http.NewServeMux(),
-		signIns: cfg.SignIns, asked: signin.NewChallenges[signin.Asked](cfg.Now), asks: newAttempts(cfg.Now), guesses: newGuesses(cfg.Now),
+		signIns: cfg.SignIns, asked: signin.NewChallenges[signin.Asked](cfg.Now), signing: signin.NewChallenges[admin.Signing](cfg.Now), asks: newAttempts(cfg.Now), guesses: newGuesses(cfg.Now),
 		provider: cfg.Provider, away: signin.NewChallenges[signin.Away](cfg.Now),
 		chosen: signin.NewChallenges[*signin.Enrolment](cfg.Now),
 	}

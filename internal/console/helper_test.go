@@ -182,6 +182,11 @@ roles: [viewer]
 
 func newRig(t *testing.T, change ...func(*console.Config)) *rig {
 	t.Helper()
+	return rigOf(t, admin.Config{Node: "n1"}, change...)
+}
+
+func rigOf(t *testing.T, rules admin.Config, change ...func(*console.Config)) *rig {
+	t.Helper()
 	r := &rig{t: t, clock: &clock{at: time.Now().UTC()}, parts: &parts{}, log: &strings.Builder{}}
 	db, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: storetest.Dir(t)})
 	if err != nil {
@@ -189,7 +194,7 @@ func newRig(t *testing.T, change ...func(*console.Config)) *rig {
 	}
 	t.Cleanup(func() { db.Close() })
 	r.db = db
-	if r.admin, err = admin.New(t.Context(), admin.Config{Node: "n1"}, admin.Deps{
+	if r.admin, err = admin.New(t.Context(), rules, admin.Deps{
 		Store: db, Registry: db, Evidence: r.parts, Vault: r.parts, Authority: r.parts, Now: r.clock.now,
 	}); err != nil {
 		t.Fatal(err)

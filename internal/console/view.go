@@ -67,6 +67,12 @@ type answerForm struct {
 	Unit    string
 	Reason  bool // an approval needs one
 	Suspend *suspend
+
+	Sign      bool   // an approval is signed with a passkey
+	Ask       string // where what it signs is asked for, "" if not here
+	Script    string // that asks the browser
+	Icon      string // which a page with a script may load
+	Elsewhere string // the address of this page where passkeys work
 }
 
 // suspend is denying and suspending the agent in one, nil for whoever may not do both.
@@ -120,7 +126,7 @@ func by(k admin.Card, who string) bool {
 }
 
 func form(k admin.Card) *answerForm {
-	f := &answerForm{Minutes: k.Life / 60, Reason: k.Target.Tier >= reasonTier}
+	f := &answerForm{Minutes: k.Life / 60, Reason: k.Target.Tier >= reasonTier, Sign: k.Sign && k.Bar == nil}
 	switch k.Scope {
 	case grant.ScopeOnce:
 		f.Button = "Approve: once, exactly this"
@@ -285,7 +291,11 @@ func people(s grant.Stage) string {
 func approvals(list []grant.Approval) string {
 	var out []string
 	for _, a := range list {
-		out = append(out, line(a.By)+" at "+stamp(a.At))
+		signed := ""
+		if a.Signed != nil {
+			signed = ", signed with a passkey"
+		}
+		out = append(out, line(a.By)+" at "+stamp(a.At)+signed)
 	}
 	return strings.Join(out, "; ")
 }

@@ -61,6 +61,8 @@ type Config struct {
 	// Lifecycle says what is asked of servers before their state changes, and of
 	// their owners afterwards.
 	Lifecycle Lifecycle `yaml:"lifecycle"`
+	// Approvals says how people approve what agents ask for.
+	Approvals Approvals `yaml:"approvals"`
 	// SignIn names an OpenID Connect provider that signs people in to the console.
 	SignIn SignIn `yaml:"signIn"`
 	// Log says what is logged and how.
@@ -194,6 +196,11 @@ type Lifecycle struct {
 	QuarantineAfter time.Duration `yaml:"quarantineAfter"` // such as 336h: a server whose review is overdue for so long is put in quarantine; default never
 }
 
+// Approvals says how people approve what agents ask for.
+type Approvals struct {
+	Tier3 string `yaml:"tier3"` // auto (default): from tier 3 approvals are signed with a passkey as soon as one of those who may approve has one; passkey: always; person: only by whoever has one
+}
+
 // SignIn is an OpenID Connect provider. It sends people back to /console/sign-in/back
 // of urls.operators, and signs in whose User names what it says in iss and sub.
 type SignIn struct {
@@ -320,6 +327,7 @@ func (c *Config) check() error {
 	oneOf("mode", c.Mode, "enforce", "monitor")
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
 	oneOf("inspection.drift", c.Inspection.Drift, "graded", "strict")
+	oneOf("approvals.tier3", c.Approvals.Tier3, "auto", "passkey", "person")
 	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")
 	oneOf("discovery.watch.clients", c.Discovery.Watch.Clients, "on", "off")
 	oneOf("discovery.watch.processes", c.Discovery.Watch.Processes, "on", "off")
@@ -436,6 +444,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Store, "sqlite")
 	def(&c.Evidence.Durability, "strict")
 	def(&c.Inspection.Drift, "graded")
+	def(&c.Approvals.Tier3, "auto")
 	c.Inspection.Judge.withDefaults()
 	def(&c.Evidence.Organisation, "localhost")
 	def(&c.Log.Level, "info")

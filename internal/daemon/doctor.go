@@ -41,7 +41,7 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 		out = append(out, d.checkJudge())
 	}
 	out = append(out, d.checkServers(ctx)...)
-	return slices.Concat(out, d.checkEntitlements(), d.checkAgents(), d.checkSinks(), d.checkWitnesses())
+	return slices.Concat(out, d.checkEntitlements(), d.checkApprovers(), d.checkAgents(), d.checkSinks(), d.checkWitnesses())
 }
 
 func (d *Daemon) checkEntitlements() []api.Check {
@@ -63,6 +63,21 @@ func (d *Daemon) checkEntitlements() []api.Check {
 		out = append(out, api.Check{Name: "entitlement " + id, Level: api.LevelWarning, Reason: why, Mend: "rutile entitlement confirm " + id})
 	}
 	return out
+}
+
+// checkApprovers says who cannot approve at tier 3 for want of a passkey.
+func (d *Daemon) checkApprovers() []api.Check {
+	list := d.Desk.Unsigned()
+	if len(list) == 0 {
+		return nil
+	}
+	const most = 5
+	who := strings.Join(list[:min(len(list), most)], ", ")
+	if more := len(list) - most; more > 0 {
+		who += fmt.Sprintf(" and %d more", more)
+	}
+	return []api.Check{{Name: "approvals", Level: api.LevelWarning, Reason: "approvals of tier 3 are signed with a passkey (approvals.tier3: " + d.Config.Approvals.Tier3 + "), and these approvers have none: " + who,
+		Mend: "each adds a passkey on the account page of the console (/console/account), or take the role approver from them"}}
 }
 
 func good(name, format string, args ...any) api.Check {

@@ -106,7 +106,7 @@ func (r grantRecorder) Record(ctx context.Context, events []grant.Event) error {
 		if err != nil {
 			return fmt.Errorf("recording a grant: %w", err)
 		}
-		_, err = r.log.Admin(ctx, audit.Admin{ID: id, Actor: e.Actor, Verb: e.Verb, Kind: e.Kind, Object: e.Object, Before: e.Before, After: e.After, Reason: e.Reason, Detail: detail})
+		_, err = r.log.Admin(ctx, audit.Admin{ID: id, Actor: e.Actor, Verb: e.Verb, Kind: e.Kind, Object: e.Object, Before: e.Before, After: e.After, Reason: e.Reason, Detail: detail, Signed: e.Signed})
 		if err != nil {
 			return &access.Error{Code: access.CodeEvidence, Msg: "evidence cannot be kept, so nothing was changed; see the gateway's log", Err: fmt.Errorf("recording a grant: %w", err)}
 		}

@@ -2,7 +2,6 @@ package grant
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -258,91 +257,6 @@ func (b *Broker) endOnce(ctx context.Context, id string, to State, by, why strin
 	r.State, r.Why, r.Changed, r.DecidedBy = to, why, b.now(), by
 	verb := map[State]string{RequestDenied: "deny", RequestWithdrawn: "withdraw", RequestInvalid: "invalidate"}[to]
 	return r, b.narrow(ctx, Batch{Requests: []Request{r}}, []Event{event(by, verb, KindRequest, id, before, r, why)})
-}
-
-// Answer is one person's yes. Edits may only narrow.
-type Answer struct {
-	By     string // user:… or local:…
-	Method string // cli, api, page
-	Uses   int64  // 0: as asked
-	Limits Limits // what is not said is as asked
-	Life   time.Duration
-	// NotBefore is when the grant begins, and its life with it; zero: with the last
-	// approval.
-	NotBefore time.Time
-	Reason    string
-	Token     string // id of the personal token it came with
-	// Counts says which earlier approvals still count: who gave one may have lost
-	// the right to. Nil counts all.
-	Counts func(Approval) bool
-	// May says whether who answers may approve in a stage of the request's rule. Nil
-	// lets everybody.
-	May func(Request, Stage) error
-	// Args replace the constraints of a request wider than one call; nil keeps
-	// them. Each of the old must be implied.
-	Args Constraints
-}
-
-// Approve adds a yes to a pending request and, where it was the last one needed,
-// issues the grant, whose time starts now. Nobody counts twice.
-func (b *Broker) Approve(ctx context.Context, id string, a Answer) (Request, error) {
-	if !words(a.Reason, maxWords) {
-		return Request{}, access.Errorf(access.CodeInvalid, "the reason must be one line of at most %d bytes", maxWords)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, ok, err := b.store.Request(ctx, id)
-	if err != nil {
-		return Request{}, err
-	}
-	if !ok {
-		return Request{}, errGone("request", id)
-	}
-	now := b.now()
-	if err := requestTable().move("request "+id, r.State, RequestIssued); err != nil {
-		return r, err
-	}
-	if !now.Before(r.Expires) {
-		return r, access.Errorf(access.CodeConflict, "request %s waited until %s and is over: the agent must ask again", id, r.Expires.Format(time.RFC3339))
-	}
-	if r.Task != "" {
-		if t := b.live.Load().tasks.get(r.Task); t == nil || !now.Before(t.Expires) {
-			return r, access.Errorf(access.CodeConflict, "task %s, which request %s belongs to, is over", r.Task, id)
-		}
-	}
-	if err := b.live.Load().unlocked(r.Entitlement, now); err != nil {
-		return r, err
-	}
-	before := r
-	before.Approvals = slices.Clone(r.Approvals)
-	if a.Counts != nil {
-		r.Approvals = slices.DeleteFunc(slices.Clone(r.Approvals), func(x Approval) bool { return !a.Counts(x) })
-	}
-	if slices.ContainsFunc(r.Approvals, func(x Approval) bool { return x.By == a.By }) {
-		return r, access.Errorf(access.CodeConflict, "you have approved request %s already: it needs %s", id, access.Count(r.Rule.People(), "person"))
-	}
-	stage, _ := r.Rule.Waits(r.Approvals)
-	if a.May != nil {
-		if err := a.May(r, r.Rule.Stages()[stage]); err != nil {
-			return r, err
-		}
-	}
-	if err := r.narrow(a, now); err != nil {
-		return r, err
-	}
-	if t := b.live.Load().tasks.get(r.Task); t != nil && !r.NotBefore.Before(t.Expires) {
-		return r, afterTask(t)
-	}
-	yes := Approval{By: a.By, At: now, Method: a.Method, Token: a.Token, Stage: stage}
-	var events []Event
-	if n := b.yeses.count(a.By, now); n > maxYeses {
-		events = append(events, Event{Actor: system, Verb: "exceed", Kind: KindRequest, Object: id, Reason: fmt.Sprintf("%s has approved %d requests within an hour; %d are expected", a.By, n, maxYeses)})
-	}
-	if _, more := r.Rule.Waits(append(slices.Clone(r.Approvals), yes)); !more {
-		return b.issue(ctx, r, now, yes, append(events, event(a.By, "approve", KindRequest, id, before, r, a.Reason)))
-	}
-	r.Approvals, r.Changed = append(slices.Clone(r.Approvals), yes), now
-	return r, b.widen(ctx, Batch{Requests: []Request{r}}, append(events, event(a.By, "approve", KindRequest, id, before, r, a.Reason)))
 }
 
 // narrow applies the edits of an answer.

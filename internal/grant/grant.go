@@ -70,6 +70,8 @@ type Approval struct {
 	// which digest.
 	Policies []string `json:"policies,omitempty"`
 	Set      string   `json:"set,omitempty"`
+	// Signed is what a passkey signed, nil if none did.
+	Signed *access.Assertion `json:"signed,omitempty"`
 }
 
 // Grant is a right for a while (access.md 3.2). It permits nothing by itself:

@@ -104,6 +104,8 @@ type Event struct {
 	After  string
 	Reason string
 	Detail any // JSON, sealed
+	// Signed is what a passkey signed, of an approval; nil if none did.
+	Signed *access.Assertion
 }
 
 // The kinds of object of an Event.

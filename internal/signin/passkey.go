@@ -198,7 +198,8 @@ func (p *Passkeys) AskToSign(ctx context.Context, user string, named []string, c
 	return options, Asked{*data, user}, err
 }
 
-// Proof is an answer that counts: who gave it, with what, and what was signed.
+// Proof is an answer that counts: who gave it, with what, and what was signed, but for
+// what that stands for.
 type Proof struct {
 	User      string
 	Factor    string
@@ -244,7 +245,7 @@ func (p *Passkeys) Check(ctx context.Context, a Asked, answer []byte) (Proof, er
 		return Proof{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	proof.Assertion = access.Assertion{
-		Credential: parsed.RawID, Key: der, AuthenticatorData: parsed.Raw.AssertionResponse.AuthenticatorData,
+		Key: der, AuthenticatorData: parsed.Raw.AssertionResponse.AuthenticatorData,
 		ClientData: parsed.Raw.AssertionResponse.ClientDataJSON, Signature: parsed.Raw.AssertionResponse.Signature,
 	}
 	return proof, nil
