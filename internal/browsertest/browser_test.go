@@ -138,10 +138,12 @@ func (b *browser) click(sel string) string {
 	return b.text()
 }
 
-// fill writes into a field.
+// fill writes into a field, over what stands in it, as somebody at a keyboard does.
+// chromedp's SendKeys reads the field's attributes while the browser tells of their
+// change, which is a race.
 func (b *browser) fill(sel, text string) {
 	b.t.Helper()
-	b.do(chromedp.Clear(chromedp.CSS(sel)), chromedp.SendKeys(chromedp.CSS(sel), text))
+	b.do(chromedp.Focus(chromedp.CSS(sel)), chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent(text))
 }
 
 // picture keeps what a page looks like, where RUTILE_PICTURES names a directory.

@@ -168,8 +168,10 @@ func TestLocalKeysStayWithTheirHost(t *testing.T) {
 // A machine says whatever it likes, and stands for itself alone: it names no key of
 // another's paths, and routes nothing of others by saying so.
 func TestAMachineSpeaksForItselfAlone(t *testing.T) {
+	const known = "pkg:npm/known"
 	theirs := inventory.Key(hostOf(2), "path:0123")
-	reg := discovery.Registry{Known: true, Servers: []discovery.Registered{{ID: "notes", State: "sanctioned", Key: theirs, Target: discovery.Target{Kind: discovery.KindLocal}}}}
+	reg := discovery.Registry{Known: true, Servers: []discovery.Registered{{ID: "notes", State: "sanctioned", Key: theirs, Target: discovery.Target{Kind: discovery.KindLocal}},
+		{ID: "known", State: "sanctioned", Key: known, Target: discovery.Target{Kind: discovery.KindPackage}}}}
 	for name, c := range map[string]struct {
 		target discovery.Target
 		routed bool // as the machine has it
@@ -182,6 +184,7 @@ func TestAMachineSpeaksForItselfAlone(t *testing.T) {
 		"routed to what is not registered": {discovery.Target{Key: "pkg:npm/notes", Kind: discovery.KindGateway, Server: "other"}, false, "rutile:other", true},
 		"routed to what is registered":     {discovery.Target{Key: "rutile:notes", Kind: discovery.KindGateway, Server: "notes"}, false, theirs, true},
 		"resolved where it was seen":       {discovery.Target{Key: "pkg:npm/odd", Kind: discovery.KindLocal, Server: "notes"}, true, theirs, true},
+		"a package that is registered":     {discovery.Target{Key: known, Kind: discovery.KindPackage}, true, known, false},
 	} {
 		b := laptop(1, noon)
 		b.Sightings[0].Target, b.Sightings[0].Routed = c.target, c.routed
@@ -189,6 +192,15 @@ func TestAMachineSpeaksForItselfAlone(t *testing.T) {
 		got, _, _ := taking.Plan(inventory.Kept{})
 		if s := got.Sightings[0]; s.Server != c.key || s.Routed != c.counts {
 			t.Errorf("%s: %s, routed %v", name, s.Server, s.Routed)
+		}
+	}
+	// A process that the gateway started is its server's, if that is registered.
+	for key, routed := range map[string]bool{known: true, "pkg:npm/shadow": false} {
+		b := laptop(1, noon)
+		b.Sightings[0].Fact, b.Sightings[0].Routed, b.Sightings[0].Target = discovery.Running, true, discovery.Target{Key: key, Kind: discovery.KindPackage}
+		taking := inventory.Taking{Batch: b, Now: noon, Registry: reg}
+		if got, _, _ := taking.Plan(inventory.Kept{}); got.Sightings[0].Server != key || got.Sightings[0].Routed != routed {
+			t.Errorf("a process of %s: %+v", key, got.Sightings[0])
 		}
 	}
 	b := laptop(1, noon)

@@ -52,6 +52,14 @@ func (t *Taking) rows() rows {
 			s.Target.Key = t.Registry.Servers[at].Key
 			registered = true
 		}
+		// So is a process the gateway started, if it is of a server that is registered.
+		if s.Routed && !registered && s.Fact == discovery.Running {
+			if at := slices.IndexFunc(t.Registry.Servers, func(reg discovery.Registered) bool { return reg.Key != "" && reg.Key == s.Target.Key }); at >= 0 {
+				s.Target = t.Registry.Servers[at].Target
+				s.Target.Key = t.Registry.Servers[at].Key
+				registered = true
+			}
+		}
 		// Whatever else a machine says leads here is taken for a name of the gateway
 		// that nothing stands behind: no word of one machine routes a server of others.
 		if s.Routed = s.Routed && (registered || s.Target.Kind == discovery.KindGateway); s.Routed && !registered {
