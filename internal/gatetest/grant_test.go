@@ -493,6 +493,14 @@ func TestPolicyAsksForAnApproval(t *testing.T) {
 	u := newUpstream(t)
 	r := newRig(t)
 	r.apply(botAndServer(u.URL+"/mcp", `["up/*"]`)+`---
+kind: User
+id: ann
+roles: [approver]
+---
+kind: User
+id: bob
+roles: [approver]
+---
 kind: Policy
 id: eyes
 cedar: |
