@@ -170,7 +170,8 @@ func (d *Daemon) enterLog(ctx context.Context) (*revocation.Log, error) {
 		if err := d.store.Beat(ctx, d.node()); err != nil {
 			return nil, err
 		}
-		d.closing("place among the gateways", func(ctx context.Context) error { return d.store.Leave(ctx, d.node()) })
+		leave := func(ctx context.Context) error { return d.store.Leave(ctx, d.node()) }
+		d.closing("place among the gateways", d.unlessAway(leave, "others wait for this gateway until its lease lapses"))
 	}
 	return revocation.NewLog(ctx, d.store)
 }

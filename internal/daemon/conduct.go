@@ -19,7 +19,7 @@ func (d *Daemon) watchConduct(ctx context.Context) error {
 		return err
 	}
 	d.gate.Watch(d.conduct)
-	d.closing("conduct of tools", d.keepConduct)
+	d.closing("conduct of tools", d.unlessAway(d.keepConduct, "what was learned of tools since it was kept last is lost"))
 	return nil
 }
 

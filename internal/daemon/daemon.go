@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/audit/witness"
@@ -389,6 +390,19 @@ func (d *Daemon) close(ctx context.Context) error {
 		cancel()
 	}
 	return errors.Join(errs...)
+}
+
+// unlessAway is a closer that a database which does not answer does not make fail:
+// what comes of that is said.
+func (d *Daemon) unlessAway(f func(context.Context) error, so string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := f(ctx)
+		if c := access.CodeOf(err); c != access.CodeUnavailable && c != access.CodeTimeout {
+			return err
+		}
+		d.log.Warn("the database does not answer: "+so, "error", access.Reasons(err))
+		return nil
+	}
 }
 
 // closeStore closes the database; one that does not answer is left to end with
