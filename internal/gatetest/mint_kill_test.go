@@ -70,10 +70,11 @@ func TestGatewayKilledWhileRevoking(t *testing.T) {
 		go func() { _, _ = r.d.Desk.RevokeGrant(t.Context(), operator, id, "enough") }()
 	}
 	eventually(t, "the grants are being revoked", func() bool {
-		for server, id := range ids {
+		for _, id := range ids {
+			// One that nobody can end is partial at once, and one whose issuer hangs once a
+			// try has run out: what it minted lives either way.
 			g, err := r.d.Desk.Grant(t.Context(), id)
-			ended := server == "sts" && g.State == grant.GrantRevokePartial // no issuer is waited for
-			if err != nil || g.State != grant.GrantRevoking && !ended {
+			if err != nil || g.State != grant.GrantRevoking && g.State != grant.GrantRevokePartial {
 				return false
 			}
 		}
