@@ -37,13 +37,14 @@ const (
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
 	OpInventory  Op = "inventory.change"  // report what was found, merge, enroll machines
 	OpFinding    Op = "finding.change"    // assign findings, mute them
+	OpReport     Op = "decision.report"   // say that a denial was wrong
 	OpOwn        Op = "own.change"        // see and end what one connected oneself, confirm what one owns
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpOwn, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpReport, OpOwn, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind

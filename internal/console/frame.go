@@ -58,7 +58,7 @@ func navigation() []navPart {
 	return []navPart{
 		{"Now", []navPlace{
 			{"overview", "Overview", admin.OpRead, nil},
-			{"live", "Live", admin.OpRead, []string{"session"}},
+			{"live", "Live", admin.OpRead, []string{"session", "decision"}},
 			{"requests", "Requests", admin.OpRead, nil},
 			{"findings", "Findings", admin.OpRead, nil},
 		}},
@@ -243,7 +243,7 @@ func (w words) state(word any) template.HTML {
 	s := fmt.Sprint(word)
 	class, sign := "off", "○"
 	switch s {
-	case "active", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed":
+	case "active", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed":
 		class, sign = "good", "●"
 	case "pending", "changed", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere":
 		class, sign = "wait", "◐"

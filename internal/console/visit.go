@@ -49,12 +49,14 @@ type Work struct {
 	Calls func() []gate.Call
 	// Learn lists what a server offers and returns when decisions know it.
 	Learn func(ctx context.Context, server string) error
+	// Rehearsal explains decisions and tries rules.
+	Rehearsal Rehearsal
 	// Conduct is how a tool behaved, nil if it was not called lately. It may be nil itself.
 	Conduct func(server, tool string) *conduct.Summary
 }
 
 func (w *Work) whole() bool {
-	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil
+	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil && w.Rehearsal != nil
 }
 
 // visit is one request of somebody who is signed in and may see the page.
@@ -98,6 +100,7 @@ func pages() []page {
 		{"tasks", admin.OpRead, "tasks", (*Console).tasks},
 		{"live", admin.OpRead, "live", (*Console).live},
 		{"sessions/{id}", admin.OpRead, "session", (*Console).agentSession},
+		{"decisions/{id}", admin.OpRead, "decision", (*Console).decision},
 		{"revoke", admin.OpSession, "revoke", (*Console).revokePlan},
 		{"receipts", admin.OpRead, "receipts", (*Console).receipts},
 		{"receipts/{id}", admin.OpRead, "receipt", (*Console).receipt},
@@ -125,6 +128,7 @@ func acts() []act {
 		{"live", admin.OpSession, []string{"verb", "kind", "id", "reason"}, (*Console).endSession},
 		{"revoke", admin.OpSession, []string{"kind", "id", "typed", "reason"}, (*Console).revoke},
 		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},
+		{"decisions/{id}", admin.OpReport, []string{"comment"}, (*Console).reportDenial},
 		{"people", admin.OpUser, []string{"user", "verb", "reason"}, (*Console).changeUser},
 		{"account/passkey", admin.OpOwn, []string{"name", "answer"}, (*Console).addPasskey},
 		{"account/password", admin.OpOwn, []string{"new", "again"}, (*Console).choosePassword},

@@ -70,6 +70,8 @@ const (
 	SubjectSink   = "sink" // of evidence
 	SubjectLog    = "log"  // of evidence, by its origin
 	SubjectUser   = "user"
+
+	SubjectDecision = "decision"
 )
 
 // Subject is what a finding is about.
