@@ -101,6 +101,9 @@ func answerers(o *policy.Office) []registry.Role {
 // Answer returns the roles each of which is enough to answer what agents ask for.
 func (a *Admin) Answer() []registry.Role { return a.answer }
 
+// RolesFor returns the roles each of which is enough for an operation.
+func (a *Admin) RolesFor(op Op) []string { return a.office.RolesFor(string(op)) }
+
 // Person is a user as the person who decides something.
 type Person struct {
 	registry.User

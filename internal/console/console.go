@@ -172,7 +172,11 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && !returns(r) && !asks(r):
 		c.refuse(w, r, access.Errorf(access.CodeInvalid, "nothing is read from an address: leave out what follows the question mark. A token that was in it is in histories and logs now: revoke it"))
 	default:
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		limit := int64(maxForm)
+		if r.URL.Path == Home+"simulator" || r.URL.Path == Home+"policies" {
+			limit = maxDraft
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		c.mux.ServeHTTP(w, r)
 	}
 }
