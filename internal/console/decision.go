@@ -36,7 +36,7 @@ func (c *Console) decision(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := decisionPage{Explained: x, Reports: x.Denied() && c.may(v, admin.OpReport), Request: at("requests") + "?agent=" + x.Agent}
+	p := &decisionPage{Explained: x, Reports: x.Denied() && c.may(v, admin.OpReport), Request: at("requests") + "?agent=" + x.Agent}
 	if x.Would != x.Outcome {
 		p.Would = x.Would
 	}
