@@ -29,7 +29,7 @@ func assertion(t *testing.T, key crypto.Signer, change func(client *string, data
 	}
 	terms, party := sha256.Sum256([]byte("terms")), sha256.Sum256([]byte("localhost"))
 	a := &access.Assertion{Key: der, Terms: terms[:], Nonce: []byte(strings.Repeat("n", 32)), AuthenticatorData: append(party[:], 5, 0, 0, 0, 1)}
-	client := `{"type":"webauthn.get","challenge":"` + base64.RawURLEncoding.EncodeToString(audit.ChallengeOf(signedRequest, a.Terms, a.Nonce)) + `","origin":"http://localhost:7434","crossOrigin":false}`
+	client := `{"type":"webauthn.get","challenge":"` + base64.RawURLEncoding.EncodeToString(audit.ChallengeOf("Request", signedRequest, a.Terms, a.Nonce)) + `","origin":"http://localhost:7434","crossOrigin":false}`
 	if change != nil {
 		change(&client, a.AuthenticatorData)
 	}
@@ -110,10 +110,10 @@ func TestASignedApprovalVerifiesOffline(t *testing.T) {
 // TestWhatADeviceDidNotSignForUsDoesNotCount: each is signed, and is something else.
 func TestWhatADeviceDidNotSignForUsDoesNotCount(t *testing.T) {
 	k := ecKey(t)
-	if err := audit.CheckAssertion(signedRequest, assertion(t, k, nil)); err != nil {
+	if err := audit.CheckAssertion("Request", signedRequest, assertion(t, k, nil)); err != nil {
 		t.Fatal(err)
 	}
-	if audit.CheckAssertion(signedRequest, nil) == nil || audit.CheckAssertion(signedRequest, &access.Assertion{}) == nil {
+	if audit.CheckAssertion("Request", signedRequest, nil) == nil || audit.CheckAssertion("Request", signedRequest, &access.Assertion{}) == nil {
 		t.Error("nothing counts")
 	}
 	replace := func(old, new string) func(*string, []byte) {
@@ -130,7 +130,7 @@ func TestWhatADeviceDidNotSignForUsDoesNotCount(t *testing.T) {
 		"not touched":    func(_ *string, d []byte) { d[32] = 4 },
 		"another party":  func(_ *string, d []byte) { d[0] ^= 1 },
 	} {
-		if audit.CheckAssertion(signedRequest, assertion(t, k, change)) == nil {
+		if audit.CheckAssertion("Request", signedRequest, assertion(t, k, change)) == nil {
 			t.Errorf("%s counts", name)
 		}
 	}

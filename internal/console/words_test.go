@@ -23,21 +23,28 @@ func TestEveryTextHasItsTranslation(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := map[string]bool{}
-	for pattern, say := range map[string]*regexp.Regexp{
-		"views/*.html": regexp.MustCompile(`[({ ]t "((?:[^"\\]|\\.)*)"`),
-		"*.go":         regexp.MustCompile(`(?:words|w)\.t\("((?:[^"\\]|\\.)*)"`),
+	for _, where := range []struct {
+		files string
+		say   *regexp.Regexp
+	}{
+		{"views/*.html", regexp.MustCompile(`[({ ]t "((?:[^"\\]|\\.)*)"`)},
+		{"page.html", regexp.MustCompile(`[({ ]t "((?:[^"\\]|\\.)*)"`)},
+		{"*.go", regexp.MustCompile(`(?:words|w|wordsOf\(r\))\.t\("((?:[^"\\]|\\.)*)"`)},
+		{"*.go", regexp.MustCompile(`w(?:ords)?\.n\([^,"]+, "((?:[^"\\]|\\.)*)", "((?:[^"\\]|\\.)*)"`)}, // one, and many
 	} {
-		list, err := filepath.Glob(pattern)
+		list, err := filepath.Glob(where.files)
 		if err != nil || len(list) == 0 {
-			t.Fatalf("%s: %v", pattern, err)
+			t.Fatalf("%s: %v", where.files, err)
 		}
 		for _, name := range list {
 			b, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range say.FindAllStringSubmatch(string(b), -1) {
-				said[m[1]] = true
+			for _, m := range where.say.FindAllStringSubmatch(string(b), -1) {
+				for _, text := range m[1:] {
+					said[text] = true
+				}
 			}
 		}
 	}
