@@ -107,6 +107,47 @@ func TestASignedApprovalVerifiesOffline(t *testing.T) {
 	}
 }
 
+// TestASignedBreakGlassVerifiesOffline, and what was signed to approve a request counts
+// for none.
+func TestASignedBreakGlassVerifiesOffline(t *testing.T) {
+	const id = "grt_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+	k := ecKey(t)
+	of := func(kind, id string) *access.Assertion {
+		a := assertion(t, k, nil)
+		return assertion(t, k, func(c *string, _ []byte) {
+			text := base64.RawURLEncoding.EncodeToString
+			*c = strings.Replace(*c, text(audit.ChallengeOf("Request", signedRequest, a.Terms, a.Nonce)), text(audit.ChallengeOf(kind, id, a.Terms, a.Nonce)), 1)
+		})
+	}
+	for name, tt := range map[string]struct {
+		verb, kind, object string
+		signed             *access.Assertion
+		status             int
+	}{
+		"the honest one":           {"break-glass", "Grant", id, of("Grant", id), audit.ExitVerified},
+		"another grant":            {"break-glass", "Grant", id, of("Grant", "grt_01ARZ3NDEKTSV4RRFFQ69G5FAW"), audit.ExitProblems},
+		"signed as an approval":    {"break-glass", "Grant", id, of("Request", id), audit.ExitProblems},
+		"signed for an approval":   {"break-glass", "Grant", id, of("Request", signedRequest), audit.ExitProblems},
+		"an approval, as a glass":  {"approve", "Request", signedRequest, of("Grant", signedRequest), audit.ExitProblems},
+		"a glass of a request":     {"break-glass", "Request", signedRequest, of("Request", signedRequest), audit.ExitProblems},
+		"the approval of a grant":  {"approve", "Grant", id, of("Grant", id), audit.ExitProblems},
+		"the revocation of one":    {"revoke", "Grant", id, of("Grant", id), audit.ExitProblems},
+		"something about a server": {"approve", "Server", "files", of("Request", "files"), audit.ExitProblems},
+	} {
+		cfg := config(t.TempDir())
+		l := start(t, cfg, newMemory())
+		if _, err := l.Admin(t.Context(), audit.Admin{ID: "chg_1", Actor: "user:ann", Verb: tt.verb, Kind: tt.kind, Object: tt.object, After: "sha256:b", Detail: []byte("{}"), Signed: tt.signed}); err != nil {
+			t.Fatal(err)
+		}
+		vkey := l.VerifierKey()
+		stop(t, l)
+		r, err := audit.Verify(cfg.Dir, audit.VerifyOptions{Keys: []string{vkey}, Complete: true})
+		if err != nil || r.ExitStatus() != tt.status {
+			t.Errorf("%s: status %d, %v: %q", name, r.ExitStatus(), err, r.Problems)
+		}
+	}
+}
+
 // TestWhatADeviceDidNotSignForUsDoesNotCount: each is signed, and is something else.
 func TestWhatADeviceDidNotSignForUsDoesNotCount(t *testing.T) {
 	k := ecKey(t)
