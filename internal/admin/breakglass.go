@@ -33,7 +33,7 @@ func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (gr
 	case must:
 		return grant.Grant{}, access.Errorf(access.CodeDenied, "breaking the glass is signed with your passkey, so nothing was given yet: within %v open %s, where the browser asks for it", signin.ChallengeLife, d.page(GlassPage+d.keepGlass(actor, s)))
 	case actor.Token == "":
-		return grant.Grant{}, access.Errorf(access.CodeDenied, "who has no passkey to sign with breaks the glass with a personal token: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
+		return grant.Grant{}, access.Errorf(access.CodeDenied, "who has no passkey breaks the glass as a registered user who presents a personal token with it: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
 	}
 	return d.broker.BreakGlass(ctx, e)
 }
