@@ -156,7 +156,6 @@ func (r *rig) forms() []struct {
 		{"findings", url.Values{"verb": {"mute"}, "id": {r.wrong}, "text": {"never mind"}, "back": {""}}},
 		{"grants/grt_1", url.Values{}},
 		{"break-glass", url.Values{"agent": {"release-bot"}, "server": {"shop"}, "tool": {"order"}, "reason": {"it burns"}}},
-		{"break-glass/grt_1", url.Values{"answer": {"{}"}}},
 	}
 	for _, x := range g {
 		out = append(out, struct {
