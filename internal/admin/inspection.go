@@ -70,6 +70,13 @@ func (i *inspector) Inspect(s registry.Subject) registry.Inspection {
 // Drift grades a change. Whatever a server tells the model outright is held to
 // more: a change with any finding stops it.
 func (i *inspector) Drift(before rawjson.Value, s registry.Subject) registry.Drift {
+	if s.Kind == registry.KindCapabilities {
+		d := i.engine.Capabilities(before, s.Def)
+		if f, ok := i.raised(s); ok {
+			d.See(f)
+		}
+		return driftOf(d)
+	}
 	d := i.engine.DriftOf(profileOf(s.Kind), before, s.Def)
 	known := map[string]bool{}
 	for _, f := range i.beside(s, before).Findings {
@@ -86,6 +93,10 @@ func (i *inspector) Drift(before rawjson.Value, s registry.Subject) registry.Dri
 	if s.Kind == registry.KindInstructions && d.Grade == inspect.GradeHigh && inspect.Combine(d.New).Tier >= inspect.Review {
 		d.Grade = inspect.GradeCritical
 	}
+	return driftOf(d)
+}
+
+func driftOf(d inspect.Drift) registry.Drift {
 	out := registry.Drift{Grade: registry.Grade(d.Grade.String())}
 	for _, c := range d.Changes {
 		out.Changes = append(out.Changes, registry.DriftChange{Kind: c.Kind, Pointer: c.Pointer, Grade: registry.Grade(c.Grade.String()), Why: c.Why})

@@ -92,7 +92,7 @@ const baselineTime = time.Hour
 //
 // The first listing of a kind after a server is sanctioned approves every
 // definition it holds in which nothing is found, if it comes with those of the
-// other kinds. No later listing approves anything: what is new waits; what
+// other kinds (or is of capabilities: they were in use before they were pinned). No later listing approves anything: what is new waits; what
 // differs from its pin is graded, and passes, waits or is quarantined; what
 // equals its pin again is approved as before; what is missing is absent. A
 // definition that cannot be judged (broken JSON, impossible name, too large) is
@@ -117,7 +117,7 @@ func Observe(v *View, server string, l Listing, ins Inspector, now time.Time) (O
 		}
 	}
 	for kind, at := range s.Baseline {
-		if kind == l.Kind || now.Sub(at) > baselineTime {
+		if kind == l.Kind || now.Sub(at) > baselineTime && l.Kind != KindCapabilities {
 			o.baseline = false
 		}
 	}
@@ -184,7 +184,9 @@ func check(kind Kind, d Definition) (rawjson.Value, error) {
 	switch {
 	case kind == KindInstructions && def.Kind() != rawjson.String:
 		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "instructions must be a string")
-	case kind != KindInstructions && (def.Kind() != rawjson.Object || !def.Get(member).Equals(d.Name)):
+	case kind == KindCapabilities && def.Kind() != rawjson.Object:
+		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "capabilities must be an object")
+	case !kind.OfServer() && (def.Kind() != rawjson.Object || !def.Get(member).Equals(d.Name)):
 		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "the definition must be an object whose %s is its name", member)
 	}
 	return def, nil
