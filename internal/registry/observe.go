@@ -127,6 +127,7 @@ func Observe(v *View, server string, l Listing, ins Inspector, now time.Time) (O
 			return Observation{}, access.Errorf(access.CodeUpstream, "server %q lists the %s %q twice: which one is meant cannot be known", server, l.Kind, d.Name)
 		}
 		seen[d.Name] = true
+		o.siblings = append(o.siblings, d.Name)
 	}
 	o.listing(l.Definitions)
 	return o.result(), nil
@@ -140,6 +141,7 @@ type observer struct {
 	baseline bool
 	stop     string // why the whole server is quarantined, "" if it is not
 	old      map[string]Tool
+	siblings []string // the names listed
 	rows     []Tool
 	changes  []Change
 }
@@ -299,7 +301,7 @@ func Approve(t Tool, ins Inspector, by string, now time.Time) (Tool, error) {
 	if digest != t.SeenDigest {
 		return Tool{}, access.Errorf(access.CodeConflict, "the kept definition of %s does not have the digest it was seen with: have its server listed again", what)
 	}
-	found := ins.Inspect(Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: digest, FirstSeen: t.FirstSeen, Def: def})
+	found := ins.Inspect(t.Subject(def))
 	t = pin(classify(t, def), raw, by, now)
 	t.Found, t.Accepted = &found, found.Findings
 	return t, nil
