@@ -10,6 +10,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/finding"
 	"rutile/internal/inspect"
+	"rutile/internal/rawjson"
 	"rutile/internal/registry"
 )
 
@@ -131,17 +132,26 @@ func TestNobodyIsStoppedByRegisteringATool(t *testing.T) {
 	}
 }
 
-// BenchmarkBeside is what one newcomer costs beside thousands of tools.
+// BenchmarkBeside is what one newcomer among thousands of tools costs: all are read again.
 func BenchmarkBeside(b *testing.B) {
 	e, err := inspect.New()
 	if err != nil {
 		b.Fatal(err)
 	}
 	var peers []inspect.Peer
+	var defs []rawjson.Value
 	for i := range 5000 {
 		peers = append(peers, inspect.Peer{Server: fmt.Sprint("s", i%200), Name: fmt.Sprintf("read_%d_item", i), Description: fmt.Sprintf("Reads item %d of shelf %d and says when it was put there, by whom and for how long.", i, i*7)})
+		def, err := rawjson.Parse([]byte(fmt.Sprintf(`{"name":%q,"description":%q}`, peers[i].Name, peers[i].Description)), rawjson.Limits{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defs = append(defs, def)
 	}
 	for b.Loop() {
-		e.Peers(peers)
+		p := e.Peers(peers)
+		for i, def := range defs {
+			p.Against(peers[i].Server, def)
+		}
 	}
 }
