@@ -108,6 +108,9 @@ func rowOf(view *registry.View, s registry.Server) serverRow {
 	st := view.ServerStanding(s.ID)
 	r := serverRow{Server: s, Callable: st.OK, Why: st.Why, Tools: map[registry.ToolState]int{}}
 	for _, t := range view.Tools(s.ID) {
+		if t.Usual() {
+			continue
+		}
 		r.Tools[t.State]++
 		r.Total++
 	}
@@ -291,7 +294,7 @@ func (c *Console) tool(v *visit) (any, error) {
 	if len(def) == 0 {
 		def = t.Seen
 	}
-	if p.Fields, err = fieldsOf(def); err != nil {
+	if p.Fields, err = fieldsOf(v.words, def); err != nil {
 		return nil, err
 	}
 	if !c.may(v, admin.OpTool) {
