@@ -163,6 +163,7 @@ func hold(o order) (ended chan time.Time, err error) {
 			defer c.conn.Close()
 			if resp, err := http.ReadResponse(c.in, nil); err == nil {
 				_, _ = io.Copy(io.Discard, resp.Body) // however it ends
+				resp.Body.Close()
 			}
 			ended <- time.Now()
 		}()

@@ -26,7 +26,7 @@ func TestNothingIsMissedWhereDataAreNotLookedFor(t *testing.T) {
 	everywhere := inspect.Everywhere(e)
 	r := rand.New(rand.NewPCG(7, 11))
 	found := 0
-	for range 3000 {
+	for range 800 {
 		var b strings.Builder
 		for range 1 + r.IntN(40) {
 			b.WriteString(pieces[r.IntN(len(pieces))])
@@ -38,7 +38,7 @@ func TestNothingIsMissedWhereDataAreNotLookedFor(t *testing.T) {
 		}
 		found += len(want)
 	}
-	if found < 200 {
+	if found < 50 {
 		t.Errorf("only %d values in all texts", found)
 	}
 }
