@@ -41,6 +41,7 @@ var layers = map[string]int{
 	"webhook":    2,
 	"revocation": 2,
 	"signin":     2,
+	"signal":     2,
 
 	"pdp":       3,
 	"sink":      3,
