@@ -42,6 +42,7 @@ var layers = map[string]int{
 	"revocation": 2,
 	"signin":     2,
 	"signal":     2,
+	"notice":     2,
 
 	"pdp":       3,
 	"sink":      3,
@@ -58,6 +59,7 @@ var layers = map[string]int{
 	"a2aproxy": 5,
 	"oauth":    5,
 	"shim":     5,
+	"ssf":      5,
 
 	"mcpregistry": 5,
 

@@ -162,6 +162,10 @@ func (p *planner) all(manifests []*manifest) {
 			p.webhook(m, &it)
 		case kindSink:
 			p.sink(m, &it)
+		case kindSignal:
+			p.signal(m, &it)
+		case kindMail:
+			p.mail(m, &it)
 		}
 		if it.Action == "" {
 			it.Action = ActionUnchanged

@@ -38,6 +38,7 @@ import (
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/signal"
 	"rutile/internal/signin"
 	"rutile/internal/sink"
 	"rutile/internal/store"
@@ -88,6 +89,7 @@ type Daemon struct {
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
+	signals   *signal.Receiver
 	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
 	conduct   *conduct.Book

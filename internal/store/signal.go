@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
+	"rutile/internal/notice"
 	"rutile/internal/signal"
 )
 
@@ -95,4 +97,55 @@ func (s *Store) ProviderSession(ctx context.Context, issuer, session string) (su
 		return err
 	})
 	return subject, ok, err
+}
+
+// The kinds of signal_objects.
+const (
+	signalKind = "source"
+	mailKind   = "mail"
+)
+
+// objectChange is what a commit does to declared objects of a kind.
+func objectChange[T any](kind string, objects map[string]*T) (change, error) {
+	return changeOf(sorted(objects), `DELETE FROM signal_objects WHERE kind = $1 AND id = $2`,
+		`INSERT INTO signal_objects (kind, id, doc, rev) VALUES ($1, $2, $3, 1) ON CONFLICT (kind, id) DO UPDATE SET doc = excluded.doc, rev = signal_objects.rev + 1`,
+		func(id string) []any { return []any{kind, id} },
+		func(id string, v T) ([]any, error) {
+			doc, err := encode(fmt.Sprintf("%s %q", kind, id), v)
+			return []any{kind, id, doc}, err
+		})
+}
+
+// objects returns the declared objects of a kind, sorted by id.
+func objects[T any](ctx context.Context, s *Store, kind string) ([]T, error) {
+	var out []T
+	err := s.read(ctx, "loading what is declared of signals", func(tx *sql.Tx) error {
+		out = nil
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var id, doc string
+			if err := r.Scan(&id, &doc); err != nil {
+				return err
+			}
+			var v T
+			if err := decode("signal_objects", id, doc, &v); err != nil {
+				return err
+			}
+			out = append(out, v)
+			return nil
+		}, `SELECT id, doc FROM signal_objects WHERE kind = $1 ORDER BY id`, kind)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// LoadSignals returns the declared sources of signals sorted by id.
+func (s *Store) LoadSignals(ctx context.Context) ([]signal.Source, error) {
+	return objects[signal.Source](ctx, s, signalKind)
+}
+
+// LoadMails returns the declared receivers of mail sorted by id.
+func (s *Store) LoadMails(ctx context.Context) ([]notice.Mail, error) {
+	return objects[notice.Mail](ctx, s, mailKind)
 }
