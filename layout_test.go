@@ -96,6 +96,7 @@ var libraries = map[string][]string{
 	"github.com/BurntSushi/toml":       {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
 	"github.com/go-webauthn/":          {"internal/signin"},
+	"github.com/wneessen/":             {"internal/notice"},
 	"github.com/coreos/":               {"internal/signin"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/fsnotify/":             {"internal/discovery/watch"},

@@ -163,6 +163,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.buildSignals(); err != nil {
 		return err
 	}
+	if err := d.buildNotices(opt.MailRoots); err != nil {
+		return err
+	}
 	return d.serve(opt, authz)
 }
 

@@ -10,6 +10,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/judge"
 	"rutile/internal/mcpproxy"
+	"rutile/internal/notice"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
 	"rutile/internal/signal"
@@ -90,6 +92,7 @@ type Daemon struct {
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
 	signals   *signal.Receiver
+	notices   *notice.Notifier
 	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
 	conduct   *conduct.Book
@@ -115,6 +118,9 @@ type closer struct {
 
 // Options are what a process gives the daemon besides its configuration.
 type Options struct {
+	// MailRoots are the authorities that servers of mail are checked with; nil for those
+	// of the machine.
+	MailRoots *x509.CertPool
 	Version string
 	Log     io.Writer // where logs go; default os.Stderr
 	// Agents wraps the agents' handler. Tests use it to stand in for a client

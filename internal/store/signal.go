@@ -149,3 +149,58 @@ func (s *Store) LoadSignals(ctx context.Context) ([]signal.Source, error) {
 func (s *Store) LoadMails(ctx context.Context) ([]notice.Mail, error) {
 	return objects[notice.Mail](ctx, s, mailKind)
 }
+
+var _ notice.Notices = (*Store)(nil)
+
+// Told returns which of the items a channel was told of.
+func (s *Store) Told(ctx context.Context, channel string, items []string) (map[string]bool, error) {
+	asked := map[string]bool{}
+	for _, item := range items {
+		asked[item] = true
+	}
+	out := map[string]bool{}
+	err := s.read(ctx, "reading what people were told", func(tx *sql.Tx) error {
+		clear(out)
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var item string
+			if err := r.Scan(&item); err != nil {
+				return err
+			}
+			if asked[item] {
+				out[item] = true
+			}
+			return nil
+		}, `SELECT item FROM notices WHERE channel = $1`, channel)
+	})
+	return out, err
+}
+
+// Tell keeps that a channel was told of items and says of how many it had not been.
+func (s *Store) Tell(ctx context.Context, channel string, items []string, at time.Time) (fresh int, err error) {
+	if err := checkKey("a channel of notices", channel); err != nil {
+		return 0, err
+	}
+	s.sweep(ctx)
+	err = s.write(ctx, "keeping what people were told", func(tx *sql.Tx) error {
+		fresh = 0
+		for _, item := range items {
+			r, err := tx.ExecContext(ctx, `INSERT INTO notices (channel, item, told) VALUES ($1, $2, $3) ON CONFLICT (channel, item) DO NOTHING`, channel, item, micros(at))
+			if err != nil {
+				return err
+			}
+			n, err := r.RowsAffected()
+			if err != nil {
+				return err
+			}
+			fresh += int(n)
+		}
+		return nil
+	})
+	return fresh, err
+}
+
+// Untell takes back that a channel was told of an item.
+func (s *Store) Untell(ctx context.Context, channel, item string) error {
+	_, err := s.exec(ctx, "taking back what people were told", `DELETE FROM notices WHERE channel = $1 AND item = $2`, channel, item)
+	return err
+}
