@@ -44,7 +44,7 @@ func (p *Provider) Logout(ctx context.Context, raw string) (Logout, error) {
 	if err != nil {
 		return Logout{}, err
 	}
-	signed, err := jose.ParseSigned(raw, k.algorithms)
+	signed, err := jose.ParseSignedCompact(raw, k.algorithms)
 	if err != nil {
 		return Logout{}, fmt.Errorf("%w: it is signed with no algorithm that is taken, or is no token", ErrRefused)
 	}
