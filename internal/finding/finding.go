@@ -72,6 +72,8 @@ const (
 	SubjectUser   = "user"
 
 	SubjectDecision = "decision"
+	SubjectSignal   = "signal" // a source of signals
+	SubjectMail     = "mail"   // a receiver of mail
 )
 
 // Subject is what a finding is about.
