@@ -75,7 +75,7 @@ const tailPause = 200 * time.Millisecond
 
 // searchKeys are the parameters of a search, and more.
 func searchKeys(more ...string) []string {
-	return append(more, "type", "agent", "subject", "session", "task", "server", "tool", "decision", "outcome", "status", "policy", "trace", "text", "since", "until", "limit", "cursor")
+	return append(more, "type", "agent", "subject", "session", "task", "server", "tool", "decision", "outcome", "status", "policy", "grant", "label", "trace", "text", "since", "until", "limit", "cursor")
 }
 
 // ParseSearch reads the parameters of a search. now is what durations such as
@@ -84,6 +84,7 @@ func ParseSearch(v url.Values, now time.Time) (audit.Query, error) {
 	q := audit.Query{
 		Agent: v.Get("agent"), Subject: v.Get("subject"), Session: v.Get("session"), Task: v.Get("task"), Server: v.Get("server"), Tool: v.Get("tool"),
 		Decision: v.Get("decision"), Outcome: v.Get("outcome"), Status: v.Get("status"), Policy: v.Get("policy"), Trace: v.Get("trace"), Text: v.Get("text"),
+		Grant: v.Get("grant"), Label: v.Get("label"),
 	}
 	if t := v.Get("type"); t != "" {
 		q.Types = strings.Split(t, ",")

@@ -159,6 +159,8 @@ type Row struct {
 	Tool     string    `json:"tool,omitempty"`
 	Policies []string  `json:"policies,omitempty"`
 	TraceID  string    `json:"trace,omitempty"`
+	Grant    string    `json:"grant,omitempty"`  // it was permitted under, or that was changed
+	Labels   []string  `json:"labels,omitempty"` // its session had touched, and those its answer added
 	Intent   int64     `json:"intent"` // of the row of an outcome leaf: the index of its intent; else -1
 	Actor    string    `json:"actor,omitempty"`
 	Object   string    `json:"object,omitempty"`
@@ -200,6 +202,7 @@ type Query struct {
 	Types                                          []string
 	Agent, Subject, Session, Task, Server, Tool    string
 	Decision, Outcome, Status, Policy, Trace, Text string
+	Grant, Label                                   string
 	Since, Until                                   time.Time
 	Before                                         uint64 // index below which rows begin, for paging; 0 = newest
 	From                                           uint64 // with Ascending: index at which rows begin at the earliest

@@ -32,7 +32,7 @@ func filterFlags(c *cobra.Command) *filter {
 		{"agent", "`agent` that acted"}, {"subject", "`user` on whose behalf"}, {"session", "`session` it was part of"}, {"task", "`task` it was for"},
 		{"server", "`server` it was about"}, {"tool", "`tool` or prompt, as the server calls it"},
 		{"decision", "decision or change: dec_… or chg_…"}, {"outcome", "what was decided: permit, deny, …"}, {"status", "how a call ended: ok, tool_error, …; open if it has not"},
-		{"policy", "`policy` that took part"}, {"trace", "W3C trace `id`"}, {"text", "words that all appear"},
+		{"policy", "`policy` that took part"}, {"grant", "`grant` it was permitted under, or that was changed"}, {"label", "`label` of data its session had touched or its answer added"}, {"trace", "W3C trace `id`"}, {"text", "words that all appear"},
 		{"since", "begun not before this `time`: 2026-11-24, 2026-11-24T10:00:00Z, or 1h ago as 1h"}, {"until", "begun before this `time`"},
 	} {
 		f.values[x.name] = c.Flags().String(x.name, "", x.help)

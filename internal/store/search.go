@@ -64,7 +64,10 @@ type selection struct {
 	where  []string
 	args   []any
 	filter bool // rows are read in the order asked for and only filtered by value
-	policy any  // they were decided by, nil if any
+	kinds  []any // types each of which is read in its own order; nil for one order
+	lists  []listFilter
+	since  int64 // microseconds, 0 for no bound
+	until  int64
 	origin string
 	tail   string // order and limit
 }
@@ -101,14 +104,15 @@ func usual(column string) string {
 		return "intent"
 	case "outcome":
 		return "permit"
+	case "status":
+		return "ok"
 	default:
 		return ""
 	}
 }
 
 // types restricts to some types. Calls that ended are of the type outcome too.
-// The index of types serves a single one: of several, rows in order are cheaper
-// to filter than all of them to sort.
+// The index of types serves those that are no call: each is read in its own order.
 func (s *selection) types(types []string) {
 	if len(types) == 0 {
 		return
@@ -118,6 +122,7 @@ func (s *selection) types(types []string) {
 		return
 	}
 	var in []string
+	var rare []any
 	ended := ""
 	for _, t := range types {
 		v := field(t)
@@ -127,28 +132,46 @@ func (s *selection) types(types []string) {
 		case t == audit.TypeOutcome:
 			ended = " OR status IS NOT NULL"
 		}
+		if v != "" && t != audit.TypeOutcome && t != usual("type") && !slices.Contains(rare, v) {
+			rare = append(rare, v)
+		}
 		in = append(in, s.param(v))
+	}
+	if len(rare) == len(types) && !s.filter {
+		s.kinds = rare // the condition below stays: it is true of them
 	}
 	s.where = append(s.where, "(type || '' IN ("+strings.Join(in, ", ")+")"+ended+")")
 }
 
-func (s *selection) time(condition string, t time.Time) {
+// time restricts to rows that began then. As an expression it keeps the order of
+// indexes that hold the index of a row; where to begin in them say the spans.
+func (s *selection) time(condition string, t time.Time, bound *int64) {
 	if !t.IsZero() {
 		s.add(condition, micros(t))
+		*bound = micros(t)
+	}
+}
+
+// among restricts to rows whose list of that name holds the value.
+func (s *selection) among(table, item, column, value string) {
+	if v := field(value); v != nil {
+		s.lists = append(s.lists, listFilter{table, item, column, v})
 	}
 }
 
 // searchSQL returns what q selects. Everything of q but its order is a
 // parameter.
 func (s *Store) searchSQL(q audit.Query) (*selection, error) {
-	sel := &selection{filter: q.Ascending && q.Following, policy: field(q.Policy), origin: q.Origin}
+	sel := &selection{filter: q.Ascending && q.Following, origin: q.Origin}
 	if len(q.Types) > maxTypes {
 		return nil, access.Errorf(access.CodeInvalid, "the search names %d types, more than %d", len(q.Types), maxTypes)
 	}
 	sel.types(q.Types)
+	sel.among("evidence_rules", "policy", "rules", q.Policy)
+	sel.among("evidence_labels", "label", "labels", q.Label)
 	for _, f := range []struct{ column, value string }{
 		{"agent", q.Agent}, {"subject", q.Subject}, {"session", q.Session}, {"task", q.Task}, {"server", q.Server}, {"tool", q.Tool},
-		{"decision", q.Decision}, {"outcome", q.Outcome}, {"trace", q.Trace},
+		{"decision", q.Decision}, {"outcome", q.Outcome}, {"trace", q.Trace}, {"granted", q.Grant},
 	} {
 		sel.equal(f.column, f.value)
 	}
@@ -174,8 +197,8 @@ func (s *Store) searchSQL(q audit.Query) (*selection, error) {
 		}
 		sel.add(s.dialect.contains, s.dialect.allWords(found))
 	}
-	sel.time("at >= %s", q.Since)
-	sel.time("at < %s", q.Until)
+	sel.time("at + 0 >= %s", q.Since, &sel.since)
+	sel.time("at + 0 < %s", q.Until, &sel.until)
 	if q.Before > 0 && q.Before <= math.MaxInt64 {
 		sel.add(idx+" < %s", int64(q.Before))
 	}
@@ -195,25 +218,37 @@ func (s *Store) searchSQL(q audit.Query) (*selection, error) {
 }
 
 // statement returns the statement and its parameters, "" if nothing can be
-// found. Rows of a policy are read in the order of the index of the lists it is
-// on. One that is on many lists has many rows, so that rows in order find them as
-// soon.
+// found. Rows of a list are read in the order of the index of the lists an item is
+// on. An item that is on many lists has many rows, so that rows in order find them
+// as soon.
 func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, error) {
-	s.args = slices.Clip(s.args) // it may be called again
-	arms := []string{""}
-	if s.policy != nil {
-		lists, err := rulesWith(ctx, tx, s.policy, s.origin, maxArms+1)
+	s.args, s.where = slices.Clip(s.args), slices.Clip(s.where) // it may be called again
+	found, err := s.within(ctx, tx)
+	if err != nil || !found {
+		return "", nil, err
+	}
+	var arms []string
+	for _, f := range s.lists {
+		lists, err := f.with(ctx, tx, s.origin, maxArms+1)
 		if err != nil || len(lists) == 0 {
 			return "", nil, err
 		}
-		arms = arms[:0]
-		if s.filter || len(lists) > maxArms {
-			arms = append(arms, "EXISTS (SELECT 1 FROM evidence_rules AS list WHERE policy = "+s.param(s.policy)+" AND log = origin AND list.rules = evidence.rules)")
-			lists = nil
+		if s.filter || len(lists) > maxArms || len(arms) > 0 {
+			s.where = append(s.where, "EXISTS (SELECT 1 FROM "+f.table+" AS list WHERE list."+f.item+" = "+s.param(f.value)+
+				" AND list.log = evidence.origin AND list."+f.column+" = evidence."+f.column+")")
+			continue
 		}
 		for _, name := range lists {
-			arms = append(arms, "rules = "+s.param(name))
+			arms = append(arms, f.column+" = "+s.param(name))
 		}
+	}
+	if len(arms) == 0 {
+		for _, kind := range s.kinds {
+			arms = append(arms, "type = "+s.param(kind)+" AND type <> '"+usual("type")+"'")
+		}
+	}
+	if len(arms) == 0 {
+		arms = []string{""}
 	}
 	var b strings.Builder
 	for i, arm := range arms {
