@@ -13,12 +13,12 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/compliance"
 )
 
 // Evidence is what the API needs of the log and its index.
 type Evidence interface {
-	// Size returns the number of durable leaves.
-	Size() uint64
+	compliance.Evidence
 	// Search finds rows among everything durable when it is called.
 	Search(ctx context.Context, q audit.Query) ([]audit.Row, error)
 	// Show returns a leaf with what its keys still open.
@@ -142,6 +142,25 @@ func (a *API) search(c *call) (any, error) {
 		out.More, out.Next = -1, strconv.FormatUint(rows[n-1].Index, 10)
 	}
 	return out, nil
+}
+
+// Counted says how many events match. More says that there may be more.
+type Counted struct {
+	Count int  `json:"count"`
+	More  bool `json:"more,omitempty"`
+}
+
+func (a *API) count(c *call) (any, error) {
+	v, _, err := c.query(searchKeys()...)
+	if err != nil {
+		return nil, err
+	}
+	q, err := ParseSearch(v, a.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.deps.Evidence.Count(c.Context(), q, audit.MostCounted)
+	return Counted{n, n == audit.MostCounted}, err
 }
 
 // tail writes the newest rows and then, with follow, every further one as a

@@ -161,7 +161,7 @@ type Row struct {
 	TraceID  string    `json:"trace,omitempty"`
 	Grant    string    `json:"grant,omitempty"`  // it was permitted under, or that was changed
 	Labels   []string  `json:"labels,omitempty"` // its session had touched, and those its answer added
-	Intent   int64     `json:"intent"` // of the row of an outcome leaf: the index of its intent; else -1
+	Intent   int64     `json:"intent"`           // of the row of an outcome leaf: the index of its intent; else -1
 	Actor    string    `json:"actor,omitempty"`
 	Object   string    `json:"object,omitempty"`
 	Text     string    `json:"text,omitempty"` // what full-text search reads
@@ -225,6 +225,9 @@ type Index interface {
 	// Watermark returns how much of the log is indexed.
 	Watermark(ctx context.Context, origin string) (uint64, error)
 	Search(ctx context.Context, q Query) ([]Row, error)
+	// Count returns how many rows q selects, whatever its limit, and counts no
+	// further than most.
+	Count(ctx context.Context, q Query, most int) (int, error)
 	// DropRows removes the watermark of origin, then all its rows; not what is
 	// known of its heads. If it is interrupted rows may be left: without a
 	// watermark it is called again before any row is put or found.

@@ -23,9 +23,9 @@ const (
 const (
 	insertRows = `INSERT INTO evidence (` + rowColumns + `) VALUES %s ON CONFLICT (idx, origin) DO UPDATE SET
 		last = excluded.last, status = excluded.status, rules = excluded.rules, text = excluded.text, labels = excluded.labels, doc = excluded.doc WHERE excluded.last > evidence.last`
-	insertRules = `INSERT INTO evidence_rules (log, policy, rules) VALUES %s ON CONFLICT (policy, log, rules) DO NOTHING`
+	insertRules  = `INSERT INTO evidence_rules (log, policy, rules) VALUES %s ON CONFLICT (policy, log, rules) DO NOTHING`
 	insertLabels = `INSERT INTO evidence_labels (log, label, labels) VALUES %s ON CONFLICT (label, log, labels) DO NOTHING`
-	insertTexts = `INSERT INTO evidence_texts (log, name, words) VALUES %s ON CONFLICT (name) DO NOTHING`
+	insertTexts  = `INSERT INTO evidence_texts (log, name, words) VALUES %s ON CONFLICT (name) DO NOTHING`
 )
 
 // PutRows stores rows and the watermark in one transaction. A row already there

@@ -63,12 +63,13 @@ func (s *Store) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) 
 type selection struct {
 	where  []string
 	args   []any
-	filter bool // rows are read in the order asked for and only filtered by value
+	filter bool  // rows are read in the order asked for and only filtered by value
 	kinds  []any // types each of which is read in its own order; nil for one order
 	lists  []listFilter
 	since  int64 // microseconds, 0 for no bound
 	until  int64
 	origin string
+	what   string // columns
 	tail   string // order and limit
 }
 
@@ -162,7 +163,7 @@ func (s *selection) among(table, item, column, value string) {
 // searchSQL returns what q selects. Everything of q but its order is a
 // parameter.
 func (s *Store) searchSQL(q audit.Query) (*selection, error) {
-	sel := &selection{filter: q.Ascending && q.Following, origin: q.Origin}
+	sel := &selection{filter: q.Ascending && q.Following, origin: q.Origin, what: "idx, origin, doc"}
 	if len(q.Types) > maxTypes {
 		return nil, access.Errorf(access.CodeInvalid, "the search names %d types, more than %d", len(q.Types), maxTypes)
 	}
@@ -213,8 +214,29 @@ func (s *Store) searchSQL(q audit.Query) (*selection, error) {
 	if limit <= 0 {
 		limit = defaultLimit
 	}
-	sel.tail = " ORDER BY " + order + " LIMIT " + sel.param(int64(min(limit, maxLimit)))
+	sel.tail = " ORDER BY " + order + " LIMIT " + strconv.Itoa(min(limit, maxLimit))
 	return sel, nil
+}
+
+// Count returns how many rows q selects, whatever its limit, and counts no further
+// than most.
+func (s *Store) Count(ctx context.Context, q audit.Query, most int) (int, error) {
+	search, err := s.searchSQL(q)
+	if err != nil {
+		return 0, err
+	}
+	search.what, search.tail = "1 AS one", ""
+	n := 0
+	err = s.read(ctx, "counting the evidence", func(tx *sql.Tx) error {
+		n = 0
+		query, args, err := search.statement(ctx, tx)
+		if err != nil || query == "" {
+			return err
+		}
+		args = append(args, int64(most))
+		return tx.QueryRowContext(ctx, `SELECT count(*) FROM (`+query+` LIMIT $`+strconv.Itoa(len(args))+`) AS counted`, args...).Scan(&n)
+	})
+	return n, err
 }
 
 // statement returns the statement and its parameters, "" if nothing can be
@@ -255,7 +277,7 @@ func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, er
 		if i > 0 {
 			b.WriteString(" UNION ALL ")
 		}
-		b.WriteString("SELECT idx, origin, doc FROM evidence")
+		b.WriteString("SELECT " + s.what + " FROM evidence")
 		where := s.where
 		if arm != "" {
 			where = append(slices.Clip(where), arm)
