@@ -121,7 +121,7 @@ func TestAReportIsOneFileThatLoadsNothing(t *testing.T) {
 			t.Errorf("the report holds %s", bad)
 		}
 	}
-	for _, want := range []string{"@media print", "default-src 'none'", "'sha256-", "MCP10", `href="http://127.0.0.1:7434/console/evidence?`, "not by Rutile", "partly covered"} {
+	for _, want := range []string{"@media print", "default-src 'none'", "sha256-", "MCP10", `href="http://127.0.0.1:7434/console/evidence?`, "not by Rutile", "partly covered"} {
 		if !strings.Contains(strings.ToLower(page), strings.ToLower(want)) {
 			t.Errorf("the report does not hold %s", want)
 		}

@@ -51,13 +51,13 @@ func TestTheCompliancePageLeadsToWhatItCounted(t *testing.T) {
 	r := newRig(t)
 	r.console(&work{})
 	b := r.enter()
-	page := b.get("/console/compliance?framework=eu-ai-act&since=2026-01-01").Body.String()
+	page := b.get("/console/compliance?framework=eu-ai-act&since=2026-01-01").body
 	for _, want := range []string{"12(1)", "Not by Rutile:", `href="/console/evidence?outcome=deny&amp;since=2026-01-01T00%3A00%3A00Z&amp;until=`, "rutile audit search --count --since 2026-01-01T00:00:00Z --until ", "rutile report compliance --framework eu-ai-act"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not hold %s", want)
 		}
 	}
-	if got := b.get("/console/compliance?framework=none"); got.Code != 400 {
-		t.Errorf("another framework: %d", got.Code)
+	if got := b.get("/console/compliance?framework=none"); got.status != 400 {
+		t.Errorf("another framework: %d", got.status)
 	}
 }

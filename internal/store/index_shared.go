@@ -153,3 +153,21 @@ func (f listFilter) with(ctx context.Context, tx *sql.Tx, origin string, limit i
 	}, query, sel.args...)
 	return names, err
 }
+
+// filter is what restricts rows to the lists of these names, which hold the item.
+func (f listFilter) filter(names []string) filter {
+	out := filter{keep: func(p *params) string {
+		return "EXISTS (SELECT 1 FROM " + f.table + " AS list WHERE list." + f.item + " = " + p.param(f.value) +
+			" AND list.log = evidence.origin AND list." + f.column + " = evidence." + f.column + ")"
+	}}
+	if len(names) <= maxArms {
+		out.drive = func(p *params) []string {
+			var arms []string
+			for _, name := range names {
+				arms = append(arms, f.column+" = "+p.param(name))
+			}
+			return arms
+		}
+	}
+	return out
+}

@@ -63,7 +63,7 @@ func (s *selection) within(ctx context.Context, tx *sql.Tx) (bool, error) {
 			return false, err
 		}
 		if !s.filter {
-			s.add("idx >= %s", block.Int64*spanSize)
+			s.from = max(s.from, block.Int64*spanSize)
 		}
 	}
 	if s.until != 0 {
@@ -71,8 +71,8 @@ func (s *selection) within(ctx context.Context, tx *sql.Tx) (bool, error) {
 		if err != nil || !block.Valid {
 			return false, err
 		}
-		if !s.filter {
-			s.add("idx < %s", (block.Int64+1)*spanSize)
+		if end := (block.Int64 + 1) * spanSize; !s.filter && (s.before == 0 || end < s.before) {
+			s.before = end
 		}
 	}
 	return true, nil

@@ -14,6 +14,11 @@ CREATE INDEX evidence_granted ON evidence (granted, idx) WHERE granted IS NOT NU
 CREATE INDEX evidence_labelled ON evidence (labels, idx) WHERE labels IS NOT NULL;
 CREATE INDEX evidence_status ON evidence (status, idx) WHERE status <> 'ok';
 
+-- Of a server and of a tool, each in order: one index of both had neither alone.
+DROP INDEX evidence_tool;
+CREATE INDEX evidence_server ON evidence (server, idx) WHERE server IS NOT NULL;
+CREATE INDEX evidence_tool ON evidence (tool, idx) WHERE tool IS NOT NULL;
+
 -- What is in a set of labels. log is origin of the row.
 CREATE TABLE evidence_labels (
     label  TEXT COLLATE "C" NOT NULL,
