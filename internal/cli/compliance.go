@@ -45,7 +45,7 @@ Frameworks: ` + strings.Join(compliance.Frameworks(), ", ") + `.
 Every figure comes with the command that prints the same count and the page of the
 console that lists what was counted. With -o html the report is one file that loads
 nothing and prints well. It holds the signed checkpoint of the log it was made at.`
-	c.Annotations = map[string]string{alsoForm: "html"}
+	c.Annotations[alsoForm] = "html"
 	f := c.Flags()
 	f.StringVar(&q.Framework, "framework", "", "`id` of the framework (default "+compliance.Frameworks()[0]+")")
 	f.StringVar(&q.Since, "since", "2160h", "begun not before this `time`, a day or a duration")

@@ -86,6 +86,8 @@ const maxStory = 100
 // eventPage is the whole story of a call or a change: every leaf of it, in order.
 type eventPage struct {
 	Row    audit.Row
+	Chain  []chainLink // how it came to be permitted
+	Around []audit.Row // what was changed of that
 	Leaves []leafView
 	Longer bool   // it has leaves that are not here
 	Proof  string // address of the proof
@@ -131,6 +133,9 @@ func (c *Console) event(v *visit) (any, error) {
 		}
 	}
 	p := eventPage{Row: row, Longer: longer, File: fmt.Sprintf("proof-%d.json", index), Proof: at("evidence", strconv.FormatUint(index, 10), "proof")}
+	if p.Chain, p.Around, err = c.around(v, &row); err != nil {
+		return nil, err
+	}
 	for _, i := range leaves {
 		l, err := c.leaf(v, i)
 		if err != nil {
