@@ -343,10 +343,6 @@ func (unsent) Skip(context.Context, string, uint64) error {
 	return access.Errorf(access.CodeConflict, "it is not sending")
 }
 
-func (unsent) Refuses(string, uint64) error {
-	return access.Errorf(access.CodeConflict, "it is not sending")
-}
-
 // untold is webhooks that were told nothing.
 type untold struct{}
 
