@@ -128,6 +128,10 @@ type Config struct {
 	Drift string
 	// Tier3 is SignAuto (default), SignPasskey or SignPerson.
 	Tier3 string
+	// BreakGlass says the same of who breaks the glass.
+	BreakGlass string
+	// Operators is the address people use, as in https://gateway.example:7434.
+	Operators string
 }
 
 // What may pass of changed definitions.

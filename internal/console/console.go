@@ -81,7 +81,6 @@ type Console struct {
 	cross    *http.CrossOriginProtection
 	sessions *sessions
 	attempts *attempts
-	pages    *template.Template
 	style    template.CSS
 	csp      string
 	homeCSP  string // lets pages of the console load what stands beside them
@@ -99,7 +98,8 @@ type Console struct {
 	provider *signin.Provider
 	away     *signin.Challenges[signin.Away]
 	langs    map[string]words
-	views    map[string]*template.Template // by language
+	views    map[string]*template.Template // of the console, by language
+	pages    map[string]*template.Template // of requests and connections, by language
 	assets   map[string]asset
 	mux      *http.ServeMux
 }

@@ -125,6 +125,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.desk = desk
 	cfg := console.Config{
 		Hosts: []string{host}, Public: origin, Now: r.clock.now, Local: origin, Log: slog.New(slog.NewTextHandler(r.log, nil)),
 		Work: &console.Work{

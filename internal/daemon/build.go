@@ -68,7 +68,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.facts, err = fact.New(ctx, d.store, d.vault, d.store.Dialect() != "sqlite", steady()); err != nil {
 		return err
 	}
-	if d.Admin, err = admin.New(ctx, admin.Config{Drift: d.Config.Inspection.Drift, Tier3: d.Config.Approvals.Tier3, Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
+	if d.Admin, err = admin.New(ctx, admin.Config{Drift: d.Config.Inspection.Drift, Tier3: d.Config.Approvals.Tier3, BreakGlass: d.Config.Approvals.BreakGlass, Operators: d.signingAt(), Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
 		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now, LastUse: d.lastUse, Usage: d.usage,
 	}); err != nil {
 		return err

@@ -60,3 +60,12 @@ func (d *Daemon) identityProvider() (*signin.Provider, error) {
 	}
 	return signin.NewProvider(p, time.Now)
 }
+
+// signingAt is the address where people sign with a passkey, or where they come to where
+// none works.
+func (d *Daemon) signingAt() string {
+	if origin, none := signin.Origin(d.OperatorsURL, d.localOperators()); none == nil {
+		return origin
+	}
+	return d.OperatorsURL
+}
