@@ -27,6 +27,7 @@ import (
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/ssf"
 )
 
 // build makes the parts that hold no state of their own and starts serving.
@@ -159,6 +160,12 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.Effects.Resume(ctx); err != nil {
 		return fmt.Errorf("carrying out what was revoked before: %w", err)
 	}
+	if err := d.buildSignals(); err != nil {
+		return err
+	}
+	if err := d.buildNotices(opt.MailRoots); err != nil {
+		return err
+	}
 	return d.serve(opt, authz)
 }
 
@@ -209,6 +216,7 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	if err != nil {
 		return err
 	}
+	mux.Handle("POST "+ssf.Path+"{source}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(ssf.Push(d.signals, d.log))))
 	mux.Handle("POST "+api.FleetPath, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(d.fleet)))
 	d.metrics()
 	d.lis.serve(d.lis.agents, "agents", agentsHandler, d.log, nil)

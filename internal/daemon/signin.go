@@ -33,7 +33,7 @@ func (d *Daemon) buildSignIns() error {
 	if d.provider, err = d.identityProvider(); err != nil {
 		return err
 	}
-	d.SignIns, err = admin.NewSignIns(d.Admin, d.store, keys, why, words, d.Findings)
+	d.SignIns, err = admin.NewSignIns(d.Admin, d.store, d.store, keys, why, words, d.Findings)
 	return err
 }
 
