@@ -73,7 +73,7 @@ func (d *Daemon) openFindings(ctx context.Context, least finding.Severity) ([]no
 		f := &list[i]
 		out = append(out, notice.Item{
 			Key: fmt.Sprintf("%s %d", f.ID, f.Opened.UnixMilli()), About: notice.AboutFinding, Rank: f.Severity.Rank(), Since: f.Opened, Owner: f.Owner, URL: d.page("findings"),
-			Title: fmt.Sprintf("%s: %s, about %s %s", f.Severity, notice.Name(f.Rule), notice.Name(f.Subject.Kind), notice.Name(f.Subject.ID)),
+			Title: fmt.Sprintf("%s: %s, about %s %s", f.Severity, notice.Name(strings.ReplaceAll(f.Rule, ".", "/")), notice.Name(f.Subject.Kind), notice.Name(f.Subject.ID)),
 		})
 	}
 	return out, nil
