@@ -121,8 +121,8 @@ type Options struct {
 	// MailRoots are the authorities that servers of mail are checked with; nil for those
 	// of the machine.
 	MailRoots *x509.CertPool
-	Version string
-	Log     io.Writer // where logs go; default os.Stderr
+	Version   string
+	Log       io.Writer // where logs go; default os.Stderr
 	// Agents wraps the agents' handler. Tests use it to stand in for a client
 	// that cannot send a token itself; there is no unauthenticated mode.
 	Agents func(http.Handler) http.Handler

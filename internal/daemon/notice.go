@@ -51,7 +51,7 @@ func (d *Daemon) waiting(ctx context.Context, m *notice.Mail) ([]notice.Item, er
 			return nil, err
 		}
 		for _, r := range owed {
-			out = append(out, notice.Item{Key: "glass " + r.Grant + " " + string(r.State), About: notice.AboutGlass, Rank: 20, Since: r.Changed, URL: d.page("grants/"+url.PathEscape(r.Grant)), Owner: r.Owner,
+			out = append(out, notice.Item{Key: "glass " + r.Grant + " " + string(r.State), About: notice.AboutGlass, Rank: 20, Since: r.Changed, URL: d.page("grants/" + url.PathEscape(r.Grant)), Owner: r.Owner,
 				Title: fmt.Sprintf("Somebody broke the glass for agent %s; a review is %s, by %s", notice.Name(r.Party.Agent), r.State, r.Due.UTC().Format(time.DateTime+" UTC"))})
 		}
 	}
