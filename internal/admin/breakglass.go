@@ -27,12 +27,18 @@ func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (gr
 	if err != nil {
 		return grant.Grant{}, err
 	}
-	switch must, err := d.mustSignGlass(actor); {
-	case err != nil:
+	must, err := d.mustSignGlass(actor)
+	if err != nil {
 		return grant.Grant{}, err
-	case must:
-		return grant.Grant{}, access.Errorf(access.CodeDenied, "breaking the glass is signed with your passkey, so nothing was given yet: within %v open %s, where the browser asks for it", signin.ChallengeLife, d.page(GlassPage+d.keepGlass(actor, s)))
-	case actor.Token == "":
+	}
+	if must {
+		id, err := d.keepGlass(ctx, actor, s, e)
+		if err != nil {
+			return grant.Grant{}, err
+		}
+		return grant.Grant{}, access.Errorf(access.CodeDenied, "breaking the glass is signed with your passkey, so nothing was given yet: within %v open %s, where the browser asks for it", signin.ChallengeLife, d.page(GlassPage+id))
+	}
+	if actor.Token == "" {
 		return grant.Grant{}, access.Errorf(access.CodeDenied, "who has no passkey breaks the glass as a registered user who presents a personal token with it: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
 	}
 	return d.broker.BreakGlass(ctx, e)

@@ -40,11 +40,15 @@ func (d *Desk) mustSignGlass(actor Actor) (bool, error) {
 }
 
 // keepGlass keeps what an actor asked for until it is signed, in place of what they
-// asked for before, and returns the id of the grant it becomes.
-func (d *Desk) keepGlass(actor Actor, s EmergencySpec) string {
-	w := waiting{access.NewID(access.PrefixGrant), s}
-	d.glass.Put(actor.String(), w)
-	return w.id
+// asked for before, and returns the id of the grant it becomes. It fails where breaking
+// the glass would.
+func (d *Desk) keepGlass(ctx context.Context, actor Actor, s EmergencySpec, e grant.Emergency) (string, error) {
+	e.ID = access.NewID(access.PrefixGrant)
+	if _, _, err := d.broker.Emergency(ctx, e); err != nil {
+		return "", err
+	}
+	d.glass.Put(actor.String(), waiting{e.ID, s})
+	return e.ID, nil
 }
 
 // BeginGlass keeps a break-glass that its page asks the signature for, and returns the
@@ -54,16 +58,14 @@ func (d *Desk) BeginGlass(ctx context.Context, actor Actor, s EmergencySpec) (st
 	if err != nil {
 		return "", err
 	}
-	switch must, err := d.mustSignGlass(actor); {
-	case err != nil:
+	must, err := d.mustSignGlass(actor)
+	if err != nil {
 		return "", err
-	case !must:
+	}
+	if !must {
 		return "", access.Errorf(access.CodeDenied, "on this page breaking the glass is signed with a passkey, and you have none: add one on the account page (%s), or break it with rutile grant break-glass and a personal token", d.page("/console/account"))
 	}
-	if _, _, err := d.broker.Emergency(ctx, e); err != nil {
-		return "", err
-	}
-	return d.keepGlass(actor, s), nil
+	return d.keepGlass(ctx, actor, s, e)
 }
 
 // begun is what an actor began under an id, as it would be given now.

@@ -270,6 +270,9 @@ func TestWhoHasToSignCannotWithAToken(t *testing.T) {
 	if n := r.parts.said("break-glass"); n != 1 {
 		t.Errorf("%d break-glasses", n)
 	}
+	if _, err := r.desk.BreakGlass(t.Context(), actor, spec); err == nil || !strings.Contains(err.Error(), "somebody else must review that first") {
+		t.Errorf("with a review owed: %v", err)
+	}
 }
 
 // TestTheInstallationSaysWhoSignsABreakGlass: whoever has a passkey does in any case.
