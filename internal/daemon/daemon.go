@@ -38,6 +38,7 @@ import (
 	"rutile/internal/mcpproxy"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/risk"
 	"rutile/internal/signin"
 	"rutile/internal/sink"
 	"rutile/internal/store"
@@ -91,6 +92,7 @@ type Daemon struct {
 	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
 	conduct   *conduct.Book
+	risks     *risk.Book
 	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
@@ -165,6 +167,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.followConduct(run) })
+	d.work.Go(func() { d.followRisk(run) })
 	d.work.Go(func() { d.followJudge(run) })
 	d.work.Go(func() { d.resume(run) })
 	if d.states.lease > 0 {
