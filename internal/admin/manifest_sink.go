@@ -134,6 +134,8 @@ func (e *emitter) sink(s sink.Sink) {
 
 // Skipper leaves out what a sink refuses.
 type Skipper interface {
+	// Refuses says why the receiver does not refuse that event, nil if it does.
+	Refuses(id string, index uint64) error
 	Skip(ctx context.Context, id string, index uint64) error
 }
 
@@ -152,6 +154,9 @@ func (a *Admin) SkipEvent(ctx context.Context, actor Actor, s Skipper, id string
 	}
 	r := record{verb: "skip", kind: kindSink, object: id, reason: why, detail: map[string]uint64{"leaf": index}}
 	if err := a.permit(ctx, cur, actor, OpOther, r); err != nil {
+		return err
+	}
+	if err := s.Refuses(id, index); err != nil {
 		return err
 	}
 	if err := a.record(ctx, access.NewID(access.PrefixChange), actor, []record{r}); err != nil {

@@ -93,6 +93,13 @@ type skipper struct {
 	said []string
 }
 
+func (s *skipper) Refuses(_ string, index uint64) error {
+	if index == 5 {
+		return access.Errorf(access.CodeConflict, "leaf 5 is not what it refuses")
+	}
+	return nil
+}
+
 func (s *skipper) Skip(context.Context, string, uint64) error {
 	if s.o != nil {
 		s.said = s.o.evidence.said()
@@ -109,5 +116,7 @@ func TestLeavingAnEventOutIsRecordedFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "recorded before", s.said, []string{"apply Sink siem", "skip Sink siem"})
+	hasCode(t, "what is not refused", o.SkipEvent(t.Context(), ann, s, "siem", 5, "why"), access.CodeConflict, "leaf 5")
+	equal(t, "what is not refused", o.evidence.said(), []string{"apply Sink siem", "skip Sink siem"})
 	hasCode(t, "an unknown sink", o.SkipEvent(t.Context(), ann, s, "other", 4, "why"), access.CodeNotFound, "rutile sink list")
 }

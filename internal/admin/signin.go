@@ -20,6 +20,9 @@ const (
 	maxName    = 64 // of a factor, in bytes
 	// freshFor is how long somebody who signed in may change what they sign in with.
 	freshFor = 5 * time.Minute
+	// handedFor is how long a personal token that somebody else made for a person may
+	// add their first factor. Later it has lain about, and may be anybody's.
+	handedFor = 24 * time.Hour
 
 	findingSource = "sign-in"
 )
@@ -116,8 +119,20 @@ func (s *SignIns) Fresh(actor Actor) error {
 		return access.Errorf(access.CodeDenied, "sign in again first: what one signs in with is changed within %d minutes of signing in", int(freshFor/time.Minute))
 	case len(u.Factors) > 0 && actor.Factor == "": // nor what somebody else vouched for
 		return access.Errorf(access.CodeDenied, "sign in with your passkey or password first: whoever has one changes nothing with a token or a link; if it is lost, an admin removes it (rutile user factor remove)")
+	case actor.Token != "" && !s.handed(u, actor.Token):
+		return access.Errorf(access.CodeDenied, "a token adds the first passkey or password within %d hours of an admin making it for you: sign in with a link or single sign-on, or ask an admin for a new token (rutile user token create %s) or a password (rutile user password set %s)", int(handedFor/time.Hour), u.ID, u.ID)
 	}
 	return nil
+}
+
+// handed reports whether a token of u was made a short while ago by somebody else, so
+// that it stands for that person's word about who u is.
+func (s *SignIns) handed(u registry.User, id string) bool {
+	now := s.admin.now()
+	return slices.ContainsFunc(u.Tokens, func(t registry.UserToken) bool {
+		self := Actor{Kind: "user", ID: u.ID}.String()
+		return t.ID == id && t.By != self && !now.Before(t.Created) && now.Sub(t.Created) < handedFor
+	})
 }
 
 // AskPasskey asks for a new passkey of the actor's own.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -84,23 +85,33 @@ type dataKey struct {
 
 // macs are HMAC-SHA-256 under one key, kept for the next use: to set one up
 // costs more than what it is used for.
-type macs struct{ pool sync.Pool }
+type macs struct{ pool sync.Pool } // of *mac
+
+type mac struct {
+	hash hash.Hash
+	in   []byte
+}
 
 func newMACs(key []byte) *macs {
-	return &macs{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+	return &macs{sync.Pool{New: func() any { return &mac{hash: hmac.New(sha256.New, key)} }}}
 }
 
 // of returns the MAC of parts joined by NUL.
-func (m *macs) of(parts ...string) (sum [sha256.Size]byte) {
-	h := m.pool.Get().(hash.Hash)
-	h.Reset()
+func (m *macs) of(parts ...string) [sha256.Size]byte {
+	h := m.pool.Get().(*mac)
+	h.in = h.in[:0]
 	for i, p := range parts {
 		if i > 0 {
-			h.Write([]byte{0})
+			h.in = append(h.in, 0)
 		}
-		io.WriteString(h, p)
+		h.in = append(h.in, p...)
 	}
-	h.Sum(sum[:0])
+	h.hash.Reset()
+	h.hash.Write(h.in)
+	in := h.in
+	clear(in)
+	h.in = h.hash.Sum(in[:0])
+	sum := [sha256.Size]byte(h.in)
 	m.pool.Put(h)
 	return sum
 }
@@ -351,17 +362,25 @@ const (
 // associated is the associated data of a ciphertext, so that it opens only as
 // what it was sealed as.
 func (d *dataKey) associated(tenant, leafID, class, what string) []byte {
-	return []byte(tenant + "|" + leafID + "|" + class + "|" + d.id + "|" + what)
+	return d.appendAssociated(nil, tenant, leafID, class, what)
 }
 
-// seal returns nonce || ciphertext || tag.
-func (d *dataKey) seal(rand io.Reader, ad, plain []byte) ([]byte, error) {
-	n := d.aead.NonceSize()
-	out := make([]byte, n, n+len(plain)+d.aead.Overhead())
-	if _, err := io.ReadFull(rand, out); err != nil {
+func (d *dataKey) appendAssociated(b []byte, tenant, leafID, class, what string) []byte {
+	for _, part := range [...]string{tenant, leafID, class, d.id} {
+		b = append(append(b, part...), '|')
+	}
+	return append(b, what...)
+}
+
+// seal appends nonce || ciphertext || tag to b, which neither ad nor plain may be
+// part of.
+func (d *dataKey) seal(b []byte, rand io.Reader, ad, plain []byte) ([]byte, error) {
+	at, n := len(b), d.aead.NonceSize()
+	b = slices.Grow(b, n+len(plain)+d.aead.Overhead())[:at+n]
+	if _, err := io.ReadFull(rand, b[at:]); err != nil {
 		return nil, fmt.Errorf("making a nonce: %w", err)
 	}
-	return d.aead.Seal(out, out[:n], plain, ad), nil
+	return d.aead.Seal(b, b[at:], plain, ad), nil
 }
 
 func (d *dataKey) open(ad, sealed []byte) ([]byte, error) {

@@ -42,7 +42,10 @@ const maxExcerpt = 8 << 10
 type entry struct {
 	buf     []byte // 0x00 || leaf: what the leaf hash is computed over
 	hash    [32]byte
-	plain   []byte // room for what payload is made from
+	plain   []byte // room for what is to be sealed, which is wiped again
+	sealed  []byte // room for ciphertexts, payload among them
+	ad      []byte // room for their associated data
+	draft   draft
 	payload []byte // ciphertext, nil if none
 	payHash [32]byte
 	class   string
@@ -135,13 +138,14 @@ func (s *scribe) start(ctx context.Context, class string, owner *entity) (*draft
 	if en == nil {
 		en = &entry{done: make(chan struct{}, 1), buf: make([]byte, 0, 2048)}
 	}
-	*en = entry{buf: append(en.buf[:0], 0), plain: en.plain[:0], done: en.done}
+	*en = entry{buf: append(en.buf[:0], 0), plain: en.plain[:0], sealed: en.sealed[:0], ad: en.ad[:0], done: en.done}
 	at := s.now().UTC().Truncate(time.Microsecond)
 	id, err := ulid.New(ulid.Timestamp(at), s.rand)
 	if err != nil {
 		return nil, fmt.Errorf("making a leaf id: %w", err)
 	}
-	d := &draft{enc: enc{append(en.buf, '{')}, s: s, entry: en, id: id.String(), at: at, class: class}
+	d := &en.draft
+	*d = draft{enc: enc{append(en.buf, '{')}, s: s, entry: en, id: id.String(), at: at, class: class}
 	en.class, en.month = class, monthOf(at)
 	if owner != nil {
 		if d.key, err = s.keys.dataKey(ctx, *owner, class, at); err != nil {
@@ -188,9 +192,7 @@ func (d *draft) payload(content []byte) error {
 	kept := content[:min(len(content), maxExcerpt)]
 	plain := binary.BigEndian.AppendUint64(d.entry.plain[:0], uint64(len(content)))
 	plain = append(plain, kept...)
-	ct, err := d.key.seal(d.s.rand, d.key.associated(d.s.tenant, d.id, d.class, sealPayload), plain)
-	clear(plain)
-	d.entry.plain = plain
+	ct, err := d.seal(sealPayload, plain)
 	if err != nil {
 		return err
 	}
@@ -207,13 +209,27 @@ func (d *draft) sealIDs() error {
 	if d.key == nil || d.ids == (sealedIDs{}) {
 		return nil
 	}
-	var room [512]byte
-	ct, err := d.key.seal(d.s.rand, d.key.associated(d.s.tenant, d.id, d.class, sealIDs), d.ids.appendTo(room[:0]))
+	ct, err := d.seal(sealIDs, d.ids.appendTo(d.entry.plain[:0]))
 	if err != nil {
 		return err
 	}
 	d.bytes("sealed", ct)
 	return nil
+}
+
+// seal returns the ciphertext of plain, which lies in the entry's room for it.
+func (d *draft) seal(what string, plain []byte) ([]byte, error) {
+	en := d.entry
+	en.ad = d.key.appendAssociated(en.ad[:0], d.s.tenant, d.id, d.class, what)
+	at := len(en.sealed)
+	out, err := d.key.seal(en.sealed, d.s.rand, en.ad, plain)
+	clear(plain)
+	en.plain = plain
+	if err != nil {
+		return nil, err
+	}
+	en.sealed = out
+	return out[at:len(out):len(out)], nil
 }
 
 // finish closes the leaf and hashes it. row becomes its index entry.
@@ -233,7 +249,7 @@ func (d *draft) finish(typ string, row Row) (*entry, error) {
 // release returns an entry nobody refers to any more.
 func (s *scribe) release(e *entry) {
 	if cap(e.buf) <= 8<<10 {
-		e.row, e.payload = nil, nil
+		e.row, e.payload, e.draft = nil, nil, draft{}
 		s.pool.Put(e)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sort"
 )
 
@@ -62,9 +63,7 @@ func (s *sealer) appendPack(id packID, pays []pay) error {
 		}
 		s.packs[id] = p
 	}
-	if s.buf == nil {
-		s.buf = make([]byte, 0, packWrite+maxLeaf+maxExcerpt)
-	}
+	s.buf = slices.Grow(s.buf[:0], packWrite+maxLeaf+maxExcerpt)
 	b, end := s.buf[:0], p.off
 	for i, y := range pays {
 		b = binary.BigEndian.AppendUint64(b, y.index)

@@ -35,17 +35,32 @@ func renamed(ids []string, from, to string) []string {
 		if at == 0 {
 			continue
 		}
-		parts := strings.Split(id, ".")
-		if len(parts) < at+2 || parts[at] != from {
+		start := 0 // of the part
+		for n := at; n > 0 && start >= 0; n-- {
+			start = after(id, start)
+		}
+		if start < 0 {
+			continue
+		}
+		part, _, more := strings.Cut(id[start:], ".")
+		if !more || part != from {
 			continue
 		}
 		if !copied {
 			ids, copied = slices.Clone(ids), true
 		}
-		parts[at] = to
-		ids[i] = strings.Join(parts, ".")
+		ids[i] = id[:start] + to + id[start+len(part):]
 	}
 	return ids
+}
+
+// after is where the part behind the one at start begins, -1 if that is the last.
+func after(id string, start int) int {
+	dot := strings.IndexByte(id[start:], '.')
+	if dot < 0 {
+		return -1
+	}
+	return start + dot + 1
 }
 
 // ofAgent reports whether an object of this kind is called like the agent it

@@ -67,7 +67,8 @@ func (r *Row) of(call *Row) {
 }
 
 func callText(row *Row, class, reason string) string {
-	parts := []string{row.Server, row.Method, row.Tool, row.Agent, row.Subject, row.Outcome, row.Would, class, reason}
+	var room [16]string
+	parts := append(room[:0], row.Server, row.Method, row.Tool, row.Agent, row.Subject, row.Outcome, row.Would, class, reason)
 	return joinText(append(parts, row.Policies...)...)
 }
 

@@ -19,6 +19,9 @@ import (
 // it the committer waits.
 const maxUnsealed = 128 << 20
 
+// maxRoom bounds what is kept between two files of what they are written from.
+const maxRoom = 1 << 20
+
 // sealer turns durable groups into the tlog-tiles form and signs checkpoints,
 // off the hot path.
 type sealer struct {
@@ -40,7 +43,7 @@ type sealer struct {
 	front *frontier
 	tail  [][]byte // leaves of the bundle that is not full
 	packs map[packID]*pack
-	buf   []byte          // what a pack gets with one write
+	buf   []byte          // what a pack or a file gets with one write
 	dirs  map[string]bool // known to exist
 }
 
@@ -158,13 +161,8 @@ func (s *sealer) now(ctx context.Context) error {
 type round struct {
 	s     *sealer
 	front *frontier
-	files []sealedFile
-	spent []string // directories of partial tiles whose full tile exists now
-}
-
-type sealedFile struct {
-	path string // in log/, slash-separated
-	data []byte
+	dirs  map[string]bool // with files of this round
+	spent []string        // directories of partial tiles whose full tile exists now
 }
 
 // seal writes payloads, bundles and tiles, then signs and replaces the
@@ -179,12 +177,12 @@ func (s *sealer) seal() error {
 	if err := s.writePayloads(groups); err != nil {
 		return fmt.Errorf("writing payloads: %w", err)
 	}
-	r := &round{s: s, front: s.front.clone()}
+	r := &round{s: s, front: s.front.clone(), dirs: map[string]bool{}}
 	tail, err := r.tiles(groups)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.sync()
 	}
-	if err := r.write(); err != nil {
+	if err != nil {
 		return fmt.Errorf("writing tiles: %w", err)
 	}
 	h := head{origin: s.l.cfg.Origin, size: r.front.size, root: r.front.root()}
@@ -209,65 +207,76 @@ func (s *sealer) seal() error {
 	return nil
 }
 
-// tiles collects the files of this round and returns the new partial bundle.
+// tiles writes the bundles and tiles of this round and returns the new partial
+// bundle.
 func (r *round) tiles(groups []*group) ([][]byte, error) {
 	tail := slices.Clone(r.s.tail)
 	touched := 0 // levels that grew
+	full := func(level int, n uint64, hashes []tlog.Hash) error {
+		if level == 0 {
+			if err := r.full(bundlePath(n, tileWidth), appendBundle(r.room(), tail)); err != nil {
+				return err
+			}
+			clear(tail)
+			tail = tail[:0]
+		}
+		touched = max(touched, level+1)
+		return r.full(tilePath(level, n, tileWidth), appendTile(r.room(), hashes))
+	}
 	for _, g := range groups {
 		for i, leaf := range g.leaves {
 			tail = append(tail, leaf)
-			full := func(level int, n uint64, hashes []tlog.Hash) error {
-				if level == 0 {
-					r.full(bundlePath(n, tileWidth), encodeBundle(tail))
-					tail = tail[:0:0]
-				}
-				r.full(tilePath(level, n, tileWidth), encodeTile(hashes))
-				touched = max(touched, level+1)
-				return nil
-			}
 			if err := r.front.push(g.hashes[i], full); err != nil {
 				return nil, err
 			}
 		}
 	}
 	if len(tail) > 0 {
-		r.add(bundlePath(r.front.size/tileWidth, len(tail)), encodeBundle(tail))
+		if err := r.write(bundlePath(r.front.size/tileWidth, len(tail)), appendBundle(r.room(), tail)); err != nil {
+			return nil, err
+		}
 	}
 	for level, edge := range r.front.edge {
 		if len(edge) > 0 && level <= touched {
-			r.add(tilePath(level, r.front.size>>(8*(level+1)), len(edge)), encodeTile(edge))
+			if err := r.write(tilePath(level, r.front.size>>(8*(level+1)), len(edge)), appendTile(r.room(), edge)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return tail, nil
 }
 
-func (r *round) add(path string, data []byte) { r.files = append(r.files, sealedFile{path, data}) }
+// room is empty room for one file, which the next one is written from too.
+func (r *round) room() []byte { return r.s.buf[:0] }
 
-func (r *round) full(path string, data []byte) {
-	r.add(path, data)
+func (r *round) full(path string, data []byte) error {
 	r.spent = append(r.spent, path+".p")
+	return r.write(path, data)
 }
 
-// write makes the round's files durable under their names.
-func (r *round) write() error {
+// write puts a file of log/ under its name, durable but for that name. data lies
+// in the room for it.
+func (r *round) write(path string, data []byte) error {
 	s := r.s
-	dirs := map[string]bool{}
-	for _, f := range r.files {
-		name := filepath.Join(s.l.logDir(), filepath.FromSlash(f.path))
-		dir := filepath.Dir(name)
-		if !s.dirs[dir] {
-			if err := makeDirs(s.l.fs, s.l.cfg.Dir, dir); err != nil {
-				return err
-			}
-			s.dirs[dir] = true
-		}
-		if err := writeAtomic(s.l.fs, s.l.tmpName("tile"), name, f.data); err != nil {
+	if s.buf = data; cap(s.buf) > maxRoom {
+		s.buf = nil
+	}
+	name := filepath.Join(s.l.logDir(), filepath.FromSlash(path))
+	dir := filepath.Dir(name)
+	if !s.dirs[dir] {
+		if err := makeDirs(s.l.fs, s.l.cfg.Dir, dir); err != nil {
 			return err
 		}
-		dirs[dir] = true
+		s.dirs[dir] = true
 	}
-	for dir := range dirs {
-		if err := s.l.fs.SyncDir(dir); err != nil {
+	r.dirs[dir] = true
+	return writeAtomic(s.l.fs, s.l.tmpName("tile"), name, data)
+}
+
+// sync makes the names of the round's files durable.
+func (r *round) sync() error {
+	for dir := range r.dirs {
+		if err := r.s.l.fs.SyncDir(dir); err != nil {
 			return &syncError{err}
 		}
 	}

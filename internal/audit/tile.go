@@ -70,8 +70,7 @@ func tileWidthAt(size uint64, level int, n uint64) int {
 	return 0
 }
 
-func encodeTile(hashes []tlog.Hash) []byte {
-	b := make([]byte, 0, len(hashes)*tlog.HashSize)
+func appendTile(b []byte, hashes []tlog.Hash) []byte {
 	for i := range hashes {
 		b = append(b, hashes[i][:]...)
 	}
@@ -89,12 +88,7 @@ func parseTile(b []byte, width int) ([]tlog.Hash, error) {
 	return hashes, nil
 }
 
-func encodeBundle(leaves [][]byte) []byte {
-	size := 0
-	for _, l := range leaves {
-		size += 2 + len(l)
-	}
-	b := make([]byte, 0, size)
+func appendBundle(b []byte, leaves [][]byte) []byte {
 	for _, l := range leaves {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(l)))
 		b = append(b, l...)

@@ -445,3 +445,35 @@ func TestASealedPasskeyCannotBeMoved(t *testing.T) {
 		t.Error("the row is not sealed")
 	}
 }
+
+// TestAnOldTokenAddsNoFirstPasskey: nor one its person made with another token. What an
+// admin hands over does, for a day.
+func TestAnOldTokenAddsNoFirstPasskey(t *testing.T) {
+	r := newRig(t)
+	r.withSignIns()
+	with := func(token string) *browser {
+		b := r.named()
+		b.do("POST", "/approve/sign-in", url.Values{"request": {"console/account"}, "token": {token}}).wants(t, "signing in", http.StatusSeeOther)
+		b.get("/console/account")
+		return b
+	}
+	if _, err := r.admin.Apply(t.Context(), keeper, []admin.Document{{File: "m.yaml", Text: "kind: User\nid: root\nroles: [admin]\n"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(token, when string) {
+		t.Helper()
+		b := with(token)
+		b.add(device(t), "mine").wants(t, when, http.StatusForbidden, "within 24 hours")
+		b.get("/console/account").wants(t, when, http.StatusOK, "ask an admin for a new token")
+	}
+	first := r.token("root")
+	second, err := r.admin.CreateUserToken(t.Context(), admin.Actor{Kind: "user", ID: "root", Token: first.ID}, "root", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(second.Token, "a token made with a token")
+	old := r.token("ann")
+	r.clock.pass(24 * time.Hour)
+	refused(old.Token, "a token of yesterday")
+	with(r.token("ann").Token).add(device(t), "mine").wants(t, "a token of today", http.StatusSeeOther)
+}

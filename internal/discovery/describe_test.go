@@ -45,6 +45,8 @@ func TestLaunchersArePeeled(t *testing.T) {
 		{"uvx mcp-proxy --transport streamablehttp https://notes.example.com/mcp", "https://notes.example.com/mcp", "uvx>mcp-proxy", ""},
 		{"npx supergateway --sse https://notes.example.com/sse", "https://notes.example.com/sse", "npx>supergateway", ""},
 		{"rutile connect --data /x notes", "rutile:notes", "rutile connect", ""},
+		{"/opt/rutile_1.4.0_linux_amd64 connect notes", "rutile:notes", "rutile connect", ""},
+		{"rutile-next.exe connect notes", "rutile:notes", "rutile connect", ""},
 		{"docker run --sig-proxy acme/real acme/other", "pkg:docker/acme/real", "docker run", ""},
 		{"docker run -ie acme/other acme/real", "pkg:docker/acme/real", "docker run", ""},
 		{"docker run -itv /srv:/srv acme/real", "pkg:docker/acme/real", "docker run", ""},

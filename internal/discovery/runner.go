@@ -9,9 +9,10 @@ import (
 // runner takes off what fetches a package or interprets a program. It reports
 // whether something it started is left to look at.
 func (p *peeled) runner(name string) bool {
-	switch name {
-	case "rutile":
+	if name == "rutile" || strings.HasPrefix(name, "rutile-") || strings.HasPrefix(name, "rutile_") { // as releases are named
 		return p.shim()
+	}
+	switch name {
 	case "npx", "pnpx", "bunx":
 		return p.npx(name, 0)
 	case "npm", "pnpm", "yarn", "bun":

@@ -302,7 +302,9 @@ func TestARetiredSinkGetsNothingAndGoesOnLater(t *testing.T) {
 	retired := active
 	retired.State = sink.Retired
 	r.sinks = map[string]sink.Sink{"a": retired}
+	told := strings.Count(r.troubles(), "a: ")
 	r.start()
+	r.until("its trouble is over", func() bool { return strings.Count(r.troubles(), "a: ") > told })
 	r.call("bot", "read", audit.StatusOK)
 	if s := r.sender.Status("a"); s.State != sink.StateStopped {
 		t.Errorf("it is %+v", s)

@@ -279,12 +279,21 @@ func (l *lane) state() Status {
 	return out
 }
 
+// refuses says why the receiver does not refuse the leaf at index, nil if it does. l.mu
+// is held.
+func (l *lane) refuses(index uint64) error {
+	if l.status.Refused == nil || *l.status.Refused != index {
+		return access.Errorf(access.CodeConflict, "leaf %d is not what sink %q refuses: see rutile sink list", index, l.sink.ID)
+	}
+	return nil
+}
+
 // skip says to leave out the event at index, which must be the one that is refused.
 func (l *lane) skip(_ context.Context, index uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.status.Refused == nil || *l.status.Refused != index {
-		return access.Errorf(access.CodeConflict, "leaf %d is not what sink %q refuses: see rutile sink list", index, l.sink.ID)
+	if err := l.refuses(index); err != nil {
+		return err
 	}
 	l.skips = &index
 	select {

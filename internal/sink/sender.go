@@ -120,6 +120,11 @@ func (s *Sender) Close() {
 func (s *Sender) watch() {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
+	for _, d := range s.cfg.Sinks() {
+		if d.State != Active {
+			s.cfg.Trouble(d, "") // it may have been retired while this node was down
+		}
+	}
 	for {
 		s.match()
 		select {
@@ -166,14 +171,33 @@ func (s *Sender) Status(id string) Status {
 	return l.state()
 }
 
+// Refuses says why a sink on this node does not refuse the event of the leaf at index
+// (access.CodeConflict), nil if it does.
+func (s *Sender) Refuses(id string, index uint64) error {
+	l, err := s.lane(id)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refuses(index)
+}
+
 // Skip leaves out the event of the leaf at index, which the receiver refuses. The
 // caller records it first.
 func (s *Sender) Skip(ctx context.Context, id string, index uint64) error {
-	s.mu.Lock()
-	l := s.lanes[id]
-	s.mu.Unlock()
-	if l == nil {
-		return errStopped(id)
+	l, err := s.lane(id)
+	if err != nil {
+		return err
 	}
 	return l.skip(ctx, index)
+}
+
+func (s *Sender) lane(id string) (*lane, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lanes[id]; l != nil {
+		return l, nil
+	}
+	return nil, errStopped(id)
 }
