@@ -221,7 +221,9 @@ func (p *planner) inspectPin(t *registry.Tool, exists bool, it *Item) {
 	if err != nil {
 		return // a pin is parsed where it is read
 	}
-	found := p.inspect.on(p.cur.View).Inspect(registry.Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: t.PinDigest, FirstSeen: t.FirstSeen, Def: def})
+	s := t.Subject(def)
+	s.Approved = time.Time{} // says the file
+	found := p.inspect.on(p.cur.View).Inspect(s)
 	for _, tier := range []string{registry.TierReview, registry.TierBlock} {
 		open := t.Unaccepted(found, tier)
 		if len(open) == 0 {

@@ -107,7 +107,7 @@ func (a *Admin) OfferAll() {
 			if err != nil || t.SeenDigest == "" {
 				continue
 			}
-			subject := registry.Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: t.SeenDigest, Def: def}
+			subject := t.Subject(def)
 			if _, ok := a.inspect.judge.Judge.Known(judge.Definition, judgedKey(subject)); !ok {
 				a.inspect.offer(subject, a.inspect.alone(subject))
 			}

@@ -52,6 +52,7 @@ func (i *inspection) on(v *registry.View) registry.Inspector {
 type inspector struct {
 	*inspection
 	view *registry.View
+	listed map[string]bool // the names of the one listing that is read
 }
 
 // Rules is the version of the rules.
@@ -70,6 +71,13 @@ func (i *inspector) Inspect(s registry.Subject) registry.Inspection {
 // Drift grades a change. Whatever a server tells the model outright is held to
 // more: a change with any finding stops it.
 func (i *inspector) Drift(before rawjson.Value, s registry.Subject) registry.Drift {
+	if s.Kind == registry.KindCapabilities {
+		d := i.engine.Capabilities(before, s.Def)
+		if f, ok := i.raised(s); ok {
+			d.See(f)
+		}
+		return driftOf(d)
+	}
 	d := i.engine.DriftOf(profileOf(s.Kind), before, s.Def)
 	known := map[string]bool{}
 	for _, f := range i.beside(s, before).Findings {
@@ -86,6 +94,10 @@ func (i *inspector) Drift(before rawjson.Value, s registry.Subject) registry.Dri
 	if s.Kind == registry.KindInstructions && d.Grade == inspect.GradeHigh && inspect.Combine(d.New).Tier >= inspect.Review {
 		d.Grade = inspect.GradeCritical
 	}
+	return driftOf(d)
+}
+
+func driftOf(d inspect.Drift) registry.Drift {
 	out := registry.Drift{Grade: registry.Grade(d.Grade.String())}
 	for _, c := range d.Changes {
 		out.Changes = append(out.Changes, registry.DriftChange{Kind: c.Kind, Pointer: c.Pointer, Grade: registry.Grade(c.Grade.String()), Why: c.Why})
@@ -134,23 +146,53 @@ func (i *inspector) beside(s registry.Subject, def rawjson.Value) inspect.Report
 	if s.Kind != registry.KindTool {
 		return inspect.Report{}
 	}
-	r := i.neighbours().Against(s.Server, def)
+	r := i.neighbours().Among(s.Server, i.own(s), def)
 	kept := r.Findings[:0]
 	for _, f := range r.Findings {
 		server, name, _ := strings.Cut(f.Peer, "/")
-		if t, ok := i.view.Tool(server, name); ok && (f.Family == "xtool" || !t.FirstSeen.After(s.FirstSeen)) {
-			kept = append(kept, f)
+		t, ok := i.view.Tool(server, name)
+		if !ok || f.Family != "xtool" && t.FirstSeen.After(s.FirstSeen) {
+			continue
 		}
+		// Whoever registers a tool must not stop one that was approved before: a person
+		// is told, and decides which of the two is wrong.
+		later := !s.Approved.IsZero() && !t.FirstSeen.Before(s.Approved)
+		if later && f.Rule == "peer.order" && !f.Hard {
+			continue // about a tool of its own
+		}
+		if f.Hard && later {
+			f.Hard, f.Weight, f.Why = false, laterWeight, f.Why+"; that tool came after this one was approved"
+		}
+		kept = append(kept, f)
 	}
 	return inspect.Combine(kept)
 }
 
+// laterWeight is that of a finding for review.
+const laterWeight = .6
+
+// own are the names the server of s lists, as they are compared.
+func (i *inspector) own(s registry.Subject) map[string]bool {
+	if len(s.Siblings) == 0 {
+		return nil
+	}
+	if i.listed == nil {
+		i.listed = make(map[string]bool, len(s.Siblings))
+		for _, name := range s.Siblings {
+			i.listed[i.engine.Skeleton(name)] = true
+		}
+	}
+	return i.listed
+}
+
 // neighbours are the approved tools of the servers that may be called.
-func (i *inspector) neighbours() *inspect.Peers {
+func (i *inspector) neighbours() *inspect.Peers { return i.surroundings().compiled }
+
+func (i *inspector) surroundings() *neighbours {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.peers != nil && i.peers.generation == i.view.Generation() {
-		return i.peers.compiled
+		return i.peers
 	}
 	var tools []registry.Tool
 	sum := sha256.New()
@@ -167,8 +209,8 @@ func (i *inspector) neighbours() *inspect.Peers {
 	}
 	digest := hex.EncodeToString(sum.Sum(nil))
 	if i.peers != nil && i.peers.digest == digest {
-		i.peers.generation = i.view.Generation()
-		return i.peers.compiled
+		i.peers = &neighbours{i.view.Generation(), digest, i.peers.compiled}
+		return i.peers
 	}
 	peers := make([]inspect.Peer, len(tools))
 	for n, t := range tools {
@@ -178,7 +220,7 @@ func (i *inspector) neighbours() *inspect.Peers {
 		}
 	}
 	i.peers = &neighbours{i.view.Generation(), digest, i.engine.Peers(peers)}
-	return i.peers.compiled
+	return i.peers
 }
 
 func findings(in []inspect.Finding) []registry.Finding {

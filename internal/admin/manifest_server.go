@@ -363,7 +363,7 @@ func (o object) class(key string) (registry.ToolClass, bool) {
 }
 
 func kinds() []string {
-	return []string{string(registry.KindTool), string(registry.KindPrompt), string(registry.KindResource), string(registry.KindTemplate), string(registry.KindInstructions)}
+	return []string{string(registry.KindTool), string(registry.KindPrompt), string(registry.KindResource), string(registry.KindTemplate), string(registry.KindInstructions), string(registry.KindCapabilities)}
 }
 
 // baseline reads when first listings were taken. Export writes it.
@@ -430,12 +430,12 @@ func (o object) pin(server string) (registry.Tool, bool) {
 		kind = registry.KindTool
 	}
 	bare := ""
-	if kind != registry.KindInstructions {
+	if !kind.OfServer() {
 		o.required("name", "the name of the "+string(kind))
 		bare = o.text("name")
 	}
 	before := len(o.d.problems)
-	if o.has("name") || kind == registry.KindInstructions {
+	if o.has("name") || kind.OfServer() {
 		if err := registry.ValidName(kind, bare); err != nil {
 			o.fail("name", "%s", err)
 		}

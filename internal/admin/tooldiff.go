@@ -109,7 +109,7 @@ func (a *Admin) inspectDiff(cur *Current, t registry.Tool, d *ToolDiff) {
 	if err != nil {
 		return // leaves has read it
 	}
-	ins, s := a.inspect.on(cur.View), registry.Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: t.SeenDigest, FirstSeen: t.FirstSeen, Def: def}
+	ins, s := a.inspect.on(cur.View), t.Subject(def)
 	found := ins.Inspect(s)
 	d.Tier = found.Tier
 	for _, f := range found.Findings {

@@ -329,6 +329,8 @@ type unsent struct{}
 
 func (unsent) Status(string) sink.Status { return sink.Status{State: sink.StateStopped} }
 
+func (unsent) Refuses(string, uint64) error { return nil }
+
 func (unsent) Skip(context.Context, string, uint64) error {
 	return access.Errorf(access.CodeConflict, "it is not sending")
 }

@@ -158,6 +158,9 @@ func viewServer(v *registry.View, s registry.Server, at time.Time) Server {
 	st := v.ServerStanding(s.ID)
 	out := Server{Server: s, Callable: st.OK, Why: st.Why, Orphaned: registry.Orphaned(v, s.Owner, at)}
 	for _, t := range v.Tools(s.ID) {
+		if t.Usual() {
+			continue
+		}
 		if out.Tools == nil {
 			out.Tools = map[string]int{}
 		}

@@ -54,15 +54,15 @@ func (a *app) toolList() *cobra.Command {
 		})
 	})
 	c.Flags().StringVar(&o.State, "state", "", "only in this `state`: pending, approved, changed, absent, quarantined, blocked, retired")
-	c.Flags().StringVar(&o.Kind, "kind", "", "only of this `kind`: tool, prompt, resource, template, instructions")
+	c.Flags().StringVar(&o.Kind, "kind", "", "only of this `kind`: tool, prompt, resource, template, instructions, capabilities")
 	paging(c, &o)
 	return c
 }
 
-// listedName is what a definition is called on the command line. Instructions have
-// no name of their own.
+// listedName is what a definition is called on the command line. Instructions and
+// capabilities have no name of their own.
 func listedName(t api.Tool) string {
-	if t.Kind == registry.KindInstructions {
+	if t.Kind.OfServer() {
 		return registry.NameOf(t.Kind, t.Name)
 	}
 	return t.Name
@@ -70,7 +70,7 @@ func listedName(t api.Tool) string {
 
 // kindFlag adds --kind of one definition.
 func kindFlag(c *cobra.Command, kind *string) {
-	c.Flags().StringVar(kind, "kind", "tool", "`kind` of the definition: tool, prompt, resource, template, instructions")
+	c.Flags().StringVar(kind, "kind", "tool", "`kind` of the definition: tool, prompt, resource, template, instructions, capabilities")
 }
 
 // nothingListed says why a list may be empty.
@@ -315,7 +315,8 @@ func (a *app) toolApprove() *cobra.Command {
 	c.Long = `Approve what a server lists now. What exactly is approved is shown first; if the
 server changes the definition again in between, nothing is approved. What
 inspection found is accepted with it and recorded. --all leaves out what calls for
-block: that has to be named. Instructions are called #instructions/.`
+block: that has to be named. Instructions are called #instructions/, a server's
+capabilities #capabilities/.`
 	f := c.Flags()
 	kindFlag(c, &kind)
 	f.StringVar(&in.Digest, "digest", "", "approve only if this `digest` is what is listed, as tool diff shows it")

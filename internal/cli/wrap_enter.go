@@ -44,7 +44,7 @@ func (r *registrar) enter(ctx context.Context, p *planned) (warning string, err 
 	m := map[string]any{
 		"kind": "Server", "id": p.server, "owner": r.owner, "transport": t, "state": string(registry.ServerSanctioned), "wrapped": true,
 		"stateWhy": "its command was approved by wrapping it",
-		"baseline": map[string]string{"tool": at, "prompt": at, "resource": at, "template": at, "instructions": at},
+		"baseline": map[string]string{"tool": at, "prompt": at, "resource": at, "template": at, "instructions": at, "capabilities": at},
 	}
 	if cred != nil {
 		m["credential"] = cred

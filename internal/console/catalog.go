@@ -108,6 +108,9 @@ func rowOf(view *registry.View, s registry.Server) serverRow {
 	st := view.ServerStanding(s.ID)
 	r := serverRow{Server: s, Callable: st.OK, Why: st.Why, Tools: map[registry.ToolState]int{}}
 	for _, t := range view.Tools(s.ID) {
+		if t.Usual() {
+			continue
+		}
 		r.Tools[t.State]++
 		r.Total++
 	}

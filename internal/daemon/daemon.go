@@ -169,6 +169,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.followConduct(run) })
 	d.work.Go(func() { d.followRisk(run) })
 	d.work.Go(func() { d.followJudge(run) })
+	d.work.Go(func() { d.followPeers(run) })
 	d.work.Go(func() { d.resume(run) })
 	if d.states.lease > 0 {
 		d.work.Go(func() { d.refresh(run) })

@@ -24,14 +24,15 @@ type Peer struct {
 type Peers struct {
 	engine    *Engine
 	peers     []Peer
-	names     map[string]int    // by skeleton
-	stems     map[string]int    // by words without version and praise
-	near      map[int][]int     // by length of the skeleton
-	skel      []string          // of each
-	shape     []map[uint64]bool // shingles of each description
-	telltale  map[uint64][]int  // by shingle: the descriptions it is a telling one of
-	shared    map[uint64]int    // in how many descriptions each shingle stands
-	mentioned map[string]int    // names worth looking for, alone and as server__tool
+	names     map[string][]int           // by skeleton
+	stems     map[string][]int           // by words without version and praise
+	near      map[int][]int              // by length of the skeleton
+	skel      []string                   // of each
+	shape     []map[uint64]bool          // shingles of each description
+	telltale  map[uint64][]int           // by shingle: the descriptions it is a telling one of
+	shared    map[uint64]int             // in how many descriptions each shingle stands
+	mentioned map[string][]int           // names worth looking for, alone and as server__tool
+	own       map[string]map[string]bool // by server: skeletons of its names
 }
 
 const (
@@ -43,15 +44,20 @@ const (
 
 // Peers compiles the tools of other servers, in the order given.
 func (e *Engine) Peers(peers []Peer) *Peers {
-	p := &Peers{engine: e, peers: peers, names: map[string]int{}, stems: map[string]int{}, near: map[int][]int{},
-		telltale: map[uint64][]int{}, shared: map[uint64]int{}, mentioned: map[string]int{}}
-	first := func(m map[string]int, key string, n int) {
-		if _, ok := m[key]; !ok && key != "" {
-			m[key] = n
+	p := &Peers{engine: e, peers: peers, names: map[string][]int{}, stems: map[string][]int{}, near: map[int][]int{},
+		telltale: map[uint64][]int{}, shared: map[uint64]int{}, mentioned: map[string][]int{}, own: map[string]map[string]bool{}}
+	first := func(m map[string][]int, key string, n int) {
+		// One of each of two servers is enough: one of them is another's.
+		if have := m[key]; key != "" && (len(have) == 0 || len(have) == 1 && peers[have[0]].Server != peers[n].Server) {
+			m[key] = append(have, n)
 		}
 	}
 	for n, one := range peers {
 		skel := e.skeleton(one.Name)
+		if p.own[one.Server] == nil {
+			p.own[one.Server] = map[string]bool{}
+		}
+		p.own[one.Server][skel] = true
 		p.skel = append(p.skel, skel)
 		first(p.names, skel, n)
 		first(p.stems, stemOf(e, one.Name), n)
@@ -85,11 +91,18 @@ func (p *Peers) telling(shape map[uint64]bool) []uint64 {
 
 // Against inspects a definition of a server for what only shows beside the tools
 // of others: the same name, one like it, the same description, orders about them.
-// Peers of the same server are left out.
+// Peers of the same server are left out. An order about a name that the server has
+// too is not hard: it may be about its own.
 func (p *Peers) Against(server string, def rawjson.Value) Report {
+	return p.Among(server, nil, def)
+}
+
+// Among is Against, beside tools of the same server that are no peers yet, by the
+// skeletons of their names.
+func (p *Peers) Among(server string, siblings map[string]bool, def rawjson.Value) Report {
 	name, _ := def.Get("name").Str()
 	description, _ := def.Get("description").Str()
-	c := &beside{Peers: p, server: server, own: p.engine.skeleton(name)}
+	c := &beside{Peers: p, server: server, own: p.engine.skeleton(name), siblings: siblings}
 	c.name(name, description)
 	c.clone(description)
 	c.mentions("", def, 0)
@@ -101,8 +114,20 @@ type beside struct {
 	*Peers
 	server string
 	own    string
-	found  []Finding
-	leaves int
+	// siblings are names of the server's own tools besides those that are peers.
+	siblings map[string]bool
+	found    []Finding
+	leaves   int
+}
+
+// another is the first of some peers that is of another server.
+func (c *beside) another(of []int) (n int, ok bool) {
+	for _, n := range of {
+		if c.foreign(n) {
+			return n, true
+		}
+	}
+	return 0, false
 }
 
 func (c *beside) foreign(n int) bool { return c.peers[n].Server != c.server }
@@ -125,7 +150,7 @@ func (c *beside) name(name, description string) {
 		return
 	}
 	at := func(f Finding) { c.add(f, "/name", 0, len(name)) }
-	if n, ok := c.names[c.own]; ok && c.foreign(n) {
+	if n, ok := c.another(c.names[c.own]); ok {
 		f := Finding{Rule: "peer.name", Family: "collision", Weight: .45, Why: "has the name of a tool of another server"}
 		if c.peers[n].Name != name {
 			f = Finding{Rule: "peer.lookalike", Family: "collision", Hard: true, Weight: .9, Why: "looks like a tool of another server and is written otherwise"}
@@ -135,7 +160,7 @@ func (c *beside) name(name, description string) {
 		return
 	}
 	if stem := stemOf(c.engine, name); stem != "" {
-		if n, ok := c.stems[stem]; ok && c.foreign(n) {
+		if n, ok := c.another(c.stems[stem]); ok {
 			at(Finding{Rule: "peer.variant", Peer: c.peer(n), Family: "collision", Weight: .65, Why: "has the name of a tool of another server but for its version or a word of praise"})
 			return
 		}
@@ -232,6 +257,9 @@ func (c *beside) mention(pointer, text string) {
 	}
 }
 
+// Skeleton is the form in which names are compared.
+func (e *Engine) Skeleton(name string) string { return e.skeleton(name) }
+
 // nameByte reports whether a byte may stand in the name of a tool.
 func nameByte(b byte) bool { return wordByte(b) || b == '-' || b == '.' || b == '/' || b >= 0x80 }
 
@@ -241,18 +269,21 @@ func (c *beside) named(pointer string, v view, start, end int) {
 		end--
 	}
 	name := string(v.text[start:end])
-	n, ok := c.mentioned[name]
+	n, ok := c.another(c.mentioned[name])
 	if cut := strings.LastIndexByte(name, '/'); !ok && cut >= 0 {
 		name = name[cut+1:]
 		start = end - len(name)
-		n, ok = c.mentioned[name]
+		n, ok = c.another(c.mentioned[name])
 	}
-	if !ok || !c.foreign(n) || name == c.own {
+	if !ok || name == c.own {
 		return
 	}
 	f := Finding{Rule: "peer.mention", Family: "xtool", Weight: .2, Why: "names a tool of another server"}
 	if (!ordinary(c.peers[n].Name) || strings.Contains(name, "__") || asName(v.text, start, end)) && c.ordered(v.text, start, end) {
 		f = Finding{Rule: "peer.order", Family: "xtool", Hard: true, Weight: .85, Position: Imperative, Why: "orders when or how a tool of another server is used"}
+		if c.siblings[name] || c.Peers.own[c.server][name] {
+			f.Hard, f.Weight, f.Why = false, .6, "orders when or how a tool is used, and another server has one of that name too"
+		}
 	}
 	f.Peer = c.peer(n)
 	c.add(f, pointer, v.raw(start), v.rawEnd(end))

@@ -375,7 +375,7 @@ func (c *call) setLevelAll() {
 
 // carryLevel tells a server of the session's level, where it has one.
 func (s *session) carryLevel(ctx context.Context, d *gate.Dispatch) {
-	if s.link == nil || !s.peer.offers("logging") {
+	if s.link == nil || !s.p.mayUse(s.server, s.peer, "logging") {
 		return
 	}
 	if err := s.p.tellLevel(ctx, s.link, s.logLevel(), d); err != nil {

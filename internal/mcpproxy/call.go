@@ -398,7 +398,7 @@ func brokenLink(err error) bool {
 }
 
 func (c *call) send(ctx context.Context, d *gate.Dispatch) (*reply, access.Reach, error) {
-	if !c.peer.offers(c.in.msg.method.needs) || c.task != nil && !c.peer.extends(extTasks) {
+	if !c.in.p.takes(d.Server.ID, c.peer, c.in.msg.method) || c.task != nil && !c.in.p.extends(d.Server.ID, c.peer, extTasks) {
 		return nil, access.ReachNo, methodNotFound(c.modern)
 	}
 	body, err := c.outbound()

@@ -20,6 +20,7 @@ func (c *call) discover() {
 			return err
 		}
 		release(false)
+		c.in.p.introduce(ctx, t, pr)
 		result := []byte(`{"resultType":"complete","supportedVersions":[`)
 		for i, v := range served() {
 			if i > 0 {
@@ -27,7 +28,7 @@ func (c *call) discover() {
 			}
 			result = rawjson.AppendString(result, v)
 		}
-		result = append(append(result, `],"capabilities":`...), c.in.p.carried(pr, true, unheard(l))...)
+		result = append(append(result, `],"capabilities":`...), c.in.p.carried(d.Server.ID, pr, true, unheard(l))...)
 		if told := c.in.p.toldBy(ctx, d, pr.instructions); told != nil {
 			result = append(append(result, `,"instructions":`...), told...)
 		}
@@ -54,8 +55,8 @@ func unheard(l link) []string {
 
 // carried is the upstream's capabilities as the gateway carries them to a
 // client of the given era, without the members unheard: what would not work is
-// not advertised.
-func (p *Proxy) carried(pr *peer, modern bool, unheard []string) []byte {
+// not advertised, and neither is what nobody approved.
+func (p *Proxy) carried(server string, pr *peer, modern bool, unheard []string) []byte {
 	drop := []string{"tasks"}
 	if modern != pr.modern {
 		drop = append(drop, "experimental", "extensions")
@@ -66,7 +67,7 @@ func (p *Proxy) carried(pr *peer, modern bool, unheard []string) []byte {
 		drop = append(drop, "extensions")
 	}
 	out := []byte{'{'}
-	for k, v := range pr.capabilities.Members() {
+	for k, v := range p.declared(server, pr).Members() {
 		key, _ := k.Str()
 		skip := false
 		for _, n := range drop {

@@ -229,8 +229,8 @@ func (p *Proxy) retry(server string, l *learning) {
 	}
 }
 
-// learn takes in what a server says of itself: its instructions and its lists over
-// all pages.
+// learn takes in what a server says of itself: its capabilities, its instructions
+// and its lists over all pages.
 func (p *Proxy) learn(ctx context.Context, server string) error {
 	if server == access.OwnServer {
 		return nil // what is its own the gateway knows
@@ -250,8 +250,10 @@ func (p *Proxy) learn(ctx context.Context, server string) error {
 	}
 	bad := false
 	defer func() { release(bad) }()
-	if err := p.catalog.Observe(ctx, server, instructionsOf(d, pr)); err != nil {
-		return err
+	for _, l := range []registry.Listing{p.capabilitiesOf(d, t, pr), instructionsOf(d, pr)} {
+		if err := p.catalog.Observe(ctx, server, l); err != nil {
+			return err
+		}
 	}
 	for _, name := range []string{"tools/list", "prompts/list", "resources/list", "resources/templates/list"} {
 		m := methods[name]

@@ -258,6 +258,7 @@ func (c *call) open(ctx context.Context, d *gate.Dispatch, requested string) (*s
 	if err != nil {
 		return nil, nil, err
 	}
+	c.in.p.introduce(ctx, t, pr)
 	if s.peer = pr; l == nil {
 		return s, s.result(c.in.p.toldBy(ctx, d, pr.instructions)), nil
 	}
@@ -286,7 +287,7 @@ func (s *session) result(instructions []byte) []byte {
 	if s.link == nil {
 		unheard = nothingHeard
 	}
-	b = append(append(b, `,"capabilities":`...), s.p.carried(s.peer, false, unheard)...)
+	b = append(append(b, `,"capabilities":`...), s.p.carried(s.server, s.peer, false, unheard)...)
 	info := s.peer.info
 	if info == nil {
 		info = []byte(`{"name":` + string(rawjson.AppendString(nil, s.server)) + `,"version":"unknown"}`)

@@ -32,7 +32,7 @@ type loudness struct {
 func (t *target) hear(ctx context.Context, l link, pr *peer, level rawjson.Value, d *gate.Dispatch) {
 	name, _ := level.Str()
 	at := slices.Index(levels, name)
-	if at < 0 || !pr.offers("logging") {
+	if at < 0 || !t.p.mayUse(t.server.ID, pr, "logging") {
 		return
 	}
 	want := len(levels) - at

@@ -57,7 +57,7 @@ const maxComing = 32
 
 // fly sends the request as a flight and attends to it.
 func (c *call) fly(ctx context.Context, t *target, l link, pr *peer, release func(bad bool), caps string) (*reply, access.Reach, error) {
-	if !pr.offers(c.in.msg.method.needs) {
+	if !c.in.p.takes(t.server.ID, pr, c.in.msg.method) {
 		release(false)
 		return nil, access.ReachNo, methodNotFound(true)
 	}

@@ -106,7 +106,7 @@ func (c *call) asked(pr *peer, h *listener) (lists, uris []string, bad error) {
 			lists = append(lists, l.wanted)
 		}
 	}
-	if on, _ := pr.capabilities.Path("resources", "subscribe").Bool(); !on {
+	if !subscribes(c.in.p.declared(c.req.Server, pr)) {
 		return lists, nil, nil
 	}
 	for item := range want.Get("resourceSubscriptions").Items() {

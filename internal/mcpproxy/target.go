@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rutile/internal/access"
@@ -23,6 +24,8 @@ type peer struct {
 	capabilities rawjson.Value // an object
 	info         []byte        // serverInfo
 	instructions []byte
+
+	trimmed atomic.Pointer[trimmed] // see Proxy.declared
 }
 
 // offers reports whether the upstream advertised a capability.
@@ -45,7 +48,8 @@ type target struct {
 	probing    chan struct{} // one prober at a time
 	mu         sync.Mutex
 	known      *peer
-	modernOnly bool // it refused initialize
+	beyond     *peer // what a client was told beyond that, see introduce
+	modernOnly bool  // it refused initialize
 	pool       map[processKey]*pooled
 	starts     []*start // of conversations for the pool
 	closed     bool

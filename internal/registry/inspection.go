@@ -78,6 +78,11 @@ type Subject struct {
 	Digest    string    // canonical
 	FirstSeen time.Time // who has a name first is no imitation of who has it later
 	Def       rawjson.Value
+	// Approved is when a person or the first listing approved exactly this, zero if it
+	// is not approved: what came later does not speak against it alone.
+	Approved time.Time
+	// Siblings are the names its server lists together with it, where that is known.
+	Siblings []string
 }
 
 // Inspector reads definitions. It MUST be deterministic but for what an outside judge

@@ -55,7 +55,21 @@ func (o *observer) stale(t Tool) bool {
 }
 
 func (o *observer) subject(t Tool, def rawjson.Value) Subject {
-	return Subject{Server: o.server.ID, Name: t.Name, Kind: o.kind, Digest: t.SeenDigest, FirstSeen: t.FirstSeen, Def: def}
+	s := t.Subject(def)
+	s.Siblings = o.siblings
+	return s
+}
+
+// Subject is what was last listed of t, or its pin, parsed as def.
+func (t Tool) Subject(def rawjson.Value) Subject {
+	s := Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: t.SeenDigest, FirstSeen: t.FirstSeen, Def: def}
+	if s.Digest == "" {
+		s.Digest = t.PinDigest
+	}
+	if s.Digest == t.PinDigest {
+		s.Approved = t.ApprovedAt
+	}
+	return s
 }
 
 // unpinned judges a definition nobody approved: the baseline takes it in if

@@ -19,7 +19,14 @@ const (
 	KindResource     Kind = "resource"
 	KindTemplate     Kind = "template"
 	KindInstructions Kind = "instructions"
+	// KindCapabilities is what a server declares that it can do (MCP, initialize and
+	// server/discover).
+	KindCapabilities Kind = "capabilities"
 )
+
+// OfServer reports whether a server has one definition of this kind, without a
+// name.
+func (k Kind) OfServer() bool { return k == KindInstructions || k == KindCapabilities }
 
 // Bounds of what a server may list.
 const (
@@ -42,6 +49,10 @@ func NameOf(kind Kind, name string) string {
 // Kind returns what the definition describes.
 func (t Tool) Kind() Kind { k, _ := t.split(); return k }
 
+// Usual reports whether t is the approved capabilities of a server. Every server
+// has them: they count where they are not what was approved.
+func (t Tool) Usual() bool { return t.State == ToolApproved && t.Kind() == KindCapabilities }
+
 // Bare returns the name the server gave the definition, or its URI.
 func (t Tool) Bare() string { _, n := t.split(); return n }
 
@@ -62,9 +73,9 @@ func ValidName(kind Kind, name string) error {
 	case KindTool, KindPrompt:
 	case KindResource, KindTemplate:
 		limit = MaxURI
-	case KindInstructions:
+	case KindInstructions, KindCapabilities:
 		if name != "" {
-			return access.Errorf(access.CodeUpstream, "instructions have no name")
+			return access.Errorf(access.CodeUpstream, "%s have no name", kind)
 		}
 		return nil
 	default:

@@ -92,7 +92,7 @@ const baselineTime = time.Hour
 //
 // The first listing of a kind after a server is sanctioned approves every
 // definition it holds in which nothing is found, if it comes with those of the
-// other kinds. No later listing approves anything: what is new waits; what
+// other kinds (or is of capabilities: they were in use before they were pinned). No later listing approves anything: what is new waits; what
 // differs from its pin is graded, and passes, waits or is quarantined; what
 // equals its pin again is approved as before; what is missing is absent. A
 // definition that cannot be judged (broken JSON, impossible name, too large) is
@@ -117,7 +117,7 @@ func Observe(v *View, server string, l Listing, ins Inspector, now time.Time) (O
 		}
 	}
 	for kind, at := range s.Baseline {
-		if kind == l.Kind || now.Sub(at) > baselineTime {
+		if kind == l.Kind || now.Sub(at) > baselineTime && l.Kind != KindCapabilities {
 			o.baseline = false
 		}
 	}
@@ -127,6 +127,7 @@ func Observe(v *View, server string, l Listing, ins Inspector, now time.Time) (O
 			return Observation{}, access.Errorf(access.CodeUpstream, "server %q lists the %s %q twice: which one is meant cannot be known", server, l.Kind, d.Name)
 		}
 		seen[d.Name] = true
+		o.siblings = append(o.siblings, d.Name)
 	}
 	o.listing(l.Definitions)
 	return o.result(), nil
@@ -140,6 +141,7 @@ type observer struct {
 	baseline bool
 	stop     string // why the whole server is quarantined, "" if it is not
 	old      map[string]Tool
+	siblings []string // the names listed
 	rows     []Tool
 	changes  []Change
 }
@@ -184,7 +186,9 @@ func check(kind Kind, d Definition) (rawjson.Value, error) {
 	switch {
 	case kind == KindInstructions && def.Kind() != rawjson.String:
 		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "instructions must be a string")
-	case kind != KindInstructions && (def.Kind() != rawjson.Object || !def.Get(member).Equals(d.Name)):
+	case kind == KindCapabilities && def.Kind() != rawjson.Object:
+		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "capabilities must be an object")
+	case !kind.OfServer() && (def.Kind() != rawjson.Object || !def.Get(member).Equals(d.Name)):
 		return rawjson.Value{}, access.Errorf(access.CodeUpstream, "the definition must be an object whose %s is its name", member)
 	}
 	return def, nil
@@ -297,7 +301,7 @@ func Approve(t Tool, ins Inspector, by string, now time.Time) (Tool, error) {
 	if digest != t.SeenDigest {
 		return Tool{}, access.Errorf(access.CodeConflict, "the kept definition of %s does not have the digest it was seen with: have its server listed again", what)
 	}
-	found := ins.Inspect(Subject{Server: t.Server, Name: t.Name, Kind: t.Kind(), Digest: digest, FirstSeen: t.FirstSeen, Def: def})
+	found := ins.Inspect(t.Subject(def))
 	t = pin(classify(t, def), raw, by, now)
 	t.Found, t.Accepted = &found, found.Findings
 	return t, nil
