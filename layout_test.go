@@ -41,6 +41,8 @@ var layers = map[string]int{
 	"webhook":    2,
 	"revocation": 2,
 	"signin":     2,
+	"signal":     2,
+	"notice":     2,
 
 	"pdp":       3,
 	"sink":      3,
@@ -53,10 +55,13 @@ var layers = map[string]int{
 	"rehearsal": 4,
 	"privilege": 4,
 
+	"compliance": 4,
+
 	"mcpproxy": 5,
 	"a2aproxy": 5,
 	"oauth":    5,
 	"shim":     5,
+	"ssf":      5,
 
 	"mcpregistry": 5,
 
@@ -93,6 +98,7 @@ var libraries = map[string][]string{
 	"github.com/BurntSushi/toml":       {"internal/discovery"},
 	"github.com/modelcontextprotocol/": {"internal/gatetest", "internal/browsertest", "bench"},
 	"github.com/go-webauthn/":          {"internal/signin"},
+	"github.com/wneessen/":             {"internal/notice"},
 	"github.com/coreos/":               {"internal/signin"},
 	"github.com/shirou/":               {"internal/discovery/process"},
 	"github.com/fsnotify/":             {"internal/discovery/watch"},
@@ -121,7 +127,7 @@ func TestImportsFollowTheLayers(t *testing.T) {
 		if !ours {
 			continue
 		}
-		if slices.Contains(testSupport, to) && !i.test && !strings.HasPrefix(i.pkg, "internal/gatetest") {
+		if slices.Contains(testSupport, to) && !i.test && !strings.HasPrefix(i.pkg, "internal/gatetest") && !slices.Contains(testSupport, from) {
 			t.Errorf("%s: imports %s, which is for tests only", i.file, i.path)
 		}
 		if i.test || !internal {

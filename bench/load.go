@@ -126,14 +126,19 @@ func newCaller(o order, number int) (*caller, error) {
 
 func (c *caller) run(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
-		for i, v := len(c.nonce)-1, n; i >= 5; i, v = i-1, v/10 {
-			c.nonce[i] = byte('0' + v%10)
-		}
+		c.count(n)
 		start := time.Now()
 		if c.err = c.call(); c.err != nil {
 			return
 		}
 		c.took = append(c.took, time.Since(start))
+	}
+}
+
+// count makes the next call one that was not made before.
+func (c *caller) count(n int) {
+	for i, v := len(c.nonce)-1, n; i >= 5; i, v = i-1, v/10 {
+		c.nonce[i] = byte('0' + v%10)
 	}
 }
 

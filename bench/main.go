@@ -25,16 +25,17 @@ import (
 )
 
 type config struct {
-	rounds     int
-	duration   time.Duration
-	works      []work
-	levels     []int
-	targets    []string
-	rutile     string
-	policies   int
-	durability string
-	seed       uint64
-	json       string
+	rounds      int
+	duration    time.Duration
+	works       []work
+	levels      []int
+	targets     []string
+	rutile      string
+	revocations int // 0 for none
+	policies    int
+	durability  string
+	seed        uint64
+	json        string
 }
 
 func main() {
@@ -71,10 +72,12 @@ func run(ctx context.Context, args []string) error {
 func parse(args []string) (config, error) {
 	var c config
 	var levels, targets, works string
+	var revocations int
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.IntVar(&c.rounds, "rounds", 5, "rounds; every target is measured once per round and level")
 	fs.DurationVar(&c.duration, "d", 1500*time.Millisecond, "length of one measurement")
-	fs.StringVar(&works, "w", "call,result,list", "what is asked: calls with small replies, calls with replies of 1 MiB, lists of 1,000 tools")
+	fs.StringVar(&works, "w", "call,result,list,revoke", "what is asked: calls with small replies, calls with replies of 1 MiB, lists of 1,000 tools; revoke measures how long a revoked agent is permitted")
+	fs.IntVar(&revocations, "revocations", 100, "of -w revoke")
 	fs.StringVar(&levels, "c", "1,16,64", "calls in flight, of -w call; the others have 8")
 	fs.StringVar(&targets, "targets", "direct,rp,sdk,nginx,rutile", "what to measure; rp is the reference; nginx is left out where it is not installed; rutile=FILE is another build of rutile")
 	fs.StringVar(&c.rutile, "rutile", "bin/rutile", "the program to measure")
@@ -93,9 +96,13 @@ func parse(args []string) (config, error) {
 		c.levels = append(c.levels, n)
 	}
 	for s := range strings.SplitSeq(works, ",") {
+		if s == "revoke" {
+			c.revocations = revocations
+			continue
+		}
 		w, ok := workOf(s)
 		if !ok {
-			return c, fmt.Errorf("-w: %q is none of call, result and list", s)
+			return c, fmt.Errorf("-w: %q is none of call, result, list and revoke", s)
 		}
 		c.works = append(c.works, w)
 	}
@@ -103,7 +110,7 @@ func parse(args []string) (config, error) {
 	if !slices.Contains(c.targets, reference) {
 		c.targets = append(c.targets, reference)
 	}
-	if fs.NArg() > 0 || c.rounds < 1 || c.duration <= 0 {
+	if fs.NArg() > 0 || c.rounds < 1 || revocations < 1 || c.duration <= 0 {
 		return c, errors.New("at least one round of some length, and no arguments besides the flags")
 	}
 	return c, nil

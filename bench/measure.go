@@ -74,6 +74,11 @@ func measure(ctx context.Context, cfg config, out io.Writer) error {
 		return err
 	}
 	show(out, cfg, targets, all)
+	if cfg.revocations > 0 {
+		if err := revocations(ctx, cfg, targets, out); err != nil {
+			return err
+		}
+	}
 	if cfg.json == "" {
 		return nil
 	}

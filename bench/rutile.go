@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// benchAgent is who calls.
+const benchAgent = "bench-bot"
+
 // startRutile starts the program as an operator would, with everything on: an
 // agent, the upstream with a sealed credential, an approved tool, and policies
 // of which one applies. Only the program's own commands are used.
@@ -67,9 +70,9 @@ func startRutile(ctx context.Context, t target, cfg config, program, upstreamURL
 			return t, p.stop, err
 		}
 	}
-	t.pid = p.cmd.Process.Pid
+	t.pid, t.api = p.cmd.Process.Pid, apiOf(filepath.Join(data, "rutile.sock"))
 	t.token = func(_ context.Context, server string) (string, error) {
-		return command("", "agent", "token", "bench-bot", "--server", server, "--ttl", "5m")
+		return command("", "agent", "token", benchAgent, "--server", server, "--ttl", "5m")
 	}
 	t.note = fmt.Sprintf("whole path: token, %d policies, pinned tool, credential, evidence %s", cfg.policies, cfg.durability)
 	return t, p.stop, nil
@@ -80,7 +83,7 @@ func startRutile(ctx context.Context, t target, cfg config, program, upstreamURL
 func manifest(upstreamURL string, policies int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `kind: Agent
-id: bench-bot
+id: %s
 owner: bench
 purpose: measure
 tools: ["echo/*", "many/granted_*"]
@@ -97,7 +100,7 @@ id: many
 owner: bench
 transport: {http: {url: %q}}
 state: sanctioned
-`, upstreamURL+"/"+echoServer, upstreamURL+"/"+manyServer)
+`, benchAgent, upstreamURL+"/"+echoServer, upstreamURL+"/"+manyServer)
 	const perManifest = 100 // one manifest may hold many policies
 	for i := range policies {
 		if i%perManifest == 0 {

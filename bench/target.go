@@ -23,6 +23,7 @@ type target struct {
 	at    func(server string) string                               // its address for a server of the upstream
 	pid   int                                                      // 0 where there is nothing in between
 	token func(ctx context.Context, server string) (string, error) // nil where none is needed; then it decides nothing
+	api   func(ctx context.Context, path string, in any) error     // of administration; nil where there is none
 	note  string                                                   // what was on
 	idle  int                                                      // KiB resident before any load
 }

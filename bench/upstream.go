@@ -13,7 +13,8 @@ import (
 
 // upstream is the smallest MCP server of the 2026-07-28 revision that a gateway
 // can govern: discovery, tools whose replies of a quarter of a kilobyte or of a
-// mebibyte repeat the nonce of the call, and at a path of its own a long list.
+// mebibyte repeat the nonce of the call, one that does not end, and at a path of its
+// own a long list.
 type upstream struct{}
 
 func toolNamed(name string) string {
@@ -22,7 +23,7 @@ func toolNamed(name string) string {
 
 // What the servers list.
 var (
-	echoTools = `"tools":[` + toolNamed("echo") + `,` + toolNamed("big") + `]` + kept
+	echoTools = `"tools":[` + toolNamed("echo") + `,` + toolNamed("big") + `,` + toolNamed("hold") + `]` + kept
 	longList  = `"tools":[` + strings.Join(manyNames(), ",") + `]` + kept
 )
 
@@ -59,6 +60,13 @@ func (upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var result string
 	switch m.Method {
 	case "tools/call":
+		if m.Params.Name == "hold" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":\"begun\"}}\n\n")
+			_ = http.NewResponseController(w).Flush() // the reader may be gone
+			<-r.Context().Done()
+			return
+		}
 		text := filler
 		if m.Params.Name == "big" {
 			text = bigFiller

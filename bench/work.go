@@ -13,7 +13,7 @@ type work struct {
 	name   string
 	what   string
 	server string // it is asked of
-	levels []int  // calls in flight; nil for those of -c
+	levels []int  // calls in flight; nil for those of -c, none where it is not measured by itself
 	sdk    bool   // the pair of SDK ends takes part
 }
 
@@ -34,6 +34,7 @@ const (
 var works = []work{
 	{name: "call", what: "tools/call, 1 KiB, reply 0.25 KiB", server: echoServer, sdk: true},
 	{name: "result", what: "tools/call, 1 KiB, reply 1 MiB", server: echoServer, levels: []int{8}},
+	{name: "hold", what: "tools/call that the upstream does not end", server: echoServer, levels: []int{}},
 	{name: "list", what: fmt.Sprintf("tools/list of %d tools, of which the agent may use %d", manyTools, grantedOf), server: manyServer, levels: []int{8}},
 }
 
@@ -55,7 +56,7 @@ func (w work) request(u *url.URL, token string, number int) (raw []byte, mark st
 		method = "tools/list"
 		body = `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/list","params":{` + meta + `}}`
 	} else {
-		method, name = "tools/call", map[string]string{"call": "echo", "result": "big"}[w.name]
+		method, name = "tools/call", map[string]string{"call": "echo", "result": "big", "hold": "hold"}[w.name]
 		mark = strings.Repeat("0", nonceDigits)
 		body = `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"` + name + `","arguments":{"nonce":"` + mark + `","text":"`
 		tail := `"},` + meta + `}}`

@@ -28,9 +28,11 @@ import (
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
+	"rutile/internal/notice"
 	"rutile/internal/pdp"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/signal"
 	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
@@ -51,6 +53,8 @@ type Changes struct {
 	Sources  map[string]*credential.Source
 	Webhooks map[string]*webhook.Webhook
 	Sinks    map[string]*sink.Sink
+	Signals  map[string]*signal.Source
+	Mails    map[string]*notice.Mail
 }
 
 // ToolKey names a tool.
@@ -78,6 +82,10 @@ type Store interface {
 	LoadWebhooks(ctx context.Context) ([]webhook.Webhook, error)
 	// LoadSinks returns the declared sinks sorted by id.
 	LoadSinks(ctx context.Context) ([]sink.Sink, error)
+	// LoadSignals returns the declared sources of signals sorted by id.
+	LoadSignals(ctx context.Context) ([]signal.Source, error)
+	// LoadMails returns the declared receivers of mail sorted by id.
+	LoadMails(ctx context.Context) ([]notice.Mail, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -131,6 +139,10 @@ type Config struct {
 	// Ladder says what the baseline's rules about risk do: policy.LadderEnforce (default),
 	// LadderShadow or LadderOff.
 	Ladder string
+	// BreakGlass says the same of who breaks the glass.
+	BreakGlass string
+	// Operators is the address people use, as in https://gateway.example:7434.
+	Operators string
 }
 
 // What may pass of changed definitions.
@@ -166,6 +178,8 @@ type Current struct {
 	Sources  map[string]credential.Source
 	Webhooks map[string]webhook.Webhook
 	Sinks    map[string]sink.Sink
+	Signals  map[string]signal.Source
+	Mails    map[string]notice.Mail
 	Monitor  bool   // observe, do not enforce
 	Ladder   string // what the baseline's rules about risk do
 }
@@ -270,8 +284,8 @@ func (a *Admin) now() time.Time { return a.clock().UTC().Truncate(time.Milliseco
 
 // Actor is who asks for a change: never an agent.
 type Actor struct {
-	Kind string // user, local, system
-	ID   string // name, or uid of a local user; "" for system
+	Kind string // user, local, signal, system
+	ID   string // name, uid of a local user or id of a source of signals; "" for system
 	// Host says that the edge has seen what only the gateway's keeper has: the
 	// operator token, or the account of root or of the gateway itself. It is an
 	// admin's right besides what the registry says of the user.
@@ -310,7 +324,7 @@ func (a Actor) String() string {
 func (a Actor) valid() error {
 	switch {
 	case a.Kind == system && a.ID == "":
-	case (a.Kind == "user" || a.Kind == "local") && a.ID != "" && len(a.ID) <= 256 && !strings.ContainsFunc(a.ID, hidden):
+	case (a.Kind == "user" || a.Kind == "local" || a.Kind == signalActor) && a.ID != "" && len(a.ID) <= 256 && !strings.ContainsFunc(a.ID, hidden):
 	default:
 		return access.Errorf(access.CodeUnauthenticated, "nobody is known to ask for this change: sign in")
 	}

@@ -26,7 +26,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	if len(manifests) == 0 {
-		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook or Sink")
+		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail")
 	}
 	known, err := a.secrets(ctx)
 	if err != nil {
@@ -162,6 +162,10 @@ func (p *planner) all(manifests []*manifest) {
 			p.webhook(m, &it)
 		case kindSink:
 			p.sink(m, &it)
+		case kindSignal:
+			p.signal(m, &it)
+		case kindMail:
+			p.mail(m, &it)
 		}
 		if it.Action == "" {
 			it.Action = ActionUnchanged

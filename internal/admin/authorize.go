@@ -167,6 +167,12 @@ func (a *Admin) permit(ctx context.Context, cur *Current, actor Actor, op Op, r 
 	if actor.Kind == system {
 		return nil // the gateway's own doing: no edge makes this actor
 	}
+	if actor.Kind == signalActor { // nor this one: what it may its manifest says
+		if maySignal(cur, actor.ID, op) {
+			return nil
+		}
+		return access.Errorf(access.CodeDenied, "the source of signals %q may not do this: %s is not among what its manifest lets it", clip(actor.ID), op)
+	}
 	u, live := a.live(cur, actor)
 	if !live && (!actor.Host || actor.Token != "") {
 		return unauthenticated()

@@ -8,6 +8,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/grant"
 	"rutile/internal/pdp"
+	"rutile/internal/signin"
 )
 
 // EmergencySpec is what rutile grant break-glass says.
@@ -17,37 +18,61 @@ type EmergencySpec struct {
 }
 
 // BreakGlass gives an agent what its entitlement lets it ask for, for at most 15
-// minutes and without those who must approve, on the word of one registered person
-// who presents a personal token with it: at tier 3 not the one the agent acts for. It
-// lifts no rule, and is reviewed by somebody else.
+// minutes and without those who must approve, on the word of one registered person who
+// presents a personal token with it: at tier 3 not the one the agent acts for. It
+// lifts no rule, and is reviewed by somebody else. Who has to sign it is refused and
+// told which page asks for the signature: what was asked for waits there.
 func (d *Desk) BreakGlass(ctx context.Context, actor Actor, s EmergencySpec) (grant.Grant, error) {
-	if err := d.allowed(ctx, actor, OpBreak); err != nil {
+	e, err := d.emergency(ctx, actor, s)
+	if err != nil {
 		return grant.Grant{}, err
 	}
+	must, err := d.mustSignGlass(actor)
+	if err != nil {
+		return grant.Grant{}, err
+	}
+	if must {
+		id, err := d.keepGlass(ctx, actor, s, e)
+		if err != nil {
+			return grant.Grant{}, err
+		}
+		return grant.Grant{}, access.Errorf(access.CodeDenied, "breaking the glass is signed with your passkey, so nothing was given yet: within %v open %s, where the browser asks for it", signin.ChallengeLife, d.page(GlassPage+id))
+	}
+	if actor.Token == "" {
+		return grant.Grant{}, access.Errorf(access.CodeDenied, "who has no passkey breaks the glass as a registered user who presents a personal token with it: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
+	}
+	return d.broker.BreakGlass(ctx, e)
+}
+
+// emergency is what s asks for, refused where it cannot be had.
+func (d *Desk) emergency(ctx context.Context, actor Actor, s EmergencySpec) (e grant.Emergency, err error) {
+	if err := d.allowed(ctx, actor, OpBreak); err != nil {
+		return e, err
+	}
 	who, known := d.admin.Person(actor)
-	if !known || actor.Token == "" {
-		return grant.Grant{}, access.Errorf(access.CodeDenied, "only a registered user breaks the glass, and presents a personal token with it: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
+	if !known {
+		return e, access.Errorf(access.CodeDenied, "only a registered user breaks the glass, with a passkey or a personal token: set RUTILE_URL and RUTILE_TOKEN_FILE (see rutile user token create)")
 	}
 	if !s.NotBefore.IsZero() {
-		return grant.Grant{}, access.Errorf(access.CodeInvalid, "what is taken in an emergency begins at once: leave notBefore out")
+		return e, access.Errorf(access.CodeInvalid, "what is taken in an emergency begins at once: leave notBefore out")
 	}
 	cur := d.admin.Current()
 	party, target, err := d.right(cur, &s.GrantSpec)
 	if err != nil {
-		return grant.Grant{}, err
+		return e, err
 	}
-	e := grant.Emergency{Party: party, Target: target, Task: s.Task, Args: s.Args, Uses: s.Uses, Limits: s.Limits,
+	e = grant.Emergency{Party: party, Target: target, Task: s.Task, Args: s.Args, Uses: s.Uses, Limits: s.Limits,
 		Life: grant.Seconds(s.Seconds), Reason: s.Reason, By: actor.String(), Token: actor.Token, Method: "api"}
 	if e.Target.Tier >= 3 && e.Party.Subject == who.ID && e.Party.Issuer == d.issuer {
-		return grant.Grant{}, access.Errorf(access.CodeDenied, "%s is of tier 3 and the agent would act for you: somebody else must break the glass, or let the agent ask", e.Target.Action())
+		return e, access.Errorf(access.CodeDenied, "%s is of tier 3 and the agent would act for you: somebody else must break the glass, or let the agent ask", e.Target.Action())
 	}
 	if e.Entitlement, err = d.covering(cur, s.Entitlement, s.Agent, e.Target); err != nil {
-		return grant.Grant{}, err
+		return e, err
 	}
 	if why := pdp.Breakable(d.admin.deciding(cur), &e, d.admin.now()); why != "" {
-		return grant.Grant{}, access.Errorf(access.CodeDenied, "one person alone lifts no rule, and %s: let the agent ask, and let those who must approve its request", why)
+		return e, access.Errorf(access.CodeDenied, "one person alone lifts no rule, and %s: let the agent ask, and let those who must approve its request", why)
 	}
-	return d.broker.BreakGlass(ctx, e)
+	return e, nil
 }
 
 // covering is the entitlement that lets an agent ask for a target: the named one,

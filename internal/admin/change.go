@@ -14,8 +14,10 @@ import (
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
+	"rutile/internal/notice"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/signal"
 	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
@@ -55,12 +57,13 @@ func newDraft() *draft {
 		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
 		Facts:   map[string]*fact.Fact{},
 		Sources: map[string]*credential.Source{}, Webhooks: map[string]*webhook.Webhook{}, Sinks: map[string]*sink.Sink{},
+		Signals: map[string]*signal.Source{}, Mails: map[string]*notice.Mail{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources)+len(c.Webhooks)+len(c.Sinks) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources)+len(c.Webhooks)+len(c.Sinks)+len(c.Signals)+len(c.Mails) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -313,6 +316,8 @@ type stored struct {
 	sources  []credential.Source
 	webhooks []webhook.Webhook
 	sinks    []sink.Sink
+	signals  []signal.Source
+	mails    []notice.Mail
 }
 
 func (a *Admin) kept(ctx context.Context) (s stored, err error) {
@@ -333,6 +338,12 @@ func (a *Admin) kept(ctx context.Context) (s stored, err error) {
 	}
 	if s.sinks, err = a.store.LoadSinks(ctx); err != nil {
 		return s, fmt.Errorf("loading the sinks: %w", err)
+	}
+	if s.signals, err = a.store.LoadSignals(ctx); err != nil {
+		return s, fmt.Errorf("loading the sources of signals: %w", err)
+	}
+	if s.mails, err = a.store.LoadMails(ctx); err != nil {
+		return s, fmt.Errorf("loading the receivers of mail: %w", err)
 	}
 	return s, nil
 }
@@ -399,6 +410,16 @@ func digestIn(cur *Current, kind, id string) string {
 		if s, ok := cur.Sinks[id]; ok {
 			s.Created, s.Changed = time.Time{}, time.Time{}
 			return digest(s)
+		}
+	case kindSignal:
+		if s, ok := cur.Signals[id]; ok {
+			s.Created, s.Changed = time.Time{}, time.Time{}
+			return digest(s)
+		}
+	case kindMail:
+		if m, ok := cur.Mails[id]; ok {
+			m.Created, m.Changed = time.Time{}, time.Time{}
+			return digest(m)
 		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {

@@ -11,8 +11,10 @@ import (
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
+	"rutile/internal/notice"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/signal"
 	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
@@ -30,14 +32,14 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	view := cur.View.With(delta)
 	if !recompiles(cur.View, c) {
 		next := *cur
-		next.View, next.Sources, next.Webhooks, next.Sinks, next.Monitor = view, with(cur.Sources, c.Sources), with(cur.Webhooks, c.Webhooks), with(cur.Sinks, c.Sinks), a.cfg.Mode.monitors(view, cur.Policies)
+		next.View, next.Sources, next.Webhooks, next.Sinks, next.Signals, next.Mails, next.Monitor = view, with(cur.Sources, c.Sources), with(cur.Webhooks, c.Webhooks), with(cur.Sinks, c.Sinks), with(cur.Signals, c.Signals), with(cur.Mails, c.Mails), a.cfg.Mode.monitors(view, cur.Policies)
 		return &next, nil
 	}
 	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
 	for _, p := range cur.Policies {
 		policies[p.ID] = p
 	}
-	next := &Current{View: view, Ladder: cur.Ladder, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks)}
+	next := &Current{View: view, Ladder: cur.Ladder, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks), Signals: with(cur.Signals, c.Signals), Mails: with(cur.Mails, c.Mails)}
 	next.Policies = slices.Collect(maps.Values(with(policies, c.Policies)))
 	return a.compile(next)
 }
@@ -89,7 +91,8 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 		return nil, err
 	}
 	cur := &Current{View: view, Ladder: a.cfg.Ladder, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts)),
-		Sources: make(map[string]credential.Source, len(kept.sources)), Webhooks: make(map[string]webhook.Webhook, len(kept.webhooks)), Sinks: make(map[string]sink.Sink, len(kept.sinks))}
+		Sources: make(map[string]credential.Source, len(kept.sources)), Webhooks: make(map[string]webhook.Webhook, len(kept.webhooks)), Sinks: make(map[string]sink.Sink, len(kept.sinks)),
+		Signals: make(map[string]signal.Source, len(kept.signals)), Mails: make(map[string]notice.Mail, len(kept.mails))}
 	for _, e := range kept.rights {
 		cur.Rights[e.ID] = e
 	}
@@ -104,6 +107,12 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	}
 	for _, s := range kept.sinks {
 		cur.Sinks[s.ID] = s
+	}
+	for _, s := range kept.signals {
+		cur.Signals[s.ID] = s
+	}
+	for _, m := range kept.mails {
+		cur.Mails[m.ID] = m
 	}
 	return a.compile(cur)
 }

@@ -9,6 +9,8 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/credential"
+	"rutile/internal/notice"
+	"rutile/internal/signal"
 	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
@@ -126,6 +128,16 @@ func (c *Credential) stand(cur *Current, known map[string]bool) {
 	for _, id := range keysOf(cur.Sinks) {
 		if s := cur.Sinks[id]; s.State != sink.Retired && s.Secret == c.ID {
 			c.UsedBy = append(c.UsedBy, "sink "+id)
+		}
+	}
+	for _, id := range keysOf(cur.Signals) {
+		if s := cur.Signals[id]; s.State != signal.Retired && s.Secret == c.ID {
+			c.UsedBy = append(c.UsedBy, "signal "+id)
+		}
+	}
+	for _, id := range keysOf(cur.Mails) {
+		if m := cur.Mails[id]; m.State != notice.Retired && m.Secret == c.ID {
+			c.UsedBy = append(c.UsedBy, "mail "+id)
 		}
 	}
 	missing := slices.DeleteFunc(slices.Clone(c.Seeds), func(ref string) bool { return known[ref] })

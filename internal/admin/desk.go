@@ -13,6 +13,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/pdp"
 	"rutile/internal/registry"
+	"rutile/internal/signin"
 )
 
 // Desk is where people answer requests and look after grants and tasks. Agents
@@ -23,6 +24,7 @@ type Desk struct {
 	issuer string
 	end    grant.Ender
 	calls  Calls
+	glass  *signin.Challenges[waiting] // by who began it
 }
 
 // Calls are the calls in flight on this node.
@@ -39,7 +41,7 @@ func NewDesk(a *Admin, b *grant.Broker, issuer string, end grant.Ender, c Calls)
 	if a == nil || b == nil || issuer == "" || end == nil || c == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &Desk{admin: a, broker: b, issuer: issuer, end: end, calls: c}, nil
+	return &Desk{admin: a, broker: b, issuer: issuer, end: end, calls: c, glass: signin.NewChallenges[waiting](a.now)}, nil
 }
 
 // party completes whom something is for.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
@@ -13,9 +14,10 @@ import (
 	"rutile/internal/signin"
 )
 
-// Who signs approvals of tier 3 with a passkey. Whoever has one does in any case.
+// Who signs approvals of tier 3, or a break-glass, with a passkey. Whoever has one does
+// in any case.
 const (
-	SignAuto    = "auto"    // everybody, once one of those who may approve has a passkey
+	SignAuto    = "auto"    // everybody, once one of those who may has a passkey
 	SignPasskey = "passkey" // everybody
 	SignPerson  = "person"  // nobody else
 )
@@ -29,31 +31,45 @@ func (d *Desk) mustSign(actor Actor, r grant.Request) (bool, error) {
 	if r.Target.Tier < signedTier {
 		return false, nil
 	}
-	who, known := d.admin.Person(actor)
-	if known && slices.ContainsFunc(who.Factors, isPasskey) {
+	if d.hasPasskey(actor) {
 		return true, nil
 	}
 	if !d.allSign() {
 		return false, nil
 	}
-	return true, access.Errorf(access.CodeDenied, "an approval of tier %d is signed with a passkey, and you have none: add one on the account page of the console (/console/account), then approve request %s on its page (%s)", r.Target.Tier, r.ID, pageOf(r.ID))
+	return true, access.Errorf(access.CodeDenied, "an approval of tier %d is signed with a passkey, and you have none: add one on the account page of the console (%s), then approve request %s on its page (%s)", r.Target.Tier, d.page("/console/account"), r.ID, d.pageOf(r.ID))
 }
 
-// pageOf is where on the operators' address people answer a request.
-func pageOf(request string) string { return "/approve/" + request }
+// page is a page on the address that people use.
+func (d *Desk) page(path string) string {
+	return strings.TrimSuffix(d.admin.cfg.Operators, "/") + path
+}
+
+// pageOf is where people answer a request.
+func (d *Desk) pageOf(request string) string { return d.page("/approve/" + request) }
 
 func isPasskey(f registry.Factor) bool { return f.Kind == registry.FactorPasskey }
 
+// hasPasskey reports whether an actor is a registered person who has one.
+func (d *Desk) hasPasskey(actor Actor) bool {
+	who, known := d.admin.Person(actor)
+	return known && slices.ContainsFunc(who.Factors, isPasskey)
+}
+
 // allSign reports whether whoever has no passkey can approve nothing of tier 3.
-func (d *Desk) allSign() bool {
-	switch d.admin.cfg.Tier3 {
+func (d *Desk) allSign() bool { return d.everybodySigns(d.admin.cfg.Tier3, OpDecide) }
+
+// everybodySigns reports whether, by a rule of the installation, an operation is nothing
+// for whoever has no passkey.
+func (d *Desk) everybodySigns(rule string, op Op) bool {
+	switch rule {
 	case SignPasskey:
 		return true
 	case SignPerson:
 		return false
 	}
 	return slices.ContainsFunc(d.admin.Current().View.Users(), func(u registry.User) bool {
-		return slices.ContainsFunc(u.Factors, isPasskey) && d.admin.Allows(Actor{Kind: "user", ID: u.ID}, OpDecide)
+		return slices.ContainsFunc(u.Factors, isPasskey) && d.admin.Allows(Actor{Kind: "user", ID: u.ID}, op)
 	})
 }
 
@@ -81,12 +97,17 @@ func (d *Desk) signs(actor Actor, r grant.Request, s *access.Assertion) error {
 	}
 	if s == nil {
 		if must {
-			return access.Errorf(access.CodeDenied, "an approval of tier %d is signed with your passkey: approve request %s on its page (%s), where the browser asks for it", r.Target.Tier, r.ID, pageOf(r.ID))
+			return access.Errorf(access.CodeDenied, "an approval of tier %d is signed with your passkey: approve request %s on its page (%s), where the browser asks for it", r.Target.Tier, r.ID, d.pageOf(r.ID))
 		}
 		return nil
 	}
-	if err := audit.CheckAssertion(r.ID, s); err != nil {
-		return access.Errorf(access.CodeDenied, "the signature does not count for request %s: %w", r.ID, err)
+	return d.owns(actor, grant.KindRequest, r.ID, s)
+}
+
+// owns refuses what no passkey of the actor's signed for an object.
+func (d *Desk) owns(actor Actor, kind, id string, s *access.Assertion) error {
+	if err := audit.CheckAssertion(kind, id, s); err != nil {
+		return access.Errorf(access.CodeDenied, "the signature does not count for %s %s: %w", strings.ToLower(kind), id, err)
 	}
 	who, _ := d.admin.Person(actor)
 	if !slices.ContainsFunc(who.Factors, func(f registry.Factor) bool { return isPasskey(f) && f.Key == s.KeyName() }) {
@@ -99,7 +120,7 @@ func (d *Desk) signs(actor Actor, r grant.Request, s *access.Assertion) error {
 type Signing struct {
 	asked        signin.Asked
 	user         string
-	request      string
+	object       string // its id: of a request, or of the grant that a break-glass becomes
 	terms, nonce []byte
 }
 
@@ -116,20 +137,20 @@ func (s *SignIns) AskToSign(ctx context.Context, d *Desk, actor Actor, id string
 	if _, err := d.mustSign(actor, r); err != nil {
 		return nil, g, err
 	}
-	g = Signing{user: actor.ID, request: r.ID, nonce: make([]byte, 32)}
+	g = Signing{user: actor.ID, object: r.ID, nonce: make([]byte, 32)}
 	_, _ = rand.Read(g.nonce) // never fails
 	if g.terms, err = d.broker.Terms(ctx, r.ID, a); err != nil {
 		return nil, g, err
 	}
 	who, _ := d.admin.Person(actor)
-	options, g.asked, err = s.passkeys.AskToSign(ctx, actor.ID, factorIDs(who.Factors), audit.ChallengeOf(r.ID, g.terms, g.nonce))
+	options, g.asked, err = s.passkeys.AskToSign(ctx, actor.ID, factorIDs(who.Factors), audit.ChallengeOf(grant.KindRequest, r.ID, g.terms, g.nonce))
 	return options, g, err
 }
 
-// Signed takes the answer to AskToSign. Whatever does not count is a CodeDenied error.
+// Signed takes the answer to AskToSign or AskToBreak. Whatever does not count is a CodeDenied error.
 func (s *SignIns) Signed(ctx context.Context, actor Actor, id string, g Signing, answer []byte) (*access.Assertion, error) {
-	if s.passkeys == nil || actor.Kind != "user" || g.user != actor.ID || g.request != id {
-		return nil, access.Errorf(access.CodeDenied, "this is no signature for request %s", clip(id))
+	if s.passkeys == nil || actor.Kind != "user" || g.user != actor.ID || g.object != id {
+		return nil, access.Errorf(access.CodeDenied, "this is no signature for %s", clip(id))
 	}
 	proof, err := s.check(ctx, g.asked, answer)
 	if access.CodeOf(err) == access.CodeUnauthenticated {

@@ -56,6 +56,12 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, id := range keysOf(cur.Sinks) {
 		e.sink(cur.Sinks[id])
 	}
+	for _, id := range keysOf(cur.Signals) {
+		e.signal(cur.Signals[id])
+	}
+	for _, id := range keysOf(cur.Mails) {
+		e.mail(cur.Mails[id])
+	}
 	return []byte(e.String()), nil
 }
 

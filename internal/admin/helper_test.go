@@ -20,8 +20,10 @@ import (
 	"rutile/internal/fact"
 	"rutile/internal/grant"
 	"rutile/internal/identity"
+	"rutile/internal/notice"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/signal"
 	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
@@ -48,6 +50,8 @@ type memory struct {
 	sources  map[string]credential.Source
 	webhooks map[string]webhook.Webhook
 	sinks    map[string]sink.Sink
+	signals  map[string]signal.Source
+	mails    map[string]notice.Mail
 	meta     map[string]string
 	versions []admin.Version
 	commits  int
@@ -62,7 +66,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, webhooks: map[string]webhook.Webhook{}, sinks: map[string]sink.Sink{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, webhooks: map[string]webhook.Webhook{}, sinks: map[string]sink.Sink{}, signals: map[string]signal.Source{}, mails: map[string]notice.Mail{}, meta: map[string]string{},
 	}
 }
 
@@ -133,6 +137,18 @@ func (m *memory) LoadSinks(context.Context) ([]sink.Sink, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return values(m.sinks), nil
+}
+
+func (m *memory) LoadSignals(context.Context) ([]signal.Source, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return values(m.signals), nil
+}
+
+func (m *memory) LoadMails(context.Context) ([]notice.Mail, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return values(m.mails), nil
 }
 
 func (m *memory) LoadWebhooks(context.Context) ([]webhook.Webhook, error) {
@@ -223,6 +239,8 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.sources, c.Sources)
 	put(m.webhooks, c.Webhooks)
 	put(m.sinks, c.Sinks)
+	put(m.signals, c.Signals)
+	put(m.mails, c.Mails)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit

@@ -51,7 +51,7 @@ func (i *inspection) on(v *registry.View) registry.Inspector {
 
 type inspector struct {
 	*inspection
-	view *registry.View
+	view   *registry.View
 	listed map[string]bool // the names of the one listing that is read
 }
 

@@ -12,8 +12,10 @@ import (
 	"rutile/internal/credential"
 	"rutile/internal/fact"
 	"rutile/internal/grant"
+	"rutile/internal/notice"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
+	"rutile/internal/signal"
 	"rutile/internal/sink"
 	"rutile/internal/webhook"
 )
@@ -38,6 +40,8 @@ type manifest struct {
 	source   *credential.Source
 	hook     *webhook.Webhook
 	sink     *sink.Sink
+	signal   *signal.Source
+	mail     *notice.Mail
 	accounts *yaml.Node // localUsers of the user
 }
 
@@ -54,6 +58,7 @@ const (
 	kindCredential  = "Credential"
 	kindWebhook     = "Webhook"
 	kindSink        = "Sink"
+	kindMail        = "Mail"
 )
 
 // parseAll parses every document and reports everything that is wrong in any.
@@ -89,7 +94,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook or Sink")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail")
 		return nil
 	}
 	var kind *yaml.Node
@@ -100,7 +105,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook or Sink")
+		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail")
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -125,11 +130,15 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.webhook(n, m)
 	case kindSink:
 		d.sink(n, m)
+	case kindSignal:
+		d.signal(n, m)
+	case kindMail:
+		d.mail(n, m)
 	case "Label", "Issuer":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook or Sink", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail", clip(m.kind))
 		return nil
 	}
 	return m

@@ -34,17 +34,18 @@ type SignIns struct {
 	store    signin.Store
 	passkeys *signin.Passkeys // nil where there can be none
 	why      string           // there can be none
+	logins   Logins
 	words    *signin.Passwords
 	findings *Findings
 }
 
 // NewSignIns returns SignIns. passkeys is nil where there can be none, and why says why;
 // everything else is required.
-func NewSignIns(a *Admin, s signin.Store, passkeys *signin.Passkeys, why string, words *signin.Passwords, f *Findings) (*SignIns, error) {
-	if a == nil || s == nil || words == nil || f == nil || passkeys == nil && why == "" {
+func NewSignIns(a *Admin, s signin.Store, logins Logins, passkeys *signin.Passkeys, why string, words *signin.Passwords, f *Findings) (*SignIns, error) {
+	if a == nil || s == nil || logins == nil || words == nil || f == nil || passkeys == nil && why == "" {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &SignIns{admin: a, store: s, passkeys: passkeys, why: why, words: words, findings: f}, nil
+	return &SignIns{admin: a, store: s, logins: logins, passkeys: passkeys, why: why, words: words, findings: f}, nil
 }
 
 // Origin is where passkeys work; where they do not, why says why.
@@ -282,9 +283,8 @@ func (s *SignIns) SignInWithPasskey(ctx context.Context, a signin.Asked, answer 
 	return s.whoHas(ctx, proof.User, proof.Factor)
 }
 
-// SignInWithSubject lets the user in whose subject an identity provider vouched for.
-// Nobody is found by anything else it said, such as an address of mail.
-func (s *SignIns) SignInWithSubject(ctx context.Context, subject registry.ProviderSubject) (Actor, error) {
+// signInWithSubject lets the user in whose subject an identity provider vouched for.
+func (s *SignIns) signInWithSubject(ctx context.Context, subject registry.ProviderSubject) (Actor, error) {
 	cur, err := s.admin.fresh(ctx)
 	if err != nil {
 		return Actor{}, err

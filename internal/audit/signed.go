@@ -6,14 +6,14 @@ import (
 	"rutile/internal/access"
 )
 
-// CheckAssertion checks what a passkey signed for a request as a verifier of evidence
-// does. Whose the passkey is it does not know.
-func CheckAssertion(request string, a *access.Assertion) error {
+// CheckAssertion checks what a passkey signed for a Request or a Grant as a verifier of
+// evidence does. Whose the passkey is it does not know.
+func CheckAssertion(kind, id string, a *access.Assertion) error {
 	if a == nil {
 		return errors.New("there is no signature")
 	}
 	s := signed{key: a.Key, authenticator: a.AuthenticatorData, client: a.ClientData, signature: a.Signature, terms: a.Terms, nonce: a.Nonce}
-	return s.check(request)
+	return s.check(kind, id)
 }
 
 // signed writes what a passkey signed, its keys in the order of the canonical form.

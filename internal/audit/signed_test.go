@@ -29,7 +29,7 @@ func assertion(t *testing.T, key crypto.Signer, change func(client *string, data
 	}
 	terms, party := sha256.Sum256([]byte("terms")), sha256.Sum256([]byte("localhost"))
 	a := &access.Assertion{Key: der, Terms: terms[:], Nonce: []byte(strings.Repeat("n", 32)), AuthenticatorData: append(party[:], 5, 0, 0, 0, 1)}
-	client := `{"type":"webauthn.get","challenge":"` + base64.RawURLEncoding.EncodeToString(audit.ChallengeOf(signedRequest, a.Terms, a.Nonce)) + `","origin":"http://localhost:7434","crossOrigin":false}`
+	client := `{"type":"webauthn.get","challenge":"` + base64.RawURLEncoding.EncodeToString(audit.ChallengeOf("Request", signedRequest, a.Terms, a.Nonce)) + `","origin":"http://localhost:7434","crossOrigin":false}`
 	if change != nil {
 		change(&client, a.AuthenticatorData)
 	}
@@ -107,13 +107,54 @@ func TestASignedApprovalVerifiesOffline(t *testing.T) {
 	}
 }
 
+// TestASignedBreakGlassVerifiesOffline, and what was signed to approve a request counts
+// for none.
+func TestASignedBreakGlassVerifiesOffline(t *testing.T) {
+	const id = "grt_01ARZ3NDEKTSV4RRFFQ69G5FAV"
+	k := ecKey(t)
+	of := func(kind, id string) *access.Assertion {
+		a := assertion(t, k, nil)
+		return assertion(t, k, func(c *string, _ []byte) {
+			text := base64.RawURLEncoding.EncodeToString
+			*c = strings.Replace(*c, text(audit.ChallengeOf("Request", signedRequest, a.Terms, a.Nonce)), text(audit.ChallengeOf(kind, id, a.Terms, a.Nonce)), 1)
+		})
+	}
+	for name, tt := range map[string]struct {
+		verb, kind, object string
+		signed             *access.Assertion
+		status             int
+	}{
+		"the honest one":           {"break-glass", "Grant", id, of("Grant", id), audit.ExitVerified},
+		"another grant":            {"break-glass", "Grant", id, of("Grant", "grt_01ARZ3NDEKTSV4RRFFQ69G5FAW"), audit.ExitProblems},
+		"signed as an approval":    {"break-glass", "Grant", id, of("Request", id), audit.ExitProblems},
+		"signed for an approval":   {"break-glass", "Grant", id, of("Request", signedRequest), audit.ExitProblems},
+		"an approval, as a glass":  {"approve", "Request", signedRequest, of("Grant", signedRequest), audit.ExitProblems},
+		"a glass of a request":     {"break-glass", "Request", signedRequest, of("Request", signedRequest), audit.ExitProblems},
+		"the approval of a grant":  {"approve", "Grant", id, of("Grant", id), audit.ExitProblems},
+		"the revocation of one":    {"revoke", "Grant", id, of("Grant", id), audit.ExitProblems},
+		"something about a server": {"approve", "Server", "files", of("Request", "files"), audit.ExitProblems},
+	} {
+		cfg := config(t.TempDir())
+		l := start(t, cfg, newMemory())
+		if _, err := l.Admin(t.Context(), audit.Admin{ID: "chg_1", Actor: "user:ann", Verb: tt.verb, Kind: tt.kind, Object: tt.object, After: "sha256:b", Detail: []byte("{}"), Signed: tt.signed}); err != nil {
+			t.Fatal(err)
+		}
+		vkey := l.VerifierKey()
+		stop(t, l)
+		r, err := audit.Verify(cfg.Dir, audit.VerifyOptions{Keys: []string{vkey}, Complete: true})
+		if err != nil || r.ExitStatus() != tt.status {
+			t.Errorf("%s: status %d, %v: %q", name, r.ExitStatus(), err, r.Problems)
+		}
+	}
+}
+
 // TestWhatADeviceDidNotSignForUsDoesNotCount: each is signed, and is something else.
 func TestWhatADeviceDidNotSignForUsDoesNotCount(t *testing.T) {
 	k := ecKey(t)
-	if err := audit.CheckAssertion(signedRequest, assertion(t, k, nil)); err != nil {
+	if err := audit.CheckAssertion("Request", signedRequest, assertion(t, k, nil)); err != nil {
 		t.Fatal(err)
 	}
-	if audit.CheckAssertion(signedRequest, nil) == nil || audit.CheckAssertion(signedRequest, &access.Assertion{}) == nil {
+	if audit.CheckAssertion("Request", signedRequest, nil) == nil || audit.CheckAssertion("Request", signedRequest, &access.Assertion{}) == nil {
 		t.Error("nothing counts")
 	}
 	replace := func(old, new string) func(*string, []byte) {
@@ -130,7 +171,7 @@ func TestWhatADeviceDidNotSignForUsDoesNotCount(t *testing.T) {
 		"not touched":    func(_ *string, d []byte) { d[32] = 4 },
 		"another party":  func(_ *string, d []byte) { d[0] ^= 1 },
 	} {
-		if audit.CheckAssertion(signedRequest, assertion(t, k, change)) == nil {
+		if audit.CheckAssertion("Request", signedRequest, assertion(t, k, change)) == nil {
 			t.Errorf("%s counts", name)
 		}
 	}

@@ -17,21 +17,25 @@ import (
 // signedMember is the member of a leaf that holds what a passkey signed.
 const signedMember = "webauthn"
 
-// signed is what a passkey signed for a request, as a leaf has it.
+// signed is what a passkey signed, as a leaf has it.
 type signed struct {
 	key, authenticator, client, signature, terms, nonce []byte
 }
 
-// checkSigned checks what a leaf holds of a signature, nil where it holds none: only the
-// approval of a request can have one.
+// signedVerbs are the leaves that can hold a signature, by kind of their object: the
+// approval of a request, and a break-glass, which makes a grant.
+var signedVerbs = map[string]string{"Request": "approve", "Grant": "break-glass"}
+
+// checkSigned checks what a leaf holds of a signature, nil where it holds none.
 func checkSigned(v value) error {
 	m := v.get(signedMember)
 	if m.kind == 0 {
 		return nil
 	}
 	object := v.get("object")
-	if v.get("type").str != "admin" || v.get("verb").str != "approve" || object.get("kind").str != "Request" {
-		return errors.New("it has a signature, and is no approval of a request")
+	kind := object.get("kind").str
+	if verb, ok := signedVerbs[kind]; !ok || v.get("type").str != "admin" || v.get("verb").str != verb {
+		return errors.New("it has a signature, and is neither the approval of a request nor a break-glass")
 	}
 	var s signed
 	for key, to := range map[string]*[]byte{"authenticator": &s.authenticator, "client": &s.client, "key": &s.key, "nonce": &s.nonce, "signature": &s.signature, "terms": &s.terms} {
@@ -41,18 +45,24 @@ func checkSigned(v value) error {
 		}
 		*to = b
 	}
-	if err := s.check(object.get("id").str); err != nil {
+	if err := s.check(kind, object.get("id").str); err != nil {
 		return fmt.Errorf("its signature does not count: %w", err)
 	}
 	return nil
 }
 
-// ChallengeOf is what a passkey signs for the approval of a request on some terms: the
-// SHA-256 of the grant hash, which is the SHA-256 of {"nonce":…,"request":…,"terms":…}
-// in canonical form (RFC 8785), its bytes in base64url. request MUST be an id of ours.
-func ChallengeOf(request string, terms, nonce []byte) []byte {
+// ChallengeOf is what a passkey signs for an object of a kind on some terms: the SHA-256
+// of the grant hash. That is, for the approval of a Request, the SHA-256 of
+// {"nonce":…,"request":…,"terms":…} and, for a break-glass that makes a Grant, of
+// {"grant":…,"nonce":…,"terms":…} in canonical form (RFC 8785), its bytes in base64url.
+// id MUST be one of ours.
+func ChallengeOf(kind, id string, terms, nonce []byte) []byte {
 	text := base64.RawURLEncoding.EncodeToString
-	grant := sha256.Sum256([]byte(`{"nonce":"` + text(nonce) + `","request":"` + request + `","terms":"` + text(terms) + `"}`))
+	said := `{"nonce":"` + text(nonce) + `","request":"` + id + `","terms":"` + text(terms) + `"}`
+	if kind == "Grant" {
+		said = `{"grant":"` + id + `","nonce":"` + text(nonce) + `","terms":"` + text(terms) + `"}`
+	}
+	grant := sha256.Sum256([]byte(said))
 	sum := sha256.Sum256(grant[:])
 	return sum[:]
 }
@@ -65,9 +75,9 @@ const (
 )
 
 // check checks what can be with nothing else at hand: that the key signed, on a device
-// that verified its user, that this request is approved on these terms. Whose the key is
-// it cannot know.
-func (s *signed) check(request string) error {
+// that verified its user, that this request is approved, or this grant taken, on these
+// terms. Whose the key is it cannot know.
+func (s *signed) check(kind, id string) error {
 	if len(s.terms) != sha256.Size || len(s.nonce) < 16 {
 		return errors.New("it does not say what was signed")
 	}
@@ -80,7 +90,7 @@ func (s *signed) check(request string) error {
 	if json.Unmarshal(s.client, &client) != nil || client.Type != "webauthn.get" || client.Crossed {
 		return errors.New("what the browser wrote is no signing in its own page")
 	}
-	if client.Challenge != base64.RawURLEncoding.EncodeToString(ChallengeOf(request, s.terms, s.nonce)) {
+	if client.Challenge != base64.RawURLEncoding.EncodeToString(ChallengeOf(kind, id, s.terms, s.nonce)) {
 		return errors.New("something else was signed")
 	}
 	site, err := url.Parse(client.Origin)

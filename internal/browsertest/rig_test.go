@@ -23,6 +23,7 @@ import (
 	"rutile/internal/finding"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
+	"rutile/internal/store/storetest"
 )
 
 // hostile is what an agent, a server or a person might call something, to be more
@@ -112,7 +113,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(up.Close)
 	t.Cleanup(func() { close(r.slow) })
 	d, err := daemon.New(t.Context(), daemon.Config{
-		Data: t.TempDir(), Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"},
+		Data: storetest.Dir(t), Mode: "enforce", Listen: daemon.Listen{Agents: "127.0.0.1:0", Operators: "127.0.0.1:0"}, Log: daemon.Log{Level: "error"},
 	}, daemon.Options{Version: "test", Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)

@@ -33,10 +33,12 @@ func (a *app) grantBreakGlass() *cobra.Command {
 		return a.printGrant(g, nil, g)
 	})
 	c.Long = `Give an agent at once what its entitlement lets it ask for, without those who must
-approve, for at most 15 minutes. It is for a registered user, who presents a personal
-token with this very command (RUTILE_URL and RUTILE_TOKEN_FILE); the socket is not
-enough. It lifts no rule: what policy forbids, or wants more than one person for,
-stays so. At tier 3 the agent may not act for you.
+approve, for at most 15 minutes. It is for a registered user (RUTILE_URL and
+RUTILE_TOKEN_FILE); the socket is not enough. Whoever has a passkey signs it: the
+command gives nothing then, and prints the page where the browser asks for it. Whoever
+has none gives it with the personal token of this very command, unless
+approvals.breakGlass says otherwise. It lifts no rule: what policy forbids, or wants
+more than one person for, stays so. At tier 3 the agent may not act for you.
 
 The owner of the entitlement is told. Somebody else must review it within 24 hours
 (rutile grant review); until then you cannot do it again for that entitlement. After

@@ -64,7 +64,7 @@ func (c *Console) card(w http.ResponseWriter, r *http.Request, s session, id str
 func (c *Console) over(w http.ResponseWriter, r *http.Request, request string) {
 	c.sessions.end(c.sessionID(r))
 	http.SetCookie(w, c.cookie(r, ""))
-	c.askWho(w, r, request, "The session is over: sign in again. Nothing was done.")
+	c.askWho(w, r, request, c.wordsOf(r).t("The session is over: sign in again. Nothing was done."))
 }
 
 // answer takes the answer of a person. Where it had an effect the browser is sent
@@ -84,7 +84,7 @@ func (c *Console) answer(w http.ResponseWriter, r *http.Request) {
 	s, ok := c.session(r)
 	switch {
 	case !ok:
-		c.askWho(w, r, id, "You are not signed in any more, so nothing was done. Sign in to answer.")
+		c.askWho(w, r, id, c.wordsOf(r).t("You are not signed in any more, so nothing was done. Sign in to answer."))
 		return
 	case !s.holds(f["form"]):
 		c.refuse(w, r, otherSession())

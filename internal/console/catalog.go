@@ -294,7 +294,7 @@ func (c *Console) tool(v *visit) (any, error) {
 	if len(def) == 0 {
 		def = t.Seen
 	}
-	if p.Fields, err = fieldsOf(def); err != nil {
+	if p.Fields, err = fieldsOf(v.words, def); err != nil {
 		return nil, err
 	}
 	if !c.may(v, admin.OpTool) {

@@ -77,9 +77,13 @@ func address(place string) string {
 // place reports whether s is a page one can sign in for: a request's, a
 // connection's, that of one's own connections or one of the console.
 func place(s string) bool {
-	if _, ok := ownPlace("/" + s); ok {
-		return true
-	}
+	_, ok := ownPlace("/" + s)
+	return ok || approvalPlace(s)
+}
+
+// approvalPlace reports whether s is, below Path, the page of a request or of
+// connections.
+func approvalPlace(s string) bool {
 	if requestID(s) || s == ownPath {
 		return true
 	}
@@ -214,5 +218,5 @@ func (c *Console) finish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.log.Info("a server is connected", "user", s.actor.ID, "server", l.Server, "link", l.ID)
-	c.render(w, r, http.StatusOK, "notice", notice{Title: "Connected", Text: "Server " + line(l.Server) + " is connected for " + line(s.actor.ID) + ". Go back to the agent: its call goes on, or works when it is made again."})
+	c.render(w, r, http.StatusOK, "notice", notice{Title: c.wordsOf(r).t("Connected"), Text: c.wordsOf(r).t("Server %s is connected for %s. Go back to the agent: its call goes on, or works when it is made again.", line(l.Server), line(s.actor.ID))})
 }

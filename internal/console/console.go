@@ -81,7 +81,6 @@ type Console struct {
 	cross    *http.CrossOriginProtection
 	sessions *sessions
 	attempts *attempts
-	pages    *template.Template
 	style    template.CSS
 	csp      string
 	homeCSP  string // lets pages of the console load what stands beside them
@@ -99,7 +98,8 @@ type Console struct {
 	provider *signin.Provider
 	away     *signin.Challenges[signin.Away]
 	langs    map[string]words
-	views    map[string]*template.Template // by language
+	views    map[string]*template.Template // of the console, by language
+	pages    map[string]*template.Template // of requests and connections, by language
 	assets   map[string]asset
 	mux      *http.ServeMux
 }
@@ -167,6 +167,9 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !c.hosts[r.Host]:
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this address does not answer to that Host"))
+	case r.Method == http.MethodPost && r.URL.Path == logoutPath && c.provider != nil && c.signIns != nil:
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm) // from a server: the token proves who sends it
+		c.backChannel(w, r)
 	case c.foreign(r):
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this did not come from a page of this gateway, so nothing was done: open the page of the request and use its form"))
 	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && !returns(r) && !asks(r):

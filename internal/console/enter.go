@@ -96,7 +96,7 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request) {
 	}
 	address := addressOf(r.RemoteAddr)
 	if wait := c.attempts.take(address); wait > 0 {
-		c.render(w, r, http.StatusTooManyRequests, "notice", notice{Title: "Nothing was done", Text: "Too many sign-ins have failed. Wait " + wait.Round(time.Second).String() + " and try again."})
+		c.render(w, r, http.StatusTooManyRequests, "notice", notice{Title: c.wordsOf(r).t("Nothing was done"), Text: c.wordsOf(r).t("Too many sign-ins have failed. Wait %s and try again.", wait.Round(time.Second).String())})
 		return
 	}
 	actor, ok := c.invites.take(f["code"])

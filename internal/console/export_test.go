@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"rutile/internal/admin"
+	"rutile/internal/grant"
 )
 
 // HTTPStatus, Block and Line are the tables and texts every page is made with.
@@ -11,8 +12,10 @@ var (
 	HTTPStatus = httpStatus
 	Block      = block
 	Line       = line
-	Stands     = stands
 )
+
+// Stands says what a grant permits, in English.
+func Stands(g *grant.Grant) []string { return stands(words{}, g) }
 
 // Begin opens a session without a token; open is how many there are then.
 func (c *Console) Begin(user string) (id string, open int) {

@@ -73,10 +73,12 @@ func navigation() []navPart {
 			{"policies", "Policies", admin.OpRead, nil},
 			{"grants", "Grants", admin.OpRead, []string{"grant"}},
 			{"tasks", "Tasks", admin.OpRead, nil},
+			{"break-glass", "Break the glass", admin.OpBreak, []string{"glass", "glass-sign"}},
 			{"receipts", "Revocations", admin.OpRead, []string{"receipt", "revoke"}},
 		}},
 		{"Proof", []navPlace{
 			{"evidence", "Evidence", admin.OpEvidence, []string{"event"}},
+			{"compliance", "Compliance", admin.OpEvidence, nil},
 			{"health", "Health", admin.OpRead, nil},
 		}},
 	}
@@ -98,6 +100,9 @@ func (c *Console) frame(v *visit, name string, data any) chrome {
 	}
 	if name == "account" || name == "password" {
 		out.Passkeys, out.Title = c.assets["passkey.js"].url, v.words.t("Your account")
+	}
+	if name == "glass-sign" {
+		out.Passkeys = c.assets["passkey.js"].url
 	}
 	out.Ends = c.may(v, admin.OpSession)
 	for _, part := range navigation() {

@@ -145,6 +145,7 @@ type rig struct {
 	parts  *parts
 	admin  *admin.Admin
 	broker *grant.Broker
+	desk   *admin.Desk // of the page
 	page   *console.Console
 	log    *strings.Builder
 
@@ -210,6 +211,7 @@ func rigOf(t *testing.T, rules admin.Config, change ...func(*console.Config)) *r
 	for _, f := range change {
 		f(&cfg)
 	}
+	r.desk = desk
 	if r.page, err = console.New(cfg, r.admin, desk); err != nil {
 		t.Fatal(err)
 	}

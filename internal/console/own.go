@@ -58,16 +58,16 @@ func (c *Console) listOwn(w http.ResponseWriter, r *http.Request, s session, who
 	page := ownPage{User: line(s.actor.ID), Form: s.form, Said: said}
 	for _, l := range list {
 		if l.Subject == who {
-			page.Links = append(page.Links, shown(l))
+			page.Links = append(page.Links, shown(c.wordsOf(r), l))
 		}
 	}
 	c.render(w, r, http.StatusOK, "own", page)
 }
 
-func shown(l credential.Link) ownLink {
-	o := ownLink{ID: l.ID, Server: line(l.Server), Issuer: line(l.Issuer), Resource: line(l.Resource), State: "works", Made: stamp(l.Made)}
+func shown(w words, l credential.Link) ownLink {
+	o := ownLink{ID: l.ID, Server: line(l.Server), Issuer: line(l.Issuer), Resource: line(l.Resource), State: w.t("works"), Made: stamp(l.Made)}
 	if l.State != credential.LinkActive {
-		o.State = "broken: connect it again when an agent's call asks for it, or disconnect it" + because(l.Why)
+		o.State = w.t("broken: connect it again when an agent's call asks for it, or disconnect it") + because(l.Why)
 	}
 	if !l.Refreshed.IsZero() {
 		o.Used = stamp(l.Refreshed)
@@ -98,9 +98,9 @@ func (c *Console) disconnect(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, err)
 		return
 	}
-	said := "It is disconnected, and its tokens are revoked."
+	said := c.wordsOf(r).t("It is disconnected, and its tokens are revoked.")
 	if left != "" {
-		said = "It is disconnected: " + line(left) + "."
+		said = c.wordsOf(r).t("It is disconnected: %s.", line(left))
 	}
 	c.log.Info("a server is disconnected", "user", s.actor.ID, "link", f["link"])
 	c.listOwn(w, r, s, who, said)

@@ -11,6 +11,7 @@ import (
 // routeSignIns adds the ways to sign in besides tokens and links.
 func (c *Console) routeSignIns() {
 	c.mux.HandleFunc("POST "+Path+"sign/{request}", c.askSignature)
+	c.mux.HandleFunc("POST "+Home+"break-glass/{id}/ask", c.askGlass)
 	c.mux.HandleFunc("POST "+Home+"sign-in/ask", c.askPasskey)
 	c.mux.HandleFunc("POST "+Home+"sign-in/passkey", c.passkeySignIn)
 	c.mux.HandleFunc("POST "+Home+"sign-in/password", c.passwordSignIn)

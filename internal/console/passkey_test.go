@@ -33,7 +33,7 @@ func (r *rig) withSignIns() *admin.SignIns {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if signIns, err = admin.NewSignIns(r.admin, r.db, keys, "", words, r.findings); err != nil {
+		if signIns, err = admin.NewSignIns(r.admin, r.db, r.db, keys, "", words, r.findings); err != nil {
 			r.t.Fatal(err)
 		}
 		c.SignIns, c.Hosts = signIns, []string{host, named}

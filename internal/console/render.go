@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strings"
 
 	"rutile/internal/access"
 )
@@ -27,22 +28,22 @@ func (c *Console) load() error {
 	const rest = "; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 	c.csp = "default-src 'none'; style-src " + style + rest
 	c.homeCSP = "default-src 'none'; style-src 'self' " + style + "; script-src 'self'; connect-src 'self'; img-src 'self'" + rest
-	if c.pages, err = template.ParseFS(files, "page.html"); err != nil {
-		return fmt.Errorf("console: %w", err)
-	}
 	if c.langs, err = languages(); err != nil {
 		return err
 	}
 	if c.assets, err = assets(); err != nil {
 		return err
 	}
-	c.views = map[string]*template.Template{}
+	c.views, c.pages = map[string]*template.Template{}, map[string]*template.Template{}
 	for lang, w := range c.langs {
 		t, err := template.New("").Funcs(c.funcs(w)).ParseFS(files, "views/*.html")
 		if err != nil {
 			return fmt.Errorf("console: %w", err)
 		}
 		c.views[lang] = t
+		if c.pages[lang], err = template.New("").Funcs(c.funcs(w)).ParseFS(files, "page.html"); err != nil {
+			return fmt.Errorf("console: %w", err)
+		}
 	}
 	return nil
 }
@@ -52,6 +53,8 @@ type notice struct{ Title, Text string }
 
 // frame is what every page stands in.
 type frame struct {
+	Lang  string
+	Back  string // the address of the page, "" where it cannot be loaded again
 	Style template.CSS
 	Page  any
 }
@@ -59,7 +62,11 @@ type frame struct {
 // render writes a page whole or, where it cannot be made, an error.
 func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page string, data any) {
 	var b bytes.Buffer
-	if err := c.pages.ExecuteTemplate(&b, page, frame{c.style, data}); err != nil {
+	f := frame{Lang: c.wordsOf(r).lang, Style: c.style, Page: data}
+	if rest, ok := strings.CutPrefix(r.URL.EscapedPath(), Path); ok && c.work != nil && approvalPlace(rest) {
+		f.Back = r.URL.EscapedPath()
+	}
+	if err := c.pages[f.Lang].ExecuteTemplate(&b, page, f); err != nil {
 		_, text := c.told(r, err)
 		http.Error(w, text, http.StatusInternalServerError)
 		return
@@ -72,9 +79,9 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 // refuse answers with a page that says why.
 func (c *Console) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, text := c.told(r, err)
-	title := "Nothing was done"
+	title := c.wordsOf(r).t("Nothing was done")
 	if access.CodeOf(err) == access.CodePartial {
-		title = "Not all of it was done"
+		title = c.wordsOf(r).t("Not all of it was done")
 	}
 	c.render(w, r, status, "notice", notice{Title: title, Text: text})
 }

@@ -78,7 +78,7 @@ func (c *Console) grant(v *visit) (any, error) {
 		return nil, err
 	}
 	p := grantPage{GrantView: g, Limits: g.Describe(), Events: at("evidence") + "?text=" + g.ID}
-	p.Fields, err = fieldsOfConstraints(g.Args)
+	p.Fields, err = fieldsOfConstraints(v.words, g.Args)
 	p.Left = grant.Remains(g.Grant.Left)
 	p.Can = c.may(v, admin.OpGrant) && !grant.Over(g.State)
 	return p, err

@@ -18,7 +18,7 @@ func (c *Console) offerSigning(w http.ResponseWriter, r *http.Request, id string
 		origin, _ := c.signIns.Origin()
 		a.Elsewhere = origin + Path + id
 	default:
-		a.Bar = "You cannot approve this request. An approval of this tier is signed with a passkey. " + sentence(line(why))
+		a.Bar = c.wordsOf(r).t("You cannot approve this request. An approval of this tier is signed with a passkey.") + " " + sentence(line(why))
 	}
 }
 

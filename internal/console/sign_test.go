@@ -86,10 +86,10 @@ func TestAnApprovalOfTier3IsSigned(t *testing.T) {
 			continue
 		}
 		n++
-		if err := audit.CheckAssertion(req.ID, e.Signed); err != nil {
+		if err := audit.CheckAssertion(grant.KindRequest, req.ID, e.Signed); err != nil {
 			t.Errorf("evidence of %s: %v", e.Actor, err)
 		}
-		if err := audit.CheckAssertion(r.grave("other").ID, e.Signed); err == nil {
+		if err := audit.CheckAssertion(grant.KindRequest, r.grave("other").ID, e.Signed); err == nil {
 			t.Errorf("evidence of %s counts for another request", e.Actor)
 		}
 		u, _ := r.admin.Current().View.User(strings.TrimPrefix(e.Actor, "user:"))

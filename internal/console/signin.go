@@ -89,7 +89,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 	}
 	c.sessions.end(c.sessionID(r))
 	http.SetCookie(w, c.cookie(r, ""))
-	c.render(w, r, http.StatusOK, "notice", notice{Title: "Signed out", Text: "The session is over. To answer a request, open its page again."})
+	c.render(w, r, http.StatusOK, "notice", notice{Title: c.wordsOf(r).t("Signed out"), Text: c.wordsOf(r).t("The session is over. To answer a request, open its page again.")})
 }
 
 func otherSession() error {

@@ -7,7 +7,6 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
-	"rutile/internal/registry"
 	"rutile/internal/signin"
 )
 
@@ -86,7 +85,7 @@ func (c *Console) providerSignIn(w http.ResponseWriter, r *http.Request) {
 	}
 	var actor admin.Actor
 	if err == nil {
-		actor, err = c.signIns.SignInWithSubject(r.Context(), registry.ProviderSubject{Issuer: who.Issuer, ID: who.ID})
+		actor, err = c.signIns.SignInWithProvider(r.Context(), who)
 	}
 	c.signedIn(w, r, home, actor, "sso", err)
 }

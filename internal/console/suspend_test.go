@@ -38,7 +38,8 @@ func TestDenyingAndSuspendingIsOneChoice(t *testing.T) {
 	b := r.signedIn("dan", req.ID)
 	b.get("/approve/"+req.ID).wants(t, "the page", http.StatusOK, `value="deny-suspend">Deny and suspend the agent<`, "until somebody resumes it")
 	b.change = func(q *http.Request) { q.Header.Set("Accept-Language", "ko-KR,ko;q=0.9") }
-	b.get("/approve/"+req.ID).wants(t, "in Korean", http.StatusOK, `<div lang="ko">`, "거부하고 에이전트 정지")
+	b.get("/approve/"+req.ID).wants(t, "in Korean", http.StatusOK, `<html lang="ko">`, "거부하고 에이전트 정지")
+	b.change = nil
 	if a := b.answer(req.ID, "deny-suspend", "reason", "it orders at night"); a.status != http.StatusSeeOther {
 		t.Fatalf("status %d: %s", a.status, text(a.body))
 	}

@@ -18,18 +18,18 @@ type field struct {
 }
 
 // fieldsOf lists the arguments of a call, decoded: all of them, each whole.
-func fieldsOf(raw []byte) ([]field, error) {
+func fieldsOf(w words, raw []byte) ([]field, error) {
 	v, err := parse(raw)
 	if err != nil {
 		return nil, err
 	}
 	if v.Kind() != rawjson.Object {
-		return []field{fieldOf("all arguments", v)}, nil
+		return []field{fieldOf(w, w.t("all arguments"), v)}, nil
 	}
 	out := make([]field, 0, v.Len())
 	for k, m := range v.Members() {
 		key, _ := k.Str()
-		out = append(out, fieldOf(name(key), m))
+		out = append(out, fieldOf(w, name(key), m))
 	}
 	return out, nil
 }
@@ -47,18 +47,18 @@ func parse(raw []byte) (rawjson.Value, error) {
 }
 
 // fieldsOfConstraints lists what every call under a grant must meet.
-func fieldsOfConstraints(cs grant.Constraints) ([]field, error) {
+func fieldsOfConstraints(w words, cs grant.Constraints) ([]field, error) {
 	var out []field
 	for _, c := range cs {
 		v, err := parse(c.Operand())
 		if err != nil {
 			return nil, err
 		}
-		at := "all arguments"
+		at := w.t("all arguments")
 		if c.At() != "" {
 			at = name(c.At())
 		}
-		f := fieldOf(at, v)
+		f := fieldOf(w, at, v)
 		f.Kind = line(string(c.Op()))
 		out = append(out, f)
 	}
@@ -73,8 +73,8 @@ func name(key string) string {
 	return line(key)
 }
 
-func fieldOf(name string, v rawjson.Value) field {
-	f := field{Name: name, Kind: kindOf(v)}
+func fieldOf(w words, name string, v rawjson.Value) field {
+	f := field{Name: name, Kind: kindOf(w, v)}
 	if s, ok := v.Str(); ok {
 		f.Text = block(s)
 	} else {
@@ -93,23 +93,24 @@ const (
 )
 
 // kindOf says what a value is, so that the text "1" and the number 1 differ.
-func kindOf(v rawjson.Value) string {
+func kindOf(w words, v rawjson.Value) string {
 	switch v.Kind() {
 	case rawjson.String:
 		s, _ := v.Str()
-		return "text, " + count(len([]rune(s)), "character") + ", " + count(strings.Count(s, "\n")+1, "line")
+		lines := strings.Count(s, "\n") + 1
+		return w.n(len([]rune(s)), "text, 1 character", "text, %d characters") + ", " + w.n(lines, "1 line", "%d lines")
 	case rawjson.Object:
-		return "object, " + count(v.Len(), "member")
+		return w.n(v.Len(), "object, 1 member", "object, %d members")
 	case rawjson.Array:
-		return "list, " + count(v.Len(), "item")
+		return w.n(v.Len(), "list, 1 item", "list, %d items")
 	case rawjson.Number:
-		return "number"
+		return w.t("number")
 	case rawjson.True, rawjson.False:
-		return "true or false"
+		return w.t("true or false")
 	case rawjson.Null:
 		return "null"
 	default:
-		return "not there"
+		return w.t("not there")
 	}
 }
 

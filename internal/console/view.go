@@ -66,7 +66,7 @@ type answerForm struct {
 	Amount  int64 // at most, of the budget; 0 where it cannot be narrowed
 	Unit    string
 	Reason  bool // an approval needs one
-	Suspend *suspend
+	Suspend bool // they may deny and suspend the agent in one
 
 	Sign      bool   // an approval is signed with a passkey
 	Ask       string // where what it signs is asked for, "" if not here
@@ -75,41 +75,35 @@ type answerForm struct {
 	Elsewhere string // the address of this page where passkeys work
 }
 
-// suspend is denying and suspending the agent in one, nil for whoever may not do both.
-// It is in the language of whoever looks, named for the rest of the page is English.
-type suspend struct{ Lang, Button, Note string }
-
 func (c *Console) view(w words, s session, k admin.Card) (requestPage, error) {
 	now := c.now()
 	p := requestPage{
-		ID: k.ID, User: line(s.actor.ID), Form: s.form, Action: line(k.Target.Action()), State: string(k.State), Stale: !k.Current,
-		Tier: atStake(k.Target.Tier), Reason: line(k.Reason), Exact: k.Scope == grant.ScopeOnce, Now: c.standing(s, k, now), Facts: facts(k, now),
+		ID: k.ID, User: line(s.actor.ID), Form: s.form, Action: line(k.Target.Action()), State: w.t(string(k.State)), Stale: !k.Current,
+		Tier: atStake(w, k.Target.Tier), Reason: line(k.Reason), Exact: k.Scope == grant.ScopeOnce, Now: c.standing(w, s, k, now), Facts: facts(w, k, now),
 	}
 	var err error
 	if p.Exact {
-		p.Fields, err = fieldsOf(k.Arguments)
+		p.Fields, err = fieldsOf(w, k.Arguments)
 	} else {
-		p.Fields, err = fieldsOfConstraints(k.Args)
+		p.Fields, err = fieldsOfConstraints(w, k.Args)
 	}
 	if err != nil {
 		return p, err
 	}
-	if p.Earlier, err = earlierOf(k.Earlier); err != nil {
+	if p.Earlier, err = earlierOf(w, k.Earlier); err != nil {
 		return p, err
 	}
 	if x := k.Pattern; x != nil {
 		p.Pattern = &pattern{Before: x.Calls - 1}
-		if p.Pattern.Fields, err = fieldsOfConstraints(x.Args); err != nil {
+		if p.Pattern.Fields, err = fieldsOfConstraints(w, x.Args); err != nil {
 			return p, err
 		}
 	}
 	if k.State == grant.RequestPending && now.Before(k.Expires) {
-		p.Answer = form(k)
-		if k.Suspends {
-			p.Answer.Suspend = &suspend{w.lang, w.t("Deny and suspend the agent"), w.t("The agent can do nothing then until somebody resumes it.")}
-		}
+		p.Answer = form(w, k)
+		p.Answer.Suspend = k.Suspends
 		if by(k, s.actor.String()) {
-			p.Answer.Bar = "You have approved it already. Nobody counts twice."
+			p.Answer.Bar = w.t("You have approved it already. Nobody counts twice.")
 		}
 	}
 	return p, nil
@@ -125,21 +119,21 @@ func by(k admin.Card, who string) bool {
 	return false
 }
 
-func form(k admin.Card) *answerForm {
+func form(w words, k admin.Card) *answerForm {
 	f := &answerForm{Minutes: k.Life / 60, Reason: k.Target.Tier >= reasonTier, Sign: k.Sign && k.Bar == nil}
 	switch k.Scope {
 	case grant.ScopeOnce:
-		f.Button = "Approve: once, exactly this"
+		f.Button = w.t("Approve: once, exactly this")
 	case grant.ScopeTask:
-		f.Button, f.Uses, f.Open = "Approve: for this task", k.Uses, k.Uses == 0
+		f.Button, f.Uses, f.Open = w.t("Approve: for this task"), k.Uses, k.Uses == 0
 	default:
-		f.Button, f.Uses, f.Open = "Approve: until it expires", k.Uses, k.Uses == 0
+		f.Button, f.Uses, f.Open = w.t("Approve: until it expires"), k.Uses, k.Uses == 0
 	}
 	if b := k.Budget; b.Amount > 0 && k.Scope != grant.ScopeOnce {
 		f.Amount, f.Unit = b.Amount, line(b.Unit)
 	}
 	if k.Bar != nil {
-		f.Bar = "You cannot approve this request."
+		f.Bar = w.t("You cannot approve this request.")
 		if e := (*access.Error)(nil); errors.As(k.Bar, &e) {
 			f.Bar += " " + sentence(line(e.Msg))
 		}
@@ -148,49 +142,49 @@ func form(k admin.Card) *answerForm {
 }
 
 // facts are the lines about a request, in the order people need them.
-func facts(k admin.Card, now time.Time) []fact {
+func facts(w words, k admin.Card, now time.Time) []fact {
 	var out []fact
 	add := func(label, text string) {
 		if text != "" {
 			out = append(out, fact{label, text})
 		}
 	}
-	add("Agent", line(k.Party.Agent))
+	add(w.t("Agent"), line(k.Party.Agent))
 	if k.AgentState != string(registry.AgentActive) {
-		add("State of the agent", line(k.AgentState))
+		add(w.t("State of the agent"), w.t(line(k.AgentState)))
 	}
-	add("Owner of the agent", or(line(k.Owner), "nobody: the agent is not registered any more"))
+	add(w.t("Owner of the agent"), or(line(k.Owner), w.t("nobody: the agent is not registered any more")))
 	subject := line(k.Party.Subject)
 	if subject != "" && k.Party.Issuer != "" {
-		subject += ", known to " + line(k.Party.Issuer)
+		subject = w.t("%s, known to %s", subject, line(k.Party.Issuer))
 	}
-	add("Acts for", or(subject, "no person: by itself"))
+	add(w.t("Acts for"), or(subject, w.t("no person: by itself")))
 	if k.Work != nil {
-		add("Task", line(k.Work.ID)+", "+line(string(k.Work.State))+" until "+stamp(k.Work.Expires))
-		add("Purpose of the task, as the agent puts it", line(k.Work.Purpose))
-		add("Ticket, as the agent puts it", line(k.Work.Ticket))
+		add(w.t("Task"), w.t("%s, %s until %s", line(k.Work.ID), w.t(line(string(k.Work.State))), stamp(k.Work.Expires)))
+		add(w.t("Purpose of the task, as the agent puts it"), line(k.Work.Purpose))
+		add(w.t("Ticket, as the agent puts it"), line(k.Work.Ticket))
 	} else {
-		add("Task", or(line(k.Task), "none"))
+		add(w.t("Task"), or(line(k.Task), w.t("none")))
 	}
-	add("Server", line(k.Target.Server)+owned(k.ServerOwner))
-	add("What it wants to use", line(string(k.Target.Kind))+" "+line(k.Target.Name))
-	add("Class", or(line(k.Class), "unknown: the definition is not there any more"))
-	add("Definition", definition(k))
-	add("Scope", scope(k))
-	add("Lives", lives(k))
-	add("Calls", calls(k.Uses))
-	add("Limits", line(k.Describe()))
-	add("Asked under entitlement", line(k.Entitlement))
-	add("Asked for by policy", line(strings.Join(k.Policies, " ")))
+	add(w.t("Server"), owned(w, line(k.Target.Server), k.ServerOwner))
+	add(w.t("What it wants to use"), w.t(line(string(k.Target.Kind)))+" "+line(k.Target.Name))
+	add(w.t("Class"), or(line(k.Class), w.t("unknown: the definition is not there any more")))
+	add(w.t("Definition"), definition(w, k))
+	add(w.t("Scope"), scope(w, k))
+	add(w.t("Lives"), lives(w, k))
+	add(w.t("Calls"), calls(w, k.Uses))
+	add(w.t("Limits"), line(k.Describe()))
+	add(w.t("Asked under entitlement"), line(k.Entitlement))
+	add(w.t("Asked for by policy"), line(strings.Join(k.Policies, " ")))
 	for i := range k.Flow {
 		l := &k.Flow[i]
-		add("Where argument "+or(line(l.Pointer), "as a whole")+" comes from ("+line(l.Role)+")", "“"+line(valueAt(k.Arguments, l))+"” stands in "+line(l.Source()))
+		add(w.t("Where argument %s comes from (%s)", or(line(l.Pointer), w.t("as a whole")), line(l.Role)), w.t("“%s” stands in %s", line(valueAt(w, k.Arguments, l)), line(l.Source())))
 	}
-	add("Needs", needs(k.Rule))
-	add("Approved by", or(approvals(k.Approvals), "nobody yet"))
-	add("Asked at", stamp(k.Created))
+	add(w.t("Needs"), needs(w, k.Rule))
+	add(w.t("Approved by"), or(approvals(w, k.Approvals), w.t("nobody yet")))
+	add(w.t("Asked at"), stamp(k.Created))
 	if k.State == grant.RequestPending {
-		add("Waits until", stamp(k.Expires)+left(k.Expires.Sub(now)))
+		add(w.t("Waits until"), left(w, stamp(k.Expires), k.Expires.Sub(now)))
 	}
 	return out
 }
@@ -199,10 +193,10 @@ func facts(k admin.Card, now time.Time) []fact {
 const maxQuoted = 200
 
 // valueAt is the part of the arguments that was found in an earlier result.
-func valueAt(raw []byte, l *access.FlowLeaf) string {
+func valueAt(w words, raw []byte, l *access.FlowLeaf) string {
 	v, err := parse(raw)
 	if err != nil || strings.Contains(l.Pointer, "…") {
-		return "the value"
+		return w.t("the value")
 	}
 	text := string(v.At(l.Pointer).Raw())
 	if s, ok := v.At(l.Pointer).Str(); ok {
@@ -224,115 +218,112 @@ func or(s, otherwise string) string {
 	return s
 }
 
-func owned(owner string) string {
+func owned(w words, server, owner string) string {
 	if owner == "" {
-		return ", not registered any more"
+		return w.t("%s, not registered any more", server)
 	}
-	return ", owned by " + line(owner)
+	return w.t("%s, owned by %s", server, line(owner))
 }
 
-func definition(k admin.Card) string {
+func definition(w words, k admin.Card) string {
 	if k.Current {
-		return "the approved one, unchanged since the agent asked (" + line(k.Target.Digest) + ")"
+		return w.t("the approved one, unchanged since the agent asked (%s)", line(k.Target.Digest))
 	}
-	return "another one than when the agent asked (" + line(k.Target.Digest) + ")"
+	return w.t("another one than when the agent asked (%s)", line(k.Target.Digest))
 }
 
-func scope(k admin.Card) string {
+func scope(w words, k admin.Card) string {
 	switch k.Scope {
 	case grant.ScopeOnce:
-		return "once: exactly this call and no other"
+		return w.t("once: exactly this call and no other")
 	case grant.ScopeTask:
-		return "task: every call within the limits below, while the task is open"
+		return w.t("task: every call within the limits below, while the task is open")
 	case grant.ScopeTime:
-		return "time: every call within the limits below, until it expires"
+		return w.t("time: every call within the limits below, until it expires")
 	default:
-		return "unknown: " + line(string(k.Scope))
+		return w.t("unknown: %s", line(string(k.Scope)))
 	}
 }
 
-func lives(k admin.Card) string {
+func lives(w words, k admin.Card) string {
 	life := (time.Duration(k.Life) * time.Second).String()
 	if !k.NotBefore.IsZero() {
-		return life + " from " + stamp(k.NotBefore) + " on, as who approved said"
+		return w.t("%s from %s on, as who approved said", life, stamp(k.NotBefore))
 	}
-	return life + " from the last approval it needs"
+	return w.t("%s from the last approval it needs", life)
 }
 
-func calls(n int64) string {
+func calls(w words, n int64) string {
 	if n == 0 {
-		return "without limit"
+		return w.t("without limit")
 	}
 	return fmt.Sprint(n)
 }
 
-func needs(r grant.Rule) string {
+func needs(w words, r grant.Rule) string {
 	if r.Auto {
-		return "nobody: the entitlement permits it by itself"
+		return w.t("nobody: the entitlement permits it by itself")
 	}
-	out := people(grant.Stage{Quorum: r.Quorum, Team: r.Team})
+	out := people(w, grant.Stage{Quorum: r.Quorum, Team: r.Team})
 	if r.Then != (grant.Stage{}) {
-		out += ", then " + people(r.Then) + " who did not approve before"
+		return w.t("%s, then %s who did not approve before", out, people(w, r.Then))
 	}
 	return out
 }
 
-func people(s grant.Stage) string {
-	out := count(s.Quorum, "person")
-	if s.Quorum != 1 {
-		out = fmt.Sprintf("%d different people", s.Quorum)
-	}
+func people(w words, s grant.Stage) string {
+	out := w.n(s.Quorum, "1 person", "%d different people")
 	if s.Team != "" {
-		out += " of team " + line(s.Team)
+		return w.t("%s of team %s", out, line(s.Team))
 	}
 	return out
 }
 
-func approvals(list []grant.Approval) string {
+func approvals(w words, list []grant.Approval) string {
 	var out []string
 	for _, a := range list {
-		signed := ""
+		said := w.t("%s at %s", line(a.By), stamp(a.At))
 		if a.Signed != nil {
-			signed = ", signed with a passkey"
+			said = w.t("%s, signed with a passkey", said)
 		}
-		out = append(out, line(a.By)+" at "+stamp(a.At)+signed)
+		out = append(out, said)
 	}
 	return strings.Join(out, "; ")
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-func left(d time.Duration) string {
+func left(w words, until string, d time.Duration) string {
 	if d <= 0 {
-		return ", which is over"
+		return w.t("%s, which is over", until)
 	}
-	return ", in " + d.Round(time.Second).String()
+	return w.t("%s, in %s", until, d.Round(time.Second).String())
 }
 
 // atStake is the blast radius of a tier in a sentence.
-func atStake(tier int) string {
+func atStake(w words, tier int) string {
 	switch tier {
 	case 0:
-		return "Tier 0: it reads. Nothing is changed and nothing is sent out, if the server does what it says."
+		return w.t("Tier 0: it reads. Nothing is changed and nothing is sent out, if the server does what it says.")
 	case 1:
-		return "Tier 1: it reads data that is marked. The agent will know what it reads, and so will whoever the agent writes to."
+		return w.t("Tier 1: it reads data that is marked. The agent will know what it reads, and so will whoever the agent writes to.")
 	case 2:
-		return "Tier 2: it changes something or sends something out. A change can be undone with effort; what was sent cannot be called back."
+		return w.t("Tier 2: it changes something or sends something out. A change can be undone with effort; what was sent cannot be called back.")
 	default:
-		return fmt.Sprintf("Tier %d: it destroys, cannot be undone, or is about money or secrets. Whoever the agent acts for cannot approve it.", tier)
+		return w.t("Tier %d: it destroys, cannot be undone, or is about money or secrets. Whoever the agent acts for cannot approve it.", tier)
 	}
 }
 
-func earlierOf(e *admin.Earlier) (*earlier, error) {
+func earlierOf(w words, e *admin.Earlier) (*earlier, error) {
 	if e == nil {
 		return nil, nil
 	}
-	out := &earlier{Same: e.Same, More: e.More, What: "request " + line(e.Request) + ", approved by " + line(e.By) + " at " + stamp(e.At)}
+	out := &earlier{Same: e.Same, More: e.More, What: w.t("request %s, approved by %s at %s", line(e.Request), line(e.By), stamp(e.At))}
 	if e.Subject != "" {
-		out.What += ", when it acted for " + line(e.Subject)
+		out.What = w.t("%s, when it acted for %s", out.What, line(e.Subject))
 	}
 	for _, f := range e.Fields {
-		c := change{Name: or(line(f.Field), "all arguments")}
+		c := change{Name: or(line(f.Field), w.t("all arguments"))}
 		for _, side := range []struct {
 			raw []byte
 			to  *field
@@ -341,7 +332,7 @@ func earlierOf(e *admin.Earlier) (*earlier, error) {
 			if err != nil {
 				return nil, err
 			}
-			*side.to = fieldOf("", v)
+			*side.to = fieldOf(w, "", v)
 		}
 		out.Rows = append(out.Rows, c)
 	}

@@ -10,6 +10,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/compliance"
 	"rutile/internal/conduct"
 	"rutile/internal/gate"
 )
@@ -19,7 +20,7 @@ const Home = "/console/"
 
 // Evidence is what the console shows of the log.
 type Evidence interface {
-	Size() uint64
+	compliance.Evidence
 	Search(ctx context.Context, q audit.Query) ([]audit.Row, error)
 	Reveal(ctx context.Context, index uint64) (*audit.Revealed, error)
 	// Proof returns the file that rutile audit verify checks without this gateway.
@@ -96,6 +97,8 @@ func pages() []page {
 		{"grants", admin.OpRead, "grants", (*Console).grants},
 		{"grants/{id}", admin.OpRead, "grant", (*Console).grant},
 		{"tasks", admin.OpRead, "tasks", (*Console).tasks},
+		{"break-glass", admin.OpBreak, "glass", (*Console).glass},
+		{"break-glass/{id}", admin.OpBreak, "glass-sign", (*Console).glassSign},
 		{"live", admin.OpRead, "live", (*Console).live},
 		{"sessions/{id}", admin.OpRead, "session", (*Console).agentSession},
 		{"revoke", admin.OpSession, "revoke", (*Console).revokePlan},
@@ -103,6 +106,7 @@ func pages() []page {
 		{"receipts/{id}", admin.OpRead, "receipt", (*Console).receipt},
 		{"evidence", admin.OpEvidence, "evidence", (*Console).search},
 		{"evidence/{index}", admin.OpEvidence, "event", (*Console).event},
+		{"compliance", admin.OpEvidence, "compliance", (*Console).compliance},
 		{"inventory", admin.OpRead, "inventory", (*Console).inventory},
 		{"found", admin.OpRead, "found", (*Console).found},
 		{"findings", admin.OpRead, "findings", (*Console).findings},
@@ -122,6 +126,8 @@ func acts() []act {
 		{"agents/{id}", admin.OpAgent, []string{"verb", "reason"}, (*Console).changeAgent},
 		{"grants/{id}", admin.OpGrant, []string{"reason"}, (*Console).revokeGrant},
 		{"tasks", admin.OpGrant, []string{"task", "reason"}, (*Console).closeTask},
+		{"break-glass", admin.OpBreak, []string{"agent", "server", "tool", "reason", "minutes", "uses", "args", "entitlement", "subject", "task"}, (*Console).beginGlass},
+		{"break-glass/{id}", admin.OpBreak, []string{"answer"}, (*Console).breakGlass},
 		{"live", admin.OpSession, []string{"verb", "kind", "id", "reason"}, (*Console).endSession},
 		{"revoke", admin.OpSession, []string{"kind", "id", "typed", "reason"}, (*Console).revoke},
 		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},

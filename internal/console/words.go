@@ -84,7 +84,7 @@ func (c *Console) language(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	to, ok := ownPlace(f["back"])
-	if !ok {
+	if rest, below := strings.CutPrefix(f["back"], Path); !ok && !(below && approvalPlace(rest)) {
 		to = Home
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)

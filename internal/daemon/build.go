@@ -27,6 +27,7 @@ import (
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/ssf"
 )
 
 // build makes the parts that hold no state of their own and starts serving.
@@ -68,7 +69,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.facts, err = fact.New(ctx, d.store, d.vault, d.store.Dialect() != "sqlite", steady()); err != nil {
 		return err
 	}
-	if d.Admin, err = admin.New(ctx, admin.Config{Ladder: d.Config.Risk.Ladder, Drift: d.Config.Inspection.Drift, Tier3: d.Config.Approvals.Tier3, Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
+	if d.Admin, err = admin.New(ctx, admin.Config{Ladder: d.Config.Risk.Ladder, Drift: d.Config.Inspection.Drift, Tier3: d.Config.Approvals.Tier3, BreakGlass: d.Config.Approvals.BreakGlass, Operators: d.signingAt(), Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
 		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now, LastUse: d.lastUse, Usage: d.usage, Resumed: d.pardon,
 	}); err != nil {
 		return err
@@ -162,6 +163,12 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err := d.Effects.Resume(ctx); err != nil {
 		return fmt.Errorf("carrying out what was revoked before: %w", err)
 	}
+	if err := d.buildSignals(); err != nil {
+		return err
+	}
+	if err := d.buildNotices(opt.MailRoots); err != nil {
+		return err
+	}
 	return d.serve(opt, authz)
 }
 
@@ -212,6 +219,7 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 	if err != nil {
 		return err
 	}
+	mux.Handle("POST "+ssf.Path+"{source}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(ssf.Push(d.signals, d.log))))
 	mux.Handle("POST "+api.FleetPath, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(d.fleet)))
 	d.metrics()
 	d.lis.serve(d.lis.agents, "agents", agentsHandler, d.log, nil)

@@ -207,6 +207,8 @@ type Risk struct {
 // Approvals says how people approve what agents ask for.
 type Approvals struct {
 	Tier3 string `yaml:"tier3"` // auto (default): from tier 3 approvals are signed with a passkey as soon as one of those who may approve has one; passkey: always; person: only by whoever has one
+
+	BreakGlass string `yaml:"breakGlass"` // auto (default): breaking the glass is signed with a passkey as soon as one of those who may has one; passkey: always; person: only by whoever has one
 }
 
 // SignIn is an OpenID Connect provider. It sends people back to /console/sign-in/back
@@ -337,6 +339,7 @@ func (c *Config) check() error {
 	oneOf("inspection.drift", c.Inspection.Drift, "graded", "strict")
 	oneOf("risk.ladder", c.Risk.Ladder, policy.LadderEnforce, policy.LadderShadow, policy.LadderOff)
 	oneOf("approvals.tier3", c.Approvals.Tier3, "auto", "passkey", "person")
+	oneOf("approvals.breakGlass", c.Approvals.BreakGlass, "auto", "passkey", "person")
 	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")
 	oneOf("discovery.watch.clients", c.Discovery.Watch.Clients, "on", "off")
 	oneOf("discovery.watch.processes", c.Discovery.Watch.Processes, "on", "off")
@@ -454,6 +457,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.Evidence.Durability, "strict")
 	def(&c.Inspection.Drift, "graded")
 	def(&c.Approvals.Tier3, "auto")
+	def(&c.Approvals.BreakGlass, "auto")
 	c.Inspection.Judge.withDefaults()
 	def(&c.Evidence.Organisation, "localhost")
 	def(&c.Log.Level, "info")

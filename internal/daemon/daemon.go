@@ -10,6 +10,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -36,9 +37,11 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/judge"
 	"rutile/internal/mcpproxy"
+	"rutile/internal/notice"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
 	"rutile/internal/risk"
+	"rutile/internal/signal"
 	"rutile/internal/signin"
 	"rutile/internal/sink"
 	"rutile/internal/store"
@@ -89,6 +92,8 @@ type Daemon struct {
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
+	signals   *signal.Receiver
+	notices   *notice.Notifier
 	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
 	conduct   *conduct.Book
@@ -115,8 +120,11 @@ type closer struct {
 
 // Options are what a process gives the daemon besides its configuration.
 type Options struct {
-	Version string
-	Log     io.Writer // where logs go; default os.Stderr
+	// MailRoots are the authorities that servers of mail are checked with; nil for those
+	// of the machine.
+	MailRoots *x509.CertPool
+	Version   string
+	Log       io.Writer // where logs go; default os.Stderr
 	// Agents wraps the agents' handler. Tests use it to stand in for a client
 	// that cannot send a token itself; there is no unauthenticated mode.
 	Agents func(http.Handler) http.Handler

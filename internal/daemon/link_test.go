@@ -12,6 +12,7 @@ import (
 	"rutile/internal/daemon"
 	"rutile/internal/registry"
 	"rutile/internal/store"
+	"rutile/internal/store/storetest"
 )
 
 const mailServer = `kind: Server
@@ -37,7 +38,7 @@ func declare(t *testing.T, d *daemon.Daemon, text string) {
 // TestNobodyConnectsAServerACredentialIsNotFor: that a server names it is not enough,
 // and nobody is sent anywhere.
 func TestNobodyConnectsAServerACredentialIsNotFor(t *testing.T) {
-	d := start(t, daemon.Config{Data: t.TempDir()})
+	d := start(t, daemon.Config{Data: storetest.Dir(t)})
 	defer d.Close(context.Background())
 	declare(t, d, mailServer+"---\n"+box("other", userOAuth))
 	if _, err := d.Admin.ChangeServer(t.Context(), admin.System(), "mail", registry.VerbApprove, "a test"); err != nil {
@@ -88,7 +89,7 @@ func TestLinksOfACredentialThatIsOfAnotherKindNowEnd(t *testing.T) {
 // TestAGatewayToldToStopAtOnceSaysNothingOfIt: what it had no time for is not an error.
 func TestAGatewayToldToStopAtOnceSaysNothingOfIt(t *testing.T) {
 	var log bytes.Buffer
-	d, err := daemon.New(t.Context(), daemon.Config{Data: t.TempDir(), Listen: free}, daemon.Options{Version: "test", Log: &log})
+	d, err := daemon.New(t.Context(), daemon.Config{Data: storetest.Dir(t), Listen: free}, daemon.Options{Version: "test", Log: &log})
 	if err != nil {
 		t.Fatal(err)
 	}

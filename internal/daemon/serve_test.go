@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/credential/oauthclient"
 	"rutile/internal/daemon"
+	"rutile/internal/store/storetest"
 )
 
 // ask gets a path of a listener under a Host of the caller's choice.
@@ -38,7 +39,7 @@ func ask(t *testing.T, base, path, host string) (int, string) {
 // TestForeignHostIsRefused: whatever a loopback listener says, a page in a
 // browser of this machine cannot read it under a name of its own.
 func TestForeignHostIsRefused(t *testing.T) {
-	d := start(t, daemon.Config{Data: t.TempDir(), URLs: daemon.URLs{Agents: "https://mcp.example", Operators: "https://ops.example"}})
+	d := start(t, daemon.Config{Data: storetest.Dir(t), URLs: daemon.URLs{Agents: "https://mcp.example", Operators: "https://ops.example"}})
 	defer d.Close(context.Background())
 	agents, operators := "http://"+d.AgentsAddr(), "http://"+d.OperatorsAddr()
 	for _, tt := range []struct{ base, path, public string }{
@@ -85,7 +86,7 @@ func TestTheCatalogIsOpenOnLoopbackOnly(t *testing.T) {
 		{"127.0.0.1:0", "", http.StatusOK}, {"127.0.0.1:0", "off", http.StatusNotFound},
 		{"0.0.0.0:0", "", http.StatusNotFound}, {"0.0.0.0:0", "open", http.StatusOK},
 	} {
-		d := start(t, daemon.Config{Data: t.TempDir(), Insecure: true, Listen: daemon.Listen{Agents: tt.listen, Operators: "127.0.0.1:0"}, Registry: daemon.Registry{Serve: tt.serve}})
+		d := start(t, daemon.Config{Data: storetest.Dir(t), Insecure: true, Listen: daemon.Listen{Agents: tt.listen, Operators: "127.0.0.1:0"}, Registry: daemon.Registry{Serve: tt.serve}})
 		_, port, err := net.SplitHostPort(d.AgentsAddr())
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +105,7 @@ func TestTheCatalogIsOpenOnLoopbackOnly(t *testing.T) {
 // for that of one issuer, each naming itself and one redirect address; what is no name
 // of an issuer is not there.
 func TestClientDocumentNamesItsOwnAddressOnly(t *testing.T) {
-	d := start(t, daemon.Config{Data: t.TempDir(), URLs: daemon.URLs{Agents: "https://mcp.example", Operators: "https://ops.example"}})
+	d := start(t, daemon.Config{Data: storetest.Dir(t), URLs: daemon.URLs{Agents: "https://mcp.example", Operators: "https://ops.example"}})
 	defer d.Close(context.Background())
 	tag := oauthclient.Tag("https://as.example")
 	for path, redirect := range map[string]string{

@@ -33,7 +33,7 @@ func (d *Daemon) buildSignIns() error {
 	if d.provider, err = d.identityProvider(); err != nil {
 		return err
 	}
-	d.SignIns, err = admin.NewSignIns(d.Admin, d.store, keys, why, words, d.Findings)
+	d.SignIns, err = admin.NewSignIns(d.Admin, d.store, d.store, keys, why, words, d.Findings)
 	return err
 }
 
@@ -59,4 +59,13 @@ func (d *Daemon) identityProvider() (*signin.Provider, error) {
 		}
 	}
 	return signin.NewProvider(p, time.Now)
+}
+
+// signingAt is the address where people sign with a passkey, or where they come to where
+// none works.
+func (d *Daemon) signingAt() string {
+	if origin, none := signin.Origin(d.OperatorsURL, d.localOperators()); none == nil {
+		return origin
+	}
+	return d.OperatorsURL
 }

@@ -16,6 +16,7 @@ import (
 	"rutile/internal/daemon"
 	"rutile/internal/discovery/clientconfig"
 	"rutile/internal/finding"
+	"rutile/internal/store/storetest"
 )
 
 // logs keeps what a daemon logs.
@@ -118,7 +119,7 @@ func TestChangesOfConfigurationsBecomeFindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	made := filepath.Join(home, "made")
-	w := watchHome(t, daemon.Config{Data: t.TempDir()}, home)
+	w := watchHome(t, daemon.Config{Data: storetest.Dir(t)}, home)
 	w.become()
 
 	w.write(".cursor/mcp.json", fmt.Sprintf(`{"mcpServers": {"gh": {"command": "npx", "args": ["-y", "shadow-mcp@1.0.0"], "env": {"GITHUB_TOKEN": %q}}, "sh": {"command": "sh", "args": ["-c", "touch %s"]}}}`, canary, made))
@@ -202,7 +203,7 @@ func (w *watched) silent() {
 // written anew by its client to lead past it, and is routed again.
 func TestARoutedEntryThatIsRevertedIsAFinding(t *testing.T) {
 	home := t.TempDir()
-	w := watchHome(t, daemon.Config{Data: t.TempDir()}, home)
+	w := watchHome(t, daemon.Config{Data: storetest.Dir(t)}, home)
 	routed := `{"mcpServers": {"notes": {"command": "rutile", "args": ["connect", "notes"]}}}`
 	w.write(".cursor/mcp.json", routed)
 	if _, err := w.d.Admin.Apply(t.Context(), admin.System(), []admin.Document{{File: "notes.yaml", Text: "kind: Server\nid: notes\nowner: team\nstate: sanctioned\ntransport: {stdio: {command: npx, args: [\"-y\", \"notes-mcp@1.0.0\"]}}\n"}}, false); err != nil {
@@ -219,7 +220,7 @@ func TestARoutedEntryThatIsRevertedIsAFinding(t *testing.T) {
 // with the same entries leaves one record and not one each time.
 func TestWatchingIsQuietWhereNothingChanges(t *testing.T) {
 	home := t.TempDir()
-	w := watchHome(t, daemon.Config{Data: t.TempDir()}, home)
+	w := watchHome(t, daemon.Config{Data: storetest.Dir(t)}, home)
 	w.write(".cursor/mcp.json", `{"mcpServers": {"n": {"command": "npx", "args": ["-y", "same-mcp@1.0.0"]}}}`)
 	w.become("SHADOW_SERVER pkg:npm/same-mcp")
 	size := w.d.Evidence.Size()

@@ -38,22 +38,22 @@ func (w *winnower) passages(k *keys, text []byte, emit func(fingerprint uint64))
 			continue
 		}
 		g := n - gram
-		w.mins[g&15] = spread(h)
-		if g+1 < window {
-			continue
-		}
-		if at > g-window && w.mins[g&15] > last {
+		least := spread(h)
+		w.mins[g&15] = least
+		if g+1 < window || at > g-window && least > last {
 			continue
 		}
 		// The smallest of the window, the last of equal ones.
 		best := g
-		for i := g - 1; i > g-window; i-- {
-			if w.mins[i&15] < w.mins[best&15] {
-				best = i
+		if at <= g-window { // else all but the newest are larger than last
+			for i := g - 1; i > g-window; i-- {
+				if m := w.mins[i&15]; m < least {
+					best, least = i, m
+				}
 			}
 		}
 		if best != at {
-			last, at = w.mins[best&15], best
+			last, at = least, best
 			emit(k.number(kindPassage, last))
 		}
 	}

@@ -33,11 +33,13 @@ func (k *keys) of(kind byte, text []byte) uint64 {
 	// The first word takes the kind and seven bytes of the text.
 	n := len(text) + 1
 	m, room := uint64(kind), 7
-	if len(text) < 7 {
-		room = len(text)
-	}
-	for i := range room {
-		m |= uint64(text[i]) << (8 * (i + 1))
+	if len(text) >= 8 {
+		m |= binary.LittleEndian.Uint64(text) << 8
+	} else {
+		room = min(len(text), 7)
+		for i, b := range text[:room] {
+			m |= uint64(b) << (8 * (i + 1))
+		}
 	}
 	text = text[room:]
 	if room == 7 {

@@ -168,11 +168,11 @@ func (x *Index) add(p *part) {
 	case partSent:
 		for _, s := range p.prints {
 			x.gone[s.fp] = true
-			x.table.each(s.fp, func(t *slot) {
+			for t := range x.table.of(s.fp) {
 				if x.source(*t).untrusted {
 					t.where |= flagWritten
 				}
-			})
+			}
 		}
 		if len(x.gone) > maxWords {
 			clear(x.gone) // novel again: asked once more
@@ -220,18 +220,17 @@ func (x *Index) result(p *part) {
 
 // covered reports whether what is known of a fingerprint tells all that s would.
 func (x *Index) covered(s slot, src source) bool {
-	covered := false
-	x.table.each(s.fp, func(t *slot) {
+	for t := range x.table.of(s.fp) {
 		old := x.source(*t)
 		if old.untrusted == src.untrusted && old.tier >= src.tier && old.pointed == src.pointed &&
 			old.scopes&src.scopes == src.scopes && t.where&s.where&flagHot == s.where&flagHot && t.where&flagOrder == s.where&flagOrder {
-			covered = true
+			return true
 		}
 		if t.where&flagWritten != 0 && !src.untrusted {
-			covered = true // it comes back from where we wrote it
+			return true // it comes back from where we wrote it
 		}
-	})
-	return covered
+	}
+	return false
 }
 
 // source is where a fingerprint was seen.

@@ -200,7 +200,10 @@ func (l *look) joined(text []byte) (out []tok) {
 		l.r.text(&l.x.keys, &folded{text: whole}, whole, false)
 		for _, t := range l.r.toks {
 			known := false
-			l.x.table.each(t.fp, func(*slot) { known = true })
+			for range l.x.table.of(t.fp) {
+				known = true
+				break
+			}
 			if known && t.kind != kindWord && t.start < len(last) && t.end > len(last)+len(between) {
 				out = append(out, tok{fp: t.fp, kind: t.kind, end: len(text)})
 			}
@@ -244,10 +247,10 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 		if _, said := l.x.typed[t.fp]; said && t.kind != kindWord {
 			continue // the user said that one
 		}
-		l.x.table.each(t.fp, func(at *slot) {
+		for at := range l.x.table.of(t.fp) {
 			i := at.where & sourceMask
 			if t.kind == kindWord && !words[i] {
-				return
+				continue
 			}
 			src := l.x.source(*at)
 			if !src.untrusted && at.where&flagOrder == 0 {
@@ -265,7 +268,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 			if home[i] = home[i] || t.kind == kindHost || t.kind == kindEmail; leaf.Role == Content {
 				s.private = merge(s.private, l.x.scopesOf(src.scopes))
 			}
-		})
+		}
 		if _, sent := l.x.gone[t.fp]; !sent {
 			leaf.Novel = true
 		}
@@ -288,7 +291,9 @@ func (l *look) sourcesOfWords(s *seen) map[uint32]bool {
 		}
 		n++
 		once := map[uint32]bool{}
-		l.x.table.each(t.fp, func(at *slot) { once[at.where&sourceMask] = true })
+		for at := range l.x.table.of(t.fp) {
+			once[at.where&sourceMask] = true
+		}
 		for i := range once {
 			count[i]++
 		}
@@ -315,7 +320,7 @@ func (s *source) rank(where uint32) int {
 // passages finds the results a longer text has passages of.
 func (l *look) passages(leaf *Leaf, s *seen, text []byte, end int) {
 	l.r.winnow.passages(&l.x.keys, text, func(fp uint64) {
-		l.x.table.each(fp, func(at *slot) {
+		for at := range l.x.table.of(fp) {
 			src := l.x.source(*at)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))
 			if !s.home[at.where&sourceMask] {
@@ -326,7 +331,7 @@ func (l *look) passages(leaf *Leaf, s *seen, text []byte, end int) {
 				s.source, s.found = at.where&sourceMask, true
 				leaf.From, leaf.End = l.x.public(s.source), end
 			}
-		})
+		}
 	})
 }
 

@@ -41,8 +41,8 @@ func (s *speech) reset() {
 	s.words, s.sentence, s.ends, s.clauses = s.words[:0], s.sentence[:0], s.ends[:0], s.clauses[:0]
 }
 
-// hear adds one word of text.
-func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital bool) {
+// hear adds one word of text, of which lex says what said is.
+func (s *speech) hear(lex *vocabulary, said word, text []byte, start, end int, capital bool) {
 	n := len(s.words)
 	at := 0
 	if n > 0 {
@@ -56,7 +56,7 @@ func (s *speech) hear(lex map[string]word, text []byte, start, end int, capital 
 			at++
 		}
 	}
-	w := spoken{word: lex[string(text[start:end])], start: start, end: end, capital: capital}
+	w := spoken{word: said, start: start, end: end, capital: capital}
 	if n > 0 && s.is(text, n-1, "be") {
 		if verb, ok := participle(lex, text[start:end]); ok {
 			w.word, w.passive = verb, true
@@ -302,13 +302,13 @@ func (s *speech) invites(text []byte, i int) bool {
 }
 
 // participle is the verb a participle is of: shared, transferred, sent.
-func participle(lex map[string]word, text []byte) (word, bool) {
+func participle(lex *vocabulary, text []byte) (word, bool) {
 	if base, ok := irregular[string(text)]; ok {
-		return lex[base], true
+		return lex.of([]byte(base)), true
 	}
 	if n := len(text); n > 4 && string(text[n-2:]) == "ed" {
 		for _, base := range [][]byte{text[:n-1], text[:n-2], text[:n-3]} {
-			if w := lex[string(base)]; w.verbs != 0 {
+			if w := lex.of(base); w.verbs != 0 {
 				return w, true
 			}
 		}

@@ -25,6 +25,9 @@ type reader struct {
 	toks   []tok
 	prints []slot
 	raw    []byte
+	ahead  []int    // by token, the smallest start of it and those behind it
+	own    []uint64 // of the order being read
+	far    []uint64
 	buf    [maxDepth + 2][]byte
 }
 
@@ -45,11 +48,12 @@ func (r *reader) text(k *keys, f *folded, raw []byte, hear bool) {
 	lex := lexicon()
 	r.split.tokens(text, func(t token) {
 		if t.kind == kindWord {
+			said := lex.of(t.text)
 			if hear {
 				c := raw[min(f.source(t.start), len(raw)-1)]
-				r.speech.hear(lex, text, t.start, t.end, c >= 'A' && c <= 'Z')
+				r.speech.hear(lex, said, text, t.start, t.end, c >= 'A' && c <= 'Z')
 			}
-			if len(t.text) < 2 && !isDigit(t.text[0]) || lex[string(t.text)].marks&markStop != 0 {
+			if len(t.text) < 2 && !isDigit(t.text[0]) || said.marks&markStop != 0 {
 				return
 			}
 		}
@@ -92,7 +96,7 @@ func (r *reader) pointed(x *Index, v rawjson.Value, depth int) bool {
 		f := fold(r.buf[0][:0], text, false)
 		telling, foreign := 0, 0
 		r.split.tokens(f.text, func(t token) {
-			if t.kind != kindWord || lexicon()[string(t.text)].marks&markStop != 0 {
+			if t.kind != kindWord || lexicon().of(t.text).marks&markStop != 0 {
 				return
 			}
 			switch {
@@ -331,7 +335,8 @@ func (r *reader) phrase(k *keys, text []byte) (fp uint64, ok bool) {
 // orders keeps what the text just read orders.
 func (w *resultWalk) orders(hot *regions, text []byte) {
 	s := &w.r.speech
-	last := -1
+	last, from := -1, 0
+	w.r.lookAhead(len(s.clauses) > 0)
 	for _, c := range s.clauses {
 		if c.verbs&^actRead == 0 {
 			continue
@@ -345,16 +350,21 @@ func (w *resultWalk) orders(hot *regions, text []byte) {
 		last = c.sentence
 		o.head = w.r.head(&w.x.keys, text, c)
 		until := s.words[s.ends[c.sentence]-1].end
-		for _, t := range w.r.toks {
-			switch {
+		own, far := w.r.own[:0], w.r.far[:0]
+		for from < len(w.r.toks) && w.r.toks[from].start < start { // clauses come in order
+			from++
+		}
+		for i := from; i < len(w.r.toks) && w.r.ahead[i] <= end; i++ {
+			switch t := &w.r.toks[i]; {
 			case t.start < start || t.end > end:
-			case t.end <= until && len(o.own) < maxDetail:
-				o.own = append(o.own, t.fp)
-			case t.kind != kindWord && len(o.far) < maxDetail:
-				o.far = append(o.far, t.fp)
+			case t.end <= until && len(own) < maxDetail:
+				own = append(own, t.fp)
+			case t.kind != kindWord && len(far) < maxDetail:
+				far = append(far, t.fp)
 			}
 		}
-		o.own, o.far = sorted(o.own), sorted(o.far)
+		w.r.own, w.r.far = own, far
+		o.own, o.far = slices.Clone(sorted(own)), slices.Clone(sorted(far))
 		if len(w.p.orders) < maxOrders {
 			w.p.orders = append(w.p.orders, o)
 		} else {

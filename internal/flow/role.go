@@ -97,7 +97,7 @@ func actOf(name, description string) act {
 	var implied uint16
 	light := false
 	for i, n := range namesOf(name) {
-		w := lex[n]
+		w := lex.of([]byte(n))
 		// A tool is called after what it does: the first verb counts, and with one that
 		// says little of itself what it makes: to create an order is to order.
 		if a.verbs != 0 && light {
@@ -122,7 +122,7 @@ func actOf(name, description string) act {
 		var sp splitter
 		sp.tokens(f.text, func(t token) {
 			if t.kind == kindWord {
-				s.hear(lex, f.text, t.start, t.end, false)
+				s.hear(lex, lex.of(t.text), f.text, t.start, t.end, false)
 			}
 		})
 		s.finish(f.text)

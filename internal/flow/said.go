@@ -2,6 +2,7 @@ package flow
 
 import (
 	"bytes"
+	"math"
 	"slices"
 )
 
@@ -49,9 +50,23 @@ func (r *reader) sent(x *Index, c Call) *part {
 	return p
 }
 
+// lookAhead fills ahead, if it is needed: tokens come in the order they end, nearly.
+func (r *reader) lookAhead(needed bool) {
+	if r.ahead = r.ahead[:0]; !needed {
+		return
+	}
+	r.ahead = slices.Grow(r.ahead, len(r.toks))[:len(r.toks)]
+	least := math.MaxInt
+	for i := len(r.toks) - 1; i >= 0; i-- {
+		least = min(least, r.toks[i].start)
+		r.ahead[i] = least
+	}
+}
+
 // head is the first words of an order, as they are compared with what the user asked.
 func (r *reader) head(k *keys, text []byte, c clause) (out []uint64) {
 	s := &r.speech
+	out = make([]uint64, 0, maxHead)
 	for i := c.at; i < len(s.words) && s.sentence[i] == c.sentence && len(out) < maxHead; i++ {
 		if w := &s.words[i]; w.marks&markStop == 0 && plain(text, w.start, w.end) || i == c.at {
 			out = append(out, k.of(kindStem, stem(text[w.start:w.end])))

@@ -1,5 +1,7 @@
 package flow
 
+import "iter"
+
 // slot is one place a fingerprint was seen.
 type slot struct {
 	fp    uint64 // 0 is none
@@ -19,15 +21,17 @@ type table struct {
 	n     int
 }
 
-// each gives every slot of a fingerprint to do.
-func (t *table) each(fp uint64, do func(*slot)) {
-	if len(t.slots) == 0 {
-		return
-	}
-	mask := uint64(len(t.slots) - 1)
-	for i := fp & mask; t.slots[i].fp != 0; i = (i + 1) & mask {
-		if t.slots[i].fp == fp {
-			do(&t.slots[i])
+// of is every slot of a fingerprint.
+func (t *table) of(fp uint64) iter.Seq[*slot] {
+	return func(yield func(*slot) bool) {
+		if len(t.slots) == 0 {
+			return
+		}
+		mask := uint64(len(t.slots) - 1)
+		for i := fp & mask; t.slots[i].fp != 0; i = (i + 1) & mask {
+			if t.slots[i].fp == fp && !yield(&t.slots[i]) {
+				return
+			}
 		}
 	}
 }

@@ -135,8 +135,33 @@ var marks = []struct {
 	{markStop, "the a an my your his her our their its this that these those any some each every of in on at for with from by via about all is are was were be been am do does did has had have it he she they we you i me him them us to and or not no as if so than but up out into over please will would can could should may must there here then"},
 }
 
+// vocabulary is a lexicon by the first letter and the length of words, which hashing
+// every word of a text would take longer than.
+type vocabulary struct {
+	short [26 << 4][]entry // by first letter, and length
+	long  map[string]word
+}
+
+type entry struct {
+	text string
+	word word
+}
+
+func (v *vocabulary) of(text []byte) word {
+	if len(text) == 0 || len(text) > 15 || text[0] < 'a' || text[0] > 'z' {
+		return v.long[string(text)]
+	}
+	list := v.short[int(text[0]-'a')<<4|len(text)]
+	for i := range list {
+		if list[i].text == string(text) {
+			return list[i].word
+		}
+	}
+	return word{}
+}
+
 // lexicon is the lists above, word by word.
-var lexicon = sync.OnceValue(func() map[string]word { //nolint:gochecknoglobals // made once, and never changed
+var lexicon = sync.OnceValue(func() *vocabulary { //nolint:gochecknoglobals // made once, and never changed
 	out := map[string]word{}
 	for _, l := range acts {
 		for _, w := range strings.Fields(l.words) {
@@ -166,7 +191,16 @@ var lexicon = sync.OnceValue(func() map[string]word { //nolint:gochecknoglobals 
 			out[w] = x
 		}
 	}
-	return out
+	v := &vocabulary{long: map[string]word{}}
+	for w, x := range out {
+		if len(w) > 15 || w[0] < 'a' || w[0] > 'z' {
+			v.long[w] = x
+			continue
+		}
+		at := &v.short[int(w[0]-'a')<<4|len(w)]
+		*at = append(*at, entry{w, x})
+	}
+	return v
 })
 
 // act is something done: by a tool, asked for, or ordered.

@@ -24,8 +24,8 @@ func BenchmarkLabels(b *testing.B) {
 				args := to(b, `{"to":"team@ours.example","body":"The invoice of march is there, as you asked me yesterday."}`)
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {
-					session := in(fmt.Sprintf("ses_%d", i/1000)) // before anything is forgotten
-					if touched && i%1000 == 0 {
+					session := in(fmt.Sprintf("ses_%d", i/250)) // before anything is forgotten
+					if touched && i%250 == 0 {
 						w.ran("web", "read", page, session)
 					}
 					if dec, ok := w.ran(tt.server, tt.tool, "all is well", args, session); !ok {

@@ -21,6 +21,7 @@ import (
 	"rutile/internal/registry"
 	"rutile/internal/store"
 	"rutile/internal/store/pgtest"
+	"rutile/internal/store/storetest"
 )
 
 // cluster is the PostgreSQL of this test binary.
@@ -100,9 +101,9 @@ func onBoth(t *testing.T, f func(t *testing.T, dialect string)) {
 
 func newTill(t testing.TB, dialect, cedar string, facts ...fact.Fact) *till {
 	t.Helper()
-	w := &till{t: t, cfg: store.Config{DSN: "sqlite", Dir: t.TempDir()}, log: &leaves{}}
+	w := &till{t: t, cfg: store.Config{DSN: "sqlite", Dir: storetest.Dir(t)}, log: &leaves{}}
 	if dialect == "postgres" {
-		w.cfg.DSN = cluster.DSN(t)
+		w.cfg.DSN = storetest.Postgres(t, &cluster)
 	}
 	content := registry.Content{Servers: []registry.Server{{ID: "pay", Owner: "team", State: registry.ServerSanctioned, DataScopes: []string{"source:web"}}}}
 	cat := policy.Catalog{Servers: []policy.ServerInfo{{ID: "pay"}}}

@@ -17,6 +17,7 @@ import (
 	"rutile/internal/daemon"
 	"rutile/internal/registry"
 	"rutile/internal/store/pgtest"
+	"rutile/internal/store/storetest"
 )
 
 // readiness asks what is ready.
@@ -33,13 +34,7 @@ func (r *rig) readiness() (int, map[string]string) {
 // onPostgres is a rig whose database can be made silent.
 func onPostgres(t *testing.T, lease time.Duration) (*rig, *upstream, *pgtest.Road) {
 	t.Helper()
-	own := &pgtest.Cluster{Private: true}
-	t.Cleanup(func() {
-		if err := own.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	road, dsn := pgtest.NewRoad(t, own.DSN(t))
+	road, dsn := pgtest.NewRoad(t, storetest.Postgres(t, &cluster))
 	a, err := url.Parse(dsn)
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"rutile/internal/admin"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
+	"rutile/internal/store/storetest"
 )
 
 // killedPart makes the test binary a gateway: where its data is and the upstream
@@ -70,7 +71,7 @@ func TestKill9(t *testing.T) {
 	if testing.Short() {
 		kills = 6
 	}
-	k := &killing{t: t, up: newUpstream(t), data: t.TempDir(), answered: map[string]bool{}, denied: map[string]bool{}}
+	k := &killing{t: t, up: newUpstream(t), data: storetest.Dir(t), answered: map[string]bool{}, denied: map[string]bool{}}
 	var checkpoints [][]byte
 	for range kills {
 		k.once()

@@ -17,6 +17,7 @@ import (
 	"rutile/internal/revocation"
 	"rutile/internal/store"
 	"rutile/internal/store/pgtest"
+	"rutile/internal/store/storetest"
 )
 
 // waits makes calls that say "waits" wait until they are cut; began gets one for each.
@@ -186,13 +187,7 @@ func freeAddr(t *testing.T) string {
 func TestEveryGatewayCarriesARevocationOut(t *testing.T) {
 	t.Parallel()
 	const lease = 4 * time.Second
-	own := &pgtest.Cluster{Private: true}
-	t.Cleanup(func() {
-		if err := own.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	dsn := own.DSN(t)
+	dsn := storetest.Postgres(t, &cluster)
 	road, near := pgtest.NewRoad(t, dsn)
 	key := filepath.Join(t.TempDir(), "vault.key")
 	start := func(dsn string) *rig {

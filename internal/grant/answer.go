@@ -3,14 +3,12 @@ package grant
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"rutile/internal/access"
-	"rutile/internal/rawjson"
 )
 
 // Answer is one person's yes. Edits may only narrow.
@@ -160,10 +158,5 @@ func (r *Request) terms(a Answer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing what is signed: %w", err)
 	}
-	v, err := rawjson.Parse(raw, rawjson.Limits{})
-	if err != nil {
-		return nil, fmt.Errorf("writing what is signed: %w", err)
-	}
-	sum := sha256.Sum256(rawjson.AppendCanonical(nil, v))
-	return sum[:], nil
+	return hashed(raw)
 }

@@ -1,6 +1,8 @@
 package grant
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -63,6 +65,7 @@ func (r *Review) late(at time.Time) bool { return r.State == ReviewOverdue || !a
 
 // Emergency is what one person takes for an agent without waiting.
 type Emergency struct {
+	ID          string      // of the grant it becomes, and of what is signed; "" for a new one
 	Entitlement Entitlement // it stays within
 	Party       Party
 	Task        string
@@ -75,6 +78,9 @@ type Emergency struct {
 	By          string // user:…
 	Token       string // id of the personal token it was taken with
 	Method      string
+	// Signed is what a passkey of theirs signed, nil if none did. Whether it had to, and
+	// whose it is, its caller knows.
+	Signed *access.Assertion
 }
 
 // life is how long the right lives.
@@ -96,27 +102,14 @@ func (e *Emergency) Extent() (seconds, uses int64) {
 // within the entitlement, and opens the review that is owed for it. The error is a
 // CodeConflict or CodeDenied where reviews are owed already.
 func (b *Broker) BreakGlass(ctx context.Context, e Emergency) (Grant, error) {
-	if strings.TrimSpace(e.Reason) == "" {
-		return Grant{}, access.Errorf(access.CodeInvalid, "the reason is required: say what happened, for those who review it")
-	}
-	if !strings.HasPrefix(e.By, "user:") || e.Token == "" {
-		return Grant{}, access.Errorf(access.CodeDenied, "only a person breaks the glass, with a personal token")
-	}
-	e.Life = e.life()
-	if e.Args == nil {
-		e.Args = e.Entitlement.Args
-	}
-	if e.Life > maxBreakLife {
-		return Grant{}, access.Errorf(access.CodeDenied, "at most %v without those who approve, not %v", maxBreakLife, e.Life)
-	}
-	scope := ScopeTime
-	if e.Task != "" {
-		scope = ScopeTask
-	}
-	r, err := b.draft(Ask{Call: Call{Party: e.Party, Task: e.Task, Target: e.Target}, Entitlement: &e.Entitlement, Scope: scope, Wanted: e.Args,
-		Uses: e.Uses, Limits: e.Limits, Life: e.Life, Reason: e.Reason})
+	r, scope, err := b.emergency(&e)
 	if err != nil {
 		return Grant{}, err
+	}
+	if e.Signed != nil {
+		if terms, err := e.terms(&r); err != nil || !bytes.Equal(terms, e.Signed.Terms) {
+			return Grant{}, access.Errorf(access.CodeConflict, "what was signed is not what would be given now: look at it again, and sign that")
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,22 +119,52 @@ func (b *Broker) BreakGlass(ctx context.Context, e Emergency) (Grant, error) {
 	if err := b.mayBreak(&e, r.Created); err != nil {
 		return Grant{}, err
 	}
-	g := Grant{ID: access.NewID(access.PrefixGrant), Mode: ModeBreakGlass, Entitlement: e.Entitlement.ID, Party: e.Party, Task: e.Task, Target: e.Target, Scope: scope,
+	if e.ID == "" {
+		e.ID = access.NewID(access.PrefixGrant)
+	} else if _, used, err := b.store.Grant(ctx, e.ID); err != nil || used {
+		return Grant{}, cmp.Or(err, error(access.Errorf(access.CodeConflict, "grant %s is there already: what is signed counts once", e.ID)))
+	}
+	g := Grant{ID: e.ID, Mode: ModeBreakGlass, Entitlement: e.Entitlement.ID, Party: e.Party, Task: e.Task, Target: e.Target, Scope: scope,
 		Args: r.Args, UsesMax: r.Uses, Limits: r.Limits, NotBefore: r.Created, Expires: r.Created.Add(Seconds(r.Life)), Quorum: 1,
-		Approvals: []Approval{{By: e.By, At: r.Created, Method: e.Method, Token: e.Token}}, Reason: e.Reason, State: GrantActive, Created: r.Created, Changed: r.Created}
+		Approvals: []Approval{{By: e.By, At: r.Created, Method: e.Method, Token: e.Token, Signed: e.Signed}}, Reason: e.Reason, State: GrantActive, Created: r.Created, Changed: r.Created}
 	if t := b.live.Load().tasks.get(e.Task); t != nil && t.Expires.Before(g.Expires) {
 		g.Expires = t.Expires
 	}
 	owed := Review{Grant: g.ID, Entitlement: e.Entitlement.ID, Owner: e.Entitlement.Owner, Person: e.By, Party: e.Party, Target: e.Target, Reason: e.Reason,
 		State: ReviewDue, Opened: r.Created, Due: r.Created.Add(ReviewTime), Changed: r.Created}
-	err = b.widen(ctx, Batch{Grants: []Grant{g}, Reviews: []Review{owed}}, []Event{
-		event(e.By, "break-glass", KindGrant, g.ID, nil, g, e.Reason), event(e.By, "open", KindReview, g.ID, nil, owed, e.Reason)})
+	said := event(e.By, "break-glass", KindGrant, g.ID, nil, g, e.Reason)
+	said.Signed = e.Signed
+	err = b.widen(ctx, Batch{Grants: []Grant{g}, Reviews: []Review{owed}}, []Event{said, event(e.By, "open", KindReview, g.ID, nil, owed, e.Reason)})
 	if access.CodeOf(err) == access.CodeConflict { // another node was first
 		if why := b.mayBreak(&e, r.Created); why != nil {
 			return Grant{}, why
 		}
 	}
 	return g, err
+}
+
+// emergency completes e and drafts what it gives, in the way of a request.
+func (b *Broker) emergency(e *Emergency) (r Request, scope Scope, err error) {
+	if strings.TrimSpace(e.Reason) == "" {
+		return r, "", access.Errorf(access.CodeInvalid, "the reason is required: say what happened, for those who review it")
+	}
+	if !strings.HasPrefix(e.By, "user:") || e.Token == "" && e.Signed == nil {
+		return r, "", access.Errorf(access.CodeDenied, "only a person breaks the glass, with a passkey or a personal token")
+	}
+	e.Life = e.life()
+	if e.Args == nil {
+		e.Args = e.Entitlement.Args
+	}
+	if e.Life > maxBreakLife {
+		return r, "", access.Errorf(access.CodeDenied, "at most %v without those who approve, not %v", maxBreakLife, e.Life)
+	}
+	scope = ScopeTime
+	if e.Task != "" {
+		scope = ScopeTask
+	}
+	r, err = b.draft(Ask{Call: Call{Party: e.Party, Task: e.Task, Target: e.Target}, Entitlement: &e.Entitlement, Scope: scope, Wanted: e.Args,
+		Uses: e.Uses, Limits: e.Limits, Life: e.Life, Reason: e.Reason})
+	return r, scope, err
 }
 
 // mayBreak refuses a person who owes the review of an earlier break-glass, and an

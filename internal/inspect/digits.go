@@ -11,15 +11,7 @@ import (
 // digitSpan is within how many bytes the digits stand that a match must have.
 const digitSpan = 24
 
-// leastDigits returns how many digits every match of a pattern has.
-func leastDigits(pattern string) (int, error) {
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 0, err
-	}
-	return requiredDigits(re), nil
-}
-
+// requiredDigits returns how many digits every match of a pattern has.
 func requiredDigits(re *syntax.Regexp) int {
 	digit := func(r rune) bool { return r >= '0' && r <= '9' }
 	switch re.Op {

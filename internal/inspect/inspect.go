@@ -21,7 +21,7 @@ import (
 
 // RuleSet is the version of the shipped rules. Findings of one version may be
 // cached by the digest of what was inspected.
-const RuleSet = 2
+const RuleSet = 3
 
 // Profile says what kind of text is inspected: the same words weigh differently.
 type Profile uint8

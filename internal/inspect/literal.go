@@ -173,7 +173,7 @@ func (a *automaton) emit(dst []token, text []byte, at, end int, glued bool) []to
 				continue
 			}
 		}
-		if w.prefix {
+		if w.prefix && w.letterEnd { // what is written without blanks would run on to the end of the sentence
 			for stop < len(text) && wordByte(text[stop]) {
 				stop++
 			}

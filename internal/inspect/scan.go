@@ -53,7 +53,9 @@ func (s *scan) match(l layer) {
 				s.breakSentence(t.end)
 				continue
 			case sp.quoter:
-				s.quoting = t.end
+				if !inName(l.text, t) {
+					s.quoting = t.end
+				}
 			case sp.describe:
 				if s.describes < 0 {
 					s.describes = t.end
@@ -68,6 +70,12 @@ func (s *scan) match(l layer) {
 			s.step(l, t, c)
 		}
 	}
+}
+
+// inName reports whether a word is a part of the name of a machine, as the last one
+// of "drop.example": it speaks of nothing.
+func inName(text []byte, t token) bool {
+	return t.start > 1 && text[t.start-1] == '.' && wordByte(text[t.start-2])
 }
 
 // talksOf reports whether a result is about attacks: two different words say so.

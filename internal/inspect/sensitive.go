@@ -3,6 +3,7 @@ package inspect
 import (
 	"cmp"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 )
@@ -43,8 +44,14 @@ type detector struct {
 type compiled struct {
 	detector
 	re, near, not *regexp.Regexp
-	digits        int // a match has at least so many
+	digits        int  // a match has at least so many
+	word          int  // and a word of at least so many bytes
+	single        bool // and is part of one word, but for a character on either side
+	longest       int  // and at most so many bytes; 0 where that is not used
 }
+
+// maxFound bounds the matches of one detector in one text.
+const maxFound = 256
 
 // nearBytes is how far from a value a word of its context may stand.
 const nearBytes = 60
@@ -58,7 +65,7 @@ func (e *Engine) compileSensitive() error {
 		if c.re, err = regexp.Compile(d.pattern); err != nil {
 			return err
 		}
-		if c.digits, err = leastDigits(d.pattern); err != nil {
+		if err := c.measure(); err != nil {
 			return err
 		}
 		if d.context != "" {
@@ -84,30 +91,66 @@ func (e *Engine) Sensitive(text []byte) []Datum {
 	s := string(text)
 	low := strings.ToLower(s)
 	digits := mostDigits(s)
+	at, counted := digitsOf(s)
+	words, word := wordsOf(s)
+	pairing := pairingOf(low)
 	var found []Datum
 	for i := range e.sensitive {
 		d := &e.sensitive[i]
-		if d.digits > digits || len(d.need) == 0 && digits == 0 || len(d.need) > 0 && !slices.ContainsFunc(d.need, func(n string) bool { return strings.Contains(low, n) }) {
+		if d.digits > digits || d.word > word || len(d.need) == 0 && digits == 0 || len(d.need) > 0 && !pairing.holdsOne(low, d.need) {
 			continue
 		}
-		for _, at := range d.re.FindAllStringSubmatchIndex(s, 256) {
-			start, end := at[0], at[1]
-			for g := 2; g < len(at); g += 2 { // the value is the group that took part
-				if at[g] >= 0 {
-					start, end = at[g], at[g+1]
-					break
-				}
+		left := maxFound
+		in := func(from, to int) bool {
+			list := d.re.FindAllStringSubmatchIndex(s[from:to], left)
+			for _, at := range list {
+				found = d.take(found, s, from, at)
 			}
-			if d.not != nil && d.not.MatchString(s[at[0]:start]) {
-				continue
-			}
-			if d.accepts(s, start, end) && !overlaps(found, start, end) {
-				found = append(found, Datum{Label: d.label, Kind: d.kind, Start: start, End: end})
-			}
+			left -= len(list)
+			return left > 0
+		}
+		switch {
+		case d.single && d.word >= leastWord:
+			around(s, words, d.word, in)
+		case d.longest > 0 && counted:
+			windows(s, at, d.digits, d.longest, in)
+		default:
+			in(0, len(s))
 		}
 	}
 	slices.SortFunc(found, func(a, b Datum) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End)) })
 	return e.withNames(found, text)
+}
+
+// take adds a match in s[from:] to what was found, if it is a value and none is there.
+func (d *compiled) take(found []Datum, s string, from int, at []int) []Datum {
+	start, end := at[0], at[1]
+	for g := 2; g < len(at); g += 2 { // the value is the group that took part
+		if at[g] >= 0 {
+			start, end = at[g], at[g+1]
+			break
+		}
+	}
+	if d.not != nil && d.not.MatchString(s[from+at[0]:from+start]) {
+		return found
+	}
+	if start, end = from+start, from+end; d.accepts(s, start, end) && !overlaps(found, start, end) {
+		found = append(found, Datum{Label: d.label, Kind: d.kind, Start: start, End: end})
+	}
+	return found
+}
+
+// measure tells from the pattern where it can match.
+func (d *compiled) measure() error {
+	re, err := syntax.Parse(d.pattern, syntax.Perl)
+	if err != nil {
+		return err
+	}
+	d.digits, d.word, d.single = requiredDigits(re), solidOf(re).word, alone(re)
+	if n := longestMatch(re); d.digits > 0 && n > 0 && n <= maxSpan {
+		d.longest = n
+	}
+	return nil
 }
 
 func (d *compiled) accepts(s string, start, end int) bool {

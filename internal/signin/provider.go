@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
 	"rutile/internal/access"
@@ -44,6 +45,8 @@ type known struct {
 	verifier *oidc.IDTokenVerifier
 	oauth    oauth2.Config
 	says     bool // it names itself in its answers
+	// algorithms are those of its signatures that are taken.
+	algorithms []jose.SignatureAlgorithm
 }
 
 // Bounds of a provider.
@@ -135,67 +138,82 @@ func (p *Provider) learn(ctx context.Context) (*known, error) {
 	if len(taken) == 0 {
 		return nil, access.Errorf(access.CodeUnavailable, "the identity provider signs with no algorithm that is taken: RS256, PS256, ES256 or EdDSA")
 	}
+	var algorithms []jose.SignatureAlgorithm
+	for _, a := range taken {
+		algorithms = append(algorithms, jose.SignatureAlgorithm(a))
+	}
 	p.known = &known{
-		verifier: at.Verifier(&oidc.Config{ClientID: p.cfg.ClientID, SupportedSigningAlgs: taken, Now: p.now}),
-		oauth:    oauth2.Config{ClientID: p.cfg.ClientID, Endpoint: at.Endpoint(), RedirectURL: p.cfg.Redirect, Scopes: []string{oidc.ScopeOpenID}},
-		says:     more.Says,
+		algorithms: algorithms,
+		verifier:   at.Verifier(&oidc.Config{ClientID: p.cfg.ClientID, SupportedSigningAlgs: taken, Now: p.now}),
+		oauth:      oauth2.Config{ClientID: p.cfg.ClientID, Endpoint: at.Endpoint(), RedirectURL: p.cfg.Redirect, Scopes: []string{oidc.ScopeOpenID}},
+		says:       more.Says,
 	}
 	return p.known, nil
 }
 
+// Back is who came back, as the provider says it.
+type Back struct {
+	Subject
+	Session string // there, "" where it names none
+}
+
 // Finish returns who came back, by what the provider sent along. Whatever does not count
 // is ErrRefused, with why for the log alone.
-func (p *Provider) Finish(ctx context.Context, a Away, state, issuer, code string) (Subject, error) {
+func (p *Provider) Finish(ctx context.Context, a Away, state, issuer, code string) (Back, error) {
 	k, err := p.learn(ctx)
 	if err != nil {
-		return Subject{}, err
+		return Back{}, err
 	}
 	switch {
 	case a.state == "" || subtle.ConstantTimeCompare([]byte(state), []byte(a.state)) != 1:
-		return Subject{}, fmt.Errorf("%w: the state is not the one that was sent", ErrRefused)
+		return Back{}, fmt.Errorf("%w: the state is not the one that was sent", ErrRefused)
 	case issuer != p.cfg.Issuer && (issuer != "" || k.says):
-		return Subject{}, fmt.Errorf("%w: the answer is another provider's", ErrRefused)
+		return Back{}, fmt.Errorf("%w: the answer is another provider's", ErrRefused)
 	case code == "":
-		return Subject{}, fmt.Errorf("%w: there is no code", ErrRefused)
+		return Back{}, fmt.Errorf("%w: there is no code", ErrRefused)
 	}
 	oauth := k.oauth
 	if p.cfg.Secret != nil {
 		if oauth.ClientSecret, err = p.cfg.Secret(); err != nil {
-			return Subject{}, err
+			return Back{}, err
 		}
 	}
 	token, err := oauth.Exchange(oidc.ClientContext(ctx, p.client), code, oauth2.VerifierOption(a.verifier))
 	if err != nil {
 		var answered *oauth2.RetrieveError
 		if errors.As(err, &answered) {
-			return Subject{}, fmt.Errorf("%w: the provider takes the code for none: %s", ErrRefused, answered.ErrorCode)
+			return Back{}, fmt.Errorf("%w: the provider takes the code for none: %s", ErrRefused, answered.ErrorCode)
 		}
-		return Subject{}, access.Errorf(access.CodeUnavailable, "the identity provider does not answer: sign in another way, or try again; %w", err)
+		return Back{}, access.Errorf(access.CodeUnavailable, "the identity provider does not answer: sign in another way, or try again; %w", err)
 	}
 	raw, _ := token.Extra("id_token").(string)
 	id, err := k.verifier.Verify(oidc.ClientContext(ctx, p.client), raw)
 	if err != nil {
-		return Subject{}, fmt.Errorf("%w: %w", ErrRefused, err)
+		return Back{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return p.whose(a, id)
 }
 
 // whose checks what the library leaves to us (OpenID Connect Core, 3.1.3.7): the nonce,
 // that the token is for us alone or says so, and that it is not of tomorrow.
-func (p *Provider) whose(a Away, id *oidc.IDToken) (Subject, error) {
+func (p *Provider) whose(a Away, id *oidc.IDToken) (Back, error) {
 	var more struct {
-		Party string `json:"azp"`
+		Party   string `json:"azp"`
+		Session string `json:"sid"`
 	}
 	if err := id.Claims(&more); err != nil {
-		return Subject{}, fmt.Errorf("%w: %w", ErrRefused, err)
+		return Back{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	switch {
 	case subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(a.nonce)) != 1:
-		return Subject{}, fmt.Errorf("%w: the nonce is not the one that was sent", ErrRefused)
+		return Back{}, fmt.Errorf("%w: the nonce is not the one that was sent", ErrRefused)
 	case len(id.Audience) != 1 && more.Party != p.cfg.ClientID, more.Party != "" && more.Party != p.cfg.ClientID:
-		return Subject{}, fmt.Errorf("%w: the token is for somebody else", ErrRefused)
+		return Back{}, fmt.Errorf("%w: the token is for somebody else", ErrRefused)
 	case id.Subject == "" || id.IssuedAt.After(p.now().Add(time.Minute)):
-		return Subject{}, fmt.Errorf("%w: the token names nobody, or is of the future", ErrRefused)
+		return Back{}, fmt.Errorf("%w: the token names nobody, or is of the future", ErrRefused)
 	}
-	return Subject{id.Issuer, id.Subject}, nil
+	if len(more.Session) > maxClaim {
+		return Back{}, fmt.Errorf("%w: the session is named too long", ErrRefused)
+	}
+	return Back{Subject{id.Issuer, id.Subject}, more.Session}, nil
 }

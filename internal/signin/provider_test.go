@@ -125,7 +125,7 @@ func TestAProvidersAnswerIsHeldToWhatWasAsked(t *testing.T) {
 		}
 	}
 	who, err := at.Finish(t.Context(), away, honest.asked.Get("state"), honest.URL, "code")
-	if err != nil || who != (signin.Subject{Issuer: honest.URL, ID: "4711"}) {
+	if err != nil || who.Subject != (signin.Subject{Issuer: honest.URL, ID: "4711"}) {
 		t.Fatalf("%+v, %v", who, err)
 	}
 	if honest.form.Get("code_verifier") == "" || honest.form.Get("redirect_uri") != honest.asked.Get("redirect_uri") {

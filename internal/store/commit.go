@@ -150,7 +150,15 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, hooks, sinks, versions}, nil
+	signals, err := objectChange(signalKind, c.Signals)
+	if err != nil {
+		return nil, err
+	}
+	mails, err := objectChange(mailKind, c.Mails)
+	if err != nil {
+		return nil, err
+	}
+	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, hooks, sinks, signals, mails, versions}, nil
 }
 
 func ids(id string) []any { return []any{id} }

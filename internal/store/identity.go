@@ -188,6 +188,8 @@ const (
 	// so that a clock set back does not make a replay fresh.
 	assertionGrace = time.Hour
 	familyGrace    = 24 * time.Hour
+	// noticeLife is after how long what is still so is told again.
+	noticeLife = 90 * 24 * time.Hour
 )
 
 // sweep removes assertions and families that ended long ago. It is not worth
@@ -207,6 +209,9 @@ func (s *Store) sweep(ctx context.Context) {
 		grace time.Duration
 	}{
 		{`DELETE FROM assertions WHERE digest IN (SELECT digest FROM assertions WHERE expires < $1 ORDER BY expires LIMIT $2)`, assertionGrace},
+		{`DELETE FROM signals WHERE done = 1 AND (source, jti) IN (SELECT source, jti FROM signals WHERE done = 1 AND until < $1 LIMIT $2)`, assertionGrace},
+		{`DELETE FROM provider_sessions WHERE sid IN (SELECT sid FROM provider_sessions WHERE until < $1 LIMIT $2)`, assertionGrace},
+		{`DELETE FROM notices WHERE (channel, item) IN (SELECT channel, item FROM notices WHERE told < $1 LIMIT $2)`, noticeLife},
 		{`DELETE FROM family_heads WHERE family IN (SELECT id FROM families WHERE absolute < $1 AND state <> 'quarantined' ORDER BY absolute LIMIT $2)`, familyGrace},
 		{`DELETE FROM placeholders WHERE session IN (SELECT p.session FROM placeholders p LEFT JOIN families f ON f.id = p.session WHERE f.id IS NULL OR f.absolute < $1 AND f.state <> 'quarantined' LIMIT $2)`, 0},
 		{`DELETE FROM placeholder_keys WHERE session IN (SELECT p.session FROM placeholder_keys p LEFT JOIN families f ON f.id = p.session WHERE f.id IS NULL OR f.absolute < $1 AND f.state <> 'quarantined' LIMIT $2)`, 0},

@@ -34,8 +34,10 @@ func both(t *testing.T, f func(t *testing.T, s *store.Store, cfg store.Config)) 
 	for _, dialect := range []string{"sqlite", "postgres"} {
 		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
-			cfg := config(t, dialect)
-			if dialect == "sqlite" {
+			cfg := config(t, "sqlite")
+			if dialect == "postgres" {
+				cfg.DSN = storetest.Postgres(t, &cluster)
+			} else {
 				storetest.Seed(t, cfg.Dir)
 			}
 			f(t, open(t, cfg), cfg)
@@ -43,6 +45,7 @@ func both(t *testing.T, f func(t *testing.T, s *store.Store, cfg store.Config)) 
 	}
 }
 
+// config is for a store on nothing: its first start brings it up to date.
 func config(t testing.TB, dialect string) store.Config {
 	t.Helper()
 	cfg := store.Config{

@@ -1,5 +1,6 @@
 // A real authorization server: oidc-provider. It signs everybody in as ann and
-// takes every consent. Its address is printed once it listens.
+// takes every consent. Its address is printed once it listens. What it says of logouts
+// goes through /relay to wherever a PUT there says, and a GET there gives it once more.
 //
 //   node oidc.mjs PACKAGES REDIRECT PUBLIC_JWK
 import { createServer } from 'node:http';
@@ -18,10 +19,12 @@ const provider = new Provider(issuer, {
   clients: [
     { client_id: 'service', client_secret: 'service-secret-4711+/x', grant_types: ['client_credentials'], redirect_uris: [], response_types: [] },
     { client_id: 'keyed', token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [JSON.parse(jwk)] }, grant_types: ['client_credentials'], redirect_uris: [], response_types: [] },
-    { client_id: 'person', token_endpoint_auth_method: 'none', application_type: 'native', redirect_uris: [redirect], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] },
+    { client_id: 'person', token_endpoint_auth_method: 'none', application_type: 'native', redirect_uris: [redirect], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
+      backchannel_logout_uri: `${issuer}/relay`, backchannel_logout_session_required: true },
   ],
   scopes: ['read', 'write', 'offline_access', 'openid'],
   cookies: { keys: ['only for tests'] },
+  fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }), // it reaches no loopback by itself
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   issueRefreshToken: () => true,
@@ -30,6 +33,7 @@ const provider = new Provider(issuer, {
   ttl: { AccessToken: 15, ClientCredentials: 600, RefreshToken: 3600, Interaction: 600, Session: 600, Grant: 3600, AuthorizationCode: 60 },
   features: {
     devInteractions: { enabled: false },
+    backchannelLogout: { enabled: true },
     clientCredentials: { enabled: true },
     registration: { enabled: true },
     revocation: { enabled: true },
@@ -43,7 +47,20 @@ const provider = new Provider(issuer, {
 });
 
 const answer = provider.callback();
+provider.on('backchannel.error', (_, e) => console.error(e));
+let target = '';
+let last = '';
+async function relay(req, res) {
+  let body = '';
+  for await (const part of req) body += part;
+  if (req.method === 'PUT') target = body;
+  if (req.method !== 'POST') return res.end(last);
+  last = body;
+  res.statusCode = (await fetch(target, { method: 'POST', body, headers: { 'content-type': req.headers['content-type'] } })).status;
+  res.end();
+}
 server.on('request', async (req, res) => {
+  if (req.url === '/relay') return relay(req, res);
   if (!req.url.startsWith('/interaction/')) return answer(req, res);
   try {
     const { prompt, params, session } = await provider.interactionDetails(req, res);

@@ -38,9 +38,9 @@ const EnvDSN = "RUTILE_TEST_POSTGRES_DSN"
 type Cluster struct {
 	Private bool // never use EnvDSN's: the server is to be halted
 
-	once sync.Once
-	dsn  string
-	err  error
+	once, filled sync.Once
+	dsn          string
+	err, fillErr error
 
 	bin, dir string
 	as       *user.User // who runs the server; nil: whoever runs the tests
@@ -52,13 +52,7 @@ type Cluster struct {
 // DSN returns the address of a new, empty schema, which goes away with tb.
 func (c *Cluster) DSN(tb testing.TB) string {
 	tb.Helper()
-	c.once.Do(c.start)
-	if c.err != nil {
-		if os.Getenv("CI") == "true" {
-			tb.Fatalf("PostgreSQL cannot be had: %v", c.err)
-		}
-		tb.Skipf("PostgreSQL cannot be had: %v; install postgresql, or set %s", c.err, EnvDSN)
-	}
+	c.ready(tb)
 	schema := "t_" + strings.ToLower(rand.Text())
 	c.exec(tb, "CREATE SCHEMA "+schema)
 	tb.Cleanup(func() { c.exec(tb, "DROP SCHEMA "+schema+" CASCADE") })
@@ -70,6 +64,46 @@ func (c *Cluster) DSN(tb testing.TB) string {
 	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
 	return u.String()
+}
+
+// Copy returns the address of a copy of the database fill has filled, which goes
+// away with tb. A cluster has one such database: it is filled on the first call.
+// On EnvDSN's server, whose user may create schemas only, it is a new, empty one.
+func (c *Cluster) Copy(tb testing.TB, fill func(dsn string) error) string {
+	tb.Helper()
+	c.ready(tb)
+	if c.server == nil {
+		return c.DSN(tb)
+	}
+	const filled = "filled"
+	c.filled.Do(func() {
+		c.exec(tb, "CREATE DATABASE "+filled)
+		c.fillErr = fill(c.database(filled))
+	})
+	if c.fillErr != nil {
+		tb.Fatalf("filling the database that is copied: %v", c.fillErr)
+	}
+	name := "t_" + strings.ToLower(rand.Text())
+	c.exec(tb, "CREATE DATABASE "+name+" TEMPLATE "+filled)
+	tb.Cleanup(func() { c.exec(tb, "DROP DATABASE "+name+" WITH (FORCE)") })
+	return c.database(name)
+}
+
+// ready starts the server on the first call, or ends the test.
+func (c *Cluster) ready(tb testing.TB) {
+	tb.Helper()
+	c.once.Do(c.start)
+	if c.err != nil {
+		if os.Getenv("CI") == "true" {
+			tb.Fatalf("PostgreSQL cannot be had: %v", c.err)
+		}
+		tb.Skipf("PostgreSQL cannot be had: %v; install postgresql, or set %s", c.err, EnvDSN)
+	}
+}
+
+// database is the address of a database of the private server.
+func (c *Cluster) database(name string) string {
+	return (&url.URL{Scheme: "postgres", User: url.User("test"), Path: "/" + name, RawQuery: url.Values{"host": {c.dir}}.Encode()}).String()
 }
 
 // Stop ends a private server and removes its files.
@@ -144,7 +178,7 @@ func (c *Cluster) create() (err error) {
 	if err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, lastLine(out))
 	}
-	c.dsn = (&url.URL{Scheme: "postgres", User: url.User("test"), Path: "/postgres", RawQuery: url.Values{"host": {c.dir}}.Encode()}).String()
+	c.dsn = c.database("postgres")
 	return nil
 }
 

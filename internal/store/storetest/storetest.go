@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"rutile/internal/store"
+	"rutile/internal/store/pgtest"
 )
 
 const database = "rutile.db"
@@ -67,4 +68,17 @@ func Seed(tb testing.TB, dir string) {
 	if err := os.WriteFile(filepath.Join(dir, database), b, 0o600); err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// Postgres returns the address of an empty database of this version on a cluster,
+// which goes away with tb.
+func Postgres(tb testing.TB, c *pgtest.Cluster) string {
+	tb.Helper()
+	return c.Copy(tb, func(dsn string) error {
+		s, err := store.Open(context.Background(), store.Config{DSN: dsn})
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	})
 }
