@@ -55,6 +55,8 @@ var layers = map[string]int{
 	"rehearsal": 4,
 	"privilege": 4,
 
+	"compliance": 4,
+
 	"mcpproxy": 5,
 	"a2aproxy": 5,
 	"oauth":    5,

@@ -285,6 +285,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/policies/diff", admin.OpRead, 0, a.diffVersions},
 		{"GET /api/v1/policies/suggest", admin.OpRehearse, 0, a.suggest},
 		{"GET /api/v1/reports/privileges", admin.OpRehearse, 0, a.privileges},
+		{"GET /api/v1/reports/compliance", admin.OpEvidence, 0, a.compliance},
 		{"POST /api/v1/reports/privileges/apply", admin.OpApply, maxSmall, a.shrink},
 		{"GET /api/v1/policies/simulate", admin.OpRehearse, 0, a.simulated},
 		{"POST /api/v1/policies/simulate", admin.OpRehearse, maxApply, a.simulate},
@@ -294,6 +295,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/policies/rollback", admin.OpApply, maxSmall, a.rollBack},
 
 		{"GET /api/v1/audit", admin.OpEvidence, 0, a.search},
+		{"GET /api/v1/audit/count", admin.OpEvidence, 0, a.count},
 		{"GET /api/v1/audit/tail", admin.OpEvidence, 0, a.tail},
 		{"GET /api/v1/audit/leaves/{id}", admin.OpEvidence, 0, a.leaves},
 		{"GET /api/v1/audit/proofs/{id}", admin.OpEvidence, 0, a.prove},

@@ -13,12 +13,12 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/compliance"
 )
 
 // Evidence is what the API needs of the log and its index.
 type Evidence interface {
-	// Size returns the number of durable leaves.
-	Size() uint64
+	compliance.Evidence
 	// Search finds rows among everything durable when it is called.
 	Search(ctx context.Context, q audit.Query) ([]audit.Row, error)
 	// Show returns a leaf with what its keys still open.
@@ -75,7 +75,7 @@ const tailPause = 200 * time.Millisecond
 
 // searchKeys are the parameters of a search, and more.
 func searchKeys(more ...string) []string {
-	return append(more, "type", "agent", "subject", "session", "task", "server", "tool", "decision", "outcome", "status", "policy", "trace", "text", "since", "until", "limit", "cursor")
+	return append(more, "type", "agent", "subject", "session", "task", "server", "tool", "decision", "outcome", "status", "policy", "grant", "label", "trace", "text", "since", "until", "limit", "cursor")
 }
 
 // ParseSearch reads the parameters of a search. now is what durations such as
@@ -84,6 +84,7 @@ func ParseSearch(v url.Values, now time.Time) (audit.Query, error) {
 	q := audit.Query{
 		Agent: v.Get("agent"), Subject: v.Get("subject"), Session: v.Get("session"), Task: v.Get("task"), Server: v.Get("server"), Tool: v.Get("tool"),
 		Decision: v.Get("decision"), Outcome: v.Get("outcome"), Status: v.Get("status"), Policy: v.Get("policy"), Trace: v.Get("trace"), Text: v.Get("text"),
+		Grant: v.Get("grant"), Label: v.Get("label"),
 	}
 	if t := v.Get("type"); t != "" {
 		q.Types = strings.Split(t, ",")
@@ -141,6 +142,25 @@ func (a *API) search(c *call) (any, error) {
 		out.More, out.Next = -1, strconv.FormatUint(rows[n-1].Index, 10)
 	}
 	return out, nil
+}
+
+// Counted says how many events match. More says that there may be more.
+type Counted struct {
+	Count int  `json:"count"`
+	More  bool `json:"more,omitempty"`
+}
+
+func (a *API) count(c *call) (any, error) {
+	v, _, err := c.query(searchKeys()...)
+	if err != nil {
+		return nil, err
+	}
+	q, err := ParseSearch(v, a.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	n, err := a.deps.Evidence.Count(c.Context(), q, audit.MostCounted)
+	return Counted{n, n == audit.MostCounted}, err
 }
 
 // tail writes the newest rows and then, with follow, every further one as a

@@ -341,6 +341,15 @@ func (c *Client) Search(ctx context.Context, v url.Values) (Rows, error) {
 	return ask[Rows](ctx, c, "GET", "audit?"+v.Encode(), nil)
 }
 
+// Count says how many events match.
+func (c *Client) Count(ctx context.Context, v url.Values) (Counted, error) {
+	path := "audit/count"
+	if len(v) > 0 {
+		path += "?" + v.Encode()
+	}
+	return ask[Counted](ctx, c, "GET", path, nil)
+}
+
 // Tail calls each with the newest rows, oldest first, and with follow in v with
 // every further one until ctx ends or the gateway stops.
 func (c *Client) Tail(ctx context.Context, v url.Values, each func(audit.Row) error) error {

@@ -212,6 +212,14 @@ func (e *fakeEvidence) end(i uint64, status string) {
 	e.rows = append(e.rows, audit.Row{Index: n, Type: audit.TypeOutcome, Intent: int64(i)})
 }
 
+func (e *fakeEvidence) Count(ctx context.Context, q audit.Query, most int) (int, error) {
+	q.Limit = most
+	rows, err := e.Search(ctx, q)
+	return min(len(rows), most), err
+}
+func (e *fakeEvidence) Checkpoint() []byte  { return []byte("log\n1\n") }
+func (e *fakeEvidence) VerifierKey() string { return "log+1+k" }
+
 func (e *fakeEvidence) Size() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()

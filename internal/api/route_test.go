@@ -120,6 +120,8 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/policies/diff", "/api/v1/policies/diff?from=live", ""},
 		{"GET /api/v1/policies/suggest", "/api/v1/policies/suggest?since=1h", ""},
 		{"GET /api/v1/reports/privileges", "", ""},
+		{"GET /api/v1/reports/compliance", "", ""},
+		{"GET /api/v1/audit/count", "", ""},
 		{"GET /api/v1/policies/simulate", "", ""},
 		{"POST /api/v1/policies/simulate", "", `{"draft":{"generation":1},"seconds":5}`},
 		{"POST /api/v1/policies/simulate/stop", "", `{}`},

@@ -159,7 +159,9 @@ type Row struct {
 	Tool     string    `json:"tool,omitempty"`
 	Policies []string  `json:"policies,omitempty"`
 	TraceID  string    `json:"trace,omitempty"`
-	Intent   int64     `json:"intent"` // of the row of an outcome leaf: the index of its intent; else -1
+	Grant    string    `json:"grant,omitempty"`  // it was permitted under, or that was changed
+	Labels   []string  `json:"labels,omitempty"` // its session had touched, and those its answer added
+	Intent   int64     `json:"intent"`           // of the row of an outcome leaf: the index of its intent; else -1
 	Actor    string    `json:"actor,omitempty"`
 	Object   string    `json:"object,omitempty"`
 	Text     string    `json:"text,omitempty"` // what full-text search reads
@@ -200,6 +202,7 @@ type Query struct {
 	Types                                          []string
 	Agent, Subject, Session, Task, Server, Tool    string
 	Decision, Outcome, Status, Policy, Trace, Text string
+	Grant, Label                                   string
 	Since, Until                                   time.Time
 	Before                                         uint64 // index below which rows begin, for paging; 0 = newest
 	From                                           uint64 // with Ascending: index at which rows begin at the earliest
@@ -222,6 +225,9 @@ type Index interface {
 	// Watermark returns how much of the log is indexed.
 	Watermark(ctx context.Context, origin string) (uint64, error)
 	Search(ctx context.Context, q Query) ([]Row, error)
+	// Count returns how many rows q selects, whatever its limit, and counts no
+	// further than most.
+	Count(ctx context.Context, q Query, most int) (int, error)
 	// DropRows removes the watermark of origin, then all its rows; not what is
 	// known of its heads. If it is interrupted rows may be left: without a
 	// watermark it is called again before any row is put or found.

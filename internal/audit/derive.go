@@ -42,7 +42,7 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 	case typeIntent, typeVerdict:
 		row, err = d.call(ctx, v, ids)
 	case typeOutcome:
-		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings())
+		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings(), union(nil, v.get("labels_added").strings()))
 	case typeAdmin, typeRevocation, typeReceipt:
 		row, err = d.admin(ctx, v, ids)
 	case typeLoss:
@@ -128,6 +128,8 @@ func (d *deriver) call(ctx context.Context, v value, ids sealedIDs) (Row, error)
 		Tool:   either(what.get("tool").str, ids.Target),
 
 		TraceID:  v.get("trace").str,
+		Grant:    v.get("why").get("grant").str,
+		Labels:   union(nil, v.get("touched").get("labels").strings()),
 		Policies: policies(dec.get("permits").strings(), dec.get("forbids").strings(), dec.get("errors").strings(), dec.get("masks").strings(), dec.get("shadow").get("by").strings()),
 		Intent:   -1,
 	}
@@ -172,6 +174,7 @@ func (d *deriver) admin(ctx context.Context, v value, ids sealedIDs) (Row, error
 		}
 	}
 	row := Row{Decision: v.get("change").str, Actor: actor, Object: either(name, ids.Object), Intent: -1}
+	row.Grant = grantOf(object.get("kind").str, row.Object)
 	row.Text = adminText(&row, v.get("verb").str, object.get("kind").str, ids.Reason)
 	return row, nil
 }

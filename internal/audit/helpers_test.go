@@ -132,6 +132,12 @@ func (m *memory) Watermark(context.Context, string) (uint64, error) {
 	return m.mark, nil
 }
 
+func (m *memory) Count(ctx context.Context, q audit.Query, most int) (int, error) {
+	q.Limit = most
+	rows, err := m.Search(ctx, q)
+	return min(len(rows), most), err
+}
+
 func (m *memory) DropRows(context.Context, string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

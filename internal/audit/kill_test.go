@@ -94,6 +94,7 @@ func (f *files) Watermark(context.Context, string) (uint64, error) {
 }
 
 func (f *files) Search(context.Context, audit.Query) ([]audit.Row, error) { return nil, nil }
+func (f *files) Count(context.Context, audit.Query, int) (int, error)     { return 0, nil }
 func (f *files) DropRows(context.Context, string) error                   { return nil }
 
 func childConfig(dir string) audit.Config {

@@ -24,7 +24,7 @@ func (s *scribe) outcome(ctx context.Context, o *Outcome, relaxed bool) (*entry,
 	if err := d.outcomeRest(o); err != nil {
 		return nil, err
 	}
-	return d.finish(typeOutcome, outcomeRow(o.Intent.Index, string(o.Status), cutList(o.Findings)))
+	return d.finish(typeOutcome, outcomeRow(o.Intent.Index, string(o.Status), cutList(o.Findings), union(nil, cutList(o.Labels))))
 }
 
 // unknown closes an intent of an earlier boot: nobody knows what became of it.
@@ -37,7 +37,7 @@ func (s *scribe) unknown(ctx context.Context, intent Ref) (*entry, error) {
 	if err := d.outcomeRest(&Outcome{Intent: intent, Status: StatusUnknown}); err != nil {
 		return nil, err
 	}
-	return d.finish(typeOutcome, outcomeRow(intent.Index, string(StatusUnknown), nil))
+	return d.finish(typeOutcome, outcomeRow(intent.Index, string(StatusUnknown), nil, nil))
 }
 
 // outcomeRest writes what follows "findings".
@@ -231,7 +231,7 @@ func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 	d.text("verb", a.Verb)
 	d.signed(a.Signed)
 	d.entry.urgent = true
-	row := Row{Decision: cut(a.ID, maxText), Actor: owner.ID, Object: cut(a.Object, maxText), Intent: -1}
+	row := Row{Decision: cut(a.ID, maxText), Actor: owner.ID, Object: cut(a.Object, maxText), Grant: grantOf(a.Kind, cut(a.Object, maxText)), Intent: -1}
 	row.Text = adminText(&row, cut(a.Verb, maxText), cut(a.Kind, maxText), cut(a.Reason, maxReason))
 	return d.finish(kind, row)
 }

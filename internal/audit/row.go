@@ -27,6 +27,8 @@ func callRow(r *access.Request, dec *access.Decision) Row {
 		Tool:     cut(r.Target, target),
 		TraceID:  traceID(r.Trace.Parent),
 		Outcome:  dec.Outcome.String(),
+		Grant:    cut(dec.Grant, maxText),
+		Labels:   touchedLabels(r.Touched),
 		Policies: policies(dec.Permits, dec.Forbids, dec.Errors, maskers(dec), shadowOf(dec)),
 		Intent:   -1,
 	}
@@ -46,8 +48,8 @@ func shadowOf(dec *access.Decision) []string {
 }
 
 // outcomeRow is what an outcome adds to the row of its call.
-func outcomeRow(intent uint64, status string, findings []string) Row {
-	return Row{Status: status, Intent: int64(intent), Text: joinText(append([]string{status}, findings...)...)}
+func outcomeRow(intent uint64, status string, findings, labels []string) Row {
+	return Row{Status: status, Intent: int64(intent), Labels: labels, Text: joinText(append([]string{status}, findings...)...)}
 }
 
 // end adds an outcome to the row of its call, unless it has it.
@@ -57,12 +59,13 @@ func (r *Row) end(o *Row) {
 	}
 	r.Ends, r.Ended, r.Status = append(slices.Clip(r.Ends), o.Index), o.At, o.Status
 	r.Text = joinText(r.Text, o.Text)
+	r.Labels = union(r.Labels, o.Labels)
 }
 
 // of adds to the row of an outcome what identifies its call.
 func (r *Row) of(call *Row) {
 	r.Decision, r.Agent, r.Subject, r.Session, r.Task = call.Decision, call.Agent, call.Subject, call.Session, call.Task
-	r.Server, r.Method, r.Tool, r.TraceID = call.Server, call.Method, call.Tool, call.TraceID
+	r.Server, r.Method, r.Tool, r.TraceID, r.Grant = call.Server, call.Method, call.Tool, call.TraceID, call.Grant
 	r.Text = joinText(call.Server, call.Method, call.Tool, call.Agent, call.Subject, r.Text)
 }
 
@@ -74,6 +77,35 @@ func callText(row *Row, class, reason string) string {
 
 func adminText(row *Row, verb, kind, reason string) string {
 	return joinText(verb, kind, row.Object, row.Actor, reason)
+}
+
+// touchedLabels are the labels a leaf says the session of a call had touched.
+func touchedLabels(t *access.Touched) []string {
+	if t.Clean() {
+		return nil
+	}
+	return union(nil, cutList(t.Labels))
+}
+
+// union returns the labels of both, sorted, each once; nil if there are none.
+func union(a, b []string) []string {
+	if len(a)+len(b) == 0 {
+		return nil
+	}
+	all := append(slices.Clip(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// kindGrant is how changes call what they are about if it is a grant.
+const kindGrant = "Grant"
+
+// grantOf is the grant a change is about, "" if it is about something else.
+func grantOf(kind, object string) string {
+	if kind != kindGrant {
+		return ""
+	}
+	return object
 }
 
 func joinText(parts ...string) string {

@@ -22,6 +22,20 @@ func (l *Log) Search(ctx context.Context, q Query) (rows []Row, err error) {
 	return rows, err
 }
 
+// MostCounted is how far events are counted.
+const MostCounted = 1_000_000
+
+// Count returns how many events of this log match among everything durable when it
+// is called. It counts no further than most.
+func (l *Log) Count(ctx context.Context, q Query, most int) (n int, err error) {
+	q.Origin = l.cfg.Origin
+	err = l.whole(ctx, func() error {
+		n, err = l.index.Count(ctx, q, most)
+		return err
+	})
+	return n, err
+}
+
 // find searches what is indexed.
 func (l *Log) find(ctx context.Context, q Query) ([]Row, error) {
 	q.Origin = l.cfg.Origin

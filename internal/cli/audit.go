@@ -32,7 +32,7 @@ func filterFlags(c *cobra.Command) *filter {
 		{"agent", "`agent` that acted"}, {"subject", "`user` on whose behalf"}, {"session", "`session` it was part of"}, {"task", "`task` it was for"},
 		{"server", "`server` it was about"}, {"tool", "`tool` or prompt, as the server calls it"},
 		{"decision", "decision or change: dec_… or chg_…"}, {"outcome", "what was decided: permit, deny, …"}, {"status", "how a call ended: ok, tool_error, …; open if it has not"},
-		{"policy", "`policy` that took part"}, {"trace", "W3C trace `id`"}, {"text", "words that all appear"},
+		{"policy", "`policy` that took part"}, {"grant", "`grant` it was permitted under, or that was changed"}, {"label", "`label` of data its session had touched or its answer added"}, {"trace", "W3C trace `id`"}, {"text", "words that all appear"},
 		{"since", "begun not before this `time`: 2026-11-24, 2026-11-24T10:00:00Z, or 1h ago as 1h"}, {"until", "begun before this `time`"},
 	} {
 		f.values[x.name] = c.Flags().String(x.name, "", x.help)
@@ -145,10 +145,14 @@ func (a *app) auditSearch() *cobra.Command {
 	var f *filter
 	var limit int
 	var cursor string
+	var count bool
 	c := a.command("search [TEXT…]", "Find evidence, newest first", "rutile audit search --agent reader --outcome deny --since 24h", calling(), func(ctx context.Context, args []string) error {
 		v := f.query()
 		if len(args) > 0 {
 			v.Set("text", strings.TrimSpace(v.Get("text")+" "+strings.Join(args, " ")))
+		}
+		if count {
+			return a.countEvidence(ctx, v)
 		}
 		v.Set("limit", strconv.Itoa(limit))
 		if cursor != "" {
@@ -175,7 +179,28 @@ func (a *app) auditSearch() *cobra.Command {
 	f = filterFlags(c)
 	c.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 1000")
 	c.Flags().StringVar(&cursor, "cursor", "", "go on below this `index`")
+	c.Flags().BoolVar(&count, "count", false, "say how many there are, up to a million")
 	return c
+}
+
+func (a *app) countEvidence(ctx context.Context, v url.Values) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	got, err := client.Count(ctx, v)
+	if err != nil {
+		return err
+	}
+	return a.print(got, func(w io.Writer) { fmt.Fprintln(w, counted(got.Count, got.More)) })
+}
+
+// counted is a count that may be less than there is.
+func counted(n int, more bool) string {
+	if more {
+		return strconv.Itoa(n) + "+"
+	}
+	return strconv.Itoa(n)
 }
 
 func (a *app) auditShow() *cobra.Command {

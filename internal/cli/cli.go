@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -126,9 +127,9 @@ RUTILE_TOKEN_FILE to a file that holds its operator token or a personal one
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return access.Errorf(access.CodeUsage, "%v; see %s --help", err, c.CommandPath())
 	})
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
-		switch a.format {
-		case "table", "json", "yaml":
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		switch {
+		case slices.Contains([]string{"table", "json", "yaml"}, a.format), a.format != "" && a.format == c.Annotations[alsoForm]:
 			return nil
 		default:
 			return access.Errorf(access.CodeUsage, "-o %s is not known: use table, json or yaml", a.format)
@@ -138,6 +139,9 @@ RUTILE_TOKEN_FILE to a file that holds its operator token or a personal one
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	return root
 }
+
+// alsoForm annotates a command with a form of output it has besides those of all.
+const alsoForm = "form"
 
 // helpTemplate shows one real example first.
 const helpTemplate = `{{with .Example}}  {{.}}

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) report() *cobra.Command {
-	return a.group("report", "What agents could do, and what they did", "rutile report privileges --since 720h", a.reportPrivileges())
+	return a.group("report", "What agents could do and did, and what that is to a framework", "rutile report privileges --since 720h", a.reportPrivileges(), a.reportCompliance())
 }
 
 func (a *app) reportPrivileges() *cobra.Command {

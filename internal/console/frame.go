@@ -78,6 +78,7 @@ func navigation() []navPart {
 		}},
 		{"Proof", []navPlace{
 			{"evidence", "Evidence", admin.OpEvidence, []string{"event"}},
+			{"compliance", "Compliance", admin.OpEvidence, nil},
 			{"health", "Health", admin.OpRead, nil},
 		}},
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -28,17 +29,19 @@ type searchField struct{ Name, Label, Value string }
 func (c *Console) search(v *visit) (any, error) {
 	p := searchPage{Size: c.work.Evidence.Size()}
 	for _, f := range []searchField{{"text", "Text", ""}, {"agent", "Agent", ""}, {"subject", "Person", ""}, {"server", "Server", ""}, {"tool", "Tool", ""},
-		{"session", "Session", ""}, {"task", "Task", ""}, {"decision", "Decision", ""}, {"type", "Kind of event", ""}, {"since", "Since", ""}, {"until", "Until", ""}} {
+		{"session", "Session", ""}, {"task", "Task", ""}, {"grant", "Grant", ""}, {"label", "Label", ""}, {"policy", "Policy", ""}, {"decision", "Decision", ""},
+		{"type", "Kind of event", ""}, {"status", "Status", ""}, {"trace", "Trace", ""}, {"since", "Since", ""}, {"until", "Until", ""}} {
 		f.Value, f.Label = v.q.Get(f.Name), v.words.t(f.Label)
 		p.Fields = append(p.Fields, f)
 	}
 	p.Outcomes = choices(v, "outcome", "permit", "deny", "mask", "require_approval", "rate_limit", "quarantine", "revoke", "terminate")
 	q := audit.Query{
 		Text: v.q.Get("text"), Agent: v.q.Get("agent"), Subject: v.q.Get("subject"), Server: v.q.Get("server"), Tool: v.q.Get("tool"), Session: v.q.Get("session"),
-		Task: v.q.Get("task"), Decision: v.q.Get("decision"), Outcome: v.q.Get("outcome"), Limit: rowsPerPage + 1,
+		Task: v.q.Get("task"), Decision: v.q.Get("decision"), Outcome: v.q.Get("outcome"),
+		Grant: v.q.Get("grant"), Label: v.q.Get("label"), Policy: v.q.Get("policy"), Status: v.q.Get("status"), Trace: v.q.Get("trace"), Limit: rowsPerPage + 1,
 	}
 	if t := v.q.Get("type"); t != "" {
-		q.Types = []string{t}
+		q.Types = strings.Split(t, ",")
 	}
 	var err error
 	if q.Since, err = moment(v, "since"); err != nil {
@@ -83,6 +86,8 @@ const maxStory = 100
 // eventPage is the whole story of a call or a change: every leaf of it, in order.
 type eventPage struct {
 	Row    audit.Row
+	Chain  []chainLink // how it came to be permitted
+	Around []audit.Row // what was changed of that
 	Leaves []leafView
 	Longer bool   // it has leaves that are not here
 	Proof  string // address of the proof
@@ -128,6 +133,9 @@ func (c *Console) event(v *visit) (any, error) {
 		}
 	}
 	p := eventPage{Row: row, Longer: longer, File: fmt.Sprintf("proof-%d.json", index), Proof: at("evidence", strconv.FormatUint(index, 10), "proof")}
+	if p.Chain, p.Around, err = c.around(v, &row); err != nil {
+		return nil, err
+	}
 	for _, i := range leaves {
 		l, err := c.leaf(v, i)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/audit"
+	"rutile/internal/compliance"
 	"rutile/internal/conduct"
 	"rutile/internal/gate"
 )
@@ -19,7 +20,7 @@ const Home = "/console/"
 
 // Evidence is what the console shows of the log.
 type Evidence interface {
-	Size() uint64
+	compliance.Evidence
 	Search(ctx context.Context, q audit.Query) ([]audit.Row, error)
 	Reveal(ctx context.Context, index uint64) (*audit.Revealed, error)
 	// Proof returns the file that rutile audit verify checks without this gateway.
@@ -105,6 +106,7 @@ func pages() []page {
 		{"receipts/{id}", admin.OpRead, "receipt", (*Console).receipt},
 		{"evidence", admin.OpEvidence, "evidence", (*Console).search},
 		{"evidence/{index}", admin.OpEvidence, "event", (*Console).event},
+		{"compliance", admin.OpEvidence, "compliance", (*Console).compliance},
 		{"inventory", admin.OpRead, "inventory", (*Console).inventory},
 		{"found", admin.OpRead, "found", (*Console).found},
 		{"findings", admin.OpRead, "findings", (*Console).findings},

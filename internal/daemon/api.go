@@ -141,6 +141,14 @@ func (e evidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error
 	return e.log.Search(ctx, q)
 }
 
+func (e evidence) Count(ctx context.Context, q audit.Query, most int) (int, error) {
+	return e.log.Count(ctx, q, most)
+}
+
+func (e evidence) Checkpoint() []byte { return e.log.Checkpoint() }
+
+func (e evidence) VerifierKey() string { return e.log.VerifierKey() }
+
 func (e evidence) Reindex(ctx context.Context) error { return e.log.Reindex(ctx) }
 
 // Show opens a leaf as far as its keys exist.

@@ -18,6 +18,7 @@ import (
 // lines of the TypeScript SDK, the Go SDK at every revision, and the Inspector's
 // command line.
 func TestAggregateWithRealClientsAndServers(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	file := gatetest.TempFile(t, "note.txt", "the launch is on Thursday")
 	dir := t.TempDir()

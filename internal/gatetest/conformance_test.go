@@ -14,6 +14,7 @@ var shortCells = []string{"0.1 active", "0.2 spec 2025-11-25", "0.2 spec 2026-07
 
 // TestConformanceDispatcherReachesCeiling measures the ceiling itself.
 func TestConformanceDispatcherReachesCeiling(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	url := gatetest.DualEra(t)
 	conform(t, npm, func(*testing.T) string { return url })

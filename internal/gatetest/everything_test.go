@@ -11,6 +11,7 @@ import (
 // The public demonstration server asks its client for input, a sample and its
 // roots, over stdio and both HTTP transports; real clients of both eras answer.
 func TestDemonstrationServerAsks(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	r := conformanceRig(t, map[string]string{
 		"stdio": granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),

@@ -400,6 +400,7 @@ func TestListensAtALegacyServerAreBounded(t *testing.T) {
 // The public demonstration server tells a modern client of its resources, over
 // stdio and both HTTP transports.
 func TestDemonstrationServerTellsOfUpdates(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	r := conformanceRig(t, map[string]string{
 		"stdio": granting(overStdio(npm.EverythingServer()...), fmt.Sprintf("{bestEffort: true, read: [%q]}", npm.Dir), ""),

@@ -22,6 +22,7 @@ import (
 // tame, or a client that sees nothing, would make every test over it pass.
 
 func TestClientsVisitBothEras(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	url := gatetest.DualEra(t)
 	call := gatetest.Call{Tool: "test_simple_text"}
@@ -47,6 +48,7 @@ func checkVisit(t *testing.T, got gatetest.Visit, revision string) {
 }
 
 func TestTokenTravelsWithEveryRequest(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	dual := gatetest.Dispatcher{Modern: gatetest.EverythingHTTP(t, true), Legacy: gatetest.EverythingHTTP(t, false)}
 	guard := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -87,6 +89,7 @@ func TestTokenTravelsWithEveryRequest(t *testing.T) {
 }
 
 func TestNPMServersAnswerOverStdio(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	memory, env := npm.MemoryServer(t.TempDir() + "/graph.jsonl")
 	for _, c := range []struct {

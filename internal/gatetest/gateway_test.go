@@ -109,6 +109,7 @@ func (i *issuer) token(path string) string {
 // TestConformanceGatewayReachesCeiling is the claim: through the gateway both
 // suites see what they see without it.
 func TestConformanceGatewayReachesCeiling(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	r := conformanceRig(t, map[string]string{"up": overHTTP(gatetest.DualEra(t))})
 	conform(t, npm, func(*testing.T) string { return r.url("up") })
@@ -119,6 +120,7 @@ func TestConformanceGatewayReachesCeiling(t *testing.T) {
 // these cells; the table holds what was measured, with a reason for every
 // scenario that fails, and any change of it is a finding.
 func TestConformanceAcrossEras(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	everything := gatetest.Everything(t)
 	r := conformanceRig(t, map[string]string{
@@ -149,6 +151,7 @@ func TestConformanceAcrossEras(t *testing.T) {
 
 // Real clients, real servers: what a newcomer would try first.
 func TestRealClientsReachRealServers(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	dir := t.TempDir()
 	file := gatetest.TempFile(t, "note.txt", "the launch is on Thursday")

@@ -41,6 +41,7 @@ func runTaskScenarios(t *testing.T, npm gatetest.NPM, url string) {
 
 // TestConformanceTasksThroughTheGateway is the same through the gateway.
 func TestConformanceTasksThroughTheGateway(t *testing.T) {
+	t.Parallel()
 	npm := gatetest.NewNPM(t)
 	s := httptest.NewServer(&gatetest.TaskServer{})
 	t.Cleanup(s.Close)

@@ -41,3 +41,6 @@ func StatementLimit(s string) (time.Duration, bool) { return statementLimit(s) }
 
 // AppendDoc is what a row is kept as.
 func AppendDoc(b []byte, r *audit.Row) ([]byte, error) { return appendDoc(b, r) }
+
+// FewTexts sets of how many texts at most a search by words seeks the rows.
+func (s *Store) FewTexts(n int) { s.dialect.fewTexts = n }

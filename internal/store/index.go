@@ -12,19 +12,20 @@ import (
 )
 
 // rowColumns are what PutRows fills, in the order of rowArgs.
-const rowColumns = `origin, idx, last, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, rules, text, doc`
+const rowColumns = `origin, idx, last, at, type, decision, outcome, status, agent, subject, session, task, server, tool, trace, rules, text, granted, labels, doc`
 
 const (
-	rowWidth    = 18
+	rowWidth    = 20
 	sharedWidth = 3
 )
 
 // What PutRows runs, with as many tuples as it has rows.
 const (
 	insertRows = `INSERT INTO evidence (` + rowColumns + `) VALUES %s ON CONFLICT (idx, origin) DO UPDATE SET
-		last = excluded.last, status = excluded.status, rules = excluded.rules, text = excluded.text, doc = excluded.doc WHERE excluded.last > evidence.last`
-	insertRules = `INSERT INTO evidence_rules (log, policy, rules) VALUES %s ON CONFLICT (policy, log, rules) DO NOTHING`
-	insertTexts = `INSERT INTO evidence_texts (log, name, words) VALUES %s ON CONFLICT (name) DO NOTHING`
+		last = excluded.last, status = excluded.status, rules = excluded.rules, text = excluded.text, labels = excluded.labels, doc = excluded.doc WHERE excluded.last > evidence.last`
+	insertRules  = `INSERT INTO evidence_rules (log, policy, rules) VALUES %s ON CONFLICT (policy, log, rules) DO NOTHING`
+	insertLabels = `INSERT INTO evidence_labels (log, label, labels) VALUES %s ON CONFLICT (label, log, labels) DO NOTHING`
+	insertTexts  = `INSERT INTO evidence_texts (log, name, words) VALUES %s ON CONFLICT (name) DO NOTHING`
 )
 
 // PutRows stores rows and the watermark in one transaction. A row already there
@@ -64,6 +65,12 @@ func (s *Store) PutRows(ctx context.Context, origin string, rows []audit.Row, wa
 			return err
 		}
 		if err := s.insert(ctx, tx, insertRules, sharedWidth, common.rules); err != nil {
+			return err
+		}
+		if err := s.insert(ctx, tx, insertLabels, sharedWidth, common.labels); err != nil {
+			return err
+		}
+		if err := s.putSpans(ctx, tx, origin, rows); err != nil {
 			return err
 		}
 		if err := s.insert(ctx, tx, insertTexts, sharedWidth, common.texts); err != nil {
@@ -118,7 +125,7 @@ func appendRow(args []any, origin string, r *audit.Row, common *sharing) ([]any,
 	}
 	return append(args, origin, int64(r.Index), int64(r.Last()), micros(kept.At), kind, field(r.Decision), field(r.Outcome), field(r.Status),
 		field(r.Agent), field(r.Subject), field(r.Session), field(r.Task), field(r.Server), field(r.Tool), field(r.TraceID),
-		common.list(r), common.text(r), string(doc)), nil
+		common.list(r), common.text(r), field(r.Grant), common.labelled(r), string(doc)), nil
 }
 
 // insert runs the statement for all rows of args, of the given width.
@@ -155,7 +162,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return nil
 	}
 	made := map[inserting]*sql.Stmt{}
-	for statement, width := range map[string]int{insertRows: rowWidth, insertRules: sharedWidth, insertTexts: sharedWidth} {
+	for statement, width := range map[string]int{insertRows: rowWidth, insertRules: sharedWidth, insertLabels: sharedWidth, insertTexts: sharedWidth} {
 		for _, n := range s.dialect.batches {
 			stmt, err := s.writer.PrepareContext(ctx, fmt.Sprintf(statement, s.dialect.tuples(n, width))) //nolint:sqlclosecheck // Close closes what is kept
 			if err != nil {
@@ -203,7 +210,8 @@ func (s *Store) DropRows(ctx context.Context, origin string) error {
 	// The watermark goes first: without it what is left is dropped and everything
 	// indexed again.
 	err := s.write(ctx, doing, func(tx *sql.Tx) error {
-		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_rules WHERE log = $1`, `DELETE FROM evidence_texts WHERE log = $1`} {
+		for _, query := range []string{`DELETE FROM evidence_marks WHERE origin = $1`, `DELETE FROM evidence_rules WHERE log = $1`, `DELETE FROM evidence_labels WHERE log = $1`,
+			`DELETE FROM evidence_spans WHERE log = $1`, `DELETE FROM evidence_texts WHERE log = $1`} {
 			if _, err := tx.ExecContext(ctx, query, origin); err != nil {
 				return err
 			}

@@ -50,23 +50,31 @@ func appendDoc(b []byte, r *audit.Row) ([]byte, error) {
 	text("server", r.Server)
 	text("method", r.Method)
 	text("tool", r.Tool)
-	for i, p := range r.Policies {
-		if i == 0 {
-			b = append(b, `,"policies":[`...)
-		} else {
-			b = append(b, ',')
-		}
-		b = rawjson.AppendString(b, p)
-	}
-	if len(r.Policies) > 0 {
-		b = append(b, ']')
-	}
+	b = appendList(b, "policies", r.Policies)
 	text("trace", r.TraceID)
+	text("grant", r.Grant)
+	b = appendList(b, "labels", r.Labels)
 	b = strconv.AppendInt(append(b, `,"intent":`...), r.Intent, 10)
 	text("actor", r.Actor)
 	text("object", r.Object)
 	text("text", r.Text)
 	return append(b, '}'), nil
+}
+
+// appendList appends a member that is a list of texts, unless it is empty.
+func appendList(b []byte, name string, list []string) []byte {
+	for i, p := range list {
+		if i == 0 {
+			b = append(append(append(b, `,"`...), name...), `":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(b, p)
+	}
+	if len(list) > 0 {
+		b = append(b, ']')
+	}
+	return b
 }
 
 // keepable reports whether a time has the four digits of a year a document has.

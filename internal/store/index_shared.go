@@ -30,6 +30,7 @@ type sharing struct {
 	log          string
 	fresh        map[string]bool // what must be stored with the rows
 	rules, texts []any           // what is on those lists, and the words of those texts
+	labels       []any           // what is on those sets of labels
 	key          []byte
 }
 
@@ -58,15 +59,29 @@ func (s *sharing) list(r *audit.Row) any {
 	if len(r.Policies) == 0 {
 		return nil
 	}
-	name, fresh := s.name('p', r.Policies...)
+	return s.listed('p', r.Policies, &s.rules)
+}
+
+// labelled returns the name of the labels of a row, nil if it has none.
+func (s *sharing) labelled(r *audit.Row) any {
+	if len(r.Labels) == 0 {
+		return nil
+	}
+	return s.listed('l', r.Labels, &s.labels)
+}
+
+// listed returns the name of a list; what is on it goes to rows if that is not
+// stored yet.
+func (s *sharing) listed(kind byte, list []string, rows *[]any) string {
+	name, fresh := s.name(kind, list...)
 	if !fresh {
 		return name
 	}
 	seen := map[any]bool{}
-	for _, p := range r.Policies {
+	for _, p := range list {
 		if id := field(p); id != nil && !seen[id] {
 			seen[id] = true
-			s.rules = append(s.rules, s.log, id, name)
+			*rows = append(*rows, s.log, id, name)
 		}
 	}
 	return name
@@ -114,15 +129,21 @@ func (s *shared) kept(n *sharing, watermark int64) {
 	}
 }
 
-// rulesWith returns up to limit names of lists that hold a policy; of one log
-// unless origin is empty.
-func rulesWith(ctx context.Context, tx *sql.Tx, policy any, origin string, limit int) ([]string, error) {
+// listFilter is something that must be on a list that rows name.
+type listFilter struct {
+	table, item, column string // column is also what rows call the list
+	value               any
+}
+
+// with returns up to limit names of lists that hold the item; of one log unless
+// origin is empty.
+func (f listFilter) with(ctx context.Context, tx *sql.Tx, origin string, limit int) ([]string, error) {
 	var sel selection
-	sel.add("policy = %s", policy)
+	sel.add(f.item+" = %s", f.value)
 	if origin != "" {
 		sel.add("log = %s", origin)
 	}
-	query := `SELECT rules FROM evidence_rules WHERE ` + strings.Join(sel.where, " AND ") + ` ORDER BY rules LIMIT ` + sel.param(int64(limit))
+	query := `SELECT ` + f.column + ` FROM ` + f.table + ` WHERE ` + strings.Join(sel.where, " AND ") + ` ORDER BY ` + f.column + ` LIMIT ` + sel.param(int64(limit))
 	var names []string
 	err := each(ctx, tx, func(r *sql.Rows) error {
 		var name string
@@ -131,4 +152,22 @@ func rulesWith(ctx context.Context, tx *sql.Tx, policy any, origin string, limit
 		return err
 	}, query, sel.args...)
 	return names, err
+}
+
+// filter is what restricts rows to the lists of these names, which hold the item.
+func (f listFilter) filter(names []string) filter {
+	out := filter{keep: func(p *params) string {
+		return "EXISTS (SELECT 1 FROM " + f.table + " AS list WHERE list." + f.item + " = " + p.param(f.value) +
+			" AND list.log = evidence.origin AND list." + f.column + " = evidence." + f.column + ")"
+	}}
+	if len(names) <= maxArms {
+		out.drive = func(p *params) []string {
+			var arms []string
+			for _, name := range names {
+				arms = append(arms, f.column+" = "+p.param(name))
+			}
+			return arms
+		}
+	}
+	return out
 }

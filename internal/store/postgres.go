@@ -108,7 +108,10 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		migrate:    migrator{dialect: goose.DialectPostgres, locker: locker},
 		snapshot:   &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		classify:   classifyPostgres,
-		contains:   `text IN (SELECT name FROM evidence_texts WHERE array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(%s AS text) AS tsquery))`,
+		contains:   `SELECT name FROM evidence_texts WHERE array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(%s AS text) AS tsquery)`,
+		fewTexts:   fewTexts,
+		textKey:    `name`,
+		holds:      `strpos(' ' || t.words || ' ', %s) > 0`,
 		allWords:   func(words []string) string { return "'" + strings.Join(words, "' & '") + "'" },
 		batches:    []int{64, 8, 1},
 		unsynced:   `SET synchronous_commit = off`, // nothing is torn by it

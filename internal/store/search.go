@@ -20,7 +20,7 @@ const (
 	maxLimit     = 1000
 	maxTypes     = 32
 	maxQuery     = 32 // words
-	maxArms      = 64 // lists of policies whose rows are read one beside the other
+	maxArms      = 64 // lists whose rows are read one beside the other
 )
 
 // Search returns the rows q selects, newest first unless q is ascending. Since
@@ -59,38 +59,55 @@ func (s *Store) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) 
 	return out, nil
 }
 
-// selection collects conditions and their parameters.
+// selection is what a query selects, before it is known what indexes serve it best.
 type selection struct {
-	where  []string
-	args   []any
-	filter bool // rows are read in the order asked for and only filtered by value
-	policy any  // they were decided by, nil if any
-	origin string
-	tail   string // order and limit
+	params
+	dialect *dialect
+	filters []filter
+	where   []string // conditions no index serves
+	filter  bool     // rows are read in the order asked for and only filtered
+	origin  string
+	what    string // columns
+	order   string
+	limit   int // 0 for none
+	from    int64
+	before  int64 // 0 for no bound
+	since   int64 // microseconds, 0 for no bound
+	until   int64
+	found   []string // words
 }
 
+// params are the parameters of a statement.
+type params struct{ args []any }
+
 // param returns the placeholder of a new parameter.
-func (s *selection) param(v any) string {
-	s.args = append(s.args, v)
-	return "$" + strconv.Itoa(len(s.args))
+func (p *params) param(v any) string {
+	p.args = append(p.args, v)
+	return "$" + strconv.Itoa(len(p.args))
 }
 
 func (s *selection) add(condition string, v any) {
 	s.where = append(s.where, fmt.Sprintf(condition, s.param(v)))
 }
 
+// equal restricts a column to a value. As an expression it keeps the index of the
+// column out.
 func (s *selection) equal(column, value string) {
 	v := field(value)
-	switch {
-	case v == nil:
-	case s.filter:
-		s.add(column+" || '' = %s", v) // an expression keeps the index of the column out
-	default:
-		s.add(column+" = %s", v)
-		if most := usual(column); most != "" && value != most {
-			s.where = append(s.where, column+" <> '"+most+"'")
+	if v == nil {
+		return
+	}
+	f := filter{keep: func(p *params) string { return column + " || '' = " + p.param(v) }}
+	if most := usual(column); most == "" || value != most {
+		f.drive = func(p *params) []string {
+			condition := column + " = " + p.param(v)
+			if most != "" {
+				condition += " AND " + column + " <> '" + most + "'"
+			}
+			return []string{condition}
 		}
 	}
+	s.filters = append(s.filters, f)
 }
 
 // usual is what most rows have in a column. The index of the column holds the
@@ -101,23 +118,20 @@ func usual(column string) string {
 		return "intent"
 	case "outcome":
 		return "permit"
+	case "status":
+		return "ok"
 	default:
 		return ""
 	}
 }
 
 // types restricts to some types. Calls that ended are of the type outcome too.
-// The index of types serves a single one: of several, rows in order are cheaper
-// to filter than all of them to sort.
+// The index of types serves those that are no call: each is read in its own order.
 func (s *selection) types(types []string) {
 	if len(types) == 0 {
 		return
 	}
-	if len(types) == 1 && types[0] != "" && types[0] != audit.TypeOutcome {
-		s.equal("type", types[0])
-		return
-	}
-	var in []string
+	var in, rare []any
 	ended := ""
 	for _, t := range types {
 		v := field(t)
@@ -126,108 +140,120 @@ func (s *selection) types(types []string) {
 			v = ""
 		case t == audit.TypeOutcome:
 			ended = " OR status IS NOT NULL"
+		case t != usual("type") && !slices.Contains(rare, v):
+			rare = append(rare, v)
 		}
-		in = append(in, s.param(v))
+		in = append(in, v)
 	}
-	s.where = append(s.where, "(type || '' IN ("+strings.Join(in, ", ")+")"+ended+")")
+	f := filter{keep: func(p *params) string {
+		var marks []string
+		for _, v := range in {
+			marks = append(marks, p.param(v))
+		}
+		return "(type || '' IN (" + strings.Join(marks, ", ") + ")" + ended + ")"
+	}}
+	if len(rare) == len(types) {
+		f.drive = func(p *params) []string {
+			var arms []string
+			for _, v := range rare {
+				arms = append(arms, "type = "+p.param(v)+" AND type <> '"+usual("type")+"'")
+			}
+			return arms
+		}
+	}
+	s.filters = append(s.filters, f)
 }
 
-func (s *selection) time(condition string, t time.Time) {
+// open restricts to calls without an outcome, as the index of them says it.
+func (s *selection) open() {
+	s.filters = append(s.filters, filter{
+		drive: func(*params) []string { return []string{"type = 'intent' AND status IS NULL"} },
+		keep:  func(*params) string { return "type || '' = 'intent' AND status IS NULL" },
+	})
+}
+
+// time restricts to rows that began then. As an expression it keeps the order of
+// indexes that hold the index of a row; where to begin in them say the spans.
+func (s *selection) time(condition string, t time.Time, bound *int64) {
 	if !t.IsZero() {
 		s.add(condition, micros(t))
+		*bound = micros(t)
 	}
 }
 
-// searchSQL returns what q selects. Everything of q but its order is a
-// parameter.
+// searchSQL returns what q selects.
 func (s *Store) searchSQL(q audit.Query) (*selection, error) {
-	sel := &selection{filter: q.Ascending && q.Following, policy: field(q.Policy), origin: q.Origin}
+	sel := &selection{dialect: &s.dialect, filter: q.Ascending && q.Following, origin: q.Origin, what: "idx, origin, doc", limit: q.Limit}
 	if len(q.Types) > maxTypes {
 		return nil, access.Errorf(access.CodeInvalid, "the search names %d types, more than %d", len(q.Types), maxTypes)
 	}
-	sel.types(q.Types)
+	// Those that select least come first: of two that select many the first counts.
 	for _, f := range []struct{ column, value string }{
-		{"agent", q.Agent}, {"subject", q.Subject}, {"session", q.Session}, {"task", q.Task}, {"server", q.Server}, {"tool", q.Tool},
-		{"decision", q.Decision}, {"outcome", q.Outcome}, {"trace", q.Trace},
+		{"decision", q.Decision}, {"trace", q.Trace}, {"session", q.Session}, {"task", q.Task}, {"granted", q.Grant}, {"tool", q.Tool},
+		{"subject", q.Subject}, {"outcome", q.Outcome}, {"agent", q.Agent}, {"server", q.Server},
 	} {
 		sel.equal(f.column, f.value)
 	}
 	if q.Status == string(audit.StatusOpen) {
-		sel.where = append(sel.where, "type = 'intent'", "status IS NULL") // as the index of open calls says it
+		sel.open()
 	} else {
 		sel.equal("status", q.Status)
+	}
+	sel.types(q.Types)
+	sel.among("evidence_rules", "policy", "rules", q.Policy)
+	sel.among("evidence_labels", "label", "labels", q.Label)
+	if q.Origin != "" {
+		sel.add("origin = %s", q.Origin)
+	}
+	if q.Text != "" {
+		sel.found = words(q.Text)
+		switch {
+		case len(sel.found) == 0:
+			return nil, access.Errorf(access.CodeInvalid, "the text to look for holds no word: give letters or digits")
+		case len(sel.found) > maxQuery:
+			return nil, access.Errorf(access.CodeInvalid, "the text to look for has %d words, more than %d", len(sel.found), maxQuery)
+		}
+	}
+	sel.time("at + 0 >= %s", q.Since, &sel.since)
+	sel.time("at + 0 < %s", q.Until, &sel.until)
+	if q.Before > 0 && q.Before <= math.MaxInt64 {
+		sel.before = int64(q.Before)
+	}
+	if q.Ascending {
+		sel.from = int64(min(q.From, math.MaxInt64))
 	}
 	idx := "idx"
 	if sel.filter {
 		idx = "last"
 	}
-	if q.Origin != "" {
-		sel.add("origin = %s", q.Origin)
-	}
-	if q.Text != "" {
-		found := words(q.Text)
-		switch {
-		case len(found) == 0:
-			return nil, access.Errorf(access.CodeInvalid, "the text to look for holds no word: give letters or digits")
-		case len(found) > maxQuery:
-			return nil, access.Errorf(access.CodeInvalid, "the text to look for has %d words, more than %d", len(found), maxQuery)
-		}
-		sel.add(s.dialect.contains, s.dialect.allWords(found))
-	}
-	sel.time("at >= %s", q.Since)
-	sel.time("at < %s", q.Until)
-	if q.Before > 0 && q.Before <= math.MaxInt64 {
-		sel.add(idx+" < %s", int64(q.Before))
-	}
-	if q.Ascending && q.From > 0 {
-		sel.add(idx+" >= %s", int64(min(q.From, math.MaxInt64)))
-	}
-	order := idx + " DESC, origin DESC"
+	sel.order = " ORDER BY " + idx + " DESC, origin DESC"
 	if q.Ascending {
-		order = idx + ", origin"
+		sel.order = " ORDER BY " + idx + ", origin"
 	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = defaultLimit
+	if sel.limit <= 0 {
+		sel.limit = defaultLimit
 	}
-	sel.tail = " ORDER BY " + order + " LIMIT " + sel.param(int64(min(limit, maxLimit)))
+	sel.limit = min(sel.limit, maxLimit)
 	return sel, nil
 }
 
-// statement returns the statement and its parameters, "" if nothing can be
-// found. Rows of a policy are read in the order of the index of the lists it is
-// on. One that is on many lists has many rows, so that rows in order find them as
-// soon.
-func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, error) {
-	s.args = slices.Clip(s.args) // it may be called again
-	arms := []string{""}
-	if s.policy != nil {
-		lists, err := rulesWith(ctx, tx, s.policy, s.origin, maxArms+1)
-		if err != nil || len(lists) == 0 {
-			return "", nil, err
-		}
-		arms = arms[:0]
-		if s.filter || len(lists) > maxArms {
-			arms = append(arms, "EXISTS (SELECT 1 FROM evidence_rules AS list WHERE policy = "+s.param(s.policy)+" AND log = origin AND list.rules = evidence.rules)")
-			lists = nil
-		}
-		for _, name := range lists {
-			arms = append(arms, "rules = "+s.param(name))
-		}
+// Count returns how many rows q selects, whatever its limit, and counts no further
+// than most.
+func (s *Store) Count(ctx context.Context, q audit.Query, most int) (int, error) {
+	search, err := s.searchSQL(q)
+	if err != nil {
+		return 0, err
 	}
-	var b strings.Builder
-	for i, arm := range arms {
-		if i > 0 {
-			b.WriteString(" UNION ALL ")
+	search.what, search.order, search.limit = "1 AS one", "", 0
+	n := 0
+	err = s.read(ctx, "counting the evidence", func(tx *sql.Tx) error {
+		n = 0
+		query, args, err := search.statement(ctx, tx)
+		if err != nil || query == "" {
+			return err
 		}
-		b.WriteString("SELECT idx, origin, doc FROM evidence")
-		where := s.where
-		if arm != "" {
-			where = append(slices.Clip(where), arm)
-		}
-		if len(where) > 0 {
-			b.WriteString(" WHERE " + strings.Join(where, " AND "))
-		}
-	}
-	return b.String() + s.tail, s.args, nil
+		args = append(args, int64(most))
+		return tx.QueryRowContext(ctx, `SELECT count(*) FROM (`+query+` LIMIT $`+strconv.Itoa(len(args))+`) AS counted`, args...).Scan(&n)
+	})
+	return n, err
 }

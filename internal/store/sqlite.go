@@ -156,7 +156,10 @@ func sqliteDialect(path string) dialect {
 		migrate:    migrator{dialect: goose.DialectSQLite3},
 		snapshot:   &sql.TxOptions{ReadOnly: true},
 		classify:   classifySQLite,
-		contains:   `text IN (SELECT name FROM evidence_texts WHERE id IN (SELECT rowid FROM evidence_words WHERE evidence_words MATCH %s))`,
+		contains:   `SELECT rowid FROM evidence_words WHERE evidence_words MATCH %s`,
+		fewTexts:   fewTexts,
+		textKey:    `id`,
+		holds:      `instr(' ' || t.words || ' ', %s) > 0`,
 		allWords:   func(words []string) string { return `"` + strings.Join(words, `" "`) + `"` },
 		batches:    []int{256, 32, 4, 1},
 		unsynced:   `PRAGMA synchronous = NORMAL`, // in WAL mode nothing is torn by it

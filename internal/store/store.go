@@ -85,7 +85,10 @@ type dialect struct {
 	migrate    migrator
 	snapshot   *sql.TxOptions // one consistent read
 	classify   func(error) (fault, string)
-	contains   string // condition: the row holds the words of the parameter %s
+	contains   string // the keys of the texts that hold the words of the parameter %s
+	fewTexts   int    // so many texts at most that hold the words of a search are sought one by one
+	textKey    string // what it calls them
+	holds      string // condition: the text t holds the word of the parameter %s, which has spaces around it
 	allWords   func([]string) string
 	// batches are how many rows one statement inserts, descending to 1: many where
 	// each statement is a journey, few where each parameter costs. A few fixed

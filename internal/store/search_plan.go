@@ -1,0 +1,180 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Bounds of what is looked at to choose what serves a search.
+const (
+	probe    = 20_000 // entries of an index that are counted
+	fewTexts = 8_000  // of more texts that hold the words, rows in order are found as soon
+)
+
+// filter is a condition on rows. What drives a statement gives rows in the order of an
+// index, of each arm for itself, and everything else is looked at row by row: neither
+// database knows which of several values is rare.
+type filter struct {
+	drive func(p *params) []string // nil where no index serves it
+	keep  func(p *params) string
+	cost  int64       // rows it gives, 0 where that is not known
+	list  *listFilter // what must be looked up before it can drive or keep
+}
+
+// among restricts to rows whose list of that name holds the value.
+func (s *selection) among(table, item, column, value string) {
+	if v := field(value); v != nil {
+		s.filters = append(s.filters, filter{list: &listFilter{table, item, column, v}})
+	}
+}
+
+// statement returns the statement and its parameters, "" if nothing can be found.
+func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, error) {
+	// It may be called again.
+	s.args, s.where, s.filters = slices.Clip(s.args), slices.Clip(s.where), slices.Clone(s.filters)
+	if found, err := s.within(ctx, tx); err != nil || !found {
+		return "", nil, err
+	}
+	for i, f := range s.filters {
+		if f.list == nil {
+			continue
+		}
+		lists, err := f.list.with(ctx, tx, s.origin, maxArms+1)
+		if err != nil || len(lists) == 0 {
+			return "", nil, err
+		}
+		s.filters[i] = f.list.filter(lists)
+	}
+	if len(s.found) > 0 {
+		f, err := s.text(ctx, tx)
+		if err != nil {
+			return "", nil, err
+		}
+		s.filters = append(s.filters, f)
+	}
+	arms := []string{""}
+	driver, err := s.driver(ctx, tx)
+	if err != nil {
+		return "", nil, err
+	}
+	where := append(slices.Clip(s.where), s.bounds()...)
+	for i, f := range s.filters {
+		if i == driver {
+			arms = f.drive(&s.params)
+		} else {
+			where = append(where, f.keep(&s.params))
+		}
+	}
+	query := s.union(s.what, arms, where) + s.order
+	if s.limit > 0 {
+		query += " LIMIT " + strconv.Itoa(s.limit)
+	}
+	return query, s.args, nil
+}
+
+// union selects the rows of all arms.
+func (s *selection) union(what string, arms, where []string) string {
+	var b strings.Builder
+	for i, arm := range arms {
+		if i > 0 {
+			b.WriteString(" UNION ALL ")
+		}
+		b.WriteString("SELECT " + what + " FROM evidence")
+		conditions := where
+		if arm != "" {
+			conditions = append([]string{arm}, where...)
+		}
+		if len(conditions) > 0 {
+			b.WriteString(" WHERE " + strings.Join(conditions, " AND "))
+		}
+	}
+	return b.String()
+}
+
+// bounds are the indexes between which rows are.
+func (s *selection) bounds() []string {
+	idx := "idx"
+	if s.filter {
+		idx = "last"
+	}
+	var out []string
+	if s.from > 0 {
+		out = append(out, idx+" >= "+s.param(s.from))
+	}
+	if s.before > 0 {
+		out = append(out, idx+" < "+s.param(s.before))
+	}
+	return out
+}
+
+// driver returns which filter gives the rows, -1 for rows in order.
+func (s *selection) driver(ctx context.Context, tx *sql.Tx) (int, error) {
+	var can []int
+	for i, f := range s.filters {
+		if f.drive != nil && !s.filter {
+			can = append(can, i)
+		}
+	}
+	between := int64(-1) // how many rows there are at most
+	if s.before > 0 && !s.filter {
+		between = s.before - s.from
+	}
+	if len(can) == 0 || len(can) == 1 && between < 0 && s.filters[can[0]].cost == 0 {
+		return append(can, -1)[0], nil
+	}
+	best, least := -1, between
+	for _, i := range can {
+		cost := s.filters[i].cost
+		if cost == 0 {
+			var err error
+			if cost, err = s.rows(ctx, tx, s.filters[i]); err != nil {
+				return 0, err
+			}
+		}
+		if least < 0 || cost < least {
+			best, least = i, cost
+		}
+	}
+	return best, nil
+}
+
+// rows counts what a filter gives, up to probe.
+func (s *selection) rows(ctx context.Context, tx *sql.Tx, f filter) (int64, error) {
+	count := *s
+	count.params = params{}
+	query := `SELECT count(*) FROM (` + count.union("1 AS one", f.drive(&count.params), count.bounds()) + ` LIMIT ` + strconv.Itoa(probe) + `) AS counted`
+	var n int64
+	err := tx.QueryRowContext(ctx, query, count.args...).Scan(&n)
+	return n, err
+}
+
+// text is the filter by words. Texts that hold them are sought in the index of words
+// where they are few; else each row's text is looked into.
+func (s *selection) text(ctx context.Context, tx *sql.Tx) (filter, error) {
+	all := s.dialect.allWords(s.found)
+	f := filter{keep: func(p *params) string {
+		var holds []string
+		for _, w := range s.found {
+			holds = append(holds, strings.ReplaceAll(s.dialect.holds, "%s", p.param(" "+w+" ")))
+		}
+		return "EXISTS (SELECT 1 FROM evidence_texts AS t WHERE t.name = evidence.text AND " + strings.Join(holds, " AND ") + ")"
+	}}
+	if s.filter {
+		return f, nil
+	}
+	var count params
+	query := `SELECT count(*) FROM (` + strings.ReplaceAll(s.dialect.contains, "%s", count.param(all)) + ` LIMIT ` + strconv.Itoa(s.dialect.fewTexts+1) + `) AS counted`
+	if err := tx.QueryRowContext(ctx, query, count.args...).Scan(&f.cost); err != nil {
+		return f, err
+	}
+	if f.cost <= int64(s.dialect.fewTexts) {
+		f.drive = func(p *params) []string {
+			return []string{"text IN (SELECT name FROM evidence_texts WHERE " + s.dialect.textKey + " IN (" + strings.ReplaceAll(s.dialect.contains, "%s", p.param(all)) + "))"}
+		}
+		f.cost = max(f.cost, 1)
+	}
+	return f, nil
+}
