@@ -40,6 +40,7 @@ import (
 	"rutile/internal/notice"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/risk"
 	"rutile/internal/signal"
 	"rutile/internal/signin"
 	"rutile/internal/sink"
@@ -96,6 +97,7 @@ type Daemon struct {
 	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
 	conduct   *conduct.Book
+	risks     *risk.Book
 	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
@@ -173,6 +175,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.followConduct(run) })
+	d.work.Go(func() { d.followRisk(run) })
 	d.work.Go(func() { d.followJudge(run) })
 	d.work.Go(func() { d.followPeers(run) })
 	d.work.Go(func() { d.resume(run) })

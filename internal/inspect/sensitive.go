@@ -111,9 +111,9 @@ func (e *Engine) Sensitive(text []byte) []Datum {
 		}
 		switch {
 		case d.single && d.word >= leastWord:
-			around(s, words, d.word, in)
+			together(around(s, words, d.word), in)
 		case d.longest > 0 && counted:
-			windows(s, at, d.digits, d.longest, in)
+			together(windows(s, at, d.digits, d.longest), in)
 		default:
 			in(0, len(s))
 		}

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"iter"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -143,22 +144,29 @@ func digitsOf(s string) (at []int, all bool) {
 	return at, true
 }
 
-// windows gives do the parts of s in which what has so many digits and at most so many
-// bytes can stand, with a byte more on either side than that could have: what do finds
-// in a part is what it would find there in all of s. It ends when do is false.
-func windows(s string, at []int, digits, longest int, do func(start, end int) bool) {
-	start, end := -1, -1
-	for i := digits - 1; i < len(at); i++ {
-		first, last := at[i-digits+1], at[i]
-		if last-first >= longest {
-			continue
+// windows are the parts of s in which what has so many digits and at most so many bytes
+// can stand, with a byte more on either side than that could have: what is found in a
+// part is what would be found there in all of s.
+func windows(s string, at []int, digits, longest int) iter.Seq2[int, int] {
+	return func(yield func(start, end int) bool) {
+		for i := digits - 1; i < len(at); i++ {
+			first, last := at[i-digits+1], at[i]
+			if last-first < longest && !yield(max(0, last-longest-1), min(len(s), first+longest+2)) {
+				return
+			}
 		}
-		from, to := max(0, last-longest-1), min(len(s), first+longest+2)
-		if start >= 0 && from <= end {
+	}
+}
+
+// together gives do parts of a text, those that meet as one. It ends when do is false.
+func together(parts iter.Seq2[int, int], do func(start, end int) bool) {
+	start, end := -1, -1
+	for from, to := range parts {
+		switch {
+		case start >= 0 && from <= end:
 			end = to
 			continue
-		}
-		if start >= 0 && !do(start, end) {
+		case start >= 0 && !do(start, end):
 			return
 		}
 		start, end = from, to
@@ -203,26 +211,14 @@ func alone(re *syntax.Regexp) bool {
 	return true
 }
 
-// around gives do the words of at least so many bytes with what separates them from
-// others, those that follow one another together. It ends when do is false.
-func around(s string, words [][2]int, least int, do func(start, end int) bool) {
-	start, end := -1, -1
-	for _, w := range words {
-		if w[1]-w[0] < least {
-			continue
+// around are the words of at least so many bytes with what separates them from others.
+func around(s string, words [][2]int, least int) iter.Seq2[int, int] {
+	return func(yield func(start, end int) bool) {
+		for _, w := range words {
+			if w[1]-w[0] >= least && !yield(max(0, w[0]-1), min(len(s), w[1]+1)) {
+				return
+			}
 		}
-		from, to := max(0, w[0]-1), min(len(s), w[1]+1)
-		if start >= 0 && from <= end {
-			end = to
-			continue
-		}
-		if start >= 0 && !do(start, end) {
-			return
-		}
-		start, end = from, to
-	}
-	if start >= 0 {
-		do(start, end)
 	}
 }
 
