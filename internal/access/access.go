@@ -110,6 +110,8 @@ type Request struct {
 	Facts *Facts
 	// Touched is what the session has touched. The gate sets it.
 	Touched *Touched
+	// Risk is how unusual what the caller does is. The gate sets it.
+	Risk *Risk
 }
 
 // Placeholder stands for a value the caller has not seen.

@@ -136,6 +136,9 @@ type Config struct {
 	Drift string
 	// Tier3 is SignAuto (default), SignPasskey or SignPerson.
 	Tier3 string
+	// Ladder says what the baseline's rules about risk do: policy.LadderEnforce (default),
+	// LadderShadow or LadderOff.
+	Ladder string
 	// BreakGlass says the same of who breaks the glass.
 	BreakGlass string
 	// Operators is the address people use, as in https://gateway.example:7434.
@@ -160,6 +163,8 @@ type Deps struct {
 	LastUse LastUse
 	// Usage counts what was permitted; nil where nobody counts.
 	Usage Usage
+	// Resumed is told of an agent that a person lets go; nil where nobody is told.
+	Resumed func(agent string)
 }
 
 // Current is the state calls are decided on: one generation, never half of a
@@ -175,7 +180,8 @@ type Current struct {
 	Sinks    map[string]sink.Sink
 	Signals  map[string]signal.Source
 	Mails    map[string]notice.Mail
-	Monitor  bool // observe, do not enforce
+	Monitor  bool   // observe, do not enforce
+	Ladder   string // what the baseline's rules about risk do
 }
 
 func (c *Current) policy(id string) (policy.Policy, bool) {
@@ -202,6 +208,7 @@ type Admin struct {
 	clock     func() time.Time
 	lastUse   LastUse
 	usage     Usage
+	resumed   func(agent string)
 	office    *policy.Office
 	answer    []registry.Role // of whom may answer requests
 	inspect   *inspection
@@ -235,6 +242,11 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	default:
 		return nil, access.Errorf(access.CodeInvalid, "guards %q are unknown: use warn or enforce", string(cfg.Guards))
 	}
+	switch cfg.Ladder {
+	case "", policy.LadderEnforce, policy.LadderShadow, policy.LadderOff:
+	default:
+		return nil, access.Errorf(access.CodeInvalid, "ladder %q is unknown: use enforce, shadow or off", cfg.Ladder)
+	}
 	office, err := newOffice()
 	if err != nil {
 		return nil, err
@@ -243,7 +255,7 @@ func New(ctx context.Context, cfg Config, d Deps) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, usage: d.Usage, office: office, answer: answerers(office), unsettled: true, uses: map[string]time.Time{}}
+	a := &Admin{cfg: cfg, inspect: inspection, store: d.Store, registry: d.Registry, evidence: d.Evidence, vault: d.Vault, authority: d.Authority, clock: d.Now, lastUse: d.LastUse, usage: d.Usage, resumed: d.Resumed, office: office, answer: answerers(office), unsettled: true, uses: map[string]time.Time{}}
 	if err := a.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("loading the state: %w", err)
 	}

@@ -39,7 +39,7 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	for _, p := range cur.Policies {
 		policies[p.ID] = p
 	}
-	next := &Current{View: view, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks), Signals: with(cur.Signals, c.Signals), Mails: with(cur.Mails, c.Mails)}
+	next := &Current{View: view, Ladder: cur.Ladder, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks), Signals: with(cur.Signals, c.Signals), Mails: with(cur.Mails, c.Mails)}
 	next.Policies = slices.Collect(maps.Values(with(policies, c.Policies)))
 	return a.compile(next)
 }
@@ -90,7 +90,7 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	if err != nil {
 		return nil, err
 	}
-	cur := &Current{View: view, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts)),
+	cur := &Current{View: view, Ladder: a.cfg.Ladder, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts)),
 		Sources: make(map[string]credential.Source, len(kept.sources)), Webhooks: make(map[string]webhook.Webhook, len(kept.webhooks)), Sinks: make(map[string]sink.Sink, len(kept.sinks)),
 		Signals: make(map[string]signal.Source, len(kept.signals)), Mails: make(map[string]notice.Mail, len(kept.mails))}
 	for _, e := range kept.rights {

@@ -10,7 +10,11 @@ import (
 )
 
 // Catalog is what the policies of the state are compiled against.
-func (c *Current) Catalog() policy.Catalog { return catalog(c.View, c.Rights, c.Facts) }
+func (c *Current) Catalog() policy.Catalog {
+	out := catalog(c.View, c.Rights, c.Facts)
+	out.Ladder = c.Ladder
+	return out
+}
 
 // Declared is what documents declare, as if they were applied to an empty gateway.
 type Declared struct {

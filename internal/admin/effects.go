@@ -80,6 +80,15 @@ type EffectsDeps struct {
 	// Touched says what a session has touched.
 	Touched func(ctx context.Context, session string) *access.Touched
 	End     grant.Ender // has issuers end what was minted under a grant
+	Scores  Scores      // nil where nothing is scored
+}
+
+// Scores knows how unusual what sessions do is.
+type Scores interface {
+	// Of returns the scores of a session of an agent, for a person ("issuer|id" or "").
+	Of(agent, session, person string) *access.Risk
+	// PardonSession forgets what was held against a session.
+	PardonSession(agent, session string)
 }
 
 // Effects carries out what rules and people demand of what is under way: it
@@ -98,6 +107,7 @@ type Effects struct {
 	issuer   string
 	end      grant.Ender
 	touched  func(ctx context.Context, session string) *access.Touched
+	scores   Scores
 
 	mu      sync.Mutex
 	busy    sync.Map        // revocations that are being carried out, by id
@@ -113,7 +123,7 @@ func NewEffects(d EffectsDeps) (*Effects, error) {
 		return nil, errors.New("admin: a dependency is missing")
 	}
 	e := &Effects{admin: d.Admin, broker: d.Broker, sessions: d.Sessions, debts: d.Debts, traffic: d.Traffic, state: d.State,
-		revoked: d.Revoked, peers: d.Peers, people: d.People, issuer: d.Issuer, end: d.End, touched: d.Touched}
+		revoked: d.Revoked, peers: d.Peers, people: d.People, issuer: d.Issuer, end: d.End, touched: d.Touched, scores: d.Scores}
 	e.life, e.stop = context.WithCancel(context.Background())
 	return e, nil
 }

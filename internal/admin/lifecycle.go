@@ -40,6 +40,9 @@ func (a *Admin) ChangeAgent(ctx context.Context, actor Actor, id string, verb re
 		d.records = []record{{verb: string(verb), kind: kindAgent, object: id, reason: why, detail: fieldsOf(old, next)}}
 		return d, nil
 	})
+	if err == nil && verb == registry.VerbResume && a.resumed != nil {
+		a.resumed(id)
+	}
 	return out, err
 }
 

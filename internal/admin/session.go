@@ -20,6 +20,9 @@ type SessionView struct {
 	Opened  time.Time `json:"opened"`
 	Last    time.Time `json:"last"` // when it was last given a token
 	Ends    time.Time `json:"ends"` // at the latest
+	// Risk is how unusual what is done in it is, 0 to 100; 0 where nobody knows or it has
+	// ended.
+	Risk int `json:"risk"`
 }
 
 func (e *Effects) view(f identity.Family) SessionView {
@@ -32,7 +35,18 @@ func (e *Effects) view(f identity.Family) SessionView {
 	default:
 		v.State = "over"
 	}
+	if s := e.score(&v); s != nil {
+		v.Risk = s.Session
+	}
 	return v
+}
+
+// score is the scores of a session that is not over, nil where nobody knows.
+func (e *Effects) score(v *SessionView) *access.Risk {
+	if e.scores == nil || v.State != "open" && v.State != string(identity.SessionQuarantined) {
+		return nil
+	}
+	return e.scores.Of(v.Agent, v.ID, v.Subject)
 }
 
 // List returns sessions, newest first: at most limit with ids below before, where
@@ -66,6 +80,9 @@ func (e *Effects) Release(ctx context.Context, actor Actor, id, why string) (Ses
 			return SessionView{}, verr
 		}
 		return SessionView{}, err
+	}
+	if e.scores != nil {
+		e.scores.PardonSession(f.Agent, f.ID)
 	}
 	return e.view(f), nil
 }

@@ -19,6 +19,9 @@ type SessionDetail struct {
 	Labels  []string      `json:"labels,omitempty"` // private scopes it has seen something of
 	Taint   []string      `json:"taint,omitempty"`  // what may have told the agent what to do
 	Running []RunningCall `json:"running"`          // calls in flight here
+	// Scores are how unusual what is done is, with the largest reasons; nil where nobody
+	// knows.
+	Scores *access.Risk `json:"scores,omitempty"`
 }
 
 // RunningCall is a call in flight.
@@ -39,6 +42,7 @@ func (e *Effects) Session(ctx context.Context, id string) (SessionDetail, error)
 		return SessionDetail{}, access.Errorf(access.CodeNotFound, "there is no session %q: see rutile session list", clip(id))
 	}
 	out := SessionDetail{SessionView: e.view(list[0]), Grants: []string{}, Running: []RunningCall{}}
+	out.Scores = e.score(&out.SessionView)
 	if a, ok := e.admin.Current().View.Agent(out.Agent); ok {
 		out.Client, out.Model = a.Runtime, a.Model
 	}

@@ -306,6 +306,7 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 	if err := d.payload(args); err != nil {
 		return nil, err
 	}
+	d.risk(r.Risk)
 	if err := d.sealIDs(); err != nil {
 		return nil, err
 	}

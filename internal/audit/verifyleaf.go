@@ -66,6 +66,7 @@ var callMembers = map[string]string{
 	"dec": "o", "dec.id": "?s", "dec.out": "s", "dec.permits": "?l", "dec.forbids": "?l", "dec.errors": "?l", "dec.masks": "?l", "dec.us": "i",
 	"dec.shadow": "?o", "dec.shadow.by": "?l", "dec.shadow.out": "?s",
 	"what": "o", "what.tier": "i", "who": "o", "who.agent": "s", "cred": "?o", "dur": "?s", "trace": "?s",
+	"risk": "?o", "risk.session": "?i", "risk.agent": "?i", "risk.person": "?i", "risk.model": "?s", "risk.learned": "?i", "risk.without": "?i", "risk.top": "?l",
 	"touched": "?o", "touched.flow": "?o", "touched.labels": "?l", "touched.leaves": "?l", "touched.taint": "?l",
 	"why": "?o", "why.grant": "?s", "why.request": "?s",
 }

@@ -34,9 +34,9 @@ func (a *app) sessionList() *cobra.Command {
 				a.say("no sessions")
 				return
 			}
-			t := a.table("SESSION", "STATE", "AGENT", "FOR", "OPENED", "LAST TOKEN", "BECAUSE")
+			t := a.table("SESSION", "STATE", "RISK", "AGENT", "FOR", "OPENED", "LAST TOKEN", "BECAUSE")
 			for _, s := range page.Items {
-				t.add(s.ID, s.State, s.Agent, s.Subject, when(s.Opened), when(s.Last), s.Why)
+				t.add(s.ID, s.State, scored(s.Risk), s.Agent, s.Subject, when(s.Opened), when(s.Last), s.Why)
 			}
 			t.write(w)
 		})
@@ -63,7 +63,8 @@ func (a *app) sessionShow() *cobra.Command {
 			}
 			fields(w, "session", s.ID, "state", s.State, "because", s.Why, "agent", s.Agent, "acts for", s.Subject, "opened by", s.Source, "runs in", s.Client, "model", s.Model, "task", s.Task,
 				"opened", when(s.Opened), "last token", when(s.Last), "ends", when(s.Ends), "grants", some(s.Grants), "labels", strings.Join(s.Labels, " "), "taint", strings.Join(s.Taint, " "),
-				"calls in flight", itoa(len(s.Running)), "running", strings.Join(running, "; "), "what happened", "rutile audit search --session "+s.ID)
+				"risk", riskLine(s.Scores), "calls in flight", itoa(len(s.Running)), "running", strings.Join(running, "; "), "what happened", "rutile audit search --session "+s.ID)
+			a.reasons(w, s.Scores)
 			if len(s.Touched) == 0 {
 				return
 			}

@@ -69,8 +69,8 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if d.facts, err = fact.New(ctx, d.store, d.vault, d.store.Dialect() != "sqlite", steady()); err != nil {
 		return err
 	}
-	if d.Admin, err = admin.New(ctx, admin.Config{Drift: d.Config.Inspection.Drift, Tier3: d.Config.Approvals.Tier3, BreakGlass: d.Config.Approvals.BreakGlass, Operators: d.signingAt(), Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
-		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now, LastUse: d.lastUse, Usage: d.usage,
+	if d.Admin, err = admin.New(ctx, admin.Config{Ladder: d.Config.Risk.Ladder, Drift: d.Config.Inspection.Drift, Tier3: d.Config.Approvals.Tier3, BreakGlass: d.Config.Approvals.BreakGlass, Operators: d.signingAt(), Node: d.node(), Mode: d.mode(), Guards: admin.Guards(d.Config.Lifecycle.Guards)}, admin.Deps{
+		Store: d.store, Registry: d.store, Evidence: d.Evidence, Vault: sealing{d.vault, d}, Authority: tokens{d.authority, d.AgentsURL, d.broker}, Now: time.Now, LastUse: d.lastUse, Usage: d.usage, Resumed: d.pardon,
 	}); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	}
 	if d.Effects, err = admin.NewEffects(admin.EffectsDeps{
 		Admin: d.Admin, Broker: d.broker, Sessions: d.sessions, Debts: d.debts, Traffic: traffic{d}, State: states.State,
-		Revoked: d.revoked, Peers: peers{d}, People: people{d}, Issuer: d.AgentsURL, End: d.end,
+		Revoked: d.revoked, Peers: peers{d}, People: people{d}, Issuer: d.AgentsURL, End: d.end, Scores: scores{d},
 		Touched: func(ctx context.Context, session string) *access.Touched { return d.labels.Of(ctx, session) },
 	}); err != nil {
 		return err
@@ -128,6 +128,9 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 		return err
 	}
 	if err := d.watchConduct(ctx); err != nil {
+		return err
+	}
+	if err := d.scoreRisk(ctx); err != nil {
 		return err
 	}
 	if err := d.consultJudge(ctx, engine); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/policy"
 	"rutile/internal/registry"
 	"rutile/internal/signin"
 )
@@ -61,6 +62,8 @@ type Config struct {
 	// Lifecycle says what is asked of servers before their state changes, and of
 	// their owners afterwards.
 	Lifecycle Lifecycle `yaml:"lifecycle"`
+	// Risk says what is done about unusual conduct of agents.
+	Risk Risk `yaml:"risk"`
 	// Approvals says how people approve what agents ask for.
 	Approvals Approvals `yaml:"approvals"`
 	// SignIn names an OpenID Connect provider that signs people in to the console.
@@ -197,6 +200,11 @@ type Lifecycle struct {
 	QuarantineAfter time.Duration `yaml:"quarantineAfter"` // such as 336h: a server whose review is overdue for so long is put in quarantine; default never
 }
 
+// Risk is about how unusual what agents do is (docs/risk.md).
+type Risk struct {
+	Ladder string `yaml:"ladder"` // enforce (default): from a score of 60 people are asked, from 75 sessions and from 90 agents are held; shadow: what would have been is noted; off
+}
+
 // Approvals says how people approve what agents ask for.
 type Approvals struct {
 	Tier3 string `yaml:"tier3"` // auto (default): from tier 3 approvals are signed with a passkey as soon as one of those who may approve has one; passkey: always; person: only by whoever has one
@@ -331,6 +339,7 @@ func (c *Config) check() error {
 	oneOf("mode", c.Mode, "enforce", "monitor")
 	oneOf("evidence.durability", c.Evidence.Durability, "strict", "relaxed_reads")
 	oneOf("inspection.drift", c.Inspection.Drift, "graded", "strict")
+	oneOf("risk.ladder", c.Risk.Ladder, policy.LadderEnforce, policy.LadderShadow, policy.LadderOff)
 	oneOf("approvals.tier3", c.Approvals.Tier3, "auto", "passkey", "person")
 	oneOf("approvals.breakGlass", c.Approvals.BreakGlass, "auto", "passkey", "person")
 	oneOf("lifecycle.guards", c.Lifecycle.Guards, "warn", "enforce")

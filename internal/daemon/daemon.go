@@ -40,6 +40,7 @@ import (
 	"rutile/internal/notice"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
+	"rutile/internal/risk"
 	"rutile/internal/signal"
 	"rutile/internal/signin"
 	"rutile/internal/sink"
@@ -96,6 +97,7 @@ type Daemon struct {
 	witnesses *witness.Submitter // nil without witnesses
 	gate      *gate.Gate
 	conduct   *conduct.Book
+	risks     *risk.Book
 	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
@@ -121,8 +123,8 @@ type Options struct {
 	// MailRoots are the authorities that servers of mail are checked with; nil for those
 	// of the machine.
 	MailRoots *x509.CertPool
-	Version string
-	Log     io.Writer // where logs go; default os.Stderr
+	Version   string
+	Log       io.Writer // where logs go; default os.Stderr
 	// Agents wraps the agents' handler. Tests use it to stand in for a client
 	// that cannot send a token itself; there is no unauthenticated mode.
 	Agents func(http.Handler) http.Handler
@@ -173,6 +175,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.match(run) })
 	d.work.Go(func() { d.withdraw(run) })
 	d.work.Go(func() { d.followConduct(run) })
+	d.work.Go(func() { d.followRisk(run) })
 	d.work.Go(func() { d.followJudge(run) })
 	d.work.Go(func() { d.followPeers(run) })
 	d.work.Go(func() { d.resume(run) })

@@ -144,7 +144,7 @@ func (g *Gate) enter(ctx context.Context, state *pdp.State, r *access.Request, r
 	if labelled {
 		g.touch(ctx, state, r) // a call at the same moment may have come first
 	}
-	if entry.Moved(r.Facts) || labelled {
+	if risen := g.risen(r); risen || entry.Moved(r.Facts) || labelled {
 		// The evidence says how it was masked, so that must not be another way now.
 		again := pdp.Judge(state, r)
 		if !again.Allowed() || again.Grant != dec.Grant || !bytes.Equal(again.Arguments, ru.Arguments) {

@@ -95,6 +95,7 @@ type Gate struct {
 	flows   flows
 	running running
 	conduct Conduct    // nil: nobody is told
+	risks   Risks      // nil: nothing is scored
 	judge   *Consulted // nil: nobody is asked
 }
 
@@ -176,6 +177,7 @@ func (g *Gate) denied(ctx context.Context, state *pdp.State, r *access.Request, 
 	if dec.Outcome == access.RateLimit {
 		dec.RetryAfter = g.retryAfter(ctx, state, r, dec.Limits)
 	}
+	g.rated(r, &dec)
 	cerr := g.carry(ctx, r, &dec) // before anybody reads that it happened
 	if _, err := g.log.Verdict(ctx, audit.Intent{Request: r, Decision: &dec}); err != nil {
 		return access.Decision{ID: r.ID}, evidenceError("recording the verdict", err)
@@ -196,6 +198,7 @@ func (g *Gate) decide(ctx context.Context, state *pdp.State, r *access.Request) 
 	}
 	g.look(ctx, state, r)
 	g.touch(ctx, state, r)
+	g.score(state, r)
 	ru := pdp.Judge(state, r)
 	ru.Duration = time.Since(start)
 	return ru
@@ -295,6 +298,7 @@ func (g *Gate) dispatch(ctx context.Context, state *pdp.State, r *access.Request
 	ferr = g.answered(ctx, d, dec, &resp, ferr, &out)
 	d.outflow.dropped(&out)
 	g.conducted(state, d, came, &out)
+	g.returned(d, came, &out)
 	g.offer(d, &resp, &out)
 	status := out.Status
 	g.meter.Forwarded(fctx, r, status, took)
@@ -468,7 +472,13 @@ func (g *Gate) System(ctx context.Context, server string) (*Dispatch, error) {
 // Visible reports whether r's target belongs in a list shown to its actor: some
 // call of it would not be plainly denied (access.md 2.4).
 func (g *Gate) Visible(r *access.Request) bool {
-	return g.refusal(r) == nil && pdp.Visible(g.states.State(), r)
+	if g.refusal(r) != nil {
+		return false
+	}
+	if g.risks != nil && r.Risk == nil {
+		r.Risk = g.risks.Peek(&r.Who)
+	}
+	return pdp.Visible(g.states.State(), r)
 }
 
 // State returns the state calls are decided on now.

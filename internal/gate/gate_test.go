@@ -89,6 +89,11 @@ func (noFacts) Enter(*fact.Plan, *fact.Call, bool) (*fact.Entry, error) { return
 
 func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 	t.Helper()
+	return newGateOf(t, log, noEffects{})
+}
+
+func newGateOf(t *testing.T, log gate.Evidence, effects gate.Effects) *gate.Gate {
+	t.Helper()
 	view, err := registry.NewView(registry.Content{
 		Agents:  []registry.Agent{{ID: "bot", Owner: "team", State: registry.AgentActive, Expires: now.Add(time.Hour)}},
 		Servers: []registry.Server{{ID: "up", Owner: "team", State: registry.ServerSanctioned}},
@@ -106,7 +111,7 @@ func newGate(t *testing.T, log gate.Evidence) *gate.Gate {
 		t.Fatal(err)
 	}
 	f := fixed{&pdp.State{View: view, Set: set}}
-	g, err := gate.New(f, log, f, noGrants{}, noFacts{}, noEffects{}, engine(t), noValues{}, noLabels{}, f, func() time.Time { return now })
+	g, err := gate.New(f, log, f, noGrants{}, noFacts{}, effects, engine(t), noValues{}, noLabels{}, f, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

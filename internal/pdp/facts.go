@@ -44,7 +44,7 @@ func GatherFacts(s *State, r *access.Request) Facts {
 	f.server(s.View, r)
 	f.target(s.View, r)
 	f.counting(r)
-	q.Touched = r.Touched
+	q.Touched, q.Risk = r.Touched, r.Risk
 	f.Digest = f.digest()
 	return f
 }
@@ -218,6 +218,12 @@ func (f *Facts) digest() string {
 		set(t.Taint)
 		set(t.Labels)
 		b = appendFacts(b, &access.Facts{Values: t.Flow})
+	}
+	if r := q.Risk; r != nil {
+		str("risk")
+		for _, score := range []int{r.Session, r.Agent, r.Person} {
+			b = binary.AppendVarint(b, int64(score))
+		}
 	}
 	sum := sha256.Sum256(b)
 	var out [7 + 2*sha256.Size]byte

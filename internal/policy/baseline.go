@@ -93,6 +93,6 @@ when { principal.attested && principal.status == "active" };
 // does not make every answer be judged.
 const withholds = "baseline.blocked"
 
-func baseline() Policy {
-	return Policy{ID: LayerBaseline, Layer: LayerBaseline, Cedar: baselineText}
+func baseline(ladder string) Policy {
+	return Policy{ID: LayerBaseline, Layer: LayerBaseline, Cedar: baselineText + rungs(ladder)}
 }

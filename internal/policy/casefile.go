@@ -56,6 +56,7 @@ type testAgent struct {
 	Attested   *bool    `yaml:"attested"`
 	DataScopes []string `yaml:"dataScopes"`
 	Tools      []string `yaml:"tools"`
+	Risk       int      `yaml:"risk"`
 }
 
 type testTool struct {
@@ -75,6 +76,7 @@ type testServer struct {
 type testSubject struct {
 	Issuer string `yaml:"issuer"`
 	ID     string `yaml:"id"`
+	Risk   int    `yaml:"risk"`
 }
 
 type testSession struct {
@@ -85,6 +87,7 @@ type testSession struct {
 	StartedAt time.Time `yaml:"startedAt"`
 	Taint     []string  `yaml:"taint"`
 	Labels    []string  `yaml:"labels"`
+	Risk      int       `yaml:"risk"`
 }
 
 type testGrant struct {

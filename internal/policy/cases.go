@@ -280,7 +280,7 @@ func (p *prepared) query() (*Query, error) {
 			Status: cmpOr(a.Status, "active"), Attested: a.Attested == nil || *a.Attested, DataScopes: a.DataScopes},
 		Tool:   ToolFacts{Server: w.Server, Name: r.Target, Kind: r.Kind},
 		Server: ServerFacts{ID: w.Server, State: "sanctioned"},
-		Action: r.Action(), Target: r.Target, Method: r.Method, Now: p.now(),
+		Action: r.Action(), Target: r.Target, Method: r.Method, Now: p.now(), Risk: &access.Risk{Agent: a.Risk},
 	}
 	t := p.Given.Tool
 	q.Tool.Classes, q.Tool.Digest, q.Tool.Labels, q.Tool.Pinned = t.Classes, t.Digest, t.Labels, t.Pinned == nil || *t.Pinned
@@ -291,7 +291,7 @@ func (p *prepared) query() (*Query, error) {
 		q.Server.Owner, q.Server.State = s.Owner, cmpOr(s.State, "sanctioned")
 	}
 	if s := p.Given.Subject; s != nil {
-		q.Subject = access.Subject{Issuer: s.Issuer, ID: s.ID}
+		q.Subject, q.Risk.Person = access.Subject{Issuer: s.Issuer, ID: s.ID}, s.Risk
 	}
 	if s := p.Given.Session; s != nil {
 		q.Session = SessionFacts{ID: s.ID, Task: s.Task, Depth: s.Depth, Bound: s.Bound, StartedAt: s.StartedAt}
@@ -303,6 +303,7 @@ func (p *prepared) query() (*Query, error) {
 	var touched testSession
 	if p.Given.Session != nil {
 		touched = *p.Given.Session
+		q.Risk.Session = touched.Risk
 	}
 	if q.Touched = GivenTouched(touched.Taint, touched.Labels, q.Facts); q.Touched == nil {
 		q.Touched = &access.Touched{}

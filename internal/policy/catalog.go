@@ -20,6 +20,8 @@ type Catalog struct {
 	Groups []string
 	// Facts are what policies may read of the past.
 	Facts []FactInfo
+	// Ladder says what the baseline's rules about risk do: LadderEnforce, LadderShadow or LadderOff.
+	Ladder string
 }
 
 // ServerInfo names a server.

@@ -61,7 +61,7 @@ func TestValidationCorpus(t *testing.T) {
 		{"wrong principal type", `permit (principal is Mcp::Tool, action, resource);`, []string{"applicable action"}, nil},
 		{"unknown entity type", `permit (principal == Mcp::Agnet::"bot", action, resource);`, []string{"Mcp::Agnet"}, nil},
 		{"unknown attribute", `permit (principal, action, resource) when { principal.trusted };`, []string{"`trusted`"}, nil},
-		{"later attribute", `forbid (principal, action, resource) when { context.session.risk > 5 };`, []string{"`risk`"}, nil},
+		{"later attribute", `forbid (principal, action, resource) when { context.session.weather > 5 };`, []string{"`weather`"}, nil},
 		{"group without guard", `forbid (principal, action in Mcp::Action::"write", resource) when { context.input.repo == "x" };`, []string{"name the action"}, nil},
 		{"group with guard", `forbid (principal, action in Mcp::Action::"write", resource) when { context.input has repo && context.input.repo == "x" };`, nil, nil},
 		{"group nobody is in", `forbid (principal, action in Mcp::Action::"destroy", resource) when { resource.tier > 2 };`, nil, nil},

@@ -123,7 +123,7 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	for _, f := range c.Facts {
 		b.set.facts[f.ID] = f.Bool
 	}
-	base := baseline()
+	base := baseline(c.Ladder)
 	b.add(&base, true)
 	sorted := slices.Clone(policies)
 	slices.SortStableFunc(sorted, func(x, y Policy) int { return strings.Compare(x.ID, y.ID) })

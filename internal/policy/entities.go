@@ -22,6 +22,8 @@ func (e *evaluation) Get(id types.EntityUID) (types.Entity, bool) {
 		return e.entity(2, id, nil, (*evaluation).serverAttributes), true
 	case id == e.action.self:
 		return e.entity(3, id, &e.action, nil), true
+	case id.Type == typeHuman && string(id.ID) == humanID(e.q.Subject):
+		return e.entity(4, id, nil, (*evaluation).humanAttributes), true
 	default:
 		return types.Entity{}, false
 	}
@@ -45,7 +47,7 @@ func (e *evaluation) entity(slot int, id types.EntityUID, f *family, attributes 
 }
 
 func (e *evaluation) agentAttributes() types.RecordMap {
-	const any = readOwner | readRuntime | readModel | readClass | readAgentTier | readAttested | readStatus | readScopes
+	const any = readOwner | readRuntime | readModel | readClass | readAgentTier | readAttested | readStatus | readScopes | readAgentRisk
 	if e.bits&any == 0 {
 		return nil
 	}
@@ -58,7 +60,12 @@ func (e *evaluation) agentAttributes() types.RecordMap {
 	e.put(m, readAttested, "attested", func() types.Value { return types.Boolean(a.Attested) })
 	e.put(m, readStatus, "status", func() types.Value { return types.String(a.Status) })
 	e.put(m, readScopes, "dataScopes", func() types.Value { return stringSet(a.DataScopes) })
+	e.put(m, readAgentRisk, memberRisk, func() types.Value { return types.Long(e.q.risk().Agent) })
 	return m
+}
+
+func (e *evaluation) humanAttributes() types.RecordMap {
+	return types.RecordMap{memberRisk: types.Long(e.q.risk().Person)}
 }
 
 func (e *evaluation) toolAttributes() types.RecordMap {

@@ -29,7 +29,7 @@ type evaluation struct {
 	action, principal, resource family
 	grant                       *GrantFacts
 	bits                        readBits
-	built                       [4]*types.Entity // principal, resource, server, action
+	built                       [5]*types.Entity // principal, resource, server, action, person
 	request                     types.Request
 	derived                     types.Value // context.derived, nil if no candidate reads it
 	facts                       types.Value // context.facts, likewise
@@ -81,6 +81,9 @@ func (e *evaluation) judge(found []int32) Verdict {
 		} else {
 			v.ReadsOutput = v.ReadsOutput || st.reads.bits&readOutput != 0
 			v.ReadsData = v.ReadsData || st.reads.bits&readData != 0 || st.effect.masksData()
+		}
+		if st.reads.risk && st.source.Layer == LayerBaseline && e.q.Risk.Low(lowestRung) {
+			continue // it cannot match
 		}
 		if st.reads.mayTouch() {
 			if st.source.Layer == LayerBaseline && e.q.Touched.Clean() {
@@ -311,7 +314,8 @@ func (e *evaluation) session() types.Record {
 		t = &access.Touched{}
 	}
 	return types.NewRecord(types.RecordMap{"id": types.String(s.ID), "task": types.String(s.Task), "depth": types.Long(s.Depth),
-		"bound": types.Boolean(s.Bound), "startedAt": types.NewDatetime(s.StartedAt), memberTaint: stringSet(t.Taint), memberLabels: stringSet(t.Labels)})
+		"bound": types.Boolean(s.Bound), "startedAt": types.NewDatetime(s.StartedAt), memberTaint: stringSet(t.Taint), memberLabels: stringSet(t.Labels),
+		memberRisk: types.Long(e.q.risk().Session)})
 }
 
 // resourceInput is context.input of a resource: its URI and the scheme of it.

@@ -63,7 +63,8 @@ func (s *Set) FullScan(q *Query) Verdict {
 	}
 	put(agent, class, types.RecordMap{"owner": uid("Mcp::Group", q.Agent.Owner), "class": str(q.Agent.Class), "runtime": str(q.Agent.Runtime),
 		"model": str(q.Agent.Model), "tier": types.Long(q.Agent.Tier), "attested": types.Boolean(q.Agent.Attested),
-		"status": str(q.Agent.Status), "dataScopes": set(q.Agent.DataScopes)})
+		"status": str(q.Agent.Status), "dataScopes": set(q.Agent.DataScopes), "risk": types.Long(q.risk().Agent)})
+	put(uid("Mcp::Human", humanID(q.Subject)), types.NewEntityUIDSet(), types.RecordMap{"risk": types.Long(q.risk().Person)})
 	parents := []types.EntityUID{server}
 	if q.Tool.Kind != access.KindServer && q.Tool.Kind != access.KindAsk {
 		for _, c := range q.Tool.Classes {
@@ -96,7 +97,7 @@ func (s *Set) FullScan(q *Query) Verdict {
 	ctx := types.RecordMap{"facts": types.NewRecord(flows), "input": input, "now": types.NewDatetime(q.Now), "session": types.NewRecord(types.RecordMap{
 		"id": str(q.Session.ID), "task": str(q.Session.Task), "depth": types.Long(q.Session.Depth),
 		"bound": types.Boolean(q.Session.Bound), "startedAt": types.NewDatetime(q.Session.StartedAt),
-		"taint": set(touched.Taint), "labels": set(touched.Labels)})}
+		"taint": set(touched.Taint), "labels": set(touched.Labels), "risk": types.Long(q.risk().Session)})}
 	if o := q.Output; o != nil {
 		ctx["output"] = types.NewRecord(types.RecordMap{"labels": set(o.Labels), "findings": set(o.Findings), "bytes": types.Long(o.Bytes)})
 	}

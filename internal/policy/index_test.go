@@ -39,6 +39,7 @@ func randomPolicy(r *rand.Rand) string {
 			`resource.destructive`, `resource.egress`, `resource.labels.contains("pii")`, `resource.kind == "tool"`, `resource in Mcp::ToolClass::"read"`,
 			`action in Mcp::Action::"write"`, `principal in Mcp::AgentClass::"c"`, `context.session.bound`, `context.session.depth > 1`,
 			`context.session.taint.contains("untrusted")`, `context.session.labels.containsAny(["pii", "source:docs"])`,
+			`context.session.risk >= 40`, `principal.risk > 50`, `context has subject && context.subject.risk >= 80`, `{c: context}.c.session.risk > 60`,
 			`context.facts.flow_recipient_untrusted`, `context.facts.flow_content_labels.contains("pii")`,
 			`context has subject`, `context.subject == Mcp::Human::"ann"`, `context has grant && context.grant.remaining > 0`, `context.grant.quorum >= 2`,
 			`context.now > datetime("2026-01-01")`, `context.input.n > 3`, `context.input has s && context.input.s like "v*"`, `context.input.s == "v1"`,
@@ -89,6 +90,9 @@ func randomQuery(t testing.TB, r *rand.Rand) *policy.Query {
 	}
 	if r.IntN(4) == 0 {
 		q.Masked = []string{"p0", "p1", "p2", "p3", "p4", "p5"}
+	}
+	if r.IntN(2) == 0 {
+		q.Risk = &access.Risk{Session: r.IntN(101), Agent: r.IntN(101), Person: r.IntN(101)}
 	}
 	if r.IntN(2) == 0 {
 		q.Subject = access.Subject{ID: pick(r, "ann", "bob")}

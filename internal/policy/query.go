@@ -22,6 +22,7 @@ type Query struct {
 	Unknown   bool            // arguments unknown: partial evaluation
 	Facts     *access.Facts   // becomes context.facts; nil: unknown
 	Touched   *access.Touched // of the session; nil: unknown
+	Risk      *access.Risk    // nil: 0
 	Now       time.Time
 	Output    *OutputFacts // what came back, at release; nil before
 	Masked    []string     // ids of the rules whose masks have been applied

@@ -15,6 +15,7 @@ type reads struct {
 	derived  *tree // nil: not read
 	facts    []string
 	touch    bool   // what the session has touched
+	risk     bool   // how unusual what the caller does is
 	allFacts bool   // context.facts as one value
 	hasFacts bool   // only whether it is there, which it is
 	paths    []path // as written, for explanations
@@ -31,6 +32,7 @@ const (
 	readAttested
 	readStatus
 	readScopes
+	readAgentRisk
 	readDigest
 	readPinned
 	readDestructive
@@ -56,7 +58,7 @@ func memberBits(variable, name string) readBits {
 	switch variable {
 	case "principal":
 		return map[string]readBits{"owner": readOwner, "runtime": readRuntime, "model": readModel, "class": readClass,
-			"tier": readAgentTier, "attested": readAttested, "status": readStatus, "dataScopes": readScopes}[name]
+			"tier": readAgentTier, "attested": readAttested, "status": readStatus, "dataScopes": readScopes, memberRisk: readAgentRisk}[name]
 	case "resource":
 		return map[string]readBits{"digest": readDigest, "pinned": readPinned, "destructive": readDestructive,
 			"egress": readEgress, "tier": readToolTier, "labels": readLabels, "kind": readKind,
@@ -92,6 +94,7 @@ func analyse(p *ast.Policy) reads {
 			r.bits |= readAll
 		}
 		r.touch = r.touch || touches(c)
+		r.risk = r.risk || readsRisk(c)
 		at := &r.input
 		switch {
 		case readsFacts(c):

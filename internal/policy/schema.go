@@ -223,7 +223,7 @@ func contextType(facts []FactInfo) *typ {
 	set := &typ{kind: kindSet, elem: str}
 	return recordType(map[string]*typ{
 		"subject": {kind: kindEntity, entity: typeHuman},
-		"session": recordType(map[string]*typ{"id": str, "task": str, "depth": long, "bound": boolean, "startedAt": datetime, memberTaint: set, memberLabels: set}),
+		"session": recordType(map[string]*typ{"id": str, "task": str, "depth": long, "bound": boolean, "startedAt": datetime, memberTaint: set, memberLabels: set, memberRisk: long}),
 		"grant":   recordType(map[string]*typ{"id": str, "remaining": long, "expiresAt": datetime, "quorum": long, "argsBound": boolean, "depth": long}),
 		"output":  recordType(map[string]*typ{"labels": set, "findings": set, "bytes": long}),
 		factsName: factsType(facts),
@@ -238,9 +238,9 @@ func entityTypes() map[types.EntityType]entityDef {
 	empty := *recordType(nil)
 	return map[types.EntityType]entityDef{
 		typeGroup: {shape: empty}, typeAgentClass: {shape: empty}, typeToolClass: {shape: empty},
-		typeHuman: {parents: []types.EntityType{typeGroup}, shape: empty},
+		typeHuman: {parents: []types.EntityType{typeGroup}, shape: *recordType(map[string]*typ{memberRisk: long})},
 		typeAgent: {parents: []types.EntityType{typeAgentClass}, shape: *recordType(map[string]*typ{"owner": group, "class": str,
-			"runtime": str, "model": str, "tier": long, "attested": boolean, "status": str, "dataScopes": set})},
+			"runtime": str, "model": str, "tier": long, "attested": boolean, "status": str, "dataScopes": set, memberRisk: long})},
 		typeServer: {shape: *recordType(map[string]*typ{"owner": group, "state": str})},
 		typeTool: {parents: []types.EntityType{typeServer, typeToolClass}, shape: *recordType(map[string]*typ{"digest": str,
 			"pinned": boolean, "destructive": boolean, "egress": boolean, "tier": long, "labels": set, "kind": str})},

@@ -1,0 +1,41 @@
+package access
+
+import "time"
+
+// Risk is how unusual what a caller did lately is, as policies read it: three scores
+// of 0 to 100 and where the first comes from. The gate sets it; nil means that nobody
+// looked, and counts as 0.
+type Risk struct {
+	Session int `json:"session"`
+	Agent   int `json:"agent"`
+	Person  int `json:"person,omitempty"` // the agent acts for
+	// Model is the version of the weights, Learned of how many calls of the agent it is
+	// known what is usual.
+	Model   string `json:"model"`
+	Learned int    `json:"learned"`
+	// Top are the largest reasons for the score of the session, at most three; Without is
+	// what the score would be without the first.
+	Top     []RiskPoint `json:"top,omitempty"`
+	Without int         `json:"without,omitempty"`
+	// Of is the scorer's own: it is handed back when the call has ended.
+	Of any `json:"-"`
+}
+
+// RiskPoint is one reason for a score, without anything of the call itself.
+type RiskPoint struct {
+	Family string `json:"family"` // rate, tool, destination, arguments, volume, hours, probing, sequence, identity or registry
+	Signal string `json:"signal"` // what of it, one word
+	// Points are its part of what the score is over that of who does nothing unusual.
+	Points   int           `json:"points"`
+	Observed float64       `json:"observed"`
+	Expected float64       `json:"expected"`
+	Unit     string        `json:"unit"`
+	Window   time.Duration `json:"window,omitempty"` // 0 where it is about one call
+	Sample   int           `json:"sample"`           // what was expected was learned from so many
+	At       time.Time     `json:"at"`               // when it was seen
+}
+
+// Low reports whether no score is over a bound.
+func (r *Risk) Low(below int) bool {
+	return r == nil || r.Session < below && r.Agent < below && r.Person < below
+}
