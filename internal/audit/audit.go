@@ -211,6 +211,13 @@ type Query struct {
 	Limit                                          int  // default 100, at most 1000
 }
 
+// Part is what a search found that looks at a bounded number of rows.
+type Part struct {
+	Rows  []Row
+	Below uint64    // not 0: the rows below this index were not looked at, all others were
+	Back  time.Time // with Below: when the last event that was looked at began
+}
+
 // ErrRowsLost says that an index went back behind what it stored: its database failed
 // over to a copy without the last rows, or lost what nobody waited for.
 var ErrRowsLost = errors.New("the database has lost rows of the search index that were stored")
@@ -225,6 +232,9 @@ type Index interface {
 	// Watermark returns how much of the log is indexed.
 	Watermark(ctx context.Context, origin string) (uint64, error)
 	Search(ctx context.Context, q Query) ([]Row, error)
+	// SearchPart is Search, newest first, that gives up after so many rows that it
+	// looked at and says how far it came.
+	SearchPart(ctx context.Context, q Query) (Part, error)
 	// Count returns how many rows q selects, whatever its limit, and counts no
 	// further than most.
 	Count(ctx context.Context, q Query, most int) (int, error)

@@ -171,6 +171,11 @@ func (m *memory) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 	return out[:min(len(out), limit)], nil
 }
 
+func (m *memory) SearchPart(ctx context.Context, q audit.Query) (audit.Part, error) {
+	rows, err := m.Search(ctx, q)
+	return audit.Part{Rows: rows}, err
+}
+
 func (m *memory) all() []audit.Row {
 	m.mu.Lock()
 	defer m.mu.Unlock()

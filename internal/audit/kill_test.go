@@ -94,6 +94,10 @@ func (f *files) Watermark(context.Context, string) (uint64, error) {
 }
 
 func (f *files) Search(context.Context, audit.Query) ([]audit.Row, error) { return nil, nil }
+func (*files) SearchPart(context.Context, audit.Query) (audit.Part, error) {
+	return audit.Part{}, nil
+}
+
 func (f *files) Count(context.Context, audit.Query, int) (int, error)     { return 0, nil }
 func (f *files) DropRows(context.Context, string) error                   { return nil }
 

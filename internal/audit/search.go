@@ -22,6 +22,17 @@ func (l *Log) Search(ctx context.Context, q Query) (rows []Row, err error) {
 	return rows, err
 }
 
+// SearchPart is Search, newest first, that gives up after so many rows that it looked
+// at and says how far it came.
+func (l *Log) SearchPart(ctx context.Context, q Query) (p Part, err error) {
+	q.Origin = l.cfg.Origin
+	err = l.whole(ctx, func() error {
+		p, err = l.index.SearchPart(ctx, q)
+		return err
+	})
+	return p, err
+}
+
 // MostCounted is how far events are counted.
 const MostCounted = 1_000_000
 

@@ -141,6 +141,10 @@ func (e evidence) Search(ctx context.Context, q audit.Query) ([]audit.Row, error
 	return e.log.Search(ctx, q)
 }
 
+func (e evidence) SearchPart(ctx context.Context, q audit.Query) (audit.Part, error) {
+	return e.log.SearchPart(ctx, q)
+}
+
 func (e evidence) Count(ctx context.Context, q audit.Query, most int) (int, error) {
 	return e.log.Count(ctx, q, most)
 }

@@ -44,3 +44,6 @@ func AppendDoc(b []byte, r *audit.Row) ([]byte, error) { return appendDoc(b, r) 
 
 // FewTexts sets of how many texts at most a search by words seeks the rows.
 func (s *Store) FewTexts(n int) { s.dialect.fewTexts = n }
+
+// Looks sets how many rows at most are looked at for a part of a search.
+func (s *Store) Looks(n int64) { s.dialect.looks = n }

@@ -110,6 +110,7 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		classify:   classifyPostgres,
 		contains:   `SELECT name FROM evidence_texts WHERE array_to_tsvector(string_to_array(words, ' ')) @@ CAST(CAST(%s AS text) AS tsquery)`,
 		fewTexts:   fewTexts,
+		looks:      looks,
 		textKey:    `name`,
 		holds:      `strpos(' ' || t.words || ' ', %s) > 0`,
 		allWords:   func(words []string) string { return "'" + strings.Join(words, "' & '") + "'" },

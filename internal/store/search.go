@@ -33,30 +33,39 @@ func (s *Store) Search(ctx context.Context, q audit.Query) ([]audit.Row, error) 
 	}
 	var out []audit.Row
 	err = s.read(ctx, "searching the evidence", func(tx *sql.Tx) error {
-		out = nil
-		query, args, err := search.statement(ctx, tx)
-		if err != nil || query == "" {
+		found, err := search.statement(ctx, tx)
+		if err != nil {
 			return err
 		}
-		return each(ctx, tx, func(r *sql.Rows) error {
-			var idx int64
-			var origin, doc string
-			if err := r.Scan(&idx, &origin, &doc); err != nil {
-				return err
-			}
-			var row audit.Row
-			if err := decode("evidence", strconv.FormatInt(idx, 10), doc, &row); err != nil {
-				return err
-			}
-			row.At, row.Ended = exact(row.At), exact(row.Ended)
-			out = append(out, row)
-			return nil
-		}, query, args...)
+		out, err = found.rows(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// rows are those that are read.
+func (s *reading) rows(ctx context.Context, tx *sql.Tx) (out []audit.Row, err error) {
+	if s.query == "" {
+		return nil, nil
+	}
+	err = each(ctx, tx, func(r *sql.Rows) error {
+		var idx int64
+		var origin, doc string
+		if err := r.Scan(&idx, &origin, &doc); err != nil {
+			return err
+		}
+		var row audit.Row
+		if err := decode("evidence", strconv.FormatInt(idx, 10), doc, &row); err != nil {
+			return err
+		}
+		row.At, row.Ended = exact(row.At), exact(row.Ended)
+		out = append(out, row)
+		return nil
+	}, s.query, s.args...)
+	return out, err
 }
 
 // selection is what a query selects, before it is known what indexes serve it best.
@@ -75,6 +84,7 @@ type selection struct {
 	since   int64 // microseconds, 0 for no bound
 	until   int64
 	found   []string // words
+	looks   int64    // entries of what drives it that are looked at, 0 for all
 }
 
 // params are the parameters of a statement.
@@ -248,12 +258,12 @@ func (s *Store) Count(ctx context.Context, q audit.Query, most int) (int, error)
 	n := 0
 	err = s.read(ctx, "counting the evidence", func(tx *sql.Tx) error {
 		n = 0
-		query, args, err := search.statement(ctx, tx)
-		if err != nil || query == "" {
+		found, err := search.statement(ctx, tx)
+		if err != nil || found.query == "" {
 			return err
 		}
-		args = append(args, int64(most))
-		return tx.QueryRowContext(ctx, `SELECT count(*) FROM (`+query+` LIMIT $`+strconv.Itoa(len(args))+`) AS counted`, args...).Scan(&n)
+		args := append(found.args, int64(most))
+		return tx.QueryRowContext(ctx, `SELECT count(*) FROM (`+found.query+` LIMIT $`+strconv.Itoa(len(args))+`) AS counted`, args...).Scan(&n)
 	})
 	return n, err
 }

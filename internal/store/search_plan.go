@@ -31,12 +31,19 @@ func (s *selection) among(table, item, column, value string) {
 	}
 }
 
-// statement returns the statement and its parameters, "" if nothing can be found.
-func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, error) {
+// reading is a statement that reads the rows of a search.
+type reading struct {
+	query string // "" if nothing can be found
+	args  []any
+	floor int64 // no row below this index is looked at; 0 if all are
+}
+
+// statement returns the statement that reads the rows.
+func (s selection) statement(ctx context.Context, tx *sql.Tx) (out reading, err error) {
 	// It may be called again.
 	s.args, s.where, s.filters = slices.Clip(s.args), slices.Clip(s.where), slices.Clone(s.filters)
 	if found, err := s.within(ctx, tx); err != nil || !found {
-		return "", nil, err
+		return out, err
 	}
 	for i, f := range s.filters {
 		if f.list == nil {
@@ -44,23 +51,29 @@ func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, er
 		}
 		lists, err := f.list.with(ctx, tx, s.origin, maxArms+1)
 		if err != nil || len(lists) == 0 {
-			return "", nil, err
+			return out, err
 		}
 		s.filters[i] = f.list.filter(lists)
 	}
 	if len(s.found) > 0 {
 		f, err := s.text(ctx, tx)
 		if err != nil {
-			return "", nil, err
+			return out, err
 		}
 		s.filters = append(s.filters, f)
 	}
 	arms := []string{""}
 	driver, err := s.driver(ctx, tx)
 	if err != nil {
-		return "", nil, err
+		return out, err
 	}
-	where := append(slices.Clip(s.where), s.bounds()...)
+	if s.looks > 0 {
+		if out.floor, err = s.floor(ctx, tx, driver); err != nil {
+			return out, err
+		}
+		s.from = max(s.from, out.floor)
+	}
+	where := append(slices.Clip(s.where), s.bounds(&s.params)...)
 	for i, f := range s.filters {
 		if i == driver {
 			arms = f.drive(&s.params)
@@ -72,7 +85,8 @@ func (s selection) statement(ctx context.Context, tx *sql.Tx) (string, []any, er
 	if s.limit > 0 {
 		query += " LIMIT " + strconv.Itoa(s.limit)
 	}
-	return query, s.args, nil
+	out.query, out.args = query, s.args
+	return out, nil
 }
 
 // union selects the rows of all arms.
@@ -95,17 +109,17 @@ func (s *selection) union(what string, arms, where []string) string {
 }
 
 // bounds are the indexes between which rows are.
-func (s *selection) bounds() []string {
+func (s *selection) bounds(p *params) []string {
 	idx := "idx"
 	if s.filter {
 		idx = "last"
 	}
 	var out []string
 	if s.from > 0 {
-		out = append(out, idx+" >= "+s.param(s.from))
+		out = append(out, idx+" >= "+p.param(s.from))
 	}
 	if s.before > 0 {
-		out = append(out, idx+" < "+s.param(s.before))
+		out = append(out, idx+" < "+p.param(s.before))
 	}
 	return out
 }
@@ -130,9 +144,10 @@ func (s *selection) driver(ctx context.Context, tx *sql.Tx) (int, error) {
 		cost := s.filters[i].cost
 		if cost == 0 {
 			var err error
-			if cost, err = s.rows(ctx, tx, s.filters[i]); err != nil {
+			if cost, err = s.upTo(ctx, tx, s.filters[i], probe); err != nil {
 				return 0, err
 			}
+			s.filters[i].cost = cost
 		}
 		if least < 0 || cost < least {
 			best, least = i, cost
@@ -141,13 +156,12 @@ func (s *selection) driver(ctx context.Context, tx *sql.Tx) (int, error) {
 	return best, nil
 }
 
-// rows counts what a filter gives, up to probe.
-func (s *selection) rows(ctx context.Context, tx *sql.Tx, f filter) (int64, error) {
-	count := *s
-	count.params = params{}
-	query := `SELECT count(*) FROM (` + count.union("1 AS one", f.drive(&count.params), count.bounds()) + ` LIMIT ` + strconv.Itoa(probe) + `) AS counted`
+// upTo counts what a filter gives, and no further than most.
+func (s *selection) upTo(ctx context.Context, tx *sql.Tx, f filter, most int64) (int64, error) {
+	var p params
+	query := `SELECT count(*) FROM (` + s.union("1 AS one", f.drive(&p), s.bounds(&p)) + ` LIMIT ` + strconv.FormatInt(most, 10) + `) AS counted`
 	var n int64
-	err := tx.QueryRowContext(ctx, query, count.args...).Scan(&n)
+	err := tx.QueryRowContext(ctx, query, p.args...).Scan(&n)
 	return n, err
 }
 
@@ -175,6 +189,16 @@ func (s *selection) text(ctx context.Context, tx *sql.Tx) (filter, error) {
 			return []string{"text IN (SELECT name FROM evidence_texts WHERE " + s.dialect.textKey + " IN (" + strings.ReplaceAll(s.dialect.contains, "%s", p.param(all)) + "))"}
 		}
 		f.cost = max(f.cost, 1)
+	}
+	if f.drive != nil && s.looks > 0 {
+		// They come in no order, so that all of their rows are read whatever is looked for.
+		n, err := s.upTo(ctx, tx, f, s.looks+1)
+		if err != nil {
+			return f, err
+		}
+		if f.cost = max(n, 1); n > s.looks {
+			f.drive = nil
+		}
 	}
 	return f, nil
 }

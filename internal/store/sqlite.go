@@ -158,6 +158,7 @@ func sqliteDialect(path string) dialect {
 		classify:   classifySQLite,
 		contains:   `SELECT rowid FROM evidence_words WHERE evidence_words MATCH %s`,
 		fewTexts:   fewTexts,
+		looks:      looks,
 		textKey:    `id`,
 		holds:      `instr(' ' || t.words || ' ', %s) > 0`,
 		allWords:   func(words []string) string { return `"` + strings.Join(words, `" "`) + `"` },

@@ -87,6 +87,7 @@ type dialect struct {
 	classify   func(error) (fault, string)
 	contains   string // the keys of the texts that hold the words of the parameter %s
 	fewTexts   int    // so many texts at most that hold the words of a search are sought one by one
+	looks      int64  // so many rows at most are looked at for a part of a search
 	textKey    string // what it calls them
 	holds      string // condition: the text t holds the word of the parameter %s, which has spaces around it
 	allWords   func([]string) string
