@@ -21,6 +21,8 @@ type Evidence interface {
 	compliance.Evidence
 	// Search finds rows among everything durable when it is called.
 	Search(ctx context.Context, q audit.Query) ([]audit.Row, error)
+	// SearchPart is Search that gives up after so many rows that it looked at.
+	SearchPart(ctx context.Context, q audit.Query) (audit.Part, error)
 	// Show returns a leaf with what its keys still open.
 	Show(ctx context.Context, index uint64) (Leaf, error)
 	// Prove returns proofs of leaves that verify without this gateway.
@@ -68,6 +70,7 @@ type Leaves struct {
 // Rows are found evidence.
 type Rows struct {
 	Page[audit.Row]
+	SearchedTo *time.Time `json:"searchedTo,omitempty"` // the search ended before it was whole: so far back it looked, and Next goes on
 }
 
 // tailPause is how often a tail looks for more.
@@ -133,13 +136,20 @@ func (a *API) search(c *call) (any, error) {
 		limit = defaultLimit
 	}
 	q.Limit = limit
-	rows, err := a.deps.Evidence.Search(c.Context(), q)
+	part, err := a.deps.Evidence.SearchPart(c.Context(), q)
 	if err != nil {
 		return nil, err
 	}
-	out := Rows{Page[audit.Row]{Items: append([]audit.Row{}, rows...)}}
-	if n := len(rows); n == limit && rows[n-1].Index > 0 {
-		out.More, out.Next = -1, strconv.FormatUint(rows[n-1].Index, 10)
+	out := Rows{Page: Page[audit.Row]{Items: append([]audit.Row{}, part.Rows...)}}
+	n, below := len(part.Rows), part.Below
+	switch {
+	case below > 0:
+		out.SearchedTo = &part.Back
+	case n == limit:
+		below = part.Rows[n-1].Index
+	}
+	if below > 0 {
+		out.More, out.Next = -1, strconv.FormatUint(below, 10)
 	}
 	return out, nil
 }

@@ -336,7 +336,7 @@ func (c *Client) Explain(ctx context.Context, in ExplainRequest) (Explained, err
 }
 
 // Search finds evidence. v holds the parameters of ParseSearch, limit and
-// cursor.
+// cursor. A search that looks at much ends before it is whole: see Rows.
 func (c *Client) Search(ctx context.Context, v url.Values) (Rows, error) {
 	return ask[Rows](ctx, c, "GET", "audit?"+v.Encode(), nil)
 }

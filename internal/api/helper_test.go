@@ -190,10 +190,11 @@ func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { retu
 
 // fakeEvidence is a log of rows only.
 type fakeEvidence struct {
-	mu   sync.Mutex
-	rows []audit.Row
-	err  error
-	sent audit.Query // of the newest export
+	mu    sync.Mutex
+	rows  []audit.Row
+	err   error
+	sent  audit.Query // of the newest export
+	looks uint64      // rows a part of a search looks at
 }
 
 func (e *fakeEvidence) add(rows ...audit.Row) {
@@ -227,6 +228,23 @@ func (e *fakeEvidence) Size() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return uint64(len(e.rows))
+}
+
+// SearchPart looks at looks rows, or all where that is 0.
+func (e *fakeEvidence) SearchPart(ctx context.Context, q audit.Query) (audit.Part, error) {
+	floor := uint64(0)
+	if before := q.Before; e.looks > 0 {
+		if before == 0 || before > e.Size() {
+			before = e.Size()
+		}
+		floor = before - min(before, e.looks)
+	}
+	rows, err := e.Search(ctx, q)
+	p := audit.Part{Rows: slices.DeleteFunc(rows, func(r audit.Row) bool { return r.Index < floor })}
+	if floor > 0 && len(p.Rows) < q.Limit {
+		p.Below, p.Back = floor, e.rows[floor].At
+	}
+	return p, err
 }
 
 // Search knows what the API relies on: Before, From, Ascending, Following,

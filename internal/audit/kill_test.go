@@ -98,8 +98,8 @@ func (*files) SearchPart(context.Context, audit.Query) (audit.Part, error) {
 	return audit.Part{}, nil
 }
 
-func (f *files) Count(context.Context, audit.Query, int) (int, error)     { return 0, nil }
-func (f *files) DropRows(context.Context, string) error                   { return nil }
+func (f *files) Count(context.Context, audit.Query, int) (int, error) { return 0, nil }
+func (f *files) DropRows(context.Context, string) error               { return nil }
 
 func childConfig(dir string) audit.Config {
 	cfg := config(dir)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -141,6 +143,10 @@ func rowLine(r audit.Row) string {
 	return strings.TrimRight(line, " ")
 }
 
+// searchQuiet is how long a search may take before it says how far it is, and how long
+// it is silent from then on.
+const searchQuiet = 2 * time.Second
+
 func (a *app) auditSearch() *cobra.Command {
 	var f *filter
 	var limit int
@@ -154,7 +160,6 @@ func (a *app) auditSearch() *cobra.Command {
 		if count {
 			return a.countEvidence(ctx, v)
 		}
-		v.Set("limit", strconv.Itoa(limit))
 		if cursor != "" {
 			v.Set("cursor", cursor)
 		}
@@ -162,20 +167,31 @@ func (a *app) auditSearch() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		rows, err := client.Search(ctx, v)
-		if err != nil {
-			return err
+		said := time.Now()
+		rows, broken := client.SearchAll(ctx, v, limit, func(r api.Rows) {
+			if time.Since(said) >= searchQuiet {
+				a.say("searched back to %s, %d found; going on", exactly(*r.SearchedTo), len(r.Items))
+				said = time.Now()
+			}
+		})
+		if broken != nil && rows.SearchedTo == nil {
+			return broken
 		}
 		defer a.more(rows.More, rows.Next)
-		return a.print(rows, func(w io.Writer) {
+		err = a.print(rows, func(w io.Writer) {
 			for _, r := range rows.Items {
 				fmt.Fprintln(w, rowLine(r))
 			}
-			if len(rows.Items) == 0 {
+			if len(rows.Items) == 0 && broken == nil {
 				a.say("no evidence matches")
 			}
 		})
+		return errors.Join(err, broken)
 	})
+	c.Long = `Find evidence, newest first. A search that has to look at very much is asked for
+part by part, until it has found as many as --limit says or is at the oldest: the
+error output says how far it is. One that breaks off meanwhile shows what it found,
+and the cursor to go on from; with -o json, searchedTo says how far back that is.`
 	f = filterFlags(c)
 	c.Flags().IntVar(&limit, "limit", 100, "at most so many, up to 1000")
 	c.Flags().StringVar(&cursor, "cursor", "", "go on below this `index`")

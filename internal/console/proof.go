@@ -21,6 +21,8 @@ type searchPage struct {
 	Outcomes []filter
 	Rows     []audit.Row
 	Next     string
+	Further  string    // goes on where the search gave up, "" where it did not
+	Back     time.Time // with Further: so far back it looked
 	Size     uint64
 }
 
@@ -55,11 +57,14 @@ func (c *Console) search(v *visit) (any, error) {
 			return nil, access.Errorf(access.CodeInvalid, "the address is not one that a search gave")
 		}
 	}
-	rows, err := c.work.Evidence.Search(v.Context(), q)
+	part, err := c.work.Evidence.SearchPart(v.Context(), q)
 	if err != nil {
 		return nil, err
 	}
-	p.Rows, p.Next = newest(v, rows, func(r audit.Row) string { return strconv.FormatUint(r.Index, 10) })
+	if part.Below > 0 {
+		p.Back, p.Further = part.Back, more(v, cursorKey, strconv.FormatUint(part.Below, 10))
+	}
+	p.Rows, p.Next = newest(v, part.Rows, func(r audit.Row) string { return strconv.FormatUint(r.Index, 10) })
 	return p, nil
 }
 

@@ -39,6 +39,7 @@ type work struct {
 	running []*access.Request // calls in flight, under grant grt_1
 	touched access.Touched
 	asked   []audit.Query
+	below   uint64 // where a part of a search ends
 }
 
 // unrehearsed knows no decision.
@@ -103,6 +104,11 @@ func (w *work) Proof(context.Context, []uint64) ([]byte, error) { return []byte(
 func (w *work) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 	w.asked = append(w.asked, q)
 	return w.leaves[:min(len(w.leaves), q.Limit)], nil
+}
+
+func (w *work) SearchPart(ctx context.Context, q audit.Query) (audit.Part, error) {
+	rows, err := w.Search(ctx, q)
+	return audit.Part{Rows: rows, Below: w.below, Back: time.Date(2026, 11, 3, 14, 12, 0, 0, time.UTC)}, err
 }
 
 func (w *work) Reveal(_ context.Context, index uint64) (*audit.Revealed, error) {
