@@ -85,14 +85,8 @@ func (c *Console) glassSign(v *visit) (any, error) {
 // within five minutes.
 func (c *Console) askGlass(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
-	f, err := readForm(r, "form")
-	if err != nil {
-		c.deny(w, r, err)
-		return
-	}
-	s, ok := c.session(r)
-	if !ok || !s.holds(f["form"]) {
-		c.deny(w, r, otherSession())
+	s, _, ok := c.scripted(w, r, "form")
+	if !ok {
 		return
 	}
 	options, asked, err := c.signIns.AskToBreak(r.Context(), c.desk, s.actor, id)

@@ -96,14 +96,8 @@ func (c *Console) passkeySignIn(w http.ResponseWriter, r *http.Request) {
 
 // askNewPasskey hands out what a new passkey of the signed-in person must sign.
 func (c *Console) askNewPasskey(w http.ResponseWriter, r *http.Request) {
-	f, err := readForm(r, "form", "name")
-	if err != nil {
-		c.deny(w, r, err)
-		return
-	}
-	s, ok := c.session(r)
-	if !ok || !s.holds(f["form"]) {
-		c.deny(w, r, otherSession())
+	s, _, ok := c.scripted(w, r, "form", "name")
+	if !ok {
 		return
 	}
 	options, asked, err := c.signIns.AskPasskey(r.Context(), s.actor)
@@ -113,6 +107,22 @@ func (c *Console) askNewPasskey(w http.ResponseWriter, r *http.Request) {
 	}
 	c.asked.Put(c.sessionID(r), asked)
 	c.hand(w, options)
+}
+
+// scripted reads a form that a script sends, and reports whether it is of the session it
+// came with; otherwise the script is answered.
+func (c *Console) scripted(w http.ResponseWriter, r *http.Request, names ...string) (session, map[string]string, bool) {
+	f, err := readForm(r, names...)
+	if err != nil {
+		c.deny(w, r, err)
+		return session{}, nil, false
+	}
+	s, ok := c.session(r)
+	if !ok || !s.holds(f["form"]) {
+		c.deny(w, r, otherSession())
+		return session{}, nil, false
+	}
+	return s, f, true
 }
 
 // hand writes what a script is given.

@@ -26,13 +26,11 @@ func (c *Console) offerSigning(w http.ResponseWriter, r *http.Request, id string
 // this session, within five minutes.
 func (c *Console) askSignature(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("request")
-	f, err := readForm(r, answerFields()...)
-	if err != nil {
-		c.deny(w, r, err)
+	s, f, ok := c.scripted(w, r, answerFields()...)
+	if !ok {
 		return
 	}
-	s, ok := c.session(r)
-	if !ok || !s.holds(f["form"]) || !requestID(id) || f["action"] != "approve" {
+	if !requestID(id) || f["action"] != "approve" {
 		c.deny(w, r, otherSession())
 		return
 	}

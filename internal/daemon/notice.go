@@ -51,7 +51,7 @@ func (d *Daemon) waiting(ctx context.Context, m *notice.Mail) ([]notice.Item, er
 			return nil, err
 		}
 		for _, r := range owed {
-			out = append(out, notice.Item{Key: "glass " + r.Grant + " " + string(r.State), About: notice.AboutGlass, Rank: 20, Since: r.Changed, URL: d.page("grants/"+url.PathEscape(r.Grant)), Owner: r.Owner,
+			out = append(out, notice.Item{Key: "glass " + r.Grant + " " + string(r.State), About: notice.AboutGlass, Rank: 20, Since: r.Changed, URL: d.page("grants/" + url.PathEscape(r.Grant)), Owner: r.Owner,
 				Title: fmt.Sprintf("Somebody broke the glass for agent %s; a review is %s, by %s", notice.Name(r.Party.Agent), r.State, r.Due.UTC().Format(time.DateTime+" UTC"))})
 		}
 	}
@@ -73,7 +73,7 @@ func (d *Daemon) openFindings(ctx context.Context, least finding.Severity) ([]no
 		f := &list[i]
 		out = append(out, notice.Item{
 			Key: fmt.Sprintf("%s %d", f.ID, f.Opened.UnixMilli()), About: notice.AboutFinding, Rank: f.Severity.Rank(), Since: f.Opened, Owner: f.Owner, URL: d.page("findings"),
-			Title: fmt.Sprintf("%s: %s, about %s %s", f.Severity, notice.Name(f.Rule), notice.Name(f.Subject.Kind), notice.Name(f.Subject.ID)),
+			Title: fmt.Sprintf("%s: %s, about %s %s", f.Severity, notice.Name(strings.ReplaceAll(f.Rule, ".", "/")), notice.Name(f.Subject.Kind), notice.Name(f.Subject.ID)),
 		})
 	}
 	return out, nil

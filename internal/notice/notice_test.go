@@ -297,7 +297,7 @@ func TestNamesAreNoHeadersAndNoLinks(t *testing.T) {
 		}
 	}
 	body, err := io.ReadAll(quotedprintable.NewReader(msg.Body))
-	if err != nil || !strings.Contains(string(body), "https://gw/console/findings") || msg.Header.Get("Auto-Submitted") != "auto-generated" || msg.Header.Get("Bcc") != "" {
+	if err != nil || !strings.Contains(string(body), "https://gw/console/findings") || msg.Header.Get("Auto-Submitted") != "auto-generated" || msg.Header.Get("Bcc") != "" || msg.Header.Get("User-Agent") != "Rutile" {
 		t.Errorf("%v, %v, %s", err, msg.Header, body)
 	}
 	for _, a := range []string{"", "a", "a@b@c", "Ann <ann@example.com>", "ann@example.com, bob@example.com", "ann@exa\r\nmple.com", "\"a b\"@example.com", "änn@example.com", "a@[127.0.0.1]"} {

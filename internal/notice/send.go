@@ -31,6 +31,7 @@ func (n *Notifier) send(ctx context.Context, m *Mail, to string, items []Item) e
 	msg.Subject(subject(items))
 	msg.SetDate()
 	msg.SetMessageIDWithValue(access.NewID("") + "@" + m.From[strings.LastIndexByte(m.From, '@')+1:])
+	msg.SetUserAgent("Rutile")
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: nobody's absence answers
 	msg.SetBodyString(mail.TypeTextPlain, body(items, n.cfg.Home))
 	u, err := url.Parse(m.Server)

@@ -13,7 +13,7 @@ import (
 var (
 	officeOps = []string{
 		"registry.read", "registry.apply", "agent.change", "agent.token", "server.change", "tool.change", "policy.change", "policy.rehearse", "credential.change",
-		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "grant.break", "grant.review", "session.change", "inventory.change", "finding.change", "own.change", "user.change",
+		"evidence.read", "evidence.reindex", "request.decide", "grant.change", "grant.break", "grant.review", "session.change", "inventory.change", "finding.change", "decision.report", "own.change", "user.change",
 	}
 	officeRoles = []string{"viewer", "auditor", "approver", "operator", "admin"}
 )
@@ -54,6 +54,7 @@ func TestWhichRoleIsEnough(t *testing.T) {
 		"session.change":    "operator admin",
 		"inventory.change":  "operator admin",
 		"finding.change":    "operator admin",
+		"decision.report":   "viewer auditor approver operator admin",
 		"own.change":        "viewer auditor approver operator admin",
 		"user.change":       "admin",
 	}
