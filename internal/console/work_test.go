@@ -40,7 +40,7 @@ type work struct {
 	touched access.Touched
 	asked   []audit.Query
 	find    func(audit.Query) []audit.Row // instead of leaves, if set
-	below   uint64 // where a part of a search ends
+	below   uint64                        // where a part of a search ends
 }
 
 // unrehearsed knows no decision.
