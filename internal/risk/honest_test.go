@@ -92,8 +92,8 @@ var honestWork = []honest{
 	}},
 }
 
-// Honest work stays below the first rung of the ladder, on its first day too, and of most
-// of it below 40.
+// Honest work stays below the first rung of the ladder on its first day too, and below 40
+// from the second one on.
 func TestHonestWorkIsAskedNothing(t *testing.T) {
 	t.Parallel()
 	for _, h := range honestWork {
@@ -101,9 +101,8 @@ func TestHonestWorkIsAskedNothing(t *testing.T) {
 			t.Parallel()
 			w, r := newWorld(t), rand.New(rand.NewPCG(3, 4))
 			for day := range h.days {
-				begin := w.wall
+				begin, why := w.wall, ""
 				var worst, agent, person int
-				var why string
 				h.day(w, r, day, func(a act) {
 					s := w.call(a)
 					if s.Session > worst {
@@ -111,8 +110,7 @@ func TestHonestWorkIsAskedNothing(t *testing.T) {
 					}
 					agent, person = max(agent, s.Agent), max(person, s.Person)
 				})
-				t.Logf("day %d: session %d agent %d person %d %s", day, worst, agent, person, why)
-				if worst >= 60 || agent >= 75 || person >= 80 {
+				if worst >= 60 || day > 0 && worst >= 40 || agent >= 40 || person >= 40 {
 					t.Errorf("day %d: the session comes to %d, the agent to %d, the person to %d: %s", day, worst, agent, person, why)
 				}
 				w.wait(begin.Add(24 * time.Hour).Sub(w.wall))
