@@ -35,13 +35,13 @@ func TestWhatRisesSlowlyIsSeen(t *testing.T) {
 		name   string
 		growth float64
 		seen   bool
-	}{{"the same every day", 1, false}, {"six in a hundred more every day", 1.06, true}} {
+	}{{"the same every day", 1, false}, {"eight in a hundred more every day", 1.08, true}} {
 		w := newWorld(t)
 		for range 10 {
-			day(w, 40)
+			day(w, 20)
 		}
-		calls, seen := 40.0, false
-		for range 40 {
+		calls, seen := 20.0, false
+		for range 30 {
 			calls *= c.growth
 			_, signals := day(w, calls)
 			seen = seen || signals["ramp"]
@@ -69,7 +69,7 @@ func TestNothingAnAgentSendsTakesMoreRoom(t *testing.T) {
 		}
 		return len(m["n1"][key])
 	}
-	for i := range 4000 {
+	for i := range 1500 {
 		w.call(act{session: fmt.Sprint("ses_", i), person: fmt.Sprint("p", i), server: fmt.Sprint("s", i), tool: fmt.Sprint("t", i), class: "egress",
 			instance: fmt.Sprint("run", i), version: fmt.Sprint("v", i), args: fmt.Sprintf(`{"k%d":{"x%d":%d,"to":"u%d@d%d.example"},"%s":[%d]}`, i, i, i, i, i, strings.Repeat("n", i%300+1), i)})
 		w.wait(time.Minute)
@@ -94,20 +94,20 @@ func TestOthersAreNotPushedOut(t *testing.T) {
 	w := learned(t, 4)
 	exfiltrate(w, act{session: "ses_bad"})
 	was := w.book.Of("bot", "ses_bad", "")
-	for i := range 5000 {
+	for i := range 500 {
 		w.call(act{agent: "other", session: fmt.Sprint("ses_o", i), person: fmt.Sprint("o", i)})
 	}
 	if is := w.book.Of("bot", "ses_bad", ""); is.Session != was.Session || is.Learned != was.Learned {
 		t.Errorf("another agent's sessions make %d of %d", is.Session, was.Session)
 	}
-	for i := range 5000 {
+	for i := range 2500 {
 		w.call(act{agent: fmt.Sprint("a", i)})
 		if w.wait(time.Millisecond); i%500 == 0 { // it goes on with its work
 			w.call(act{session: "ses_bad", end: risk.End{Flagged: true}})
 		}
 	}
 	if is := w.book.Of("bot", "ses_bad", ""); is.Session < was.Session-2 || is.Learned != was.Learned {
-		t.Errorf("five thousand agents make %d of %d, %d calls learned of %d", is.Session, was.Session, is.Learned, was.Learned)
+		t.Errorf("thousands of agents make %d of %d, %d calls learned of %d", is.Session, was.Session, is.Learned, was.Learned)
 	}
 }
 
@@ -125,15 +125,15 @@ func TestReplayedCallsTeachNoMore(t *testing.T) {
 	if is := w.book.Of("bot", "", "").Learned; is != was+1 {
 		t.Errorf("one call that ends a thousand times counts %d times", is-was)
 	}
-	for range 20000 {
+	for range 5000 {
 		w.call(act{session: "ses_r"})
 		w.wait(time.Millisecond)
 	}
 	if is := w.book.Of("bot", "", "").Learned; is > was+1200 {
-		t.Errorf("twenty seconds of the same call teach %d calls", is-was)
+		t.Errorf("five seconds of the same call teach %d calls", is-was)
 	}
 	if s := w.book.Of("bot", "ses_r", ""); s.Session < 10 {
-		t.Errorf("twenty thousand calls in twenty seconds come to %d", s.Session)
+		t.Errorf("five thousand calls in five seconds come to %d", s.Session)
 	}
 }
 

@@ -19,8 +19,8 @@ type honest struct {
 }
 
 var honestWork = []honest{
-	{"the same call as fast as it goes", 3, func(w *world, _ *rand.Rand, _ int, work func(act)) {
-		for range 20000 {
+	{"the same call as fast as it goes", 2, func(w *world, _ *rand.Rand, _ int, work func(act)) {
+		for range 5000 {
 			work(act{unattested: true, tool: "echo"})
 			w.wait(time.Millisecond)
 		}
@@ -31,7 +31,7 @@ var honestWork = []honest{
 			w.wait(5 * time.Millisecond)
 		}
 	}},
-	{"a nightly job over every record", 8, func(w *world, r *rand.Rand, day int, work func(act)) {
+	{"a nightly job over every record", 4, func(w *world, r *rand.Rand, day int, work func(act)) {
 		for i := range 3000 {
 			work(act{unattested: true, server: "crm", tool: "get", args: fmt.Sprintf(`{"id":%d}`, day*3000+i), end: risk.End{Bytes: 500 + r.IntN(5000)}})
 			work(act{unattested: true, server: "dwh", tool: "put", class: "write", args: fmt.Sprintf(`{"table":"people","row":"%s"}`, strings.Repeat("x y ", 20+r.IntN(200)))})
