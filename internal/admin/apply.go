@@ -33,28 +33,30 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	var plan Plan
-	planning := func(cur *Current) (*draft, error) {
-		p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft(), inspect: a.inspect, strict: a.cfg.Guards == GuardsEnforce, known: a.known(actor)}
-		p.all(manifests)
-		if err := p.problems.err(); err != nil {
-			return nil, err
-		}
-		sortItems(p.items)
-		plan = Plan{Items: p.items, Generation: cur.View.Generation()}
-		next, err := a.after(cur, p.draft)
-		if err != nil {
-			return nil, err
-		}
-		p.draft.next = next
-		a.contrast(plan.Items, cur, next)
-		for i := range plan.Items {
-			if plan.Items[i].Action != ActionUnchanged {
-				plan.Items[i].unread(next)
-			}
-		}
-		return p.draft, nil
+	return a.carryOut(ctx, actor, dryRun, &plan, func(cur *Current) (*draft, error) { return a.planned(cur, actor, manifests, known, &plan) })
+}
+
+// planned plans manifests on a state, checks where they lead and sets plan.
+func (a *Admin) planned(cur *Current, actor Actor, manifests []*manifest, known map[string]bool, plan *Plan) (*draft, error) {
+	p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft(), inspect: a.inspect, strict: a.cfg.Guards == GuardsEnforce, known: a.known(actor)}
+	p.all(manifests)
+	if err := p.problems.err(); err != nil {
+		return nil, err
 	}
-	return a.carryOut(ctx, actor, dryRun, &plan, planning)
+	sortItems(p.items)
+	*plan = Plan{Items: p.items, Generation: cur.View.Generation()}
+	next, err := a.after(cur, p.draft)
+	if err != nil {
+		return nil, err
+	}
+	p.draft.next = next
+	a.contrast(plan.Items, cur, next)
+	for i := range plan.Items {
+		if plan.Items[i].Action != ActionUnchanged {
+			plan.Items[i].unread(next)
+		}
+	}
+	return p.draft, nil
 }
 
 // carryOut makes the change planning plans, which sets plan while it does; with

@@ -38,13 +38,14 @@ const (
 	OpSession    Op = "session.change"    // end sessions, release them from quarantine
 	OpInventory  Op = "inventory.change"  // report what was found, merge, enroll machines
 	OpFinding    Op = "finding.change"    // assign findings, mute them
+	OpReport     Op = "decision.report"   // say that a denial was wrong
 	OpOwn        Op = "own.change"        // see and end what one connected oneself, confirm what one owns
 	OpOther      Op = "other.change"      // whatever has no operation of its own
 )
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpErase, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpOwn, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpErase, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpReport, OpOwn, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind
@@ -100,6 +101,9 @@ func answerers(o *policy.Office) []registry.Role {
 
 // Answer returns the roles each of which is enough to answer what agents ask for.
 func (a *Admin) Answer() []registry.Role { return a.answer }
+
+// RolesFor returns the roles each of which is enough for an operation.
+func (a *Admin) RolesFor(op Op) []string { return a.office.RolesFor(string(op)) }
 
 // Person is a user as the person who decides something.
 type Person struct {

@@ -9,6 +9,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/credential"
+	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
 
@@ -16,6 +17,10 @@ import (
 var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 	"Apply": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.Apply(ctx, who, doc("kind: Agent\nid: new\nowner: team-a\n"), false)
+		return err
+	},
+	"Publish": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.Publish(ctx, who, []policy.Policy{{ID: "tried", Cedar: "forbid (principal, action, resource) when { false };"}}, a.Current().View.Generation(), "")
 		return err
 	},
 	"ChangeAgent": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {

@@ -42,12 +42,11 @@ func (a *Admin) Candidate(ctx context.Context, d Draft) (*Current, error) {
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
-	for _, p := range d.Policies {
-		if !access.ValidID(p.ID) {
-			return nil, access.Errorf(access.CodeInvalid, "%s: %q cannot be the id of a policy: name the file with lower-case letters, digits and -", p.File, clip(p.ID))
-		}
-		manifests = append(manifests, &manifest{kind: kindPolicy, id: p.ID, policy: &p, place: Problem{File: p.File, Line: 1, Column: 1}})
+	bare, err := barePolicies(d.Policies)
+	if err != nil {
+		return nil, err
 	}
+	manifests = append(manifests, bare...)
 	known, err := a.secrets(ctx)
 	if err != nil {
 		return nil, err
@@ -61,4 +60,48 @@ func (a *Admin) Candidate(ctx context.Context, d Draft) (*Current, error) {
 		return cur, nil
 	}
 	return a.after(cur, p.draft)
+}
+
+// barePolicies are policies as manifests of their own.
+func barePolicies(list []policy.Policy) ([]*manifest, error) {
+	var out []*manifest
+	for _, p := range list {
+		if !access.ValidID(p.ID) {
+			return nil, access.Errorf(access.CodeInvalid, "%s: %q cannot be the id of a policy: name it with lower-case letters, digits and -", p.File, clip(p.ID))
+		}
+		out = append(out, &manifest{kind: kindPolicy, id: p.ID, policy: &p, place: Problem{File: p.File, Line: 1, Column: 1}})
+	}
+	return out, nil
+}
+
+// Publish puts policies in force that were tried before, all or none, as Apply does.
+// generation is that of the registry they were tried on: where anything of it or of the
+// rules changed since, nothing is done and the error is an access.CodeConflict. why is
+// kept with the generation of the rules it makes.
+func (a *Admin) Publish(ctx context.Context, actor Actor, list []policy.Policy, generation uint64, why string) (Plan, error) {
+	if err := checkReason(why); err != nil {
+		return Plan{}, err
+	}
+	if err := a.Authorize(ctx, actor, OpPolicy); err != nil {
+		return Plan{}, err
+	}
+	manifests, err := barePolicies(list)
+	if err != nil {
+		return Plan{}, err
+	}
+	known, err := a.secrets(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	var plan Plan
+	return a.carryOut(ctx, actor, false, &plan, func(cur *Current) (*draft, error) {
+		if g := cur.View.Generation(); g != generation {
+			return nil, access.Errorf(access.CodeConflict, "what is registered or in force changed since it was tried (generation %d, now %d): try it again, and publish then", generation, g)
+		}
+		d, err := a.planned(cur, actor, manifests, known, &plan)
+		if d != nil {
+			d.why = why
+		}
+		return d, err
+	})
 }

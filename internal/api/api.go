@@ -214,6 +214,11 @@ func (a *API) routes() []route {
 		{"POST /api/v1/findings/{id}/mute", admin.OpFinding, maxSmall, a.mute},
 		{"POST /api/v1/findings/{id}/unmute", admin.OpFinding, maxSmall, a.unmute},
 
+		{"POST /api/v1/findings/{id}/answer", admin.OpFinding, maxSmall, a.answerReport},
+
+		{"GET /api/v1/decisions/{id}", admin.OpRead, 0, a.decision},
+		{"POST /api/v1/decisions/{id}/report", admin.OpReport, maxSmall, a.reportDenial},
+
 		{"GET /api/v1/users", admin.OpRead, 0, a.users},
 		{"GET /api/v1/users/{id}", admin.OpRead, 0, a.user},
 		{"POST /api/v1/users/{id}/{verb}", admin.OpUser, maxSmall, a.changeUser},

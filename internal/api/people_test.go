@@ -89,10 +89,10 @@ func TestEveryRouteIsAnOperation(t *testing.T) {
 func TestRolesOpenTheirRoutesOnly(t *testing.T) {
 	r := newRig(t)
 	r.apply(people)
-	read := []admin.Op{admin.OpRead}
+	read := []admin.Op{admin.OpRead, admin.OpReport}
 	may := map[string][]admin.Op{
-		"none": nil, "vic": slices.Clone(read), "aud": {admin.OpRead, admin.OpEvidence, admin.OpRehearse, admin.OpReview}, "app": {admin.OpRead, admin.OpDecide, admin.OpGrant, admin.OpBreak, admin.OpReview},
-		"oper": {admin.OpRead, admin.OpApply, admin.OpAgent, admin.OpToken, admin.OpServer, admin.OpTool, admin.OpPolicy, admin.OpRehearse, admin.OpCredential, admin.OpReindex, admin.OpGrant, admin.OpBreak, admin.OpSession, admin.OpInventory, admin.OpFinding},
+		"none": nil, "vic": slices.Clone(read), "aud": {admin.OpRead, admin.OpReport, admin.OpEvidence, admin.OpRehearse, admin.OpReview}, "app": {admin.OpRead, admin.OpReport, admin.OpDecide, admin.OpGrant, admin.OpBreak, admin.OpReview},
+		"oper": {admin.OpRead, admin.OpReport, admin.OpApply, admin.OpAgent, admin.OpToken, admin.OpServer, admin.OpTool, admin.OpPolicy, admin.OpRehearse, admin.OpCredential, admin.OpReindex, admin.OpGrant, admin.OpBreak, admin.OpSession, admin.OpInventory, admin.OpFinding},
 		"root": admin.Ops(),
 	}
 	for user, ops := range may {

@@ -20,6 +20,9 @@ type Rehearsal interface {
 	// Replay lets a draft judge recorded decisions; sealed says that kept arguments
 	// may be opened for it.
 	Replay(ctx context.Context, r Replay, sealed bool) (rehearsal.Report, error)
+	// Explain says why a recorded decision was made; sealed says that who asks may see
+	// evidence.
+	Explain(ctx context.Context, decision string, sealed bool) (rehearsal.Explained, error)
 	// Try lets a draft judge made-up calls.
 	Try(ctx context.Context, d admin.Draft, calls []ExplainRequest) (Tried, error)
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/daemon"
@@ -81,6 +82,9 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/findings/{id}", "/api/v1/findings/" + shadowed, ""},
 		{"POST /api/v1/findings/{id}/assign", "/api/v1/findings/" + shadowed + "/assign", `{"owner":"ann","due":"2099-01-01T00:00:00Z"}`},
 		{"POST /api/v1/findings/{id}/mute", "/api/v1/findings/" + shadowed + "/mute", `{"reason":"known","until":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`},
+		{"GET /api/v1/decisions/{id}", "/api/v1/decisions/dec_1", ""},
+		{"POST /api/v1/decisions/{id}/report", "/api/v1/decisions/dec_1/report", `{"comment":"it was meant to be"}`},
+		{"POST /api/v1/findings/{id}/answer", "/api/v1/findings/" + finding.ID(admin.WrongDenial, finding.Subject{Kind: finding.SubjectDecision, ID: "dec_1"}, "") + "/answer", `{"reason":"it stays"}`},
 		{"POST /api/v1/findings/{id}/unmute", "/api/v1/findings/" + shadowed + "/unmute", `{}`},
 		{"GET /api/v1/users", "", ""},
 		{"GET /api/v1/users/{id}", "/api/v1/users/ann", ""},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +147,26 @@ func (c *Call) Arguments(ctx context.Context) (raw []byte, known bool, err error
 		return nil, false, nil // what is kept of them was cut
 	}
 	return raw[8:], true, nil
+}
+
+// Told is the sentence the agent was told where the call was not permitted, "" where
+// there is none or its key was destroyed. The caller MUST have authorised its reader.
+func (c *Call) Told(ctx context.Context) (string, error) {
+	if c.v.get("sealed").kind == 0 {
+		return "", nil
+	}
+	plain, err := c.reader.l.openSealed(ctx, c.v)
+	if errors.Is(err, errNoKey) {
+		return "", nil
+	}
+	var ids sealedIDs
+	if err == nil {
+		err = json.Unmarshal(plain, &ids)
+	}
+	if err != nil {
+		return "", fmt.Errorf("opening leaf %d: %w", c.Index, err)
+	}
+	return ids.Reason, nil
 }
 
 // payloads reads what is kept beside the log, in the order of the log: each pack

@@ -94,6 +94,13 @@ func (d *draft) leaves(list []access.FlowLeaf) {
 func (c *Call) Touched() *access.Touched {
 	v := c.v.get("touched")
 	t := &access.Touched{Err: v.get("err").str, Taint: v.get("taint").strings(), Labels: v.get("labels").strings()}
+	for _, x := range v.get("leaves").vals {
+		t.Leaves = append(t.Leaves, access.FlowLeaf{
+			Asked: x.get("asked").str, Pointer: x.get("at").str, Call: x.get("call").str, End: int(x.get("e").num), Kind: x.get("kind").str, Role: x.get("role").str,
+			Start: int(x.get("s").num), Scopes: x.get("scopes").strings(), Server: x.get("server").str, Tier: x.get("tier").str, Tool: x.get("tool").str,
+			Untrusted: x.get("untrusted").num == 1,
+		})
+	}
 	flow := v.get("flow")
 	for _, id := range flow.keys {
 		if t.Flow == nil {

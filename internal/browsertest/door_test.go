@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"rutile/internal/audit"
 	"rutile/internal/finding"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
@@ -21,7 +22,7 @@ func (r *rig) pages() []string {
 	}
 	out := []string{"", "servers", "servers?state=sanctioned&q=shop", "servers/shop", "servers/shop?tools=approved", "servers/new-shop", "tool?server=shop&name=look", "tool?server=shop&name=odd",
 		"agents", "agents?q=zzz", "agents/release-bot", "agents/spare-bot", "requests", "requests?state=denied", "grants", "tasks", "live", "live?held=true", "live?pause=true",
-		"evidence", "evidence?agent=release-bot&outcome=deny", "evidence?text=look&since=1h", "evidence/0", "inventory", "inventory?status=shadow", "found?key=" + url.QueryEscape(r.shadow), "findings", "findings?state=muted&from=high", "policies", "credentials", "people", "health", "receipts", "break-glass"}
+		"evidence", "evidence?agent=release-bot&outcome=deny", "evidence?text=look&since=1h", "evidence/0", "inventory", "inventory?status=shadow", "found?key=" + url.QueryEscape(r.shadow), "findings", "findings?state=muted&from=high", "policies", "policies/no-drop", "rules?to=1", "simulator", "simulator?policy=no-drop", "sources", "reviews", "reviews?kind=agent", "reviews/server/shop", "reviews/agent/release-bot", "settings", "roles", "people/vic", "findings/" + r.wrong, "credentials", "people", "health", "receipts", "break-glass"}
 	for _, g := range list {
 		out = append(out, "grants/"+g.ID)
 	}
@@ -31,6 +32,9 @@ func (r *rig) pages() []string {
 	}
 	for _, s := range sessions {
 		out = append(out, "sessions/"+s.ID)
+	}
+	for _, id := range r.decisions() {
+		out = append(out, "decisions/"+id)
 	}
 	for i := range r.d.Evidence.Size() {
 		out = append(out, fmt.Sprintf("evidence/%d", i))
@@ -154,6 +158,15 @@ func (r *rig) forms() []struct {
 		{"people", url.Values{"verb": {"retire"}, "user": {"odd"}}},
 		{"tasks", url.Values{"task": {"tsk_1"}}},
 		{"findings", url.Values{"verb": {"mute"}, "id": {r.wrong}, "text": {"never mind"}, "back": {""}}},
+		{"findings/" + r.wrong, url.Values{"verb": {"mute"}, "text": {"never mind"}, "day": {"2026-12-24"}}},
+		{"policies", url.Values{"id": {"no-drop"}, "cedar": {"permit (principal, action, resource);"}, "generation": {fmt.Sprint(r.d.Admin.Current().View.Generation())}}},
+		{"rules", url.Values{"generation": {"1"}, "seen": {"1"}}},
+		{"reviews", url.Values{"kind": {"agent"}, "owner": {""}, "due": {"2026-12-24"}}},
+		{"reviews/agent/release-bot", url.Values{"answer": {"retire"}}},
+		{"reviews/agent/release-bot/narrow", url.Values{"tools": {"shop/look"}, "generation": {fmt.Sprint(r.d.Admin.Current().View.Generation())}}},
+		{"people/odd/token", url.Values{"token": {"utk_1"}}},
+		{"people/odd/factor", url.Values{"factor": {"fac_1"}}},
+		{"people/odd/sign-out", url.Values{}},
 		{"grants/grt_1", url.Values{}},
 		{"break-glass", url.Values{"agent": {"release-bot"}, "server": {"shop"}, "tool": {"order"}, "reason": {"it burns"}}},
 	}
@@ -162,6 +175,23 @@ func (r *rig) forms() []struct {
 			path   string
 			fields url.Values
 		}{"grants/" + x.ID, url.Values{}})
+	}
+	return out
+}
+
+// decisions are the ids of what was decided.
+func (r *rig) decisions() []string {
+	r.t.Helper()
+	rows, err := r.d.Evidence.Search(r.t.Context(), audit.Query{Types: []string{"intent", "verdict"}, Limit: 20})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var out []string
+	for _, x := range rows {
+		out = append(out, x.Decision)
+	}
+	if len(out) < 4 {
+		r.t.Fatalf("only %d decisions are there", len(out))
 	}
 	return out
 }

@@ -159,7 +159,8 @@ func (r *rig) discover() {
 		Target:  discovery.Target{Key: r.shadow, Kind: discovery.KindPackage, Package: r.shadow, Command: "npx", Args: []string{"-y", "notes"}},
 		Secrets: []discovery.SecretRef{{Name: "NOTES_TOKEN", Where: "env", Kind: discovery.SecretLiteral, Sensitive: true}},
 	}
-	b := inventory.NewBatch(&discovery.Seen{Started: now, Ended: now, Sightings: []discovery.Sighting{seen}}, "hst_000000000000", "linux", "test", []string{"client"})
+	looked := []discovery.Coverage{{Source: "client", Place: "~/.cursor/mcp.json", Outcome: discovery.Read, Entries: 1}, {Source: "client", Place: "~/.denied/mcp.json", Outcome: discovery.Denied, Why: hostile}}
+	b := inventory.NewBatch(&discovery.Seen{Started: now, Ended: now, Sightings: []discovery.Sighting{seen}, Coverage: looked}, "hst_000000000000", "linux", "test", []string{"client"})
 	if _, err := r.d.Inventory.Report(r.t.Context(), keeper, b); err != nil {
 		r.t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) finding() *cobra.Command {
-	return a.group("finding", "What is wrong, whoever found it", "rutile finding list --severity high", a.findingList(), a.findingShow(), a.findingAssign(), a.findingSuppress(), a.findingUnsuppress())
+	return a.group("finding", "What is wrong, whoever found it", "rutile finding list --severity high", a.findingList(), a.findingShow(), a.findingAssign(), a.findingSuppress(), a.findingUnsuppress(), a.findingAnswer())
 }
 
 func (a *app) findingList() *cobra.Command {
@@ -141,5 +141,16 @@ func (a *app) findingUnsuppress() *cobra.Command {
 		return a.oneFinding(func(c *api.Client) (finding.Finding, error) { return c.Unmute(ctx, args[0], why) })
 	})
 	c.Flags().StringVar(&why, "why", "", "`reason`, kept in the evidence")
+	return c
+}
+
+func (a *app) findingAnswer() *cobra.Command {
+	var why string
+	c := a.command("answer FINDING", "End a finding that somebody reported, such as a wrong denial", "rutile finding answer fnd_ffb25e2e97714a38c014 --why \"the rule is changed\"", calling(), func(ctx context.Context, args []string) error {
+		return a.oneFinding(func(c *api.Client) (finding.Finding, error) { return c.AnswerReport(ctx, args[0], why) })
+	})
+	c.Long = `End a finding that a person reported: a denial they say was wrong. What the gateway
+found itself ends when it is so no more.`
+	c.Flags().StringVar(&why, "why", "", "what came of it, kept in the `evidence`")
 	return c
 }

@@ -266,20 +266,28 @@ func writeExplained(w io.Writer, x api.Explained) {
 	if x.Shadow != nil {
 		fmt.Fprintf(w, "\nwith what is only tried (%s) it would be %s\n", cell(strings.Join(x.Shadow.By, ", ")), x.Shadow.Outcome)
 	}
-	for _, s := range x.Determining {
+	writeRules(w, x.Determining, x.Nearest, x.Inputs, x.Flip)
+}
+
+// writeRules writes the rules a decision came from, and what would change it.
+func writeRules(w io.Writer, decided []policy.Statement, nearest []policy.Near, inputs []policy.Input, flip []string) {
+	for _, s := range decided {
 		fmt.Fprintf(w, "\ndecided by %s (%s, %s)\n%s\n", cell(s.ID), s.Effect, cell(place(s.Policy, s.File, s.Line)), quoted(s.Cedar))
 	}
-	for _, n := range x.Nearest {
+	for _, n := range nearest {
 		fmt.Fprintf(w, "\nnearest permit %s (%s)\n%s\n", cell(n.ID), cell(place(n.Policy, n.File, n.Line)), quoted(n.Cedar))
 		for _, why := range n.Why {
 			fmt.Fprintf(w, "  does not match: %s\n", cell(why))
 		}
 	}
-	if len(x.Inputs) > 0 {
+	if len(inputs) > 0 {
 		fmt.Fprintln(w, "\nread:")
-		for _, i := range x.Inputs {
+		for _, i := range inputs {
 			present := "missing"
-			if i.Present {
+			switch {
+			case i.Unknown:
+				present = "not looked at"
+			case i.Present:
 				present = "present"
 			}
 			if i.Problem != "" {
@@ -288,9 +296,9 @@ func writeExplained(w io.Writer, x api.Explained) {
 			fmt.Fprintf(w, "  %s: %s %s\n", cell(i.Name), present, cell(i.Type))
 		}
 	}
-	if len(x.Flip) > 0 {
+	if len(flip) > 0 {
 		fmt.Fprintln(w, "\nit would be permitted with:")
-		for _, f := range x.Flip {
+		for _, f := range flip {
 			fmt.Fprintf(w, "  %s\n", cell(f))
 		}
 	}

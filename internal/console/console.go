@@ -159,6 +159,14 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 // maxForm bounds the body of a form, in bytes.
 const maxForm = 16 << 10
 
+// formLimit is how long the form of a page may be: those of rules are longer.
+func formLimit(r *http.Request) int64 {
+	if r.URL.Path == Home+"simulator" || r.URL.Path == Home+"policies" {
+		return maxDraft
+	}
+	return maxForm
+}
+
 // ServeHTTP guards every path the same way. A page in a browser can name any Host
 // and Origin but ours, so both are checked; what is written must prove that it
 // comes from a page of ours.
@@ -175,7 +183,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case (r.URL.RawQuery != "" || r.URL.ForceQuery) && !returns(r) && !asks(r):
 		c.refuse(w, r, access.Errorf(access.CodeInvalid, "nothing is read from an address: leave out what follows the question mark. A token that was in it is in histories and logs now: revoke it"))
 	default:
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		r.Body = http.MaxBytesReader(w, r.Body, formLimit(r))
 		c.mux.ServeHTTP(w, r)
 	}
 }

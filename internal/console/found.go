@@ -124,6 +124,13 @@ func subjectURL(s finding.Subject) string {
 		return Home + "found?" + url.Values{"key": {s.ID}}.Encode()
 	case finding.SubjectServer:
 		return at("servers", s.ID)
+	case finding.SubjectDecision:
+		return at("decisions", s.ID)
+	case finding.SubjectTool:
+		if server, name, ok := strings.Cut(s.ID, "/"); ok {
+			return toolURL(server, name)
+		}
+		return ""
 	case finding.SubjectAgent:
 		return at("agents", s.ID)
 	default:

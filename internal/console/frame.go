@@ -58,19 +58,21 @@ func navigation() []navPart {
 	return []navPart{
 		{"Now", []navPlace{
 			{"overview", "Overview", admin.OpRead, nil},
-			{"live", "Live", admin.OpRead, []string{"session"}},
+			{"live", "Live", admin.OpRead, []string{"session", "decision"}},
 			{"requests", "Requests", admin.OpRead, nil},
-			{"findings", "Findings", admin.OpRead, nil},
+			{"findings", "Findings", admin.OpRead, []string{"finding"}},
+			{"reviews", "Reviews", admin.OpRead, []string{"review"}},
 		}},
 		{"Catalog", []navPlace{
 			{"inventory", "Inventory", admin.OpRead, []string{"found"}},
+			{"sources", "Sources", admin.OpRead, nil},
 			{"servers", "Servers", admin.OpRead, []string{"server", "tool"}},
 			{"agents", "Agents", admin.OpRead, []string{"agent"}},
-			{"people", "People", admin.OpRead, nil},
+			{"people", "People", admin.OpRead, []string{"person", "roles"}},
 			{"credentials", "Credentials", admin.OpRead, nil},
 		}},
 		{"Rights", []navPlace{
-			{"policies", "Policies", admin.OpRead, nil},
+			{"policies", "Policies", admin.OpRead, []string{"policy", "rules", "simulator"}},
 			{"grants", "Grants", admin.OpRead, []string{"grant"}},
 			{"tasks", "Tasks", admin.OpRead, nil},
 			{"break-glass", "Break the glass", admin.OpBreak, []string{"glass", "glass-sign"}},
@@ -80,6 +82,7 @@ func navigation() []navPart {
 			{"evidence", "Evidence", admin.OpEvidence, []string{"event"}},
 			{"compliance", "Compliance", admin.OpEvidence, nil},
 			{"health", "Health", admin.OpRead, nil},
+			{"settings", "Settings", admin.OpRead, nil},
 		}},
 	}
 }
@@ -195,8 +198,15 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 func (c *Console) funcs(w words) template.FuncMap {
 	return template.FuncMap{
 		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at, "revoking": revokeURL,
-		"when":  func(x time.Time) template.HTML { return w.when(x, c.now()) },
-		"state": w.state,
+		"when":   func(x time.Time) template.HTML { return w.when(x, c.now()) },
+		"state":  w.state,
+		"before": func(n uint64) uint64 { return n - 1 },
+		"generation": func(n string) string {
+			if n == "" {
+				return w.t("what is in force")
+			}
+			return w.t("generation %s", n)
+		},
 		"lines": func(list []string) []string {
 			out := make([]string, 0, len(list))
 			for _, s := range list {
@@ -248,11 +258,11 @@ func (w words) state(word any) template.HTML {
 	s := fmt.Sprint(word)
 	class, sign := "off", "○"
 	switch s {
-	case "active", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed":
+	case "active", "yes", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed":
 		class, sign = "good", "●"
-	case "pending", "changed", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere":
+	case "pending", "changed", "newly_permitted", "untrusted", "due", "unused", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere":
 		class, sign = "wait", "◐"
-	case "quarantined", "blocked", "shadow", "high", "critical", "revoked", "revoke_partial", "terminated", "deny", "denied", "broken", "error", "failed", "quarantine", "revoke", "terminate":
+	case "quarantined", "blocked", "newly_denied", "forbid", "unparsable", "shadow", "high", "critical", "revoked", "revoke_partial", "terminated", "deny", "denied", "broken", "error", "failed", "quarantine", "revoke", "terminate":
 		class, sign = "bad", "■"
 	}
 	return template.HTML(fmt.Sprintf(`<span class="state %s"><span aria-hidden="true">%s</span> %s</span>`, class, sign, template.HTMLEscapeString(w.t(line(s)))))

@@ -18,6 +18,7 @@ import (
 type overviewPage struct {
 	Figures  []figure
 	Work     []job
+	Wrong    []bar // open findings by severity
 	Denied   []audit.Row
 	Evidence uint64
 	Proves   bool // the visitor may see evidence
@@ -90,6 +91,20 @@ func (c *Console) overview(v *visit) (any, error) {
 	if late > 0 {
 		p.Figures = append(p.Figures, figure{v.words.t("Findings overdue"), at("findings") + "?due=overdue", late, 0, false})
 	}
+	p.Wrong = severityBars(v, list)
+	around, err := c.work.Inventory.Around(v.Context())
+	if err != nil {
+		return nil, err
+	}
+	if n := len(around.Hosts); n > 0 {
+		heard := 0
+		for _, h := range around.Hosts {
+			if v.now.Sub(h.Last) <= silentAfter {
+				heard++
+			}
+		}
+		p.Figures = append(p.Figures, figure{v.words.t("Machines that reported within a day"), at("sources"), heard, n, false})
+	}
 	if p.Proves {
 		p.Denied, err = c.work.Evidence.Search(v.Context(), audit.Query{Outcome: access.Deny.String(), Limit: 8})
 	}
@@ -153,7 +168,7 @@ func (c *Console) wrong(v *visit, list []finding.Finding) []job {
 			continue
 		}
 		if f.Severity.AtLeast(finding.High) || f.Overdue(v.now) {
-			out = append(out, job{What: f.Rule, Who: f.Why, URL: or(subjectURL(f.Subject), at("findings")), Word: string(f.Severity), Since: f.First, Due: f.Due})
+			out = append(out, job{What: f.Rule, Who: f.Why, URL: at("findings", f.ID), Word: string(f.Severity), Since: f.First, Due: f.Due})
 		}
 	}
 	return first(out, v.now, maxJobs)
@@ -231,4 +246,17 @@ func agentJobs(v *visit, view *registry.View) []job {
 		out = append(out, j)
 	}
 	return first(out, v.now, maxJobs)
+}
+
+// severityBars are open findings by severity, nil where there are none.
+func severityBars(v *visit, list []finding.Finding) []bar {
+	if len(list) == 0 {
+		return nil
+	}
+	n := map[finding.Severity]int{}
+	for i := range list {
+		n[list[i].Severity]++
+	}
+	return shares([]bar{{Label: v.words.t("critical"), Class: "bad", N: n[finding.Critical]}, {Label: v.words.t("high"), Class: "wait", N: n[finding.High]},
+		{Label: v.words.t("medium"), Class: "good", N: n[finding.Medium]}, {Label: v.words.t("low"), Class: "off", N: n[finding.Low]}, {Label: v.words.t("info"), Class: "none", N: n[finding.Info]}}, len(list))
 }

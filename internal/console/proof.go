@@ -91,6 +91,7 @@ type eventPage struct {
 	Leaves []leafView
 	Longer bool   // it has leaves that are not here
 	Proof  string // address of the proof
+	Why    string // address of why it was decided so, "" where nothing was
 	File   string
 }
 
@@ -132,7 +133,11 @@ func (c *Console) event(v *visit) (any, error) {
 			slices.Sort(leaves)
 		}
 	}
-	p := eventPage{Row: row, Longer: longer, File: fmt.Sprintf("proof-%d.json", index), Proof: at("evidence", strconv.FormatUint(index, 10), "proof")}
+	why := ""
+	if row.Decision != "" && row.Outcome != "" {
+		why = at("decisions", row.Decision)
+	}
+	p := eventPage{Row: row, Why: why, Longer: longer, File: fmt.Sprintf("proof-%d.json", index), Proof: at("evidence", strconv.FormatUint(index, 10), "proof")}
 	if p.Chain, p.Around, err = c.around(v, &row); err != nil {
 		return nil, err
 	}

@@ -2,11 +2,9 @@ package console
 
 import (
 	"slices"
-	"strings"
 
 	"rutile/internal/admin"
 	"rutile/internal/grant"
-	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
 
@@ -88,30 +86,6 @@ func (c *Console) revokeGrant(v *visit, f map[string]string) (string, string, er
 	id := v.PathValue("id")
 	g, err := c.desk.RevokeGrant(v.Context(), v.session.actor, id, f["reason"])
 	return at("grants", id), v.words.t("Grant %s is %s. No call passes under it any more; %d in flight were cut off.", line(id), v.words.t(string(g.State)), g.Calls), err
-}
-
-type policiesPage struct {
-	Policies []policy.Policy
-	Rights   []grant.Entitlement
-	Versions []admin.Version
-	Monitor  bool
-
-	Next, NextRights string
-}
-
-func (c *Console) policies(v *visit) (any, error) {
-	cur := c.admin.Current()
-	p := policiesPage{Policies: slices.Clone(cur.Policies), Monitor: cur.Monitor}
-	slices.SortFunc(p.Policies, func(x, y policy.Policy) int { return strings.Compare(x.ID, y.ID) })
-	p.Policies, p.Next = cut(v, p.Policies, func(x policy.Policy) string { return x.ID })
-	for _, e := range cur.Rights {
-		p.Rights = append(p.Rights, e)
-	}
-	slices.SortFunc(p.Rights, func(x, y grant.Entitlement) int { return strings.Compare(x.ID, y.ID) })
-	p.Rights, p.NextRights = cutAt(v, "rights", p.Rights, func(e grant.Entitlement) string { return e.ID })
-	var err error
-	p.Versions, err = c.admin.Versions(v.Context(), 0, 20)
-	return p, err
 }
 
 type credentialsPage struct {

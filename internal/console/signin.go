@@ -137,7 +137,7 @@ func readForm(r *http.Request, names ...string) (map[string]string, error) {
 		return nil, access.Errorf(access.CodeInvalid, "this is no form of ours: open the page of the request and use its form")
 	}
 	if err := r.ParseForm(); err != nil {
-		return nil, access.Errorf(access.CodeInvalid, "the form cannot be read, or it has more than %d bytes", maxForm)
+		return nil, access.Errorf(access.CodeInvalid, "the form cannot be read, or it has more than %d bytes", formLimit(r))
 	}
 	return fields(r.PostForm, names)
 }

@@ -30,6 +30,10 @@ type Evidence interface {
 // Check is what was found of one part of the gateway.
 type Check struct{ Name, Level, Reason, Mend string }
 
+// Setting is one value of the configuration, "" where it is left out, and where it is
+// from.
+type Setting struct{ Key, Value, Origin string }
+
 // Status says what this gateway is.
 type Status struct {
 	Version, Node, Mode, Store, Data string
@@ -50,12 +54,16 @@ type Work struct {
 	Calls func() []gate.Call
 	// Learn lists what a server offers and returns when decisions know it.
 	Learn func(ctx context.Context, server string) error
+	// Settings are the configuration, without secrets.
+	Settings func() []Setting
+	// Rehearsal explains decisions and tries rules.
+	Rehearsal Rehearsal
 	// Conduct is how a tool behaved, nil if it was not called lately. It may be nil itself.
 	Conduct func(server, tool string) *conduct.Summary
 }
 
 func (w *Work) whole() bool {
-	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil
+	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil && w.Rehearsal != nil && w.Settings != nil
 }
 
 // visit is one request of somebody who is signed in and may see the page.
@@ -101,6 +109,7 @@ func pages() []page {
 		{"break-glass/{id}", admin.OpBreak, "glass-sign", (*Console).glassSign},
 		{"live", admin.OpRead, "live", (*Console).live},
 		{"sessions/{id}", admin.OpRead, "session", (*Console).agentSession},
+		{"decisions/{id}", admin.OpRead, "decision", (*Console).decision},
 		{"revoke", admin.OpSession, "revoke", (*Console).revokePlan},
 		{"receipts", admin.OpRead, "receipts", (*Console).receipts},
 		{"receipts/{id}", admin.OpRead, "receipt", (*Console).receipt},
@@ -110,7 +119,17 @@ func pages() []page {
 		{"inventory", admin.OpRead, "inventory", (*Console).inventory},
 		{"found", admin.OpRead, "found", (*Console).found},
 		{"findings", admin.OpRead, "findings", (*Console).findings},
+		{"findings/{id}", admin.OpRead, "finding", (*Console).finding},
 		{"policies", admin.OpRead, "policies", (*Console).policies},
+		{"policies/{id}", admin.OpRead, "policy", (*Console).policy},
+		{"rules", admin.OpRead, "rules", (*Console).rules},
+		{"sources", admin.OpRead, "sources", (*Console).sources},
+		{"reviews", admin.OpRead, "reviews", (*Console).reviews},
+		{"reviews/{kind}/{id}", admin.OpRead, "review", (*Console).review},
+		{"settings", admin.OpRead, "settings", (*Console).settings},
+		{"roles", admin.OpRead, "roles", (*Console).roles},
+		{"people/{id}", admin.OpUser, "person", (*Console).personPage},
+		{"simulator", admin.OpRehearse, "simulator", (*Console).simulator},
 		{"credentials", admin.OpRead, "credentials", (*Console).credentials},
 		{"people", admin.OpRead, "people", (*Console).people},
 		{"health", admin.OpRead, "health", (*Console).health},
@@ -131,6 +150,16 @@ func acts() []act {
 		{"live", admin.OpSession, []string{"verb", "kind", "id", "reason"}, (*Console).endSession},
 		{"revoke", admin.OpSession, []string{"kind", "id", "typed", "reason"}, (*Console).revoke},
 		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},
+		{"findings/{id}", admin.OpFinding, []string{"verb", "text", "day"}, (*Console).dealWith},
+		{"decisions/{id}", admin.OpReport, []string{"comment"}, (*Console).reportDenial},
+		{"policies", admin.OpPolicy, []string{"id", "cedar", "generation", "reason"}, (*Console).publish},
+		{"rules", admin.OpApply, []string{"generation", "seen", "reason"}, (*Console).rollBack},
+		{"reviews", admin.OpServer, []string{"kind", "owner", "due", "reason"}, (*Console).startReviews},
+		{"reviews/{kind}/{id}", admin.OpServer, []string{"answer", "reason"}, (*Console).answerReview},
+		{"reviews/{kind}/{id}/narrow", admin.OpApply, []string{"tools", "generation", "reason"}, (*Console).narrow},
+		{"people/{id}/token", admin.OpUser, []string{"token", "reason"}, (*Console).revokeToken},
+		{"people/{id}/factor", admin.OpUser, []string{"factor", "reason"}, (*Console).dropFactor},
+		{"people/{id}/sign-out", admin.OpUser, []string{"reason"}, (*Console).signOutPerson},
 		{"people", admin.OpUser, []string{"user", "verb", "reason"}, (*Console).changeUser},
 		{"account/passkey", admin.OpOwn, []string{"name", "answer"}, (*Console).addPasskey},
 		{"account/password", admin.OpOwn, []string{"new", "again"}, (*Console).choosePassword},
@@ -149,6 +178,7 @@ func (c *Console) route() {
 		c.mux.HandleFunc("POST "+Home+a.pattern, func(w http.ResponseWriter, r *http.Request) { c.act(w, r, a) })
 	}
 	c.mux.HandleFunc("GET "+Home+"evidence/{index}/proof", c.proof)
+	c.mux.HandleFunc("POST "+Home+"simulator", c.simulate)
 	c.mux.HandleFunc("GET "+Home+"enter", c.enterPage)
 	c.mux.HandleFunc("POST "+Home+"enter", c.enter)
 	c.mux.HandleFunc("POST "+Home+"language", c.language)

@@ -24,6 +24,7 @@ import (
 	"rutile/internal/identity"
 	"rutile/internal/pdp"
 	"rutile/internal/registry"
+	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
 )
 
@@ -38,6 +39,17 @@ type work struct {
 	running []*access.Request // calls in flight, under grant grt_1
 	touched access.Touched
 	asked   []audit.Query
+}
+
+// unrehearsed knows no decision.
+type unrehearsed struct{}
+
+func (unrehearsed) Explain(_ context.Context, id string, _ bool) (rehearsal.Explained, error) {
+	return rehearsal.Explained{}, access.Errorf(access.CodeNotFound, "no decision %s", id)
+}
+
+func (unrehearsed) Replay(context.Context, admin.Draft, time.Time, bool) (rehearsal.Report, error) {
+	return rehearsal.Report{}, nil
 }
 
 func (w *work) Put(context.Context, identity.Selection, identity.SessionState, string, func(identity.Family) access.Owed) ([]identity.Family, error) {
@@ -131,7 +143,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 		Work: &console.Work{
 			Effects: effects, Evidence: evidenceOf{w}, Inventory: inventory, Findings: r.findings,
 			Status: func() console.Status { return console.Status{} }, Doctor: func(context.Context) []console.Check { return nil },
-			Calls: func() []gate.Call { return w.calls },
+			Calls: func() []gate.Call { return w.calls }, Rehearsal: unrehearsed{}, Settings: func() []console.Setting { return nil },
 			Conduct: func(server, tool string) *conduct.Summary {
 				if w.book == nil {
 					return nil

@@ -73,8 +73,9 @@ type Config struct {
 	// Telemetry says where traces go.
 	Telemetry Telemetry `yaml:"telemetry"`
 
-	file  string         // where it was read from, "" if nowhere
-	lines map[string]int // where each key stands in it
+	file  string            // where it was read from, "" if nowhere
+	lines map[string]int    // where each key stands in it
+	said  map[string]string // the values it gives
 }
 
 // Listen are the listeners' addresses.
@@ -316,6 +317,7 @@ func ParseConfig(raw []byte, file string) (Config, error) {
 			}
 		}
 	}
+	c.said = c.values()
 	return c, c.check()
 }
 

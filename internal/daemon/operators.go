@@ -67,7 +67,14 @@ func (d *Daemon) localOperators() string {
 func (d *Daemon) consoleWork() *console.Work {
 	started := time.Now().UTC()
 	return &console.Work{
-		Effects: d.Effects, Evidence: proofs{d.Evidence, evidence{d.Evidence, d.Config.Data}}, Calls: d.gate.Calls, Inventory: d.Inventory, Findings: d.Findings, Learn: d.Proxy.Learn, Conduct: d.conductOf,
+		Effects: d.Effects, Evidence: proofs{d.Evidence, evidence{d.Evidence, d.Config.Data}}, Calls: d.gate.Calls, Inventory: d.Inventory, Findings: d.Findings, Learn: d.Proxy.Learn, Conduct: d.conductOf, Rehearsal: tried{rehearsals{d, d.stage}},
+		Settings: func() []console.Setting {
+			var out []console.Setting
+			for _, s := range d.Config.Settings() {
+				out = append(out, console.Setting(s))
+			}
+			return out
+		},
 		Status: func() console.Status {
 			s := d.status(started)
 			return console.Status{Version: s.Version, Node: s.Node, Mode: s.Mode, Store: s.Store, Data: s.Data, Agents: s.Agents, Operators: s.Operators, Started: s.Started, Generation: s.Generation}

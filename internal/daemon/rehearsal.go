@@ -69,19 +69,33 @@ func (h rehearsals) Replay(ctx context.Context, in api.Replay, sealed bool) (reh
 	if err != nil {
 		return rehearsal.Report{}, err
 	}
-	o := rehearsal.Replaying{Agent: in.Agent, Sealed: sealed, Held: h.d.held, Now: func() time.Time { return time.Now().UTC() }, From: since.UTC()}
-	if o.Candidate, err = h.state(ctx, in.Draft); err != nil {
-		return rehearsal.Report{}, err
-	}
+	o := rehearsal.Replaying{Agent: in.Agent, Sealed: sealed, From: since.UTC()}
 	if err := h.against(ctx, in.Against, &o); err != nil {
 		return rehearsal.Report{}, err
 	}
+	return h.replay(ctx, in.Draft, o)
+}
+
+func (h rehearsals) replay(ctx context.Context, draft admin.Draft, o rehearsal.Replaying) (rehearsal.Report, error) {
+	o.Held, o.Now = h.d.held, func() time.Time { return time.Now().UTC() }
+	var err error
+	if o.Candidate, err = h.state(ctx, draft); err != nil {
+		return rehearsal.Report{}, err
+	}
 	to := h.d.Evidence.Size()
-	from, err := h.d.Evidence.First(ctx, audit.Query{Since: since})
+	from, err := h.d.Evidence.First(ctx, audit.Query{Since: o.From})
 	if err != nil {
 		return rehearsal.Report{}, err
 	}
 	return rehearsal.Replay(ctx, h.d.Evidence.Calls(ctx, from, to), o)
+}
+
+// tried is rehearsals as the console asks for them.
+type tried struct{ rehearsals }
+
+// Replay lets a draft judge what was recorded since a time.
+func (t tried) Replay(ctx context.Context, d admin.Draft, since time.Time, sealed bool) (rehearsal.Report, error) {
+	return t.replay(ctx, d, rehearsal.Replaying{Sealed: sealed, From: since.UTC()})
 }
 
 // against finds what a candidate is compared with.

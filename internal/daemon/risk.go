@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/risk"
 )
 
@@ -32,6 +33,9 @@ func (d *Daemon) scoreRisk(ctx context.Context) error {
 func (d *Daemon) keepRisk(ctx context.Context) error {
 	view := d.Admin.Current().View
 	d.risks.Keep(func(agent string) bool { _, ok := view.Agent(agent); return ok })
+	if err := d.Findings.Stands(ctx, d.node(), d.risks.Over(admin.Rungs)); err != nil {
+		return err
+	}
 	if d.store.Dialect() != "sqlite" { // else nobody else keeps anything
 		if err := d.risks.Load(ctx, d.store, d.node()); err != nil {
 			return err

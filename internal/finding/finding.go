@@ -70,8 +70,10 @@ const (
 	SubjectSink   = "sink" // of evidence
 	SubjectLog    = "log"  // of evidence, by its origin
 	SubjectUser   = "user"
-	SubjectSignal = "signal" // a source of signals
-	SubjectMail   = "mail"   // a receiver of mail
+
+	SubjectDecision = "decision"
+	SubjectSignal   = "signal" // a source of signals
+	SubjectMail     = "mail"   // a receiver of mail
 )
 
 // Subject is what a finding is about.

@@ -64,13 +64,8 @@ type Past struct {
 // The verdict is Maybe where it depends on arguments that are Unknown, and for
 // them also where some would have to be masked.
 func Again(s *State, r *access.Request, p Past) policy.Verdict {
-	f := GatherFacts(s, r)
-	q := &f.Query
-	q.Agent.Status, q.Tool.Pinned, q.Grant = "active", true, p.Grant
-	if p.Digest != "" {
-		q.Tool.Digest, q.Tool.Tier = p.Digest, p.Tier
-	}
-	v := s.Set.Evaluate(q)
+	f := factsThen(s, r, p)
+	v := s.Set.Evaluate(&f.Query)
 	if v.Outcome != access.Mask {
 		return v
 	}
@@ -80,6 +75,35 @@ func Again(s *State, r *access.Request, p Past) policy.Verdict {
 	}
 	v, _ = f.mask(s, &v, r)
 	return v
+}
+
+// factsThen are the facts about a request that policies decided before.
+func factsThen(s *State, r *access.Request, p Past) Facts {
+	f := GatherFacts(s, r)
+	q := &f.Query
+	q.Agent.Status, q.Tool.Pinned, q.Grant = "active", true, p.Grant
+	if p.Digest != "" {
+		q.Tool.Digest, q.Tool.Tier = p.Digest, p.Tier
+	}
+	return f
+}
+
+// Why is why the policies of a State answer a request as they do, for people.
+type Why struct {
+	policy.Explanation
+	Reason, Help string         // as the agent is told, "" where it is permitted
+	Read         []policy.Input // by the rules that were asked about
+}
+
+// WhyAgain says why the policies of s answer a request that policies decided before as
+// Again says they do, and what the rules with these ids read.
+func WhyAgain(s *State, r *access.Request, p Past, ids []string) Why {
+	f := factsThen(s, r, p)
+	w := Why{Explanation: s.Set.Explain(&f.Query), Read: s.Set.Inputs(&f.Query, ids)}
+	if w.Verdict.Outcome != access.Permit {
+		_, w.Reason, w.Help = explain(&f, r, &w.Verdict)
+	}
+	return w
 }
 
 // Beside decides r by s with the facts that were looked up for the decision that

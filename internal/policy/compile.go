@@ -55,6 +55,7 @@ type statement struct {
 	scope  scope
 	reads  reads
 	advice string
+	owner  string     // who answers for it, as @owner says
 	effect effect     // of a forbid that matches, besides denying
 	list   *AllowList // the allow-list it was compiled from
 	right  string     // the entitlement it was compiled from
@@ -261,7 +262,9 @@ func (b *builder) annotations(s *statement, builtin bool) bool {
 			s.id = value
 		case "advice":
 			s.advice = value
-		case "owner", "doc":
+		case "owner":
+			s.owner = value
+		case "doc":
 		case "outcome", "mask", "fact", "target", "approve": // together, below
 		case "mode":
 			if s.shadow = value == modeShadow; !s.shadow {
@@ -354,6 +357,7 @@ type Statement struct {
 	Mode   string `json:"mode,omitempty"` // shadow: evaluated, never enforced
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line"`
+	Owner  string `json:"owner,omitempty"` // who answers for it, as @owner says
 	Cedar  string `json:"cedar"`
 }
 
@@ -377,7 +381,7 @@ func (s *statement) describe() Statement {
 		mode = modeShadow
 	}
 	return Statement{ID: s.id, Policy: s.source.ID, Layer: cmpOr(s.source.Layer, LayerOrganisation), Effect: effect, Mode: mode,
-		File: s.file(), Line: s.line(), Cedar: s.piece.text}
+		File: s.file(), Line: s.line(), Owner: s.owner, Cedar: s.piece.text}
 }
 
 // ProblemsOf returns the problems err carries, nil if it carries none.

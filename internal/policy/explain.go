@@ -36,6 +36,8 @@ type Input struct {
 	Name    string `json:"name"` // for example "context.input.tag"
 	Present bool   `json:"present"`
 	Type    string `json:"type,omitempty"` // of a present argument
+	// Unknown says that it is an argument or a fact that was not looked at.
+	Unknown bool `json:"unknown,omitempty"`
 	// Problem says why a derived field of a present argument cannot be computed.
 	Problem string `json:"problem,omitempty"`
 }
@@ -76,6 +78,33 @@ func (s *Set) Explain(q *Query) Explanation {
 	return x
 }
 
+// Inputs are the members that statements read when they judge q, by their ids; ids the
+// set does not have read nothing.
+func (s *Set) Inputs(q *Query, ids []string) []Input {
+	e := newEvaluation(s, q)
+	var out []Input
+	for _, st := range s.all() {
+		if slices.Contains(ids, st.id) {
+			out = appendInputs(out, e, st)
+		}
+	}
+	return out
+}
+
+// Statements are the statements of the set with these ids, in their order; missing are
+// the ids it does not have.
+func (s *Set) Statements(ids []string) (out []Statement, missing []string) {
+	for _, id := range ids {
+		i := slices.IndexFunc(s.all(), func(st *statement) bool { return st.id == id })
+		if i < 0 {
+			missing = append(missing, id)
+			continue
+		}
+		out = append(out, s.all()[i].describe())
+	}
+	return out, missing
+}
+
 func (s *Set) byID(id string) *statement {
 	i := slices.IndexFunc(s.statements, func(st *statement) bool { return st.id == id })
 	return s.statements[i]
@@ -98,6 +127,10 @@ func appendInputs(in []Input, e *evaluation, st *statement) []Input {
 			var v access.FactValue
 			v, x.Present = e.q.Facts.Values[p[2]]
 			x.Problem = v.Err
+		case readsFacts(p) && len(p) > 2:
+			x.Unknown = true
+		case e.q.Unknown && (readsInput(p) || readsDerived(p)):
+			x.Unknown = true
 		case readsInput(p) && e.q.Tool.Kind != access.KindResource:
 			v := e.q.Arguments.Path(p[2:]...)
 			x.Present, x.Type = v.Exists(), kindName(v)

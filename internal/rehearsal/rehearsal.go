@@ -1,5 +1,5 @@
 // Package rehearsal judges calls by rules that are not in force, and says what
-// they would change.
+// they would change; of a recorded call it says why it was decided as it was.
 //
 // Calls come from the gate while they are decided (Stage) or from the evidence
 // (Replay). Nothing here decides, spends a grant or a counter, or waits on a

@@ -120,11 +120,6 @@ func putAround(ctx context.Context, tx *sql.Tx, c *inventory.Changes) error {
 
 // seenAgain moves when rows were seen last, and nothing else of them.
 func (s *Store) seenAgain(ctx context.Context, tx *sql.Tx, c *inventory.Changes) error {
-	if c.SeenHost != "" && c.Taken != nil {
-		if _, err := tx.ExecContext(ctx, `UPDATE inventory_hosts SET last_seen = $1, took = $2 WHERE id = $3`, micros(c.At), c.Taken.ID, c.SeenHost); err != nil {
-			return err
-		}
-	}
 	for _, t := range []struct {
 		ids   []string
 		query string

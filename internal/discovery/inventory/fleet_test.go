@@ -94,8 +94,11 @@ func TestAFleetIsOneServer(t *testing.T) {
 	later := noon.Add(time.Hour)
 	for n := range 40 {
 		c, res := m.take(t, laptop(n, later), later)
-		if len(c.Servers)+len(c.Variants)+len(c.Sightings)+len(c.Agents)+len(c.Credentials) > 0 || c.Host != nil {
+		if len(c.Servers)+len(c.Variants)+len(c.Sightings)+len(c.Agents)+len(c.Credentials) > 0 {
 			t.Fatalf("laptop %d writes %+v", n, c)
+		}
+		if c.Host == nil || len(c.Host.Runs) != len(laptop(n, later).Sources) { // when each source ran is in its row
+			t.Fatalf("laptop %d: the host is %+v", n, c.Host)
 		}
 		if res.Seen != 1 || len(c.SeenSightings) != 1 {
 			t.Fatalf("laptop %d: %+v", n, res)

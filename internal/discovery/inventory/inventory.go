@@ -28,6 +28,8 @@ type Host struct {
 	Name   string `json:"name,omitempty"` // only where its enrolment lets it say so
 	System string `json:"system,omitempty"`
 	Device string `json:"device,omitempty"` // that may report it, "" for operators
+	// Runs are the newest of each source that was asked, sorted by source.
+	Runs []Run `json:"runs,omitempty"`
 	// Took is the newest batch of it.
 	Took  string    `json:"took"`
 	First time.Time `json:"firstSeen"`
@@ -161,9 +163,8 @@ type Changes struct {
 	Agents      []Agent
 	Credentials []Credential
 	Merges      []Merge
-	// SeenHost, SeenSightings, SeenAgents and SeenCredentials were seen again as they
+	// SeenSightings, SeenAgents and SeenCredentials were seen again as they
 	// are: only their time moves.
-	SeenHost        string
 	SeenSightings   []string
 	SeenAgents      []string
 	SeenCredentials []string

@@ -221,11 +221,9 @@ func (t *Taking) host(c *Changes, had *Host) {
 		if next.Device == "" {
 			next.Device = had.Device
 		}
-		if next.Name == had.Name && next.System == had.System && next.Device == had.Device {
-			c.SeenHost = next.ID
-			return
-		}
+		next.Runs = had.Runs
 	}
+	next.Runs = t.Batch.runs(next.Runs)
 	c.Host = &next
 }
 
