@@ -149,11 +149,11 @@ func (l *Log) planErasure(ctx context.Context, o ErasureOrder) (Erasure, Erasure
 		names, months := l.keys.namesOf(wrapped, s.Who)
 		plan.Months = months
 		for _, name := range names {
-			print, err := l.keys.print(ctx, name, wrapped[name])
+			sum, err := l.keys.fingerprint(ctx, name, wrapped[name])
 			if err != nil {
 				return fail(err)
 			}
-			e.Keys = append(e.Keys, ErasedKey{name, print})
+			e.Keys = append(e.Keys, ErasedKey{name, sum})
 		}
 	}
 	switch {
@@ -229,11 +229,11 @@ func (l *Log) standing(ctx context.Context, e Erasure) (map[string][]byte, error
 		if !ok {
 			continue
 		}
-		print, err := l.keys.print(ctx, k.Name, w)
+		sum, err := l.keys.fingerprint(ctx, k.Name, w)
 		if err != nil {
 			return nil, err
 		}
-		if print == k.Print {
+		if sum == k.Print {
 			there[k.Name] = w
 		}
 	}
@@ -292,9 +292,9 @@ func (k *keyring) namesOf(wrapped map[string][]byte, who entity) (names []string
 	return names, months
 }
 
-// print tells a key from another that is made under its name. The key is random,
+// fingerprint tells a key from another that is made under its name. The key is random,
 // so it says nothing about it.
-func (k *keyring) print(ctx context.Context, name string, wrapped []byte) (string, error) {
+func (k *keyring) fingerprint(ctx context.Context, name string, wrapped []byte) (string, error) {
 	raw, err := k.sealer.Open(ctx, "evidence key "+name, wrapped)
 	if err != nil {
 		return "", fmt.Errorf("opening key %s: %w", name, err)

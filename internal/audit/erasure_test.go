@@ -315,7 +315,6 @@ func TestWhatAnErasureRefuses(t *testing.T) {
 	if _, err := l.Verdict(t.Context(), audit.Intent{Request: r, Decision: deny(r)}); err != nil {
 		t.Fatal(err)
 	}
-	before := len(s.keys)
 	cases := map[string]struct {
 		o    audit.ErasureOrder
 		code access.Code
@@ -332,7 +331,7 @@ func TestWhatAnErasureRefuses(t *testing.T) {
 	if _, err := l.Admin(t.Context(), audit.Admin{ID: "chg_1", Actor: "user:root", Verb: "apply", Kind: "Agent", Object: "x", Reason: "because"}); err != nil {
 		t.Fatal(err)
 	}
-	before = len(s.keys)
+	before := len(s.keys)
 	for name, c := range cases {
 		c.o.Actor = "user:root"
 		if _, _, err := l.Erase(t.Context(), c.o); access.CodeOf(err) != c.code {
