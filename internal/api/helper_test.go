@@ -191,7 +191,7 @@ func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { retu
 
 // fakeEvidence is a log of rows only.
 type fakeEvidence struct {
-erased []audit.ErasureOrder
+	erased []audit.ErasureOrder
 	mu     sync.Mutex
 	rows   []audit.Row
 	err    error
