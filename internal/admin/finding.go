@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -19,6 +20,8 @@ type Findings struct {
 	admin *Admin
 	store finding.Store
 	debts Debts
+
+	reports sync.Mutex // of wrong denials, one at a time
 }
 
 // NewFindings returns Findings. All are required.
