@@ -57,7 +57,7 @@ func (i *inspector) besides(s registry.Server, t registry.Tool) []finding.Raised
 		return nil // a pin is kept as it was parsed
 	}
 	subject := t.Subject(def)
-	subject.Approved = t.ApprovedAt
+	subject.Approved, subject.Accepted = t.ApprovedAt, t.Accepted
 	var out []finding.Raised
 	for _, x := range i.beside(subject, def).Findings {
 		same := func(a registry.Finding) bool { return a.Rule == x.Rule && a.Peer == x.Peer }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 
@@ -16,8 +17,9 @@ const GlassPage = "/console/break-glass/"
 
 // waiting is a break-glass that waits for its signature.
 type waiting struct {
-	id   string // of the grant it becomes
-	spec EmergencySpec
+	id    string // of the grant it becomes
+	spec  EmergencySpec
+	terms []byte // of what it gave when it was begun, and its page showed
 }
 
 // Glass is a break-glass that waits for the signature of who began it.
@@ -44,10 +46,11 @@ func (d *Desk) mustSignGlass(actor Actor) (bool, error) {
 // the glass would.
 func (d *Desk) keepGlass(ctx context.Context, actor Actor, s EmergencySpec, e grant.Emergency) (string, error) {
 	e.ID = access.NewID(access.PrefixGrant)
-	if _, _, err := d.broker.Emergency(ctx, e); err != nil {
+	_, terms, err := d.broker.Emergency(ctx, e)
+	if err != nil {
 		return "", err
 	}
-	d.glass.Put(actor.String(), waiting{e.ID, s})
+	d.glass.Put(actor.String(), waiting{e.ID, s, terms})
 	return e.ID, nil
 }
 
@@ -68,25 +71,31 @@ func (d *Desk) BeginGlass(ctx context.Context, actor Actor, s EmergencySpec) (st
 	return d.keepGlass(ctx, actor, s, e)
 }
 
-// begun is what an actor began under an id, as it would be given now.
-func (d *Desk) begun(ctx context.Context, actor Actor, id string) (grant.Emergency, error) {
+// begun is what an actor began under an id, and what it would give now. It is refused
+// where that is something else than what was begun: nobody signs what no page showed.
+func (d *Desk) begun(ctx context.Context, actor Actor, id string) (e grant.Emergency, r grant.Request, err error) {
 	w, ok := d.glass.Look(actor.String())
 	if !ok || w.id != id {
-		return grant.Emergency{}, access.Errorf(access.CodeNotFound, "no break-glass of yours waits for a signature here under %q: it waits for %v, on the node it was begun on, until you begin another or the gateway restarts; begin it anew", clip(id), signin.ChallengeLife)
+		return e, r, access.Errorf(access.CodeNotFound, "no break-glass of yours waits for a signature here under %q: it waits for %v, on the node it was begun on, until you begin another or the gateway restarts; begin it anew", clip(id), signin.ChallengeLife)
 	}
-	e, err := d.emergency(ctx, actor, w.spec)
+	if e, err = d.emergency(ctx, actor, w.spec); err != nil {
+		return e, r, err
+	}
 	e.ID, e.Method = id, "page"
-	return e, err
+	r, terms, err := d.broker.Emergency(ctx, e)
+	if err == nil && !bytes.Equal(terms, w.terms) {
+		err = access.Errorf(access.CodeConflict, "what you began would give something else now, since the entitlement or the tool was changed: begin it anew, and look at it again")
+	}
+	return e, r, err
 }
 
 // Glass returns what an actor began.
 func (d *Desk) Glass(ctx context.Context, actor Actor, id string) (Glass, error) {
-	e, err := d.begun(ctx, actor, id)
+	e, r, err := d.begun(ctx, actor, id)
 	if err != nil {
 		return Glass{}, err
 	}
-	r, _, err := d.broker.Emergency(ctx, e)
-	return Glass{ID: id, Entitlement: e.Entitlement, Would: r}, err
+	return Glass{ID: id, Entitlement: e.Entitlement, Would: r}, nil
 }
 
 // AskToBreak asks an actor to sign what they began with one of their passkeys. It fails
@@ -95,7 +104,7 @@ func (s *SignIns) AskToBreak(ctx context.Context, d *Desk, actor Actor, id strin
 	if s.passkeys == nil {
 		return nil, g, access.Errorf(access.CodeUnsupported, "%s", s.why)
 	}
-	e, err := d.begun(ctx, actor, id)
+	e, _, err := d.begun(ctx, actor, id)
 	if err != nil {
 		return nil, g, err
 	}
@@ -114,7 +123,7 @@ func (s *SignIns) AskToBreak(ctx context.Context, d *Desk, actor Actor, id strin
 
 // BreakSigned gives what an actor began and signed.
 func (d *Desk) BreakSigned(ctx context.Context, actor Actor, id string, signed *access.Assertion) (grant.Grant, error) {
-	e, err := d.begun(ctx, actor, id)
+	e, _, err := d.begun(ctx, actor, id)
 	if err != nil {
 		return grant.Grant{}, err
 	}

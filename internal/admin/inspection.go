@@ -155,13 +155,14 @@ func (i *inspector) beside(s registry.Subject, def rawjson.Value) inspect.Report
 			continue
 		}
 		// Whoever registers a tool must not stop one that was approved before: a person
-		// is told, and decides which of the two is wrong.
-		later := !s.Approved.IsZero() && !t.FirstSeen.Before(s.Approved)
+		// is told, and decides which of the two is wrong. When a tool was first seen says
+		// nothing of it: it may have waited, or not have been listed, until then.
+		later := !s.Approved.IsZero() && !slices.ContainsFunc(s.Accepted, func(a registry.Finding) bool { return a.Rule == f.Rule && a.Peer == f.Peer })
 		if later && f.Rule == "peer.order" && !f.Hard {
 			continue // about a tool of its own
 		}
 		if f.Hard && later {
-			f.Hard, f.Weight, f.Why = false, laterWeight, f.Why+"; that tool came after this one was approved"
+			f.Hard, f.Weight, f.Why = false, laterWeight, f.Why+"; nothing of that tool was said when this one was approved"
 		}
 		kept = append(kept, f)
 	}

@@ -115,9 +115,16 @@ func (s *SignIns) Fresh(actor Actor) error {
 		return unauthenticated()
 	}
 	now := s.admin.now()
-	switch since := actor.Since; {
-	case since.IsZero() || now.Before(since.Truncate(time.Millisecond)) || now.Sub(since) >= freshFor:
+	if since := actor.Since; since.IsZero() || now.Before(since.Truncate(time.Millisecond)) || now.Sub(since) >= freshFor {
 		return access.Errorf(access.CodeDenied, "sign in again first: what one signs in with is changed within %d minutes of signing in", int(freshFor/time.Minute))
+	}
+	return s.vouched(u, actor)
+}
+
+// vouched says why what an actor came with is not enough to change what they, the user
+// u, sign in with; nil if it is.
+func (s *SignIns) vouched(u registry.User, actor Actor) error {
+	switch {
 	case len(u.Factors) > 0 && actor.Factor == "": // nor what somebody else vouched for
 		return access.Errorf(access.CodeDenied, "sign in with your passkey or password first: whoever has one changes nothing with a token or a link; if it is lost, an admin removes it (rutile user factor remove)")
 	case actor.Token != "" && !s.handed(u, actor.Token):
@@ -178,7 +185,9 @@ func (s *SignIns) AddPasskey(ctx context.Context, actor Actor, a signin.Asked, n
 	return f, nil
 }
 
-// add names a factor in its user, in place of those that drop takes.
+// add names a factor in its user, in place of those that drop takes. Who adds one to
+// their own by a token, or at the console, must be vouched for, whatever they may change
+// of others: a token of an admin that was stolen does not become the admin.
 func (s *SignIns) add(ctx context.Context, actor Actor, user string, f registry.Factor, drop func(registry.Factor) bool) error {
 	return s.admin.change(ctx, actor, func(cur *Current) (*draft, error) {
 		u, ok := cur.View.User(user)
@@ -187,6 +196,11 @@ func (s *SignIns) add(ctx context.Context, actor Actor, user string, f registry.
 		}
 		if st := registry.UserStatus(u, s.admin.now()); st != registry.UserActive {
 			return nil, access.Errorf(access.CodeConflict, "user %q is %s and can have nothing to sign in with", user, st)
+		}
+		if own := actor.Kind == "user" && actor.ID == user; own && (actor.Token != "" || !actor.Since.IsZero()) {
+			if err := s.vouched(u, actor); err != nil { // by what is so now, on whatever node it was changed
+				return nil, err
+			}
 		}
 		u.Factors = slices.Clone(u.Factors)
 		if drop != nil {

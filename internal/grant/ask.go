@@ -23,7 +23,7 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 	defer b.mu.Unlock()
 	v := b.live.Load()
 	if p := v.pending.get(r.Identity); p != nil && r.Created.Before(p.Expires) {
-		return *p, nil
+		return b.reasoned(ctx, *p, r.Reason, r.Created)
 	}
 	if err := v.unlocked(r.Entitlement, r.Created); err != nil {
 		return Request{}, err
@@ -70,6 +70,25 @@ func (b *Broker) Open(ctx context.Context, a Ask) (Request, error) {
 		if p := b.live.Load().pending.get(r.Identity); p != nil {
 			return *p, nil
 		}
+	}
+	return r, err
+}
+
+// reasoned gives a pending request that has no reason the one its agent gives now: a
+// call opens it without one, and the agent says why when it asks. The first reason
+// stays, and so does what somebody approved already.
+func (b *Broker) reasoned(ctx context.Context, before Request, why string, now time.Time) (Request, error) {
+	if why == "" || before.Reason != "" || len(before.Approvals) > 0 {
+		return before, nil
+	}
+	r := before
+	r.Reason, r.Changed = why, now
+	err := b.widen(ctx, Batch{Requests: []Request{r}}, []Event{event(r.Party.Actor(), "reason", KindRequest, r.ID, before, r, why)})
+	if access.CodeOf(err) == access.CodeConflict { // it was answered meanwhile, on another node
+		if p := b.live.Load().pending.get(before.Identity); p != nil {
+			return *p, nil
+		}
+		return before, nil
 	}
 	return r, err
 }

@@ -206,3 +206,27 @@ func TestTier3NeedsTwoPeople(t *testing.T) {
 	_, err := r.Create(t.Context(), grant.Spec{Party: bot, Target: grant.Target{Server: "ops", Name: "x", Tier: 3}, By: "user:ann"})
 	hasCode(t, "by hand", err, access.CodeDenied, "two people")
 }
+
+// TestAReasonGivenLaterReachesThePeople: a call opens a request without one. The first
+// reason stays, and none is added to what somebody approved.
+func TestAReasonGivenLaterReachesThePeople(t *testing.T) {
+	r := newRig(t)
+	because := func(why string) func(*grant.Ask) { return func(a *grant.Ask) { a.Reason = why } }
+	first := r.open(r.ask(oneYes))
+	said := len(r.log.said(0))
+	for _, c := range []struct{ why, want string }{{"", ""}, {"acme moved", "acme moved"}, {"", "acme moved"}, {"a better story", "acme moved"}} {
+		got := r.open(r.ask(oneYes, because(c.why)))
+		if kept := r.request(first.ID); got.ID != first.ID || got.Reason != c.want || kept.Reason != c.want {
+			t.Errorf("after %q: request %s says %q, kept %q, want %q", c.why, got.ID, got.Reason, kept.Reason, c.want)
+		}
+	}
+	equal(t, "recorded", r.log.said(said), []string{"reason Request"})
+	two, other := grant.Rule{Quorum: 2}, func(a *grant.Ask) { a.Args = args(t, `{"to":"prod","n":2}`) }
+	half := r.open(r.ask(two, other))
+	if _, err := r.Approve(t.Context(), half.ID, grant.Answer{By: "user:ann", Method: "api"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.open(r.ask(two, other, because("late"))); got.ID != half.ID || got.Reason != "" {
+		t.Errorf("request %s, half approved, says %q", got.ID, got.Reason)
+	}
+}

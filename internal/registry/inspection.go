@@ -79,8 +79,10 @@ type Subject struct {
 	FirstSeen time.Time // who has a name first is no imitation of who has it later
 	Def       rawjson.Value
 	// Approved is when a person or the first listing approved exactly this, zero if it
-	// is not approved: what came later does not speak against it alone.
+	// is not approved, and Accepted what they accepted with it: what came later does not
+	// speak against it alone.
 	Approved time.Time
+	Accepted []Finding
 	// Siblings are the names its server lists together with it, where that is known.
 	Siblings []string
 }

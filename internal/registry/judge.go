@@ -67,7 +67,7 @@ func (t Tool) Subject(def rawjson.Value) Subject {
 		s.Digest = t.PinDigest
 	}
 	if s.Digest == t.PinDigest {
-		s.Approved = t.ApprovedAt
+		s.Approved, s.Accepted = t.ApprovedAt, t.Accepted
 	}
 	return s
 }
