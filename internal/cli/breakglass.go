@@ -50,7 +50,7 @@ glass anywhere, until it is reviewed.`
 	r.add(f, true, 0, "how long it lives, at most and if not given 15m, or what the entitlement allows", "; those of the entitlement if not given")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; as many as the entitlement allows if not given")
 	f.StringVar(&s.Task, "task", "", "open `task` of the agent it ends with")
-	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for")
+	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for; without it, only what it does for nobody")
 	f.StringVar(&s.Issuer, "issuer", "", "`issuer` that knows the person; this gateway if not given")
 	return c
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -81,7 +82,7 @@ func (a *app) printGrant(g grant.Grant, uses []grant.Use, v any) error {
 			used = append(used, string(u.State)+" by "+u.Decision)
 		}
 		fields(w, "grant", g.ID, "mode", strings.ReplaceAll(g.Mode, "_", "-"), "state", string(g.State), "because", g.Why, "not revoked", cell(grant.Remains(g.Left)),
-			"agent", g.Party.Agent, "acts for", g.Party.Subject, "task", g.Task, "covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
+			"agent", g.Party.Agent, "acts for", cmp.Or(g.Party.Subject, "nobody: calls for a person are not covered"), "task", g.Task, "covers", g.Target.Action(), "arguments", cell(strings.Join(constraints, ", ")), "left", left(g), "limits", g.Describe(), "used", spent(g), "from", when(g.NotBefore), "expires", when(g.Expires),
 			"request", g.Request, "part of", g.Parent, "entitlement", g.Entitlement, "approved by", approvers(g.Approvals), "reason", g.Reason, "uses", strings.Join(used, ", "))
 	})
 }
@@ -132,7 +133,7 @@ time has come, and can be revoked before.`
 	from.add(f, "at once if not given")
 	f.Int64Var(&s.Uses, "uses", 0, "how many calls it covers; 0 is no limit")
 	f.StringVar(&s.Task, "task", "", "open `task` of the agent it ends with")
-	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for")
+	f.StringVar(&s.Subject, "subject", "", "`person` the agent acts for; without it, only what it does for nobody")
 	f.StringVar(&s.Issuer, "issuer", "", "`issuer` that knows the person; this gateway if not given")
 	f.StringVar(&s.Reason, "reason", "", "why, for the evidence")
 	return c

@@ -144,7 +144,7 @@ func (p *player) judge(c *audit.Call, r *access.Request, past pdp.Past) (before 
 // request is a recorded call as it was asked. Its arguments are not known yet.
 func request(c *audit.Call) *access.Request {
 	return &access.Request{
-		Touched: c.Touched(), ID: c.Decision, At: c.At, Protocol: c.Proto, Version: c.Version, Method: c.Method, Server: c.Server, Kind: c.Kind, Target: c.Tool, Unknown: true,
+		Touched: c.Touched(), Risk: c.Risk(), ID: c.Decision, At: c.At, Protocol: c.Proto, Version: c.Version, Method: c.Method, Server: c.Server, Kind: c.Kind, Target: c.Tool, Unknown: true,
 		Who: access.Identity{
 			Actor: access.Actor{Agent: c.Agent, Attested: c.Attested}, Subject: access.Subject{Issuer: c.Issuer, ID: c.Subject},
 			Session: c.Session, Task: c.Task, Bound: c.Bound,

@@ -16,6 +16,8 @@ type agent struct {
 	dirty bool
 
 	Learned uint32 // calls it was learned from
+	Proven  uint32 // of them, those with an attested identity
+	Born    born   // instances never seen before
 	Days    uint16 // days it was seen on
 	Day     int64  // the last of them, since 1970
 
@@ -56,6 +58,42 @@ type agent struct {
 type tool struct {
 	N      uint32 // calls
 	Single uint16 // shapes of arguments that came once
+	Lists  uint8  // days on which its numbers ran up in a row, up to usualLists
+	Listed int64  // the last of them, since 1970
+}
+
+// usualLists is on how many days a tool must have been called with number after number
+// for that to be usual of it.
+const usualLists = 3
+
+// listed notes that the numbers of a call ran up in a row.
+func (t *tool) listed(c *call) {
+	if day := c.wall.Unix() / 86400; c.row > longRow && t.Lists < usualLists && day != t.Listed {
+		t.Lists, t.Listed = t.Lists+1, day
+	}
+}
+
+// born counts the instances of an agent that were never seen before, by the hour.
+type born struct {
+	Mean float64 // in an hour with any call
+	N    uint32  // hours
+
+	hour int64
+	n    uint32 // in this one
+}
+
+// learn counts a call among those that are learned.
+func (b *born) learn(c *call, fresh bool) {
+	if h := int64(c.at / time.Hour); h != b.hour {
+		if b.n > 0 || b.N > 0 {
+			b.N++
+			b.Mean += (min(float64(b.n), 2*b.Mean+4) - b.Mean) / float64(min(b.N, 50))
+		}
+		b.hour, b.n = h, 0
+	}
+	if fresh && c.instance != 0 {
+		b.n++
+	}
 }
 
 // held are levels that a later session of the same agent and person begins with.
@@ -121,9 +159,12 @@ func (a *agent) take(s *Seen, ev *evidence) {
 // incident is the score from which on nothing is learned.
 const incident = 60
 
+// young reports whether too little is known of an agent for statistics to hold it.
+func (a *agent) young() bool { return a.Learned < youngCalls || a.Days < youngDays }
+
 // frozen reports whether an incident lasts.
 func (a *agent) frozen(s *Seen) bool {
-	young := a.Learned < youngCalls
+	young := a.young()
 	return s.session.levels.score(scopeSession, s.at, young) >= incident || a.levels.score(scopeAgent, s.at, young) >= incident
 }
 
@@ -160,10 +201,14 @@ func (a *agent) after(s *Seen, e *End, ev *evidence) {
 func (a *agent) learn(s *Seen, e *End) bool {
 	c := &s.call
 	a.usual(c) // a rate is trimmed by itself
+	a.Born.learn(c, !among(a.Known[:], c.instance))
 	if !a.quota.take(c.at, max(300, 3*uint32(a.Rates[2].Mean*6))) {
 		return false
 	}
 	a.Learned++
+	if c.attested {
+		a.Proven++
+	}
 	if day := c.wall.Unix() / 86400; day != a.Day {
 		if a.Day = day; a.Days < 1<<15 {
 			a.Days++
@@ -179,6 +224,7 @@ func (a *agent) learn(s *Seen, e *End) bool {
 	}
 	if t != nil {
 		t.N++
+		t.listed(c)
 		if c.size > 0 && (a.Shapes.count(mix(c.tool, c.shape)) > 0 || a.shapes.take(c.at, 64)) {
 			switch a.Shapes.add(mix(c.tool, c.shape)) {
 			case 1:

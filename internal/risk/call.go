@@ -39,6 +39,7 @@ type call struct {
 	shape   uint64
 	size    int // bytes of the arguments
 	blob    int // bytes of the longest text that looks encoded
+	row     int // how many times in a row its numbers have gone up
 	dests   [maxDests]uint64
 	nDests  int
 	numbers [maxNumbers]number

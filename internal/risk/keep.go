@@ -306,11 +306,12 @@ func (a *agent) adopt(from *agent) {
 	a.Learned, a.Days, a.Day, a.Rates, a.Slow, a.Ramp = from.Learned, from.Days, from.Day, from.Rates, from.Slow, from.Ramp
 	a.Tools, a.Servers, a.Dests, a.Shapes, a.Out, a.In, a.Total = from.Tools, from.Servers, from.Dests, from.Shapes, from.Out, from.In, from.Total
 	a.Hours, a.Order, a.Known, a.Versions = from.Hours, from.Order, from.Known, from.Versions
+	a.Proven, a.Born = from.Proven, from.Born
 }
 
 // sound reports whether a is within the bounds that learn keeps.
 func (a *agent) sound() bool {
-	numbers := []float64{a.Slow, a.Ramp, a.Total.Mean, a.Total.Var, a.Order.Mean, a.Order.Var}
+	numbers := []float64{a.Slow, a.Ramp, a.Total.Mean, a.Total.Var, a.Order.Mean, a.Order.Var, a.Born.Mean}
 	for _, r := range a.Rates {
 		numbers = append(numbers, r.Mean, r.Var)
 	}

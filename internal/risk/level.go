@@ -70,10 +70,12 @@ var scopes = [...]scope{
 }
 
 const (
-	// youngCalls is how many calls must be learned before statistics alone may bring a
-	// score over youngMost: to ask is all they do till then.
+	// youngCalls is how many calls must be learned, on youngDays different days, before
+	// statistics alone may bring a score over youngMost, which is below the first rung:
+	// of whom nothing is usual yet nothing is unusual.
 	youngCalls = 200
-	youngMost  = 74
+	youngDays  = 3
+	youngMost  = 59
 	// certain is the evidence of other families from which on it is no more statistics
 	// alone.
 	certain = 1.5

@@ -70,13 +70,19 @@ type run struct {
 	at     time.Duration
 }
 
-// maxRuns bounds the numbers that are followed.
-const maxRuns = 32
+const (
+	// maxRuns bounds the numbers that are followed.
+	maxRuns = 32
+	// longRow is how many numbers in a row say nothing.
+	longRow = 12
+)
 
 // arguments looks for arguments that are built otherwise than those of the tool so far,
 // and for what enumerates, pages or carries encoded data.
 func (a *agent) arguments(c *call, ev *evidence) {
-	if t := a.Tools[c.tool]; t != nil && t.N >= settled && c.size > 0 && a.Shapes.count(mix(c.tool, c.shape)) == 0 {
+	t := a.Tools[c.tool]
+	usual := t != nil && t.Lists >= usualLists
+	if t != nil && t.N >= settled && c.size > 0 && a.Shapes.count(mix(c.tool, c.shape)) == 0 {
 		bits := surprise(uint32(t.Single), t.N)
 		if x := 0.25 * (bits - 4); x > 0 {
 			ev.add(famArguments, x, why{sigShape, float32(bits), 4, 0, t.N})
@@ -87,12 +93,13 @@ func (a *agent) arguments(c *call, ev *evidence) {
 	}
 	for _, n := range c.numbers[:c.nNums] {
 		length := a.follow(n, c.at)
-		switch x := 0.1 * float64(length-12); {
-		case x <= 0:
+		c.row = max(c.row, length)
+		switch x := 0.1 * float64(length-longRow); {
+		case x <= 0 || usual:
 		case n.page:
-			ev.add(famArguments, 0.5*x, why{sigPaging, float32(length), 12, 0, a.Learned})
+			ev.add(famArguments, 0.5*x, why{sigPaging, float32(length), longRow, 0, a.Learned})
 		default:
-			ev.add(famArguments, x, why{sigEnumeration, float32(length), 12, 0, a.Learned})
+			ev.add(famArguments, x, why{sigEnumeration, float32(length), longRow, 0, a.Learned})
 		}
 	}
 }
@@ -129,21 +136,22 @@ func (a *agent) follow(n number, at time.Duration) int {
 	return r.length
 }
 
-// identity looks for who the agent says that it is.
+// identity looks for who the agent says that it is, against who it usually is: many
+// agents are never attested, and many start an instance for every job.
 func (a *agent) identity(c *call, ev *evidence) {
-	if !c.attested {
-		ev.add(famIdentity, 0.7, why{Signal: sigUnattested, Observed: 1})
-	}
 	if a.Learned < settled {
 		return
+	}
+	if !c.attested && a.Proven >= settled && 2*a.Proven > a.Learned {
+		ev.add(famIdentity, 0.7, why{Signal: sigUnattested, Observed: 1, Sample: a.Learned})
 	}
 	if c.version != 0 && a.Versions[0] != 0 && !among(a.Versions[:], c.version) {
 		ev.add(famIdentity, 0.8, why{Signal: sigVersion, Observed: 1, Sample: a.Learned})
 	}
 	if c.instance != 0 && !among(a.Known[:], c.instance) {
-		n := a.runs.see(c.instance, c.at, time.Hour)
-		if x := 0.4 * float64(n-3); x > 0 {
-			ev.add(famIdentity, x, why{sigInstances, float32(n), 3, time.Hour, a.Learned})
+		n, usual := a.runs.see(c.instance, c.at, time.Hour), max(3, 2*a.Born.Mean)
+		if x := 0.4 * (float64(n) - usual); x > 0 && !a.young() {
+			ev.add(famIdentity, x, why{sigInstances, float32(n), float32(usual), time.Hour, a.Learned})
 		}
 	}
 	if c.drift {

@@ -25,17 +25,20 @@ type rate struct {
 	good   uint32 // of them, those that are learned
 }
 
-// expected is the mean and the variance with the prior.
+func sq(x float64) float64 { return x * x }
+
+// expected is the mean and the variance of what is learned and the prior together. No
+// rate is so even that half of it more or less says anything.
 func (r *rate) expected(prior float64) (mean, variance float64) {
 	n := float64(min(r.N, 200))
 	mean = (n*r.Mean + priorWeight*prior) / (n + priorWeight)
-	variance = (n*r.Var + priorWeight*prior*prior) / (n + priorWeight)
-	return mean, max(variance, 1.2*mean)
+	variance = (n*(r.Var+sq(r.Mean-mean)) + priorWeight*(prior*prior+sq(prior-mean))) / (n + priorWeight)
+	return mean, max(variance, 1.2*mean, sq(mean/2))
 }
 
-// roll ends windows that are over; what was good of the last is learned, no more than
-// three deviations over what is usual.
-func (r *rate) roll(at, window time.Duration, prior float64) (ended uint32) {
+// roll ends windows that are over; what was good of the last is learned, and of an agent
+// that is known no more than three deviations over what is usual.
+func (r *rate) roll(at, window time.Duration, prior float64, young bool) (ended uint32) {
 	w := int64(at / window)
 	if w <= r.window {
 		return 0
@@ -43,7 +46,10 @@ func (r *rate) roll(at, window time.Duration, prior float64) (ended uint32) {
 	ended = r.good
 	if r.good > 0 {
 		mean, variance := r.expected(prior)
-		x := min(float64(r.good), mean+3*math.Sqrt(variance))
+		x := float64(r.good)
+		if !young {
+			x = min(x, mean+3*math.Sqrt(variance))
+		}
 		r.N++
 		alpha := 1 / float64(min(r.N, 200))
 		d := x - r.Mean
@@ -74,9 +80,10 @@ func tail(k, mean, variance float64) float64 {
 // burst looks for more calls than usual, in each window, and for a rise that is too slow
 // for that.
 func (a *agent) burst(c *call, ev *evidence) {
+	young := a.young()
 	for i := range a.Rates {
 		r := &a.Rates[i]
-		ended := r.roll(c.at, windows[i], priors[i])
+		ended := r.roll(c.at, windows[i], priors[i], young)
 		if i == 2 && ended > 0 {
 			a.ramp(float64(ended))
 		}

@@ -139,7 +139,7 @@ func personBase(p *person) int {
 // shown makes scores and reasons of the levels of s; s.agent.mu is held.
 func (b *Book) shown(s *Seen) *access.Risk {
 	out := &access.Risk{Model: Model, Learned: int(s.agent.Learned), Of: s}
-	young := s.agent.Learned < youngCalls
+	young := s.agent.young()
 	out.Session = s.session.levels.score(scopeSession, s.at, young)
 	out.Agent = s.agent.levels.score(scopeAgent, s.at, young)
 	if s.person != nil {
@@ -293,7 +293,7 @@ func (b *Book) Over(bound int) []Standing {
 	var out []Standing
 	for id, a := range ids {
 		a.mu.Lock()
-		now, young := b.cfg.Steady(), a.Learned < youngCalls
+		now, young := b.cfg.Steady(), a.young()
 		add := func(sid, who string, scope int, l *levels) {
 			score := l.score(scope, now, young)
 			if score < bound {

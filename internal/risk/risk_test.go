@@ -193,7 +193,7 @@ func TestAnAttackClimbsTheRungs(t *testing.T) {
 	}
 }
 
-// What nobody knows yet is asked about at most, whatever is done.
+// Of whom nothing is known yet nothing is asked on statistics alone, whatever is done.
 func TestAColdStartIsNeverHeldOnStatistics(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -208,7 +208,7 @@ func TestAColdStartIsNeverHeldOnStatistics(t *testing.T) {
 	for range 500 {
 		worst = max(worst, w.call(act{tool: fmt.Sprint("t", w.n), end: risk.End{Denied: true}}).Session)
 	}
-	if worst >= 75 {
+	if worst >= 60 {
 		t.Errorf("it comes to %d", worst)
 	}
 }
