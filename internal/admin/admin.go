@@ -55,6 +55,7 @@ type Changes struct {
 	Sinks    map[string]*sink.Sink
 	Signals  map[string]*signal.Source
 	Mails    map[string]*notice.Mail
+	Labels   map[string]*registry.Label
 }
 
 // ToolKey names a tool.
@@ -86,6 +87,8 @@ type Store interface {
 	LoadSignals(ctx context.Context) ([]signal.Source, error)
 	// LoadMails returns the declared receivers of mail sorted by id.
 	LoadMails(ctx context.Context) ([]notice.Mail, error)
+	// LoadLabels returns the declared labels sorted by id.
+	LoadLabels(ctx context.Context) ([]registry.Label, error)
 	// Meta reads and SetMeta writes a small named value (node id, boot state).
 	Meta(ctx context.Context, key string) (value string, ok bool, err error)
 	SetMeta(ctx context.Context, key, value string) error
@@ -180,6 +183,7 @@ type Current struct {
 	Sinks    map[string]sink.Sink
 	Signals  map[string]signal.Source
 	Mails    map[string]notice.Mail
+	Labels   map[string]registry.Label
 	Monitor  bool   // observe, do not enforce
 	Ladder   string // what the baseline's rules about risk do
 }

@@ -26,7 +26,7 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	if len(manifests) == 0 {
-		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail")
+		return Plan{}, access.Errorf(access.CodeInvalid, "there is no manifest in what was given: a manifest starts with kind: %s", kindWords)
 	}
 	known, err := a.secrets(ctx)
 	if err != nil {
@@ -50,6 +50,11 @@ func (a *Admin) planned(cur *Current, actor Actor, manifests []*manifest, known 
 		return nil, err
 	}
 	p.draft.next = next
+	p.unlabelled(manifests, next)
+	if err := p.problems.err(); err != nil {
+		return nil, err
+	}
+	p.labelNotes(plan.Items, next)
 	a.contrast(plan.Items, cur, next)
 	for i := range plan.Items {
 		if plan.Items[i].Action != ActionUnchanged {
@@ -168,6 +173,8 @@ func (p *planner) all(manifests []*manifest) {
 			p.signal(m, &it)
 		case kindMail:
 			p.mail(m, &it)
+		case kindLabel:
+			p.label(m, &it)
 		}
 		if it.Action == "" {
 			it.Action = ActionUnchanged

@@ -57,13 +57,13 @@ func newDraft() *draft {
 		Teams: map[string]*registry.Team{}, Users: map[string]*registry.User{}, Policies: map[string]*policy.Policy{}, Rights: map[string]*grant.Entitlement{},
 		Facts:   map[string]*fact.Fact{},
 		Sources: map[string]*credential.Source{}, Webhooks: map[string]*webhook.Webhook{}, Sinks: map[string]*sink.Sink{},
-		Signals: map[string]*signal.Source{}, Mails: map[string]*notice.Mail{},
+		Signals: map[string]*signal.Source{}, Mails: map[string]*notice.Mail{}, Labels: map[string]*registry.Label{},
 	}}
 }
 
 func (d *draft) empty() bool {
 	c := d.changes
-	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources)+len(c.Webhooks)+len(c.Sinks)+len(c.Signals)+len(c.Mails) == 0
+	return len(c.Agents)+len(c.Servers)+len(c.Tools)+len(c.Teams)+len(c.Users)+len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Sources)+len(c.Webhooks)+len(c.Sinks)+len(c.Signals)+len(c.Mails)+len(c.Labels) == 0
 }
 
 // change is the one way anything is changed: plan on the current state,
@@ -318,6 +318,7 @@ type stored struct {
 	sinks    []sink.Sink
 	signals  []signal.Source
 	mails    []notice.Mail
+	labels   []registry.Label
 }
 
 func (a *Admin) kept(ctx context.Context) (s stored, err error) {
@@ -344,6 +345,9 @@ func (a *Admin) kept(ctx context.Context) (s stored, err error) {
 	}
 	if s.mails, err = a.store.LoadMails(ctx); err != nil {
 		return s, fmt.Errorf("loading the receivers of mail: %w", err)
+	}
+	if s.labels, err = a.store.LoadLabels(ctx); err != nil {
+		return s, fmt.Errorf("loading the labels: %w", err)
 	}
 	return s, nil
 }
@@ -420,6 +424,11 @@ func digestIn(cur *Current, kind, id string) string {
 		if m, ok := cur.Mails[id]; ok {
 			m.Created, m.Changed = time.Time{}, time.Time{}
 			return digest(m)
+		}
+	case kindLabel:
+		if l, ok := cur.Labels[id]; ok {
+			l.Created, l.Changed = time.Time{}, time.Time{}
+			return digest(l)
 		}
 	case kindTeam:
 		if t, ok := cur.View.Team(id); ok {

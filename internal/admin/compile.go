@@ -32,14 +32,14 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	view := cur.View.With(delta)
 	if !recompiles(cur.View, c) {
 		next := *cur
-		next.View, next.Sources, next.Webhooks, next.Sinks, next.Signals, next.Mails, next.Monitor = view, with(cur.Sources, c.Sources), with(cur.Webhooks, c.Webhooks), with(cur.Sinks, c.Sinks), with(cur.Signals, c.Signals), with(cur.Mails, c.Mails), a.cfg.Mode.monitors(view, cur.Policies)
+		next.View, next.Sources, next.Webhooks, next.Sinks, next.Signals, next.Mails, next.Labels, next.Monitor = view, with(cur.Sources, c.Sources), with(cur.Webhooks, c.Webhooks), with(cur.Sinks, c.Sinks), with(cur.Signals, c.Signals), with(cur.Mails, c.Mails), with(cur.Labels, c.Labels), a.cfg.Mode.monitors(view, cur.Policies)
 		return &next, nil
 	}
 	policies := make(map[string]policy.Policy, len(cur.Policies)+len(c.Policies))
 	for _, p := range cur.Policies {
 		policies[p.ID] = p
 	}
-	next := &Current{View: view, Ladder: cur.Ladder, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks), Signals: with(cur.Signals, c.Signals), Mails: with(cur.Mails, c.Mails)}
+	next := &Current{View: view, Ladder: cur.Ladder, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks), Signals: with(cur.Signals, c.Signals), Mails: with(cur.Mails, c.Mails), Labels: with(cur.Labels, c.Labels)}
 	next.Policies = slices.Collect(maps.Values(with(policies, c.Policies)))
 	return a.compile(next)
 }
@@ -59,12 +59,12 @@ func with[T any](old map[string]T, changes map[string]*T) map[string]T {
 }
 
 // recompiles reports whether a change touches what policies are compiled
-// against (see catalog). A suspension or a drift does not, so that it takes
+// against (see catalog and labels). A suspension or a drift does not, so that it takes
 // effect without that wait.
 func recompiles(v *registry.View, c Changes) bool {
 	for id, s := range c.Servers {
 		old, ok := v.Server(id)
-		if !ok || s == nil || old.Pinning != s.Pinning || !maps.Equal(old.Classes, s.Classes) {
+		if !ok || s == nil || old.Pinning != s.Pinning || !maps.Equal(old.Classes, s.Classes) || !slices.Equal(labelsOf(&old), labelsOf(s)) {
 			return true
 		}
 	}
@@ -81,7 +81,7 @@ func recompiles(v *registry.View, c Changes) bool {
 			return true
 		}
 	}
-	return len(c.Policies)+len(c.Rights)+len(c.Facts) > 0
+	return len(c.Policies)+len(c.Rights)+len(c.Facts)+len(c.Labels) > 0
 }
 
 // build indexes and compiles a state.
@@ -92,7 +92,7 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	}
 	cur := &Current{View: view, Ladder: a.cfg.Ladder, Policies: kept.policies, Rights: make(map[string]grant.Entitlement, len(kept.rights)), Facts: make(map[string]fact.Fact, len(kept.facts)),
 		Sources: make(map[string]credential.Source, len(kept.sources)), Webhooks: make(map[string]webhook.Webhook, len(kept.webhooks)), Sinks: make(map[string]sink.Sink, len(kept.sinks)),
-		Signals: make(map[string]signal.Source, len(kept.signals)), Mails: make(map[string]notice.Mail, len(kept.mails))}
+		Signals: make(map[string]signal.Source, len(kept.signals)), Mails: make(map[string]notice.Mail, len(kept.mails)), Labels: make(map[string]registry.Label, len(kept.labels))}
 	for _, e := range kept.rights {
 		cur.Rights[e.ID] = e
 	}
@@ -113,6 +113,9 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	}
 	for _, m := range kept.mails {
 		cur.Mails[m.ID] = m
+	}
+	for _, l := range kept.labels {
+		cur.Labels[l.ID] = l
 	}
 	return a.compile(cur)
 }
@@ -139,15 +142,7 @@ func compileError(err error) error {
 		if p.Severity == policy.SeverityWarning {
 			continue
 		}
-		file := p.File
-		if file == "" {
-			file = "policy " + p.Policy
-		}
-		msg := p.Message
-		if p.Source != "" {
-			msg += "\n    " + p.Source
-		}
-		ps = append(ps, Problem{File: file, Line: p.Line, Column: p.Column, Field: "cedar", Msg: msg})
+		ps = append(ps, problemOf(p))
 	}
 	return ps.err()
 }

@@ -13,6 +13,7 @@ import (
 func (c *Current) Catalog() policy.Catalog {
 	out := catalog(c.View, c.Rights, c.Facts)
 	out.Ladder = c.Ladder
+	out.Labels, out.Declared = labels(c.View, c.Labels)
 	return out
 }
 
@@ -21,11 +22,16 @@ type Declared struct {
 	View     *registry.View
 	Rights   map[string]grant.Entitlement
 	Facts    map[string]fact.Fact
+	Labels   map[string]registry.Label
 	Policies []policy.Policy // sorted by id; parsed but not compiled
 }
 
 // Catalog is what the policies are compiled against.
-func (d *Declared) Catalog() policy.Catalog { return catalog(d.View, d.Rights, d.Facts) }
+func (d *Declared) Catalog() policy.Catalog {
+	out := catalog(d.View, d.Rights, d.Facts)
+	out.Labels, out.Declared = labels(d.View, d.Labels)
+	return out
+}
 
 // Declare returns what documents declare, without a gateway. The policies are not
 // compiled, so that a check can report all that is wrong.
@@ -51,7 +57,7 @@ func Declare(docs []Document, now time.Time) (Declared, error) {
 		}
 		d.Tools[k.Server][k.Tool] = t
 	}
-	out := Declared{View: empty.View.With(d), Rights: with(nil, c.Rights), Facts: with(nil, c.Facts)}
+	out := Declared{View: empty.View.With(d), Rights: with(nil, c.Rights), Facts: with(nil, c.Facts), Labels: with(nil, c.Labels)}
 	for _, id := range keysOf(c.Policies) {
 		out.Policies = append(out.Policies, *c.Policies[id])
 	}

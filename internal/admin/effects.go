@@ -81,6 +81,8 @@ type EffectsDeps struct {
 	Touched func(ctx context.Context, session string) *access.Touched
 	End     grant.Ender // has issuers end what was minted under a grant
 	Scores  Scores      // nil where nothing is scored
+	// Told takes receipts that were kept, amended ones too; nil where nobody listens.
+	Told func(Receipt)
 }
 
 // Scores knows how unusual what sessions do is.
@@ -108,6 +110,7 @@ type Effects struct {
 	end      grant.Ender
 	touched  func(ctx context.Context, session string) *access.Touched
 	scores   Scores
+	told     func(Receipt)
 
 	mu      sync.Mutex
 	busy    sync.Map        // revocations that are being carried out, by id
@@ -123,7 +126,7 @@ func NewEffects(d EffectsDeps) (*Effects, error) {
 		return nil, errors.New("admin: a dependency is missing")
 	}
 	e := &Effects{admin: d.Admin, broker: d.Broker, sessions: d.Sessions, debts: d.Debts, traffic: d.Traffic, state: d.State,
-		revoked: d.Revoked, peers: d.Peers, people: d.People, issuer: d.Issuer, end: d.End, touched: d.Touched, scores: d.Scores}
+		revoked: d.Revoked, peers: d.Peers, people: d.People, issuer: d.Issuer, end: d.End, touched: d.Touched, scores: d.Scores, told: d.Told}
 	e.life, e.stop = context.WithCancel(context.Background())
 	return e, nil
 }

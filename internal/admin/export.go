@@ -62,6 +62,9 @@ func (a *Admin) Export(ctx context.Context) ([]byte, error) {
 	for _, id := range keysOf(cur.Mails) {
 		e.mail(cur.Mails[id])
 	}
+	for _, id := range keysOf(cur.Labels) {
+		e.label(cur.Labels[id])
+	}
 	return []byte(e.String()), nil
 }
 

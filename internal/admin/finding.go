@@ -20,8 +20,30 @@ type Findings struct {
 	admin *Admin
 	store finding.Store
 	debts Debts
+	tell  func(opened, ended []finding.Finding)
 
 	reports sync.Mutex // of wrong denials, one at a time
+}
+
+// Follow has tell called with findings that opened, and those that were resolved, after
+// that was kept. It is to be called before anything is raised.
+func (f *Findings) Follow(tell func(opened, ended []finding.Finding)) { f.tell = tell }
+
+// kept passes on what opened and ended by changes that were kept.
+func (f *Findings) kept(c *finding.Changes) {
+	if f.tell == nil || len(c.Opened)+len(c.Ended) == 0 {
+		return
+	}
+	var opened, ended []finding.Finding
+	for i := range c.Put {
+		switch x := c.Put[i]; {
+		case x.State == finding.Open && slices.Contains(c.Opened, x.ID):
+			opened = append(opened, x)
+		case x.State == finding.Resolved && slices.Contains(c.Ended, x.ID):
+			ended = append(ended, x)
+		}
+	}
+	f.tell(opened, ended)
 }
 
 // NewFindings returns Findings. All are required.
@@ -48,9 +70,13 @@ func (f *Findings) Tell(ctx context.Context, says ...finding.Says) error {
 		if c.Empty() {
 			return nil
 		}
-		if err = f.store.CommitFindings(ctx, *c); access.CodeOf(err) != access.CodeConflict {
-			return err
+		if err = f.store.CommitFindings(ctx, *c); access.CodeOf(err) == access.CodeConflict {
+			continue
 		}
+		if err == nil {
+			f.kept(c)
+		}
+		return err
 	}
 	return access.Errorf(access.CodeConflict, "findings kept being changed: try again")
 }

@@ -52,6 +52,7 @@ type memory struct {
 	sinks    map[string]sink.Sink
 	signals  map[string]signal.Source
 	mails    map[string]notice.Mail
+	labels   map[string]registry.Label
 	meta     map[string]string
 	versions []admin.Version
 	commits  int
@@ -66,7 +67,7 @@ var errDown = errors.New("the store is down")
 func newMemory() *memory {
 	return &memory{
 		agents: map[string]registry.Agent{}, servers: map[string]registry.Server{}, tools: map[admin.ToolKey]registry.Tool{},
-		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, webhooks: map[string]webhook.Webhook{}, sinks: map[string]sink.Sink{}, signals: map[string]signal.Source{}, mails: map[string]notice.Mail{}, meta: map[string]string{},
+		teams: map[string]registry.Team{}, users: map[string]registry.User{}, used: map[string]time.Time{}, policies: map[string]policy.Policy{}, rights: map[string]grant.Entitlement{}, facts: map[string]fact.Fact{}, sources: map[string]credential.Source{}, webhooks: map[string]webhook.Webhook{}, sinks: map[string]sink.Sink{}, signals: map[string]signal.Source{}, mails: map[string]notice.Mail{}, labels: map[string]registry.Label{}, meta: map[string]string{},
 	}
 }
 
@@ -149,6 +150,12 @@ func (m *memory) LoadMails(context.Context) ([]notice.Mail, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return values(m.mails), nil
+}
+
+func (m *memory) LoadLabels(context.Context) ([]registry.Label, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return values(m.labels), nil
 }
 
 func (m *memory) LoadWebhooks(context.Context) ([]webhook.Webhook, error) {
@@ -241,6 +248,7 @@ func (m *memory) Commit(ctx context.Context, c admin.Changes) (uint64, error) {
 	put(m.sinks, c.Sinks)
 	put(m.signals, c.Signals)
 	put(m.mails, c.Mails)
+	put(m.labels, c.Labels)
 	m.gen++
 	m.commits++
 	return m.gen, m.afterCommit

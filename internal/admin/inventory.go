@@ -185,6 +185,7 @@ func (v *Inventory) tryTake(ctx context.Context, actor string, b *inventory.Batc
 	if err := v.store.CommitInventory(ctx, c); err != nil {
 		return inventory.Result{}, nil, err
 	}
+	v.findings.kept(c.Findings)
 	keys := scope.Servers
 	for i := range c.Sightings { // what is gone stands for keys that the batch does not name
 		keys = append(keys, c.Sightings[i].Server)

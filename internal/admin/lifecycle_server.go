@@ -48,6 +48,11 @@ func (a *Admin) MoveServer(ctx context.Context, actor Actor, id string, m Move) 
 		if m.Owner != "" {
 			set.Owner = m.Owner
 		}
+		if known, declared := labels(cur.View, cur.Labels); declared {
+			if msg := unknownLabel(m.DataScopes, known); msg != "" {
+				return nil, access.Errorf(access.CodeInvalid, "%s", msg)
+			}
+		}
 		if m.DataScopes != nil {
 			set.DataScopes = slices.Compact(slices.Sorted(slices.Values(m.DataScopes)))
 		}

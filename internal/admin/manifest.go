@@ -42,6 +42,7 @@ type manifest struct {
 	sink     *sink.Sink
 	signal   *signal.Source
 	mail     *notice.Mail
+	label    *registry.Label
 	accounts *yaml.Node // localUsers of the user
 }
 
@@ -59,6 +60,9 @@ const (
 	kindWebhook     = "Webhook"
 	kindSink        = "Sink"
 	kindMail        = "Mail"
+	kindLabel       = "Label"
+
+	kindWords = "Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal, Mail or Label"
 )
 
 // parseAll parses every document and reports everything that is wrong in any.
@@ -94,7 +98,7 @@ func parseAll(docs []Document) ([]*manifest, Problems) {
 // manifest reads one document. It returns nil if not even its kind is known.
 func (d *decoder) manifest(n *yaml.Node) *manifest {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "a manifest is a mapping that starts with kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail")
+		d.fail(n, "", "a manifest is a mapping that starts with kind: %s", kindWords)
 		return nil
 	}
 	var kind *yaml.Node
@@ -105,7 +109,7 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		}
 	}
 	if kind == nil {
-		d.fail(n, "kind", "is required: add kind: Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail")
+		d.fail(n, "kind", "is required: add kind: %s", kindWords)
 		return nil
 	}
 	m := &manifest{kind: kind.Value, place: Problem{File: d.file, Line: n.Line, Column: n.Column}}
@@ -134,11 +138,13 @@ func (d *decoder) manifest(n *yaml.Node) *manifest {
 		d.signal(n, m)
 	case kindMail:
 		d.mail(n, m)
-	case "Label", "Issuer":
+	case kindLabel:
+		d.label(n, m)
+	case "Issuer":
 		d.fail(kind, "kind", "%s is not supported by this version: remove the document or upgrade", m.kind)
 		return nil
 	default:
-		d.fail(kind, "kind", "unknown kind %q: use Agent, Server, Policy, Team, User, Entitlement, Fact, Credential, Webhook, Sink, Signal or Mail", clip(m.kind))
+		d.fail(kind, "kind", "unknown kind %q: use %s", clip(m.kind), kindWords)
 		return nil
 	}
 	return m

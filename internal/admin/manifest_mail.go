@@ -102,17 +102,10 @@ func (o object) routes() []notice.Route {
 }
 
 func (p *planner) mail(m *manifest, it *Item) {
-	old, exists := p.cur.Mails[m.id]
 	next := *m.mail
-	next.Created, next.Changed = p.now, p.now
-	if exists {
-		next.Created = old.Created
-	}
-	next.State = cmp.Or(next.State, old.State, notice.Active)
-	if !it.decide(exists, orNil(exists, old), next) {
+	if !declare(p, it, p.cur.Mails, p.draft.changes.Mails, &next, func(x *notice.Mail) standing { return standing{&x.Created, &x.Changed, &x.State} }) {
 		return
 	}
-	p.draft.changes.Mails[m.id] = &next
 	p.owner(next.Owner, it)
 	p.sealed(m, it, "secret", next.Secret)
 }

@@ -107,17 +107,10 @@ func (o object) matches() []signal.Match {
 }
 
 func (p *planner) signal(m *manifest, it *Item) {
-	old, exists := p.cur.Signals[m.id]
 	next := *m.signal
-	next.Created, next.Changed = p.now, p.now
-	if exists {
-		next.Created = old.Created
-	}
-	next.State = cmp.Or(next.State, old.State, signal.Active)
-	if !it.decide(exists, orNil(exists, old), next) {
+	if !declare(p, it, p.cur.Signals, p.draft.changes.Signals, &next, func(x *signal.Source) standing { return standing{&x.Created, &x.Changed, &x.State} }) {
 		return
 	}
-	p.draft.changes.Signals[m.id] = &next
 	p.owner(next.Owner, it)
 	p.sealed(m, it, "secret", next.Secret)
 	for _, x := range next.Subjects {
@@ -128,14 +121,6 @@ func (p *planner) signal(m *manifest, it *Item) {
 			it.note("agent %q is not registered: what is told of %s is about nobody", x.Agent, x.Subject)
 		}
 	}
-}
-
-// orNil is what stood before, nil if nothing did.
-func orNil(exists bool, old any) any {
-	if !exists {
-		return nil
-	}
-	return old
 }
 
 // sealed says of a credential that is named whether it is one that can be.

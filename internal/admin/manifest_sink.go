@@ -86,34 +86,12 @@ func (o object) sinkURL(s *sink.Sink) {
 }
 
 func (p *planner) sink(m *manifest, it *Item) {
-	old, exists := p.cur.Sinks[m.id]
 	next := *m.sink
-	next.Created, next.Changed = p.now, p.now
-	if exists {
-		next.Created = old.Created
-		if next.State == "" {
-			next.State = old.State
-		}
-	}
-	if next.State == "" {
-		next.State = sink.Active
-	}
-	var before any
-	if exists {
-		before = old
-	}
-	if !it.decide(exists, before, next) {
+	if !declare(p, it, p.cur.Sinks, p.draft.changes.Sinks, &next, func(x *sink.Sink) standing { return standing{&x.Created, &x.Changed, &x.State} }) {
 		return
 	}
-	p.draft.changes.Sinks[m.id] = &next
 	p.owner(next.Owner, it)
-	switch {
-	case next.Secret == "":
-	case p.minted[next.Secret]:
-		p.fail(m, "credential", "%q is minted and cannot be used here: name a sealed credential", next.Secret)
-	case !p.secrets[next.Secret]:
-		it.note("credential %q is not stored yet: use rutile credential set %s", next.Secret, next.Secret)
-	}
+	p.sealed(m, it, "credential", next.Secret)
 }
 
 func (e *emitter) sink(s sink.Sink) {

@@ -197,7 +197,7 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		"no kind":                    {"id: a\n", "m.yaml:1:1: kind: is required"},
 		"unknown kind":               {"kind: Robot\n", `m.yaml:1:7: kind: unknown kind "Robot"`},
 		"Entitlement":                {"kind: Entitlement\n", "m.yaml:1:1: owner: is required"},
-		"Label":                      {"kind: Label\n", "not supported"},
+		"Label":                      {"kind: Label\n", "id: is required: add id: source:code"},
 		"Issuer":                     {"kind: Issuer\n", "not supported"},
 		"Webhook":                    {"kind: Webhook\n", "m.yaml:1:1: url: is required"},
 		"a list":                     {"- a\n", "m.yaml:1:1: a manifest is a mapping"},

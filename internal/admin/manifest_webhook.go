@@ -60,36 +60,13 @@ func (o object) sealedRef(key string) string {
 }
 
 func (p *planner) webhook(m *manifest, it *Item) {
-	old, exists := p.cur.Webhooks[m.id]
 	next := *m.hook
-	next.Created, next.Changed = p.now, p.now
-	if exists {
-		next.Created = old.Created
-		if next.State == "" {
-			next.State = old.State
-		}
-	}
-	if next.State == "" {
-		next.State = webhook.Active
-	}
-	var before any
-	if exists {
-		before = old
-	}
-	if !it.decide(exists, before, next) {
+	if !declare(p, it, p.cur.Webhooks, p.draft.changes.Webhooks, &next, func(x *webhook.Webhook) standing { return standing{&x.Created, &x.Changed, &x.State} }) {
 		return
 	}
-	p.draft.changes.Webhooks[m.id] = &next
 	p.owner(next.Owner, it)
-	for _, ref := range []string{next.Secret, next.Path} {
-		switch {
-		case ref == "":
-		case p.minted[ref]:
-			p.fail(m, "secret", "%q is minted and cannot be used here: name a sealed credential", ref)
-		case !p.secrets[ref]:
-			it.note("credential %q is not stored yet: use rutile credential set %s", ref, ref)
-		}
-	}
+	p.sealed(m, it, "secret", next.Secret)
+	p.sealed(m, it, "path", next.Path)
 }
 
 func (e *emitter) webhook(w webhook.Webhook) {

@@ -105,7 +105,7 @@ func flatten(v any) map[string]json.RawMessage {
 }
 
 func sortItems(items []Item) {
-	rank := map[string]int{kindUser: -1, kindTeam: 0, kindAgent: 1, kindServer: 2, kindPolicy: 3, kindFact: 4, kindEntitlement: 5, kindCredential: 6, kindWebhook: 7, kindSink: 8, kindSignal: 9, kindMail: 10}
+	rank := map[string]int{kindUser: -1, kindTeam: 0, kindAgent: 1, kindServer: 2, kindPolicy: 3, kindFact: 4, kindEntitlement: 5, kindCredential: 6, kindWebhook: 7, kindSink: 8, kindSignal: 9, kindMail: 10, kindLabel: 11}
 	slices.SortFunc(items, func(a, b Item) int { return cmp.Or(cmp.Compare(rank[a.Kind], rank[b.Kind]), cmp.Compare(a.ID, b.ID)) })
 }
 

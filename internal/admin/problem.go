@@ -22,9 +22,13 @@ type Problem struct {
 	Msg    string `json:"message"`
 }
 
-// String returns "file:line:column: field: message".
+// String returns "file:line:column: field: message", without line and column of what
+// stands in no file.
 func (p Problem) String() string {
-	s := fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Column)
+	s := p.File + ": "
+	if p.Line > 0 {
+		s = fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Column)
+	}
 	if p.Field != "" {
 		s += p.Field + ": "
 	}

@@ -75,5 +75,6 @@ func (v *Inventory) tryRelease(ctx context.Context, actor Actor, host, device, w
 	if err := v.store.CommitInventory(ctx, c); err != nil {
 		return nil, err
 	}
+	v.findings.kept(c.Findings)
 	return keysOf(keys), v.settle(ctx, owed.ID)
 }

@@ -68,6 +68,7 @@ func (f *Findings) ReportDenial(ctx context.Context, actor Actor, d Denial, comm
 			continue
 		}
 		if err == nil {
+			f.kept(c)
 			err = settle(ctx, f.debts, owed.ID)
 		}
 		if err != nil {

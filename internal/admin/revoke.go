@@ -328,5 +328,8 @@ func (e *Effects) conclude(ctx context.Context, r *Receipt) error {
 	} else {
 		e.partial.Delete(r.Revocation)
 	}
+	if e.told != nil {
+		e.told(*r)
+	}
 	return e.debts.Settle(ctx, owed.ID)
 }

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+
+	"rutile/internal/access"
 )
 
 // decoder reads the nodes of one file strictly and collects what is wrong.
@@ -139,7 +141,7 @@ func (d *decoder) object(n *yaml.Node, path string, known ...string) object {
 		o.members[k.Value] = v
 		if len(known) > 0 && !slices.Contains(known, k.Value) {
 			hint := "; known are " + strings.Join(known, ", ")
-			if near := nearest(k.Value, known); near != "" {
+			if near := access.Nearest(k.Value, known); near != "" {
 				hint = fmt.Sprintf(": do you mean %q?", near)
 			}
 			d.fail(k, join(path, k.Value), "unknown key%s", hint)
@@ -354,40 +356,4 @@ func invalidUTF8(text string) *yaml.Node {
 		i += n
 	}
 	return nil
-}
-
-// nearest returns the word of list that differs from s by at most two edits.
-func nearest(s string, list []string) string {
-	best, cost := "", 3
-	for _, w := range list {
-		if len(s) > 40 {
-			break
-		}
-		if strings.EqualFold(w, s) {
-			return w
-		}
-		if c := distance(s, w); c < cost && c < len(w) {
-			best, cost = w, c
-		}
-	}
-	return best
-}
-
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		prev := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := prev
-			if a[i-1] != b[j-1] {
-				cost = 1 + min(prev, row[j], row[j-1])
-			}
-			prev, row[j] = row[j], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -73,7 +73,7 @@ func ofAgent(kind string) bool {
 // person.
 func personal(kind string) bool {
 	switch strings.ToLower(kind) {
-	case "user", "subject", "person", "session", "task", "revocation", "receipt":
+	case "user", "subject", "person", "session", "signin", "task", "revocation", "receipt":
 		return true
 	}
 	return false

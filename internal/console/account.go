@@ -89,6 +89,7 @@ func (c *Console) endSessions(v *visit, f map[string]string) (string, string, er
 	if f["session"] == "" || c.sessions.endOf(actor, f["session"]) == 0 {
 		return at("account"), "", access.Errorf(access.CodeNotFound, "there is no such session any more")
 	}
+	c.ended(v.Request, actor, admin.Entry{Session: f["session"], Way: v.session.by, Why: "ended from another session"})
 	return at("account"), v.words.t("The session is ended."), nil
 }
 
@@ -103,7 +104,7 @@ func (c *Console) again(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, otherSession())
 		return
 	}
-	c.sessions.end(c.sessionID(r))
+	c.left(r, c.sessionID(r))
 	http.SetCookie(w, c.cookie(r, ""))
 	http.Redirect(w, r, at("account"), http.StatusSeeOther)
 }

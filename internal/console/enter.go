@@ -96,25 +96,64 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request) {
 	}
 	address := addressOf(r.RemoteAddr)
 	if wait := c.attempts.take(address); wait > 0 {
+		c.entries.TurnedAway()
 		c.render(w, r, http.StatusTooManyRequests, "notice", notice{Title: c.wordsOf(r).t("Nothing was done"), Text: c.wordsOf(r).t("Too many sign-ins have failed. Wait %s and try again.", wait.Round(time.Second).String())})
 		return
 	}
 	actor, ok := c.invites.take(f["code"])
 	if !ok {
-		c.log.Warn("a sign-in failed", "address", address)
+		c.failed(r, "link", "", "the link does not count")
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "this link does not count any more: it is used, or five minutes are over, or the gateway was started anew. rutile user link prints another"))
 		return
 	}
 	c.attempts.giveBack(address)
-	c.begin(w, r, actor, "link")
-	c.log.Info("signed in", "user", actor.String(), "by", "link", "address", address)
+	if err := c.begin(w, r, actor, "link"); err != nil {
+		c.refuse(w, r, err)
+		return
+	}
 	http.Redirect(w, r, Home, http.StatusSeeOther)
 }
 
-// begin opens a session in place of the one there is.
-func (c *Console) begin(w http.ResponseWriter, r *http.Request, actor admin.Actor, by string) {
+// begin opens a session in place of the one there is, once the evidence has it: where
+// that fails there is no session.
+func (c *Console) begin(w http.ResponseWriter, r *http.Request, actor admin.Actor, by string) error {
+	id, from := random(), addressOf(r.RemoteAddr)
+	if err := c.entries.In(r.Context(), actor, admin.Entry{Session: labelOf(id), Way: by, Address: from}); err != nil {
+		return err
+	}
 	c.sessions.end(c.sessionID(r))
-	http.SetCookie(w, c.cookie(r, c.sessions.begin(actor, by, addressOf(r.RemoteAddr))))
+	c.sessions.begin(id, actor, by, from)
+	http.SetCookie(w, c.cookie(r, id))
+	c.log.Info("signed in", "user", actor.String(), "by", by, "token", actor.Token, "factor", actor.Factor, "address", from)
+	return nil
+}
+
+// failed says in the log and in the evidence that somebody could not sign in. They get
+// nothing either way, so that they are answered where the evidence cannot be kept.
+func (c *Console) failed(r *http.Request, by, user, why string) {
+	from := addressOf(r.RemoteAddr)
+	c.log.Warn("a sign-in failed", "by", by, "address", from, "error", why)
+	if err := c.entries.Failed(r.Context(), admin.Entry{Way: by, Address: from, User: user, Why: why}); err != nil {
+		c.log.Error("a failed sign-in is in no evidence", "error", access.Reasons(err))
+	}
+}
+
+// left ends a session by the will of whose it is, and says so. It ends also where the
+// evidence cannot be kept.
+func (c *Console) left(r *http.Request, id string) {
+	s, ok := c.sessions.find(id, false)
+	c.sessions.end(id)
+	if ok {
+		c.ended(r, s.actor, admin.Entry{Session: labelOf(id), Way: s.by})
+	}
+}
+
+// ended records that a session ended by the will of whose it is.
+func (c *Console) ended(r *http.Request, actor admin.Actor, e admin.Entry) {
+	e.Address = addressOf(r.RemoteAddr)
+	if err := c.entries.Out(r.Context(), actor, e); err != nil {
+		c.log.Error("a sign-out is in no evidence", "user", actor.String(), "error", access.Reasons(err))
+	}
 }
 
 // loopback reports whether somebody is on this machine. Forwarding headers are not

@@ -19,7 +19,8 @@ func Stands(g *grant.Grant) []string { return stands(words{}, g) }
 
 // Begin opens a session without a token; open is how many there are then.
 func (c *Console) Begin(user string) (id string, open int) {
-	id = c.sessions.begin(admin.Actor{Kind: "user", ID: user}, "token", "")
+	id = random()
+	c.sessions.begin(id, admin.Actor{Kind: "user", ID: user}, "token", "")
 	c.sessions.mu.Lock()
 	defer c.sessions.mu.Unlock()
 	return id, len(c.sessions.open)

@@ -39,8 +39,10 @@ var keeper = admin.Actor{Kind: "user", ID: "keeper", Host: true}
 type parts struct {
 	mu     sync.Mutex
 	events []grant.Event
-	err    error  // of recording
-	before func() // the next change is recorded
+	err    error         // of recording
+	before func()        // the next change is recorded
+	leaves []audit.Admin // of changes
+	full   error         // of recording those
 }
 
 func (p *parts) Settle(ctx context.Context, owed []access.Owed) error {
@@ -87,15 +89,38 @@ func (p *parts) first(do func()) {
 	p.before = do
 }
 
-func (p *parts) Admin(context.Context, audit.Admin) (audit.Ref, error) {
+func (p *parts) Admin(_ context.Context, a audit.Admin) (audit.Ref, error) {
 	p.mu.Lock()
-	do := p.before
+	do, full := p.before, p.full
 	p.before = nil
+	if full == nil {
+		p.leaves = append(p.leaves, a)
+	}
 	p.mu.Unlock()
 	if do != nil {
 		do()
 	}
-	return audit.Ref{}, nil
+	return audit.Ref{}, full
+}
+
+// fill makes leaves of changes impossible to keep, or possible again.
+func (p *parts) fill(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.full = err
+}
+
+// of returns the leaves of a kind.
+func (p *parts) of(kind string) []audit.Admin {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []audit.Admin
+	for _, l := range p.leaves {
+		if l.Kind == kind {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 func (p *parts) Seal(_ context.Context, _ string, b []byte) ([]byte, error) {
 	return append([]byte("sealed:"), b...), nil

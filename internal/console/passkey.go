@@ -91,7 +91,7 @@ func (c *Console) passkeySignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	actor, err := c.signIns.SignInWithPasskey(r.Context(), asked, []byte(f["answer"]))
-	c.signedIn(w, r, f["request"], actor, "passkey", err)
+	c.signedIn(w, r, f["request"], actor, "passkey", "", err)
 }
 
 // askNewPasskey hands out what a new passkey of the signed-in person must sign.

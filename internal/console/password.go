@@ -29,6 +29,7 @@ func (c *Console) passwordSignIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if wait := c.guesses.take(user, from); wait > 0 {
 		c.attempts.giveBack(from)
+		c.entries.TurnedAway()
 		w.Header().Set("Retry-After", fmt.Sprint(int((wait+time.Second-1)/time.Second)))
 		c.askWhoStatus(w, r, http.StatusTooManyRequests, f["request"], "Too many sign-ins of this user have failed. Wait "+count(int((wait+time.Second-1)/time.Second), "second")+", or sign in another way.")
 		return
@@ -37,7 +38,7 @@ func (c *Console) passwordSignIn(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		c.guesses.giveBack(user, from)
 	}
-	c.signedIn(w, r, f["request"], actor, "password", err)
+	c.signedIn(w, r, f["request"], actor, "password", user, err)
 }
 
 // passwordPage shows, once it was chosen, what a password needs besides.

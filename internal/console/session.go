@@ -67,16 +67,15 @@ func random() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// begin opens a session and returns its id, a secret.
-func (s *sessions) begin(actor admin.Actor, by, from string) string {
-	id, now := random(), s.now()
+// begin opens a session under an id, a secret.
+func (s *sessions) begin(id string, actor admin.Actor, by, from string) {
+	now := s.now()
 	actor.Since = now
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(func(x session) bool { return x.actor.ID == actor.ID }, maxOfOneUser, now)
 	s.forget(func(session) bool { return true }, maxSessions, now)
 	s.open[sha256.Sum256([]byte(id))] = session{actor: actor, by: by, from: from, form: random(), began: now, seen: now}
-	return id
 }
 
 // forget removes sessions that are over and, where that leaves limit of those
@@ -141,6 +140,9 @@ type listed struct {
 	Began, Seen     time.Time
 	Here            bool
 }
+
+// labelOf is the label of the session with an id.
+func labelOf(id string) string { return label(sha256.Sum256([]byte(id))) }
 
 // label is what a session is called where it is shown.
 func label(key [sha256.Size]byte) string { return hex.EncodeToString(key[:6]) }

@@ -34,7 +34,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 	if access.CodeOf(err) == access.CodeUnauthenticated {
 		err = access.Errorf(access.CodeUnauthenticated, "This token does not count: it is no personal token, or unknown, revoked or expired, or its user is not active.")
 	}
-	c.signedIn(w, r, id, actor, "token", err)
+	c.signedIn(w, r, id, actor, "token", "", err)
 }
 
 // tooMany spends a sign-in of an address, and answers who has to wait.
@@ -43,6 +43,7 @@ func (c *Console) tooMany(w http.ResponseWriter, r *http.Request, request, from 
 	if wait <= 0 {
 		return false
 	}
+	c.entries.TurnedAway()
 	seconds := int((wait + time.Second - 1) / time.Second)
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	c.askWhoStatus(w, r, http.StatusTooManyRequests, request, fmt.Sprintf("Too many sign-ins have failed. Wait %s and try again.", count(seconds, "second")))
@@ -50,12 +51,11 @@ func (c *Console) tooMany(w http.ResponseWriter, r *http.Request, request, from 
 }
 
 // signedIn opens a session for who has signed in, or asks again where that did not
-// count. by is how, in a word.
-func (c *Console) signedIn(w http.ResponseWriter, r *http.Request, request string, actor admin.Actor, by string, err error) {
-	from := addressOf(r.RemoteAddr)
+// count. by is how, in a word, and user whom they say they are, if they do.
+func (c *Console) signedIn(w http.ResponseWriter, r *http.Request, request string, actor admin.Actor, by, user string, err error) {
 	switch {
 	case access.CodeOf(err) == access.CodeUnauthenticated:
-		c.log.Warn("a sign-in failed", "by", by, "address", from, "error", access.Reasons(err))
+		c.failed(r, by, user, access.Reasons(err))
 		_, text := c.told(r, err)
 		c.askWho(w, r, request, text)
 		return
@@ -63,9 +63,11 @@ func (c *Console) signedIn(w http.ResponseWriter, r *http.Request, request strin
 		c.refuse(w, r, err)
 		return
 	}
-	c.attempts.giveBack(from)
-	c.begin(w, r, actor, by)
-	c.log.Info("signed in", "user", actor.ID, "by", by, "token", actor.Token, "factor", actor.Factor, "address", from)
+	c.attempts.giveBack(addressOf(r.RemoteAddr))
+	if err := c.begin(w, r, actor, by); err != nil {
+		c.refuse(w, r, err)
+		return
+	}
 	http.Redirect(w, r, address(request), http.StatusSeeOther)
 }
 
@@ -87,7 +89,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, otherSession())
 		return
 	}
-	c.sessions.end(c.sessionID(r))
+	c.left(r, c.sessionID(r))
 	http.SetCookie(w, c.cookie(r, ""))
 	c.render(w, r, http.StatusOK, "notice", notice{Title: c.wordsOf(r).t("Signed out"), Text: c.wordsOf(r).t("The session is over. To answer a request, open its page again.")})
 }

@@ -87,5 +87,5 @@ func (c *Console) providerSignIn(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		actor, err = c.signIns.SignInWithProvider(r.Context(), who)
 	}
-	c.signedIn(w, r, home, actor, "sso", err)
+	c.signedIn(w, r, home, actor, "sso", "", err)
 }

@@ -86,7 +86,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	}
 	if d.Effects, err = admin.NewEffects(admin.EffectsDeps{
 		Admin: d.Admin, Broker: d.broker, Sessions: d.sessions, Debts: d.debts, Traffic: traffic{d}, State: states.State,
-		Revoked: d.revoked, Peers: peers{d}, People: people{d}, Issuer: d.AgentsURL, End: d.end, Scores: scores{d},
+		Revoked: d.revoked, Peers: peers{d}, People: people{d}, Issuer: d.AgentsURL, End: d.end, Scores: scores{d}, Told: d.tellReceipt,
 		Touched: func(ctx context.Context, session string) *access.Touched { return d.labels.Of(ctx, session) },
 	}); err != nil {
 		return err

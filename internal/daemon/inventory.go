@@ -81,6 +81,7 @@ func (d *Daemon) buildInventory() error {
 	if d.Findings, err = admin.NewFindings(d.Admin, d.store, d.debts); err != nil {
 		return err
 	}
+	d.Findings.Follow(d.tellFindings)
 	if d.clients, err = clientconfig.Load(d.Config.Discovery.Clients); err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ const (
 	TokenCacheExposed   Rule = "TOKEN_CACHE_EXPOSED"
 	OpenServer          Rule = "OPEN_SERVER"
 	OriginNotChecked    Rule = "ORIGIN_NOT_CHECKED"
+	PoisonedCard        Rule = "POISONED_CARD"
 	UnsupportedClient   Rule = "UNSUPPORTED_CLIENT"
 	OrphanServer        Rule = "ORPHAN_SERVER"
 	OrphanAgent         Rule = "ORPHAN_AGENT"

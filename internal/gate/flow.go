@@ -198,7 +198,7 @@ func leavesOf(list []flow.Leaf, foreign bool) []access.FlowLeaf {
 		if l.From == nil || !l.From.Untrusted && len(l.Scopes) == 0 || len(out) == maxShown {
 			continue
 		}
-		out = append(out, access.FlowLeaf{Pointer: placeOf(l.Pointer), Role: string(l.Role), Kind: l.Kind, Start: l.Start, End: l.End, Call: l.From.Call,
+		out = append(out, access.FlowLeaf{Pointer: inspect.Shown(l.Pointer), Role: string(l.Role), Kind: l.Kind, Start: l.Start, End: l.End, Call: l.From.Call,
 			Server: l.From.Server, Tool: l.From.Tool, Untrusted: l.From.Untrusted, Scopes: l.Scopes, Tier: l.From.Tier.String(), Asked: l.Asked.String(), Foreign: foreign})
 	}
 	return out

@@ -178,12 +178,12 @@ func (s *sight) noted() []audit.Seen {
 	for _, p := range s.seen.Parts {
 		text := textAt(s.root, p.Pointer)
 		for _, f := range p.Findings {
-			out = append(out, audit.Seen{Rule: f.Rule, At: placeOf(p.Pointer), Start: f.Start, End: f.End, Tier: f.Tier.String(), Text: piece(text, f.Start, f.End)})
+			out = append(out, audit.Seen{Rule: f.Rule, At: inspect.Shown(p.Pointer), Start: f.Start, End: f.End, Tier: f.Tier.String(), Text: piece(text, f.Start, f.End)})
 		}
 	}
 	for _, v := range s.data {
 		for _, d := range v.Found {
-			out = append(out, audit.Seen{Rule: string(d.Label) + "." + d.Kind, At: placeOf(v.Pointer), Start: d.Start, End: d.End, Text: piece(v.Text, d.Start, d.End)})
+			out = append(out, audit.Seen{Rule: string(d.Label) + "." + d.Kind, At: inspect.Shown(v.Pointer), Start: d.Start, End: d.End, Text: piece(v.Text, d.Start, d.End)})
 		}
 	}
 	return out
@@ -203,24 +203,4 @@ func textAt(root rawjson.Value, pointer string) string {
 		return s
 	}
 	return string(v.Raw())
-}
-
-// placeOf is a pointer as evidence may show it: a key that is more than a name may
-// be part of what was found.
-func placeOf(pointer string) string {
-	if pointer == "" {
-		return ""
-	}
-	tokens := strings.Split(pointer[1:], "/")
-	for i, t := range tokens {
-		if len(t) > 32 || strings.ContainsFunc(t, func(r rune) bool {
-			return (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z') && r != '_' && r != '-' && r != '$'
-		}) {
-			tokens[i] = "…"
-		}
-	}
-	if len(tokens) > 16 {
-		tokens = append(tokens[:16], "…")
-	}
-	return "/" + strings.Join(tokens, "/")
 }

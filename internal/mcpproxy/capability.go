@@ -62,7 +62,8 @@ func (p *Proxy) pinnedCapabilities(server string) (def []byte, digest string) {
 }
 
 // within is now without the members that approved has not. What only promises
-// less passes, and so does that lists may change.
+// less passes, and so does that lists may change. No name passes that approved has
+// not: a name is a text too.
 func within(approved, now rawjson.Value, depth int) []byte {
 	out := []byte{'{'}
 	for k, v := range now.Members() {
@@ -72,7 +73,7 @@ func within(approved, now rawjson.Value, depth int) []byte {
 		switch on, isBool := v.Bool(); {
 		case v.Kind() == rawjson.Object && (was.Kind() == rawjson.Object || depth == 0 && slices.Contains(listed, name)):
 			raw = within(was, v, depth+1)
-		case isBool && (!on || name == "listChanged"):
+		case isBool && (!on && was.Exists() || name == "listChanged"):
 			raw = v.Raw()
 		case was.Exists() && bytes.Equal(rawjson.AppendCanonical(nil, was), rawjson.AppendCanonical(nil, v)):
 			raw = v.Raw()

@@ -18,6 +18,11 @@ type Catalog struct {
 	// Groups are the teams and people that may be named as who must approve; only for
 	// warnings, nil means that they are not known.
 	Groups []string
+	// Labels are those that data may have; only for warnings, nil means that they are
+	// not known. Where Declared is set somebody says what labels there are, and one that
+	// is not among them is an error of Check.
+	Labels   []string
+	Declared bool
 	// Facts are what policies may read of the past.
 	Facts []FactInfo
 	// Ladder says what the baseline's rules about risk do: LadderEnforce, LadderShadow or LadderOff.

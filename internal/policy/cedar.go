@@ -114,6 +114,51 @@ func readsOf(p *ast.Policy) (paths, asked []path, in, ok bool) {
 	return paths, asked, in, ok
 }
 
+// soughtOf returns the words that p looks for in sets, sorted: "a" in
+// sets.contains("a") and in ["a", "b"].containsAny(sets).
+func soughtOf(p *ast.Policy, sets []path) []string {
+	var out []string
+	var literals func(n xast.IsNode)
+	literals = func(n xast.IsNode) {
+		switch t := n.(type) {
+		case xast.NodeValue:
+			if s, ok := t.Value.(types.String); ok {
+				out = append(out, string(s))
+			}
+		case xast.NodeTypeSet:
+			for _, e := range t.Elements {
+				literals(e)
+			}
+		}
+	}
+	both := func(b xast.BinaryNode) {
+		is := func(n xast.IsNode) bool {
+			c := chainOf(n)
+			return slices.ContainsFunc(sets, func(s path) bool { return slices.Equal(s, c) })
+		}
+		if is(b.Left) || is(b.Right) {
+			literals(b.Left)
+			literals(b.Right)
+		}
+	}
+	visit := func(n xast.IsNode) bool {
+		switch t := n.(type) {
+		case xast.NodeTypeContains:
+			both(t.BinaryNode)
+		case xast.NodeTypeContainsAll:
+			both(t.BinaryNode)
+		case xast.NodeTypeContainsAny:
+			both(t.BinaryNode)
+		}
+		return true
+	}
+	for _, c := range (*xast.Policy)(p).Conditions {
+		xast.Inspect(xast.NewNode(c.Body), visit)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // strays returns the chain of context.derived or context.facts where a member of
 // its name is taken of something that may be the context. Neither has a value as a
 // whole, so such a policy errs rather than miss it.

@@ -40,7 +40,8 @@ type Set struct {
 	schema        string
 	digest        string
 	warnings      Problems
-	tried         *Set // with the statements that are only tried; nil if there are none
+	unlabelled    Problems // labels nobody knows
+	tried         *Set     // with the statements that are only tried; nil if there are none
 }
 
 // statement is one Cedar policy.
@@ -105,6 +106,9 @@ func Check(policies []Policy, c Catalog) Report {
 		return report
 	}
 	b := &builder{catalog: &c, report: report, set: set}
+	if c.Declared {
+		b.strictLabels()
+	}
 	b.lint()
 	return b.report
 }
@@ -347,6 +351,11 @@ func (s *Set) Schema() string { return s.schema }
 // Warnings returns what is suspicious about the set, sorted by place. It MUST NOT
 // be changed.
 func (s *Set) Warnings() Problems { return s.warnings }
+
+// Unlabelled returns where policies name labels that are not in the catalog. They are
+// warnings too, since what stands is not made invalid by what is declared later. It MUST
+// NOT be changed.
+func (s *Set) Unlabelled() Problems { return s.unlabelled }
 
 // Statement is one Cedar policy of a Set, for people.
 type Statement struct {

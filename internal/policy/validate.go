@@ -85,6 +85,7 @@ func (v *validator) tool(t ToolInfo) {
 // has no type for what it reads, without the conditions that read it.
 func (v *validator) statement(s *statement) {
 	v.names(s)
+	v.labels(s)
 	if derived, declared := v.derived(s), v.declared(s); !derived || !declared {
 		return
 	}

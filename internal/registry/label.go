@@ -3,8 +3,26 @@ package registry
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
+)
+
+// Label is a label that somebody declared, so that manifests and policies that name
+// another one are told.
+type Label struct {
+	ID          string    `json:"id"` // as it is written: source:crm, or source:* for every label of a kind
+	Owner       string    `json:"owner"`
+	Description string    `json:"description,omitempty"`
+	State       string    `json:"state"`
+	Created     time.Time `json:"created"`
+	Changed     time.Time `json:"changed"`
+}
+
+// The states of a label.
+const (
+	LabelActive  = "active"
+	LabelRetired = "retired" // nothing may name it any more
 )
 
 // LabelWords are the labels of tools that are no data scope.

@@ -158,7 +158,11 @@ func rowsOf(c admin.Changes) ([]change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, hooks, sinks, signals, mails, versions}, nil
+	labels, err := objectChange(labelKind, c.Labels)
+	if err != nil {
+		return nil, err
+	}
+	return []change{teams, users, agents, servers, tools, policies, rights, facts, sources, hooks, sinks, signals, mails, labels, versions}, nil
 }
 
 func ids(id string) []any { return []any{id} }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rutile/internal/notice"
+	"rutile/internal/registry"
 	"rutile/internal/signal"
 )
 
@@ -99,10 +100,11 @@ func (s *Store) ProviderSession(ctx context.Context, issuer, session string) (su
 	return subject, ok, err
 }
 
-// The kinds of signal_objects.
+// The kinds of signal_objects, which has declared objects of labels too.
 const (
 	signalKind = "source"
 	mailKind   = "mail"
+	labelKind  = "label"
 )
 
 // objectChange is what a commit does to declared objects of a kind.
@@ -119,7 +121,7 @@ func objectChange[T any](kind string, objects map[string]*T) (change, error) {
 // objects returns the declared objects of a kind, sorted by id.
 func objects[T any](ctx context.Context, s *Store, kind string) ([]T, error) {
 	var out []T
-	err := s.read(ctx, "loading what is declared of signals", func(tx *sql.Tx) error {
+	err := s.read(ctx, "loading what is declared", func(tx *sql.Tx) error {
 		out = nil
 		return each(ctx, tx, func(r *sql.Rows) error {
 			var id, doc string
@@ -148,6 +150,11 @@ func (s *Store) LoadSignals(ctx context.Context) ([]signal.Source, error) {
 // LoadMails returns the declared receivers of mail sorted by id.
 func (s *Store) LoadMails(ctx context.Context) ([]notice.Mail, error) {
 	return objects[notice.Mail](ctx, s, mailKind)
+}
+
+// LoadLabels returns the declared labels sorted by id.
+func (s *Store) LoadLabels(ctx context.Context) ([]registry.Label, error) {
+	return objects[registry.Label](ctx, s, labelKind)
 }
 
 var _ notice.Notices = (*Store)(nil)

@@ -15,6 +15,9 @@ type Event struct {
 	Type string
 	At   time.Time
 	Data Data
+	// Finding and Revocation are what it is about instead of Data, where it is.
+	Finding    *Finding
+	Revocation *Revocation
 	// Until is when it is no longer worth telling, zero if that never is.
 	Until time.Time
 }
@@ -44,17 +47,8 @@ type Data struct {
 // ID is the webhook-id: the same for every delivery of one event, also after a
 // restart, so that a receiver knows a repetition.
 func (e Event) ID() string {
-	sum := sha256.Sum256([]byte(e.Type + "\x00" + e.about()))
+	sum := sha256.Sum256([]byte(e.Type + "\x00" + e.key()))
 	return "evt_" + hex.EncodeToString(sum[:16])
-}
-
-// about is the request or the grant an event is about.
-func (e Event) about() string {
-	switch e.Type {
-	case RequestPending, RequestAnswered:
-		return e.Data.Request
-	}
-	return e.Data.Grant
 }
 
 // Body is what is sent in a form.
@@ -70,13 +64,19 @@ func (e Event) Body(form string) ([]byte, error) {
 	return json.Marshal(struct {
 		Type      string    `json:"type"`
 		Timestamp time.Time `json:"timestamp"`
-		Data      Data      `json:"data"`
-	}{e.Type, e.At.UTC(), e.Data})
+		Data      any       `json:"data"`
+	}{e.Type, e.At.UTC(), e.data()})
 }
 
 // text is the event as one line. Every name is in a code span, where no link,
 // mention or markup of somebody else's has an effect.
 func (e Event) text() string {
+	switch {
+	case e.Finding != nil:
+		return e.Finding.line(e.Type == FindingResolved)
+	case e.Revocation != nil:
+		return e.Revocation.line()
+	}
 	d := e.Data
 	who := code(d.Agent)
 	if d.Subject != "" {

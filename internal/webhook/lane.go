@@ -51,7 +51,11 @@ func (l *lane) put(e Event) bool {
 	if slices.ContainsFunc(l.items, func(o *item) bool { return o.id == it.id }) {
 		return true
 	}
-	if len(l.items) >= maxWaiting {
+	room := maxWaiting
+	if e.crowd() {
+		room /= 2
+	}
+	if len(l.items) >= room {
 		l.status.Dropped++
 		return false
 	}

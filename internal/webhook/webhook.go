@@ -42,9 +42,14 @@ const (
 	GlassBroken     = "glass.broken"     // somebody took a right alone
 	GlassOverdue    = "glass.overdue"    // nobody reviewed it in time, which locks
 	GlassReviewed   = "glass.reviewed"   // somebody else did
+
+	FindingOpened     = "finding.opened"     // something is wrong, or is again
+	FindingResolved   = "finding.resolved"   // it is not any more
+	RevocationDone    = "revocation.done"    // nothing of what was revoked lives
+	RevocationPartial = "revocation.partial" // something an issuer made lives still
 )
 
 // Events returns every event there is, sorted.
 func Events() []string {
-	return []string{GlassBroken, GlassOverdue, GlassReviewed, GrantIssued, RequestAnswered, RequestPending}
+	return []string{FindingOpened, FindingResolved, GlassBroken, GlassOverdue, GlassReviewed, GrantIssued, RequestAnswered, RequestPending, RevocationDone, RevocationPartial}
 }

@@ -11,7 +11,7 @@ import (
 
 // ofServer are rules about the thing itself, which is one however many machines
 // have it. Those of other rules are about a place.
-var ofServer = []discovery.Rule{discovery.Unpinned, discovery.LookalikeName, discovery.KnownVulnerable, discovery.RegistryDeprecated, discovery.RegistryDeleted, discovery.OpenServer, discovery.OriginNotChecked}
+var ofServer = []discovery.Rule{discovery.Unpinned, discovery.LookalikeName, discovery.KnownVulnerable, discovery.RegistryDeprecated, discovery.RegistryDeleted, discovery.OpenServer, discovery.OriginNotChecked, discovery.PoisonedCard}
 
 // SourceOf is whom findings of a source at a host are held by.
 func SourceOf(host, source string) string { return "host:" + host + "/" + source }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -56,26 +57,35 @@ func (r *resource) tell(f *Found) {
 
 // get fetches a document of the place, nil if there is none.
 func (l *ladder) get(ctx context.Context, path, kind string) []byte {
-	if l.c.strikes >= 2 || ctx.Err() != nil {
-		return nil
-	}
-	a, err := l.c.ask(ctx, http.MethodGet, path, accept(kind), nil)
-	if err != nil {
-		return nil
-	}
-	b, err := a.read()
-	if err != nil || a.status != http.StatusOK {
+	b, whole := l.begin(ctx, path, kind)
+	if !whole {
 		return nil
 	}
 	return b
 }
 
+// begin fetches a document of the place, nil if there is none. Of one that is longer
+// than is read it returns the beginning, and that it is not whole.
+func (l *ladder) begin(ctx context.Context, path, kind string) (b []byte, whole bool) {
+	if l.c.strikes >= 2 || ctx.Err() != nil {
+		return nil, false
+	}
+	a, err := l.c.ask(ctx, http.MethodGet, path, accept(kind), nil)
+	if err != nil {
+		return nil, false
+	}
+	b, err = a.read()
+	if a.status != http.StatusOK || err != nil && !errors.Is(err, errBig) {
+		return nil, false
+	}
+	return b, err == nil
+}
+
 // documents reads what a place publishes of itself at its root.
 func (l *ladder) documents(ctx context.Context) {
-	if b := l.get(ctx, wellKnownAgent, "application/json"); b != nil {
-		v, err := rawjson.Parse(bytes.TrimSpace(b), rawjson.Limits{Bytes: maxBody})
-		if err == nil && text(v.Get("name")) != "" && (v.Get("skills").Kind() == rawjson.Array || v.Get("supportedInterfaces").Kind() == rawjson.Array || v.Get("protocolVersion").Kind() == rawjson.String) {
-			f := &Found{URL: l.c.url(wellKnownAgent), Verdict: Agent, Confidence: 0.9, Name: text(v.Get("name")), Version: text(v.Get("version")), Card: digest(b), Why: []string{"GET " + wellKnownAgent + ": an agent card"}}
+	if b, whole := l.begin(ctx, wellKnownAgent, "application/json"); b != nil {
+		if f := agentCard(b, whole); f != nil {
+			f.URL = l.c.url(wellKnownAgent)
 			l.add(f)
 		}
 	}

@@ -5,7 +5,8 @@
 // refuse, nor faster than its pace; it MUST NOT send a credential, call a tool,
 // follow a redirect to another host, or leave a session open that it opened.
 // What a server says of itself is a claim: it is recorded, bounded, and decides
-// nothing but the verdict. The package writes no file and keeps no evidence.
+// nothing but the verdict; what would mislead a model in an agent card is a finding,
+// without the text. The package writes no file and keeps no evidence.
 package probe
 
 import (
@@ -107,7 +108,11 @@ type Found struct {
 	Issuers      []string       `json:"issuers,omitempty"` // authorization servers
 	Scopes       []string       `json:"scopes,omitempty"`
 	Card         string         `json:"card,omitempty"` // digest of the card or catalogue
-	TLS          *Certificate   `json:"tls,omitempty"`
+	// CardTier is what the texts of an agent card call for: "review", "block", "" for
+	// nothing. CardSays are the findings, a line each, without the texts.
+	CardTier string       `json:"cardTier,omitempty"`
+	CardSays []string     `json:"cardSays,omitempty"`
+	TLS      *Certificate `json:"tls,omitempty"`
 }
 
 // Certificate is what a TLS server showed.

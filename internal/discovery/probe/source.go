@@ -97,6 +97,9 @@ func (s Source) tell(f *Found, into *discovery.Sink) {
 		one.Why = append(one.Why, why)
 	}
 	into.Saw(one)
+	if f.CardTier != "" {
+		into.Find(poisoned(f, d.Target.Key, at))
+	}
 	loopback := f.Address.Addr().IsLoopback()
 	if f.Listed {
 		severity, where := discovery.Critical, "everybody who reaches "+f.Address.Addr().String()
