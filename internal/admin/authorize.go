@@ -20,6 +20,7 @@ const (
 	OpRead       Op = "registry.read"     // registry, policies, state of the gateway, requests
 	OpEvidence   Op = "evidence.read"     // search, show, prove, export
 	OpReindex    Op = "evidence.reindex"  // rebuild the search index
+	OpErase      Op = "evidence.erase"    // destroy the keys of a person
 	OpApply      Op = "registry.apply"    // apply manifests; each object it changes is decided besides
 	OpAgent      Op = "agent.change"      // register, change, enroll
 	OpToken      Op = "agent.token"       // print a development token
@@ -44,7 +45,7 @@ const (
 
 // Ops returns every operation.
 func Ops() []Op {
-	return []Op{OpRead, OpEvidence, OpReindex, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpReport, OpOwn, OpOther}
+	return []Op{OpRead, OpEvidence, OpReindex, OpErase, OpApply, OpAgent, OpToken, OpServer, OpTool, OpPolicy, OpRehearse, OpCredential, OpUser, OpTeam, OpDecide, OpGrant, OpBreak, OpReview, OpSession, OpInventory, OpFinding, OpReport, OpOwn, OpOther}
 }
 
 // opOf returns the operation that a change of an object of this kind is. A kind

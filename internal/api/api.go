@@ -306,6 +306,7 @@ func (a *API) routes() []route {
 		{"GET /api/v1/audit/proofs/{id}", admin.OpEvidence, 0, a.prove},
 		{"GET /api/v1/audit/bundle", admin.OpEvidence, 0, a.bundle},
 		{"POST /api/v1/audit/reindex", admin.OpReindex, maxSmall, a.reindex},
+		{"POST /api/v1/audit/erase", admin.OpErase, maxSmall, a.erase},
 	}
 }
 

@@ -28,6 +28,9 @@ type Evidence interface {
 	// Export writes a bundle of the leaves that match as a tar file.
 	Export(ctx context.Context, w io.Writer, q audit.Query, o audit.ExportOptions) error
 	Reindex(ctx context.Context) error
+	// PlanErasure says what erasing a person would destroy; Erase does it.
+	PlanErasure(ctx context.Context, person, issuer string) (audit.ErasurePlan, error)
+	Erase(ctx context.Context, o audit.ErasureOrder) (audit.Erasure, audit.ErasurePlan, error)
 }
 
 // Leaf is one piece of evidence.

@@ -42,7 +42,8 @@ const (
 
 // rig is an API over the state of a real daemon, with doors of its own.
 type rig struct {
-	t *testing.T
+	evidence *fakeEvidence
+	t        *testing.T
 	// broker is that of the desk; it keeps its grants apart from the daemon's.
 	broker *grant.Broker
 	d      *daemon.Daemon
@@ -115,11 +116,11 @@ func (links) Disconnect(context.Context, string, string) (string, error) { retur
 
 func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 	t.Helper()
-	r := &rig{t: t, d: startDaemon(t), log: &buffer{}}
+	r := &rig{t: t, d: startDaemon(t), log: &buffer{}, evidence: &fakeEvidence{}}
 	r.cfg = api.Config{Token: token, Hosts: []string{host}, UID: uid, Issuer: peopleIssuer, Log: slog.New(slog.NewTextHandler(r.log, nil))}
 	r.deps = api.Deps{
 		Touched: untouched{},
-		Admin:   r.d.Admin, Evidence: &fakeEvidence{}, Learn: func(context.Context, string) error { return nil },
+		Admin:   r.d.Admin, Evidence: r.evidence, Learn: func(context.Context, string) error { return nil },
 		Status:  func(context.Context) api.Status { return api.Status{Version: "test"} },
 		Process: func(registry.Server) *api.Process { return nil },
 		Doctor:  func(context.Context) []api.Check { return nil },
@@ -190,10 +191,11 @@ func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { retu
 
 // fakeEvidence is a log of rows only.
 type fakeEvidence struct {
-	mu   sync.Mutex
-	rows []audit.Row
-	err  error
-	sent audit.Query // of the newest export
+	erased []audit.ErasureOrder
+	mu     sync.Mutex
+	rows   []audit.Row
+	err    error
+	sent   audit.Query // of the newest export
 }
 
 func (e *fakeEvidence) add(rows ...audit.Row) {
@@ -286,6 +288,16 @@ func (e *fakeEvidence) Export(_ context.Context, w io.Writer, q audit.Query, _ a
 }
 
 func (e *fakeEvidence) Reindex(context.Context) error { return e.err }
+
+func (e *fakeEvidence) PlanErasure(context.Context, string, string) (audit.ErasurePlan, error) {
+	return audit.ErasurePlan{Issuers: []string{"https://idp.example"}, Keys: 2, Months: []int{202611}, Events: 3}, e.err
+}
+
+func (e *fakeEvidence) Erase(ctx context.Context, o audit.ErasureOrder) (audit.Erasure, audit.ErasurePlan, error) {
+	plan, err := e.PlanErasure(ctx, o.Person, o.Issuer)
+	e.erased = append(e.erased, o)
+	return audit.Erasure{ID: "era_1"}, plan, err
+}
 
 type answer struct {
 	status int

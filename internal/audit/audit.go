@@ -164,7 +164,8 @@ type Row struct {
 	Intent   int64     `json:"intent"`           // of the row of an outcome leaf: the index of its intent; else -1
 	Actor    string    `json:"actor,omitempty"`
 	Object   string    `json:"object,omitempty"`
-	Text     string    `json:"text,omitempty"` // what full-text search reads
+	Text     string    `json:"text,omitempty"`   // what full-text search reads
+	Erased   bool      `json:"erased,omitempty"` // the key of what the leaf seals was destroyed
 }
 
 // Last returns the index of the newest leaf of the row.

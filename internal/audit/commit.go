@@ -181,6 +181,7 @@ type committer struct {
 	batch    []*entry
 	unsynced []*group
 	rows     []*Row // of the unsynced groups
+	era      uint64 // the earliest of the keys they were written with
 	urgent   bool
 	limit    int
 	spare    spare
@@ -243,6 +244,9 @@ func (c *committer) commit() {
 	strict := c.batch[:0]
 	for _, e := range c.batch {
 		e.row.Index = e.index
+		if len(c.rows) == 0 || e.era < c.era {
+			c.era = e.era
+		}
 		c.rows = append(c.rows, e.row)
 		c.urgent = c.urgent || e.urgent
 		if e.relaxed {
@@ -274,7 +278,7 @@ func (c *committer) settle(strict []*entry) {
 		return
 	}
 	c.durable = c.next
-	c.l.publish(c.unsynced, c.rows, c.urgent)
+	c.l.publish(c.unsynced, c.rows, c.era, c.urgent)
 	c.unsynced, c.rows, c.urgent = nil, nil, false
 	c.wake(strict, nil)
 	if c.seg.off > c.seg.size/2 {

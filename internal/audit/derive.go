@@ -15,7 +15,8 @@ import (
 type deriver struct {
 	l      *Log
 	names  map[string]entity
-	loaded bool // names was read since the last miss was looked up
+	era    uint64 // of the keys names was read with
+	loaded bool   // names was read since the last miss was looked up
 }
 
 func newDeriver(l *Log) *deriver {
@@ -33,7 +34,7 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 	if err != nil {
 		return Row{}, fmt.Errorf("deriving the row of leaf %d: its time is malformed", index)
 	}
-	ids, err := d.opened(ctx, v)
+	ids, erased, err := d.opened(ctx, v)
 	if err != nil {
 		return Row{}, fmt.Errorf("deriving the row of leaf %d: %w", index, err)
 	}
@@ -43,7 +44,7 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 		row, err = d.call(ctx, v, ids)
 	case typeOutcome:
 		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings(), union(nil, v.get("labels_added").strings()))
-	case typeAdmin, typeRevocation, typeReceipt:
+	case typeAdmin, typeRevocation, typeReceipt, typeErasure:
 		row, err = d.admin(ctx, v, ids)
 	case typeLoss:
 		row.Text = joinText("loss", v.get("stream").str, v.get("why").str)
@@ -51,24 +52,25 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 	if err != nil {
 		return Row{}, fmt.Errorf("deriving the row of leaf %d: %w", index, err)
 	}
+	row.Erased = erased
 	row.Origin, row.Index, row.LeafID, row.Type, row.At = d.l.cfg.Origin, index, v.get("id").str, v.get("type").str, at.UTC()
 	return row, nil
 }
 
-// opened returns what the leaf seals, nothing once its key is destroyed.
-func (d *deriver) opened(ctx context.Context, v value) (sealedIDs, error) {
-	var ids sealedIDs
+// opened returns what the leaf seals; nothing, and that it is erased, once its key
+// is destroyed.
+func (d *deriver) opened(ctx context.Context, v value) (ids sealedIDs, erased bool, err error) {
 	if v.get("sealed").kind == 0 {
-		return ids, nil
+		return ids, false, nil
 	}
 	plain, err := d.l.openSealed(ctx, v)
 	if errors.Is(err, errNoKey) {
-		return ids, nil
+		return ids, true, nil
 	}
 	if err != nil {
-		return ids, err
+		return ids, false, err
 	}
-	return ids, json.Unmarshal(plain, &ids)
+	return ids, false, json.Unmarshal(plain, &ids)
 }
 
 // openSealed decrypts the member "sealed" of a leaf.
@@ -97,6 +99,9 @@ func (l *Log) decrypt(ctx context.Context, v value, what string, ct []byte) ([]b
 
 // name returns the id behind a pseudonym, "" once its key is destroyed.
 func (d *deriver) name(ctx context.Context, p string) (string, error) {
+	if era := d.l.keys.now(); era != d.era { // a key may have been destroyed
+		d.names, d.era, d.loaded = map[string]entity{}, era, false
+	}
 	if e, ok := d.names[p]; ok || p == "" {
 		return e.ID, nil
 	}

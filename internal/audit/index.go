@@ -45,10 +45,11 @@ func newIndexer(l *Log) *indexer {
 	}
 }
 
-// add takes the rows of newly durable leaves.
-func (x *indexer) add(rows []*Row) {
+// add takes the rows of newly durable leaves. Those that were made with keys of an
+// earlier era may name whom a destroyed key named: they are derived from the leaves.
+func (x *indexer) add(rows []*Row, era uint64) {
 	x.mu.Lock()
-	if len(x.live)+len(rows) > maxLive {
+	if len(x.live)+len(rows) > maxLive || era != x.l.keys.now() {
 		x.live = nil
 	} else {
 		x.live = append(x.live, rows...)

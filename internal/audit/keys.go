@@ -135,6 +135,7 @@ type keyring struct {
 	lookup []byte
 
 	mu       sync.RWMutex
+	era      uint64 // how often everything was forgotten
 	subjects map[entity]*subject
 	data     map[dataKeyID]*dataKey
 	byID     map[string]*dataKey
@@ -154,7 +155,16 @@ func newKeyring(ctx context.Context, store KeyStore, sealer access.Sealer, tenan
 func (k *keyring) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.era++
 	k.subjects, k.data, k.byID = map[entity]*subject{}, map[dataKeyID]*dataKey{}, map[string]*dataKey{}
+}
+
+// now returns the present era. What was read in an earlier one may have been
+// destroyed since.
+func (k *keyring) now() uint64 {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.era
 }
 
 // fresh returns a new random key.
@@ -202,12 +212,12 @@ func shortName(sum [sha256.Size]byte) string { return lowerBase32.EncodeToString
 // subject returns the key of e, made at first sight.
 func (k *keyring) subject(ctx context.Context, e entity) (*subject, error) {
 	k.mu.RLock()
-	s := k.subjects[e]
+	s, era := k.subjects[e], k.era
 	k.mu.RUnlock()
 	if s != nil {
 		return s, nil
 	}
-	raw, err := k.unwrapped(ctx, nameSubject+k.keyed("subject", k.tenant, e.Kind, e.name()), func() ([]byte, error) {
+	raw, err := k.unwrapped(ctx, k.subjectName(e), func() ([]byte, error) {
 		key, err := k.fresh()
 		if err != nil {
 			return nil, err
@@ -222,11 +232,24 @@ func (k *keyring) subject(ctx context.Context, e entity) (*subject, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.era != era {
+		return s, nil // it may have been destroyed since it was read
+	}
 	if len(k.subjects) >= maxCachedKeys {
 		k.subjects = map[entity]*subject{}
 	}
 	k.subjects[e] = s
 	return s, nil
+}
+
+// subjectName is what the subject key of e is stored under.
+func (k *keyring) subjectName(e entity) string {
+	return nameSubject + k.keyed("subject", k.tenant, e.Kind, e.name())
+}
+
+// dataName is the public id of a data key.
+func (k *keyring) dataName(id dataKeyID) string {
+	return k.keyed("data", k.tenant, id.owner.Kind, id.owner.name(), id.class, fmt.Sprint(id.month))
 }
 
 func parseSubject(raw []byte, tenant string) (*subject, error) {
@@ -278,18 +301,20 @@ func monthOf(t time.Time) int {
 func (k *keyring) dataKey(ctx context.Context, owner entity, class string, at time.Time) (*dataKey, error) {
 	id := dataKeyID{owner, class, monthOf(at)}
 	k.mu.RLock()
-	d := k.data[id]
+	d, era := k.data[id], k.era
 	k.mu.RUnlock()
 	if d != nil {
 		return d, nil
 	}
-	pub := k.keyed("data", k.tenant, owner.Kind, owner.name(), class, fmt.Sprint(id.month))
-	d, err := k.loadDataKey(ctx, pub, k.fresh)
+	d, err := k.loadDataKey(ctx, k.dataName(id), k.fresh)
 	if err != nil {
 		return nil, fmt.Errorf("reading a data key: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.era != era {
+		return d, nil
+	}
 	if len(k.data) >= maxCachedKeys {
 		k.data = map[dataKeyID]*dataKey{}
 	}
@@ -301,7 +326,7 @@ func (k *keyring) dataKey(ctx context.Context, owner entity, class string, at ti
 // destroyed.
 func (k *keyring) openKey(ctx context.Context, id string) (*dataKey, error) {
 	k.mu.RLock()
-	d := k.byID[id]
+	d, era := k.byID[id], k.era
 	k.mu.RUnlock()
 	if d != nil {
 		return d, nil
@@ -312,6 +337,9 @@ func (k *keyring) openKey(ctx context.Context, id string) (*dataKey, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.era != era {
+		return d, nil
+	}
 	if len(k.byID) >= maxCachedKeys {
 		k.byID = map[string]*dataKey{}
 	}

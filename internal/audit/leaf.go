@@ -26,6 +26,7 @@ const (
 
 	typeRevocation = "revocation" // something was revoked
 	typeReceipt    = "receipt"    // what that came to
+	typeErasure    = "erasure"    // keys of a person are destroyed, or were
 )
 
 // Retention classes.
@@ -51,9 +52,10 @@ type entry struct {
 	class   string
 	month   int
 	row     *Row
-	relaxed bool // the caller does not await the sync
-	urgent  bool // to be sealed at once
-	listed  bool // nobody waits; it holds a slot of Log.listed
+	era     uint64 // of the keys it was written with
+	relaxed bool   // the caller does not await the sync
+	urgent  bool   // to be sealed at once
+	listed  bool   // nobody waits; it holds a slot of Log.listed
 
 	index uint64
 	err   error
@@ -138,7 +140,7 @@ func (s *scribe) start(ctx context.Context, class string, owner *entity) (*draft
 	if en == nil {
 		en = &entry{done: make(chan struct{}, 1), buf: make([]byte, 0, 2048)}
 	}
-	*en = entry{buf: append(en.buf[:0], 0), plain: en.plain[:0], sealed: en.sealed[:0], ad: en.ad[:0], done: en.done}
+	*en = entry{era: s.keys.now(), buf: append(en.buf[:0], 0), plain: en.plain[:0], sealed: en.sealed[:0], ad: en.ad[:0], done: en.done}
 	at := s.now().UTC().Truncate(time.Microsecond)
 	id, err := ulid.New(ulid.Timestamp(at), s.rand)
 	if err != nil {

@@ -205,6 +205,11 @@ func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 	d.commit("object", []byte(d.ids.Object))
 	d.commit("reason", []byte(d.ids.Reason))
 	d.end(mark)
+	kind := typeAdmin
+	if e := erasureOf(a); e != nil {
+		kind = typeErasure
+		d.erasure(e)
+	}
 	d.name()
 	d.keyID()
 	d.str("node", s.node)
@@ -217,7 +222,6 @@ func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 	if err := d.payload(a.Detail); err != nil {
 		return nil, err
 	}
-	kind := typeAdmin
 	if r := revocationOf(a); r != nil {
 		kind = r.leafType(a.Kind)
 		d.revocation(r)

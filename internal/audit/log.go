@@ -46,6 +46,7 @@ type Config struct {
 	// have for a checkpoint to count as cosigned; 0 is all of them.
 	Witnesses []string
 	Quorum    int
+	Hold      bool // a legal hold: nothing is erased
 }
 
 func (c *Config) check() error {
@@ -114,6 +115,9 @@ type Log struct {
 	died chan struct{}
 
 	keeping sync.Mutex // of checkpoints
+
+	erasing      sync.Mutex // one erasure at a time
+	erasuresSeen bool       // what a database that was put back undid is done again
 
 	mu     sync.Mutex
 	calls  map[uint64]openCall // by intent: what has no outcome yet
@@ -305,10 +309,11 @@ func (l *Log) nextBoot(last uint64) (uint64, error) {
 }
 
 // publish makes synced groups known: to the sealer, to readers, to the indexer.
-func (l *Log) publish(groups []*group, rows []*Row, urgent bool) {
+// era is the earliest of the keys the leaves were written with.
+func (l *Log) publish(groups []*group, rows []*Row, era uint64, urgent bool) {
 	l.seal.add(groups)
 	l.size.Store(groups[len(groups)-1].end())
-	l.indexer.add(rows)
+	l.indexer.add(rows, era)
 	l.mu.Lock()
 	if l.grown != nil {
 		close(l.grown)

@@ -51,6 +51,7 @@ type Teller struct {
 	l     *Log
 	calls *callReader
 	open  map[uint64]*Call
+	era   uint64 // of the keys open was read with
 }
 
 // Teller returns a Teller.
@@ -64,6 +65,10 @@ func (l *Log) Teller() *Teller {
 // is the error once one goes on with it.
 func (t *Teller) Next(ctx context.Context, from uint64, n int) (out []Told, next uint64, err error) {
 	const maxRead = 4096
+	if era := t.l.keys.now(); era != t.era { // a key may have been destroyed
+		clear(t.open)
+		t.era = era
+	}
 	next = from
 	for end := min(t.l.Size(), from+maxRead); next < end && len(out) < n; {
 		leaves, first, err := t.l.leavesAt(next)
@@ -117,8 +122,8 @@ func (t *Teller) told(ctx context.Context, index uint64, leaf []byte) (*Told, er
 		x.Call, err = t.calls.call(ctx, index, leaf)
 	case typeOutcome:
 		err = t.ended(ctx, x, v)
-	case typeAdmin:
-		ids, oerr := t.calls.names.opened(ctx, v)
+	case typeAdmin, typeErasure:
+		ids, _, oerr := t.calls.names.opened(ctx, v)
 		o := v.get("object")
 		x.Change, err = &Change{Verb: v.get("verb").str, Kind: o.get("kind").str, Reason: ids.Reason, Before: o.get("before").str, After: o.get("after").str}, oerr
 	case typeLoss:

@@ -59,7 +59,8 @@ var typeMembers = map[string]map[string]string{
 		"actor": "s", "object": "?o", "verb": "s", "change": "?s", "revocation": "o", "revocation.epoch": "i", "revocation.id": "s", "revocation.kind": "s", "revocation.target": "?s",
 		"revocation.calls": "i", "revocation.grants": "i", "revocation.sessions": "i", "revocation.nodes": "l", "revocation.credentials": "?l", "revocation.denied_us": "i", "revocation.cut_us": "i",
 	},
-	"loss": {"count": "i", "first": "t", "last": "t", "why": "s"},
+	"erasure": {"actor": "s", "object": "?o", "verb": "s", "change": "?s", "erasure": "o", "erasure.id": "s", "erasure.keys": "?l", "erasure.n": "i", "erasure.subjects": "?l"},
+	"loss":    {"count": "i", "first": "t", "last": "t", "why": "s"},
 }
 
 var callMembers = map[string]string{

@@ -19,7 +19,7 @@ import (
 
 func (a *app) audit() *cobra.Command {
 	return a.group("audit", "Evidence: follow, find, prove, check offline, hand over", "rutile audit tail",
-		a.auditTail(), a.auditSearch(), a.auditShow(), a.auditProve(), a.auditVerify(), a.auditExport(), a.auditReindex(), a.auditWitness())
+		a.auditTail(), a.auditSearch(), a.auditShow(), a.auditProve(), a.auditVerify(), a.auditExport(), a.auditReindex(), a.auditErase(), a.auditWitness())
 }
 
 // filter is what restricts a search.
@@ -112,6 +112,8 @@ func rowLine(r audit.Row) string {
 		what = r.Agent
 		if r.Subject != "" {
 			what += " for " + r.Subject
+		} else if r.Erased {
+			what += " for someone erased"
 		}
 		what += " →"
 		if r.Server != "" {

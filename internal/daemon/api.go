@@ -151,6 +151,14 @@ func (e evidence) VerifierKey() string { return e.log.VerifierKey() }
 
 func (e evidence) Reindex(ctx context.Context) error { return e.log.Reindex(ctx) }
 
+func (e evidence) PlanErasure(ctx context.Context, person, issuer string) (audit.ErasurePlan, error) {
+	return e.log.PlanErasure(ctx, person, issuer)
+}
+
+func (e evidence) Erase(ctx context.Context, o audit.ErasureOrder) (audit.Erasure, audit.ErasurePlan, error) {
+	return e.log.Erase(ctx, o)
+}
+
 // Show opens a leaf as far as its keys exist.
 func (e evidence) Show(ctx context.Context, index uint64) (api.Leaf, error) {
 	r, err := e.log.Reveal(ctx, index)

@@ -132,6 +132,13 @@ type Evidence struct {
 	// Witnesses cosign the log's checkpoints, on machines of others (rutile audit witness).
 	Witnesses []Witness `yaml:"witnesses"`
 	Quorum    int       `yaml:"quorum"` // how many must have cosigned, default all of them
+	// Retention says how long what the evidence holds is kept.
+	Retention Retention `yaml:"retention"`
+}
+
+// Retention says how long what the evidence holds is kept.
+type Retention struct {
+	Hold bool `yaml:"hold"` // a legal hold: nothing is erased while it is set
 }
 
 // Witness is who is asked to cosign.

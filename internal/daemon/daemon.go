@@ -166,6 +166,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	}
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
+	d.work.Go(func() { d.erase(run) })
 	d.work.Go(func() { d.remind(run) })
 	d.work.Go(func() { d.finish(run) })
 	d.work.Go(func() { d.sweepMinted(run) })
@@ -224,11 +225,15 @@ func (d *Daemon) open(ctx context.Context) error {
 		Dir: evidence, Node: d.nodeID, Tenant: tenant, Payloads: true,
 		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + d.nodeID + "/1",
 		Durability: d.Config.Evidence.Durability, Log: d.log, Witnesses: d.Config.Evidence.keys(), Quorum: d.Config.Evidence.Quorum,
+		Hold: d.Config.Evidence.Retention.Hold,
 	}, d.store, d.vault, d.store)
 	if err != nil {
 		return err
 	}
 	d.closing("evidence", d.Evidence.Close)
+	if err := d.Evidence.ResumeErasures(ctx); err != nil { // before anybody can see who is to be erased
+		return err
+	}
 	d.recorder = &recorder{log: d.Evidence, t: d.telemetry}
 	if d.debts, err = audit.NewDebts(d.Evidence, d.store, d.node()); err != nil {
 		return err

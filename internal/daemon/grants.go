@@ -38,6 +38,25 @@ func (d *Daemon) sweep(ctx context.Context) {
 	}
 }
 
+// erase carries out the erasures that other nodes ordered.
+func (d *Daemon) erase(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := d.Evidence.ResumeErasures(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			d.log.Error("an erasure that was ordered is not carried out here yet; it is tried again", "error", access.Reasons(err))
+		}
+		failing = err != nil
+	}
+}
+
 // under notes that a call under a grant is given a minted credential.
 func (d *Daemon) under(ctx context.Context, t credential.Trace) error {
 	if !strings.HasPrefix(t.Grant, access.PrefixGrant) {

@@ -36,7 +36,7 @@ func (d *Daemon) tellFindings(opened, ended []finding.Finding) {
 
 func (d *Daemon) aboutFinding(f *finding.Finding) *webhook.Finding {
 	out := &webhook.Finding{
-		ID: f.ID, Rule: f.Rule, Severity: string(f.Severity), Kind: string(f.Subject.Kind), Subject: f.Subject.ID, Place: f.Place,
+		ID: f.ID, Rule: f.Rule, Severity: string(f.Severity), Kind: f.Subject.Kind, Subject: f.Subject.ID, Place: f.Place,
 		Tier: f.Tier, Owner: f.Owner, State: string(f.State), Since: f.Opened, URL: d.page("findings"),
 	}
 	if f.State == finding.Resolved {

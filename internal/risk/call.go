@@ -240,7 +240,7 @@ func (c *call) destination(key, s []byte) {
 		return
 	}
 	at := bytes.IndexByte(s, '@')
-	mail := at > 0 && at < len(s)-3 && len(s) <= 254 && bytes.IndexAny(s, " \n,;<>/") < 0
+	mail := at > 0 && at < len(s)-3 && len(s) <= 254 && !bytes.ContainsAny(s, " \n,;<>/")
 	if mail || len(s) <= 256 && len(key) > 0 && len(key) < 16 && isPlace(key) {
 		c.dest(hash(strings.ToLower(string(s))))
 	}

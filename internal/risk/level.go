@@ -36,7 +36,7 @@ type family struct {
 	statistic bool
 }
 
-var table = [families]family{
+var table = [families]family{ //nolint:gochecknoglobals // a table
 	famRate:        {"rate", 1.5, true},
 	famTool:        {"tool", 1.5, true},
 	famDestination: {"destination", 2.0, true},
@@ -63,7 +63,7 @@ type scope struct {
 	half       time.Duration
 }
 
-var scopes = [...]scope{
+var scopes = [...]scope{ //nolint:gochecknoglobals // a table
 	scopeSession: {-3, 1, 15 * time.Minute},
 	scopeAgent:   {-4, 0.75, 24 * time.Hour},
 	scopePerson:  {-4, 0.75, 24 * time.Hour},
@@ -237,7 +237,7 @@ const (
 )
 
 // signals says what each is and in what it is measured.
-var signals = [...]struct{ name, unit string }{
+var signals = [...]struct{ name, unit string }{ //nolint:gochecknoglobals // a table
 	sigBurst:          {"burst", "calls"},
 	sigRamp:           {"ramp", "calls"},
 	sigNewTool:        {"new-tool", "bits"},

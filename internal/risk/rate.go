@@ -6,11 +6,11 @@ import (
 )
 
 // windows are those in which calls are counted.
-var windows = [3]time.Duration{10 * time.Second, time.Minute, 10 * time.Minute}
+var windows = [3]time.Duration{10 * time.Second, time.Minute, 10 * time.Minute} //nolint:gochecknoglobals // a table
 
 // priors are the calls an agent nobody knows makes in a window in which it does
 // anything; they weigh as much as priorWeight windows.
-var priors = [3]float64{10, 30, 150}
+var priors = [3]float64{10, 30, 150} //nolint:gochecknoglobals // a table
 
 const priorWeight = 5
 

@@ -58,6 +58,9 @@ func appendDoc(b []byte, r *audit.Row) ([]byte, error) {
 	text("actor", r.Actor)
 	text("object", r.Object)
 	text("text", r.Text)
+	if r.Erased {
+		b = append(b, `,"erased":true`...)
+	}
 	return append(b, '}'), nil
 }
 

@@ -75,6 +75,8 @@ func TestADocumentHoldsEveryMember(t *testing.T) {
 			*f = 7
 		case *int64:
 			*f = -1
+		case *bool:
+			*f = true
 		case *[]uint64:
 			*f = []uint64{8, 9}
 		case *[]string:

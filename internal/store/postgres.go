@@ -114,6 +114,7 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		holds:      `strpos(' ' || t.words || ' ', %s) > 0`,
 		allWords:   func(words []string) string { return "'" + strings.Join(words, "' & '") + "'" },
 		batches:    []int{64, 8, 1},
+		scrub:      `VACUUM evidence_keys`,
 		unsynced:   `SET synchronous_commit = off`, // nothing is torn by it
 		synced:     `RESET synchronous_commit`,
 		clock:      `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)`,

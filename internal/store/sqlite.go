@@ -162,6 +162,7 @@ func sqliteDialect(path string) dialect {
 		holds:      `instr(' ' || t.words || ' ', %s) > 0`,
 		allWords:   func(words []string) string { return `"` + strings.Join(words, `" "`) + `"` },
 		batches:    []int{256, 32, 4, 1},
+		scrub:      `PRAGMA wal_checkpoint(TRUNCATE)`,
 		unsynced:   `PRAGMA synchronous = NORMAL`, // in WAL mode nothing is torn by it
 		synced:     `PRAGMA synchronous = FULL`,
 		clock:      `CAST(unixepoch('subsec') * 1000000 AS INTEGER)`,

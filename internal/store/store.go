@@ -97,6 +97,7 @@ type dialect struct {
 	// unsynced and synced are what a connection is told so that its commits do
 	// not wait for the disk, and so that they do again.
 	unsynced, synced string
+	scrub            string             // overwrites what the file still holds of what was deleted
 	clock            string             // the present by the database's clock, in microseconds
 	mark             func(n int) string // the placeholder of parameter n, for long lists
 }

@@ -61,7 +61,8 @@ func TestTheSubjectOfAFindingIsNoMarkup(t *testing.T) {
 // The same event has one id, and a finding that comes up again or a receipt that is amended another.
 func TestWhatComesUpAgainIsAnotherEvent(t *testing.T) {
 	at := time.Now()
-	if wrong("fnd_1", at).ID() != wrong("fnd_1", at).ID() || wrong("fnd_1", at).ID() == wrong("fnd_1", at.Add(time.Second)).ID() {
+	one, same, again := wrong("fnd_1", at), wrong("fnd_1", at), wrong("fnd_1", at.Add(time.Second))
+	if one.ID() != same.ID() || one.ID() == again.ID() {
 		t.Error("the id of a finding is not that of when it came up")
 	}
 	first, next := &webhook.Revocation{ID: "rev_1"}, &webhook.Revocation{ID: "rev_1", Amended: 1}
