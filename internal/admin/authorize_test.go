@@ -114,6 +114,10 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		_, err := a.Shrink(ctx, who, map[string][]string{"reader": {"files/read"}}, a.Current().View.Generation(), "", false)
 		return err
 	},
+	"RollBackSeen": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.RollBackSeen(ctx, who, 1, a.Current().View.Generation(), "")
+		return err
+	},
 	"RollBack": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		_, err := a.RollBack(ctx, who, 1, "", false)
 		return err

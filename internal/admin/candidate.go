@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/policy"
@@ -42,7 +43,7 @@ func (a *Admin) Candidate(ctx context.Context, d Draft) (*Current, error) {
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
-	bare, err := barePolicies(d.Policies)
+	bare, err := barePolicies(cur, d.Policies)
 	if err != nil {
 		return nil, err
 	}
@@ -62,12 +63,19 @@ func (a *Admin) Candidate(ctx context.Context, d Draft) (*Current, error) {
 	return a.after(cur, p.draft)
 }
 
-// barePolicies are policies as manifests of their own.
-func barePolicies(list []policy.Policy) ([]*manifest, error) {
+// barePolicies are policies as manifests of their own. Bare text says no layer, so it
+// leaves that as it is.
+func barePolicies(cur *Current, list []policy.Policy) ([]*manifest, error) {
 	var out []*manifest
 	for _, p := range list {
 		if !access.ValidID(p.ID) {
 			return nil, access.Errorf(access.CodeInvalid, "%s: %q cannot be the id of a policy: name it with lower-case letters, digits and -", p.File, clip(p.ID))
+		}
+		if r, bad := unseen(strings.NewReplacer("\n", "", "\t", "").Replace(p.Cedar)); bad {
+			return nil, access.Errorf(access.CodeInvalid, "%s: policy %s holds the invisible character %U: remove it", p.File, p.ID, r)
+		}
+		if old, ok := cur.policy(p.ID); ok && p.Layer == "" {
+			p.Layer = old.Layer
 		}
 		out = append(out, &manifest{kind: kindPolicy, id: p.ID, policy: &p, place: Problem{File: p.File, Line: 1, Column: 1}})
 	}
@@ -85,10 +93,6 @@ func (a *Admin) Publish(ctx context.Context, actor Actor, list []policy.Policy, 
 	if err := a.Authorize(ctx, actor, OpPolicy); err != nil {
 		return Plan{}, err
 	}
-	manifests, err := barePolicies(list)
-	if err != nil {
-		return Plan{}, err
-	}
 	known, err := a.secrets(ctx)
 	if err != nil {
 		return Plan{}, err
@@ -97,6 +101,10 @@ func (a *Admin) Publish(ctx context.Context, actor Actor, list []policy.Policy, 
 	return a.carryOut(ctx, actor, false, &plan, func(cur *Current) (*draft, error) {
 		if g := cur.View.Generation(); g != generation {
 			return nil, access.Errorf(access.CodeConflict, "what is registered or in force changed since it was tried (generation %d, now %d): try it again, and publish then", generation, g)
+		}
+		manifests, err := barePolicies(cur, list)
+		if err != nil {
+			return nil, err
 		}
 		d, err := a.planned(cur, actor, manifests, known, &plan)
 		if d != nil {

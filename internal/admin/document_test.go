@@ -34,7 +34,7 @@ func TestPolicyDocumentIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := policy.RunTests(tests, d.Policies, d.Catalog())
+	r := policy.RunTests(t.Context(), tests, d.Policies, d.Catalog())
 	if !r.OK() || len(r.Tests) != 3 {
 		t.Errorf("%+v", r)
 	}
@@ -115,7 +115,7 @@ func TestFactsDocumentIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := policy.RunTests(tests, d.Policies, d.Catalog())
+	r := policy.RunTests(t.Context(), tests, d.Policies, d.Catalog())
 	if !r.OK() || len(r.Tests) != 2 {
 		t.Errorf("%+v", r)
 	}
@@ -150,7 +150,7 @@ cases:
 	}
 	for i, want := range outcomes {
 		say := strings.NewReplacer("WITHIN", want[0], "OUTSIDE", want[1]).Replace(cases)
-		r := policy.RunTests([]policy.TestFile{{Path: "labels.yaml", Text: say}}, []policy.Policy{{ID: "labels", Cedar: rules[i]}}, policy.Catalog{})
+		r := policy.RunTests(t.Context(), []policy.TestFile{{Path: "labels.yaml", Text: say}}, []policy.Policy{{ID: "labels", Cedar: rules[i]}}, policy.Catalog{})
 		if !r.OK() || len(r.Tests) != 2 {
 			t.Errorf("rule %d: %+v", i, r)
 		}

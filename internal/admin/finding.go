@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"rutile/internal/access"
@@ -20,6 +21,8 @@ type Findings struct {
 	store finding.Store
 	debts Debts
 	tell  func(opened, ended []finding.Finding)
+
+	reports sync.Mutex // of wrong denials, one at a time
 }
 
 // Follow has tell called with findings that opened, and those that were resolved, after

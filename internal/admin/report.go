@@ -43,11 +43,16 @@ func (f *Findings) ReportDenial(ctx context.Context, actor Actor, d Denial, comm
 	}
 	raised := finding.Raised{
 		Rule: WrongDenial, Subject: finding.Subject{Kind: finding.SubjectDecision, ID: d.Decision}, Severity: finding.Medium, Owner: f.answersFor(d), Evidence: d.Rules,
-		Why:  actor.String() + " says that agent " + d.Agent + " was denied " + clip(d.Action) + " wrongly: " + comment,
+		Why:  reporterOf(actor) + d.Agent + d.Agent + " was denied " + clip(d.Action) + " wrongly: " + comment,
 		Next: "look at it: rutile explain " + d.Decision + "; then change the rule, or leave it, and answer: rutile finding answer " + raisedID(d.Decision) + " --why REASON",
 	}
 	owed, err := owedLeaf(f.admin.cfg.Node, actor.String(), "report", "Decision", d.Decision, comment, map[string]any{"finding": raised.ID(), "owner": raised.Owner})
 	if err != nil {
+		return finding.Finding{}, err
+	}
+	f.reports.Lock() // counted and kept in one
+	defer f.reports.Unlock()
+	if err := f.room(ctx, actor, raised.ID()); err != nil {
 		return finding.Finding{}, err
 	}
 	for range attempts {
@@ -72,6 +77,31 @@ func (f *Findings) ReportDenial(ctx context.Context, actor Actor, d Denial, comm
 		return f.Show(ctx, raised.ID())
 	}
 	return finding.Finding{}, access.Errorf(access.CodeConflict, "findings kept being changed: try again")
+}
+
+// maxReports bounds how many reports of one person wait for an answer, so that nobody
+// buries the findings of others under theirs.
+const maxReports = 20
+
+// reporterOf begins the text of what somebody reports.
+func reporterOf(actor Actor) string { return actor.String() + " says that agent " }
+
+// room refuses another report of somebody whose reports are not answered.
+func (f *Findings) room(ctx context.Context, actor Actor, id string) error {
+	list, err := f.store.Findings(ctx, finding.Filter{Rule: WrongDenial, State: finding.Open})
+	if err != nil {
+		return err
+	}
+	n := 0
+	for i := range list {
+		if list[i].ID != id && strings.HasPrefix(list[i].Why, reporterOf(actor)) {
+			n++
+		}
+	}
+	if n >= maxReports {
+		return access.Errorf(access.CodeTooLarge, "%d denials you reported wait for an answer: no more are taken before some are answered", n)
+	}
+	return nil
 }
 
 func raisedID(decision string) string {

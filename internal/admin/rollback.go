@@ -18,6 +18,20 @@ import (
 // reason if it does not fit, recorded, and itself a new generation. Agents that
 // are retired or gone stay so. With dryRun it only says what it would do.
 func (a *Admin) RollBack(ctx context.Context, actor Actor, n uint64, why string, dryRun bool) (Plan, error) {
+	return a.rollBack(ctx, actor, n, 0, why, dryRun)
+}
+
+// RollBackSeen is RollBack for somebody who looked at what it changes while the registry
+// was at generation seen: where anything of it or of the rules changed since, nothing is
+// done and the error is an access.CodeConflict.
+func (a *Admin) RollBackSeen(ctx context.Context, actor Actor, n, seen uint64, why string) (Plan, error) {
+	if seen == 0 {
+		return Plan{}, access.Errorf(access.CodeInvalid, "say on which generation of the registry it was looked at")
+	}
+	return a.rollBack(ctx, actor, n, seen, why, false)
+}
+
+func (a *Admin) rollBack(ctx context.Context, actor Actor, n, seen uint64, why string, dryRun bool) (Plan, error) {
 	if err := checkReason(why); err != nil {
 		return Plan{}, err
 	}
@@ -30,6 +44,9 @@ func (a *Admin) RollBack(ctx context.Context, actor Actor, n uint64, why string,
 	}
 	var plan Plan
 	planning := func(cur *Current) (*draft, error) {
+		if g := cur.View.Generation(); seen > 0 && g != seen {
+			return nil, access.Errorf(access.CodeConflict, "what is registered or in force changed since this was shown (generation %d, now %d): look at what differs now", seen, g)
+		}
 		d, items, err := a.restore(cur, v, actor)
 		if err != nil {
 			return nil, err

@@ -53,7 +53,7 @@ func (a *API) checkPolicies(c *call) (any, error) {
 	for i, t := range in.Tests {
 		tests[i] = policy.TestFile(t)
 	}
-	return policy.RunTests(tests, all, cur.Catalog()), nil
+	return policy.RunTests(c.Context(), tests, all, cur.Catalog()), nil
 }
 
 // ExplainRequest is a made-up call to be explained. At most one of Tool,

@@ -114,7 +114,7 @@ func (a *app) policyCheck(verb, short, example string, test bool) *cobra.Command
 				return err
 			}
 		} else {
-			report = policy.RunTests(d.tests, d.Policies, d.Catalog())
+			report = policy.RunTests(ctx, d.tests, d.Policies, d.Catalog())
 		}
 		var missed []policy.Covered
 		if test && len(report.Errors) == 0 {

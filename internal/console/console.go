@@ -102,6 +102,7 @@ type Console struct {
 	views    map[string]*template.Template // of the console, by language
 	pages    map[string]*template.Template // of requests and connections, by language
 	assets   map[string]asset
+	trying   chan struct{} // held by whoever has a draft of rules tried
 	mux      *http.ServeMux
 }
 
@@ -120,7 +121,7 @@ func New(cfg Config, a *admin.Admin, d *admin.Desk) (*Console, error) {
 	c := &Console{
 		admin: a, desk: d, now: cfg.Now, log: cfg.Log, hosts: map[string]bool{}, public: public, cross: http.NewCrossOriginProtection(),
 		sessions: newSessions(cfg.Now), entries: admin.NewEntries(a), attempts: newAttempts(cfg.Now), links: cfg.Links, issuer: cfg.Issuer, local: cfg.Local, work: cfg.Work,
-		invites: &invites{now: cfg.Now, open: map[[sha256.Size]byte]invite{}}, mux: http.NewServeMux(),
+		invites: &invites{now: cfg.Now, open: map[[sha256.Size]byte]invite{}}, mux: http.NewServeMux(), trying: make(chan struct{}, 1),
 		signIns: cfg.SignIns, asked: signin.NewChallenges[signin.Asked](cfg.Now), signing: signin.NewChallenges[admin.Signing](cfg.Now), asks: newAttempts(cfg.Now), guesses: newGuesses(cfg.Now),
 		provider: cfg.Provider, away: signin.NewChallenges[signin.Away](cfg.Now),
 		chosen: signin.NewChallenges[*signin.Enrolment](cfg.Now),

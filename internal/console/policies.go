@@ -77,7 +77,7 @@ type rulesPage struct {
 	Objects    []rulesObject
 	More       int    // objects that are not shown
 	Back       uint64 // the generation the visitor may bring back, 0 for none
-	Seen       uint64 // the newest generation when this was shown
+	Seen       uint64 // the registry's generation when this was shown
 }
 
 type rulesObject struct {
@@ -99,7 +99,8 @@ const (
 )
 
 func (c *Console) rules(v *visit) (any, error) {
-	p := rulesPage{From: v.q.Get("from"), To: v.q.Get("to")}
+	// The generation is read first: what changes after it makes bringing back a conflict.
+	p := rulesPage{From: v.q.Get("from"), To: v.q.Get("to"), Seen: c.admin.Current().View.Generation()}
 	sides := [2]admin.Version{}
 	for i, word := range []string{p.From, p.To} {
 		n, err := generation(word)
@@ -110,10 +111,6 @@ func (c *Console) rules(v *visit) (any, error) {
 			return nil, err
 		}
 	}
-	last, err := c.admin.Versions(v.Context(), 0, 1)
-	if err != nil {
-		return nil, err
-	}
 	p.FromV, p.ToV = sides[0], sides[1]
 	d := admin.DiffRules(sides[0], sides[1])
 	size := 0
@@ -123,9 +120,6 @@ func (c *Console) rules(v *visit) (any, error) {
 			break
 		}
 		p.Objects = append(p.Objects, rulesObject{Kind: o.Kind, ID: o.ID, Action: o.Action, Lines: diffLines(o.Diff)})
-	}
-	if len(last) > 0 {
-		p.Seen = last[0].N
 	}
 	if p.From == "" && p.To != "" && len(d.Objects) > 0 && c.may(v, admin.OpApply) {
 		p.Back = sides[1].N
@@ -171,14 +165,11 @@ func (c *Console) rollBack(v *visit, f map[string]string) (string, string, error
 		return at("policies"), "", access.Errorf(access.CodeInvalid, "say which generation is to be brought back")
 	}
 	to := at("rules") + "?to=" + f["generation"]
-	last, err := c.admin.Versions(v.Context(), 0, 1)
+	seen, err := generation(f["seen"])
 	if err != nil {
 		return to, "", err
 	}
-	if len(last) == 0 || strconv.FormatUint(last[0].N, 10) != f["seen"] {
-		return to, "", access.Errorf(access.CodeConflict, "the rules changed since this page was shown: look at what differs now")
-	}
-	plan, err := c.admin.RollBack(v.Context(), v.session.actor, n, f["reason"], false)
+	plan, err := c.admin.RollBackSeen(v.Context(), v.session.actor, n, seen, f["reason"])
 	changed := 0
 	for _, it := range plan.Items {
 		if it.Action != admin.ActionUnchanged {

@@ -33,6 +33,7 @@ type simulatorPage struct {
 	Known            []string // ids of policies there are
 	Tried            bool
 	Check            policy.Report
+	Left             int    // of its mistakes, warnings, tests and rules that are not shown
 	Problem          string // why it cannot be tried, besides its mistakes
 	Report           *rehearsal.Report
 	Groups           []rehearsal.Group
@@ -53,10 +54,10 @@ type bar struct {
 // simulator is the form, with the text of a policy there is.
 func (c *Console) simulator(v *visit) (any, error) {
 	p := c.newSimulator(v)
-	p.ID, p.Days = v.q.Get("policy"), 7
+	p.Days = 7
 	for _, x := range c.admin.Current().Policies {
-		if x.ID == p.ID {
-			p.Cedar = x.Cedar
+		if x.ID == v.q.Get("policy") {
+			p.ID, p.Cedar = x.ID, x.Cedar
 		}
 	}
 	return p, nil
@@ -111,6 +112,16 @@ func (c *Console) try(v *visit, p *simulatorPage) error {
 		p.Problem = v.words.t("A policy is called by lower-case letters, digits and -.")
 		return nil
 	}
+	ctx, stop := context.WithTimeout(v.Context(), draftTime)
+	defer stop()
+	tooLong := v.words.t("There are too many tests or recorded decisions for a page, or others try rules too: take fewer days, or rutile policy replay.")
+	select { // one at a time: decisions that count come first
+	case c.trying <- struct{}{}:
+		defer func() { <-c.trying }()
+	case <-ctx.Done():
+		p.Problem = tooLong
+		return nil
+	}
 	all := []policy.Policy{draft}
 	for _, x := range cur.Policies {
 		if x.ID != p.ID {
@@ -121,19 +132,23 @@ func (c *Console) try(v *visit, p *simulatorPage) error {
 	if strings.TrimSpace(p.Tests) != "" {
 		tests = []policy.TestFile{{Path: "tests", Text: p.Tests}}
 	}
-	p.Check = policy.RunTests(tests, all, cur.Catalog())
+	p.Check = policy.RunTests(ctx, tests, all, cur.Catalog())
 	p.Check.Warnings = ofPolicy(p.Check.Warnings, p.ID)
-	if !p.Check.OK() {
+	ok := p.Check.OK()
+	p.bound()
+	if ctx.Err() != nil {
+		p.Problem = tooLong
 		return nil
 	}
-	ctx, stop := context.WithTimeout(v.Context(), draftTime)
-	defer stop()
+	if !ok {
+		return nil
+	}
 	report, err := c.work.Rehearsal.Replay(ctx, admin.Draft{Policies: []policy.Policy{draft}}, v.now.AddDate(0, 0, -p.Days), p.Sealed)
 	if e := (*access.Error)(nil); errors.As(err, &e) && e.Code == access.CodeInvalid {
 		p.Problem = line(e.Msg)
 		return nil
 	} else if errors.Is(err, context.DeadlineExceeded) {
-		p.Problem = v.words.t("There are too many recorded decisions for a page: take fewer days, or rutile policy replay.")
+		p.Problem = tooLong
 		return nil
 	} else if err != nil {
 		return err
@@ -146,6 +161,22 @@ func (c *Console) try(v *visit, p *simulatorPage) error {
 	p.Bars = barsOf(v, &report)
 	p.Publish = c.may(v, admin.OpPolicy)
 	return nil
+}
+
+// bound keeps of long lists what a page shows.
+func (p *simulatorPage) bound() {
+	r := &p.Check
+	p.Left = leave(&r.Errors) + leave(&r.Warnings) + leave(&r.Tests) + leave(&r.Coverage)
+}
+
+// leave cuts a list to what a page shows and says how many that leaves out.
+func leave[S ~[]T, T any](list *S) int {
+	n := len(*list) - rowsPerPage
+	if n <= 0 {
+		return 0
+	}
+	*list = (*list)[:rowsPerPage]
+	return n
 }
 
 func ofPolicy(list policy.Problems, id string) policy.Problems {

@@ -173,7 +173,7 @@ cases:
   - {name: misplaced, when: {server: s, tool: t}, then: {approve: [auto]}}
   - {name: listed, when: {server: s, tool: t, request: {}}, then: {listed: true}}
 `
-	report := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: file}}, []policy.Policy{{ID: "p", Cedar: baselineAsks}}, policy.Catalog{})
+	report := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: file}}, []policy.Policy{{ID: "p", Cedar: baselineAsks}}, policy.Catalog{})
 	var got []string
 	for _, r := range report.Tests {
 		got = append(got, r.Name+" "+r.Message)

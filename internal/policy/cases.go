@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -46,7 +47,7 @@ type Result struct {
 // RunTests checks policies against c, extended by what the tests give, and runs
 // the cases of files. A file that cannot be read as tests is an error. Report.Coverage
 // says which statements the cases made match.
-func RunTests(files []TestFile, policies []Policy, c Catalog) Report {
+func RunTests(ctx context.Context, files []TestFile, policies []Policy, c Catalog) Report {
 	var all []prepared
 	var broken Problems
 	given := c
@@ -66,6 +67,10 @@ func RunTests(files []TestFile, policies []Policy, c Catalog) Report {
 	}
 	sets, cov := make(map[string]*Set), make(coverage)
 	for _, p := range all {
+		if err := ctx.Err(); err != nil { // a case with lists of its own costs a compilation of everything
+			report.Tests = append(report.Tests, p.fail("was not run: %v", err))
+			continue
+		}
 		lists := p.lists(c.AllowLists)
 		key := fmt.Sprintf("%q", lists)
 		set := sets[key]

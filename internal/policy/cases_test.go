@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -67,7 +68,7 @@ cases:
     when: {server: github, tool: create_release, arguments: {tag: v1, n: 1.5}}
     then: {outcome: permit}
 `}
-	got := policy.RunTests([]policy.TestFile{file}, []policy.Policy{{ID: "release-window", Cedar: releaseWindow}}, policy.Catalog{})
+	got := policy.RunTests(t.Context(), []policy.TestFile{file}, []policy.Policy{{ID: "release-window", Cedar: releaseWindow}}, policy.Catalog{})
 	if len(got.Errors) > 0 {
 		t.Fatal(got.Errors)
 	}
@@ -134,7 +135,7 @@ cases:
     when: {server: bank, tool: later}
     then: {outcome: permit}
 `}
-	r := policy.RunTests([]policy.TestFile{file}, policies, c)
+	r := policy.RunTests(t.Context(), []policy.TestFile{file}, policies, c)
 	if !r.OK() || len(r.Tests) != 7 {
 		t.Errorf("%+v", r)
 	}
@@ -165,7 +166,7 @@ func TestCaseArgumentsAreWhatACallHolds(t *testing.T) {
 		if !strings.Contains(want, "context") {
 			condition = "context.input has x"
 		}
-		r := policy.RunTests([]policy.TestFile{file}, []policy.Policy{{ID: "p", Cedar: "permit (principal, action == Mcp::Action::\"s/t\", resource) when { " + condition + " };"}}, policy.Catalog{})
+		r := policy.RunTests(t.Context(), []policy.TestFile{file}, []policy.Policy{{ID: "p", Cedar: "permit (principal, action == Mcp::Action::\"s/t\", resource) when { " + condition + " };"}}, policy.Catalog{})
 		text := fmt.Sprint(r.Errors, r.Tests)
 		if condition == want && !r.OK() || condition != want && (r.OK() || want != "error" && !strings.Contains(text, want)) {
 			t.Errorf("%s: %s", arguments, text)
@@ -193,7 +194,7 @@ func TestBrokenTestFilesAreErrors(t *testing.T) {
 		"unknown class":     {head + "  - name: x\n    given: {tool: {classes: [wirte]}}\n    when: {server: s, tool: t}\n    then: {outcome: deny}\n", `"wirte"`, 4},
 		"other outcome":     {head + "  - name: x\n    when: {server: s}\n    then: {outcome: maybe}\n", "not permit, deny, require_approval", 4},
 	} {
-		r := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: tt.text}}, nil, policy.Catalog{})
+		r := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: tt.text}}, nil, policy.Catalog{})
 		if r.OK() || len(r.Errors) != 1 || len(r.Tests) != 0 {
 			t.Errorf("%s: %+v", name, r)
 			continue
@@ -206,12 +207,12 @@ func TestBrokenTestFilesAreErrors(t *testing.T) {
 
 func TestBrokenPoliciesAreNotTested(t *testing.T) {
 	file := policy.TestFile{Path: "t.yaml", Text: "kind: PolicyTest\ngiven: {agent: {id: bot}}\ncases:\n  - name: x\n    when: {server: s}\n    then: {outcome: permit}\n"}
-	r := policy.RunTests([]policy.TestFile{file}, []policy.Policy{{ID: "p", Cedar: "permit"}}, policy.Catalog{})
+	r := policy.RunTests(t.Context(), []policy.TestFile{file}, []policy.Policy{{ID: "p", Cedar: "permit"}}, policy.Catalog{})
 	if r.OK() || len(r.Tests) != 0 || len(r.Errors) != 1 {
 		t.Errorf("%+v", r)
 	}
 	file.Text = strings.Replace(file.Text, "{id: bot}", `{id: bot, tools: ["nonsense"]}`, 1)
-	r = policy.RunTests([]policy.TestFile{file}, nil, policy.Catalog{})
+	r = policy.RunTests(t.Context(), []policy.TestFile{file}, nil, policy.Catalog{})
 	if r.OK() || len(r.Tests) != 1 || !strings.Contains(r.Tests[0].Message, "server/name") {
 		t.Errorf("%+v", r)
 	}
@@ -222,7 +223,7 @@ func FuzzReadTests(f *testing.F) {
 	f.Add("kind: PolicyTest\ncases: [{name: x, given: {tool: {schema: {type: [a, b]}}}}]")
 	f.Add("a: &a [*a]")
 	f.Fuzz(func(t *testing.T, text string) {
-		r := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: text}}, nil, policy.Catalog{})
+		r := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: text}}, nil, policy.Catalog{})
 		for _, e := range r.Errors {
 			if e.Line < 1 || e.Message == "" {
 				t.Fatalf("an error without a place: %+v", e)
@@ -343,5 +344,18 @@ func TestLoadKeepsWhatWasAccepted(t *testing.T) {
 	}
 	if _, report, err := policy.Load([]policy.Policy{{ID: "p", Cedar: "nonsense"}}, issues()); err == nil || len(report.Errors) != 1 {
 		t.Errorf("nonsense loads: %v", report)
+	}
+}
+
+// TestCasesEndWithTheirReader: what nobody waits for is not run, and is no success.
+func TestCasesEndWithTheirReader(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	file := policy.TestFile{Path: "t.yaml", Text: "kind: PolicyTest\ncases:\n- name: one\n  given: {agent: {id: a}}\n  when: {server: s, tool: t}\n  then: {outcome: deny}\n"}
+	if r := policy.RunTests(t.Context(), []policy.TestFile{file}, nil, policy.Catalog{}); !r.OK() || len(r.Tests) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if r := policy.RunTests(ctx, []policy.TestFile{file}, nil, policy.Catalog{}); r.OK() || len(r.Tests) != 1 || !strings.Contains(r.Tests[0].Message, "was not run") {
+		t.Errorf("%+v", r)
 	}
 }

@@ -34,7 +34,7 @@ forbid (principal, action == Mcp::Action::"s/t", resource) when { context.input.
 forbid (principal, action == Mcp::Action::"s/t", resource) when { context.input.n > 50 };`},
 		{ID: "a", Cedar: `permit (principal == Mcp::Agent::"other", action, resource);`},
 	}
-	report := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: tests}}, ps, policy.Catalog{Servers: []policy.ServerInfo{{ID: "s"}}})
+	report := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: tests}}, ps, policy.Catalog{Servers: []policy.ServerInfo{{ID: "s"}}})
 	want := []policy.Covered{
 		{ID: "a", Policy: "a", Line: 1},
 		{ID: "b.1", Policy: "b", File: "b.yaml", Line: 7, Cases: 5},
@@ -55,7 +55,7 @@ forbid (principal, action == Mcp::Action::"s/t", resource) when { context.input.
 // What no test could try is not covered.
 func TestNothingIsCoveredWithoutTests(t *testing.T) {
 	ps := []policy.Policy{{ID: "p", Cedar: `permit (principal, action, resource);`}}
-	report := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: "kind: PolicyTest\ncases: []\n"}}, ps, policy.Catalog{})
+	report := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: "kind: PolicyTest\ncases: []\n"}}, ps, policy.Catalog{})
 	if got := report.Uncovered(ps); len(got) != 1 || got[0].ID != "p" || report.Coverage != nil {
 		t.Errorf("%+v, %+v", got, report)
 	}

@@ -246,12 +246,12 @@ cases:
   - {name: c, when: {server: s, tool: t, output: {findings: [x], labels: [l], bytes: 7}}, then: {outcome: quarantine, by: [out]}}
   - {name: d, when: {server: s, tool: t, output: {}}, then: {outcome: permit}}
 `
-	r := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: text}}, ps, policy.Catalog{Servers: []policy.ServerInfo{{ID: "s"}}})
+	r := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: text}}, ps, policy.Catalog{Servers: []policy.ServerInfo{{ID: "s"}}})
 	if !r.OK() || len(r.Tests) != 4 {
 		t.Errorf("%v %+v", r.Errors, r.Tests)
 	}
 	wrong := strings.ReplaceAll(text, "outcome: mask", "outcome: permit")
-	if r := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: wrong}}, ps, policy.Catalog{Servers: []policy.ServerInfo{{ID: "s"}}}); r.OK() {
+	if r := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: wrong}}, ps, policy.Catalog{Servers: []policy.ServerInfo{{ID: "s"}}}); r.OK() {
 		t.Error("a case that expects another outcome passes")
 	}
 }

@@ -181,7 +181,7 @@ func TestCasesGiveFacts(t *testing.T) {
 		"{n: 3.5}":           `"n" must be a whole number, true or false`,
 	} {
 		text := "kind: PolicyTest\ngiven: {agent: {id: a}, facts: " + facts + "}\ncases:\n  - name: it may\n    when: {server: s, tool: t}\n    then: {outcome: permit}\n"
-		r := policy.RunTests([]policy.TestFile{{Path: "t", Text: text}}, []policy.Policy{{ID: "p", Cedar: cedar}}, counted())
+		r := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t", Text: text}}, []policy.Policy{{ID: "p", Cedar: cedar}}, counted())
 		var got string
 		for _, e := range r.Errors {
 			got += e.Message

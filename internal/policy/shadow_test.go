@@ -86,7 +86,7 @@ cases:
     when: {server: files, tool: read, arguments: {n: 5}}
     then: {outcome: permit}
 `}
-	r := policy.RunTests([]policy.TestFile{file}, policies, policy.Catalog{})
+	r := policy.RunTests(t.Context(), []policy.TestFile{file}, policies, policy.Catalog{})
 	if !r.OK() || len(r.Uncovered(policies)) > 0 {
 		t.Errorf("%+v", r)
 	}

@@ -114,7 +114,7 @@ cases:
     when: {server: s, tool: send}
     then: {outcome: require_approval, by: [baseline.flow-recipient-untrusted]}
 `
-	report := policy.RunTests([]policy.TestFile{{Path: "t.yaml", Text: text}}, []policy.Policy{{ID: "p", Cedar: `permit (principal, action, resource);`}}, policy.Catalog{})
+	report := policy.RunTests(t.Context(), []policy.TestFile{{Path: "t.yaml", Text: text}}, []policy.Policy{{ID: "p", Cedar: `permit (principal, action, resource);`}}, policy.Catalog{})
 	if len(report.Errors) > 0 || len(report.Tests) != 3 {
 		t.Fatal(report.Errors, report.Tests)
 	}

@@ -1,12 +1,14 @@
 package rehearsal_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/pdp"
 	"rutile/internal/policy"
 	"rutile/internal/rehearsal"
 )
@@ -113,5 +115,25 @@ func TestAPermitIsExplainedToo(t *testing.T) {
 	x := r.explained(func(*rehearsal.Explaining) {})
 	if x.Denied() || len(x.Rules) != 1 || x.Rules[0].ID != "allow.bot.files" || len(x.Flip)+len(x.Nearest) > 0 {
 		t.Errorf("%+v", x)
+	}
+}
+
+// TestAResourceIsNamedToWhoMayReadEvidence: its address may name a person, so whoever may
+// not read evidence learns neither it nor the words that hold it.
+func TestAResourceIsNamedToWhoMayReadEvidence(t *testing.T) {
+	r := newRig(t)
+	q := r.request("other", "file:///home/ann/divorce.txt", "")
+	q.Kind, q.Method = access.KindResource, "resources/read"
+	d := pdp.Decide(r.State(), q)
+	r.record(q, &d)
+	for _, sealed := range []bool{true, false} {
+		x := r.explained(func(o *rehearsal.Explaining) { o.Sealed = sealed })
+		raw, err := json.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !x.Denied() || strings.Contains(string(raw), "divorce") != sealed {
+			t.Errorf("sealed %t: %s", sealed, raw)
+		}
 	}
 }
