@@ -119,8 +119,7 @@ func TestConformanceGatewayReachesCeiling(t *testing.T) {
 // front of a server of the other, over HTTP and stdio. No ceiling is known for
 // these cells; the table holds what was measured, with a reason for every
 // scenario that fails, and any change of it is a finding.
-func TestConformanceAcrossEras(t *testing.T) {
-	t.Parallel()
+func TestConformanceAcrossEras(t *testing.T) { // alone: a suite counts what arrives within its waits
 	npm := gatetest.NewNPM(t)
 	everything := gatetest.Everything(t)
 	r := conformanceRig(t, map[string]string{

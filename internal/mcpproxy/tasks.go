@@ -125,7 +125,7 @@ func (p *Proxy) known(server string) *peer {
 // asksAboutTask checks the parameters of a method that names a task.
 func (c *call) asksAboutTask() *rpcError {
 	m := &c.in.msg
-	if pr := c.in.p.known(c.req.Server); pr != nil && !c.in.p.extends(c.req.Server, pr, extTasks) {
+	if pr := c.in.p.known(c.req.Server); pr != nil && !pr.extends(extTasks) { // whether it may is decided with the call
 		return methodNotFound(true)
 	}
 	if !declares(m.meta.Get(metaCapabilities), extTasks) {
