@@ -83,11 +83,10 @@ func (h *httpReceiver) partial(body []byte) error {
 		return nil
 	}
 	var answer collector.ExportLogsServiceResponse
-	if proto.Unmarshal(body, &answer) != nil {
-		return nil // some answer with JSON or with nothing
-	}
-	if n := answer.GetPartialSuccess().GetRejectedLogRecords(); n > 0 {
-		return fmt.Errorf("%w: %d log records were rejected", errRefused, n)
+	if err := proto.Unmarshal(body, &answer); err == nil { // some answer with JSON or with nothing
+		if n := answer.GetPartialSuccess().GetRejectedLogRecords(); n > 0 {
+			return fmt.Errorf("%w: %d log records were rejected", errRefused, n)
+		}
 	}
 	return nil
 }
