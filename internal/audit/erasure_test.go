@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"rutile/internal/access"
@@ -17,6 +18,7 @@ import (
 // shredder is a memory whose keys can be destroyed. Its step-th step fails, once.
 type shredder struct {
 	*memory
+	book   sync.Mutex // what is below: the log's own goroutines call as well
 	orders []audit.Erasure
 	done   map[string]map[string]bool // by origin
 	step   int
@@ -29,7 +31,16 @@ func newShredder() *shredder {
 	return &shredder{memory: newMemory(), done: map[string]map[string]bool{}}
 }
 
+// killAt has the at-th step from now fail.
+func (s *shredder) killAt(at int) {
+	s.book.Lock()
+	defer s.book.Unlock()
+	s.step, s.failAt = 0, at
+}
+
 func (s *shredder) dies() error {
+	s.book.Lock()
+	defer s.book.Unlock()
 	s.step++
 	if s.step == s.failAt {
 		return errKilled
@@ -41,6 +52,8 @@ func (s *shredder) PutErasure(_ context.Context, e audit.Erasure) error {
 	if err := s.dies(); err != nil {
 		return err
 	}
+	s.book.Lock()
+	defer s.book.Unlock()
 	for _, o := range s.orders {
 		if o.ID == e.ID {
 			return nil
@@ -50,7 +63,11 @@ func (s *shredder) PutErasure(_ context.Context, e audit.Erasure) error {
 	return nil
 }
 
-func (s *shredder) Erasures(context.Context) ([]audit.Erasure, error) { return s.orders, nil }
+func (s *shredder) Erasures(context.Context) ([]audit.Erasure, error) {
+	s.book.Lock()
+	defer s.book.Unlock()
+	return slices.Clone(s.orders), nil
+}
 
 func (s *shredder) DestroyKeys(_ context.Context, wrapped map[string][]byte) error {
 	if err := s.dies(); err != nil {
@@ -70,6 +87,8 @@ func (s *shredder) ErasedIn(_ context.Context, id, origin string) error {
 	if err := s.dies(); err != nil {
 		return err
 	}
+	s.book.Lock()
+	defer s.book.Unlock()
 	if s.done[origin] == nil {
 		s.done[origin] = map[string]bool{}
 	}
@@ -78,6 +97,8 @@ func (s *shredder) ErasedIn(_ context.Context, id, origin string) error {
 }
 
 func (s *shredder) ErasedBy(_ context.Context, origin string) (map[string]bool, error) {
+	s.book.Lock()
+	defer s.book.Unlock()
 	return maps.Clone(s.done[origin]), nil
 }
 
@@ -238,7 +259,7 @@ func TestAnErasureIsFinishedWhereverItWasInterrupted(t *testing.T) {
 		if err := l.AwaitIndex(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s.step, s.failAt = 0, at
+		s.killAt(at)
 		_, _, err := l.Erase(t.Context(), order)
 		if err == nil {
 			if at < 6 {
@@ -259,7 +280,7 @@ func TestAnErasureIsFinishedWhereverItWasInterrupted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.failAt = 0
+		s.killAt(0)
 		s.mu.Lock()
 		rows, mark, heads := maps.Clone(s.rows), s.mark, slices.Clone(s.heads)
 		s.mu.Unlock()

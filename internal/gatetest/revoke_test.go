@@ -59,7 +59,7 @@ func TestRevokingEndsWhatRunsWithAReceipt(t *testing.T) {
 	}{
 		{"agent", func() string { return "bot" }, nil},
 		{"session", func() string { return session }, nil},
-		{"user", func() string { return "ann" }, nil},
+		{"user", func() string { return "annabelle" }, nil},
 		{"tenant", func() string { return "default" }, nil},
 		{"tool", func() string { return "up/echo" }, func(t *testing.T) {
 			if _, err := r.d.Admin.ChangeTool(t.Context(), operator, "up", "echo", registry.VerbRelease, "a mistake"); err != nil {
@@ -76,7 +76,7 @@ func TestRevokingEndsWhatRunsWithAReceipt(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.kind, func(t *testing.T) {
-			token := r.forSomebody("bot", "up", "ann")
+			token := r.forSomebody("bot", "up", "annabelle")
 			list, err := r.d.Effects.List(t.Context(), "", 1, false)
 			if err != nil || len(list) != 1 {
 				t.Fatalf("%v %v", list, err)
@@ -109,13 +109,13 @@ func TestRevokingEndsWhatRunsWithAReceipt(t *testing.T) {
 					t.Errorf("the evidence does not say %s: %s", want, leaves)
 				}
 			}
-			if tt.kind == "user" && strings.Contains(leaves, "ann") {
+			if tt.kind == "user" && strings.Contains(leaves, "annabelle") {
 				t.Error("a leaf names the person")
 			}
 			if tt.undo != nil {
 				tt.undo(t)
 			}
-			if got := r.call(r.forSomebody("bot", "up", "ann"), "up", "echo", `{}`); got.msg.Result == nil || strings.Contains(got.body, "denial") {
+			if got := r.call(r.forSomebody("bot", "up", "annabelle"), "up", "echo", `{}`); got.msg.Result == nil || strings.Contains(got.body, "denial") {
 				t.Errorf("after signing in anew: %d %s", got.status, got.body)
 			}
 		})
