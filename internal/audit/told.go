@@ -19,7 +19,7 @@ type Told struct {
 	Hash   [32]byte // of the leaf in the tree (RFC 6962, 2.1)
 	Call   *Call    // of an outcome or a verdict, nil else; its arguments cannot be read
 	End    *End     // of an outcome, nil else
-	Change *Change  // of an admin leaf, nil else
+	Change *Change  // of a leaf of what somebody did, nil else
 	Loss   *Loss    // of a loss leaf, nil else
 }
 
@@ -69,6 +69,7 @@ func (t *Teller) Next(ctx context.Context, from uint64, n int) (out []Told, next
 		clear(t.open)
 		t.era = era
 	}
+	t.calls.names.loaded = false // a name may be newer than what was read
 	next = from
 	for end := min(t.l.Size(), from+maxRead); next < end && len(out) < n; {
 		leaves, first, err := t.l.leavesAt(next)
@@ -122,7 +123,7 @@ func (t *Teller) told(ctx context.Context, index uint64, leaf []byte) (*Told, er
 		x.Call, err = t.calls.call(ctx, index, leaf)
 	case typeOutcome:
 		err = t.ended(ctx, x, v)
-	case typeAdmin, typeErasure:
+	case typeAdmin, typeRevocation, typeReceipt, typeErasure:
 		ids, _, oerr := t.calls.names.opened(ctx, v)
 		o := v.get("object")
 		x.Change, err = &Change{Verb: v.get("verb").str, Kind: o.get("kind").str, Reason: ids.Reason, Before: o.get("before").str, After: o.get("after").str}, oerr
