@@ -126,7 +126,7 @@ func (c *Credential) stand(cur *Current, known map[string]bool) {
 		}
 	}
 	for _, id := range keysOf(cur.Sinks) {
-		if s := cur.Sinks[id]; s.State != sink.Retired && s.Secret == c.ID {
+		if s := cur.Sinks[id]; s.State != sink.Retired && (s.Secret == c.ID || s.Receiver == c.ID) {
 			c.UsedBy = append(c.UsedBy, "sink "+id)
 		}
 	}

@@ -16,27 +16,33 @@ import (
 
 // sink reads a receiver of evidence.
 func (d *decoder) sink(n *yaml.Node, m *manifest) {
-	o := d.object(n, "", "kind", "id", "owner", "url", "form", "events", "from", "credential", "state")
+	o := d.object(n, "", "kind", "id", "owner", "url", "form", "events", "from", "credential", "state", "audience", "naming", "receiver")
 	o.required("owner", "team-name")
 	o.required("url", "https://siem.example.com/in, syslog+tls://host:6514 or file:")
-	o.required("form", strings.Join(sink.Forms(), ", "))
+	forms := append(sink.Forms(), sink.FormSSF)
+	o.required("form", strings.Join(forms, ", "))
 	m.id = o.id()
-	s := &sink.Sink{ID: m.id, Owner: o.owner(), URL: o.text("url"), Events: o.set("events"), Form: o.choice("form", sink.Forms()...),
+	s := &sink.Sink{ID: m.id, Owner: o.owner(), URL: o.text("url"), Events: o.set("events"), Form: o.choice("form", forms...),
 		From: o.choice("from", sink.FromNow, sink.FromStart), State: o.choice("state", sink.Active, sink.Retired)}
 	if s.From == "" {
 		s.From = sink.FromNow
 	}
+	kinds := sink.Kinds()
+	if s.Form == sink.FormSSF {
+		kinds = sink.Told()
+	}
 	for _, e := range s.Events {
-		if e != "" && !slices.Contains(sink.Kinds(), e) {
-			o.fail("events", "%q is unknown: use %s", clip(e), strings.Join(sink.Kinds(), ", "))
+		if e != "" && !slices.Contains(kinds, e) {
+			o.fail("events", "%q is unknown: use %s", clip(e), strings.Join(kinds, ", "))
 		}
 	}
 	switch {
 	case o.has("events") && len(s.Events) == 0:
 		o.fail("events", "is empty: name what it is to get, or remove the key for all")
 	case !o.has("events"):
-		s.Events = sink.Kinds()
+		s.Events = kinds
 	}
+	o.sinkSSF(s)
 	o.sinkURL(s)
 	if c, ok := o.sub("credential", "ref", "header", "value"); ok {
 		c.required("ref", "the name given to rutile credential set")
@@ -56,16 +62,45 @@ func (d *decoder) sink(n *yaml.Node, m *manifest) {
 		case literalSecret("", rest) || !httpguts.ValidHeaderFieldValue(rest):
 			c.fail("value", "holds something besides {secret} that looks like a secret or cannot be sent; %s", adviceSecret)
 		case s.Scheme() != "https" && s.Scheme() != "http":
-			o.fail("credential", "is for https receivers only: a file and syslog have no place for one")
+			o.fail("credential", "is for https receivers only: a file, syslog and poll: have no place for one")
 		}
 	}
 	m.sink = s
 }
 
+// sinkSSF reads what a receiver of signals is told by, and checks that no other sink has it.
+func (o object) sinkSSF(s *sink.Sink) {
+	s.Audience, s.Naming, s.Receiver = o.text("audience"), o.choice("naming", sink.Namings()...), o.sealedRef("receiver")
+	if s.Form != sink.FormSSF {
+		for _, key := range []string{"audience", "naming", "receiver"} {
+			if o.has(key) {
+				o.fail(key, "is of the form ssf only")
+			}
+		}
+		if s.URL == sink.PollURL {
+			o.fail("url", "poll: is of the form ssf only: other receivers are sent to")
+		}
+		return
+	}
+	if s.Naming == "" {
+		s.Naming = sink.NameIssSub
+	}
+	o.required("audience", "what the receiver expects as aud, such as https://receiver.example.com/ssf")
+	if len(s.Audience) > 512 {
+		o.fail("audience", "has more than 512 bytes")
+	}
+	switch scheme := s.Scheme(); {
+	case s.URL == sink.PollURL && s.Receiver == "" && !o.has("receiver"):
+		o.fail("receiver", "is required with poll: add receiver: {ref: NAME}, the bearer token the receiver shows, and seal it with rutile credential set NAME")
+	case s.URL != "" && s.URL != sink.PollURL && scheme != "https" && scheme != "http":
+		o.fail("url", "must be https://… to push to, or poll: to be fetched from")
+	}
+}
+
 // sinkURL checks how a sink is reached and that its form fits.
 func (o object) sinkURL(s *sink.Sink) {
 	switch u, err := url.Parse(s.URL); {
-	case s.URL == "", s.URL == sink.FileURL:
+	case s.URL == "", s.URL == sink.FileURL, s.URL == sink.PollURL:
 	case err == nil && (u.Scheme == "syslog" || u.Scheme == "syslog+tls"):
 		if u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.Hostname() == "" || u.Port() == "" {
 			o.fail("url", "must be %s://host:port and nothing else", u.Scheme)
@@ -92,6 +127,7 @@ func (p *planner) sink(m *manifest, it *Item) {
 	}
 	p.owner(next.Owner, it)
 	p.sealed(m, it, "credential", next.Secret)
+	p.sealed(m, it, "receiver", next.Receiver)
 }
 
 func (e *emitter) sink(s sink.Sink) {
@@ -106,6 +142,12 @@ func (e *emitter) sink(s sink.Sink) {
 		e.text(1, "ref", s.Secret)
 		e.text(1, "header", s.Header)
 		e.text(1, "value", s.Value)
+	}
+	e.text(0, "audience", s.Audience)
+	e.text(0, "naming", s.Naming)
+	if s.Receiver != "" {
+		e.open(0, "receiver")
+		e.text(1, "ref", s.Receiver)
 	}
 	e.text(0, "state", s.State)
 }

@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/finding"
+	"rutile/internal/identity"
 	"rutile/internal/registry"
 	"rutile/internal/revocation"
 	"rutile/internal/signal"
@@ -30,6 +31,7 @@ type Signals struct {
 	signIns  *SignIns
 	findings *Findings
 	refused  *sparing
+	streams  *sparing
 }
 
 // NewSignals returns Signals. All are required.
@@ -37,7 +39,7 @@ func NewSignals(a *Admin, e *Effects, s *SignIns, f *Findings) (*Signals, error)
 	if a == nil || e == nil || s == nil || f == nil {
 		return nil, errors.New("admin: a dependency is missing")
 	}
-	return &Signals{admin: a, effects: e, signIns: s, findings: f, refused: newSparing(a.now)}, nil
+	return &Signals{admin: a, effects: e, signIns: s, findings: f, refused: newSparing(a.now), streams: newSparing(a.now)}, nil
 }
 
 var _ signal.Actor = (*Signals)(nil)
@@ -66,7 +68,9 @@ func (s *Signals) Act(ctx context.Context, src *signal.Source, e *signal.Event) 
 	case src.Form == signal.FormSSF && !slices.Contains(src.Events, e.Type):
 		h.Said = []string{"the source is not declared for this event, so nothing was done"}
 	default:
-		for _, t := range s.targets(src, &e.Subject) {
+		targets, err := s.targets(ctx, src, &e.Subject)
+		errs = err
+		for _, t := range targets {
 			said, err := s.do(ctx, src, e, m, t, why)
 			h.Said, errs = append(h.Said, said...), errors.Join(errs, err)
 		}
@@ -94,25 +98,36 @@ func signalReason(src *signal.Source, e *signal.Event) string {
 	}, e.ID)))
 }
 
-// targets is who a subject is here: a session before the person it is of, and only what
-// the whole of a complex subject leaves.
-func (s *Signals) targets(src *signal.Source, sub *signal.Subject) []revocation.Target {
+// targets is who a subject is here: a session that is known before the person it is of, and
+// only what the whole of a complex subject leaves. A session of another gateway looks like
+// one of ours and is not known.
+func (s *Signals) targets(ctx context.Context, src *signal.Source, sub *signal.Subject) ([]revocation.Target, error) {
 	if d := sub.Direct; d != nil {
-		return []revocation.Target{{Kind: revocation.Kind(d.Kind), ID: d.ID}}
+		return []revocation.Target{{Kind: revocation.Kind(d.Kind), ID: d.ID}}, nil
 	}
 	if len(sub.Parts) == 0 {
-		return s.simple(src, sub)
+		return s.simple(src, sub), nil
 	}
 	for _, part := range []string{"session", "user", "application", "device"} {
 		p, ok := sub.Parts[part]
 		if !ok {
 			continue
 		}
-		if t := s.simple(src, &p); len(t) > 0 {
-			return t
+		t := s.simple(src, &p)
+		if len(t) == 1 && t[0].Kind == revocation.Session {
+			known, err := s.effects.sessions.Of(ctx, identity.Selection{ID: t[0].ID}, 1)
+			if err != nil {
+				return nil, err
+			}
+			if len(known) == 0 {
+				continue
+			}
+		}
+		if len(t) > 0 {
+			return t, nil
 		}
 	}
-	return nil // a tenant, a group or a unit alone is nobody
+	return nil, nil // a tenant, a group or a unit alone is nobody
 }
 
 // simple is who a simple identifier is: what the manifest says, else the user who names
@@ -259,6 +274,20 @@ func (s *Signals) Refuse(ctx context.Context, src *signal.Source, why string) {
 	}
 	// What cannot be recorded was refused all the same, and the log says that it cannot.
 	_ = s.admin.note(ctx, System(), record{verb: "refuse", kind: kindSignal, object: src.ID, reason: why})
+}
+
+// Stream records what a receiver of our signals did with its stream: what is told less of
+// is known. Of many at once it records some, and how many not.
+func (s *Signals) Stream(ctx context.Context, id, what string) {
+	n, ok := s.streams.take(id)
+	if !ok {
+		return
+	}
+	why := "its receiver: " + what
+	if n > 0 {
+		why = fmt.Sprintf("%s; %d more were not recorded", why, n)
+	}
+	_ = s.admin.note(ctx, System(), record{verb: "stream", kind: kindSink, object: id, reason: why}) // else the log says that it cannot
 }
 
 // Trouble raises that a source cannot be asked, and lets go of it.

@@ -38,7 +38,7 @@ func (a *app) sinkList() *cobra.Command {
 			}
 			t := a.table("SINK", "OWNER", "FORM", "EVENTS", "URL", "STATE", "LEAF", "BEHIND", "SENT", "WHY")
 			for _, s := range page.Items {
-				t.add(s.ID, s.Owner, s.Form, eventsOf(s.Events), s.URL, sinkState(&s), fmt.Sprintf("%d of %d", s.Status.Next, s.Status.Size), behind(s.Status.Oldest),
+				t.add(s.ID, s.Owner, s.Form, eventsOf(s.Form, s.Events), s.URL, sinkState(&s), fmt.Sprintf("%d of %d", s.Status.Next, s.Status.Size), behind(s.Status.Oldest),
 					strconv.FormatInt(s.Status.Sent, 10), sinkWhy(&s))
 			}
 			t.write(w)
@@ -49,8 +49,8 @@ func (a *app) sinkList() *cobra.Command {
 	return c
 }
 
-func eventsOf(kinds []string) string {
-	if len(kinds) == len(sink.Kinds()) {
+func eventsOf(form string, kinds []string) string {
+	if form == sink.FormSSF && len(kinds) == len(sink.Told()) || form != sink.FormSSF && len(kinds) == len(sink.Kinds()) {
 		return "all"
 	}
 	return strings.Join(kinds, " ")

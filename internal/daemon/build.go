@@ -220,6 +220,9 @@ func (d *Daemon) serve(opt Options, authz http.Handler) error {
 		return err
 	}
 	mux.Handle("POST "+ssf.Path+"{source}", d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(ssf.Push(d.signals, d.log))))
+	ssf.NewTransmitter(strings.TrimSuffix(d.AgentsURL, "/"), strings.TrimSuffix(d.AgentsURL, "/")+identity.JWKSPath, d.streams, d.stream, d.log).Register(func(pattern string, h http.Handler) {
+		mux.Handle(pattern, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(h)))
+	})
 	mux.Handle("POST "+api.FleetPath, d.ownHosts(d.lis.agents, d.Config.Listen.Agents, d.AgentsURL, slowBody(d.fleet)))
 	d.metrics()
 	d.lis.serve(d.lis.agents, "agents", agentsHandler, d.log, nil)

@@ -92,6 +92,8 @@ type Daemon struct {
 	labels    *boundary.Labels
 	hooks     *webhook.Sender
 	sinks     *sink.Sender
+	streams   *sink.Streams // of receivers of our signals
+	stream    func(ctx context.Context, id, what string)
 	signals   *signal.Receiver
 	notices   *notice.Notifier
 	witnesses *witness.Submitter // nil without witnesses

@@ -21,6 +21,7 @@ func (d *Daemon) buildSignals() error {
 	if err != nil {
 		return err
 	}
+	d.stream = actor.Stream
 	d.signals, err = signal.New(signal.Config{
 		Sources: func() map[string]signal.Source { return d.states.admin.Load().Current().Signals },
 		Inbox:   d.store, Keys: signal.NewFetched(transport, time.Now), Secrets: hookSecrets{d.vault}, Origin: strings.TrimSuffix(d.AgentsURL, "/"), Transport: transport,

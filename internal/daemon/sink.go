@@ -4,10 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"rutile/internal/api"
 	"rutile/internal/finding"
+	"rutile/internal/identity"
 	"rutile/internal/sink"
 )
 
@@ -23,13 +25,34 @@ func (d *Daemon) buildSinks() error {
 		Sinks:    func() map[string]sink.Sink { return d.states.admin.Load().Current().Sinks },
 		Evidence: d.Evidence, Cursors: d.store, Transport: transport,
 		Dial: e.Dialer().DialContext, Secrets: hookSecrets{d.vault}, Dir: filepath.Join(d.Config.Data, "export"), Version: d.version, Host: host, Log: d.log, Now: time.Now,
+		Issuer: strings.TrimSuffix(d.AgentsURL, "/"), Sign: d.authority.SignEvent, Names: names{d}, Streams: d.store,
 		Trouble: d.sinkTrouble,
 	})
 	if err != nil {
 		return err
 	}
+	d.streams = sink.NewStreams(d.sinks)
 	d.closing("sinks", func(context.Context) error { d.sinks.Close(); return nil })
 	return nil
+}
+
+// names says who those are whom leaves name.
+type names struct{ d *Daemon }
+
+func (n names) Person(id string) (subjects [][2]string, email string) {
+	u, _ := n.d.Admin.Current().View.User(id)
+	for _, s := range u.Subjects {
+		subjects = append(subjects, [2]string{s.Issuer, s.ID})
+	}
+	return subjects, u.Email
+}
+
+func (n names) Session(ctx context.Context, id string) (agent, subject string, err error) {
+	list, err := n.d.sessions.Of(ctx, identity.Selection{ID: id}, 1)
+	if err != nil || len(list) == 0 {
+		return "", "", err
+	}
+	return list[0].Agent, list[0].Subject, nil
 }
 
 // sinkTrouble makes a finding of a sink that waits, and lets go of it.

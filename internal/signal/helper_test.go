@@ -129,6 +129,10 @@ func (b *inbox) SignalsWaiting(context.Context, int) ([]signal.Told, error) {
 	return out, nil
 }
 
+func (b *inbox) SignalsKept(context.Context) (map[string]signal.Kept, error) {
+	return map[string]signal.Kept{}, nil
+}
+
 // acts notes what it is told.
 type acts struct {
 	mu      sync.Mutex

@@ -26,4 +26,12 @@ type Inbox interface {
 	// SignalsWaiting returns what was not acted on of declared sources, the oldest
 	// first, without IDs.
 	SignalsWaiting(ctx context.Context, limit int) ([]Told, error)
+	// SignalsKept says of each source what of it is kept.
+	SignalsKept(ctx context.Context) (map[string]Kept, error)
+}
+
+// Kept is what is kept of a source.
+type Kept struct {
+	Last    time.Time `json:"last,omitzero"` // it told something, on whatever node
+	Waiting int       `json:"waiting"`       // not acted on yet
 }

@@ -145,7 +145,7 @@ func (l *lane) ask(ctx context.Context) (more bool, err error) {
 		no := (*Refused)(nil)
 		switch {
 		case errors.As(err, &no):
-			l.r.cfg.Actor.Refuse(ctx, &l.s, no.Why)
+			l.r.refuse(ctx, &l.s, no.Why)
 			l.errs[jti] = pollErr{no.Code, no.Why}
 		case err != nil:
 			return false, err // it is told again

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -56,8 +57,16 @@ type Receiver struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	mu    sync.Mutex
-	lanes map[string]*lane
+	mu      sync.Mutex
+	lanes   map[string]*lane
+	refused map[string]Refusal // by source
+}
+
+// Refusal is what of a source did not count, on this node since it started.
+type Refusal struct {
+	N    int       `json:"n"`
+	Why  string    `json:"why,omitempty"` // of the last
+	Last time.Time `json:"last,omitzero"`
 }
 
 // New returns a Receiver that works until Close.
@@ -65,7 +74,7 @@ func New(cfg Config) (*Receiver, error) {
 	if cfg.Sources == nil || cfg.Inbox == nil || cfg.Keys == nil || cfg.Secrets == nil || cfg.Origin == "" || cfg.Transport == nil || cfg.Actor == nil || cfg.Hook == nil || cfg.Log == nil || cfg.Now == nil {
 		return nil, errors.New("signal: a dependency is missing")
 	}
-	r := &Receiver{cfg: cfg, lanes: map[string]*lane{}}
+	r := &Receiver{cfg: cfg, lanes: map[string]*lane{}, refused: map[string]Refusal{}}
 	r.run, r.stop = context.WithCancel(context.Background())
 	r.work.Go(r.watch)
 	r.work.Go(r.again)
@@ -88,9 +97,61 @@ func (r *Receiver) Push(ctx context.Context, id string, h http.Header, body []by
 	}
 	err := r.push(ctx, &s, h, body)
 	if no := (*Refused)(nil); errors.As(err, &no) {
-		r.cfg.Actor.Refuse(ctx, &s, no.Why)
+		r.refuse(ctx, &s, no.Why)
 	}
 	return err
+}
+
+// refuse counts what does not count, and says so.
+func (r *Receiver) refuse(ctx context.Context, s *Source, why string) {
+	r.mu.Lock()
+	r.refused[s.ID] = Refusal{r.refused[s.ID].N + 1, why, r.cfg.Now().UTC()}
+	r.mu.Unlock()
+	r.cfg.Actor.Refuse(ctx, s, why)
+}
+
+// Refusal says what of a source did not count.
+func (r *Receiver) Refusal(id string) Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused[id]
+}
+
+// Kept says of each source what of it is kept.
+func (r *Receiver) Kept(ctx context.Context) (map[string]Kept, error) {
+	return r.cfg.Inbox.SignalsKept(ctx)
+}
+
+// Test looks whether what a source tells could be taken: that its keys can be read, or its
+// secret opened, and how polling fares. It says what it saw.
+func (r *Receiver) Test(ctx context.Context, id string) (string, error) {
+	s, ok := r.cfg.Sources()[id]
+	if !ok || s.State != Active {
+		return "", access.Errorf(access.CodeConflict, "source %q is not active", id)
+	}
+	said := "it is declared, and what it sends is signed with the sealed secret"
+	if s.Form == FormSSF {
+		keys, err := r.cfg.Keys.Keys(ctx, &s, true)
+		if err != nil {
+			return "", err
+		}
+		if len(keys) == 0 {
+			return "", access.Errorf(access.CodeUnavailable, "the issuer publishes no public key that signs")
+		}
+		said = fmt.Sprintf("the issuer publishes %d keys", len(keys))
+	}
+	if s.Secret != "" && s.Poll == "" {
+		if err := r.cfg.Secrets.Use(ctx, s.Secret, r.cfg.Origin, func([]byte) error { return nil }); err != nil {
+			return "", fmt.Errorf("opening credential %q: %w", s.Secret, err)
+		}
+	}
+	if s.Poll != "" {
+		if why := r.Why(id); why != "" {
+			return "", access.Errorf(access.CodeUnavailable, "%s", why)
+		}
+		said += ", and it answers when it is asked"
+	}
+	return said, nil
 }
 
 func (r *Receiver) push(ctx context.Context, s *Source, h http.Header, body []byte) error {

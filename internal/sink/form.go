@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"rutile/internal/audit"
+	"rutile/internal/signal"
 )
 
 // maxBody bounds what is sent at once, in bytes, unless one event alone is more.
@@ -17,6 +18,8 @@ type batch struct {
 	lines [][]byte // of forms that have them, without line ends
 	mime  string
 	n     int // events in it
+	// parcels are those of FormSSF, in place of the above where they are fetched.
+	parcels []signal.Parcel
 }
 
 // encoder writes events in a form.

@@ -78,7 +78,7 @@ func (r *rig) start() {
 	r.sender, err = sink.New(sink.Config{
 		Sinks: func() map[string]sink.Sink { return r.sinks }, Evidence: r.of, Cursors: r.cursors,
 		Transport: &http.Transport{DisableKeepAlives: true}, Dial: r.dial, Secrets: r, Dir: filepath.Join(r.dir, "export"), Version: "1.2.3", Host: "h 1",
-		Log: slog.New(slog.DiscardHandler), Now: r.now, Trouble: func(s sink.Sink, why string) {
+		Log: slog.New(slog.DiscardHandler), Now: r.now, Issuer: "https://gw.example.com", Sign: r.sign, Names: r, Streams: r.db, Trouble: func(s sink.Sink, why string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.trouble = append(r.trouble, s.ID+": "+why)
@@ -95,6 +95,30 @@ func (r *rig) Use(_ context.Context, ref, origin string, use func([]byte) error)
 		return access.Errorf(access.CodeDenied, "%s is not for %s", ref, origin)
 	}
 	return use([]byte(r.secret))
+}
+
+func (r *rig) sign(claims []byte) (string, error) { return string(claims), nil }
+
+// Person knows ann at one provider, and bob at two.
+func (r *rig) Person(id string) (subjects [][2]string, email string) {
+	switch id {
+	case "ann":
+		return [][2]string{{"https://idp", "4711"}}, "ann@example.com"
+	case "bob":
+		return [][2]string{{"https://idp", "4712"}, {"https://other", "b"}}, ""
+	}
+	return nil, ""
+}
+
+// Session knows two, of which one has nobody.
+func (r *rig) Session(_ context.Context, id string) (agent, subject string, err error) {
+	switch id {
+	case "ses_1":
+		return "bot", "https://gw.example.com|ann", nil
+	case "ses_2":
+		return "bot", "", nil
+	}
+	return "", "", nil
 }
 
 func (r *rig) troubles() string {

@@ -8,6 +8,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/signal"
 )
 
 // lane feeds one sink.
@@ -20,6 +21,8 @@ type lane struct {
 	wake   chan struct{} // cap 1: something was skipped
 	to     receiver
 	enc    encoder
+	tell   teller
+	verify chan signal.Parcel // cap 1: the receiver asked for it
 	teller *audit.Teller
 	since  time.Time // teller is used
 	kept   uint64    // the cursor in the store
@@ -33,10 +36,12 @@ type lane struct {
 }
 
 func newLane(run context.Context, cfg *Config, s Sink) *lane {
-	l := &lane{run: run, cfg: cfg, sink: s, trouble: unsaid, done: make(chan struct{}), wake: make(chan struct{}, 1), enc: encoder{cfg.Version, maxBody}}
+	l := &lane{run: run, cfg: cfg, sink: s, trouble: unsaid, done: make(chan struct{}), wake: make(chan struct{}, 1), verify: make(chan signal.Parcel, 1), tell: teller{cfg.Issuer, cfg.Names, s.Naming}, enc: encoder{cfg.Version, maxBody}}
 	switch s.Scheme() {
 	case "file":
 		l.to = &fileReceiver{sink: s, cfg: cfg, max: maxFile}
+	case "poll":
+		l.to = &streamReceiver{sink: s, cfg: cfg}
 	case "syslog", "syslog+tls":
 		l.to = &syslogReceiver{sink: s, cfg: cfg}
 	default:
@@ -71,6 +76,11 @@ func (l *lane) loop(ctx context.Context) {
 			tries = 0
 			continue
 		}
+		if errors.Is(err, errPaused) {
+			tries = 0
+			l.rest(ctx)
+			continue
+		}
 		tries++
 		l.failed(err, tries)
 		select {
@@ -78,6 +88,19 @@ func (l *lane) loop(ctx context.Context) {
 		case <-l.wake:
 		case <-time.After(backoff(tries)):
 		}
+	}
+}
+
+// rest waits while a stream is paused, which is no trouble: its receiver wants it so.
+func (l *lane) rest(ctx context.Context) {
+	l.mu.Lock()
+	l.status.State, l.status.Attempts, l.status.Why = StatePaused, 0, errPaused.Error()
+	l.mu.Unlock()
+	l.say("")
+	select {
+	case <-ctx.Done():
+	case <-l.wake:
+	case <-time.After(look):
 	}
 }
 
@@ -134,11 +157,9 @@ func (l *lane) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wanted := make([]audit.Told, 0, len(told))
-	for i := range told {
-		if l.sink.wants(&told[i]) {
-			wanted = append(wanted, told[i])
-		}
+	wanted, err := l.wanted(ctx, told)
+	if err != nil {
+		return err
 	}
 	for len(wanted) > 0 {
 		n, err := l.send(ctx, wanted, maxEvents)
@@ -159,11 +180,24 @@ func (l *lane) idle(ctx context.Context, next uint64) error {
 	l.mu.Lock()
 	l.status.State, l.status.Oldest = StateIdle, time.Time{}
 	l.mu.Unlock()
-	l.say("")
-	select {
-	case <-l.cfg.Evidence.Grown(next):
-	case <-ctx.Done():
-		return ctx.Err()
+	l.say(l.unfetched(ctx))
+	for grown, tick := l.cfg.Evidence.Grown(next), time.NewTicker(lookBack); ; {
+		select {
+		case <-grown:
+			tick.Stop()
+		case p := <-l.verify:
+			if err := l.verified(ctx, &p); err != nil {
+				l.cfg.Log.Warn("a stream cannot be verified", "sink", l.sink.ID, "why", err.Error())
+			}
+			continue
+		case <-tick.C:
+			l.say(l.unfetched(ctx))
+			continue
+		case <-ctx.Done():
+			tick.Stop()
+			return ctx.Err()
+		}
+		break
 	}
 	select {
 	case <-time.After(gather):
@@ -218,7 +252,7 @@ func (l *lane) send(ctx context.Context, list []audit.Told, n int) (int, error) 
 	if skip {
 		return 1, l.taken(ctx, first.Index+1, 0)
 	}
-	b, err := l.enc.encode(l.sink.Form, list)
+	b, err := l.encode(ctx, list)
 	if err != nil {
 		return 0, err
 	}
@@ -239,6 +273,13 @@ func (l *lane) send(ctx context.Context, list []audit.Told, n int) (int, error) 
 	l.status.Refused = &index
 	l.mu.Unlock()
 	return 0, err
+}
+
+func (l *lane) encode(ctx context.Context, list []audit.Told) (batch, error) {
+	if l.sink.Form == FormSSF {
+		return l.parcels(ctx, list)
+	}
+	return l.enc.encode(l.sink.Form, list)
 }
 
 // taken moves the cursor behind what was taken.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rutile/internal/audit"
+	"rutile/internal/signal"
 )
 
 // Secrets opens sealed credentials.
@@ -42,6 +43,12 @@ type Config struct {
 	Host    string // HOSTNAME of syslog messages
 	Log     *slog.Logger
 	Now     func() time.Time
+	// Of FormSSF: who we are to receivers, what signs for us, who those are whom leaves
+	// name, and what receivers set up.
+	Issuer  string
+	Sign    func(claims []byte) (string, error)
+	Names   Names
+	Streams signal.Streams
 	// Trouble is told when a sink gets into trouble, out of it ("") or into another.
 	Trouble func(sink Sink, why string)
 }
@@ -53,6 +60,7 @@ const (
 	look      = time.Second      // how often declared sinks are looked at
 	late      = 10 * time.Minute // after which an event that waits is trouble
 	renewed   = time.Minute      // how long a Teller is used
+	lookBack  = time.Minute      // how often it is looked whether a stream is fetched from
 	keepEvery = 4096             // leaves none of which is sent, after which the cursor is kept
 )
 
@@ -84,6 +92,7 @@ const (
 	StateSending  = "sending"
 	StateRetrying = "retrying" // the last attempt failed
 	StateRefused  = "refused"  // the receiver will not take one event; see Refused
+	StatePaused   = "paused"   // the receiver of a stream wants it so
 	StateStopped  = "stopped"  // retired, or not started yet
 )
 
@@ -101,7 +110,7 @@ type Sender struct {
 
 // New returns a Sender that works until Close.
 func New(cfg Config) (*Sender, error) {
-	if cfg.Sinks == nil || cfg.Evidence == nil || cfg.Cursors == nil || cfg.Transport == nil || cfg.Dial == nil || cfg.Secrets == nil || cfg.Dir == "" || cfg.Log == nil || cfg.Now == nil || cfg.Trouble == nil {
+	if cfg.Sinks == nil || cfg.Evidence == nil || cfg.Cursors == nil || cfg.Transport == nil || cfg.Dial == nil || cfg.Secrets == nil || cfg.Dir == "" || cfg.Log == nil || cfg.Now == nil || cfg.Trouble == nil || cfg.Issuer == "" || cfg.Sign == nil || cfg.Names == nil || cfg.Streams == nil {
 		return nil, errors.New("sink: a dependency is missing")
 	}
 	s := &Sender{cfg: cfg, lanes: map[string]*lane{}}

@@ -26,14 +26,19 @@ type Sink struct {
 	Owner string `json:"owner"`
 	Form  string `json:"form"`
 	// URL is https://…, http://… on loopback, syslog+tls://host:port, syslog://host:port
-	// on loopback, or FileURL.
+	// on loopback, FileURL, or PollURL of FormSSF.
 	URL    string   `json:"url"`
-	Events []string `json:"events"`           // kinds, sorted
+	Events []string `json:"events"`           // kinds, sorted; of FormSSF short names of events
 	From   string   `json:"from"`             // where a new sink begins
 	Header string   `json:"header,omitempty"` // carries the credential
 	Value  string   `json:"value,omitempty"`  // template with {secret}
 	Secret string   `json:"secret,omitempty"` // sealed credential, "" for none
 	State  string   `json:"state"`
+	// Of FormSSF: aud of what is told, how people are named in it, and the sealed credential
+	// that the receiver shows where it sees to its stream or fetches.
+	Audience string `json:"audience,omitempty"`
+	Naming   string `json:"naming,omitempty"`
+	Receiver string `json:"receiver,omitempty"`
 
 	Created time.Time `json:"created"`
 	Changed time.Time `json:"changed"`
@@ -63,7 +68,7 @@ const (
 	FormLeaf        = "leaf"        // the leaf as it is in the log, one JSON object a line
 )
 
-// Forms lists the forms.
+// Forms lists the forms of evidence.
 func Forms() []string { return []string{FormCEF, FormCloudEvents, FormLeaf, FormOCSF, FormOTLP} }
 
 // The kinds of events.

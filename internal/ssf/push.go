@@ -1,7 +1,11 @@
 // Package ssf serves the endpoints of OpenID Shared Signals: where sources push what they
-// tell (RFC 8935).
+// tell (RFC 8935), and where receivers of what we tell see to their streams (SSF 1.0,
+// section 8) and fetch from them (RFC 8936).
 //
-//	POST /signals/{source}   a security event token, or a webhook, of a declared source
+//	POST /signals/{source}              a security event token, or a webhook, of a declared source
+//	GET  /.well-known/ssf-configuration what we tell, and how
+//	     /ssf/streams, /ssf/status …    a receiver's stream
+//	POST /ssf/poll/{stream}             what waits in it
 //
 // Whether something counts package signal decides: this package MUST say that it was
 // taken only once it is kept, and MUST say no more of why it was not than RFC 8935 has

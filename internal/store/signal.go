@@ -74,6 +74,24 @@ func (s *Store) SignalsWaiting(ctx context.Context, limit int) ([]signal.Told, e
 	return out, err
 }
 
+// SignalsKept says of each source what of it is kept.
+func (s *Store) SignalsKept(ctx context.Context) (map[string]signal.Kept, error) {
+	out := map[string]signal.Kept{}
+	err := s.read(ctx, "reading what was told", func(tx *sql.Tx) error {
+		clear(out)
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var source string
+			var last, waiting int64
+			if err := r.Scan(&source, &last, &waiting); err != nil {
+				return err
+			}
+			out[source] = signal.Kept{Last: fromMicros(last), Waiting: int(waiting)}
+			return nil
+		}, `SELECT source, MAX(at), SUM(1 - done) FROM signals WHERE source NOT LIKE 'sign-in:%' GROUP BY source`)
+	})
+	return out, err
+}
+
 // PutProviderSession keeps whose a session at an identity provider is.
 func (s *Store) PutProviderSession(ctx context.Context, issuer, session, subject string, until time.Time) error {
 	if err := checkText("the subject of an identity provider", subject); err != nil {

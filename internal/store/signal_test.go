@@ -37,6 +37,9 @@ func TestASignalIsTakenOnce(t *testing.T) {
 		if err := s.SignalDone(t.Context(), "idp", told.ID); err != nil {
 			t.Fatal(err)
 		}
+		if kept, err := s.SignalsKept(t.Context()); err != nil || len(kept) != 2 || kept["idp"].Waiting != 0 || kept["other"].Waiting != 1 || !kept["idp"].Last.Equal(at) {
+			t.Errorf("kept: %+v, %v", kept, err)
+		}
 		if list, err := s.SignalsWaiting(t.Context(), 10); err != nil || len(list) != 1 || list[0].Source != "other" {
 			t.Errorf("waiting after one was done: %+v, %v", list, err)
 		}
