@@ -107,6 +107,10 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 		_, err := a.RemoveCredential(ctx, who, "key")
 		return err
 	},
+	"Try": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
+		_, err := a.Try(ctx, who, admin.TryMail, "ops", func(context.Context) (string, error) { return "", nil })
+		return err
+	},
 	"SkipEvent": func(ctx context.Context, a *admin.Admin, who admin.Actor) error {
 		return a.SkipEvent(ctx, who, &skipper{}, "box", 1, "too large")
 	},
@@ -137,7 +141,7 @@ var changes = map[string]func(context.Context, *admin.Admin, admin.Actor) error{
 }
 
 // forAdmins are those an operator may not do, who owns nothing.
-var forAdmins = []string{"ChangeUser", "CreateUserToken", "RevokeUserToken", "AnswerReview", "SkipEvent"}
+var forAdmins = []string{"ChangeUser", "CreateUserToken", "RevokeUserToken", "AnswerReview", "SkipEvent", "Try"}
 
 // TestEveryMethodWithAnActorIsDecided finds the methods by their parameter: one
 // that is added and not listed fails the test.

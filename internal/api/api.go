@@ -86,6 +86,10 @@ type Deps struct {
 	Webhooks Webhooks
 	// Sinks says how declared sinks fare and leaves out what one refuses.
 	Sinks Sinks
+	// Heard, Told and Mailed say how signals and mail fare, and try them.
+	Heard  Heard
+	Told   Told
+	Mailed Mailed
 	// Links are what people connected; nil where nobody can.
 	Links Links
 	// SignInLink returns an address that signs an actor in to the console once, from
@@ -126,7 +130,7 @@ type API struct {
 // New builds the API.
 func New(cfg Config, d Deps) (*API, error) {
 	switch {
-	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Touched == nil || d.Facts == nil || d.Webhooks == nil || d.Sinks == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
+	case d.Admin == nil || d.Desk == nil || d.Effects == nil || d.Touched == nil || d.Facts == nil || d.Webhooks == nil || d.Sinks == nil || d.Heard == nil || d.Told == nil || d.Mailed == nil || d.Inventory == nil || d.Findings == nil || d.Fleet == nil || d.SignIns == nil || d.Rehearsal == nil || d.Privileges == nil || d.Evidence == nil || d.Learn == nil || d.Process == nil || d.SignInLink == nil || d.Status == nil || d.Doctor == nil:
 		return nil, errors.New("api: a dependency is missing")
 	case len(cfg.Token) < 32:
 		return nil, errors.New("api: the operator token is too short")
@@ -266,6 +270,10 @@ func (a *API) routes() []route {
 		{"GET /api/v1/webhooks", admin.OpRead, 0, a.webhooks},
 		{"GET /api/v1/sinks", admin.OpRead, 0, a.sinks},
 		{"POST /api/v1/sinks/{id}/skip", admin.OpOther, maxSmall, a.skipEvent},
+		{"GET /api/v1/signals", admin.OpRead, 0, a.signals},
+		{"POST /api/v1/signals/{direction}/{id}/test", admin.OpOther, 0, a.testSignal},
+		{"GET /api/v1/mails", admin.OpRead, 0, a.mails},
+		{"POST /api/v1/mails/{id}/test", admin.OpOther, 0, a.testMail},
 		{"GET /api/v1/facts", admin.OpRead, 0, a.facts},
 		{"GET /api/v1/facts/{id}", admin.OpRead, 0, a.fact},
 

@@ -28,6 +28,7 @@ import (
 	"rutile/internal/privilege"
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
+	"rutile/internal/signal"
 	"rutile/internal/sink"
 	"rutile/internal/store"
 	"rutile/internal/store/storetest"
@@ -140,6 +141,7 @@ func newRig(t *testing.T, change ...func(*api.Config, *api.Deps)) *rig {
 		t.Fatal(err)
 	}
 	r.deps.Webhooks, r.deps.Sinks = untold{}, unsent{}
+	r.deps.Heard, r.deps.Told, r.deps.Mailed = mute{}, deaf{}, mute{}
 	if r.deps.Facts, err = fact.New(t.Context(), s, silent{}, false, time.Now); err != nil {
 		t.Fatal(err)
 	}
@@ -375,6 +377,25 @@ func (unsent) Refuses(string, uint64) error { return nil }
 func (unsent) Skip(context.Context, string, uint64) error {
 	return access.Errorf(access.CodeConflict, "it is not sending")
 }
+
+// mute is sources and mail that nothing is known of.
+type mute struct{}
+
+func (mute) Why(string) string             { return "" }
+func (mute) Refusal(string) signal.Refusal { return signal.Refusal{} }
+func (mute) Kept(context.Context) (map[string]signal.Kept, error) {
+	return map[string]signal.Kept{}, nil
+}
+func (mute) Sent(string) time.Time                             { return time.Time{} }
+func (mute) Test(_ context.Context, id string) (string, error) { return "tried " + id, nil }
+
+// deaf is receivers that were told nothing.
+type deaf struct{}
+
+func (deaf) Status(context.Context, *sink.Sink) (sink.StreamStatus, error) {
+	return sink.StreamStatus{}, nil
+}
+func (deaf) Test(_ context.Context, d *sink.Sink) (string, error) { return "told " + d.ID, nil }
 
 // untold is webhooks that were told nothing.
 type untold struct{}

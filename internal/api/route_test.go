@@ -106,6 +106,8 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/entitlements", "", ""},
 		{"GET /api/v1/webhooks", "", ""},
 		{"GET /api/v1/sinks", "", ""},
+		{"GET /api/v1/signals", "", ""},
+		{"GET /api/v1/mails", "", ""},
 		{"GET /api/v1/facts", "", ""},
 		{"GET /api/v1/facts/{id}", "/api/v1/facts/calls_1m", ""},
 		{"GET /api/v1/credentials", "", ""},
@@ -143,7 +145,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 	left := r.api.Patterns()
 	for _, p := range []string{"GET /api/v1/tools/{server}/show", "GET /api/v1/tools/{server}/diff", "POST /api/v1/tools/{server}/{verb}", "GET /api/v1/audit/bundle", "GET /api/v1/inventory/export", "POST /api/v1/users/{id}/tokens/{token}/revoke", "POST /api/v1/users/{id}/factors/{factor}/remove",
 		"GET /api/v1/requests/{id}", "POST /api/v1/requests/{id}/approve", "POST /api/v1/requests/{id}/deny", "POST /api/v1/grants", "GET /api/v1/grants/{id}", "POST /api/v1/grants/{id}/delegate", "POST /api/v1/grants/{id}/revoke", "POST /api/v1/grants/break-glass", "POST /api/v1/grants/{id}/review",
-		"POST /api/v1/sessions/{id}/release", "GET /api/v1/revocations/{id}", "GET /api/v1/sessions/{id}", "POST /api/v1/sinks/{id}/skip", "GET /api/v1/own/links", "POST /api/v1/own/sign-in-link", "DELETE /api/v1/own/links/{id}",
+		"POST /api/v1/sessions/{id}/release", "GET /api/v1/revocations/{id}", "GET /api/v1/sessions/{id}", "POST /api/v1/sinks/{id}/skip", "POST /api/v1/signals/{direction}/{id}/test", "POST /api/v1/mails/{id}/test", "GET /api/v1/own/links", "POST /api/v1/own/sign-in-link", "DELETE /api/v1/own/links/{id}",
 		"POST /api/v1/tasks", "GET /api/v1/tasks/{id}", "POST /api/v1/tasks/{id}/close", "GET /api/v1/entitlements/{id}", "POST /api/v1/entitlements/{id}/confirm", "POST /api/v1/policies/rollback", "POST /api/v1/reports/privileges/apply"} {
 		left = slices.DeleteFunc(left, func(s string) bool { return s == p })
 	}

@@ -46,7 +46,7 @@ func (d *Daemon) api() (local, remote http.Handler, err error) {
 	a, err := api.New(api.Config{
 		Token: token, Hosts: d.operatorsHosts(), UID: os.Getuid(), Issuer: d.AgentsURL, Log: d.log, Stop: stopped,
 	}, api.Deps{
-		Admin: d.Admin, Desk: d.Desk, Effects: d.Effects, Touched: d.labels, Facts: d.facts, Evidence: evidence{d.Evidence, d.Config.Data}, Learn: d.Proxy.Learn, Process: d.process, Doctor: d.doctor, Links: d.Links, Webhooks: d.hooks, Sinks: d.sinks, Rehearsal: rehearsals{d, d.stage}, Privileges: privileges{d}, Inventory: d.Inventory, Findings: d.Findings, Fleet: d.Fleet, SignInLink: d.SignInLink, SignIns: d.SignIns,
+		Admin: d.Admin, Desk: d.Desk, Effects: d.Effects, Touched: d.labels, Facts: d.facts, Evidence: evidence{d.Evidence, d.Config.Data}, Learn: d.Proxy.Learn, Process: d.process, Doctor: d.doctor, Links: d.Links, Webhooks: d.hooks, Sinks: d.sinks, Heard: d.signals, Told: d.streams, Mailed: d.notices, Rehearsal: rehearsals{d, d.stage}, Privileges: privileges{d}, Inventory: d.Inventory, Findings: d.Findings, Fleet: d.Fleet, SignInLink: d.SignInLink, SignIns: d.SignIns,
 		Status: func(context.Context) api.Status { return d.status(started) }, Conduct: d.conductOf,
 	})
 	if err != nil {

@@ -41,6 +41,9 @@ func subject(items []Item) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, x.many))
 		}
 	}
+	if len(parts) == 0 {
+		return "Rutile: a test"
+	}
 	return "Rutile: " + strings.Join(parts, ", ")
 }
 
@@ -54,7 +57,11 @@ func body(items []Item, home string) string {
 		return a.Since.Compare(b.Since)
 	})
 	var b strings.Builder
-	b.WriteString("New since the last mail:\n\n")
+	if len(items) == 0 {
+		b.WriteString("Somebody tested whether mail of the gateway arrives here. It does.\n\n")
+	} else {
+		b.WriteString("New since the last mail:\n\n")
+	}
 	for i, it := range items {
 		if i == maxLines {
 			fmt.Fprintf(&b, "and %d more.\n\n", len(items)-maxLines)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -58,6 +59,7 @@ type Notifier struct {
 	mu   sync.Mutex
 	wait map[string]retry // by channel
 	why  map[string]string
+	sent map[string]time.Time // last, by receiver
 }
 
 type retry struct {
@@ -73,7 +75,7 @@ func New(cfg Config) (*Notifier, error) {
 	if cfg.Mails == nil || cfg.Waiting == nil || cfg.Notices == nil || cfg.Secrets == nil || cfg.Dial == nil || cfg.Home == "" || cfg.Log == nil || cfg.Now == nil || cfg.Trouble == nil {
 		return nil, errors.New("notice: a dependency is missing")
 	}
-	n := &Notifier{cfg: cfg, wait: map[string]retry{}, why: map[string]string{}}
+	n := &Notifier{cfg: cfg, wait: map[string]retry{}, why: map[string]string{}, sent: map[string]time.Time{}}
 	n.run, n.stop = context.WithCancel(context.Background())
 	n.work.Go(n.loop)
 	return n, nil
@@ -161,6 +163,7 @@ func (n *Notifier) tell(ctx context.Context, m *Mail, to string, items []Item) e
 	n.fares(m, "")
 	n.mu.Lock()
 	delete(n.wait, channel)
+	n.sent[m.ID] = now.UTC()
 	n.mu.Unlock()
 	keys = keys[:0]
 	for i := range items {
@@ -207,6 +210,34 @@ func (n *Notifier) Why(id string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.why[id]
+}
+
+// Sent says when a server last took a mail for a receiver, from this node since it started.
+func (n *Notifier) Sent(id string) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sent[id]
+}
+
+// Test sends a mail that says it is one to every address of a receiver, and says what came
+// of it. It is no mail that an address is due.
+func (n *Notifier) Test(ctx context.Context, id string) (string, error) {
+	m, ok := n.cfg.Mails()[id]
+	if !ok || m.State != Active {
+		return "", access.Errorf(access.CodeConflict, "the receiver of mail %q is not active", id)
+	}
+	to := slices.Clone(m.To)
+	for _, r := range m.Routes {
+		to = append(to, r.To...)
+	}
+	slices.Sort(to)
+	to = slices.Compact(to)
+	for i, one := range to {
+		if err := n.send(ctx, &m, one, nil); err != nil {
+			return "", access.Errorf(access.CodeOf(err), "after %d of %d addresses: %s", i, len(to), access.Reasons(err))
+		}
+	}
+	return fmt.Sprintf("the server took a test mail for %d addresses", len(to)), nil
 }
 
 func asError[T error](err error, to *T) bool { return errors.As(err, to) }
