@@ -20,3 +20,49 @@ func Everywhere(e *Engine) *Engine {
 	}
 	return all
 }
+
+// Words are the words of the lexicon in a text, looked for where they can begin and at
+// every byte, and whether the text has as many numbers as a list of codes.
+func Words(e *Engine, text []byte) (fast, plain []Word, isCoded, plainCoded bool) {
+	list, isCoded := e.words.search(nil, text)
+	for _, t := range list {
+		fast = append(fast, Word{e.words.words[t.word].text, int(t.start), int(t.end)})
+	}
+	for _, t := range e.words.find(nil, text, false) {
+		plain = append(plain, Word{e.words.words[t.word].text, int(t.start), int(t.end)})
+	}
+	return fast, plain, isCoded, coded(text)
+}
+
+// Word is a word of the lexicon in a text.
+type Word struct {
+	Text       string
+	Start, End int
+}
+
+// Lexicon is all words that are looked for.
+func Lexicon(e *Engine) (out []string) {
+	for _, w := range e.words.words {
+		out = append(out, w.text)
+	}
+	return out
+}
+
+// coded reports whether text has as many short numbers close together as a list
+// of codes would.
+func coded(text []byte) bool {
+	streak, last := 0, -8
+	for i, b := range text {
+		if b < '0' || b > '9' || i > 0 && wordByte(text[i-1]) {
+			continue
+		}
+		if i-last > 7 {
+			streak = 0
+		}
+		if streak++; streak >= 12 {
+			return true
+		}
+		last = i
+	}
+	return false
+}
