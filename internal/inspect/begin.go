@@ -205,6 +205,16 @@ func (h *begins) node(key uint64) uint16 {
 	return h.heads[at].node
 }
 
+// wordAt is how many bytes at i continue a word before one that does not.
+func wordAt(text []byte, i int) int {
+	for at := i; ; {
+		n := lettersOf(eightAt(text, at))
+		if at += n; n < 8 {
+			return at - i
+		}
+	}
+}
+
 // search finds the words of text as find does where nothing is glued, in the room of
 // dst. It reports whether text has as many short numbers close together as a list of
 // codes would.

@@ -76,13 +76,11 @@ func (s *scan) unpack(l layer, coded bool) {
 		slices.Reverse(out)
 		s.decoded(l, out, "reversed text", l.raw(0), l.rawEnd(len(l.text)))
 	}
-	if len(l.text) > longestGlue || slices.Contains(l.chain, asDigits) {
+	if len(l.text) > longestGlue || slices.Contains(l.chain, asDigits) || leets(l.text) < leastLeets {
 		return
 	}
 	for _, one := range []byte{'i', 'l'} {
-		if out, n := unleet(l.text, one); n >= 3 {
-			s.decoded(l, out, asDigits, l.raw(0), l.rawEnd(len(l.text)))
-		}
+		s.decoded(l, unleet(l.text, one), asDigits, l.raw(0), l.rawEnd(len(l.text)))
 	}
 }
 
