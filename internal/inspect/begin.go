@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	mathbits "math/bits"
@@ -26,13 +27,19 @@ type begins struct {
 	codes [256]uint8 // what codeOf says
 	depth []uint8    // of the nodes
 	lined []bool     // by node: its path ends in a line break
-	reach int        // bytes of the longest path
+	// wraps is the last two bytes of paths that a blank leads on from, by their classes:
+	// a line break does for it.
+	wraps [1 << 16 / 64]uint64
+	reach int // bytes of the longest path
 }
 
 // head is a node by the bytes before it.
 type head struct {
 	key  uint64
 	node uint16 // 0 where there is none
+	// next is the codes of what may follow behind a blank, where nothing but a blank
+	// leads on and no word ends; else all.
+	next uint32
 }
 
 const headBits = 15
@@ -65,6 +72,9 @@ func (a *automaton) setBegins() error {
 			return err
 		}
 	}
+	for i := range a.words {
+		h.wrap(a, a.words[i].text)
+	}
 	size := 1
 	for size < 4*len(nodes) {
 		size *= 2
@@ -77,10 +87,36 @@ func (a *automaton) setBegins() error {
 		for h.heads[at].node != 0 {
 			at = (at + 1) & (size - 1)
 		}
-		h.heads[at] = head{key, node}
+		h.heads[at] = head{key, node, h.afterBlank(a, int(node))}
 	}
 	a.begins = h
 	return nil
+}
+
+// leads returns the child of a node that a byte leads to, 0 if there is none.
+func (h *begins) leads(a *automaton, node int, b byte) int {
+	if to := int(a.next[node*a.width+int(a.class[b])]); h.depth[to] == h.depth[node]+1 {
+		return to
+	}
+	return 0
+}
+
+// afterBlank is the codes of what leads on from behind a blank, where nothing but that
+// leads on from node and no word ends there; else all.
+func (h *begins) afterBlank(a *automaton, node int) (codes uint32) {
+	blank := h.leads(a, node, ' ')
+	if a.output[node] != 0 || blank == 0 || a.output[blank] != 0 {
+		return ^uint32(0)
+	}
+	for b := range 256 {
+		if h.leads(a, node, byte(b)) != 0 && b != ' ' && b != '\n' {
+			return ^uint32(0)
+		}
+		if h.leads(a, blank, byte(b)) != 0 {
+			codes |= 1 << h.codes[b]
+		}
+	}
+	return codes
 }
 
 // take adds a word.
@@ -192,33 +228,78 @@ func (h *begins) opens(x uint64) bool {
 	return h.open[uint32(h.codes[byte(x)])<<5|uint32(h.codes[byte(x>>8)])]&(1<<h.codes[byte(x>>16)]) != 0
 }
 
-// node is the one behind the bytes of key, 0 if there is none.
-func (h *begins) node(key uint64) uint16 {
+// head is that of key, nil if there is none.
+func (h *begins) head(key uint64) *head {
 	hash := hashOf(key)
 	if h.seen[hash>>6]&(1<<(hash&63)) == 0 {
-		return 0
+		return nil
 	}
 	at := int(hash) & (len(h.heads) - 1)
 	for h.heads[at].node != 0 && h.heads[at].key != key {
 		at = (at + 1) & (len(h.heads) - 1)
 	}
-	return h.heads[at].node
+	if h.heads[at].node == 0 {
+		return nil
+	}
+	return &h.heads[at]
 }
 
-// wordAt is how many bytes at i continue a word before one that does not.
-func wordAt(text []byte, i int) int {
-	for at := i; ; {
-		n := lettersOf(eightAt(text, at))
-		if at += n; n < 8 {
-			return at - i
+// follows reports whether text goes on at i as it must for a word with this head.
+func (h *begins) follows(one *head, text []byte, i int) bool {
+	return one.next == ^uint32(0) || i+1 < len(text) && (text[i] == ' ' || text[i] == '\n') && one.next&(1<<h.codes[text[i+1]]) != 0
+}
+
+// wrap notes what stands before the blanks of a word.
+func (h *begins) wrap(a *automaton, word string) {
+	for i := 1; i < len(word); i++ {
+		if word[i] != ' ' {
+			continue
+		}
+		for b := range a.width {
+			if i > 1 && b != int(a.class[word[i-2]]) {
+				continue
+			}
+			at := b<<8 | int(a.class[word[i-1]])
+			h.wraps[at>>6] |= 1 << (at & 63)
 		}
 	}
 }
 
+// shape is how the words of a text are written.
+type shape struct {
+	coded bool // it has as many short numbers close together as a list of codes would
+	// How many words of letters and digits it has, of how many bytes, and the squares of
+	// their lengths; and how many are of one byte.
+	words, letters, squares, short int
+}
+
+// add counts a word, in which underscores stand between others.
+func (sh *shape) add(word []byte) {
+	for {
+		cut := bytes.IndexByte(word, '_')
+		if cut < 0 {
+			sh.count(len(word))
+			return
+		}
+		sh.count(cut)
+		word = word[cut+1:]
+	}
+}
+
+// count counts a word of n bytes.
+func (sh *shape) count(n int) {
+	if n == 0 {
+		return
+	}
+	sh.words, sh.letters, sh.squares = sh.words+1, sh.letters+n, sh.squares+n*n
+	if n == 1 {
+		sh.short++
+	}
+}
+
 // search finds the words of text as find does where nothing is glued, in the room of
-// dst. It reports whether text has as many short numbers close together as a list of
-// codes would.
-func (a *automaton) search(dst []token, text []byte) (found []token, coded bool) {
+// dst, and tells how its words are written.
+func (a *automaton) search(dst []token, text []byte) (found []token, sh shape) {
 	h := a.begins
 	dst = dst[:0]
 	streak, last := 0, -8
@@ -236,7 +317,7 @@ func (a *automaton) search(dst []token, text []byte) (found []token, coded bool)
 				streak = 0
 			}
 			if streak++; streak >= 12 {
-				coded = true
+				sh.coded = true
 			}
 			last = i
 		}
@@ -250,13 +331,18 @@ func (a *automaton) search(dst []token, text []byte) (found []token, coded bool)
 		if n < 8 {
 			x &= 1<<(8*n) - 1
 		}
+		if n == 8 || underscored(x) {
+			sh.add(text[i:end])
+		} else {
+			sh.count(n)
+		}
 		switch {
 		case text[i] >= utf8.RuneSelf: // looked for below
 		case n > 2 && h.opens(x):
 			dst = a.walk(dst, text, i, 0, 0)
 		default:
-			if node := h.node(folded(x)); node != 0 {
-				dst = a.walk(dst, text, i, n, int(node))
+			if one := h.head(folded(x)); one != nil && h.follows(one, text, end) {
+				dst = a.walk(dst, text, i, n, int(one.node))
 			}
 		}
 		if kind&ofAbove != 0 || x&(0x80*eachByte) != 0 {
@@ -264,7 +350,13 @@ func (a *automaton) search(dst []token, text []byte) (found []token, coded bool)
 		}
 		i = end
 	}
-	return dst, coded
+	return dst, sh
+}
+
+// underscored reports whether one of eight bytes is an underscore.
+func underscored(x uint64) bool {
+	x ^= '_' * eachByte
+	return (x-eachByte)&^x&(0x80*eachByte) != 0
 }
 
 // above finds the words that begin with a rune outside ASCII in the word [i, end).
@@ -312,6 +404,15 @@ func (a *automaton) walk(dst []token, text []byte, i, k, node int) []token {
 // blank reports whether the line break at i does for a blank inside a word: it begins
 // no other then.
 func (a *automaton) blank(text []byte, i int) bool {
+	if i == 0 {
+		return false
+	}
+	if i > 1 {
+		last := int(a.class[text[i-2]])<<8 | int(a.class[text[i-1]])
+		if a.begins.wraps[last>>6]&(1<<(last&63)) == 0 {
+			return false
+		}
+	}
 	at := 0
 	for _, b := range text[max(0, i-a.begins.reach):i] {
 		at = int(a.next[at*a.width+int(a.class[b])])

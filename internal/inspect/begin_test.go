@@ -22,7 +22,7 @@ func sameWords(t *testing.T, e *inspect.Engine, text []byte) int {
 	if coded != plainCoded {
 		t.Fatalf("%q: has codes %v, by itself %v", text, coded, plainCoded)
 	}
-	if a, b := inspect.Squeezed(text); a != b {
+	if a, b := inspect.Squeezed(e, text); a != b {
 		t.Fatalf("%q: is squeezed %v, byte by byte %v", text, a, b)
 	}
 	if a, b := inspect.Leets(text); a != b {

@@ -45,9 +45,9 @@ func runs(text []byte, do func(start, end int)) {
 	}
 }
 
-// unpack decodes what looks encoded in l and inspects that in turn. coded says that it
-// may have a list of codes.
-func (s *scan) unpack(l layer, coded bool) {
+// unpack decodes what looks encoded in l and inspects that in turn. sh is how the words
+// of l are written.
+func (s *scan) unpack(l layer, sh shape) {
 	if len(l.chain) >= maxDepth {
 		return
 	}
@@ -60,12 +60,12 @@ func (s *scan) unpack(l layer, coded bool) {
 			s.decoded(l, out, how, l.raw(start), l.rawEnd(end))
 		}
 	})
-	if coded {
+	if sh.coded {
 		numbers(l.text, func(out []byte, start, end int) {
 			s.decoded(l, out, "character codes", l.raw(start), l.rawEnd(end))
 		})
 	}
-	if out, start, end, ok := squeeze(l.text); ok {
+	if out, start, end, ok := squeeze(l.text, sh); ok {
 		s.glue(l, out, start, end)
 	}
 	if s.rotated >= 2 {

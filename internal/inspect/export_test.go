@@ -24,14 +24,14 @@ func Everywhere(e *Engine) *Engine {
 // Words are the words of the lexicon in a text, looked for where they can begin and at
 // every byte, and whether the text has as many numbers as a list of codes.
 func Words(e *Engine, text []byte) (fast, plain []Word, isCoded, plainCoded bool) {
-	list, isCoded := e.words.search(nil, text)
+	list, sh := e.words.search(nil, text)
 	for _, t := range list {
 		fast = append(fast, Word{e.words.words[t.word].text, int(t.start), int(t.end)})
 	}
 	for _, t := range e.words.find(nil, text, false) {
 		plain = append(plain, Word{e.words.words[t.word].text, int(t.start), int(t.end)})
 	}
-	return fast, plain, isCoded, coded(text)
+	return fast, plain, sh.coded, coded(text)
 }
 
 // Word is a word of the lexicon in a text.
@@ -69,8 +69,9 @@ func coded(text []byte) bool {
 
 // Squeezed reports whether the words of a text are not written as words are, and the
 // same by counting byte by byte.
-func Squeezed(text []byte) (fast, plain bool) {
-	_, _, _, fast = squeeze(text)
+func Squeezed(e *Engine, text []byte) (fast, plain bool) {
+	_, sh := e.words.search(nil, text)
+	_, _, _, fast = squeeze(text, sh)
 	var words, letters, squares, run, short int
 	for i := 0; i <= len(text); i++ {
 		if i < len(text) && wordByte(text[i]) && text[i] != '_' {

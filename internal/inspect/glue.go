@@ -15,32 +15,13 @@ const (
 
 // squeeze returns the letters and digits of text without what is between them,
 // and where they begin and end, if its words are not written as words are.
-func squeeze(text []byte) (out []byte, start, end int, ok bool) {
-	if len(text) > longestGlue {
+func squeeze(text []byte, sh shape) (out []byte, start, end int, ok bool) {
+	if len(text) > longestGlue || sh.letters < shortestGlue {
 		return nil, 0, 0, false
 	}
-	var words, letters, squares, run int
-	short := 0
-	for i := 0; i < len(text); i += run + 1 {
-		if run = wordAt(text, i); run == 0 {
-			continue
-		}
-		if cut := bytes.IndexByte(text[i:i+run], '_'); cut >= 0 {
-			if run = cut; run == 0 {
-				continue
-			}
-		}
-		words, letters, squares = words+1, letters+run, squares+run*run
-		if run == 1 {
-			short++
-		}
-	}
-	if letters < shortestGlue {
-		return nil, 0, 0, false
-	}
-	even := words >= 6 && squares*words-letters*letters < letters*words/2 // a variance under half a letter
-	apart := short >= 10 && short*3 > words*2
-	long := letters > 18*words
+	even := sh.words >= 6 && sh.squares*sh.words-sh.letters*sh.letters < sh.letters*sh.words/2 // a variance under half a letter
+	apart := sh.short >= 10 && sh.short*3 > sh.words*2
+	long := sh.letters > 18*sh.words
 	if !even && !apart && !long {
 		return nil, 0, 0, false
 	}

@@ -34,17 +34,17 @@ type layer struct {
 	glued   bool
 }
 
-// match runs the rules of words over one view. It reports whether that has as many
-// numbers as a list of codes would.
-func (s *scan) match(l layer) (coded bool) {
+// match runs the rules of words over one view, and tells how its words are written where
+// they have bounds.
+func (s *scan) match(l layer) (sh shape) {
 	if l.glued {
 		s.tokens = s.e.words.find(s.tokens[:0], l.text, true)
 	} else {
-		s.tokens, coded = s.e.words.search(s.tokens, l.text)
+		s.tokens, sh = s.e.words.search(s.tokens, l.text)
 	}
 	s.rotated, s.backwards = 0, 0
 	if len(s.tokens) == 0 {
-		return coded
+		return sh
 	}
 	s.coming = bits{}
 	s.breakSentence(0)
@@ -76,7 +76,7 @@ func (s *scan) match(l layer) (coded bool) {
 			s.step(l, t, c)
 		}
 	}
-	return coded
+	return sh
 }
 
 // inName reports whether a word is a part of the name of a machine, as the last one
