@@ -61,7 +61,7 @@ const nearBytes = 60
 // compileSensitive compiles the detectors of data.
 func (e *Engine) compileSensitive() error {
 	e.compileNames()
-	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors, countryDetectors) {
+	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors, countryDetectors, announcedDetectors) {
 		c := compiled{detector: d}
 		var err error
 		if c.re, err = regexp.Compile(d.pattern); err != nil {
@@ -195,7 +195,7 @@ func (d *compiled) accepts(s string, start, end int) bool {
 	if d.near == nil || d.alone != nil && d.alone(v) || d.field && strings.TrimSpace(s) == v {
 		return true
 	}
-	return d.near.MatchString(s[max(0, start-nearBytes):start]) || d.near.MatchString(s[end:min(len(s), end+nearBytes/2)])
+	return d.near.MatchString(spread(s[max(0, start-nearBytes):start])) || d.near.MatchString(spread(s[end:min(len(s), end+nearBytes/2)]))
 }
 
 func overlaps(found []Datum, start, end int) bool {
