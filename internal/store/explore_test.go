@@ -166,7 +166,8 @@ func pages(n uint64) []page {
 
 // BenchmarkExplore measures the pages of the evidence explorer, 51 rows each as the
 // console asks for, the first and deep ones. RUTILE_EVENTS says over how many events,
-// and RUTILE_EVENTS_DIR keeps them from one run to the next.
+// RUTILE_EVENTS_STORE=postgres in which database, and RUTILE_EVENTS_DIR keeps those of
+// SQLite from one run to the next.
 func BenchmarkExplore(b *testing.B) {
 	n := uint64(20_000)
 	if s := os.Getenv("RUTILE_EVENTS"); s != "" {
@@ -178,6 +179,9 @@ func BenchmarkExplore(b *testing.B) {
 	cfg := store.Config{Dir: b.TempDir()}
 	if dir := os.Getenv("RUTILE_EVENTS_DIR"); dir != "" {
 		cfg.Dir = dir
+	}
+	if os.Getenv("RUTILE_EVENTS_STORE") == "postgres" {
+		cfg.DSN = cluster.DSN(b)
 	}
 	s := open(b, cfg)
 	if mark := must[uint64](b)(s.Watermark(b.Context(), origin)); mark < n {
