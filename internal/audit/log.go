@@ -128,6 +128,9 @@ type Log struct {
 	retaining  sync.Mutex    // one run of retention at a time
 	clockBase  time.Time     // how far the clock was believed at the start
 	lastUptime time.Duration // when retention last ran
+	readers    Readers
+	rowsPruned uint64 // the minimum that rows were removed for
+	began      uint64 // index of this run's log.open
 
 	mu     sync.Mutex
 	kept   retention
@@ -189,7 +192,7 @@ func (l *Log) open(ctx context.Context, keys KeyStore, sealer access.Sealer) err
 	if l.keys, err = newKeyring(ctx, keys, sealer, &l.cfg); err != nil {
 		return err
 	}
-	if err := l.loadRetention(); err != nil {
+	if err := l.loadRetention(st.head.size); err != nil {
 		return err
 	}
 	boot, err := l.nextBoot(st.boot)
@@ -245,9 +248,11 @@ func (l *Log) begin(ctx context.Context, size uint64) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.submit(ctx, e); err != nil {
+	ref, err := l.submit(ctx, e)
+	if err != nil {
 		return err
 	}
+	l.began = ref.Index
 	return l.seal.now(ctx)
 }
 

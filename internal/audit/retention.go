@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"rutile/internal/access"
@@ -50,13 +51,17 @@ func (p RetentionPolicy) check() error {
 // RetentionPlan says what retention keeps, and what would go now.
 type RetentionPlan struct {
 	Policy  RetentionPolicy `json:"policy"`
-	Since   time.Time       `json:"since,omitzero"` // when the log said so
-	Now     time.Time       `json:"now"`            // how far the clock is believed
-	Doubted bool            `json:"doubted"`        // the clock is further, and is not believed yet
-	Ran     time.Time       `json:"ran,omitzero"`   // when it last ran
-	Months  []int           `json:"months"`         // yyyymm of the excerpts that are due, ascending
-	Packs   int             `json:"packs"`          // files of them
-	Gone    []GoneMonth     `json:"gone"`           // months whose excerpts went before, ascending
+	Since   time.Time       `json:"since,omitzero"`  // when the log said so
+	Now     time.Time       `json:"now"`             // how far the clock is believed
+	Doubted bool            `json:"doubted"`         // the clock is further, and is not believed yet
+	Ran     time.Time       `json:"ran,omitzero"`    // when it last ran
+	Months  []int           `json:"months"`          // yyyymm of the excerpts that are due, ascending
+	Packs   int             `json:"packs"`           // files of them
+	Gone    []GoneMonth     `json:"gone"`            // months whose excerpts went before, ascending
+	Minimum uint64          `json:"minimum"`         // leaves of calls below this are gone
+	Next    uint64          `json:"next"`            // those below this are due; Minimum where none are
+	Waits   string          `json:"waits,omitempty"` // what the next ones wait for, besides their age
+	Raised  []Raise         `json:"raised"`          // when leaves went before, ascending
 }
 
 // GoneMonth is a month whose excerpts retention deleted.
@@ -81,14 +86,19 @@ type retention struct {
 	Doubted time.Duration   `json:"doubted"`        // how long the log ran while it was further
 	Ran     time.Time       `json:"ran,omitzero"`
 	Gone    []GoneMonth     `json:"gone"`
+	Raised  []Raise         `json:"raised"`
 }
 
 const retentionName = "retention.json"
 
-func (l *Log) loadRetention() error {
+func (l *Log) loadRetention(sealed uint64) error {
 	b, err := readFile(l.fs, filepath.Join(l.cfg.Dir, retentionName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		minimum, err := l.lostMinimum(sealed)
+		if minimum > 0 {
+			l.kept.Raised = []Raise{{Minimum: minimum}}
+		}
+		return err
 	}
 	if err == nil {
 		if jerr := json.Unmarshal(b, &l.kept); jerr != nil {
@@ -159,9 +169,8 @@ func (l *Log) PlanRetention(ctx context.Context, o RetentionOrder) (RetentionPla
 }
 
 func (l *Log) planRetention(ctx context.Context, r retention, doubted bool) (RetentionPlan, error) {
-	p := RetentionPlan{Policy: l.cfg.Retention, Since: r.Since, Now: r.Clock, Doubted: doubted, Ran: r.Ran, Months: []int{}, Gone: r.Gone}
-	if p.Gone == nil {
-		p.Gone = []GoneMonth{}
+	p := RetentionPlan{Policy: l.cfg.Retention, Since: r.Since, Now: r.Clock, Doubted: doubted, Ran: r.Ran, Months: []int{}, Gone: slices.Clip(append([]GoneMonth{}, r.Gone...)),
+		Minimum: r.minimum(), Next: r.minimum(), Raised: slices.Clip(append([]Raise{}, r.Raised...)),
 	}
 	if p.Policy.Payload == 0 || p.Policy.Hold {
 		return p, nil
@@ -170,7 +179,11 @@ func (l *Log) planRetention(ctx context.Context, r retention, doubted bool) (Ret
 		p.Since = time.Time{} // the log says it with the next run
 	}
 	var err error
-	p.Months, p.Packs, err = l.duePayloads(ctx, p.Now)
+	if p.Months, p.Packs, err = l.duePayloads(ctx, p.Now); err != nil {
+		return p, err
+	}
+	due, err := l.dueLeaves(ctx, &r)
+	p.Next, p.Waits = due.minimum, due.waits
 	return p, err
 }
 
@@ -209,6 +222,10 @@ func (l *Log) Retain(ctx context.Context, o RetentionOrder) (RetentionPlan, erro
 		return plan, fmt.Errorf("deleting excerpts that are due; it is tried again: %w", err)
 	}
 	plan.Gone = r.Gone
+	if err := l.raise(context.WithoutCancel(ctx), o, &r, plan.Next); err != nil {
+		return plan, fmt.Errorf("deleting leaves that are due; it is tried again: %w", err)
+	}
+	plan.Raised = r.Raised
 	return plan, nil
 }
 
@@ -229,7 +246,10 @@ func (l *Log) publishPolicy(ctx context.Context, r *retention) error {
 type retained struct {
 	Policy *RetentionPolicy `json:"policy,omitempty"`
 	Months []int            `json:"months,omitempty"` // whose excerpts go
-	Before time.Time        `json:"before,omitzero"`  // excerpts of months that ended before this
+	Before time.Time        `json:"before,omitzero"`  // all that goes was written before this
+	// Of leaves that go: those of calls below Minimum do, Kept others below it stay.
+	Minimum uint64 `json:"minimum,omitempty"`
+	Kept    uint64 `json:"kept,omitempty"`
 }
 
 func (l *Log) retentionLeaf(ctx context.Context, o RetentionOrder, verb string, says retained) error {
@@ -260,6 +280,10 @@ func (d *draft) retained(says *retained) {
 	if p := says.Policy; p != nil {
 		d.int("decision", int64(p.Decision))
 		d.flag("hold", p.Hold)
+	}
+	if says.Minimum > 0 {
+		d.int("kept", int64(says.Kept))
+		d.int("minimum", int64(says.Minimum))
 	}
 	if len(says.Months) > 0 {
 		d.enc.key("months")

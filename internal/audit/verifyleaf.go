@@ -62,6 +62,7 @@ var typeMembers = map[string]map[string]string{
 	"erasure": {"actor": "s", "object": "?o", "verb": "s", "change": "?s", "erasure": "o", "erasure.id": "s", "erasure.keys": "?l", "erasure.n": "i", "erasure.subjects": "?l"},
 	"retention": {
 		"actor": "s", "object": "?o", "verb": "s", "change": "?s", "retention": "o", "retention.before": "?t", "retention.decision": "?i", "retention.payload": "?i", "retention.months": "?l",
+		"retention.minimum": "?i", "retention.kept": "?i",
 	},
 	"loss": {"count": "i", "first": "t", "last": "t", "why": "s"},
 }

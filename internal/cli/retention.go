@@ -80,6 +80,16 @@ func writeRetention(w io.Writer, p audit.RetentionPlan, done bool) {
 	if p.Packs > 0 {
 		fmt.Fprintf(w, "  %d files of excerpts\n", p.Packs)
 	}
+	fmt.Fprintf(w, "leaves of calls below %d are gone", p.Minimum)
+	if p.Next > p.Minimum && done {
+		fmt.Fprintf(w, ", and now those below %d", p.Next)
+	} else if p.Next > p.Minimum {
+		fmt.Fprintf(w, ", and those below %d are due", p.Next)
+	}
+	fmt.Fprintln(w)
+	if p.Waits != "" {
+		fmt.Fprintf(w, "  others wait: %s\n", p.Waits)
+	}
 	for _, g := range p.Gone {
 		fmt.Fprintf(w, "gone: excerpts of %s, on %s\n", monthName(g.Month), g.At.Format(time.DateOnly))
 	}
