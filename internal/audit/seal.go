@@ -150,8 +150,17 @@ func (s *sealer) attempt() error {
 // now seals and waits for it.
 func (s *sealer) now(ctx context.Context) error {
 	reply := make(chan error, 1)
+	if err := order(ctx, s, s.force, reply); err != nil {
+		return err
+	}
+	return <-reply
+}
+
+// order hands the sealing goroutine something to do.
+func order[T any](ctx context.Context, s *sealer, to chan T, what T) error {
 	select {
-	case s.force <- reply:
+	case to <- what:
+		return nil
 	case <-s.l.died:
 		return s.l.stopped()
 	case <-s.l.sealedAll:
@@ -159,7 +168,6 @@ func (s *sealer) now(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return <-reply
 }
 
 // letGo asks the sealer to go on in another pack.
@@ -172,14 +180,8 @@ type letGo struct {
 // file can be removed.
 func (s *sealer) letGo(ctx context.Context, id packID) error {
 	g := letGo{id, make(chan struct{})}
-	select {
-	case s.spare <- g:
-	case <-s.l.died:
-		return s.l.stopped()
-	case <-s.l.sealedAll:
-		return s.l.stopped()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := order(ctx, s, s.spare, g); err != nil {
+		return err
 	}
 	<-g.done
 	return nil
