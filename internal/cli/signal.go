@@ -98,7 +98,7 @@ func (a *app) bothWays(ctx context.Context, client *api.Client, id string) ([]ap
 				out = append(out, v)
 			}
 		}
-		if !page.More {
+		if page.Next == "" {
 			break
 		}
 		o.Cursor = page.Next
