@@ -210,7 +210,7 @@ id: waiting
 owner: team-a
 transport: {http: {url: "https://waiting.example.com/mcp"}}
 ---
-` + box + "---\n" + filesServer)
+` + box + "---\n" + opsMail + "---\n" + filesServer)
 	o.listing("files", "read", "reads")
 	o.listing("files", "read", "reads", "late", "came later")
 	if _, err := o.Invite(t.Context(), ann, "invited", 0); err != nil {

@@ -2,11 +2,13 @@ package admin_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/sink"
 )
 
 const siem = `kind: Sink
@@ -27,12 +29,36 @@ form: cef
 state: retired
 `
 
+const (
+	pushed = `kind: Sink
+id: idp
+owner: ops
+url: https://receiver.example.com/ssf/events
+form: ssf
+events: [account-disabled, session-revoked]
+from: start
+credential: {ref: idp-token, header: Authorization, value: "Bearer {secret}"}
+audience: https://receiver.example.com/ssf
+naming: email
+receiver: {ref: idp-shows}
+`
+	polled = `kind: Sink
+id: peer
+owner: ops
+url: "poll:"
+form: ssf
+audience: https://peer.example.com/ssf
+receiver: {ref: peer-shows}
+`
+)
+
 // TestSinksComeBackAsTheyWere: applied again nothing changes, and an export applied
 // to an empty store exports the same bytes.
 func TestSinksComeBackAsTheyWere(t *testing.T) {
 	o := open(t)
-	o.apply(siem + "---\n" + box)
-	if plan, err := o.Diff(t.Context(), doc(siem+"---\n"+box)); err != nil || plan.Changes() {
+	all := strings.Join([]string{siem, box, pushed, polled}, "---\n")
+	o.apply(all)
+	if plan, err := o.Diff(t.Context(), doc(all)); err != nil || plan.Changes() {
 		t.Errorf("is different from itself: %+v %v", plan, err)
 	}
 	exported := o.export()
@@ -41,6 +67,38 @@ func TestSinksComeBackAsTheyWere(t *testing.T) {
 	equal(t, "exported again", again.export(), exported)
 	if s := again.Current().Sinks["box"]; s.State != "retired" || len(s.Events) != 5 || s.From != "now" {
 		t.Errorf("kept: %+v", s)
+	}
+	if s := again.Current().Sinks["idp"]; s.Audience != "https://receiver.example.com/ssf" || s.Naming != "email" || s.Receiver != "idp-shows" || s.Secret != "idp-token" || len(s.Events) != 2 {
+		t.Errorf("kept: %+v", s)
+	}
+	if s := again.Current().Sinks["peer"]; s.Naming != "iss_sub" || !slices.Equal(s.Events, sink.Told()) {
+		t.Errorf("kept: %+v", s)
+	}
+}
+
+func TestReceiversOfSignalsAreStrict(t *testing.T) {
+	for name, c := range map[string]struct{ of, old, new, want string }{
+		"no audience":            {pushed, "audience: https://receiver.example.com/ssf\n", "", "audience"},
+		"an event of evidence":   {pushed, "[account-disabled, session-revoked]", "[call]", `"call" is unknown`},
+		"an unknown name":        {pushed, "naming: email", "naming: phone", "naming"},
+		"to a file":              {pushed, "https://receiver.example.com/ssf/events", "\"file:\"", "must be https://"},
+		"by syslog":              {pushed, "https://receiver.example.com/ssf/events", "syslog+tls://siem.example.com:6514", "must be https://"},
+		"in clear":               {pushed, "https://receiver.example.com/ssf/events", "http://receiver.example.com/ssf", "would travel in clear"},
+		"anybody fetches":        {polled, "receiver: {ref: peer-shows}\n", "", "is required with poll"},
+		"the token itself":       {polled, "peer-shows", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "must be the name of a sealed credential"},
+		"a header for who polls": {polled, "audience:", "credential: {ref: x, header: Authorization, value: \"{secret}\"}\naudience:", "https receivers only"},
+		"evidence is fetched":    {siem, "https://siem.example.com/in", "\"poll:\"", "of the form ssf only"},
+		"evidence for one":       {siem, "from: start", "from: start\naudience: https://siem.example.com", "of the form ssf only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(c.of, c.old) {
+				t.Fatal("nothing is replaced")
+			}
+			_, err := open(t).Diff(t.Context(), doc(strings.Replace(c.of, c.old, c.new, 1)))
+			if err == nil || access.CodeOf(err) != access.CodeInvalid || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "MfKQ9r8GKYqrTwjU") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

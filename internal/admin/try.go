@@ -17,7 +17,10 @@ const (
 // Try has something tried that is declared: that a source can be heard, that a receiver
 // takes what it is sent. That somebody did is recorded first. It returns what do says.
 func (a *Admin) Try(ctx context.Context, actor Actor, kind, id string, do func(context.Context) (string, error)) (string, error) {
-	cur := a.Current()
+	cur, r := a.Current(), record{verb: "test", kind: kind, object: clip(id)}
+	if err := a.permit(ctx, cur, actor, OpOther, r); err != nil {
+		return "", err
+	}
 	var ok bool
 	switch kind {
 	case TrySource:
@@ -31,10 +34,6 @@ func (a *Admin) Try(ctx context.Context, actor Actor, kind, id string, do func(c
 	}
 	if !ok {
 		return "", access.Errorf(access.CodeNotFound, "there is no %s %q that could be tried", kind, clip(id))
-	}
-	r := record{verb: "test", kind: kind, object: id}
-	if err := a.permit(ctx, cur, actor, OpOther, r); err != nil {
-		return "", err
 	}
 	if err := a.note(ctx, actor, r); err != nil {
 		return "", err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -76,7 +77,7 @@ func (r *rig) start() {
 	r.Helper()
 	var err error
 	r.sender, err = sink.New(sink.Config{
-		Sinks: func() map[string]sink.Sink { return r.sinks }, Evidence: r.of, Cursors: r.cursors,
+		Sinks: r.declared, Evidence: r.of, Cursors: r.cursors,
 		Transport: &http.Transport{DisableKeepAlives: true}, Dial: r.dial, Secrets: r, Dir: filepath.Join(r.dir, "export"), Version: "1.2.3", Host: "h 1",
 		Log: slog.New(slog.DiscardHandler), Now: r.now, Issuer: "https://gw.example.com", Sign: r.sign, Names: r, Streams: r.db, Trouble: func(s sink.Sink, why string) {
 			r.mu.Lock()
@@ -88,6 +89,19 @@ func (r *rig) start() {
 		r.Fatal(err)
 	}
 	r.Cleanup(r.sender.Close)
+}
+
+func (r *rig) declared() map[string]sink.Sink {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.sinks)
+}
+
+// declare changes a sink while the sender works.
+func (r *rig) declare(d sink.Sink) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sinks[d.ID] = d
 }
 
 func (r *rig) Use(_ context.Context, ref, origin string, use func([]byte) error) error {

@@ -106,6 +106,7 @@ type Sender struct {
 
 	mu    sync.Mutex
 	lanes map[string]*lane
+	quiet map[string]bool // retired, and it was said that they are in no trouble
 }
 
 // New returns a Sender that works until Close.
@@ -113,7 +114,7 @@ func New(cfg Config) (*Sender, error) {
 	if cfg.Sinks == nil || cfg.Evidence == nil || cfg.Cursors == nil || cfg.Transport == nil || cfg.Dial == nil || cfg.Secrets == nil || cfg.Dir == "" || cfg.Log == nil || cfg.Now == nil || cfg.Trouble == nil || cfg.Issuer == "" || cfg.Sign == nil || cfg.Names == nil || cfg.Streams == nil {
 		return nil, errors.New("sink: a dependency is missing")
 	}
-	s := &Sender{cfg: cfg, lanes: map[string]*lane{}}
+	s := &Sender{cfg: cfg, lanes: map[string]*lane{}, quiet: map[string]bool{}}
 	s.run, s.stop = context.WithCancel(context.Background())
 	s.work.Go(s.watch)
 	return s, nil
@@ -129,13 +130,10 @@ func (s *Sender) Close() {
 func (s *Sender) watch() {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	for _, d := range s.cfg.Sinks() {
-		if d.State != Active {
-			s.cfg.Trouble(d, "") // it may have been retired while this node was down
-		}
-	}
 	for {
-		s.match()
+		for _, d := range s.match() {
+			s.cfg.Trouble(d, "")
+		}
 		select {
 		case <-s.run.Done():
 			return
@@ -144,7 +142,9 @@ func (s *Sender) watch() {
 	}
 }
 
-func (s *Sender) match() {
+// match starts and ends lanes, and returns the sinks that are retired since it looked last
+// and have no lane that could say so: what this node said of them may stand somewhere.
+func (s *Sender) match() (retired []Sink) {
 	declared := s.cfg.Sinks()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,7 +166,14 @@ func (s *Sender) match() {
 			s.lanes[id] = l
 			s.work.Go(func() { defer cancel(); l.loop(ctx) })
 		}
+		if d.State == Active {
+			delete(s.quiet, id)
+		} else if s.lanes[id] == nil && !s.quiet[id] {
+			s.quiet[id] = true
+			retired = append(retired, d)
+		}
 	}
+	return retired
 }
 
 // Status returns how a sink fares.

@@ -101,7 +101,7 @@ func kindOf(x *audit.Told) string {
 // wants reports whether a sink is to get x.
 func (s *Sink) wants(x *audit.Told) bool { return slices.Contains(s.Events, kindOf(x)) }
 
-// Scheme returns how a sink is reached: https, http, syslog+tls, syslog or file.
+// Scheme returns how a sink is reached: https, http, syslog+tls, syslog, file or poll.
 func (s *Sink) Scheme() string {
 	scheme, _, _ := strings.Cut(s.URL, ":")
 	return scheme

@@ -144,7 +144,10 @@ func (t teller) parcel(ctx context.Context, x *audit.Told, h *happening) (signal
 	if err != nil {
 		return signal.Parcel{}, signal.Subject{}, err
 	}
-	event := map[string]any{"event_timestamp": x.At.Unix(), "initiating_entity": initiator(x.Actor)}
+	event := map[string]any{
+		"event_timestamp": x.At.Unix(), "initiating_entity": initiator(x.Actor),
+		"reason_admin": map[string]string{"en": x.Change.Verb + " of " + h.about}, // never what a person wrote
+	}
 	for k, v := range h.words {
 		event[k] = v
 	}

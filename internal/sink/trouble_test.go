@@ -163,3 +163,22 @@ func TestWhatCannotBeReadHoldsUpOnlyWhatFollows(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestTheTroubleOfARetiredSinkIsOver: also where it is seen retired by a node on which it
+// has no lane, as after a restart elsewhere, and again each time it is retired.
+func TestTheTroubleOfARetiredSinkIsOver(t *testing.T) {
+	r := newRig(t, sink.Sink{ID: "a", Form: sink.FormOCSF, URL: sink.FileURL})
+	r.start()
+	r.idle("a")
+	d := sink.Sink{ID: "b", Owner: "ops", Form: sink.FormOCSF, URL: sink.FileURL, State: sink.Retired, Changed: time.Unix(2, 0)}
+	over := func() int { return strings.Count(r.troubles(), "b: ") }
+	r.declare(d)
+	r.until("it is over", func() bool { return over() == 1 })
+	d.State, d.Changed = sink.Active, time.Unix(3, 0)
+	r.declare(d)
+	r.idle("b")
+	began := over()
+	d.State, d.Changed = sink.Retired, time.Unix(4, 0)
+	r.declare(d)
+	r.until("it is over again", func() bool { return over() > began })
+}

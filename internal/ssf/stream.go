@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -50,11 +53,12 @@ type Transmitter struct {
 	streams *sink.Streams
 	note    func(ctx context.Context, id, what string)
 	log     *slog.Logger
+	refused *refusals
 }
 
 // NewTransmitter returns a Transmitter. note keeps that a receiver changed its stream.
 func NewTransmitter(issuer, jwks string, streams *sink.Streams, note func(ctx context.Context, id, what string), log *slog.Logger) *Transmitter {
-	return &Transmitter{issuer: issuer, jwks: jwks, streams: streams, note: note, log: log}
+	return &Transmitter{issuer: issuer, jwks: jwks, streams: streams, note: note, log: log, refused: newRefusals(time.Now)}
 }
 
 // Register adds the endpoints to a mux.
@@ -88,7 +92,16 @@ type ask struct {
 // serve lets a receiver in by its token, and answers in JSON.
 func (t *Transmitter) serve(do func(*ask) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from := addressOf(r.RemoteAddr)
+		if wait := t.refused.wait(from); wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+			reply(w, http.StatusTooManyRequests, problem("too many tokens were nobody's"))
+			return
+		}
 		to, err := t.streams.Of(r.Context(), bearer(r.Header))
+		if access.CodeOf(err) == access.CodeUnauthenticated {
+			t.refused.add(from)
+		}
 		a := &ask{Request: r, sink: to, code: http.StatusOK}
 		if err == nil {
 			err = a.read(w)
@@ -140,9 +153,12 @@ func (a *ask) into(v any) error {
 	return nil
 }
 
-// own says that a stream is not the receiver's; "" names its only one.
+// own says that a stream is not the receiver's, or that none is named.
 func (a *ask) own(id string) error {
-	if id != "" && id != a.sink.ID {
+	if id == "" {
+		return access.Errorf(access.CodeInvalid, "stream_id is missing")
+	}
+	if id != a.sink.ID {
 		return access.Errorf(access.CodeNotFound, "there is no such stream of yours")
 	}
 	return nil
@@ -177,7 +193,12 @@ func (t *Transmitter) fail(w http.ResponseWriter, r *http.Request, id string, er
 	} else if r.Context().Err() == nil {
 		t.log.Error("a receiver of signals cannot be answered", "sink", id, "error", access.Reasons(err))
 	}
-	reply(w, code, map[string]string{"err": "invalid_request", "description": why})
+	reply(w, code, problem(why))
+}
+
+// problem is why something is not done, as RFC 8935 and RFC 8936 say it.
+func problem(why string) map[string]string {
+	return map[string]string{"err": "invalid_request", "description": why}
 }
 
 func reply(w http.ResponseWriter, code int, v any) {
@@ -207,6 +228,9 @@ type setup struct {
 // put writes what is set up into a stream. Where events go is declared by whoever runs this
 // gateway: a receiver may name it and not change it.
 func (t *Transmitter) put(a *ask, in *setup, st *signal.Stream, whole bool) error {
+	if err := t.ours(a, st); err != nil {
+		return err
+	}
 	if d := in.Delivery; d != nil {
 		want, at := methodPush, a.sink.URL
 		if at == sink.PollURL {
@@ -242,6 +266,28 @@ func (t *Transmitter) put(a *ask, in *setup, st *signal.Stream, whole bool) erro
 	for _, name := range sink.Told() { // others are left out: they are not supported
 		if slices.Contains(*in.Requested, sink.EventType(name)) {
 			st.Requested = append(st.Requested, name)
+		}
+	}
+	return nil
+}
+
+// ours says which member of a request is not as it stands, of those that the receiver may
+// repeat and not change (SSF 1.0, section 8.1.1.3).
+func (t *Transmitter) ours(a *ask, st *signal.Stream) error {
+	var asked, stands map[string]any
+	raw, err := json.Marshal(t.shown(&a.sink, st))
+	if err == nil {
+		err = json.Unmarshal(raw, &stands)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(a.body, &asked); err != nil {
+		return access.Errorf(access.CodeInvalid, "the body is no JSON object")
+	}
+	for _, name := range []string{"iss", "aud", "events_supported", "events_delivered", "min_verification_interval"} {
+		if v, ok := asked[name]; ok && !reflect.DeepEqual(v, stands[name]) {
+			return access.Errorf(access.CodeInvalid, "%s cannot be changed: leave it out, or repeat it as it is", name)
 		}
 	}
 	return nil
@@ -285,6 +331,9 @@ func (t *Transmitter) create(a *ask) (any, error) {
 	if err := a.into(&in); err != nil {
 		return nil, err
 	}
+	if in.Delivery == nil && a.sink.URL != sink.PollURL { // left out it is poll (SSF 1.0, section 8.1.1.1)
+		return nil, access.Errorf(access.CodeInvalid, "this stream is delivered by %s, as it is declared: name it as delivery", methodPush)
+	}
 	st, err := t.streams.Change(a.Context(), &a.sink, func(st *signal.Stream) error {
 		if st.Made && !st.Gone {
 			return access.Errorf(access.CodeConflict, "you have a stream already: read it, or change it")
@@ -303,7 +352,7 @@ func (t *Transmitter) create(a *ask) (any, error) {
 func (t *Transmitter) read(a *ask) (any, error) {
 	id := a.URL.Query().Get("stream_id")
 	st, err := t.streams.Read(a.Context(), &a.sink)
-	if err == nil {
+	if err == nil && id != "" {
 		err = a.own(id)
 	}
 	switch {
@@ -343,9 +392,6 @@ func (t *Transmitter) update(a *ask) (any, error) {
 	if err := a.into(&in); err != nil {
 		return nil, err
 	}
-	if in.ID == "" {
-		return nil, access.Errorf(access.CodeInvalid, "stream_id is missing")
-	}
 	st, err := t.change(a, in.ID, "changed", func(st *signal.Stream) error { return t.put(a, &in, st, a.Method == http.MethodPut) })
 	if err != nil {
 		return nil, err
@@ -354,12 +400,8 @@ func (t *Transmitter) update(a *ask) (any, error) {
 }
 
 func (t *Transmitter) remove(a *ask) (any, error) {
-	id := a.URL.Query().Get("stream_id")
-	if id == "" {
-		return nil, access.Errorf(access.CodeInvalid, "stream_id is missing")
-	}
 	a.code = http.StatusNoContent
-	_, err := t.change(a, id, "deleted", func(st *signal.Stream) error {
+	_, err := t.change(a, a.URL.Query().Get("stream_id"), "deleted", func(st *signal.Stream) error {
 		*st = signal.Stream{Gone: true, Verified: st.Verified}
 		return nil
 	})
