@@ -56,10 +56,10 @@ func breaks(b byte) bool {
 	return false
 }
 
-// otherWriting is the first byte from which on a character of a folded text is of no
-// Latin writing. There no blank need stand: a particle follows an address, a unit a
-// number.
-const otherWriting = 0xca
+// otherWriting is the first byte from which on a character of a folded text is neither
+// Latin, Greek nor Cyrillic, which put blanks between words and have letters that look
+// alike. In other writings a particle follows an address, and a unit a number.
+const otherWriting = 0xd6
 
 // tokens gives every token of text to emit, in the order they end.
 func (s *splitter) tokens(text []byte, emit func(token)) {
