@@ -63,7 +63,7 @@ func (a *app) alarms(w io.Writer, r *rehearsal.Alarms) {
 		}
 	}
 	fmt.Fprintln(w)
-	t := a.table("RUNG", "FROM", "CALLS", "CROSSINGS", "AGENT-DAYS", "OF 100", "95 %")
+	t := a.table("RUNG", "FROM", "CALLS", "CROSSINGS", "AGENT-DAYS", "OF 100", "INTERVAL")
 	for _, x := range r.Rungs {
 		var from []string
 		for _, b := range []struct {
@@ -74,13 +74,13 @@ func (a *app) alarms(w io.Writer, r *rehearsal.Alarms) {
 				from = append(from, fmt.Sprint(b.name, " ", b.n))
 			}
 		}
-		t.add(x.Rule, strings.Join(from, ", "), itoa(x.Calls), itoa(x.Crossings), ofDays(x.Days), percent(x.Days.Rate), interval(x.Days))
+		t.add(x.Rule, strings.Join(from, ", "), itoa(x.Calls), itoa(x.Crossings), ofDays(x.Days), percent(x.Days.Rate), x.Days.Interval())
 	}
 	t.write(w)
 	fmt.Fprintf(w, "on 19 of 20 agent-days at most %d crossings of the first rung\n\n", r.StepUps)
-	t = a.table("THRESHOLD", "SESSION", "95 %", "AGENT", "95 %", "PERSON", "95 %")
+	t = a.table("THRESHOLD", "SESSION", "INTERVAL", "AGENT", "INTERVAL", "PERSON", "INTERVAL")
 	for _, x := range r.Thresholds {
-		t.add(itoa(x.Score), ofDays(x.Session), interval(x.Session), ofDays(x.Agent), interval(x.Agent), ofDays(x.Person), interval(x.Person))
+		t.add(itoa(x.Score), ofDays(x.Session), x.Session.Interval(), ofDays(x.Agent), x.Agent.Interval(), ofDays(x.Person), x.Person.Interval())
 	}
 	t.write(w)
 	if len(r.Crossings) == 0 {
@@ -104,8 +104,6 @@ func (a *app) alarms(w io.Writer, r *rehearsal.Alarms) {
 func ofDays(s rehearsal.Share) string { return fmt.Sprintf("%d/%d", s.K, s.N) }
 
 func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 2, 64) }
-
-func interval(s rehearsal.Share) string { return percent(s.Low) + "–" + percent(s.High) }
 
 // scored is a score in a table, "" for none.
 func scored(n int) string {

@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"maps"
 	"math"
@@ -69,6 +70,11 @@ type Share struct {
 	Rate float64 `json:"rate"`
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
+}
+
+// Interval is the interval in hundredths, as people read it.
+func (s Share) Interval() string {
+	return fmt.Sprintf("%.2f–%.2f %%", 100*s.Low, 100*s.High)
 }
 
 func shareOf(k, n int) Share {
