@@ -77,7 +77,7 @@ func (l *Log) Calls(ctx context.Context, from, to uint64) iter.Seq2[*Call, error
 func (l *Log) entries(ctx context.Context, from, to uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		to = min(to, l.Size())
-		for next := from; next < to; {
+		for next := max(from, l.minimum()); next < to; {
 			leaves, first, err := l.leavesAt(next)
 			if err != nil {
 				yield(Entry{}, err)
