@@ -218,7 +218,7 @@ func (l *look) asked(s *seen, text []byte) Answer {
 	switch {
 	case !x.known:
 		return Unknown
-	case x.asked(s.words):
+	case x.asked(s.words), x.askedUnspaced(s.prints, text):
 		return Yes
 	}
 	typed := 0
@@ -277,9 +277,10 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 	if s.found {
 		leaf.Start, leaf.End = f.source(start), f.source(end)
 		leaf.From = l.x.public(s.source)
-	} else {
-		leaf.Lost = l.x.lost && leaf.Asked != Yes
 	}
+	// What was forgotten may have had what a trusted result has now: a tool that repeats
+	// what it is asked for makes nothing trusted.
+	leaf.Lost = l.x.lost && leaf.Asked != Yes && (leaf.From == nil || !leaf.From.Untrusted)
 }
 
 // sourcesOfWords are the sources that all words of a leaf stand in.

@@ -69,11 +69,12 @@ const (
 	CSV       Format = "csv"
 	SARIF     Format = "sarif"
 	CycloneDX Format = "cyclonedx"
+	JSON      Format = "json" // the servers, as rutile inventory list -o json has them
 )
 
 // Formats lists them.
 func Formats() []string {
-	return []string{string(Backstage), string(CSV), string(CycloneDX), string(SARIF)}
+	return []string{string(Backstage), string(CSV), string(CycloneDX), string(JSON), string(SARIF)}
 }
 
 // Rows is what a row of CSV is about.
@@ -117,6 +118,13 @@ type Document struct {
 	Bytes    []byte
 }
 
+// listing is an export as JSON.
+type listing struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	Snapshot      string            `json:"snapshot"`
+	Servers       []inventory.Entry `json:"servers"`
+}
+
 // Make writes a snapshot.
 func Make(s *Snapshot, o Options) (Document, error) {
 	if err := o.Check(); err != nil {
@@ -137,6 +145,9 @@ func Make(s *Snapshot, o Options) (Document, error) {
 	case CycloneDX:
 		d.Type = "application/vnd.cyclonedx+json; version=1.7"
 		d.Bytes, err = cyclonedx(s, id, o)
+	case JSON:
+		d.Type = "application/json"
+		d.Bytes, err = json.MarshalIndent(listing{1, id, s.Servers}, "", "  ")
 	case SARIF:
 		d.Type = "application/sarif+json"
 		d.Bytes, err = sarif(s, id)
