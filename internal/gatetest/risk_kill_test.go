@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"rutile/internal/daemon"
+	"rutile/internal/risk"
+	"rutile/internal/store"
 	"rutile/internal/store/storetest"
 )
 
@@ -52,6 +54,7 @@ func TestScoresOutliveAKill(t *testing.T) {
 	if len(k.denied) != 40 {
 		t.Fatalf("%d of 40 calls were denied", len(k.denied))
 	}
+	unkept(t, data)
 	var scores []int
 	for range 2 { // and a start changes nothing about it
 		d, err := daemon.New(context.WithoutCancel(t.Context()), daemon.Config{
@@ -79,5 +82,38 @@ func TestScoresOutliveAKill(t *testing.T) {
 	}
 	if len(scores) == 2 && scores[1] > scores[0] {
 		t.Errorf("it is %d, then %d", scores[0], scores[1])
+	}
+}
+
+// unkept takes back what a gateway that was killed kept of scores, as if that had been
+// before it kept any, however long it ran.
+func unkept(t *testing.T, data string) {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{DSN: "sqlite", Dir: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	rows, err := db.Risks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := 0
+	for _, r := range rows {
+		var put []risk.Row
+		if r.Kind == risk.KindLog {
+			put = []risk.Row{{Key: r.Key, Doc: []byte(`{"v":1,"size":0}`)}}
+			marks++
+		}
+		if err := db.SaveRisks(t.Context(), r.Node, put, []risk.Key{r.Key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if marks != 1 {
+		t.Fatalf("%d logs are kept how far they were told of", marks)
 	}
 }
