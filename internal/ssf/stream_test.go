@@ -96,6 +96,7 @@ func (s *shelf) Use(_ context.Context, ref, _ string, use func([]byte) error) er
 
 func (s *shelf) Origin() string                                          { return "gw.example.com/rutile" }
 func (s *shelf) Size() uint64                                            { return 0 }
+func (s *shelf) Minimum() uint64                                         { return 0 }
 func (s *shelf) Grown(uint64) <-chan struct{}                            { return nil }
 func (s *shelf) Teller() *audit.Teller                                   { return nil }
 func (s *shelf) Person(string) ([][2]string, string)                     { return nil, "" }
