@@ -99,6 +99,7 @@ type Daemon struct {
 	gate      *gate.Gate
 	conduct   *conduct.Book
 	risks     *risk.Book
+	alarming  sync.Mutex   // recorded calls are scored anew
 	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
