@@ -200,6 +200,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/inventory/splits", admin.OpInventory, maxSmall, a.split},
 		{"GET /api/v1/inventory/owners", admin.OpRead, 0, a.ownersFound},
 		{"POST /api/v1/inventory/owners", admin.OpInventory, maxSmall, a.ownFound},
+		{"POST /api/v1/inventory/ownings", admin.OpInventory, maxSmall, a.ownMany},
 		{"GET /api/v1/inventory/hosts", admin.OpRead, 0, a.foundHosts},
 		{"GET /api/v1/inventory/agents", admin.OpRead, 0, a.foundAgents},
 		{"GET /api/v1/inventory/credentials", admin.OpRead, 0, a.foundCredentials},

@@ -72,6 +72,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/inventory/splits", "", `{"key":"https://a.example/sse"}`},
 		{"GET /api/v1/inventory/owners", "", ""},
 		{"POST /api/v1/inventory/owners", "", `{"key":"pkg:npm/notes","owner":"ann"}`},
+		{"POST /api/v1/inventory/ownings", "", `{"keys":["pkg:npm/notes"],"owner":"ann","plan":true}`},
 		{"GET /api/v1/inventory/hosts", "", ""},
 		{"GET /api/v1/inventory/agents", "", ""},
 		{"GET /api/v1/inventory/credentials", "", ""},

@@ -64,7 +64,7 @@ func navigation() []navPart {
 			{"reviews", "Reviews", admin.OpRead, []string{"review"}},
 		}},
 		{"Catalog", []navPlace{
-			{"inventory", "Inventory", admin.OpRead, []string{"found"}},
+			{"inventory", "Inventory", admin.OpRead, []string{"found", "owning"}},
 			{"sources", "Sources", admin.OpRead, nil},
 			{"servers", "Servers", admin.OpRead, []string{"server", "tool"}},
 			{"agents", "Agents", admin.OpRead, []string{"agent"}},

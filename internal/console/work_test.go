@@ -143,6 +143,11 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.inventory = inventory
+	views, err := admin.NewViews(r.admin, r.db)
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{})
 	if err != nil {
 		r.t.Fatal(err)
@@ -151,7 +156,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	cfg := console.Config{
 		Hosts: []string{host}, Public: origin, Now: r.clock.now, Local: origin, Log: slog.New(slog.NewTextHandler(r.log, nil)),
 		Work: &console.Work{
-			Effects: effects, Evidence: evidenceOf{w}, Inventory: inventory, Findings: r.findings,
+			Effects: effects, Evidence: evidenceOf{w}, Inventory: inventory, Findings: r.findings, Views: views,
 			Status: func() console.Status { return console.Status{} }, Doctor: func(context.Context) []console.Check { return nil },
 			Calls: func() []gate.Call { return w.calls }, Rehearsal: unrehearsed{}, Settings: func() []console.Setting { return nil },
 			Conduct: func(server, tool string) *conduct.Summary {

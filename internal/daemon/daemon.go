@@ -83,6 +83,7 @@ type Daemon struct {
 	recorder  *recorder
 	debts     *audit.Debts
 	uses      *uses
+	views     *admin.Views
 	owing     bool // settleDebts has said that something is owed
 	states    states
 	broker    *grant.Broker
