@@ -300,6 +300,8 @@ func (a *API) routes() []route {
 		{"POST /api/v1/policies/try", admin.OpRehearse, maxApply, a.try},
 		{"POST /api/v1/policies/rollback", admin.OpApply, maxSmall, a.rollBack},
 
+		{"GET /api/v1/risk/replay", admin.OpEvidence, 0, a.alarms},
+
 		{"GET /api/v1/audit", admin.OpEvidence, 0, a.search},
 		{"GET /api/v1/audit/count", admin.OpEvidence, 0, a.count},
 		{"GET /api/v1/audit/tail", admin.OpEvidence, 0, a.tail},

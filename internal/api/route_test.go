@@ -126,6 +126,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/policies/suggest", "/api/v1/policies/suggest?since=1h", ""},
 		{"GET /api/v1/reports/privileges", "", ""},
 		{"GET /api/v1/reports/compliance", "", ""},
+		{"GET /api/v1/risk/replay", "", ""},
 		{"GET /api/v1/audit/count", "", ""},
 		{"GET /api/v1/policies/simulate", "", ""},
 		{"POST /api/v1/policies/simulate", "", `{"draft":{"generation":1},"seconds":5}`},

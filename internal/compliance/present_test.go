@@ -30,7 +30,7 @@ func present(t *testing.T, at time.Time) compliance.Present {
 			{ID: "d", State: registry.ServerTriaged}, {ID: "e", State: registry.ServerQuarantined}, {ID: "f", State: registry.ServerQuarantined}, {ID: "g", State: registry.ServerRetired},
 		},
 		Agents: []registry.Agent{
-			{ID: "x", State: registry.AgentActive}, {ID: "y", State: registry.AgentActive, Expires: at.Add(time.Second)},
+			{ID: "x", State: registry.AgentActive, Expires: at.Add(time.Hour)}, {ID: "y", State: registry.AgentActive, Expires: at.Add(time.Second)},
 			{ID: "z", State: registry.AgentActive, Expires: at.Add(-time.Second)}, {ID: "w", State: registry.AgentSuspended},
 		},
 		Tools: []registry.Tool{
@@ -42,8 +42,8 @@ func present(t *testing.T, at time.Time) compliance.Present {
 		t.Fatal(err)
 	}
 	found := []inventory.Entry{
-		{Key: "1", Status: discovery.StatusShadow}, {Key: "2", Status: discovery.StatusShadow, Owner: "ann"}, {Key: "3", Status: discovery.StatusBypass},
-		{Key: "4", Status: discovery.StatusRouted}, {Key: "5", Status: inventory.StatusGone},
+		{Server: inventory.Server{Key: "1"}, Status: discovery.StatusShadow}, {Server: inventory.Server{Key: "2", Owner: "ann"}, Status: discovery.StatusShadow}, {Server: inventory.Server{Key: "3"}, Status: discovery.StatusBypass},
+		{Server: inventory.Server{Key: "4"}, Status: discovery.StatusRouted}, {Server: inventory.Server{Key: "5"}, Status: inventory.StatusGone},
 	}
 	late, soon := at.Add(-time.Hour), at.Add(time.Hour)
 	open := []finding.Finding{

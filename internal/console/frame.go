@@ -58,7 +58,7 @@ func navigation() []navPart {
 	return []navPart{
 		{"Now", []navPlace{
 			{"overview", "Overview", admin.OpRead, nil},
-			{"live", "Live", admin.OpRead, []string{"session", "decision"}},
+			{"live", "Live", admin.OpRead, []string{"session", "decision", "risk"}},
 			{"requests", "Requests", admin.OpRead, nil},
 			{"findings", "Findings", admin.OpRead, []string{"finding"}},
 			{"reviews", "Reviews", admin.OpRead, []string{"review"}},

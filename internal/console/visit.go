@@ -112,6 +112,7 @@ func pages() []page {
 		{"break-glass/{id}", admin.OpBreak, "glass-sign", (*Console).glassSign},
 		{"live", admin.OpRead, "live", (*Console).live},
 		{"sessions/{id}", admin.OpRead, "session", (*Console).agentSession},
+		{"risk", admin.OpEvidence, "risk", (*Console).risk},
 		{"decisions/{id}", admin.OpRead, "decision", (*Console).decision},
 		{"revoke", admin.OpSession, "revoke", (*Console).revokePlan},
 		{"receipts", admin.OpRead, "receipts", (*Console).receipts},

@@ -50,6 +50,14 @@ func (unrehearsed) Explain(_ context.Context, id string, _ bool) (rehearsal.Expl
 	return rehearsal.Explained{}, access.Errorf(access.CodeNotFound, "no decision %s", id)
 }
 
+// Alarms finds one crossing, of an agent whose name wants to be more than text.
+func (unrehearsed) Alarms(context.Context, time.Time, string) (rehearsal.Alarms, error) {
+	return rehearsal.Alarms{Calls: 7, Agents: 1, AgentDays: 3, Known: 2, Rungs: []rehearsal.RungAlarms{{Rule: "baseline.risk-step-up", Session: 60, Agent: 75, Calls: 2, Crossings: 1, Days: rehearsal.Share{K: 1, N: 3, Low: .0615, High: .7923}}},
+		Thresholds: []rehearsal.Threshold{{Score: 40, Session: rehearsal.Share{K: 2, N: 3}}},
+		Crossings: []rehearsal.Crossing{{Decision: "dec_7", Agent: "bot", Session: "ses_7", Action: "shop/<b>order", Rules: []string{"baseline.risk-step-up"},
+			Risk: &access.Risk{Session: 63, Agent: 12, Top: []access.RiskPoint{{Family: "volume", Signal: "sent", Points: 40}}}}}}, nil
+}
+
 func (unrehearsed) Replay(context.Context, admin.Draft, time.Time, bool) (rehearsal.Report, error) {
 	return rehearsal.Report{}, nil
 }

@@ -125,6 +125,24 @@ type listing struct {
 	Servers       []inventory.Entry `json:"servers"`
 }
 
+// listed writes the servers as JSON, every text as it is shown.
+func listed(s *Snapshot, id string) ([]byte, error) {
+	out := listing{SchemaVersion: 1, Snapshot: id, Servers: slices.Clone(s.Servers)}
+	for i := range out.Servers {
+		e := &out.Servers[i]
+		for _, text := range []*string{&e.Key, &e.Owner, &e.Registered, &e.State} {
+			*text = shown(*text)
+		}
+		for _, list := range []*[]string{&e.Names, &e.Merged, &e.Sources, &e.Transports} {
+			*list = slices.Clone(*list)
+			for j := range *list {
+				(*list)[j] = shown((*list)[j])
+			}
+		}
+	}
+	return json.MarshalIndent(out, "", "  ")
+}
+
 // Make writes a snapshot.
 func Make(s *Snapshot, o Options) (Document, error) {
 	if err := o.Check(); err != nil {
@@ -147,7 +165,7 @@ func Make(s *Snapshot, o Options) (Document, error) {
 		d.Bytes, err = cyclonedx(s, id, o)
 	case JSON:
 		d.Type = "application/json"
-		d.Bytes, err = json.MarshalIndent(listing{1, id, s.Servers}, "", "  ")
+		d.Bytes, err = listed(s, id)
 	case SARIF:
 		d.Type = "application/sarif+json"
 		d.Bytes, err = sarif(s, id)
