@@ -35,8 +35,9 @@ func program(t *testing.T) string {
 // browser is one browser with its own profile. complaints are what its pages said in
 // the console, were refused by the policy of their content, or failed to load.
 type browser struct {
-	t   *testing.T
-	ctx context.Context
+	t       *testing.T
+	ctx     context.Context
+	scripts bool
 
 	mu         sync.Mutex
 	complaints []string
@@ -51,10 +52,12 @@ func open(t *testing.T, scripts bool) *browser {
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(cancel)
-	ctx, end := context.WithTimeout(ctx, time.Minute)
+	ctx, end := context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(end)
-	b := &browser{t: t, ctx: ctx}
-	b.do()
+	b := &browser{t: t, ctx: ctx, scripts: scripts}
+	if err := chromedp.Do(ctx); err != nil { // starts it, for as long as ctx lives
+		t.Fatal(err)
+	}
 	err := chromedp.Listen(ctx, func(ev any) {
 		switch e := ev.(type) {
 		case *log.EventEntryAdded:
@@ -108,15 +111,21 @@ func (b *browser) quiet(where string) {
 
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.t.Fatal(err)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatalf("%v on a page that says %s", err, b.text())
 	}
 }
+
+// patience is how long one step in a browser may take on a machine that is busy.
+const patience = 40 * time.Second
 
 // visit opens a page and returns its text.
 func (b *browser) visit(url string) string {
 	b.t.Helper()
 	b.do(chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS("#main")))
+	b.look()
 	return b.text()
 }
 
@@ -132,9 +141,13 @@ func (b *browser) text() string {
 // click presses what a selector finds and waits for the page it leads to.
 func (b *browser) click(sel string) string {
 	b.t.Helper()
-	if _, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible)); err != nil {
-		b.t.Fatalf("clicking %s: %v", sel, err)
+	b.uses(sel)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible)); err != nil {
+		b.t.Fatalf("clicking %s: %v on a page that says %s", sel, err, b.text())
 	}
+	b.look()
 	return b.text()
 }
 
@@ -143,7 +156,22 @@ func (b *browser) click(sel string) string {
 // change, which is a race.
 func (b *browser) fill(sel, text string) {
 	b.t.Helper()
+	b.uses(sel)
 	b.do(chromedp.Focus(chromedp.CSS(sel)), chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent(text))
+}
+
+// choose takes an option of a list, by its label, as somebody at a keyboard does.
+func (b *browser) choose(sel, label string) {
+	b.t.Helper()
+	b.uses(sel)
+	b.do(chromedp.Focus(chromedp.CSS(sel)), chromedp.KeyEvent(label))
+}
+
+// opens opens a disclosure, and fails if that shows nothing.
+func (b *browser) opens(sel string) {
+	b.t.Helper()
+	b.uses(sel)
+	b.do(chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible), chromedp.WaitVisible(chromedp.CSS("details[open] :not(summary)")))
 }
 
 // picture keeps what a page looks like, where RUTILE_PICTURES names a directory.
