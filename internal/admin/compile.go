@@ -41,7 +41,7 @@ func (a *Admin) after(cur *Current, d *draft) (*Current, error) {
 	}
 	next := &Current{View: view, Ladder: cur.Ladder, Rights: with(cur.Rights, c.Rights), Facts: with(cur.Facts, c.Facts), Sources: with(cur.Sources, c.Sources), Webhooks: with(cur.Webhooks, c.Webhooks), Sinks: with(cur.Sinks, c.Sinks), Signals: with(cur.Signals, c.Signals), Mails: with(cur.Mails, c.Mails), Labels: with(cur.Labels, c.Labels)}
 	next.Policies = slices.Collect(maps.Values(with(policies, c.Policies)))
-	return a.compile(next)
+	return a.compile(next, cur.Set)
 }
 
 // with returns old with changes: what is nil is taken out.
@@ -75,6 +75,9 @@ func recompiles(v *registry.View, c Changes) bool {
 		}
 	}
 	for k, t := range c.Tools {
+		if _, ok := catalogued[registry.Tool{Name: k.Tool}.Kind()]; !ok {
+			continue // no policy can tell what a server offers besides, or says of itself
+		}
 		old, _ := v.Tool(k.Server, k.Tool)
 		s, _ := v.Server(k.Server)
 		if t == nil || s.Pinning == registry.PinningObserve || old.PinDigest != t.PinDigest || t.PinDigest != "" && old.Class.Class != t.Class.Class {
@@ -117,13 +120,18 @@ func (a *Admin) build(c registry.Content, kept stored) (*Current, error) {
 	for _, l := range kept.labels {
 		cur.Labels[l.ID] = l
 	}
-	return a.compile(cur)
+	var earlier *policy.Set
+	if old := a.current.Load(); old != nil {
+		earlier = old.Set
+	}
+	return a.compile(cur, earlier)
 }
 
-// compile completes a state: it sorts and compiles its policies.
-func (a *Admin) compile(c *Current) (*Current, error) {
+// compile completes a state: it sorts and compiles its policies, and takes over what
+// the set of an earlier state has of them.
+func (a *Admin) compile(c *Current, earlier *policy.Set) (*Current, error) {
 	slices.SortFunc(c.Policies, func(x, y policy.Policy) int { return compare(x.ID, y.ID) })
-	set, err := policy.Compile(c.Policies, c.Catalog())
+	set, err := earlier.Recompile(c.Policies, c.Catalog())
 	if err != nil {
 		return nil, compileError(err)
 	}
@@ -147,6 +155,9 @@ func compileError(err error) error {
 	return ps.err()
 }
 
+// catalogued are the kinds of definitions that policies are compiled against.
+var catalogued = map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt}
+
 // catalog is what policies are compiled against: every definition that was ever
 // approved, whatever its state now, so that a tool that drifts or goes away
 // changes no policy; and what an observing server lets pass, whose arguments
@@ -165,7 +176,7 @@ func catalog(v *registry.View, rights map[string]grant.Entitlement, facts map[st
 		}
 		c.Servers = append(c.Servers, policy.ServerInfo{ID: s.ID})
 		for _, t := range v.Tools(s.ID) {
-			kind, ok := map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt}[t.Kind()]
+			kind, ok := catalogued[t.Kind()]
 			if !ok || t.PinDigest == "" && s.Pinning != registry.PinningObserve {
 				continue
 			}

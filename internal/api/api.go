@@ -307,6 +307,8 @@ func (a *API) routes() []route {
 		{"GET /api/v1/audit/bundle", admin.OpEvidence, 0, a.bundle},
 		{"POST /api/v1/audit/reindex", admin.OpReindex, maxSmall, a.reindex},
 		{"POST /api/v1/audit/erase", admin.OpErase, maxSmall, a.erase},
+		{"GET /api/v1/audit/retention", admin.OpEvidence, 0, a.retention},
+		{"POST /api/v1/audit/retention", admin.OpErase, maxSmall, a.retain},
 	}
 }
 

@@ -33,6 +33,9 @@ type Evidence interface {
 	// PlanErasure says what erasing a person would destroy; Erase does it.
 	PlanErasure(ctx context.Context, person, issuer string) (audit.ErasurePlan, error)
 	Erase(ctx context.Context, o audit.ErasureOrder) (audit.Erasure, audit.ErasurePlan, error)
+	// PlanRetention says what is too old to be kept; Retain lets it go.
+	PlanRetention(ctx context.Context, o audit.RetentionOrder) (audit.RetentionPlan, error)
+	Retain(ctx context.Context, o audit.RetentionOrder) (audit.RetentionPlan, error)
 }
 
 // Leaf is one piece of evidence.
@@ -42,6 +45,7 @@ type Leaf struct {
 	Sealed    map[string]string `json:"sealed,omitempty"` // what it seals, opened
 	Excerpt   *Excerpt          `json:"excerpt,omitempty"`
 	Erased    bool              `json:"erased,omitempty"` // its key was destroyed
+	Pruned    time.Time         `json:"pruned,omitzero"`  // when retention deleted its excerpt
 }
 
 // Proof shows that leaves are in the log. It is a file by itself: rutile audit

@@ -192,11 +192,13 @@ func (silent) Open(_ context.Context, _ string, b []byte) ([]byte, error) { retu
 // fakeEvidence is a log of rows only.
 type fakeEvidence struct {
 	erased []audit.ErasureOrder
-	mu     sync.Mutex
-	rows   []audit.Row
-	err    error
-	sent   audit.Query // of the newest export
-	looks  uint64      // rows a part of a search looks at
+
+	retained []audit.RetentionOrder
+	mu       sync.Mutex
+	rows     []audit.Row
+	err      error
+	sent     audit.Query // of the newest export
+	looks    uint64      // rows a part of a search looks at
 }
 
 func (e *fakeEvidence) add(rows ...audit.Row) {
@@ -315,6 +317,19 @@ func (e *fakeEvidence) Erase(ctx context.Context, o audit.ErasureOrder) (audit.E
 	plan, err := e.PlanErasure(ctx, o.Person, o.Issuer)
 	e.erased = append(e.erased, o)
 	return audit.Erasure{ID: "era_1"}, plan, err
+}
+
+func (e *fakeEvidence) PlanRetention(_ context.Context, o audit.RetentionOrder) (audit.RetentionPlan, error) {
+	months := []int{202609}
+	if o.Clock {
+		months = append(months, 202610)
+	}
+	return audit.RetentionPlan{Months: months}, e.err
+}
+
+func (e *fakeEvidence) Retain(ctx context.Context, o audit.RetentionOrder) (audit.RetentionPlan, error) {
+	e.retained = append(e.retained, o)
+	return e.PlanRetention(ctx, o)
 }
 
 type answer struct {

@@ -137,6 +137,8 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"GET /api/v1/audit/proofs/{id}", "/api/v1/audit/proofs/dec_1", ""},
 		{"POST /api/v1/audit/reindex", "", `{}`},
 		{"POST /api/v1/audit/erase", "", `{"person":"bob","dryRun":true}`},
+		{"GET /api/v1/audit/retention", "", ""},
+		{"POST /api/v1/audit/retention", "", `{"dryRun":true}`},
 	}
 	// These need a server that lists something, a person or the id of a token, or answer with
 	// documents of other formats; they have tests of their own.

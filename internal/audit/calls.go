@@ -58,7 +58,7 @@ func (l *Log) Calls(ctx context.Context, from, to uint64) iter.Seq2[*Call, error
 		r := &callReader{l: l, names: newDeriver(l), pays: payloads{l: l}}
 		defer r.pays.close()
 		to = min(to, l.Size())
-		for next := from; next < to; {
+		for next := max(from, l.minimum()); next < to; {
 			leaves, first, err := l.leavesAt(next)
 			if err != nil {
 				yield(nil, err)

@@ -44,7 +44,7 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 		row, err = d.call(ctx, v, ids)
 	case typeOutcome:
 		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings(), union(nil, v.get("labels_added").strings()))
-	case typeAdmin, typeRevocation, typeReceipt, typeErasure:
+	case typeAdmin, typeRevocation, typeReceipt, typeErasure, typeRetention:
 		row, err = d.admin(ctx, v, ids)
 	case typeLoss:
 		row.Text = joinText("loss", v.get("stream").str, v.get("why").str)
@@ -88,8 +88,15 @@ func (l *Log) decrypt(ctx context.Context, v value, what string, ct []byte) ([]b
 	if err != nil {
 		return nil, err
 	}
-	ad := key.associated(v.get("tenant").str, v.get("id").str, v.get("class").str, what)
-	plain, err := key.open(ad, ct)
+	aead := key.aead
+	if month := v.get("pay").get("k").str; month != "" && what == sealPayload {
+		pays, err := l.keys.payloadKey(ctx, key, month, nil)
+		if err != nil {
+			return nil, err
+		}
+		aead = pays.aead
+	}
+	plain, err := open(aead, key.associated(v.get("tenant").str, v.get("id").str, v.get("class").str, what), ct)
 	if err != nil {
 		// A database that lost its keys makes others under the same names.
 		return nil, fmt.Errorf("%w: another stands under its name", errNoKey)

@@ -83,7 +83,7 @@ func (l *Log) Erase(ctx context.Context, o ErasureOrder) (Erasure, ErasurePlan, 
 	if err := o.check(); err != nil {
 		return Erasure{}, ErasurePlan{}, err
 	}
-	if l.cfg.Hold {
+	if l.cfg.Retention.Hold {
 		return Erasure{}, ErasurePlan{}, access.Errorf(access.CodeConflict, "nothing was erased: evidence.retention.hold is set; lift the legal hold first")
 	}
 	e, plan, err := l.planErasure(ctx, o)

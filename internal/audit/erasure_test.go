@@ -360,7 +360,7 @@ func TestWhatAnErasureRefuses(t *testing.T) {
 		}
 	}
 	stop(t, l)
-	cfg.Hold = true
+	cfg.Retention.Hold = true
 	l = s.start(t, cfg)
 	o := order
 	o.Issuer = "https://idp.example.org"

@@ -52,7 +52,7 @@ func (l *Log) keptErasures() ([]Erasure, error) {
 // again. A legal hold defers it.
 func (l *Log) ResumeErasures(ctx context.Context) error {
 	store, ok := l.keys.store.(Erasures)
-	if !ok || l.cfg.Hold {
+	if !ok || l.cfg.Retention.Hold {
 		return nil
 	}
 	l.erasing.Lock()

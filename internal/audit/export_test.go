@@ -10,7 +10,7 @@ import (
 
 // EncodeIntentForTest returns what an append does before it reaches the disk.
 func EncodeIntentForTest(keys KeyStore, sealer access.Sealer, payloads bool) (func(Intent) error, error) {
-	ring, err := newKeyring(context.Background(), keys, sealer, "t1", rand.Reader)
+	ring, err := newKeyring(context.Background(), keys, sealer, &Config{Tenant: "t1", Origin: "test", Payloads: payloads, Rand: rand.Reader})
 	if err != nil {
 		return nil, err
 	}

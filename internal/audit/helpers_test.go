@@ -146,6 +146,13 @@ func (m *memory) DropRows(context.Context, string) error {
 	return nil
 }
 
+func (m *memory) PruneRows(_ context.Context, _ string, below uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.rows, func(i uint64, r audit.Row) bool { return i < below && (r.Type == "intent" || r.Type == "verdict") })
+	return nil
+}
+
 func (m *memory) Search(_ context.Context, q audit.Query) ([]audit.Row, error) {
 	var out []audit.Row
 	for _, r := range m.all() {

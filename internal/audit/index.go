@@ -143,7 +143,7 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 		x.set(n)
 	}
 	for *next < x.l.Size() {
-		leaves, err := x.batch(ctx, *next)
+		leaves, n, err := x.batch(ctx, *next)
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,6 @@ func (x *indexer) catchUp(ctx context.Context, next *uint64, known *bool) error 
 		if err != nil {
 			return err
 		}
-		n := *next + uint64(len(leaves))
 		if err := x.l.index.PutRows(ctx, x.l.cfg.Origin, rows, n); err != nil {
 			*known = *known && !errors.Is(err, ErrRowsLost) // what is missing is derived from where it ends
 			return fmt.Errorf("writing rows: %w", err)
@@ -179,6 +178,9 @@ func (x *indexer) events(ctx context.Context, leaves []*Row) ([]Row, error) {
 		at, ok := calls[uint64(leaf.Intent)]
 		if !ok {
 			call, err := x.call(ctx, leaf)
+			if uint64(leaf.Intent) < x.l.minimum() && (err == nil || isPruned(err)) {
+				continue // the row of the call is gone
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -225,9 +227,9 @@ func (x *indexer) keepOpen(rows []Row) {
 	}
 }
 
-// batch returns rows of leaves from index next on: live ones, or derived ones up
-// to where the live ones begin.
-func (x *indexer) batch(ctx context.Context, next uint64) ([]*Row, error) {
+// batch returns rows of leaves from index next on and the index behind them: live ones,
+// or derived ones up to where the live ones begin. Of what was pruned there are none.
+func (x *indexer) batch(ctx context.Context, next uint64) ([]*Row, uint64, error) {
 	end := min(x.l.Size(), next+indexBatch)
 	x.mu.Lock()
 	for len(x.live) > 0 && x.live[0].Index < next {
@@ -237,7 +239,7 @@ func (x *indexer) batch(ctx context.Context, next uint64) ([]*Row, error) {
 		if first := x.live[0].Index; first == next {
 			rows := append([]*Row(nil), x.live[:min(len(x.live), indexBatch)]...)
 			x.mu.Unlock()
-			return rows, nil
+			return rows, next + uint64(len(rows)), nil
 		} else {
 			end = min(end, first)
 		}
@@ -245,20 +247,31 @@ func (x *indexer) batch(ctx context.Context, next uint64) ([]*Row, error) {
 	x.mu.Unlock()
 	x.deriver.loaded = false
 	var rows []*Row
-	for next < end {
+	for len(rows) < indexBatch {
+		var err error
+		if next, err = x.l.nextLeaf(next); err != nil {
+			return nil, 0, err
+		}
+		if end = max(end, min(next, x.l.minimum())); next >= end {
+			break
+		}
 		leaves, first, err := x.l.leavesAt(next)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		below := next < x.l.minimum()
 		for ; next < min(end, first+uint64(len(leaves))); next++ {
 			row, err := x.deriver.row(ctx, next, leaves[next-first])
 			if err != nil {
-				return nil, err
+				return nil, 0, err
+			}
+			if below && (row.Type == typeIntent || row.Type == typeOutcome) {
+				continue // it is kept for the outcome alone
 			}
 			rows = append(rows, &row)
 		}
 	}
-	return rows, nil
+	return rows, next, nil
 }
 
 // drop lets go of live rows that are stored.

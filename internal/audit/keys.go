@@ -31,6 +31,7 @@ const (
 	nameLookup  = "lookup"
 	nameSubject = "sub."
 	nameData    = "dek."
+	namePayload = "pay."
 )
 
 // Kinds of what a pseudonym stands for.
@@ -80,7 +81,17 @@ type subject struct {
 type dataKey struct {
 	id    string // 26 base32 characters, public
 	aead  cipher.AEAD
-	salts *macs // HKDF(DEK, "rutile salt v1")
+	salts *macs  // HKDF(DEK, "rutile salt v1")
+	base  []byte // HKDF(DEK, "rutile payload v1")
+	// What payloads of the class and month are sealed with, nil where nothing is kept.
+	payload *payloadKey
+}
+
+// payloadKey opens the payloads that one data key and the key of their log, class and
+// month together open: destroying either erases them.
+type payloadKey struct {
+	id   string // of the key of the month, public
+	aead cipher.AEAD
 }
 
 // macs are HMAC-SHA-256 under one key, kept for the next use: to set one up
@@ -131,6 +142,8 @@ type keyring struct {
 	store  KeyStore
 	sealer access.Sealer
 	tenant string
+	origin string
+	pays   bool // payloads are kept
 	rand   io.Reader
 	lookup []byte
 
@@ -139,10 +152,11 @@ type keyring struct {
 	subjects map[entity]*subject
 	data     map[dataKeyID]*dataKey
 	byID     map[string]*dataKey
+	months   map[string][]byte // keys of payloads by id
 }
 
-func newKeyring(ctx context.Context, store KeyStore, sealer access.Sealer, tenant string, rand io.Reader) (*keyring, error) {
-	k := &keyring{store: store, sealer: sealer, tenant: tenant, rand: rand}
+func newKeyring(ctx context.Context, store KeyStore, sealer access.Sealer, cfg *Config) (*keyring, error) {
+	k := &keyring{store: store, sealer: sealer, tenant: cfg.Tenant, origin: cfg.Origin, pays: cfg.Payloads, rand: cfg.Rand}
 	k.forget()
 	var err error
 	if k.lookup, err = k.unwrapped(ctx, nameLookup, k.fresh); err != nil {
@@ -156,7 +170,7 @@ func (k *keyring) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.era++
-	k.subjects, k.data, k.byID = map[entity]*subject{}, map[dataKeyID]*dataKey{}, map[string]*dataKey{}
+	k.subjects, k.data, k.byID, k.months = map[entity]*subject{}, map[dataKeyID]*dataKey{}, map[string]*dataKey{}, map[string][]byte{}
 }
 
 // now returns the present era. What was read in an earlier one may have been
@@ -310,6 +324,11 @@ func (k *keyring) dataKey(ctx context.Context, owner entity, class string, at ti
 	if err != nil {
 		return nil, fmt.Errorf("reading a data key: %w", err)
 	}
+	if class == classDecision && k.pays {
+		if d.payload, err = k.payloadKey(ctx, d, k.payloadName(class, id.month), k.fresh); err != nil {
+			return nil, fmt.Errorf("reading the key of a month: %w", err)
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.era != era {
@@ -360,15 +379,61 @@ func (k *keyring) loadDataKey(ctx context.Context, id string, make func() ([]byt
 	if err != nil {
 		return nil, err
 	}
+	base, err := hkdf.Key(sha256.New, dek, nil, "rutile payload v1", 32)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := newAEAD(key)
+	if err != nil {
+		return nil, err
+	}
+	return &dataKey{id: id, aead: aead, salts: newMACs(salt), base: base}, nil
+}
+
+func newAEAD(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	aead, err := cipher.NewGCM(block)
+	return cipher.NewGCM(block)
+}
+
+// payloadName is the public id of the key of this log's payloads of a class and month.
+// Logs that share the keys have each their own: what one lets go another may hold.
+func (k *keyring) payloadName(class string, month int) string {
+	return k.keyed("payload", k.tenant, k.origin, class, fmt.Sprint(month))
+}
+
+// payloadKey returns what opens payloads of d under the key with that id; errNoPayload
+// once that is destroyed, unless make makes another.
+func (k *keyring) payloadKey(ctx context.Context, d *dataKey, id string, make func() ([]byte, error)) (*payloadKey, error) {
+	k.mu.RLock()
+	month, era := k.months[id], k.era
+	k.mu.RUnlock()
+	if month == nil {
+		var err error
+		month, err = k.unwrapped(ctx, namePayload+id, make)
+		if errors.Is(err, errNoKey) {
+			err = errNoPayload
+		}
+		if err != nil {
+			return nil, err
+		}
+		k.mu.Lock()
+		if k.era == era {
+			if len(k.months) >= maxCachedKeys {
+				k.months = map[string][]byte{}
+			}
+			k.months[id] = month
+		}
+		k.mu.Unlock()
+	}
+	key, err := hkdf.Key(sha256.New, month, d.base, "rutile payload v1", 32)
 	if err != nil {
 		return nil, err
 	}
-	return &dataKey{id: id, aead: aead, salts: newMACs(salt)}, nil
+	aead, err := newAEAD(key)
+	return &payloadKey{id, aead}, err
 }
 
 // saltFor derives the salt of one commitment of one leaf.
@@ -402,19 +467,19 @@ func (d *dataKey) appendAssociated(b []byte, tenant, leafID, class, what string)
 
 // seal appends nonce || ciphertext || tag to b, which neither ad nor plain may be
 // part of.
-func (d *dataKey) seal(b []byte, rand io.Reader, ad, plain []byte) ([]byte, error) {
-	at, n := len(b), d.aead.NonceSize()
-	b = slices.Grow(b, n+len(plain)+d.aead.Overhead())[:at+n]
+func seal(aead cipher.AEAD, b []byte, rand io.Reader, ad, plain []byte) ([]byte, error) {
+	at, n := len(b), aead.NonceSize()
+	b = slices.Grow(b, n+len(plain)+aead.Overhead())[:at+n]
 	if _, err := io.ReadFull(rand, b[at:]); err != nil {
 		return nil, fmt.Errorf("making a nonce: %w", err)
 	}
-	return d.aead.Seal(b, b[at:], plain, ad), nil
+	return aead.Seal(b, b[at:], plain, ad), nil
 }
 
-func (d *dataKey) open(ad, sealed []byte) ([]byte, error) {
-	n := d.aead.NonceSize()
+func open(aead cipher.AEAD, ad, sealed []byte) ([]byte, error) {
+	n := aead.NonceSize()
 	if len(sealed) < n {
 		return nil, errors.New("the ciphertext is too short")
 	}
-	return d.aead.Open(nil, sealed[:n], sealed[n:], ad)
+	return aead.Open(nil, sealed[:n], sealed[n:], ad)
 }

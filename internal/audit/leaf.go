@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -27,6 +28,7 @@ const (
 	typeRevocation = "revocation" // something was revoked
 	typeReceipt    = "receipt"    // what that came to
 	typeErasure    = "erasure"    // keys of a person are destroyed, or were
+	typeRetention  = "retention"  // how long evidence is kept, or what goes for being that old
 )
 
 // Retention classes.
@@ -194,13 +196,18 @@ func (d *draft) payload(content []byte) error {
 	kept := content[:min(len(content), maxExcerpt)]
 	plain := binary.BigEndian.AppendUint64(d.entry.plain[:0], uint64(len(content)))
 	plain = append(plain, kept...)
-	ct, err := d.seal(sealPayload, plain)
+	aead, month := d.key.aead, ""
+	if p := d.key.payload; p != nil {
+		aead, month = p.aead, p.id
+	}
+	ct, err := d.seal(aead, sealPayload, plain)
 	if err != nil {
 		return err
 	}
 	d.entry.payload, d.entry.payHash = ct, sha256.Sum256(ct)
 	mark := d.begin("pay")
 	d.bytes("h", d.entry.payHash[:])
+	d.str("k", month)
 	d.int("n", int64(len(ct)))
 	d.end(mark)
 	return nil
@@ -211,7 +218,7 @@ func (d *draft) sealIDs() error {
 	if d.key == nil || d.ids == (sealedIDs{}) {
 		return nil
 	}
-	ct, err := d.seal(sealIDs, d.ids.appendTo(d.entry.plain[:0]))
+	ct, err := d.seal(d.key.aead, sealIDs, d.ids.appendTo(d.entry.plain[:0]))
 	if err != nil {
 		return err
 	}
@@ -220,11 +227,11 @@ func (d *draft) sealIDs() error {
 }
 
 // seal returns the ciphertext of plain, which lies in the entry's room for it.
-func (d *draft) seal(what string, plain []byte) ([]byte, error) {
+func (d *draft) seal(aead cipher.AEAD, what string, plain []byte) ([]byte, error) {
 	en := d.entry
 	en.ad = d.key.appendAssociated(en.ad[:0], d.s.tenant, d.id, d.class, what)
 	at := len(en.sealed)
-	out, err := d.key.seal(en.sealed, d.s.rand, en.ad, plain)
+	out, err := seal(aead, en.sealed, d.s.rand, en.ad, plain)
 	clear(plain)
 	en.plain = plain
 	if err != nil {

@@ -222,6 +222,10 @@ func (s *scribe) admin(ctx context.Context, a *Admin) (*entry, error) {
 	if err := d.payload(a.Detail); err != nil {
 		return nil, err
 	}
+	if says := retainedOf(a); says != nil {
+		kind = typeRetention
+		d.retained(says)
+	}
 	if r := revocationOf(a); r != nil {
 		kind = r.leafType(a.Kind)
 		d.revocation(r)

@@ -46,7 +46,9 @@ type Config struct {
 	// have for a checkpoint to count as cosigned; 0 is all of them.
 	Witnesses []string
 	Quorum    int
-	Hold      bool // a legal hold: nothing is erased
+	Retention RetentionPolicy
+	// Uptime is how long the process runs, by a clock nobody sets; default the machine's.
+	Uptime func() time.Duration
 }
 
 func (c *Config) check() error {
@@ -61,6 +63,10 @@ func (c *Config) check() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Uptime == nil {
+		began := time.Now()
+		c.Uptime = func() time.Duration { return time.Since(began) }
 	}
 	if c.Rand == nil {
 		c.Rand = rand.Reader
@@ -87,7 +93,7 @@ func (c *Config) check() error {
 	if rel, err := filepath.Rel(c.Dir, c.KeyFile); err == nil && !strings.HasPrefix(rel, "..") {
 		return access.Errorf(access.CodeInvalid, "evidence: the signing key %s must lie outside %s", c.KeyFile, c.Dir)
 	}
-	return nil
+	return c.Retention.check()
 }
 
 // Log is the evidence log of one node. Its methods are safe for concurrent use.
@@ -119,7 +125,15 @@ type Log struct {
 	erasing      sync.Mutex // one erasure at a time
 	erasuresSeen bool       // what a database that was put back undid is done again
 
+	retaining  sync.Mutex    // one run of retention at a time
+	clockBase  time.Time     // how far the clock was believed at the start
+	lastUptime time.Duration // when retention last ran
+	readers    Readers
+	rowsPruned uint64 // the minimum that rows were removed for
+	began      uint64 // index of this run's log.open
+
 	mu     sync.Mutex
+	kept   retention
 	calls  map[uint64]openCall // by intent: what has no outcome yet
 	grown  chan struct{}       // closed when size grows; nil if nobody waits
 	closed bool
@@ -175,7 +189,10 @@ func (l *Log) open(ctx context.Context, keys KeyStore, sealer access.Sealer) err
 	if err := l.loadWitnessed(st); err != nil {
 		return err
 	}
-	if l.keys, err = newKeyring(ctx, keys, sealer, l.cfg.Tenant, l.cfg.Rand); err != nil {
+	if l.keys, err = newKeyring(ctx, keys, sealer, &l.cfg); err != nil {
+		return err
+	}
+	if err := l.loadRetention(st.head.size); err != nil {
 		return err
 	}
 	boot, err := l.nextBoot(st.boot)
@@ -231,9 +248,11 @@ func (l *Log) begin(ctx context.Context, size uint64) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.submit(ctx, e); err != nil {
+	ref, err := l.submit(ctx, e)
+	if err != nil {
 		return err
 	}
+	l.began = ref.Index
 	return l.seal.now(ctx)
 }
 

@@ -123,12 +123,21 @@ func (s *sealer) newPack(id packID, first uint64) (*pack, error) {
 func packName(first uint64) string { return fmt.Sprintf("%016x.pack", first) }
 
 func (s *sealer) closePacks() {
-	for id, p := range s.packs {
-		if err := p.file.Close(); err != nil {
-			s.l.log.Warn("closing a payload pack", "err", err)
-		}
-		delete(s.packs, id)
+	for id := range s.packs {
+		s.closePack(id)
 	}
+}
+
+// closePack ends the pack of id that is appended to, if there is one.
+func (s *sealer) closePack(id packID) {
+	p := s.packs[id]
+	if p == nil {
+		return
+	}
+	if err := p.file.Close(); err != nil {
+		s.l.log.Warn("closing a payload pack", "err", err)
+	}
+	delete(s.packs, id)
 }
 
 // readPayload returns the ciphertext of leaf index, fs.ErrNotExist if its pack

@@ -2,7 +2,9 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"path/filepath"
 
@@ -38,8 +40,16 @@ func (l *Log) leavesAt(index uint64) (leaves [][]byte, first uint64, err error) 
 		}
 	}
 	l.seal.mu.Unlock()
+	if index < l.minimum() {
+		leaf, err := l.keptLeaf(index)
+		return [][]byte{leaf}, index, err
+	}
 	n := index / tileWidth
 	leaves, err = readBundle(l.readLog, n, tileWidthAt(sealed, 0, n))
+	if errors.Is(err, fs.ErrNotExist) && index < l.minimum() { // it went meanwhile
+		leaf, err := l.keptLeaf(index)
+		return [][]byte{leaf}, index, err
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading leaf %d: %w", index, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"rutile/internal/access"
 )
@@ -23,6 +24,7 @@ type Revealed struct {
 	Payload []byte            // excerpt of arguments, result or change; nil if none or gone
 	Total   uint64            // bytes the excerpt was cut from
 	Erased  bool              // the key was destroyed
+	Gone    time.Time         // when retention deleted the excerpt; zero if it did not
 }
 
 // Reveal opens what the leaf at index seals, as far as keys and payload exist.
@@ -71,6 +73,9 @@ func (l *Log) Reveal(ctx context.Context, index uint64) (*Revealed, error) {
 	}
 	plain, err := l.openPayload(ctx, index, leaf, v)
 	if errors.Is(err, errNoPayload) {
+		if v.get("pay").kind != 0 && v.get("class").str == classDecision {
+			r.Gone = l.GonePayload(r.Row.At)
+		}
 		return r, nil
 	}
 	if errors.Is(err, errNoKey) {

@@ -29,6 +29,7 @@ type sealer struct {
 	signer note.Signer
 
 	force chan chan error
+	spare chan letGo
 	poke  chan struct{} // cap 1: seal soon
 
 	mu         sync.Mutex
@@ -49,7 +50,7 @@ type sealer struct {
 
 func newSealer(l *Log, signer note.Signer, st *recovered) *sealer {
 	s := &sealer{
-		l: l, signer: signer, force: make(chan chan error), poke: make(chan struct{}, 1),
+		l: l, signer: signer, force: make(chan chan error), spare: make(chan letGo), poke: make(chan struct{}, 1),
 		front: st.front, tail: st.partial, head: st.head, checkpoint: st.checkpoint,
 		packs: map[packID]*pack{}, dirs: map[string]bool{},
 	}
@@ -99,6 +100,10 @@ func (s *sealer) run() {
 		case <-tick.C:
 		case <-s.poke:
 		case reply = <-s.force:
+		case g := <-s.spare:
+			s.closePack(g.id)
+			close(g.done)
+			continue
 		case <-s.l.committed: // the last leaf is durable
 			_ = s.attempt() // a failure is told there
 			s.closePacks()
@@ -145,8 +150,17 @@ func (s *sealer) attempt() error {
 // now seals and waits for it.
 func (s *sealer) now(ctx context.Context) error {
 	reply := make(chan error, 1)
+	if err := order(ctx, s, s.force, reply); err != nil {
+		return err
+	}
+	return <-reply
+}
+
+// order hands the sealing goroutine something to do.
+func order[T any](ctx context.Context, s *sealer, to chan T, what T) error {
 	select {
-	case s.force <- reply:
+	case to <- what:
+		return nil
 	case <-s.l.died:
 		return s.l.stopped()
 	case <-s.l.sealedAll:
@@ -154,7 +168,23 @@ func (s *sealer) now(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return <-reply
+}
+
+// letGo asks the sealer to go on in another pack.
+type letGo struct {
+	id   packID
+	done chan struct{}
+}
+
+// letGo has the sealer close the pack it appends to, if it has one of id, so that its
+// file can be removed.
+func (s *sealer) letGo(ctx context.Context, id packID) error {
+	g := letGo{id, make(chan struct{})}
+	if err := order(ctx, s, s.spare, g); err != nil {
+		return err
+	}
+	<-g.done
+	return nil
 }
 
 // round is one sealing: nothing of the sealer changes before it succeeded.

@@ -122,7 +122,7 @@ func (t *Teller) told(ctx context.Context, index uint64, leaf []byte) (*Told, er
 		x.Call, err = t.calls.call(ctx, index, leaf)
 	case typeOutcome:
 		err = t.ended(ctx, x, v)
-	case typeAdmin, typeErasure:
+	case typeAdmin, typeErasure, typeRetention:
 		ids, _, oerr := t.calls.names.opened(ctx, v)
 		o := v.get("object")
 		x.Change, err = &Change{Verb: v.get("verb").str, Kind: o.get("kind").str, Reason: ids.Reason, Before: o.get("before").str, After: o.get("after").str}, oerr

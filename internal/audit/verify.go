@@ -32,6 +32,7 @@ type Report struct {
 	Size        uint64   `json:"size"`                  // of the checkpoint
 	Root        string   `json:"root,omitempty"`        // base64
 	Leaves      uint64   `json:"leaves"`                // leaves checked
+	Pruned      uint64   `json:"pruned,omitempty"`      // leaves that went for their age, of which the hashes are checked
 	Witnessed   uint64   `json:"witnessed,omitempty"`   // leaves under a checkpoint with the cosignatures the policy demands
 	Payloads    uint64   `json:"payloads"`              // payloads that match their leaf
 	Opened      uint64   `json:"opened"`                // disclosed commitments that open

@@ -62,7 +62,9 @@ func VerifyDir(dir string, opts VerifyOptions) (Report, error) {
 	if beside != nil {
 		w.besides(beside)
 	}
+	w.listKept(log)
 	w.leaves()
+	w.judge()
 	w.finish(opts)
 	return r, nil
 }
@@ -82,11 +84,16 @@ type walk struct {
 	lastOpen uint64               // index of the last log.open
 	marks    map[uint64]tlog.Hash // roots of older checkpoints
 	packs    map[uint64][32]byte  // payload hashes by leaf
+	pruned   pruning
 }
 
 // trustItself takes the key of the first leaf.
 func (w *walk) trustItself() error {
 	first, err := w.read(bundlePath(0, tileWidth))
+	if missing(err) {
+		first, err = w.read("kept/0.json")
+		first = append([]byte{byte(len(first) >> 8), byte(len(first))}, first...)
+	}
 	if missing(err) {
 		first, err = w.anyFirst()
 	}
@@ -205,11 +212,15 @@ func (w *walk) leaves() {
 	for n := uint64(0); n*tileWidth < w.head.size; n++ {
 		width := tileWidthAt(w.head.size, 0, n)
 		leaves, err := readBundle(w.read, n, width)
+		if missing(err) && width == tileWidth && w.passed(n) {
+			continue
+		}
 		if err != nil {
 			w.report.problem("bundle %s: %v", bundlePath(n, width), err)
 			return
 		}
 		for _, leaf := range leaves {
+			w.besideKept(w.front.size, leaf)
 			w.leaf(leaf)
 		}
 	}
@@ -235,18 +246,23 @@ func (w *walk) tile(level int, n uint64, hashes []tlog.Hash) {
 	}
 }
 
-// leaf checks one leaf in its place.
-func (w *walk) leaf(leaf []byte) {
-	index := w.front.size
-	hash := leafHash(leaf)
+// push goes on by a leaf of which the hash is known.
+func (w *walk) push(hash tlog.Hash) {
 	_ = w.front.push(hash, func(level int, n uint64, hashes []tlog.Hash) error {
 		w.tile(level, n, hashes)
 		return nil
 	})
-	w.report.Leaves++
 	if root, ok := w.marks[w.front.size]; ok && root != w.front.root() {
 		w.report.problem("checkpoints/%d is inconsistent with the log", w.front.size)
 	}
+}
+
+// leaf checks one leaf in its place.
+func (w *walk) leaf(leaf []byte) {
+	index := w.front.size
+	hash := leafHash(leaf)
+	w.push(hash)
+	w.report.Leaves++
 	v, err := checkLeaf(leaf)
 	if err != nil {
 		w.report.problem("leaf %d: %v", index, err)
@@ -264,6 +280,8 @@ func (w *walk) leaf(leaf []byte) {
 		w.open[index] = hash
 	case "outcome":
 		w.outcome(index, v)
+	case "retention":
+		w.retention(index, v)
 	}
 	w.payload(index, v)
 }

@@ -41,7 +41,7 @@ func CheckLeaf(leaf []byte) error {
 // in the table is one of a later version: its common members are checked.
 var commonMembers = map[string]string{
 	"at": "t", "boot": "i", "class": "c", "id": "u", "node": "s", "tenant": "s", "type": "s",
-	"cause": "?l", "com": "?o", "key": "?s", "pay": "?o", "pay.h": "?h", "pay.n": "?i", "sealed": "?s",
+	"cause": "?l", "com": "?o", "key": "?s", "pay": "?o", "pay.h": "?h", "pay.k": "?s", "pay.n": "?i", "sealed": "?s",
 }
 
 var typeMembers = map[string]map[string]string{
@@ -60,7 +60,11 @@ var typeMembers = map[string]map[string]string{
 		"revocation.calls": "i", "revocation.grants": "i", "revocation.sessions": "i", "revocation.nodes": "l", "revocation.credentials": "?l", "revocation.denied_us": "i", "revocation.cut_us": "i",
 	},
 	"erasure": {"actor": "s", "object": "?o", "verb": "s", "change": "?s", "erasure": "o", "erasure.id": "s", "erasure.keys": "?l", "erasure.n": "i", "erasure.subjects": "?l"},
-	"loss":    {"count": "i", "first": "t", "last": "t", "why": "s"},
+	"retention": {
+		"actor": "s", "object": "?o", "verb": "s", "change": "?s", "retention": "o", "retention.before": "?t", "retention.decision": "?i", "retention.payload": "?i", "retention.months": "?l",
+		"retention.minimum": "?i", "retention.kept": "?i",
+	},
+	"loss": {"count": "i", "first": "t", "last": "t", "why": "s"},
 }
 
 var callMembers = map[string]string{

@@ -21,7 +21,7 @@ import (
 
 func (a *app) audit() *cobra.Command {
 	return a.group("audit", "Evidence: follow, find, prove, check offline, hand over", "rutile audit tail",
-		a.auditTail(), a.auditSearch(), a.auditShow(), a.auditProve(), a.auditVerify(), a.auditExport(), a.auditReindex(), a.auditErase(), a.auditWitness())
+		a.auditTail(), a.auditSearch(), a.auditShow(), a.auditProve(), a.auditVerify(), a.auditExport(), a.auditReindex(), a.auditErase(), a.auditRetention(), a.auditWitness())
 }
 
 // filter is what restricts a search.
@@ -253,6 +253,9 @@ func writeLeaf(w io.Writer, l api.Leaf) {
 	fields(w, pairs...)
 	if l.Erased {
 		fmt.Fprintln(w, "its key was destroyed: what it sealed is erased")
+	}
+	if !l.Pruned.IsZero() {
+		fmt.Fprintf(w, "its content was deleted by retention on %s\n", l.Pruned.Format(time.DateOnly))
 	}
 	if l.Excerpt != nil {
 		fmt.Fprintf(w, "content (%d bytes): %s\n", l.Excerpt.Bytes, cell(l.Excerpt.Text))

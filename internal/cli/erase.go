@@ -42,7 +42,7 @@ set nothing is erased.`
 func writeErased(w io.Writer, e api.Erased) {
 	months := make([]string, len(e.Months))
 	for i, m := range e.Months {
-		months[i] = fmt.Sprintf("%d-%02d", m/100, m%100)
+		months[i] = monthName(m)
 	}
 	of := fmt.Sprintf("%d keys (data of %s); the index shows the person in %s events of this node", e.Keys, cmp.Or(strings.Join(months, ", "), "no month"), counted(e.Events, e.Events == 1_000_000))
 	if e.DryRun {

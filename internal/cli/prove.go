@@ -267,7 +267,7 @@ func writeVerified(w io.Writer, r audit.Report) {
 		return strconv.FormatUint(n, 10)
 	}
 	fields(w, "log", r.Origin, "key", whose, "leaves checked", count(r.Leaves), "of a log of", count(r.Size), "root", r.Root,
-		"payloads", count(r.Payloads), "opened", count(r.Opened), "payloads gone", count(r.Missing), "intents without outcome", count(uint64(len(r.Unmatched))))
+		"payloads", count(r.Payloads), "opened", count(r.Opened), "payloads gone", count(r.Missing), "pruned", count(r.Pruned), "intents without outcome", count(uint64(len(r.Unmatched))))
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "problem: %s\n", cell(p))
 	}

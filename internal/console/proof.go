@@ -106,6 +106,7 @@ type leafView struct {
 	At      time.Time
 	Status  string
 	Erased  bool
+	Gone    time.Time // when retention deleted the excerpt
 	Sealed  []fact
 	Excerpt string
 	Total   uint64
@@ -161,7 +162,7 @@ func (c *Console) leaf(v *visit, index uint64) (leafView, error) {
 	if err != nil {
 		return leafView{}, err
 	}
-	l := leafView{Index: index, Type: rev.Row.Type, At: rev.Row.At, Status: rev.Row.Status, Erased: rev.Erased, Excerpt: block(string(rev.Payload)), Total: rev.Total}
+	l := leafView{Index: index, Type: rev.Row.Type, At: rev.Row.At, Status: rev.Row.Status, Erased: rev.Erased, Gone: rev.Gone, Excerpt: block(string(rev.Payload)), Total: rev.Total}
 	keys := make([]string, 0, len(rev.Sealed))
 	for k := range rev.Sealed {
 		keys = append(keys, k)

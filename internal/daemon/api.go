@@ -163,13 +163,21 @@ func (e evidence) Erase(ctx context.Context, o audit.ErasureOrder) (audit.Erasur
 	return e.log.Erase(ctx, o)
 }
 
+func (e evidence) PlanRetention(ctx context.Context, o audit.RetentionOrder) (audit.RetentionPlan, error) {
+	return e.log.PlanRetention(ctx, o)
+}
+
+func (e evidence) Retain(ctx context.Context, o audit.RetentionOrder) (audit.RetentionPlan, error) {
+	return e.log.Retain(ctx, o)
+}
+
 // Show opens a leaf as far as its keys exist.
 func (e evidence) Show(ctx context.Context, index uint64) (api.Leaf, error) {
 	r, err := e.log.Reveal(ctx, index)
 	if err != nil {
 		return api.Leaf{}, err
 	}
-	out := api.Leaf{Row: r.Row, Raw: r.Leaf, Sealed: r.Sealed, Erased: r.Erased}
+	out := api.Leaf{Row: r.Row, Raw: r.Leaf, Sealed: r.Sealed, Erased: r.Erased, Pruned: r.Gone}
 	if r.Payload != nil {
 		text := string(r.Payload)
 		for i := 0; i < utf8.UTFMax && len(text) > 0 && !utf8.ValidString(text); i++ {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/audit"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 	"rutile/internal/signin"
@@ -136,9 +138,29 @@ type Evidence struct {
 	Retention Retention `yaml:"retention"`
 }
 
-// Retention says how long what the evidence holds is kept.
+// Retention says how long what the evidence holds is kept (docs/evidence.md). What it
+// says stands in the log, for whoever verifies it.
 type Retention struct {
-	Hold bool `yaml:"hold"` // a legal hold: nothing is erased while it is set
+	PayloadDays  int  `yaml:"payloadDays"`  // excerpts of arguments and results, deleted by whole months; default 30, at least 1
+	DecisionDays int  `yaml:"decisionDays"` // leaves of calls; default 400, at least 184
+	Hold         bool `yaml:"hold"`         // a legal hold: nothing is erased and nothing goes while it is set
+}
+
+func (r Retention) policy() audit.RetentionPolicy {
+	return audit.RetentionPolicy{Payload: cmp.Or(r.PayloadDays, 30), Decision: cmp.Or(r.DecisionDays, 400), Hold: r.Hold}
+}
+
+func (r Retention) check(note func(key, format string, args ...any)) {
+	p := r.policy()
+	if p.Payload < audit.MinPayloadDays {
+		note("evidence.retention.payloadDays", "is %d: excerpts are kept for %d day at least", p.Payload, audit.MinPayloadDays)
+	}
+	if p.Decision < audit.MinDecisionDays {
+		note("evidence.retention.decisionDays", "is %d: leaves of calls are kept for %d days at least, which the EU AI Act asks for", p.Decision, audit.MinDecisionDays)
+	}
+	if p.Payload > p.Decision {
+		note("evidence.retention.payloadDays", "is %d, more than the %d days of the calls they belong to", p.Payload, p.Decision)
+	}
 }
 
 // Witness is who is asked to cosign.
@@ -369,6 +391,7 @@ func (c *Config) check() error {
 		note("evidence.organisation", "must be a domain such as example.com, at most 64 characters")
 	}
 	c.checkWitnesses(note)
+	c.Evidence.Retention.check(note)
 	for i, r := range c.Egress.Allow {
 		if _, err := netip.ParsePrefix(r); err != nil {
 			note(fmt.Sprintf("egress.allow[%d]", i), "%q is not a CIDR range such as 10.20.0.0/16", r)

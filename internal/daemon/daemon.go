@@ -167,6 +167,7 @@ func New(ctx context.Context, cfg Config, opt Options) (_ *Daemon, err error) {
 	d.work.Go(func() { d.relearn(run) })
 	d.work.Go(func() { d.sweep(run) })
 	d.work.Go(func() { d.erase(run) })
+	d.work.Go(func() { d.retain(run) })
 	d.work.Go(func() { d.remind(run) })
 	d.work.Go(func() { d.finish(run) })
 	d.work.Go(func() { d.sweepMinted(run) })
@@ -225,7 +226,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		Dir: evidence, Node: d.nodeID, Tenant: tenant, Payloads: true,
 		Origin:     d.Config.Evidence.Organisation + "/rutile/default/" + d.nodeID + "/1",
 		Durability: d.Config.Evidence.Durability, Log: d.log, Witnesses: d.Config.Evidence.keys(), Quorum: d.Config.Evidence.Quorum,
-		Hold: d.Config.Evidence.Retention.Hold,
+		Retention: d.Config.Evidence.Retention.policy(),
 	}, d.store, d.vault, d.store)
 	if err != nil {
 		return err

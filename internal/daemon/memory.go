@@ -17,8 +17,8 @@ const gcPercent = 200
 // When memory is given back: once less than quietBytes were allocated for a
 // quietTime, and more than busyBytes since it was done last.
 const (
-	quietTime  = 2 * time.Second
-	quietBytes = 256 << 10
+	quietTime  = time.Second
+	quietBytes = 128 << 10
 	busyBytes  = 8 << 20
 )
 

@@ -19,10 +19,10 @@ func luhn(d string) bool {
 	return n > 0 && sum%10 == 0
 }
 
-// card checks length and Luhn, and refuses the cards that tests use.
+// card checks the issuer's range, length and Luhn, and refuses the cards that tests use.
 func card(v string) bool {
 	d := only(v)
-	if len(d) < 13 || len(d) > 19 || !luhn(d) || same9(d) {
+	if !issued(d) || !luhn(d) || strings.Contains(d, "00000000") || same9(d) {
 		return false
 	}
 	switch d {
@@ -32,13 +32,33 @@ func card(v string) bool {
 	return true
 }
 
-// iban is ISO 13616: the remainder by 97 is 1.
-func iban(v string) bool {
-	s := strings.ReplaceAll(v, " ", "")
-	if len(s) < 15 || len(s) > 34 {
-		return false
+// issued reports whether an issuer of cards has numbers that begin so, and so long
+// (ISO/IEC 7812-1; the ranges are those the networks publish).
+func issued(d string) bool {
+	in := func(n int, low, high string) bool { return len(d) > n && d[:n] >= low && d[:n] <= high }
+	switch n := len(d); {
+	case in(1, "4", "4"):
+		return n == 13 || n == 16 || n == 19
+	case in(2, "51", "55"), in(4, "2221", "2720"), in(4, "2200", "2204"):
+		return n == 16
+	case in(2, "34", "34"), in(2, "37", "37"):
+		return n == 15
+	case in(3, "300", "305"), in(2, "36", "36"), in(2, "38", "39"):
+		return n == 14 || n == 16
+	case in(4, "3528", "3589"):
+		return n == 16
+	case in(2, "62", "62"), in(4, "6011", "6011"), in(3, "644", "649"), in(2, "65", "65"), in(2, "60", "60"):
+		return n >= 16 && n <= 19
+	case in(2, "50", "50"), in(2, "56", "69"):
+		return n == 16 || n >= 18 && n <= 19
 	}
-	return mod97(s[4:]+s[:4]) == 1
+	return false
+}
+
+// iban is ISO 13616: as long as the accounts of its country, and the remainder by 97 is 1.
+func iban(v string) bool {
+	s := strings.ToUpper(strings.NewReplacer(" ", "", "-", "", "\u00a0", "", "\u202f", "").Replace(v))
+	return len(s) == ibanLength[s[:2]] && mod97(s[4:]+s[:4]) == 1
 }
 
 func mod97(s string) int {

@@ -1,6 +1,9 @@
 package inspect
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // countryDetectors are more numbers of people, by country. As everywhere, a narrow
 // form or a check digit stands alone; bare digits need a word beside them.
@@ -11,7 +14,7 @@ var countryDetectors = []detector{
 	{label: Personal, kind: "crypto-address", pattern: `\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b`, check: base58},
 	{label: Personal, kind: "crypto-address", need: []string{"bc1"}, pattern: `\bbc1[02-9ac-hj-np-z]{11,71}\b`, check: bech32},
 	// The days people were born on.
-	{label: Personal, kind: "date-of-birth", need: bornNeeds, pattern: `(?i)\b(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{4}|[0-9]{2})|(?:[0-9]{1,2}(?:st|nd|rd|th)? (?:of )?)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.? (?:[0-9]{1,2}(?:st|nd|rd|th)?,? )?[0-9]{4})\b|[0-9]{4}년 ?[0-9]{1,2}월 ?[0-9]{1,2}일`, context: `\b(?:born|birth|birthday|birthdate|dob|née?|geboren|geburtsdatum|nacid[oa]|nacimiento|naissance|nat[oa] il)\b|생년월일|생일|出生|生年月日`},
+	{label: Personal, kind: "date-of-birth", need: bornNeeds, pattern: `(?i)\b(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{4}|[0-9]{2})|(?:[0-9]{1,2}(?:st|nd|rd|th)? (?:of )?)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.? (?:[0-9]{1,2}(?:st|nd|rd|th)?,? )?[0-9]{4})\b|[0-9]{4}[년年] ?[0-9]{1,2}[월月] ?[0-9]{1,2}[일日]`, context: `\b(?:born|f\. ?nac\.|birth|birthday|birthdate|dob|née?|geboren|geb\.|geburtsdatum|nacid[oa]|nacimiento|naissance|nascid[oa]|nascimento|nat[oa] il|nascita|geboortedatum|fødselsdato|födelsedatum|urodzenia|doğum)(?:\W|$)|\b(?:né|née) le\b|рожд|(?:^|\PL)род\.|출생|생년월일|생일|出生|生年月日`},
 	// North America.
 	{label: Personal, kind: "us-itin", pattern: `\b9[0-9]{2}[- ](?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9])[- ][0-9]{4}\b`},
 	{label: Personal, kind: "us-medicare", pattern: `\b[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]-?[AC-HJKMNP-RT-Y]{2}[0-9]{2}\b`},
@@ -53,15 +56,27 @@ var countryDetectors = []detector{
 	// People by name: after what says so. Other names see names.go.
 	{label: Personal, kind: "name", need: []string{"mr.", "mr ", "mrs", "ms.", "dr.", "prof", "herr ", "frau ", "señor", "monsieur", "madame"}, pattern: `\b(?:Mr|Mrs|Ms|Mx|Sr|Sra|Mme|Herr|Frau|Señora?|Monsieur|Madame)\.? (\p{Lu}[\pL'’-]+(?: \p{Lu}[\pL'’-]+)?)|\b(?:Dr|Prof)\. (?:\p{Lu}\. ?)?(\p{Lu}[\pL'’-]+(?: \p{Lu}[\pL'’-]+)?)`},
 	{label: Personal, kind: "name", need: []string{"name is", "call me", "named ", "name:", "patient"}, pattern: `(?:\b(?:[Mm]y|[Hh]is|[Hh]er|[Tt]heir|[Ww]hose|[Pp]atient|[Cc]ustomer|[Cc]lient|[Ee]mployee)(?:'s)? name is|\b(?:[Cc]all|[Cc]alls|[Cc]alled) me|\b(?:[Pp]atient|[Cc]ustomer|[Cc]lient|[Ee]mployee)(?: [Nn]ame)?:) (?:Mr\.? |Mrs\.? |Ms\.? |Dr\.? )?(\p{Lu}[\pL'’-]+(?: \p{Lu}[\pL'’-]+){0,2})`},
-	{label: Personal, kind: "kr-name", need: []string{"성명", "이름", "예금주", "환자명", "고객명", "수취인"}, pattern: `(?:성명|이름|예금주|환자명|고객명|수취인)["']? ?[:：은는이가]? ?["']?([가-힣]{2,4})(?:[^가-힣]|입니다|이며|이고|$)`},
+	{label: Personal, kind: "kr-name", need: []string{"성명", "이름", "예금주", "환자명", "고객명", "수취인", "담당자", "신청인", "대표자", "보호자", "주문자", "신청자", "성함", "보내는", "받는"}, pattern: `(?:성명|이름|예금주|환자명|고객명|수취인|담당자|신청인|대표자|보호자|주문자|신청자|성함|보내는 ?사람|받는 ?사람)["']? ?[:：은는이가]? ?["']?([가-힣]{2,4})(?:[^가-힣]|입니다|이며|이고|$)`, check: koreanName},
 }
 
 var (
-	bornNeeds  = []string{"born", "birth", "dob", "née", "geb", "nac", "naissance", "nat", "생년월일", "생일", "出生", "生年月日"}
+	bornNeeds  = []string{"born", "birth", "dob", "né", "geb", "nac", "naissance", "nat", "nasc", "geboorte", "dsdat", "delsedatum", "urodz", "doğum", "рожд", "род.", "출생", "생년월일", "생일", "出生", "生年月日"}
 	plateNeeds = []string{"plate", "vehicle", "registration", "car "}
 )
 
 const plateWords = `\b(?:plates?|vehicle|registration|reg\.? (?:no|number)|car)\b`
+
+// surnames are those that nearly all people of Korea have.
+const surnames = "김이박최정강조윤장임한오서신권황안송류유전홍고문양손배백허남심노하곽성차주우구민진지엄채원천방공현함변염여추도소석선설마길연위표명기반왕금옥육인맹제모탁국"
+
+// koreanName is a family name and one or two syllables, or two and two.
+func koreanName(v string) bool {
+	name := []rune(v)
+	if strings.HasSuffix(v, "를") || strings.HasSuffix(v, "을") || len(name) == 4 {
+		return len(name) == 4 && slices.Contains([]string{"남궁", "황보", "제갈", "선우", "독고", "사공", "서문"}, string(name[:2]))
+	}
+	return strings.ContainsRune(surnames, name[0])
+}
 
 // deviceAddress refuses the addresses no device has.
 func deviceAddress(v string) bool {

@@ -17,11 +17,14 @@ var cues = []cue{
 	// Names of secrets, as prose, programs and environments write them.
 	{"assw", 3}, {"ASSW", 3}, {"ecret", 1}, {"ECRET", 1}, {"oken", 1}, {"OKEN", 1}, {"uthoriz", 6}, {"UTHORIZ", 6},
 	{"pwd", 1}, {"PWD", 1}, {"_key", 0}, {"_KEY", 0}, {"piKey", 2}, {" -u", 1}, {"--user", 0},
+	{"пароль", 0}, {"비밀번호", 5}, {"패스워드", 5}, {"비번", 2}, {"パスワード", 8}, {"密码", 1}, {"密碼", 1}, {"인증키", 5}, {"contraseña", 7}, {"senha", 3}, {"de passe", 3}, {" -p", 1}, {"asic ", 0}, {"pw:", 1}, {"pw=", 1}, {"토큰", 1},
+	// Plates of Korea, whose digits have a letter between them.
+	{"차량", 2}, {"차번호", 2}, {"번호판", 2},
 	// Names of people.
 	{"name is", 2}, {"ame:", 3}, {"heißt", 4}, {"m'appelle", 1}, {"llamo", 3}, {"call me", 5}, {"calls me", 6}, {"called me", 7},
 	{"Mr", 0}, {"Ms", 0}, {"Mx", 0}, {"Mme", 0}, {"Madame", 0}, {"Monsieur", 0}, {"Dr. ", 0}, {"Prof. ", 0}, {"Herr ", 0}, {"Frau ", 0}, {"Señor", 0},
 	{"atient:", 6}, {"ustomer:", 7}, {"lient:", 5}, {"mployee:", 7},
-	{"성명", 5}, {"이름", 5}, {"예금주", 2}, {"환자명", 2}, {"고객명", 5}, {"수취인", 5},
+	{"성명", 5}, {"이름", 5}, {"예금주", 2}, {"환자명", 2}, {"고객명", 5}, {"수취인", 5}, {"담당자", 2}, {"신청인", 2}, {"대표자", 2}, {"보호자", 2}, {"주문자", 2}, {"신청자", 2}, {"성함", 2}, {"보내는", 5}, {"받는", 2},
 	// Days people were born on.
 	{"born", 0}, {"birth", 0}, {"Birth", 0}, {"DOB", 2}, {"dob", 2}, {"geboren", 2}, {"eburt", 1}, {"생년월일", 1}, {"생일", 1}, {"出生", 2}, {"生年月日", 0},
 	// Plates and registers, of which few digits are asked.

@@ -45,8 +45,9 @@ func runs(text []byte, do func(start, end int)) {
 	}
 }
 
-// unpack decodes what looks encoded in l and inspects that in turn.
-func (s *scan) unpack(l layer) {
+// unpack decodes what looks encoded in l and inspects that in turn. sh is how the words
+// of l are written.
+func (s *scan) unpack(l layer, sh shape) {
 	if len(l.chain) >= maxDepth {
 		return
 	}
@@ -59,10 +60,12 @@ func (s *scan) unpack(l layer) {
 			s.decoded(l, out, how, l.raw(start), l.rawEnd(end))
 		}
 	})
-	numbers(l.text, func(out []byte, start, end int) {
-		s.decoded(l, out, "character codes", l.raw(start), l.rawEnd(end))
-	})
-	if out, start, end, ok := squeeze(l.text); ok {
+	if sh.coded {
+		numbers(l.text, func(out []byte, start, end int) {
+			s.decoded(l, out, "character codes", l.raw(start), l.rawEnd(end))
+		})
+	}
+	if out, start, end, ok := squeeze(l.text, sh); ok {
 		s.glue(l, out, start, end)
 	}
 	if s.rotated >= 2 {
@@ -73,13 +76,11 @@ func (s *scan) unpack(l layer) {
 		slices.Reverse(out)
 		s.decoded(l, out, "reversed text", l.raw(0), l.rawEnd(len(l.text)))
 	}
-	if len(l.text) > longestGlue || slices.Contains(l.chain, asDigits) {
+	if len(l.text) > longestGlue || slices.Contains(l.chain, asDigits) || leets(l.text) < leastLeets {
 		return
 	}
 	for _, one := range []byte{'i', 'l'} {
-		if out, n := unleet(l.text, one); n >= 3 {
-			s.decoded(l, out, asDigits, l.raw(0), l.rawEnd(len(l.text)))
-		}
+		s.decoded(l, unleet(l.text, one), asDigits, l.raw(0), l.rawEnd(len(l.text)))
 	}
 }
 
@@ -170,9 +171,6 @@ func readable(out []byte) bool {
 // numbers calls do for every list of at least twelve codes of printable ASCII
 // characters, in hexadecimal or decimal.
 func numbers(text []byte, do func(out []byte, start, end int)) {
-	if !coded(text) {
-		return
-	}
 	for _, base := range []int{16, 10} {
 		var out []byte
 		start, end := 0, 0
@@ -202,25 +200,6 @@ func numbers(text []byte, do func(out []byte, start, end int)) {
 			do(out, start, end)
 		}
 	}
-}
-
-// coded reports whether text has as many short numbers close together as a list
-// of codes would.
-func coded(text []byte) bool {
-	streak, last := 0, -8
-	for i, b := range text {
-		if b < '0' || b > '9' || i > 0 && wordByte(text[i-1]) {
-			continue
-		}
-		if i-last > 7 {
-			streak = 0
-		}
-		if streak++; streak >= 12 {
-			return true
-		}
-		last = i
-	}
-	return false
 }
 
 // number reads one code of a printable ASCII character.
@@ -286,7 +265,7 @@ func (s *scan) telling(l layer, out []byte, how string, start, end int) {
 	if how == asDigits {
 		return
 	}
-	s.tokens = s.e.words.find(s.tokens[:0], out, false)
+	s.tokens, _ = s.e.words.search(s.tokens, out)
 	weight := 0.0
 	for _, t := range s.tokens {
 		for _, c := range s.e.words.words[t.word].classes {

@@ -223,7 +223,8 @@ func sentences(text string) (out []string) {
 func (d *drifting) telling(sentence, old string) string {
 	e := d.e
 	var alarming []string
-	for _, t := range e.words.find(nil, []byte(sentence), false) {
+	words, _ := e.words.search(nil, []byte(sentence))
+	for _, t := range words {
 		w := &e.words.words[t.word]
 		for _, c := range w.classes {
 			if why := e.added[c]; why != "" && !strings.Contains(old, w.text) {

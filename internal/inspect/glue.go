@@ -15,31 +15,13 @@ const (
 
 // squeeze returns the letters and digits of text without what is between them,
 // and where they begin and end, if its words are not written as words are.
-func squeeze(text []byte) (out []byte, start, end int, ok bool) {
-	if len(text) > longestGlue {
+func squeeze(text []byte, sh shape) (out []byte, start, end int, ok bool) {
+	if len(text) > longestGlue || sh.letters < shortestGlue {
 		return nil, 0, 0, false
 	}
-	var words, letters, squares, run int
-	short := 0
-	for i := 0; i <= len(text); i++ {
-		if i < len(text) && wordByte(text[i]) && text[i] != '_' {
-			run++
-			continue
-		}
-		if run > 0 {
-			words, letters, squares = words+1, letters+run, squares+run*run
-			if run == 1 {
-				short++
-			}
-		}
-		run = 0
-	}
-	if letters < shortestGlue {
-		return nil, 0, 0, false
-	}
-	even := words >= 6 && squares*words-letters*letters < letters*words/2 // a variance under half a letter
-	apart := short >= 10 && short*3 > words*2
-	long := letters > 18*words
+	even := sh.words >= 6 && sh.squares*sh.words-sh.letters*sh.letters < sh.letters*sh.words/2 // a variance under half a letter
+	apart := sh.short >= 10 && sh.short*3 > sh.words*2
+	long := sh.letters > 18*sh.words
 	if !even && !apart && !long {
 		return nil, 0, 0, false
 	}
@@ -67,14 +49,45 @@ func (s *scan) glue(l layer, out []byte, start, end int) {
 	v := view{text: out, flat: true, from: l.raw(start), to: l.rawEnd(end)}
 	chain := append(slices.Clone(l.chain), "words without bounds")
 	s.match(layer{view: v, pointer: l.pointer, chain: chain, glued: true})
-	for _, one := range []byte{'i', 'l'} {
-		if plain, n := unleet(out, one); n >= 3 {
-			v.text = plain
+	if leets(out) >= leastLeets {
+		for _, one := range []byte{'i', 'l'} {
+			v.text = unleet(out, one)
 			s.match(layer{view: v, pointer: l.pointer, chain: append(slices.Clone(chain), asDigits), glued: true})
 		}
 	}
 	s.rotated, s.backwards = rotated, backwards
 }
+
+// leets counts the digits and signs that stand for letters within words of text.
+func leets(text []byte) (n int) {
+	for i, b := range text {
+		if !leetSign(b) {
+			continue
+		}
+		before, behind := i > 0 && asciiLetter(text[i-1]), i+1 < len(text) && asciiLetter(text[i+1])
+		if behind || before && i+1 < len(text) && leet(text[i+1]) != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// leetSign reports whether leet knows b.
+func leetSign(b byte) bool {
+	const low, high = 1<<'!' | 1<<'$' | 0x3ff<<'0', 1<<('@'-64) | 1<<('|'-64)
+	switch b >> 6 {
+	case 0:
+		return uint64(low)>>b&1 != 0
+	case 1:
+		return uint64(high)>>(b&63)&1 != 0
+	}
+	return false
+}
+
+func asciiLetter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
+
+// leastLeets is how many make a text one that is read with letters for digits.
+const leastLeets = 3
 
 // leet is the letter a digit or sign stands for, 0 if none.
 func leet(b byte) byte {
@@ -93,19 +106,10 @@ func leet(b byte) byte {
 	}
 }
 
-// unleet writes letters for digits that stand within words, one for '1', and
-// counts them.
-func unleet(text []byte, one byte) (out []byte, n int) {
-	letter := func(i int) bool { return i >= 0 && i < len(text) && text[i]|0x20 >= 'a' && text[i]|0x20 <= 'z' }
-	like := func(i int) bool { return i >= 0 && i < len(text) && leet(text[i]) != 0 }
-	for i := range text {
-		if like(i) && (letter(i-1) && (letter(i+1) || like(i+1)) || letter(i+1)) {
-			n++
-		}
-	}
-	if n < 3 {
-		return nil, n
-	}
+// unleet writes letters for digits that stand within words, one for '1'.
+func unleet(text []byte, one byte) (out []byte) {
+	letter := func(i int) bool { return asciiLetter(text[i]) }
+	like := func(i int) bool { return leet(text[i]) != 0 }
 	out = bytes.Clone(text)
 	for i := 0; i < len(text); i++ {
 		if !like(i) && !letter(i) {
@@ -130,5 +134,5 @@ func unleet(text []byte, one byte) (out []byte, n int) {
 			}
 		}
 	}
-	return out, n
+	return out
 }

@@ -10,5 +10,5 @@ func (d Datum) Identifies() bool {
 		return true
 	}
 	return !slices.Contains([]string{"name", "kr-name", "email", "phone", "kr-phone", "date-of-birth", "ip-address", "mac-address", "crypto-address", "uk-postcode",
-		"uk-plate", "in-plate", "ng-plate", "us-npi", "us-dea", "de-vat", "it-vat", "in-gstin", "au-abn", "se-organisation", "kr-business-number", "de-doctor-number"}, d.Kind)
+		"uk-plate", "in-plate", "ng-plate", "us-npi", "us-dea", "de-vat", "it-vat", "in-gstin", "au-abn", "se-organisation", "kr-business-number", "kr-corporation-number", "br-cnpj", "de-doctor-number"}, d.Kind)
 }

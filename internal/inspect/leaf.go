@@ -237,6 +237,5 @@ func (s *scan) inspect(pointer string, chain []string, text []byte, from *view) 
 		}
 		l.view = v
 	}
-	s.match(l)
-	s.unpack(l)
+	s.unpack(l, s.match(l))
 }

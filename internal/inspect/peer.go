@@ -293,7 +293,8 @@ func (c *beside) named(pointer string, v view, start, end int) {
 func (c *beside) ordered(text []byte, start, end int) bool {
 	from, to := max(0, start-reach), min(len(text), end+reach)
 	e := c.engine
-	for _, t := range e.words.find(nil, text[from:to], false) {
+	words, _ := e.words.search(nil, text[from:to])
+	for _, t := range words {
 		for _, k := range e.words.words[t.word].classes {
 			if !e.ordering[k] {
 				continue

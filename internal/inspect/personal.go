@@ -9,26 +9,26 @@ import (
 // enough, or a check digit, stands alone; anything else needs a word beside it.
 var personalDetectors = []detector{
 	{label: Personal, kind: "email", need: []string{"@"}, pattern: `\b[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b`, check: ownMail},
-	{label: Personal, kind: "iban", pattern: `\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b`, check: iban},
-	{label: Personal, kind: "card", pattern: `\b[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,7}\b|\b3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}\b`, check: card},
+	{label: Personal, kind: "iban", pattern: `\b[A-Z]{2}[0-9]{2}(?:[ \x{a0}\x{202f}]?[A-Z0-9]{4}){2,7}(?:[ \x{a0}\x{202f}]?[A-Z0-9]{1,4})?\b`, check: iban},
+	{label: Personal, kind: "card", pattern: `(?:^|[^\w.])([2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,7}|3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}|3[0689][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{4})(?:\W|$)`, check: card},
 	// Phones: the international form, forms of North America, others beside a word.
 	{label: Personal, kind: "phone", pattern: `(?:^|[^\w+])(\+[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?(?:[0-9]{1,5}[ .-]?){1,5}[0-9]{2,4})\b`, check: digitsBetween(8, 15)},
 	{label: Personal, kind: "phone", pattern: `(?:^|[^\w(.-])(\([2-9][0-9]{2}\)[ .-]?[2-9][0-9]{2}[ .-][0-9]{4}|[2-9][0-9]{2}-[2-9][0-9]{2}-[0-9]{4})(?:[^\w-]|$)`},
 	{label: Personal, kind: "phone", need: []string{"09", "639"}, pattern: `(?:^|[^\w.-])((?:63[ .-]?|0)9[0-9]{2}[ .-]?[0-9]{3}[ .-]?[0-9]{4})(?:[^\w-]|$)`, check: philippine},
-	{label: Personal, kind: "phone", pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: digitsBetween(8, 13), context: `\b(?:phone|tel|telephone|mobile|cell|call|fax|whatsapp|sms|number is|telefon|telefone|teléfono|móvil|téléphone|rufnummer|handy|cellulare)|電話|携帯|手机|电话`},
+	{label: Personal, kind: "phone", pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: all(digitsBetween(8, 13), notDay), context: `\b(?:phone|tel|telephone|mobile|cell|celular|call|fax|whatsapp|sms|number is|telefon|telefone|teléfono|móvil|téléphone|mon numéro|mein(?:e)? nummer|mi número|rufnummer|handy|cellulare)|тел|連絡先|電話|携帯|手机|电话|联系`},
 	// North America.
 	{label: Personal, kind: "us-ssn", pattern: `\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\b`, check: ssn},
-	{label: Personal, kind: "ca-sin", pattern: `\b[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}\b`, check: canadian, context: `\b(?:sin|nas|social insurance)\b`, field: true, alone: func(v string) bool { return strings.Contains(v, "-") }},
-	{label: Personal, kind: "ca-sin", need: []string{"sin", "nas", "social insurance"}, pattern: `\b[1-79][0-9]{8}\b`, check: canadian, context: `\b(?:sin|nas|social insurance)\b`},
-	{label: Personal, kind: "us-npi", pattern: `\b[12][0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}\b`, check: func(v string) bool { return luhn("80840"+only(v)) && !same9(only(v)[:9]) }},
+	{label: Personal, kind: "ca-sin", pattern: `\b[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}\b`, check: canadian, context: `\b(?:sin|nas|social insurance|assurance sociale)\b`, field: true, alone: func(v string) bool { return strings.Contains(v, "-") }},
+	{label: Personal, kind: "ca-sin", need: []string{"sin", "nas", "social"}, pattern: `\b[1-79][0-9]{8}\b`, check: canadian, context: `\b(?:sin|nas|social insurance|assurance sociale)\b`},
+	{label: Personal, kind: "us-npi", pattern: `\b[12][0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}\b`, check: func(v string) bool { return luhn("80840"+only(v)) && !same9(only(v)[:9]) }, context: `\b(?:npi|provider|prescriber|physician)\b`, alone: notMoment, field: true},
 	{label: Personal, kind: "us-dea", pattern: `\b[A-HJ-MP-UX][A-Z9][0-9]{7}\b`, check: dea},
 	{label: Personal, kind: "us-passport", pattern: `\b[A-Z]?[0-9]{8,9}\b`, context: `\bpassport`},
 	{label: Personal, kind: "us-bank", pattern: `\b[0-9]{8,17}\b`, context: `\b(?:bank|account|acct|routing|checking|savings)\b`},
-	{label: Personal, kind: "driver-license", pattern: `\b[A-Z]{0,2}[0-9]{4,13}\b`, context: `\b(?:driver'?s? licen[cs]e|driving licen[cs]e|licen[cs]e (?:no|number)|dl ?#|führerschein|fahrerlaubnis|permis de conduire|(?:licencia|carnet) de conducir|patente di guida|rijbewijs|carta de condução)|運転免許|驾驶证`},
+	{label: Personal, kind: "driver-license", pattern: `\b[A-Z]{0,2}[0-9]{4,13}\b`, check: all(atLeast(6), notDay), context: `\b(?:driver'?s? licen[cs]e|driving licen[cs]e|licen[cs]e (?:no|number)|dl ?#|führerschein|fahrerlaubnis|permis de conduire|(?:licencia|carnet) de conducir|patente di guida|rijbewijs|carta de condução)|運転免許|驾驶证`},
 	// Europe.
 	{label: Personal, kind: "uk-driving-licence", pattern: `(?i)\b(?:[A-Z]{5}|[A-Z]{4}9|[A-Z]{3}99|[A-Z]{2}999)[0-9](?:0[1-9]|1[0-2]|5[1-9]|6[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9](?:[A-Z]{2}|[A-Z]9|99)[A-Z0-9][A-Z]{2}\b`},
 	{label: Personal, kind: "uk-nino", pattern: `(?i)\b[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]\b`, check: nino},
-	{label: Personal, kind: "uk-postcode", pattern: `\b(?:GIR ?0AA|(?:[A-PR-UWYZ][0-9][0-9]?|[A-PR-UWYZ][A-HK-Y][0-9][0-9]?|[A-PR-UWYZ][0-9][A-HJKPSTUW]|[A-PR-UWYZ][A-HK-Y][0-9][ABEHMNPRVWXY]) ?[0-9][ABD-HJLNP-UW-Z]{2})\b`},
+	{label: Personal, kind: "uk-postcode", pattern: `(?:^|[^\w#.-])(GIR ?0AA|(?:[A-PR-UWYZ][0-9][0-9]?|[A-PR-UWYZ][A-HK-Y][0-9][0-9]?|[A-PR-UWYZ][0-9][A-HJKPSTUW]|[A-PR-UWYZ][A-HK-Y][0-9][ABEHMNPRVWXY]) ?[0-9][ABD-HJLNP-UW-Z]{2})\b`, check: postArea},
 	{label: Personal, kind: "uk-nhs", pattern: `\b[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}\b`, check: nhs, context: `\b(?:nhs|patient|medical)`},
 	{label: Personal, kind: "passport", pattern: `(?i)\b[A-Z]{1,2}[0-9]{7,8}[A-Z]?\b`, context: `\b(?:passport|passeport|pasaporte|passaporto|reisepass|paspoort|paszport|pasaport)|旅券|护照|護照`},
 	{label: Personal, kind: "passport", pattern: `\A\s*((?i:[A-Z]{2})[0-9]{7}|[A-PR-WY][1-9][0-9]{5}[1-9])\s*\z`},
@@ -38,7 +38,8 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "de-passport", pattern: `\A\s*([cfghjklmnprtvwxyz][0-9]{8})\s*\z`, check: func(v string) bool { return germanPassport(strings.ToUpper(v)) }},
 	{label: Personal, kind: "de-health-insurance", pattern: `(?i)\b[A-Z][0-9]{9}\b`, check: germanHealth},
 	{label: Personal, kind: "de-register", need: []string{"hra", "hrb"}, pattern: `(?i)\bHR[AB] ?[0-9]{1,6}\b`},
-	{label: Personal, kind: "de-plate", pattern: `(?i)\b[A-ZÄÖÜ]{1,3}[ -][A-Z]{1,2}[ -]?[1-9][0-9]{0,3}[EH]?\b`, field: true, context: `(?:kennzeichen|plate|vehicle|fahrzeug|registration)`},
+	{label: Personal, kind: "de-plate", pattern: `\b[A-ZÄÖÜ]{1,3}[ -][A-Z]{1,2}[ -]?[1-9][0-9]{0,3}[EH]?\b`, field: true, context: `kennzeichen|fahrzeug|\b(?:plate|vehicle|registration)`},
+	{label: Personal, kind: "de-plate", pattern: `(?i)\A\s*([A-ZÄÖÜ]{1,3}[ -][A-Z]{1,2}[ -]?[1-9][0-9]{0,3}[EH]?)\s*\z`},
 	{label: Personal, kind: "de-site-number", pattern: `\b[0-9]{9}\b`, context: `\b(?:bsnr|betriebsstätten)`},
 	{label: Personal, kind: "de-tax-number", pattern: `\b[0-9]{10,13}\b`, context: `\b(?:steuernummer|steuer-nr|st\.-nr)`},
 	{label: Personal, kind: "es-nif", pattern: `(?i)\b(?:[0-9]{7,8}|[XYZ][0-9]{7})-?[A-Z]\b`, check: spanish},
@@ -50,7 +51,7 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "se-personnummer", pattern: `(?:\b|[a-z])((?:18|19|20)?[0-9]{6}[-+]?[0-9]{4})\b`, check: swedish},
 	{label: Personal, kind: "fi-hetu", pattern: `\b[0-3][0-9][01][0-9]{3}[-+A][0-9]{3}[0-9A-FHJ-NPR-Y]\b`, check: finnish},
 	{label: Personal, kind: "tr-national-id", pattern: `\b[1-9][0-9]{10}\b`, check: turkish},
-	{label: Personal, kind: "tr-plate", pattern: `(?i)\b(?:0[1-9]|[1-7][0-9]|8[01]) ?[A-PR-VYZ]{1,3} ?[0-9]{2,5}\b`, field: true, context: `(?:plaka|plate|vehicle|araç)`, alone: func(v string) bool { return strings.Count(v, " ") == 2 && strings.ToUpper(v) == v }},
+	{label: Personal, kind: "tr-plate", pattern: `(?i)(?:^|[^\w:.])((?:0[1-9]|[1-7][0-9]|8[01]) ?[A-PR-VYZ]{1,3} ?[0-9]{2,5})\b`, field: true, context: `\b(?:plaka|plate|vehicle|araç)`, alone: func(v string) bool { return strings.Count(v, " ") == 2 && strings.ToUpper(v) == v }},
 	// Asia, Oceania, South America.
 	// Nine digits in threes are also how large numbers are written: alone they count
 	// with a hyphen, a leading zero or as a whole field.
@@ -67,7 +68,7 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "name", need: []string{"name is", "name:", "i am called", "mein name ist", "je m'appelle", "me llamo"}, pattern: `(?i:\b(?:my name is|my name's|full name:|i am called|mein name ist|je m'appelle|me llamo)) ((?:[A-Z][\pL'-]+)(?: [A-Z][\pL'-]+){0,3})`},
 }
 
-const australianWords = `\b(?:acn|tfn|tax file|company number|australian)`
+const australianWords = `\b(?:a\.?c\.?n|t\.?f\.?n|tax file|company number|australian)`
 
 // only returns the digits of v.
 func only(v string) string {
@@ -93,6 +94,16 @@ func ownMail(v string) bool {
 	return host != "example.com" && host != "example.org" && host != "example.net" && !strings.HasSuffix(host, ".example") && !strings.HasSuffix(host, ".invalid") && !strings.HasSuffix(host, ".test") &&
 		!strings.HasPrefix(low, "noreply@") && !strings.HasPrefix(low, "git@") && !strings.HasSuffix(host, ".png") && !strings.HasSuffix(host, ".js")
 }
+
+// postAreas are the letters that postcodes of the United Kingdom begin with.
+const postAreas = " AB AL B BA BB BD BH BL BN BR BS BT CA CB CF CH CM CO CR CT CV CW DA DD DE DG DH DL DN DT DY E EC EH EN EX FK FY G GIR GL GU GY HA HD HG HP HR HS HU HX IG IM IP IV JE KA KT KW KY L LA LD LE LL LN LS LU M ME MK ML N NE NG NN NP NR NW OL OX PA PE PH PL PO PR RG RH RM S SA SE SG SK SL SM SN SO SP SR SS ST SW SY TA TD TF TN TQ TR TS TW UB W WA WC WD WF WN WR WS WV YO ZE "
+
+func postArea(v string) bool {
+	return strings.Contains(postAreas, " "+v[:strings.IndexFunc(v, func(r rune) bool { return r < 'A' })]+" ")
+}
+
+// notMoment refuses ten bare digits that are seconds since 1970, from 2014 to 2033.
+func notMoment(v string) bool { return len(v) > 10 || v < "1400000000" || v >= "2000000000" }
 
 // philippine refuses ten digits without the zero or the country.
 func philippine(v string) bool {

@@ -24,7 +24,9 @@ const (
 	regionSide = 160 // bytes before and after what stands out
 	longWord   = 9   // letters, digits, '_' and '-', with a letter and a digit among them
 	manyDigits = 6   // with nothing but signs between them
-	fieldBelow = 32  // bytes of a text in which one digit is enough: it may be a field, and costs little
+	// Bytes of a value that is read with the name of its member.
+	shortestField, longestField = 5, 256
+	fieldBelow                  = 32 // bytes of a text in which one digit is enough: it may be a field, and costs little
 )
 
 // Data returns the secrets and personal data in the strings and numbers of v, in
@@ -73,8 +75,36 @@ func (w *dataWalk) value(pointer string, v rawjson.Value, depth int) {
 			if len(name) > 6 {
 				w.text(at, rawjson.Value{}, []byte(name))
 			}
+			before := len(w.all)
 			w.value(at, member, depth+1)
+			if len(w.all) == before {
+				w.field(at, name, member)
+			}
 		}
+	}
+}
+
+// field reads a value on which nothing stands out together with the name of its member,
+// which may be the word that tells what it is.
+func (w *dataWalk) field(pointer, name string, v rawjson.Value) {
+	if v.Kind() != rawjson.String && v.Kind() != rawjson.Number || len(v.Raw()) < shortestField || len(v.Raw()) > longestField || !telling(name) {
+		return
+	}
+	text := v.Raw()
+	if v.Kind() == rawjson.String {
+		w.buf = rawjson.AppendUnescaped(w.buf[:0], v)
+		text = w.buf
+	}
+	before := spread(name) + ": "
+	var found []Datum
+	for _, d := range w.e.Sensitive(append([]byte(before), text...)) {
+		if d.Start -= len(before); d.Start >= 0 {
+			d.End -= len(before)
+			found = append(found, d)
+		}
+	}
+	if len(found) > 0 {
+		w.all = append(w.all, Values{Pointer: pointer, Value: v, Text: string(text), Found: found})
 	}
 }
 

@@ -34,16 +34,22 @@ type layer struct {
 	glued   bool
 }
 
-// match runs the rules of words over one view.
-func (s *scan) match(l layer) {
-	s.tokens = s.e.words.find(s.tokens[:0], l.text, l.glued)
+// match runs the rules of words over one view, and tells how its words are written where
+// they have bounds.
+func (s *scan) match(l layer) (sh shape) {
+	if l.glued {
+		s.tokens = s.e.words.find(s.tokens[:0], l.text, true)
+	} else {
+		s.tokens, sh = s.e.words.search(s.tokens, l.text)
+	}
+	s.rotated, s.backwards = 0, 0
 	if len(s.tokens) == 0 {
-		return
+		return sh
 	}
 	s.coming = bits{}
 	s.breakSentence(0)
 	s.talked = s.talksOf()
-	s.quoting, s.rotated, s.backwards = -1, 0, 0
+	s.quoting = -1
 	sp := &s.e.special
 	for _, t := range s.tokens {
 		for _, c := range s.e.words.words[t.word].classes {
@@ -70,6 +76,7 @@ func (s *scan) match(l layer) {
 			s.step(l, t, c)
 		}
 	}
+	return sh
 }
 
 // inName reports whether a word is a part of the name of a machine, as the last one

@@ -6,6 +6,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Label is what a datum is to policies.
@@ -48,6 +49,7 @@ type compiled struct {
 	word          int  // and a word of at least so many bytes
 	single        bool // and is part of one word, but for a character on either side
 	longest       int  // and at most so many bytes; 0 where that is not used
+	sieve
 }
 
 // maxFound bounds the matches of one detector in one text.
@@ -59,7 +61,7 @@ const nearBytes = 60
 // compileSensitive compiles the detectors of data.
 func (e *Engine) compileSensitive() error {
 	e.compileNames()
-	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors, countryDetectors) {
+	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors, countryDetectors, announcedDetectors) {
 		c := compiled{detector: d}
 		var err error
 		if c.re, err = regexp.Compile(d.pattern); err != nil {
@@ -93,15 +95,22 @@ func (e *Engine) Sensitive(text []byte) []Datum {
 	digits := mostDigits(s)
 	at, counted := digitsOf(s)
 	words, word := wordsOf(s)
-	pairing := pairingOf(low)
+	pairing, written := pairingOf(low), pairingOf(s)
+	plain, field := plainASCII(s), len(strings.TrimSpace(s))
 	var found []Datum
 	for i := range e.sensitive {
 		d := &e.sensitive[i]
 		if d.digits > digits || d.word > word || len(d.need) == 0 && digits == 0 || len(d.need) > 0 && !pairing.holdsOne(low, d.need) {
 			continue
 		}
+		if d.holds != nil && !written.holdsOne(s, d.holds) || plain && d.beside != nil && d.needsContext(field) && !pairing.holdsOne(low, d.beside) {
+			continue
+		}
 		left := maxFound
 		in := func(from, to int) bool {
+			if !d.passes(s[from:to]) {
+				return true
+			}
 			list := d.re.FindAllStringSubmatchIndex(s[from:to], left)
 			for _, at := range list {
 				found = d.take(found, s, from, at)
@@ -110,6 +119,8 @@ func (e *Engine) Sensitive(text []byte) []Datum {
 			return left > 0
 		}
 		switch {
+		case d.single && len(d.holds) == 1:
+			together(holding(s, d.holds[0]), in)
 		case d.single && d.word >= leastWord:
 			together(around(s, words, d.word), in)
 		case d.longest > 0 && counted:
@@ -140,7 +151,7 @@ func (d *compiled) take(found []Datum, s string, from int, at []int) []Datum {
 	return found
 }
 
-// measure tells from the pattern where it can match.
+// measure tells from the patterns where they can match.
 func (d *compiled) measure() error {
 	re, err := syntax.Parse(d.pattern, syntax.Perl)
 	if err != nil {
@@ -150,7 +161,30 @@ func (d *compiled) measure() error {
 	if n := longestMatch(re); d.digits > 0 && n > 0 && n <= maxSpan {
 		d.longest = n
 	}
-	return nil
+	var near *syntax.Regexp
+	if d.context != "" {
+		if near, err = syntax.Parse(`(?i)`+d.context, syntax.Perl); err != nil {
+			return err
+		}
+	}
+	d.sieve, err = sieveOf(re, near)
+	return err
+}
+
+// needsContext reports whether no value counts without its context in a text that is so
+// long without the blanks around it.
+func (d *compiled) needsContext(field int) bool {
+	return d.near != nil && d.alone == nil && (!d.field || d.longest > 0 && field > d.longest)
+}
+
+// plainASCII reports whether all of s is: letters have no other forms then.
+func plainASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *compiled) accepts(s string, start, end int) bool {
@@ -161,7 +195,7 @@ func (d *compiled) accepts(s string, start, end int) bool {
 	if d.near == nil || d.alone != nil && d.alone(v) || d.field && strings.TrimSpace(s) == v {
 		return true
 	}
-	return d.near.MatchString(s[max(0, start-nearBytes):start]) || d.near.MatchString(s[end:min(len(s), end+nearBytes/2)])
+	return d.near.MatchString(spread(s[max(0, start-nearBytes):start])) || d.near.MatchString(spread(s[end:min(len(s), end+nearBytes/2)]))
 }
 
 func overlaps(found []Datum, start, end int) bool {

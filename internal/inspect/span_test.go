@@ -43,6 +43,28 @@ func TestNothingIsMissedWhereDataAreNotLookedFor(t *testing.T) {
 	}
 }
 
+// What counts without its context as the whole of a field is found there, with blanks
+// around it, and so is what needs its context beside it, in whatever letters.
+func TestNothingIsMissedWithoutItsContext(t *testing.T) {
+	e := engine(t)
+	everywhere := inspect.Everywhere(e)
+	for _, text := range []string{
+		"B-MW 1234", " B-MW 1234\n", "in a B-MW 1234 of 2019", "Kennzeichen B-MW 1234", "KENNZEICHEN: M-AB 123", "Ken\u212aennzeichen \u212aennzeichen B-MW 1234",
+		"046 454 286", "sin 046 454 286", "pa\u017f\u017fport C01X00T47 C1234567", "passport C1234567", "PASSPORT\nC1234567", "reisepass c1234567", "pesel 44051401359",
+		"tel 030 901820 11", "routing 021000021", "plaka 34 XYZ 123", "34 XYZ 123",
+	} {
+		want := everywhere.Sensitive([]byte(text))
+		if diff := cmp.Diff(want, e.Sensitive([]byte(text))); diff != "" {
+			t.Errorf("%q (-everywhere +where it can stand):\n%s", text, diff)
+		}
+	}
+	for _, text := range []string{" B-MW 1234\n", "pa\u017f\u017fport C1234567", "reisepass c1234567"} {
+		if len(e.Sensitive([]byte(text))) == 0 {
+			t.Errorf("nothing found in %q", text)
+		}
+	}
+}
+
 func FuzzSensitiveEverywhere(f *testing.F) {
 	e := engine(f)
 	everywhere := inspect.Everywhere(e)

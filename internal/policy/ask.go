@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 )
 
@@ -66,10 +65,10 @@ func parseApprove(s string) (Approve, bool) {
 // can be said of it. wrong records a mistake at an annotation, "" for the head of
 // the statement.
 func (s *statement) approval(notes types.Annotations, wrong func(key, format string, args ...any)) {
-	ids := scopeOf(s.full.AST()).action.ids
+	ids := scopeOf(s.full).action.ids
 	s.asking = slices.Contains(ids, uid(typeAction, actionRequest))
 	value, has := notes["approve"]
-	permit := s.full.Effect() == cedar.Permit
+	permit := permits(s.full)
 	switch {
 	case s.asking && len(ids) > 1:
 		wrong("", "the action %q stands alone: write another policy for the others", actionRequest)
@@ -100,7 +99,10 @@ func askContext() *typ {
 
 // askSchema is the schema of what is about the action "request".
 func (v *validator) askSchema() schema {
-	return schema{entities: v.entities, actions: map[string]actionDef{actionRequest: {resources: []types.EntityType{typeTool}, context: askContext(), bare: true}}}
+	if v.asking == nil {
+		v.asking = askContext()
+	}
+	return schema{known: v.known, actions: map[string]actionDef{actionRequest: {resources: []types.EntityType{typeTool}, context: v.asking, bare: true}}}
 }
 
 // Asked is what a Set says of a request for a right.

@@ -318,18 +318,54 @@ type actionDef struct {
 
 // schema is a schema small enough to validate one policy against.
 type schema struct {
-	entities map[types.EntityType]entityDef
 	actions  map[string]actionDef
 	required bool // treat optional members of input as required
+	known    *resolution
+}
+
+// resolution is what was resolved before: of ten thousand statements each has a small
+// schema of its own, and most of it is the same.
+type resolution struct {
+	entities map[types.EntityType]resolved.Entity
+	contexts map[contextKey]resolved.RecordType
+}
+
+// contextKey is what the context of an action is made of.
+type contextKey struct {
+	context, input, arguments *typ
+	bare, required            bool
+}
+
+func resolve(entities map[types.EntityType]entityDef) *resolution {
+	out := &resolution{entities: make(map[types.EntityType]resolved.Entity, len(entities)), contexts: make(map[contextKey]resolved.RecordType)}
+	for name, e := range entities {
+		out.entities[name] = resolved.Entity{Name: name, ParentTypes: e.parents, Shape: e.shape.record(false)}
+	}
+	return out
+}
+
+// context returns the type of the context of an action.
+func (r *resolution) context(a *actionDef, required bool) resolved.RecordType {
+	key := contextKey{a.context, a.input, a.arguments, a.bare, required}
+	ctx, ok := r.contexts[key]
+	if ok {
+		return ctx
+	}
+	ctx = a.context.record(false)
+	if a.input != nil {
+		ctx["input"] = resolved.Attribute{Type: a.input.record(required)}
+	}
+	if !a.bare {
+		ctx[derivedName] = resolved.Attribute{Type: derivedType(a.arguments).record(required)}
+	}
+	r.contexts[key] = ctx
+	return ctx
 }
 
 func (s *schema) resolve() *resolved.Schema {
 	out := &resolved.Schema{
-		Entities: make(map[types.EntityType]resolved.Entity, len(s.entities)),
+		Entities: s.known.entities,
 		Actions:  make(map[types.EntityUID]resolved.Action, len(s.actions)),
-	}
-	for name, e := range s.entities {
-		out.Entities[name] = resolved.Entity{Name: name, ParentTypes: e.parents, Shape: e.shape.record(false)}
 	}
 	for id, a := range s.actions {
 		parents := make([]types.EntityUID, len(a.parents))
@@ -339,14 +375,7 @@ func (s *schema) resolve() *resolved.Schema {
 		u := uid(typeAction, id)
 		ra := resolved.Action{Entity: types.Entity{UID: u, Parents: types.NewEntityUIDSet(parents...)}}
 		if a.resources != nil {
-			ctx := a.context.record(false)
-			if a.input != nil {
-				ctx["input"] = resolved.Attribute{Type: a.input.record(s.required)}
-			}
-			if !a.bare {
-				ctx[derivedName] = resolved.Attribute{Type: derivedType(a.arguments).record(s.required)}
-			}
-			ra.AppliesTo = &resolved.AppliesTo{Principals: []types.EntityType{typeAgent}, Resources: a.resources, Context: ctx}
+			ra.AppliesTo = &resolved.AppliesTo{Principals: []types.EntityType{typeAgent}, Resources: a.resources, Context: s.known.context(&a, s.required)}
 		}
 		out.Actions[u] = ra
 	}
@@ -409,5 +438,21 @@ func readsInput(p path) bool {
 func withoutAnnotations(p *ast.Policy) string {
 	x := *(*xast.Policy)(p)
 	x.Annotations = nil
-	return string(cedar.NewPolicyFromAST((*ast.Policy)(&x)).MarshalCedar())
+	return written((*ast.Policy)(&x))
+}
+
+// written returns p as Cedar text.
+func written(p *ast.Policy) string { return string(cedar.NewPolicyFromAST(p).MarshalCedar()) }
+
+// permits reports whether p is a permit.
+func permits(p *ast.Policy) bool { return (*xast.Policy)(p).Effect == xast.EffectPermit }
+
+// annotationsOf returns the annotations of p.
+func annotationsOf(p *ast.Policy) types.Annotations {
+	x := (*xast.Policy)(p)
+	out := make(types.Annotations, len(x.Annotations))
+	for _, a := range x.Annotations {
+		out[a.Key] = a.Value
+	}
+	return out
 }

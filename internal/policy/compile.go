@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,9 +51,10 @@ type statement struct {
 	source *Policy
 	piece  piece
 	permit bool
-	full   *cedar.Policy // as written
-	body   *cedar.Policy // conditions only, see bodyOf
-	bare   bool          // there are no conditions
+	full   *ast.Policy       // as written
+	said   [sha256.Size]byte // what it says besides its annotations
+	body   *cedar.Policy     // conditions only, see bodyOf
+	bare   bool              // there are no conditions
 	scope  scope
 	reads  reads
 	advice string
@@ -77,8 +79,14 @@ func place(p *Policy, line int) int { return line + max(p.Line, 1) - 1 }
 // Compile returns the set of the baseline, policies and the allow-lists of c,
 // or an access.Error of CodeInvalid whose cause is Problems: every mistake of
 // every policy with its place.
-func Compile(policies []Policy, c Catalog) (*Set, error) {
-	set, report := build(policies, &c, SeverityError)
+func Compile(policies []Policy, c Catalog) (*Set, error) { return (*Set)(nil).Recompile(policies, c) }
+
+// Recompile does what Compile does and takes over from s, which stays as it is, the
+// statements of every policy that still says the same. They are most of what a set is
+// made of, so that a change of the catalog neither reads them anew nor leaves a second
+// set of them behind. A nil s has none.
+func (s *Set) Recompile(policies []Policy, c Catalog) (*Set, error) {
+	set, report := build(policies, &c, SeverityError, s)
 	if len(report.Errors) > 0 {
 		return nil, &access.Error{Code: access.CodeInvalid, Msg: report.Errors.Error(), Err: report.Errors}
 	}
@@ -91,7 +99,7 @@ func Compile(policies []Policy, c Catalog) (*Set, error) {
 // and stays in the set, where a read of a missing member errs and so denies. A
 // server's listing can thus make a policy stricter, never stop the gateway.
 func Load(policies []Policy, c Catalog) (*Set, Report, error) {
-	set, report := build(policies, &c, SeverityWarning)
+	set, report := build(policies, &c, SeverityWarning, nil)
 	if len(report.Errors) > 0 {
 		return nil, report, &access.Error{Code: access.CodeInvalid, Msg: report.Errors.Error(), Err: report.Errors}
 	}
@@ -101,7 +109,7 @@ func Load(policies []Policy, c Catalog) (*Set, Report, error) {
 // Check reports everything that is wrong with policies, and what is suspicious
 // about them, without compiling a set to use.
 func Check(policies []Policy, c Catalog) Report {
-	set, report := build(policies, &c, SeverityError)
+	set, report := build(policies, &c, SeverityError, nil)
 	if len(report.Errors) > 0 {
 		return report
 	}
@@ -120,10 +128,11 @@ type builder struct {
 	report  Report
 	set     *Set
 	ids     map[string]*statement
+	earlier map[string][]*statement // of another set, by the id of their policy
 }
 
-func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
-	b := &builder{catalog: c, types: onTypes, set: &Set{facts: make(map[string]bool)}, ids: make(map[string]*statement)}
+func build(policies []Policy, c *Catalog, onTypes Severity, earlier *Set) (*Set, Report) {
+	b := &builder{catalog: c, types: onTypes, set: &Set{facts: make(map[string]bool)}, ids: make(map[string]*statement), earlier: earlier.byPolicy()}
 	for _, f := range c.Facts {
 		b.set.facts[f.ID] = f.Bool
 	}
@@ -133,7 +142,8 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	slices.SortStableFunc(sorted, func(x, y Policy) int { return strings.Compare(x.ID, y.ID) })
 	for i := range sorted {
 		if !sorted[i].Retired() {
-			b.add(&sorted[i], false)
+			p := sorted[i] // statements may outlive this set, and the others should not stay with them
+			b.add(&p, false)
 		}
 	}
 	lists := slices.Clone(c.AllowLists)
@@ -161,6 +171,27 @@ func build(policies []Policy, c *Catalog, onTypes Severity) (*Set, Report) {
 	b.set.factsEnforced = factsOf(b.set.statements)
 	b.set.index = newIndex(b.set.statements)
 	return b.set, b.report
+}
+
+// byPolicy returns the statements people wrote, by the id of their policy where that is
+// one policy's.
+func (s *Set) byPolicy() map[string][]*statement {
+	if s == nil {
+		return nil
+	}
+	out := make(map[string][]*statement)
+	for _, st := range s.all() {
+		if st.list == nil && st.right == "" && st.source.Layer != LayerBaseline {
+			out[st.source.ID] = append(out[st.source.ID], st)
+		}
+	}
+	maps.DeleteFunc(out, func(_ string, of []*statement) bool { return of[0].source != of[len(of)-1].source })
+	return out
+}
+
+// same reports whether p gives the statements that q gives.
+func (p *Policy) same(q *Policy) bool {
+	return p.ID == q.ID && p.Cedar == q.Cedar && p.Layer == q.Layer && p.File == q.File && p.Line == q.Line
 }
 
 // factsOf returns the facts that statements read, sorted.
@@ -193,6 +224,12 @@ func (b *builder) add(p *Policy, builtin bool) {
 		b.problem(SeverityError, p, 1, 1, "the text has %d bytes, more than %d; split it", len(p.Cedar), maxText)
 		return
 	}
+	if old := b.earlier[p.ID]; !builtin && len(old) > 0 && old[0].source.same(p) {
+		for _, s := range old {
+			b.enlist(s)
+		}
+		return
+	}
 	pieces := split(p.Cedar)
 	if len(pieces) == 0 {
 		b.problem(SeverityError, p, 1, 1, "there is no policy in it")
@@ -203,7 +240,7 @@ func (b *builder) add(p *Policy, builtin bool) {
 			b.problem(SeverityError, p, line, col, "%v", err)
 			continue
 		}
-		s := &statement{source: p, piece: piece, full: pol, id: p.ID}
+		s := &statement{source: p, piece: piece, full: pol.AST(), id: p.ID}
 		if len(pieces) > 1 {
 			s.id = fmt.Sprintf("%s.%d", p.ID, i+1)
 		}
@@ -213,20 +250,29 @@ func (b *builder) add(p *Policy, builtin bool) {
 	}
 }
 
-// keep completes a statement and adds it to the set.
-func (b *builder) keep(s *statement) {
+// enlist adds a complete statement to the set, and reports whether its id was free.
+func (b *builder) enlist(s *statement) bool {
 	if other, dup := b.ids[s.id]; dup {
 		b.problem(SeverityError, s.source, s.piece.line, s.piece.col,
 			"the id %q is taken by %s:%d; give one of them another @id", s.id, cmpOr(other.file(), "policy "+other.source.ID), other.line())
-		return
+		return false
 	}
 	b.ids[s.id] = s
-	s.permit = s.full.Effect() == cedar.Permit
-	s.scope = scopeOf(s.full.AST())
-	s.body = bodyOf(s.full.AST())
-	s.reads = analyse(s.full.AST())
-	s.bare = len(s.full.AST().Conditions) == 0
 	b.set.statements = append(b.set.statements, s)
+	return true
+}
+
+// keep adds a statement to the set and completes it.
+func (b *builder) keep(s *statement) {
+	if !b.enlist(s) {
+		return
+	}
+	s.permit = permits(s.full)
+	s.scope = scopeOf(s.full)
+	s.body = bodyOf(s.full)
+	s.reads = analyse(s.full)
+	s.bare = len(s.full.Conditions) == 0
+	s.said = sha256.Sum256([]byte(withoutAnnotations(s.full)))
 }
 
 func cmpOr(a, b string) string {
@@ -250,7 +296,7 @@ func (b *builder) annotations(s *statement, builtin bool) bool {
 		line, col := s.piece.find("@" + key)
 		b.problem(SeverityError, s.source, line, col+1, format, args...)
 	}
-	notes := s.full.Annotations()
+	notes := annotationsOf(s.full)
 	keys := make([]string, 0, len(notes))
 	for k := range notes {
 		keys = append(keys, string(k))
@@ -314,10 +360,9 @@ func (b *builder) allow(l *AllowList) {
 		id := src.ID + "." + server
 		tree := ast.Annotation("id", types.String(id)).Permit().
 			PrincipalEq(uid(typeAgent, l.Agent)).ActionInSet(uids...).ResourceIn(uid(typeServer, server))
-		pol := cedar.NewPolicyFromAST(tree)
 		text := *src
-		text.Cedar = string(pol.MarshalCedar())
-		b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, list: l})
+		text.Cedar = written(tree)
+		b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: tree, list: l})
 	}
 }
 

@@ -170,7 +170,7 @@ func (e *evaluation) derive(trees ...*tree) bool {
 func (e *evaluation) arguments() (v rawjson.Value, shape *typ, uri bool) {
 	switch e.q.Tool.Kind {
 	case access.KindResource:
-		return uriArgument(e.q.Target), uriType(), true
+		return uriArgument(e.q.Target), uriType, true
 	case access.KindTool:
 		return e.q.Arguments, e.set.inputs[e.q.Action], false
 	default:

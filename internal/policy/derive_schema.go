@@ -42,8 +42,12 @@ func (d *derivation) typeOf(t *typ) *typ {
 	return out
 }
 
-// uriType is what is derived from where the argument is the URI of a resource.
-func uriType() *typ { return recordType(map[string]*typ{"uri": {kind: kindString}}) }
+// uriType is what is derived from where the argument is the URI of a resource, uriInput
+// what a policy reads of it as input.
+var (
+	uriType  = recordType(map[string]*typ{"uri": {kind: kindString}})
+	uriInput = recordType(map[string]*typ{"uri": {kind: kindString}, "uri_scheme": {kind: kindString}})
+)
 
 // everyKind is arguments of which each field is derived, so that the digest of a
 // schema is another when the fields are.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 
 	"rutile/internal/access"
@@ -66,7 +65,7 @@ func effectOf(s *statement, notes types.Annotations, wrong func(key, format stri
 			return effect{}
 		}
 	}
-	if s.full.Effect() == cedar.Permit {
+	if permits(s.full) {
 		for _, key := range []string{"outcome", "mask", "fact", "target"} {
 			if _, has := notes[types.AnnotationKey(key)]; has {
 				wrong(key, "a permit cannot have @%s: an outcome other than permit is a forbid with an annotation", key)
@@ -226,7 +225,7 @@ func (e *effect) misplaced(s *statement) string {
 
 // readsOutput reports whether s names context.output.
 func readsOutput(s *statement) bool {
-	r := analyse(s.full.AST())
+	r := analyse(s.full)
 	return slices.ContainsFunc(r.paths, func(p path) bool { return len(p) > 1 && p[0] == "context" && p[1] == "output" })
 }
 

@@ -3,7 +3,6 @@ package policy
 import (
 	"slices"
 
-	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 
@@ -73,10 +72,9 @@ func (b *builder) heir(src *Policy, right, id string, scope func(*ast.Policy) *a
 }
 
 func (b *builder) generated(src *Policy, right, id string, tree *ast.Policy, outcome access.Outcome) {
-	pol := cedar.NewPolicyFromAST(tree)
 	text := *src
-	text.Cedar = string(pol.MarshalCedar())
-	b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: pol, right: right, effect: effect{outcome: outcome}})
+	text.Cedar = written(tree)
+	b.keep(&statement{id: id, source: &text, piece: piece{text: text.Cedar, line: 1, col: 1}, full: tree, right: right, effect: effect{outcome: outcome}})
 }
 
 // right adds the two statements of an entitlement for one scope.

@@ -107,7 +107,7 @@ func (s *Set) FullScan(q *Query) Verdict {
 	request := types.Request{Principal: agent, Action: action, Resource: tool, Context: types.NewRecord(ctx)}
 	g := q.Grant
 	for _, st := range s.statements {
-		if ok, _ := cedar.Authorize(cedar.PolicyMap{"x": st.full}, entities, request); st.list != nil && bool(ok) && g == nil {
+		if ok, _ := cedar.Authorize(cedar.PolicyMap{"x": cedar.NewPolicyFromAST(st.full)}, entities, request); st.list != nil && bool(ok) && g == nil {
 			g = &GrantFacts{ID: "standing", Remaining: math.MaxInt64, ExpiresAt: st.list.Expires}
 		}
 	}
@@ -118,7 +118,7 @@ func (s *Set) FullScan(q *Query) Verdict {
 	}
 	var v Verdict
 	for _, st := range s.statements {
-		full := st.full
+		full := cedar.NewPolicyFromAST(st.full)
 		judged := true
 		delete(ctx, "derived")
 		if st.reads.derived != nil {
@@ -139,7 +139,7 @@ func (s *Set) FullScan(q *Query) Verdict {
 			}
 		}
 		if !judged { // it errs where its scope matches
-			x := *(*xast.Policy)(st.full.AST())
+			x := *(*xast.Policy)(st.full)
 			x.Conditions = nil
 			full = cedar.NewPolicyFromAST((*ast.Policy)(&x))
 		}
@@ -152,7 +152,7 @@ func (s *Set) FullScan(q *Query) Verdict {
 		case len(diag.Reasons) == 0:
 		case st.permit:
 			v.Permits = append(v.Permits, st.id)
-		case st.full.Annotations()["outcome"] == "mask" && slices.Contains(q.Masked, st.id):
+		case annotationsOf(st.full)["outcome"] == "mask" && slices.Contains(q.Masked, st.id):
 			v.Met = append(v.Met, st.id)
 		default:
 			v.Forbids = append(v.Forbids, st.id)
@@ -184,7 +184,7 @@ func (s *Set) consequences(v *Verdict) {
 	for _, word := range []access.Outcome{access.Terminate, access.Revoke, access.Quarantine} {
 		at := len(v.Consequences)
 		for _, st := range s.statements {
-			notes := st.full.Annotations()
+			notes := annotationsOf(st.full)
 			if notes["outcome"] == types.String(word.String()) && slices.Contains(v.Forbids, st.id) {
 				v.Consequences = append(v.Consequences, access.Consequence{Outcome: word, Target: access.Target(notes["target"]), Policy: st.id})
 			}
@@ -198,7 +198,7 @@ func (s *Set) consequences(v *Verdict) {
 
 // annotated notes what the annotations of a forbid that matched say, from its text.
 func (v *Verdict) annotated(st *statement) {
-	notes := st.full.Annotations()
+	notes := annotationsOf(st.full)
 	switch notes["outcome"] {
 	case "require_approval":
 		v.Asks = append(v.Asks, st.id)

@@ -22,7 +22,7 @@ func (v *validator) labels(s *statement) {
 		return
 	}
 	known := slices.Concat(v.catalog.Labels, builtinLabels)
-	for _, label := range soughtOf(s.full.AST(), labelled) {
+	for _, label := range soughtOf(s.full, labelled) {
 		if access.HasLabel(known, label) {
 			continue
 		}

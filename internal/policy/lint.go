@@ -39,7 +39,7 @@ func (b *builder) lint() {
 		if !plain(s) {
 			continue
 		}
-		l.bodies[s] = conditionsOf(s.full.AST())
+		l.bodies[s] = conditionsOf(s.full)
 		for _, p := range s.scope.principal.orAny() {
 			l.byAgent[p] = append(l.byAgent[p], s)
 		}
@@ -69,7 +69,7 @@ func (l *linter) dead(s *statement) bool {
 		l.warn(s, "never matches: %s", why)
 		return true
 	}
-	for i, m := range conditions(s.full.AST()) {
+	for i, m := range conditions(s.full) {
 		line, col := s.piece.condition(i)
 		switch {
 		case !m.hold:
@@ -79,7 +79,7 @@ func (l *linter) dead(s *statement) bool {
 			l.problem(SeverityWarning, s.source, line, col, "this condition is always met and can be left out")
 		}
 	}
-	if i, found := contradiction(s.full.AST()); found {
+	if i, found := contradiction(s.full); found {
 		line, col := s.piece.condition(i)
 		l.problem(SeverityWarning, s.source, line, col, "never matches: this condition contradicts itself, the scope or a condition before it")
 		return true
@@ -127,7 +127,7 @@ func (l *linter) single(action types.EntityUID) (server, name string, ok bool) {
 // plain reports whether nothing in the annotations gives the statement another
 // effect than the word it begins with.
 func plain(s *statement) bool {
-	for key, value := range s.full.Annotations() {
+	for key, value := range annotationsOf(s.full) {
 		switch key {
 		case "id", "advice", "owner", "doc":
 		case "outcome":
@@ -162,7 +162,7 @@ func (l *linter) shadows(s *statement) *statement {
 			return false
 		}
 		alike := l.bodies[t] == body && l.covers(&s.scope, &t.scope)
-		same := alike && withoutAnnotations(s.full.AST()) == withoutAnnotations(t.full.AST()) // reported as such
+		same := alike && s.said == t.said // reported as such
 		return !same && (!alike || slices.Index(l.set.statements, t) < slices.Index(l.set.statements, s))
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
@@ -161,18 +162,32 @@ func (p piece) at(line, col int) (int, int) {
 // find returns the place of the word name in the piece, of its beginning if it
 // is not there.
 func (p piece) find(name string) (line, col int) {
-	re, err := regexp.Compile(`(?:^|[^\pL\pN_])(` + regexp.QuoteMeta(name) + `)(?:$|[^\pL\pN_])`)
-	if err != nil {
+	i := wordIn(p.text, name)
+	if i < 0 {
 		return p.line, p.col
 	}
-	m := re.FindStringSubmatchIndex(p.text)
-	if m == nil {
-		return p.line, p.col
-	}
-	before := p.text[:m[2]]
+	before := p.text[:i]
 	l := strings.Count(before, "\n") + 1
 	c := utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:]) + 1
 	return p.at(l, c)
+}
+
+// wordIn returns where in text the word name begins, -1 if it is not there by itself.
+func wordIn(text, name string) int {
+	inWord := func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r) }
+	for from := 0; name != ""; from++ {
+		i := strings.Index(text[from:], name)
+		if i < 0 {
+			break
+		}
+		from += i
+		before, _ := utf8.DecodeLastRuneInString(text[:from])
+		after, _ := utf8.DecodeRuneInString(text[from+len(name):])
+		if !inWord(before) && !inWord(after) {
+			return from
+		}
+	}
+	return -1
 }
 
 // condition returns the place of the n-th (0-based) "when" or "unless".
@@ -218,11 +233,18 @@ func isWord(c byte) bool {
 
 // lineOf returns line n (1-based) of text, shortened to what fits a message.
 func lineOf(text string, n int) string {
-	lines := strings.SplitN(text, "\n", n+1)
-	if n < 1 || n > len(lines) {
+	if n < 1 {
 		return ""
 	}
-	s := strings.TrimRight(lines[n-1], " \t\r")
+	for ; n > 1; n-- {
+		_, rest, ok := strings.Cut(text, "\n")
+		if !ok {
+			return ""
+		}
+		text = rest
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	s := strings.TrimRight(line, " \t\r")
 	if utf8.RuneCountInString(s) > 200 {
 		s = string([]rune(s)[:200]) + "…"
 	}

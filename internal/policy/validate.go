@@ -16,7 +16,7 @@ import (
 // approximation the statement passes and Evaluate stays strict.
 func (b *builder) validate() {
 	context := contextType(b.catalog.Facts)
-	v := &validator{builder: b, tools: make(map[string]*toolType), entities: entityTypes(), groups: groupActions(context), context: context}
+	v := &validator{builder: b, tools: make(map[string]*toolType), known: resolve(entityTypes()), groups: groupActions(context), context: context, nothing: recordType(nil)}
 	b.set.inputs = make(map[string]*typ)
 	for _, t := range b.catalog.Tools {
 		v.tool(t)
@@ -48,12 +48,14 @@ type toolType struct {
 
 type validator struct {
 	*builder
-	tools    map[string]*toolType
-	order    []*toolType
-	servers  []string
-	entities map[types.EntityType]entityDef
-	groups   map[string]actionDef
-	context  *typ
+	tools   map[string]*toolType
+	order   []*toolType
+	servers []string
+	known   *resolution
+	groups  map[string]actionDef
+	context *typ
+	asking  *typ // the context of the action "request", once some statement is about it
+	nothing *typ // the type of no arguments
 }
 
 func (v *validator) tool(t ToolInfo) {
@@ -103,8 +105,8 @@ func (v *validator) statement(s *statement) {
 		v.check(s, &typed, s.reads.arguments())
 	}
 	if len(untyped) > 0 {
-		sc := schema{entities: v.entities, actions: untyped}
-		for _, msg := range sc.check(withoutInput(s.full.AST())) {
+		sc := schema{known: v.known, actions: untyped}
+		for _, msg := range sc.check(withoutInput(s.full)) {
 			v.mistake(s, v.types, msg)
 		}
 	}
@@ -125,13 +127,13 @@ func (s *schema) asks(d dim) bool {
 // no "has" guards is only a warning: where the argument is missing the policy
 // errs, and an error denies.
 func (v *validator) check(s *statement, sc *schema, input bool) {
-	mistakes := sc.check(s.full.AST())
+	mistakes := sc.check(s.full)
 	if len(mistakes) == 0 {
 		return
 	}
 	if input {
 		sc.required = true
-		rest := sc.check(s.full.AST())
+		rest := sc.check(s.full)
 		for _, msg := range mistakes {
 			if !slices.Contains(rest, msg) {
 				v.mistake(s, SeverityWarning, msg)
@@ -147,9 +149,9 @@ func (v *validator) check(s *statement, sc *schema, input bool) {
 // actions returns the schema s is checked against as written, and the actions
 // whose input s reads and the schema does not know.
 func (v *validator) actions(s *statement) (typed schema, untyped map[string]actionDef) {
-	typed = schema{entities: v.entities, actions: make(map[string]actionDef, len(v.groups)+1)}
+	typed = schema{known: v.known, actions: make(map[string]actionDef, len(v.groups)+1)}
 	put := func(t *toolType) {
-		def := actionDef{resources: []types.EntityType{typeTool}, context: v.context, input: recordType(nil)}
+		def := actionDef{resources: []types.EntityType{typeTool}, context: v.context, input: v.nothing}
 		for _, g := range t.family.ancestors {
 			def.parents = append(def.parents, string(g.ID))
 		}
@@ -160,7 +162,7 @@ func (v *validator) actions(s *statement) (typed schema, untyped map[string]acti
 		if t.input != nil && s.reads.decided(t.input) {
 			def.input, def.arguments = t.input, t.input
 			if t.uri {
-				def.arguments = uriType()
+				def.arguments = uriType
 			}
 			typed.actions[t.action] = def
 			return
@@ -181,8 +183,7 @@ func (v *validator) actions(s *statement) (typed schema, untyped map[string]acti
 			server, _, _ := strings.Cut(name, "/")
 			t := &toolType{action: name, server: server, family: family{self: id, ancestors: []types.EntityUID{uid(typeAction, groupCall)}}}
 			if name == server+"/resources/read" {
-				str := &typ{kind: kindString}
-				t.input, t.uri = recordType(map[string]*typ{"uri": str, "uri_scheme": str}), true
+				t.input, t.uri = uriInput, true
 			}
 			put(t)
 		}
@@ -307,7 +308,7 @@ func (v *validator) names(s *statement) {
 
 // duplicate warns where two statements say the same.
 func (v *validator) duplicate(s *statement, seen map[string]*statement) {
-	text := fmt.Sprintf("%v %v %s", s.effect, s.approve, withoutAnnotations(s.full.AST()))
+	text := fmt.Sprintf("%v %v %s", s.effect, s.approve, s.said)
 	if other := seen[text]; other != nil {
 		v.mistake(s, SeverityWarning, fmt.Sprintf("says the same as %s and adds nothing", other.id))
 		return

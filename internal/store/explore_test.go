@@ -166,7 +166,8 @@ func pages(n uint64) []page {
 
 // BenchmarkExplore measures the pages of the evidence explorer, 51 rows each as the
 // console asks for, the first and deep ones. RUTILE_EVENTS says over how many events,
-// and RUTILE_EVENTS_DIR keeps them from one run to the next.
+// RUTILE_EVENTS_STORE in which database (postgres is one that is made and removed again,
+// postgres://… one that is kept), and RUTILE_EVENTS_DIR keeps those of SQLite.
 func BenchmarkExplore(b *testing.B) {
 	n := uint64(20_000)
 	if s := os.Getenv("RUTILE_EVENTS"); s != "" {
@@ -178,6 +179,13 @@ func BenchmarkExplore(b *testing.B) {
 	cfg := store.Config{Dir: b.TempDir()}
 	if dir := os.Getenv("RUTILE_EVENTS_DIR"); dir != "" {
 		cfg.Dir = dir
+	}
+	switch dsn := os.Getenv("RUTILE_EVENTS_STORE"); dsn {
+	case "":
+	case "postgres":
+		cfg.DSN = cluster.DSN(b)
+	default:
+		cfg.DSN = dsn
 	}
 	s := open(b, cfg)
 	if mark := must[uint64](b)(s.Watermark(b.Context(), origin)); mark < n {

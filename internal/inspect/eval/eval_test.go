@@ -92,6 +92,28 @@ func TestOwnSets(t *testing.T) {
 	atMost(t, "benign outputs flagged", r.Tiers.Review.FPR, 0)
 }
 
+// Identifiers made by their specifications in sentences of some twenty languages, with
+// lines of documentation, programs and logs beside them.
+func TestOwnData(t *testing.T) {
+	r, err := eval.DLP(engine(t), open(t, "testdata/dlp.jsonl"), eval.Options{Misses: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range r.ByLabel {
+		switch l.Name {
+		case "benign":
+			atMost(t, "benign lines flagged", &l.Flagged, 0)
+		case "pii":
+			atLeast(t, "personal data found", &l.Found, 0.99)
+		default:
+			atLeast(t, "secrets found", &l.Found, 0.9)
+		}
+	}
+	if len(r.ByLabel) != 3 {
+		t.Errorf("%d labels", len(r.ByLabel))
+	}
+}
+
 func TestDevelopmentTools(t *testing.T) {
 	dir := sets(t)
 	if dir == "" {
