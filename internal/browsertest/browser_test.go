@@ -35,9 +35,8 @@ func program(t *testing.T) string {
 // browser is one browser with its own profile. complaints are what its pages said in
 // the console, were refused by the policy of their content, or failed to load.
 type browser struct {
-	t       *testing.T
-	ctx     context.Context
-	scripts bool
+	t   *testing.T
+	ctx context.Context
 
 	mu         sync.Mutex
 	complaints []string
@@ -54,7 +53,7 @@ func open(t *testing.T, scripts bool) *browser {
 	t.Cleanup(cancel)
 	ctx, end := context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(end)
-	b := &browser{t: t, ctx: ctx, scripts: scripts}
+	b := &browser{t: t, ctx: ctx}
 	if err := chromedp.Do(ctx); err != nil { // starts it, for as long as ctx lives
 		t.Fatal(err)
 	}
@@ -125,7 +124,6 @@ const patience = 40 * time.Second
 func (b *browser) visit(url string) string {
 	b.t.Helper()
 	b.do(chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS("#main")))
-	b.look()
 	return b.text()
 }
 
@@ -141,13 +139,11 @@ func (b *browser) text() string {
 // click presses what a selector finds and waits for the page it leads to.
 func (b *browser) click(sel string) string {
 	b.t.Helper()
-	b.uses(sel)
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible)); err != nil {
 		b.t.Fatalf("clicking %s: %v on a page that says %s", sel, err, b.text())
 	}
-	b.look()
 	return b.text()
 }
 
@@ -156,22 +152,7 @@ func (b *browser) click(sel string) string {
 // change, which is a race.
 func (b *browser) fill(sel, text string) {
 	b.t.Helper()
-	b.uses(sel)
 	b.do(chromedp.Focus(chromedp.CSS(sel)), chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent(text))
-}
-
-// choose takes an option of a list, by its label, as somebody at a keyboard does.
-func (b *browser) choose(sel, label string) {
-	b.t.Helper()
-	b.uses(sel)
-	b.do(chromedp.Focus(chromedp.CSS(sel)), chromedp.KeyEvent(label))
-}
-
-// opens opens a disclosure, and fails if that shows nothing.
-func (b *browser) opens(sel string) {
-	b.t.Helper()
-	b.uses(sel)
-	b.do(chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible), chromedp.WaitVisible(chromedp.CSS("details[open] :not(summary)")))
 }
 
 // picture keeps what a page looks like, where RUTILE_PICTURES names a directory.
