@@ -106,6 +106,26 @@ func TestManyResultsAreForgottenTowardsAsking(t *testing.T) {
 	}
 }
 
+// A value that was forgotten is no better because a trusted tool repeats it afterwards.
+func TestAForgottenValueThatIsRepeatedIsAskedAbout(t *testing.T) {
+	x := index(t)
+	trusted := func(n string, text string) {
+		x.Ingest(flow.Origin{Call: n, Server: "notes", Tool: "search"}, value(t, text))
+	}
+	x.Ingest(page, value(t, "Ours is "+account))
+	if f := x.Look(send(t, map[string]any{"recipient": account})).Facts; !f.RecipientUntrusted {
+		t.Fatalf("%+v", f)
+	}
+	for i := range 2000 {
+		trusted(fmt.Sprint(i), resultOf(1000+i))
+	}
+	trusted("after", "nothing matches "+account)
+	f := x.Look(send(t, map[string]any{"recipient": account})).Facts
+	if d, rule := flow.Decide(f); d == flow.Permit {
+		t.Errorf("%v by %q: %+v", d, rule, f)
+	}
+}
+
 // A huge result is read as far as the bounds go, and the rest shows as lost.
 func TestHugeResultIsLost(t *testing.T) {
 	for name, text := range map[string]string{

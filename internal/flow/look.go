@@ -277,9 +277,10 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 	if s.found {
 		leaf.Start, leaf.End = f.source(start), f.source(end)
 		leaf.From = l.x.public(s.source)
-	} else {
-		leaf.Lost = l.x.lost && leaf.Asked != Yes
 	}
+	// What was forgotten may have had what a trusted result has now: a tool that repeats
+	// what it is asked for makes nothing trusted.
+	leaf.Lost = l.x.lost && leaf.Asked != Yes && (leaf.From == nil || !leaf.From.Untrusted)
 }
 
 // sourcesOfWords are the sources that all words of a leaf stand in.
