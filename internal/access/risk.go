@@ -13,6 +13,8 @@ type Risk struct {
 	// known what is usual.
 	Model   string `json:"model"`
 	Learned int    `json:"learned"`
+	// Young says that this is too little for statistics to bring a score to the first rung.
+	Young bool `json:"young,omitempty"`
 	// Top are the largest reasons for the score of the session, at most three; Without is
 	// what the score would be without the first.
 	Top     []RiskPoint `json:"top,omitempty"`
@@ -39,3 +41,9 @@ type RiskPoint struct {
 func (r *Risk) Low(below int) bool {
 	return r == nil || r.Session < below && r.Agent < below && r.Person < below
 }
+
+// Words of context.output.findings that tell what findings together call for.
+const (
+	FoundReview = "review"
+	FoundBlock  = "block"
+)

@@ -52,6 +52,9 @@ type Inventory struct {
 	reg   discovery.Registry
 	regAt time.Time
 	gen   uint64
+
+	drawing sync.Mutex // one puts it together, others wait for what comes of it
+	drawn   *drawn
 }
 
 // registryTime is how long a description of the registry is kept: what scripts
@@ -216,77 +219,6 @@ func settle(ctx context.Context, d Debts, id string) error {
 		return &access.Error{Code: access.CodeEvidence, Msg: "the change stands and its evidence is owed; see the gateway's log", Err: err}
 	}
 	return nil
-}
-
-// InventoryFilter selects servers. Empty members do not restrict.
-type InventoryFilter struct {
-	Kind, Status, Condition, Owner, Text string
-}
-
-// List returns the servers found, sorted by key.
-func (v *Inventory) List(ctx context.Context, f InventoryFilter) ([]inventory.Entry, error) {
-	all, _, err := v.entries(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(all, func(e inventory.Entry) bool {
-		return f.Kind != "" && f.Kind != string(e.Kind) || f.Status != "" && f.Status != string(e.Status) ||
-			f.Condition != "" && f.Condition != string(e.Condition) || f.Owner != "" && f.Owner != e.Owner || f.Text != "" && !mentions(&e, f.Text)
-	}), nil
-}
-
-func mentions(e *inventory.Entry, text string) bool {
-	text = strings.ToLower(text)
-	return strings.Contains(strings.ToLower(e.Key), text) || slices.ContainsFunc(e.Names, func(n string) bool { return strings.Contains(strings.ToLower(n), text) })
-}
-
-func (v *Inventory) entries(ctx context.Context) ([]inventory.Entry, inventory.Around, error) {
-	now := v.admin.now()
-	around, err := v.store.Around(ctx)
-	if err != nil {
-		return nil, around, err
-	}
-	servers, tallies, err := v.store.Found(ctx, now.Add(-v.cfg.Missing))
-	if err != nil {
-		return nil, around, err
-	}
-	all := inventory.Entries(servers, tallies, inventory.Roots(around.Merges), v.Registry(), now, v.cfg.Missing)
-	open, err := v.findings.store.Findings(ctx, finding.Filter{})
-	if err != nil {
-		return nil, around, err
-	}
-	v.attach(all, open, inventory.Roots(around.Merges), now)
-	v.answered(all)
-	if v.cfg.Used == nil {
-		return all, around, nil
-	}
-	used, err := v.cfg.Used(ctx)
-	if err != nil {
-		return nil, around, fmt.Errorf("finding out what is used: %w", err)
-	}
-	for i := range all {
-		all[i].Use(used[all[i].Registered], now, v.cfg.Missing)
-	}
-	return all, around, nil
-}
-
-// attach counts the findings of servers that nobody muted or resolved.
-func (v *Inventory) attach(all []inventory.Entry, list []finding.Finding, roots map[string]string, now time.Time) {
-	index := map[string]int{}
-	for i := range all {
-		index[all[i].Key] = i
-	}
-	for i := range list {
-		f := &list[i]
-		at, ok := index[inventory.Root(roots, f.Subject.ID)]
-		if !ok || f.Subject.Kind != finding.SubjectFound || f.Now(now) != finding.Open {
-			continue
-		}
-		all[at].Findings++
-		if all[at].Worst == "" || f.Severity.AtLeast(all[at].Worst) {
-			all[at].Worst = f.Severity
-		}
-	}
 }
 
 // answered has registered servers be owned by who answers for them there.

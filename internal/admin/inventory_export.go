@@ -13,14 +13,14 @@ import (
 	"rutile/internal/registry"
 )
 
-// Export writes the whole inventory and its findings in a format of others. The
-// same state gives the same bytes, whoever asks and however.
-func (v *Inventory) Export(ctx context.Context, o export.Options) (export.Document, error) {
+// Export writes what a filter selects of the inventory, and its findings, in a format of
+// others. The same state gives the same bytes, whoever asks and however.
+func (v *Inventory) Export(ctx context.Context, o export.Options, f InventoryFilter) (export.Document, error) {
 	if err := o.Check(); err != nil {
 		return export.Document{}, err
 	}
 	for range attempts {
-		s, err := v.snapshot(ctx)
+		s, err := v.snapshot(ctx, f)
 		if err != nil {
 			return export.Document{}, err
 		}
@@ -37,12 +37,17 @@ func (v *Inventory) Export(ctx context.Context, o export.Options) (export.Docume
 
 // snapshot is the inventory as it counts now. If its generation is another
 // afterwards it may be of two times.
-func (v *Inventory) snapshot(ctx context.Context) (*export.Snapshot, error) {
-	all, around, err := v.entries(ctx)
+func (v *Inventory) snapshot(ctx context.Context, f InventoryFilter) (*export.Snapshot, error) {
+	picked, err := v.Survey(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	s := &export.Snapshot{Generation: around.Generation, Servers: all, Hosts: around.Hosts, Agents: around.Agents, Tools: map[string][]string{}, Gateway: v.cfg.Gateway}
+	around, err := v.store.Around(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := picked.Rows
+	s := &export.Snapshot{Generation: picked.Generation, Servers: all, Hosts: around.Hosts, Agents: around.Agents, Tools: map[string][]string{}, Gateway: v.cfg.Gateway}
 	var keys []string
 	for i := range all {
 		if id := all[i].Registered; id != "" {
@@ -63,8 +68,25 @@ func (v *Inventory) snapshot(ctx context.Context) (*export.Snapshot, error) {
 	if s.Findings, err = v.findings.List(ctx, finding.Filter{}); err != nil {
 		return nil, err
 	}
+	if len(all) < picked.Total {
+		s.Findings = slices.DeleteFunc(s.Findings, func(x finding.Finding) bool { return !about(&x, all, inventory.Roots(around.Merges)) })
+	}
 	slices.SortFunc(s.Findings, func(a, b finding.Finding) int { return strings.Compare(a.ID, b.ID) })
 	return s, nil
+}
+
+// about reports whether a finding is about one of the servers, as it was found or as it
+// is registered. all is sorted by key.
+func about(f *finding.Finding, all []inventory.Entry, roots map[string]string) bool {
+	switch f.Subject.Kind {
+	case finding.SubjectFound:
+		_, ok := slices.BinarySearchFunc(all, inventory.Root(roots, f.Subject.ID), func(e inventory.Entry, key string) int { return strings.Compare(e.Key, key) })
+		return ok
+	case finding.SubjectServer:
+		return slices.ContainsFunc(all, func(e inventory.Entry) bool { return e.Registered == f.Subject.ID })
+	default:
+		return false
+	}
 }
 
 // approved are the tools of a server that are approved.

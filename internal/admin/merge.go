@@ -84,11 +84,8 @@ func (v *Inventory) Own(ctx context.Context, actor Actor, key, owner, why string
 	if err := v.mayChange(ctx, actor, why); err != nil {
 		return inventory.Entry{}, err
 	}
-	cur := v.admin.Current().View
-	_, person := cur.User(owner)
-	_, team := cur.Team(owner)
-	if owner != "" && !person && !team {
-		return inventory.Entry{}, access.Errorf(access.CodeInvalid, "%q is neither a user nor a team: see rutile user list, or apply a manifest of kind Team", clip(owner))
+	if err := v.owner(owner); err != nil {
+		return inventory.Entry{}, err
 	}
 	for range attempts {
 		all, around, err := v.entries(ctx)

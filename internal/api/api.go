@@ -200,6 +200,7 @@ func (a *API) routes() []route {
 		{"POST /api/v1/inventory/splits", admin.OpInventory, maxSmall, a.split},
 		{"GET /api/v1/inventory/owners", admin.OpRead, 0, a.ownersFound},
 		{"POST /api/v1/inventory/owners", admin.OpInventory, maxSmall, a.ownFound},
+		{"POST /api/v1/inventory/ownings", admin.OpInventory, maxSmall, a.ownMany},
 		{"GET /api/v1/inventory/hosts", admin.OpRead, 0, a.foundHosts},
 		{"GET /api/v1/inventory/agents", admin.OpRead, 0, a.foundAgents},
 		{"GET /api/v1/inventory/credentials", admin.OpRead, 0, a.foundCredentials},
@@ -298,6 +299,8 @@ func (a *API) routes() []route {
 		{"POST /api/v1/policies/replay", admin.OpRehearse, maxApply, a.replay},
 		{"POST /api/v1/policies/try", admin.OpRehearse, maxApply, a.try},
 		{"POST /api/v1/policies/rollback", admin.OpApply, maxSmall, a.rollBack},
+
+		{"GET /api/v1/risk/replay", admin.OpEvidence, 0, a.alarms},
 
 		{"GET /api/v1/audit", admin.OpEvidence, 0, a.search},
 		{"GET /api/v1/audit/count", admin.OpEvidence, 0, a.count},

@@ -167,6 +167,9 @@ func (idle) Stop(bool) rehearsal.Status      { return rehearsal.Status{State: "n
 func (idle) Replay(context.Context, api.Replay, bool) (rehearsal.Report, error) {
 	return rehearsal.Report{}, nil
 }
+func (idle) Alarms(context.Context, time.Time, string) (rehearsal.Alarms, error) {
+	return rehearsal.Alarms{}, nil
+}
 func (idle) Explain(_ context.Context, id string, _ bool) (rehearsal.Explained, error) {
 	return rehearsal.Explained{Decision: id, Outcome: "deny", Agent: "reader", Action: "files/read"}, nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
 
+	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/discovery/inventory"
 )
@@ -19,12 +21,53 @@ type InventoryOptions struct {
 	Limit  int
 }
 
+// inventoryFilter are the parts of an address that select servers of the inventory.
+func inventoryFilter() []string {
+	return []string{"kind", "status", "condition", "owner", "unowned", "text", "state", "tier", "source", "transport", "has", "lacks"}
+}
+
+// filterOf reads what an address selects.
+func filterOf(q url.Values) (admin.InventoryFilter, error) {
+	f := admin.InventoryFilter{
+		Kind: q.Get("kind"), Status: q.Get("status"), Condition: q.Get("condition"), Owner: q.Get("owner"), Text: q.Get("text"), State: q.Get("state"), Tier: q.Get("tier"),
+		Source: q.Get("source"), Transport: q.Get("transport"), Unowned: q.Get("unowned") == "true", Has: words(q.Get("has")), Lacks: words(q.Get("lacks")),
+	}
+	if u := q.Get("unowned"); u != "" && u != "true" && u != "false" {
+		return f, access.Errorf(access.CodeInvalid, "unowned must be true or false")
+	}
+	return f, f.Check()
+}
+
+// filterQuery is a filter as parts of an address.
+func filterQuery(f admin.InventoryFilter) map[string]string {
+	q := map[string]string{
+		"kind": f.Kind, "status": f.Status, "condition": f.Condition, "owner": f.Owner, "text": f.Text, "state": f.State, "tier": f.Tier,
+		"source": f.Source, "transport": f.Transport, "has": strings.Join(f.Has, ","), "lacks": strings.Join(f.Lacks, ","),
+	}
+	if f.Unowned {
+		q["unowned"] = "true"
+	}
+	return q
+}
+
+// words are those of a list with commas, nil for "".
+func words(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
 func (a *API) inventory(c *call) (any, error) {
-	q, limit, err := c.query("limit", "cursor", "kind", "status", "condition", "owner", "text")
+	q, limit, err := c.query(append(inventoryFilter(), "limit", "cursor")...)
 	if err != nil {
 		return nil, err
 	}
-	all, err := a.deps.Inventory.List(c.Context(), admin.InventoryFilter{Kind: q.Get("kind"), Status: q.Get("status"), Condition: q.Get("condition"), Owner: q.Get("owner"), Text: q.Get("text")})
+	f, err := filterOf(q)
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.deps.Inventory.List(c.Context(), f)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +92,9 @@ func (a *API) report(c *call) (any, error) {
 
 // Inventory lists what was found.
 func (c *Client) Inventory(ctx context.Context, o InventoryOptions) (Page[inventory.Entry], error) {
-	q := queryOf(map[string]string{"kind": o.Kind, "status": o.Status, "condition": o.Condition, "owner": o.Owner, "text": o.Text, "cursor": o.Cursor}, o.Limit)
-	return ask[Page[inventory.Entry]](ctx, c, "GET", "inventory"+q, nil)
+	q := filterQuery(o.InventoryFilter)
+	q["cursor"] = o.Cursor
+	return ask[Page[inventory.Entry]](ctx, c, "GET", "inventory"+queryOf(q, o.Limit), nil)
 }
 
 // Found returns one server of the inventory.
@@ -81,6 +125,15 @@ type OwnFoundSpec struct {
 	Key    string `json:"key"`
 	Owner  string `json:"owner"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// OwnManySpec says who answers for servers that were found, by their keys.
+type OwnManySpec struct {
+	Keys   []string `json:"keys"`
+	Owner  string   `json:"owner"`
+	Reason string   `json:"reason,omitempty"`
+	// Plan changes nothing and says what would change.
+	Plan bool `json:"plan,omitempty"`
 }
 
 func (a *API) suggestions(c *call) (any, error) {
@@ -131,6 +184,21 @@ func (a *API) ownFound(c *call) (any, error) {
 	return a.deps.Inventory.Own(c.Context(), c.actor, in.Key, in.Owner, in.Reason)
 }
 
+func (a *API) ownMany(c *call) (any, error) {
+	var in OwnManySpec
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	var list []admin.Owning
+	var err error
+	if in.Plan {
+		list, err = a.deps.Inventory.OwnPlan(c.Context(), in.Keys, in.Owner)
+	} else {
+		list, err = a.deps.Inventory.OwnMany(c.Context(), c.actor, in.Keys, in.Owner, in.Reason)
+	}
+	return Page[admin.Owning]{Items: list}, err
+}
+
 func (a *API) foundHosts(c *call) (any, error) {
 	return around(a, c, func(x inventory.Around) []inventory.Host { return x.Hosts }, func(h inventory.Host) string { return h.ID })
 }
@@ -178,6 +246,11 @@ func (c *Client) Split(ctx context.Context, in SplitSpec) (inventory.Merge, erro
 // OwnFound says who answers for a server that was found.
 func (c *Client) OwnFound(ctx context.Context, in OwnFoundSpec) (inventory.Entry, error) {
 	return ask[inventory.Entry](ctx, c, "POST", "inventory/owners", in)
+}
+
+// OwnMany says who answers for several servers that were found.
+func (c *Client) OwnMany(ctx context.Context, in OwnManySpec) (Page[admin.Owning], error) {
+	return ask[Page[admin.Owning]](ctx, c, "POST", "inventory/ownings", in)
 }
 
 // Hosts lists the machines something was found on.

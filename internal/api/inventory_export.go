@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/discovery/export"
 )
 
@@ -13,7 +14,7 @@ import (
 const SnapshotHeader = "Rutile-Snapshot"
 
 func (a *API) exportFound(c *call) (any, error) {
-	q, _, err := c.query("as", "rows", "identifiable")
+	q, _, err := c.query(append(inventoryFilter(), "as", "rows", "identifiable")...)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +22,11 @@ func (a *API) exportFound(c *call) (any, error) {
 	if who != "" && who != "true" && who != "false" {
 		return nil, access.Errorf(access.CodeInvalid, "identifiable must be true or false")
 	}
-	d, err := a.deps.Inventory.Export(c.Context(), export.Options{As: export.Format(q.Get("as")), Rows: export.Rows(q.Get("rows")), Identifiable: who == "true"})
+	f, err := filterOf(q)
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.deps.Inventory.Export(c.Context(), export.Options{As: export.Format(q.Get("as")), Rows: export.Rows(q.Get("rows")), Identifiable: who == "true"}, f)
 	if err != nil {
 		return nil, err
 	}
@@ -30,9 +35,15 @@ func (a *API) exportFound(c *call) (any, error) {
 	return streamed{}, nil
 }
 
-// ExportFound returns the inventory as a document of another format.
-func (c *Client) ExportFound(ctx context.Context, o export.Options) ([]byte, error) {
+// ExportFound returns what a filter selects of the inventory as a document of another
+// format.
+func (c *Client) ExportFound(ctx context.Context, o export.Options, f admin.InventoryFilter) ([]byte, error) {
 	q := url.Values{"as": {string(o.As)}}
+	for k, v := range filterQuery(f) {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
 	if o.Rows != "" {
 		q.Set("rows", string(o.Rows))
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/url"
 	"time"
 
 	"rutile/internal/access"
@@ -23,6 +24,9 @@ type Rehearsal interface {
 	// Explain says why a recorded decision was made; sealed says that who asks may see
 	// evidence.
 	Explain(ctx context.Context, decision string, sealed bool) (rehearsal.Explained, error)
+	// Alarms scores what was recorded since a time anew, and counts what the ladder comes
+	// to; agent is whose calls are counted, "" for all.
+	Alarms(ctx context.Context, since time.Time, agent string) (rehearsal.Alarms, error)
 	// Try lets a draft judge made-up calls.
 	Try(ctx context.Context, d admin.Draft, calls []ExplainRequest) (Tried, error)
 }
@@ -111,6 +115,38 @@ func (a *API) try(c *call) (any, error) {
 		return nil, access.Errorf(access.CodeInvalid, "give between 1 and %d calls to try", maxTried)
 	}
 	return answerOf(a.deps.Rehearsal.Try(c.Context(), in.Draft, in.Calls))
+}
+
+// defaultAlarms is how far back recorded calls are scored that says nothing else: an
+// agent is known after some days.
+const defaultAlarms = "720h"
+
+func (a *API) alarms(c *call) (any, error) {
+	v, _, err := c.query("since", "agent")
+	if err != nil {
+		return nil, err
+	}
+	since, err := moment("since", or(v.Get("since"), defaultAlarms), a.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	return answerOf(a.deps.Rehearsal.Alarms(c.Context(), since, v.Get("agent")))
+}
+
+// Alarms scores recorded calls anew, and says what the ladder comes to: since a time, a
+// day or a duration, default 720h; of one agent, or "" for all.
+func (c *Client) Alarms(ctx context.Context, since, agent string) (rehearsal.Alarms, error) {
+	v := url.Values{}
+	for k, s := range map[string]string{"since": since, "agent": agent} {
+		if s != "" {
+			v.Set(k, s)
+		}
+	}
+	path := "risk/replay"
+	if len(v) > 0 {
+		path += "?" + v.Encode()
+	}
+	return ask[rehearsal.Alarms](ctx, c, "GET", path, nil)
 }
 
 // ParseMoment reads a time, a day or a duration that counts back from now.

@@ -79,6 +79,12 @@ type Outcome struct {
 	Labels   []string // taints and labels of the session that are new by it
 }
 
+// Answered reports whether the server answered as one that works, also with an error of
+// the tool.
+func (s Status) Answered() bool {
+	return s == StatusOK || s == StatusToolError || s == StatusInputRequired
+}
+
 // Seen is one finding in what a server sent: where, never what.
 type Seen struct {
 	Rule       string

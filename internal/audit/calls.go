@@ -55,26 +55,40 @@ func (l *Log) First(ctx context.Context, q Query) (uint64, error) {
 // the log. The last pair may be an error. It holds one run of leaves in memory.
 func (l *Log) Calls(ctx context.Context, from, to uint64) iter.Seq2[*Call, error] {
 	return func(yield func(*Call, error) bool) {
-		r := &callReader{l: l, names: newDeriver(l), pays: payloads{l: l}}
+		r := newCallReader(l)
 		defer r.pays.close()
-		to = min(to, l.Size())
-		for next := max(from, l.minimum()); next < to; {
-			leaves, first, err := l.leavesAt(next)
+		for e, err := range l.entries(ctx, from, to) {
+			var c *Call
+			if err == nil {
+				c, err = r.call(ctx, e.Index, e.Leaf)
+			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
+			if c != nil && !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// entries yields the leaves of [from, to) that are there, in order.
+func (l *Log) entries(ctx context.Context, from, to uint64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		to = min(to, l.Size())
+		for next := max(from, l.minimum()); next < to; {
+			leaves, first, err := l.leavesAt(next)
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
 			for next < min(to, first+uint64(len(leaves))) {
 				if err := ctx.Err(); err != nil {
-					yield(nil, err)
+					yield(Entry{}, err)
 					return
 				}
-				c, err := r.call(ctx, next, leaves[next-first])
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				if c != nil && !yield(c, nil) {
+				if !yield(Entry{next, leaves[next-first]}, nil) {
 					return
 				}
 				next++
@@ -90,6 +104,10 @@ type callReader struct {
 	pays  payloads
 }
 
+func newCallReader(l *Log) *callReader {
+	return &callReader{l: l, names: newDeriver(l), pays: payloads{l: l}}
+}
+
 // call returns the decision a leaf tells of, nil if it tells of something else.
 func (r *callReader) call(ctx context.Context, index uint64, leaf []byte) (*Call, error) {
 	v, err := parseLeaf(leaf)
@@ -99,7 +117,12 @@ func (r *callReader) call(ctx context.Context, index uint64, leaf []byte) (*Call
 	if t := v.get("type").str; t != typeIntent && t != typeVerdict {
 		return nil, nil
 	}
-	row, err := r.names.row(ctx, index, leaf)
+	return r.decided(ctx, index, leaf, v)
+}
+
+// decided returns the decision that an intent or a verdict tells of.
+func (r *callReader) decided(ctx context.Context, index uint64, leaf []byte, v value) (*Call, error) {
+	row, err := r.names.rowOf(ctx, index, v)
 	if err != nil {
 		return nil, err
 	}

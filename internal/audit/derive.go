@@ -30,6 +30,11 @@ func (d *deriver) row(ctx context.Context, index uint64, leaf []byte) (Row, erro
 	if err != nil {
 		return Row{}, fmt.Errorf("deriving the row of leaf %d: %w", index, err)
 	}
+	return d.rowOf(ctx, index, v)
+}
+
+// rowOf derives the row of a leaf that was read.
+func (d *deriver) rowOf(ctx context.Context, index uint64, v value) (Row, error) {
 	at, err := time.Parse(time.RFC3339Nano, v.get("at").str)
 	if err != nil {
 		return Row{}, fmt.Errorf("deriving the row of leaf %d: its time is malformed", index)

@@ -83,8 +83,8 @@ func (l *Log) Erase(ctx context.Context, o ErasureOrder) (Erasure, ErasurePlan, 
 	if err := o.check(); err != nil {
 		return Erasure{}, ErasurePlan{}, err
 	}
-	if l.cfg.Retention.Hold {
-		return Erasure{}, ErasurePlan{}, access.Errorf(access.CodeConflict, "nothing was erased: evidence.retention.hold is set; lift the legal hold first")
+	if err := l.held(ctx); err != nil {
+		return Erasure{}, ErasurePlan{}, err
 	}
 	e, plan, err := l.planErasure(ctx, o)
 	if err != nil {
@@ -202,6 +202,9 @@ func (l *Log) carryOut(ctx context.Context, store Erasures, e Erasure) error {
 
 // destroy destroys the keys of e that are there, and looks whether they are gone.
 func (l *Log) destroy(ctx context.Context, store Erasures, e Erasure) error {
+	if err := l.held(ctx); err != nil { // it may have been set since the erasure was ordered
+		return err
+	}
 	there, err := l.standing(ctx, e)
 	if err == nil && len(there) > 0 {
 		if err = store.DestroyKeys(ctx, there); err == nil {

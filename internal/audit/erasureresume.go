@@ -49,7 +49,7 @@ func (l *Log) keptErasures() ([]Erasure, error) {
 // ResumeErasures carries out what was ordered and this log has not done: what another
 // node ordered, what was interrupted and, the first time it is called, what a database
 // that was put back undid. It MUST be called before anybody is served, and again and
-// again. A legal hold defers it.
+// again. A legal hold defers it, also one of another log that shares the keys.
 func (l *Log) ResumeErasures(ctx context.Context) error {
 	store, ok := l.keys.store.(Erasures)
 	if !ok || l.cfg.Retention.Hold {
@@ -58,6 +58,14 @@ func (l *Log) ResumeErasures(ctx context.Context) error {
 	l.erasing.Lock()
 	defer l.erasing.Unlock()
 	due, err := l.dueErasures(ctx, store)
+	if err == nil && len(due) > 0 {
+		if err := l.held(ctx); access.CodeOf(err) == access.CodeConflict {
+			l.log.Info("an erasure waits for a legal hold", "why", err)
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 	for _, e := range due {
 		if cerr := l.carryOut(ctx, store, e); cerr != nil {
 			err = errors.Join(err, fmt.Errorf("carrying out %s: %w", e.ID, cerr))

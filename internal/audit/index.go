@@ -178,7 +178,7 @@ func (x *indexer) events(ctx context.Context, leaves []*Row) ([]Row, error) {
 		at, ok := calls[uint64(leaf.Intent)]
 		if !ok {
 			call, err := x.call(ctx, leaf)
-			if uint64(leaf.Intent) < x.l.minimum() && (err == nil || isPruned(err)) {
+			if uint64(leaf.Intent) < x.l.minimum() && (err == nil || errors.Is(err, errPruned)) {
 				continue // the row of the call is gone
 			}
 			if err != nil {
@@ -247,11 +247,12 @@ func (x *indexer) batch(ctx context.Context, next uint64) ([]*Row, uint64, error
 	x.mu.Unlock()
 	x.deriver.loaded = false
 	var rows []*Row
+	there, err := x.l.passing(next)
+	if err != nil {
+		return nil, 0, err
+	}
 	for len(rows) < indexBatch {
-		var err error
-		if next, err = x.l.nextLeaf(next); err != nil {
-			return nil, 0, err
-		}
+		next = there(next)
 		if end = max(end, min(next, x.l.minimum())); next >= end {
 			break
 		}

@@ -192,6 +192,9 @@ func (l *Log) open(ctx context.Context, keys KeyStore, sealer access.Sealer) err
 	if l.keys, err = newKeyring(ctx, keys, sealer, &l.cfg); err != nil {
 		return err
 	}
+	if err := l.tellHold(ctx); err != nil {
+		return err
+	}
 	if err := l.loadRetention(st.head.size); err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"rutile/internal/access"
@@ -25,7 +24,7 @@ const policyNotice = 30 * 24 * time.Hour
 // Bounds of one run.
 const (
 	maxRaise = 4096 // bundles
-	lookOn   = 16   // bundles behind the minimum that are looked through for outcomes of calls before it
+	lookOn   = 16   // bundles behind the minimum that are looked through for the next outcome of a call before it
 )
 
 // keptDir is the directory of log/ with the leaves that outlive their bundle.
@@ -71,18 +70,23 @@ func (r *retention) raised(minimum uint64, at time.Time) {
 	r.Raised = list
 }
 
+// errPruned is the cause of an error that says that a leaf is gone for its age.
+var errPruned = errors.New("pruned by retention")
+
 // pruned is the error of a leaf that is gone.
 func (l *Log) pruned(index uint64) error {
 	r := l.known()
 	for _, x := range r.Raised {
 		if index < x.Minimum && !x.At.IsZero() {
-			return access.Errorf(access.CodeNotFound, "leaf %d was pruned by retention on %s: leaves of calls are kept for %d days, and what was proven of it verifies still", index, x.At.Format(time.DateOnly), r.Policy.Decision)
+			return access.Errorf(access.CodeNotFound, "leaf %d was %w on %s: leaves of calls are kept for %d days, and what was proven of it verifies still", index, errPruned, x.At.Format(time.DateOnly), r.Policy.Decision)
 		}
 	}
-	return access.Errorf(access.CodeNotFound, "leaf %d was pruned by retention: what was proven of it verifies still", index)
+	return access.Errorf(access.CodeNotFound, "leaf %d was %w: what was proven of it verifies still", index, errPruned)
 }
 
-// minimum is the index below which only what is kept can be read.
+// Minimum is the index below which only what outlives its bundle can be read.
+func (l *Log) Minimum() uint64 { return l.minimum() }
+
 func (l *Log) minimum() uint64 {
 	r := l.known()
 	return r.minimum()
@@ -222,21 +226,9 @@ func (l *Log) raise(ctx context.Context, o RetentionOrder, r *retention, to uint
 // copyKept makes durable copies of the leaves in [from, to) that stay: those of other
 // classes, and the calls of which an outcome lies behind.
 func (l *Log) copyKept(from, to uint64) error {
-	stay := map[uint64]bool{}
-	for n := to / tileWidth; n < to/tileWidth+lookOn; n++ {
-		leaves, err := l.bundle(n)
-		if err != nil {
-			return err
-		}
-		for _, leaf := range leaves {
-			v, err := parseLeaf(leaf)
-			if err != nil {
-				return err
-			}
-			if intent := uint64(v.get("intent").get("i").num); v.get("type").str == typeOutcome && intent < to {
-				stay[intent] = true
-			}
-		}
+	stay, err := l.cutInTwo(from, to)
+	if err != nil {
+		return err
 	}
 	if err := makeDirs(l.fs, l.cfg.Dir, l.inLog(keptDir)); err != nil {
 		return err
@@ -263,6 +255,43 @@ func (l *Log) copyKept(from, to uint64) error {
 	return l.fs.SyncDir(l.inLog(keptDir))
 }
 
+// cutInTwo returns the calls that begin in [from, to) and do not end there. Where one
+// asked for input, its next outcome is looked for in a few bundles behind: it need not
+// ever come.
+func (l *Log) cutInTwo(from, to uint64) (map[uint64]bool, error) {
+	open, asked := map[uint64]bool{}, map[uint64]bool{}
+	for n := from / tileWidth; n < to/tileWidth+lookOn; n++ {
+		leaves, err := l.bundle(n)
+		if err != nil {
+			return nil, err
+		}
+		for i, leaf := range leaves {
+			index := n*tileWidth + uint64(i)
+			v, err := parseLeaf(leaf)
+			if err != nil {
+				return nil, fmt.Errorf("leaf %d: %w", index, err)
+			}
+			typ, intent := v.get("type").str, uint64(v.get("intent").get("i").num)
+			switch {
+			case typ == typeIntent && index < to:
+				open[index] = true
+			case typ != typeOutcome || intent >= to:
+			case index >= to:
+				if open[intent] || asked[intent] {
+					open[intent] = true
+				}
+			default:
+				delete(open, intent)
+				delete(asked, intent)
+				if Status(v.get("st").str) == StatusInputRequired {
+					asked[intent] = true
+				}
+			}
+		}
+	}
+	return open, nil
+}
+
 // bundle returns the leaves of a bundle as far as they are sealed.
 func (l *Log) bundle(n uint64) ([][]byte, error) {
 	width := tileWidthAt(l.newest().size, 0, n)
@@ -279,10 +308,13 @@ func (l *Log) pruneRows(ctx context.Context, minimum uint64) error {
 	if !ok || minimum == 0 || l.rowsPruned == minimum {
 		return nil
 	}
+	known := l.Indexed() >= minimum // else a rebuild may be about to put rows that it read before
 	if err := p.PruneRows(ctx, l.cfg.Origin, minimum); err != nil {
 		return fmt.Errorf("removing rows: %w", err)
 	}
-	l.rowsPruned = minimum
+	if known {
+		l.rowsPruned = minimum
+	}
 	return nil
 }
 
@@ -318,24 +350,24 @@ func (l *Log) removeBundles(minimum uint64) error {
 	return nil
 }
 
-// nextLeaf returns the first index from index on that can be read.
-func (l *Log) nextLeaf(index uint64) (uint64, error) {
+// passing returns what finds the first index from one on that can be read, of those from
+// on: leaves that are gone are passed over.
+func (l *Log) passing(from uint64) (func(index uint64) uint64, error) {
 	minimum := l.minimum()
-	if index >= minimum {
-		return index, nil
+	var kept []uint64
+	if from < minimum {
+		var err error
+		if kept, err = l.keptLeaves(); err != nil {
+			return nil, err
+		}
 	}
-	kept, err := l.keptLeaves()
-	if err != nil {
-		return 0, err
-	}
-	if i, _ := slices.BinarySearch(kept, index); i < len(kept) && kept[i] < minimum {
-		return kept[i], nil
-	}
-	return minimum, nil
-}
-
-// isPruned reports whether err says that a leaf is gone for its age.
-func isPruned(err error) bool {
-	var e *access.Error
-	return errors.As(err, &e) && e.Code == access.CodeNotFound && strings.Contains(e.Msg, "was pruned by retention")
+	return func(index uint64) uint64 {
+		if index >= minimum {
+			return index
+		}
+		if i, _ := slices.BinarySearch(kept, index); i < len(kept) && kept[i] < minimum {
+			return kept[i]
+		}
+		return minimum
+	}, nil
 }

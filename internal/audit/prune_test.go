@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,6 +55,18 @@ func newAgedOf(t *testing.T, fs audit.FS, calls int) *aged {
 	a.clock.pass(399 * day)
 	a.young, _ = call(t, a.l, 500)
 	return a
+}
+
+// copied is a log that went on from a copy of the directory of a, which is stopped.
+func (a *aged) copied(t *testing.T, fs audit.FS) *aged {
+	t.Helper()
+	b := &aged{clock: newTimes(*a.clock.now.Load()), s: newShredder(), change: a.change, young: a.young}
+	b.cfg = keptFor(filepath.Join(t.TempDir(), "copy"), b.clock)
+	b.cfg.Retention, b.cfg.FS = a.cfg.Retention, fs
+	copyTree(t, filepath.Dir(a.cfg.Dir), filepath.Dir(b.cfg.Dir))
+	b.s.keys = maps.Clone(a.s.keys)
+	b.l = startKept(t, b.cfg, b.s)
+	return b
 }
 
 func (a *aged) restart(t *testing.T) {
@@ -248,6 +261,20 @@ func TestLeavesWait(t *testing.T) {
 		stop(t, a.l)
 		verifyOK(t, a.cfg.Dir, audit.VerifyOptions{Complete: true})
 	})
+	t.Run("a new policy and a clock that was set back for it", func(t *testing.T) {
+		a := newAged(t, nil)
+		retain(t, a.l, audit.RetentionOrder{Actor: "user:root", Clock: true})
+		stop(t, a.l)
+		now := *a.clock.now.Load()
+		a.clock.set(now.Add(-40 * day))
+		a.cfg.Retention.Decision = 200
+		a.l = startKept(t, a.cfg, a.s)
+		retain(t, a.l, audit.RetentionOrder{})
+		a.clock.set(now)
+		if p := retain(t, a.l, audit.RetentionOrder{}); p.Next != 0 || p.Doubted || !strings.Contains(p.Waits, "30 days first") {
+			t.Fatalf("%+v", p)
+		}
+	})
 	t.Run("a hold set and lifted", func(t *testing.T) {
 		a := newAged(t, nil)
 		a.clock.pass(2 * day)
@@ -275,9 +302,13 @@ func TestLeavesWait(t *testing.T) {
 		if p := retain(t, a.l, audit.RetentionOrder{}); p.Next != 256 {
 			t.Errorf("%+v", p)
 		}
-		_, _, err := a.l.Teller().Next(t.Context(), next, 10)
-		if err == nil || !strings.Contains(err.Error(), "pruned by retention") {
-			t.Errorf("a reader that is behind the minimum is told %v", err)
+		told, to, err := a.l.Teller().Next(t.Context(), next, 5)
+		if err != nil || to <= 256 || len(told) == 0 || told[0].Index < 256 {
+			t.Errorf("a reader that is behind the minimum is told %+v up to %d, %v", told, to, err)
+		}
+		told, _, err = a.l.Teller().Next(t.Context(), 0, 2)
+		if err != nil || len(told) != 2 || told[0].Index != 0 || told[1].Index != 1 {
+			t.Errorf("a reader that begins is told %+v, %v: what is kept is left out", told, err)
 		}
 	})
 	t.Run("a start", func(t *testing.T) {
@@ -327,17 +358,59 @@ func TestACallIsNotCutInTwo(t *testing.T) {
 	verifyOK(t, cfg.Dir, audit.VerifyOptions{Complete: true})
 }
 
+// One that asked for input and got it behind the minimum is not cut either; one that never
+// got it goes.
+func TestACallThatAskedIsNotCutInTwo(t *testing.T) {
+	clock, s := newTimes(september), newShredder()
+	cfg := keptFor(t.TempDir(), clock)
+	l := startKept(t, cfg, s)
+	retain(t, l, audit.RetentionOrder{})
+	var asked [2]audit.Ref
+	for i := range asked {
+		r := request(t, i)
+		var err error
+		if asked[i], err = l.Intent(t.Context(), audit.Intent{Request: r, Decision: permit(r)}); err != nil {
+			t.Fatal(err)
+		}
+		o := outcomeOf(r, asked[i])
+		o.Status = audit.StatusInputRequired
+		if _, err := l.Outcome(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 140 {
+		call(t, l, 10+i)
+	}
+	if _, err := l.Outcome(t.Context(), outcomeOf(request(t, 1), asked[1])); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, l)
+	l = startKept(t, cfg, s)
+	clock.pass(401 * day)
+	if p := retain(t, l, audit.RetentionOrder{}); p.Next != 256 {
+		t.Fatalf("%+v", p)
+	}
+	for i, ref := range asked {
+		if _, err := l.Leaf(t.Context(), ref.Index); (err == nil) != (i == 1) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+}
+
 // However far pruning came before the process was killed, the directory verifies, and
 // the next run finishes it. What it keeps is not lost with its state either.
 func TestPruningThatIsKilledIsFinished(t *testing.T) {
+	whole := newAgedOf(t, nil, 65)
+	retain(t, whole.l, audit.RetentionOrder{}) // the clock is known to have got that far
+	stop(t, whole.l)
 	finished := false
-	for at := int64(0); !finished; at++ {
+	for at := int64(0); !finished; at += everyStep() {
 		if at > 200 {
 			t.Fatal("it never gets through")
 		}
 		disk := &mortal{}
 		disk.left.Store(1 << 40)
-		a := newAgedOf(t, disk, 65)
+		a := whole.copied(t, disk)
 		a.clock.pass(2 * day)
 		disk.left.Store(at)
 		_, err := a.l.Retain(t.Context(), audit.RetentionOrder{})

@@ -200,6 +200,9 @@ func (l *Log) Retain(ctx context.Context, o RetentionOrder) (RetentionPlan, erro
 	if o.Actor == "" {
 		o.Actor = systemActor
 	}
+	if err := l.tellHold(ctx); err != nil {
+		return RetentionPlan{}, err
+	}
 	if err := l.publishPolicy(ctx, &r); err != nil {
 		return RetentionPlan{}, err
 	}
@@ -239,6 +242,9 @@ func (l *Log) publishPolicy(ctx context.Context, r *retention) error {
 		return err
 	}
 	r.Policy, r.Since = p, l.cfg.Now().UTC().Truncate(time.Microsecond)
+	if r.Since.Before(r.Clock) { // a clock that is set back does not shorten the notice
+		r.Since = r.Clock
+	}
 	return l.saveRetention(*r)
 }
 

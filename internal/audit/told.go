@@ -62,15 +62,20 @@ func (l *Log) Teller() *Teller {
 // Next returns at most n things that are over of the leaves from index from on,
 // and the index of the leaf to go on with. Fewer than n, and none, are returned
 // where the durable log ends, maxRead leaves were read, or the next cannot be: it
-// is the error once one goes on with it.
+// is the error once one goes on with it. Leaves that retention pruned are passed over.
 func (t *Teller) Next(ctx context.Context, from uint64, n int) (out []Told, next uint64, err error) {
 	const maxRead = 4096
 	if era := t.l.keys.now(); era != t.era { // a key may have been destroyed
 		clear(t.open)
 		t.era = era
 	}
+	there, err := t.l.passing(from)
+	if err != nil {
+		return nil, from, err
+	}
+	from = there(from)
 	next = from
-	for end := min(t.l.Size(), from+maxRead); next < end && len(out) < n; {
+	for end := min(t.l.Size(), from+maxRead); next < end && len(out) < n; next = there(next) {
 		leaves, first, err := t.l.leavesAt(next)
 		switch {
 		case err != nil && next > from:

@@ -108,7 +108,7 @@ func (s *results) Write(b []byte) (int, error) {
 func (a *app) root() *cobra.Command {
 	root := a.group("rutile", "A security control plane for AI agents",
 		"rutile up --demo",
-		a.up(), a.apply(), a.diff(), a.export(), a.agent(), a.server(), a.review(), a.tool(), a.policy(), a.request(), a.grant(), a.entitlement(), a.fact(), a.webhook(), a.sink(), a.task(), a.credential(), a.user(), a.report(), a.session(), a.revoke(), a.audit(), a.explain(), a.eval(), a.connect(), a.discover(), a.inventory(), a.finding(), a.wrap(), a.unwrap(), a.status(), a.doctor(), a.versionCommand(), a.completion())
+		a.up(), a.apply(), a.diff(), a.export(), a.agent(), a.server(), a.review(), a.tool(), a.policy(), a.request(), a.grant(), a.entitlement(), a.fact(), a.webhook(), a.sink(), a.task(), a.credential(), a.user(), a.report(), a.session(), a.risk(), a.revoke(), a.audit(), a.explain(), a.eval(), a.connect(), a.discover(), a.inventory(), a.finding(), a.wrap(), a.unwrap(), a.status(), a.doctor(), a.versionCommand(), a.completion())
 	root.SetHelpCommand(a.help())
 	root.Long = `Rutile stands between AI agents and the MCP servers they call, and decides every call.
 

@@ -71,23 +71,36 @@ func (a *app) inventoryList() *cobra.Command {
 				a.say("nothing of the kind was found; look for servers with: rutile discover")
 				return
 			}
-			t := a.table("STATUS", "SERVER", "KEY", "OWNER", "PLACES", "HOSTS", "FACTS", "FINDINGS", "LAST SEEN")
+			t := a.table("STATUS", "SERVER", "KEY", "OWNER", "PLACES", "HOSTS", "USERS", "VARIANTS", "FACTS", "FINDINGS", "LAST SEEN")
 			for i := range page.Items {
 				e := &page.Items[i]
-				t.add(statusOf(e), strings.Join(e.Names, ", "), e.Key, e.Owner, itoa(e.Sightings), itoa(e.Hosts), factsOf(e), worstOf(e), when(e.Last))
+				t.add(statusOf(e), strings.Join(e.Names, ", "), e.Key, e.Owner, itoa(e.Sightings), itoa(e.Hosts), itoa(e.Users), itoa(e.Ways), factsOf(e), worstOf(e), when(e.Last))
 			}
 			t.write(w)
 		})
 	})
 	f := c.Flags()
+	filtering(c, &o.InventoryFilter)
+	f.IntVar(&o.Limit, "limit", 100, "at most so many, up to 1000")
+	f.StringVar(&o.Cursor, "cursor", "", "go on after this `entry`")
+	return c
+}
+
+// filtering gives a command the flags that select servers of the inventory.
+func filtering(c *cobra.Command, o *admin.InventoryFilter) {
+	f := c.Flags()
 	f.StringVar(&o.Status, "status", "", "only those that are `shadow`, bypass, routed, registered, disabled, source or gone")
 	f.StringVar(&o.Kind, "kind", "", "only this `kind`: package, image, remote, local, hub, agent")
 	f.StringVar(&o.Condition, "condition", "", "only those that are `missing` or reappeared")
 	f.StringVar(&o.Owner, "owner", "", "only those of this `owner`")
+	f.BoolVar(&o.Unowned, "unowned", false, "only those nobody answers for")
 	f.StringVar(&o.Text, "text", "", "only those whose key or name has this `text`")
-	f.IntVar(&o.Limit, "limit", 100, "at most so many, up to 1000")
-	f.StringVar(&o.Cursor, "cursor", "", "go on after this `entry`")
-	return c
+	f.StringVar(&o.State, "state", "", "only those registered in this `state`, such as sanctioned")
+	f.StringVar(&o.Tier, "tier", "", "only those registered with this risk `tier`, 0 to 3")
+	f.StringVar(&o.Source, "source", "", "only those this `source` sees, such as client or process")
+	f.StringVar(&o.Transport, "transport", "", "only those with a variant of this `transport`: stdio, http, sse, ws")
+	f.StringSliceVar(&o.Has, "has", nil, "only those that have each of these `marks`: "+strings.Join(admin.Marks(), ", "))
+	f.StringSliceVar(&o.Lacks, "lacks", nil, "only those that have none of these `marks`")
 }
 
 func statusOf(e *inventory.Entry) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rutile/internal/admin"
 	"rutile/internal/api"
 )
 
@@ -119,22 +120,55 @@ func (a *app) inventorySplit() *cobra.Command {
 }
 
 func (a *app) inventoryOwn() *cobra.Command {
-	in := api.OwnFoundSpec{}
-	c := a.command("own SERVER", "Say who answers for a server that was found", "rutile inventory own pkg:npm/notes --owner team-platform", calling(), func(ctx context.Context, args []string) error {
+	in := api.OwnManySpec{}
+	var yes bool
+	c := a.command("own SERVER…", "Say who answers for servers that were found", "rutile inventory own pkg:npm/notes --owner team-platform", calling(), func(ctx context.Context, args []string) error {
 		client, err := a.client()
 		if err != nil {
 			return err
 		}
-		in.Key = args[0]
-		e, err := client.OwnFound(ctx, in)
+		if len(args) == 1 {
+			e, err := client.OwnFound(ctx, api.OwnFoundSpec{Key: args[0], Owner: in.Owner, Reason: in.Reason})
+			if err != nil {
+				return err
+			}
+			return a.print(e, func(w io.Writer) { fields(w, "key", e.Key, "owner", e.Owner) })
+		}
+		in.Keys, in.Plan = args, !yes
+		page, err := client.OwnMany(ctx, in)
 		if err != nil {
 			return err
 		}
-		return a.print(e, func(w io.Writer) { fields(w, "key", e.Key, "owner", e.Owner) })
+		if in.Plan {
+			defer a.say("nothing was changed: add --yes to do it")
+		}
+		return a.print(page, func(w io.Writer) {
+			t := a.table("KEY", "OWNER", "BECOMES", "STAYS BECAUSE")
+			for i := range page.Items {
+				o := &page.Items[i]
+				to := in.Owner
+				if o.Left != "" {
+					to = o.From
+				}
+				t.add(o.Key, o.From, to, leftBecause[o.Left])
+			}
+			t.write(w)
+		})
 	})
+	c.Long = `Say who answers for servers that were found.
+
+One server may be named by its key, the beginning of it or a name. Several are named
+by their keys, and what would change is shown first: --yes does it, for all of them
+or none.`
 	c.Flags().StringVar(&in.Owner, "owner", "", "the `user` or team; none takes it from whoever has it")
 	c.Flags().StringVar(&in.Reason, "why", "", "`reason`, kept in the evidence")
+	c.Flags().BoolVar(&yes, "yes", false, "of several servers, do it and do not only show it")
 	return c
+}
+
+// leftBecause says why a server keeps who answers for it.
+var leftBecause = map[admin.Left]string{
+	admin.LeftTheirs: "theirs already", admin.LeftRegistered: "registered: rutile server own changes it", admin.LeftMerged: "stands for others only",
 }
 
 func (a *app) inventoryHosts() *cobra.Command {

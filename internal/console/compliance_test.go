@@ -2,6 +2,8 @@ package console_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -59,5 +61,35 @@ func TestTheCompliancePageLeadsToWhatItCounted(t *testing.T) {
 	}
 	if got := b.get("/console/compliance?framework=none"); got.status != 400 {
 		t.Errorf("another framework: %d", got.status)
+	}
+}
+
+// TestTheRiskPageLeadsToWhatCrossed: it counts when asked to, shows each crossing with its
+// reasons and leads to its decision, and is for whoever may read evidence.
+func TestTheRiskPageLeadsToWhatCrossed(t *testing.T) {
+	r := newRig(t)
+	r.console(&work{})
+	b := r.enter()
+	if page := b.get("/console/risk").body; strings.Contains(page, "agent-days") || !strings.Contains(page, `action="/console/risk"`) {
+		t.Error("it counts before it is asked to")
+	}
+	page := b.get("/console/risk?days=7").body
+	for _, want := range []string{"7 calls of 1 agents on 3 agent-days", "1/3", "6.15–79.23 %", "2/3", `href="/console/decisions/dec_7"`, `href="/console/sessions/ses_7"`, "volume: sent", "63 / 12 / 0", "&lt;b&gt;order", `<option value="7" selected>`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not hold %s", want)
+		}
+	}
+	for _, days := range []string{"0", "91", "x", "-1"} {
+		if got := b.get("/console/risk?days=" + days); got.status != 400 {
+			t.Errorf("%s days: %d", days, got.status)
+		}
+	}
+	viewer := r.browser()
+	if a := viewer.do("POST", "/approve/sign-in", url.Values{"request": {"console/live"}, "token": {r.token("vic").Token}}); a.status != http.StatusSeeOther {
+		t.Fatalf("signing in: %d %s", a.status, text(a.body))
+	}
+	viewer.get("/console/risk?days=7").wants(t, "a viewer", http.StatusForbidden)
+	if strings.Contains(viewer.get("/console/live").body, "/console/risk") {
+		t.Error("a viewer is led to it")
 	}
 }

@@ -19,6 +19,8 @@ type Rehearsal interface {
 	Explain(ctx context.Context, decision string, sealed bool) (rehearsal.Explained, error)
 	// Replay lets a draft judge the decisions that were recorded since a time.
 	Replay(ctx context.Context, d admin.Draft, since time.Time, sealed bool) (rehearsal.Report, error)
+	// Alarms scores what was recorded since a time anew; agent is "" for all.
+	Alarms(ctx context.Context, since time.Time, agent string) (rehearsal.Alarms, error)
 }
 
 // decisionPage is why a call was permitted or denied, and what would change it.

@@ -9,28 +9,8 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
-	"rutile/internal/discovery"
-	"rutile/internal/discovery/inventory"
 	"rutile/internal/finding"
 )
-
-type inventoryPage struct {
-	Search   string
-	Statuses []filter
-	Rows     []inventory.Entry
-	Next     string
-}
-
-// inventory lists what discovery found, registered or not.
-func (c *Console) inventory(v *visit) (any, error) {
-	p := inventoryPage{Search: v.q.Get("q"), Statuses: choices(v, "status", discovery.StatusShadow, discovery.StatusBypass, discovery.StatusRouted, discovery.StatusRegistered, discovery.StatusDisabled, discovery.StatusSource)}
-	all, err := c.work.Inventory.List(v.Context(), admin.InventoryFilter{Status: v.q.Get("status"), Text: p.Search})
-	if err != nil {
-		return nil, err
-	}
-	p.Rows, p.Next = cut(v, all, func(e inventory.Entry) string { return e.Key })
-	return p, nil
-}
 
 type foundPage struct {
 	admin.Found

@@ -58,13 +58,13 @@ func navigation() []navPart {
 	return []navPart{
 		{"Now", []navPlace{
 			{"overview", "Overview", admin.OpRead, nil},
-			{"live", "Live", admin.OpRead, []string{"session", "decision"}},
+			{"live", "Live", admin.OpRead, []string{"session", "decision", "risk"}},
 			{"requests", "Requests", admin.OpRead, nil},
 			{"findings", "Findings", admin.OpRead, []string{"finding"}},
 			{"reviews", "Reviews", admin.OpRead, []string{"review"}},
 		}},
 		{"Catalog", []navPlace{
-			{"inventory", "Inventory", admin.OpRead, []string{"found"}},
+			{"inventory", "Inventory", admin.OpRead, []string{"found", "owning"}},
 			{"sources", "Sources", admin.OpRead, nil},
 			{"servers", "Servers", admin.OpRead, []string{"server", "tool"}},
 			{"agents", "Agents", admin.OpRead, []string{"agent"}},

@@ -176,6 +176,8 @@ type rig struct {
 
 	db       *store.Store
 	findings *admin.Findings // of the console
+
+	inventory *admin.Inventory // of the console
 }
 
 const people = `kind: Agent

@@ -23,6 +23,7 @@ type livePage struct {
 	Rows   []sessionRow
 	Next   string
 	Can    bool // the visitor may end sessions
+	Reads  bool // the visitor may read evidence
 	Again  string
 	Pause  string
 }
@@ -45,7 +46,7 @@ func (r sessionRow) Person() string { return r.Subject[strings.LastIndexByte(r.S
 
 // live shows who is at work: sessions, newest first, and the calls in flight.
 func (c *Console) live(v *visit) (any, error) {
-	p := livePage{Held: v.q.Get("held") == "true", Paused: v.q.Get("pause") == "true", Can: c.may(v, admin.OpSession), Again: v.URL.RequestURI()}
+	p := livePage{Held: v.q.Get("held") == "true", Paused: v.q.Get("pause") == "true", Can: c.may(v, admin.OpSession), Reads: c.may(v, admin.OpEvidence), Again: v.URL.RequestURI()}
 	p.Views = []filter{{v.words.t("all"), with(v, "held", ""), !p.Held}, {v.words.t("held"), with(v, "held", "true"), p.Held}}
 	p.Pause = with(v, "pause", "true")
 	if p.Paused {

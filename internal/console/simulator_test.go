@@ -36,6 +36,10 @@ func (s *slowly) Replay(ctx context.Context, _ admin.Draft, _ time.Time, _ bool)
 	}
 }
 
+func (*slowly) Alarms(context.Context, time.Time, string) (rehearsal.Alarms, error) {
+	return rehearsal.Alarms{}, nil
+}
+
 // try sends a draft that is sound.
 func (b *browser) try(more ...string) answer {
 	return b.send("/console/simulator", append([]string{"id", "draft", "cedar", "forbid (principal, action, resource);", "tests", "", "days", "7"}, more...)...)

@@ -50,6 +50,7 @@ type Work struct {
 	Evidence  Evidence
 	Inventory *admin.Inventory
 	Findings  *admin.Findings
+	Views     *admin.Views
 	Status    func() Status
 	Doctor    func(ctx context.Context) []Check
 	// Calls are those in flight, in no order.
@@ -65,7 +66,7 @@ type Work struct {
 }
 
 func (w *Work) whole() bool {
-	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil && w.Rehearsal != nil && w.Settings != nil
+	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Views != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil && w.Rehearsal != nil && w.Settings != nil
 }
 
 // visit is one request of somebody who is signed in and may see the page.
@@ -111,6 +112,7 @@ func pages() []page {
 		{"break-glass/{id}", admin.OpBreak, "glass-sign", (*Console).glassSign},
 		{"live", admin.OpRead, "live", (*Console).live},
 		{"sessions/{id}", admin.OpRead, "session", (*Console).agentSession},
+		{"risk", admin.OpEvidence, "risk", (*Console).risk},
 		{"decisions/{id}", admin.OpRead, "decision", (*Console).decision},
 		{"revoke", admin.OpSession, "revoke", (*Console).revokePlan},
 		{"receipts", admin.OpRead, "receipts", (*Console).receipts},
@@ -119,6 +121,7 @@ func pages() []page {
 		{"evidence/{index}", admin.OpEvidence, "event", (*Console).event},
 		{"compliance", admin.OpEvidence, "compliance", (*Console).compliance},
 		{"inventory", admin.OpRead, "inventory", (*Console).inventory},
+		{"inventory/own", admin.OpInventory, "owning", (*Console).ownPlan},
 		{"found", admin.OpRead, "found", (*Console).found},
 		{"findings", admin.OpRead, "findings", (*Console).findings},
 		{"findings/{id}", admin.OpRead, "finding", (*Console).finding},
@@ -151,6 +154,8 @@ func acts() []act {
 		{"break-glass/{id}", admin.OpBreak, []string{"answer"}, (*Console).breakGlass},
 		{"live", admin.OpSession, []string{"verb", "kind", "id", "reason"}, (*Console).endSession},
 		{"revoke", admin.OpSession, []string{"kind", "id", "typed", "reason"}, (*Console).revoke},
+		{"inventory/own", admin.OpInventory, []string{"rows", "owner", "seen", "reason"}, (*Console).ownFound},
+		{"inventory/views", admin.OpOwn, []string{"verb", "name", "query"}, (*Console).changeView},
 		{"findings", admin.OpFinding, []string{"id", "verb", "text", "back"}, (*Console).changeFinding},
 		{"findings/{id}", admin.OpFinding, []string{"verb", "text", "day"}, (*Console).dealWith},
 		{"decisions/{id}", admin.OpReport, []string{"comment"}, (*Console).reportDenial},
@@ -180,6 +185,7 @@ func (c *Console) route() {
 		c.mux.HandleFunc("POST "+Home+a.pattern, func(w http.ResponseWriter, r *http.Request) { c.act(w, r, a) })
 	}
 	c.mux.HandleFunc("GET "+Home+"evidence/{index}/proof", c.proof)
+	c.mux.HandleFunc("GET "+Home+"inventory/export", c.exportInventory)
 	c.mux.HandleFunc("POST "+Home+"simulator", c.simulate)
 	c.mux.HandleFunc("GET "+Home+"enter", c.enterPage)
 	c.mux.HandleFunc("POST "+Home+"enter", c.enter)

@@ -50,6 +50,14 @@ func (unrehearsed) Explain(_ context.Context, id string, _ bool) (rehearsal.Expl
 	return rehearsal.Explained{}, access.Errorf(access.CodeNotFound, "no decision %s", id)
 }
 
+// Alarms finds one crossing, of an agent whose name wants to be more than text.
+func (unrehearsed) Alarms(context.Context, time.Time, string) (rehearsal.Alarms, error) {
+	return rehearsal.Alarms{Calls: 7, Agents: 1, AgentDays: 3, Known: 2, Rungs: []rehearsal.RungAlarms{{Rule: "baseline.risk-step-up", Session: 60, Agent: 75, Calls: 2, Crossings: 1, Days: rehearsal.Share{K: 1, N: 3, Low: .0615, High: .7923}}},
+		Thresholds: []rehearsal.Threshold{{Score: 40, Session: rehearsal.Share{K: 2, N: 3}}},
+		Crossings: []rehearsal.Crossing{{Decision: "dec_7", Agent: "bot", Session: "ses_7", Action: "shop/<b>order", Rules: []string{"baseline.risk-step-up"},
+			Risk: &access.Risk{Session: 63, Agent: 12, Top: []access.RiskPoint{{Family: "volume", Signal: "sent", Points: 40}}}}}}, nil
+}
+
 func (unrehearsed) Replay(context.Context, admin.Draft, time.Time, bool) (rehearsal.Report, error) {
 	return rehearsal.Report{}, nil
 }
@@ -143,6 +151,11 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.inventory = inventory
+	views, err := admin.NewViews(r.admin, r.db)
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	desk, err := admin.NewDesk(r.admin, r.broker, "http://127.0.0.1:7433", func(context.Context, grant.Minted, []byte) string { return "" }, noCalls{})
 	if err != nil {
 		r.t.Fatal(err)
@@ -151,7 +164,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 	cfg := console.Config{
 		Hosts: []string{host}, Public: origin, Now: r.clock.now, Local: origin, Log: slog.New(slog.NewTextHandler(r.log, nil)),
 		Work: &console.Work{
-			Effects: effects, Evidence: evidenceOf{w}, Inventory: inventory, Findings: r.findings,
+			Effects: effects, Evidence: evidenceOf{w}, Inventory: inventory, Findings: r.findings, Views: views,
 			Status: func() console.Status { return console.Status{} }, Doctor: func(context.Context) []console.Check { return nil },
 			Calls: func() []gate.Call { return w.calls }, Rehearsal: unrehearsed{}, Settings: func() []console.Setting { return nil },
 			Conduct: func(server, tool string) *conduct.Summary {

@@ -83,6 +83,7 @@ type Daemon struct {
 	recorder  *recorder
 	debts     *audit.Debts
 	uses      *uses
+	views     *admin.Views
 	owing     bool // settleDebts has said that something is owed
 	states    states
 	broker    *grant.Broker
@@ -98,6 +99,7 @@ type Daemon struct {
 	gate      *gate.Gate
 	conduct   *conduct.Book
 	risks     *risk.Book
+	alarming  sync.Mutex   // recorded calls are scored anew
 	judge     *judge.Judge // nil without one
 	stage     *rehearsal.Stage
 	pages     *console.Console
@@ -232,6 +234,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.closing("evidence", d.Evidence.Close)
+	d.Evidence.HoldFor(d.sinkBehind)                       // before anybody can order retention
 	if err := d.Evidence.ResumeErasures(ctx); err != nil { // before anybody can see who is to be erased
 		return err
 	}

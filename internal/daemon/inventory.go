@@ -96,6 +96,9 @@ func (d *Daemon) buildInventory() error {
 	if err != nil {
 		return err
 	}
+	if d.views, err = admin.NewViews(d.Admin, d.store); err != nil {
+		return err
+	}
 	d.Fleet, err = admin.NewFleet(d.Inventory, d.store, d.AgentsURL)
 	return err
 }

@@ -36,6 +36,20 @@ type rehearsals struct {
 	stage *rehearsal.Stage
 }
 
+// Alarms scores recorded calls anew, one run at a time: calls that count come first.
+func (h rehearsals) Alarms(ctx context.Context, since time.Time, agent string) (rehearsal.Alarms, error) {
+	if !h.d.alarming.TryLock() {
+		return rehearsal.Alarms{}, access.Errorf(access.CodeConflict, "recorded calls are being scored already: wait until that is over")
+	}
+	defer h.d.alarming.Unlock()
+	to := h.d.Evidence.Size()
+	from, err := h.d.Evidence.First(ctx, audit.Query{Since: since})
+	if err != nil {
+		return rehearsal.Alarms{}, err
+	}
+	return rehearsal.CountAlarms(ctx, h.d.Evidence.Moments(ctx, from, to), rehearsal.Alarming{State: h.d.states.State(), Held: h.d.held, Agent: agent, From: since.UTC()})
+}
+
 // state is a draft as the decision point reads it.
 func (h rehearsals) state(ctx context.Context, draft admin.Draft) (*pdp.State, error) {
 	cur, err := h.d.Admin.Candidate(ctx, draft)

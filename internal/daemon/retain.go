@@ -6,6 +6,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
+	"rutile/internal/sink"
 )
 
 // retainEvery is how often what is too old is looked for.
@@ -14,7 +15,6 @@ const retainEvery = time.Hour
 // retain lets evidence go that is older than evidence.retention says, and says in the
 // log what that is where it changed.
 func (d *Daemon) retain(ctx context.Context) {
-	d.Evidence.HoldFor(d.sinkBehind)
 	tick := time.NewTicker(retainEvery)
 	defer tick.Stop()
 	for {
@@ -39,9 +39,13 @@ func (d *Daemon) retain(ctx context.Context) {
 	}
 }
 
-// sinkBehind returns the sink that got the least far in the log of this node.
+// sinkBehind returns the sink that got the least far in the log of this node. One that is
+// retired is not waited for.
 func (d *Daemon) sinkBehind(ctx context.Context) (name string, next uint64, ok bool, err error) {
-	for id := range d.Admin.Current().Sinks {
+	for id, s := range d.Admin.Current().Sinks {
+		if s.State == sink.Retired {
+			continue
+		}
 		c, begun, err := d.store.SinkCursor(ctx, id, d.Evidence.Origin())
 		if err != nil {
 			return "", 0, false, err

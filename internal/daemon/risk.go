@@ -2,35 +2,88 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/rehearsal"
 	"rutile/internal/risk"
 )
 
 // riskEvery is how often scores are kept, shared with other nodes and made findings of.
-// What was learned since is lost with a process that is killed; what policies did by then
-// is not.
+// What came since is read from the evidence when a process was killed.
 const riskEvery = 10 * time.Second
 
-// scoreRisk has the gate score calls.
+// lookingBack is what the steady clock of scores begins with, so that it can stand before
+// the start while recorded calls are told.
+const lookingBack = 48 * time.Hour
+
+// riskClocks are the clocks of the book: those of this process, or of the calls it is
+// told of before anybody is served.
+type riskClocks struct {
+	begin time.Time
+	told  atomic.Pointer[rehearsal.Clock]
+}
+
+func (c *riskClocks) now() time.Time {
+	if t := c.told.Load(); t != nil {
+		return t.Wall()
+	}
+	return time.Now()
+}
+
+func (c *riskClocks) steady() time.Duration {
+	if t := c.told.Load(); t != nil {
+		return t.Steady()
+	}
+	return lookingBack + time.Since(c.begin)
+}
+
+// scoreRisk has the gate score calls, with what is known from before.
 func (d *Daemon) scoreRisk(ctx context.Context) error {
-	begin := time.Now()
+	clocks := &riskClocks{begin: time.Now()}
 	var err error
-	if d.risks, err = risk.New(risk.Config{Now: time.Now, Steady: func() time.Duration { return time.Since(begin) }}); err != nil {
+	if d.risks, err = risk.New(risk.Config{Now: clocks.now, Steady: clocks.steady}); err != nil {
 		return err
 	}
 	if err := d.risks.Load(ctx, d.store, d.node()); err != nil {
 		return err
 	}
+	if err := d.recallRisk(ctx, clocks); err != nil {
+		return fmt.Errorf("scoring what was recorded and not kept: %w", err)
+	}
 	d.gate.Score(d.risks)
-	d.closing("scores of agents", d.unlessAway(d.keepRisk, "what was learned of agents since it was kept last is lost"))
+	d.closing("scores of agents", d.unlessAway(d.keepRisk, "what was learned of agents since it was kept last is read from the evidence at the next start"))
 	return nil
+}
+
+// recallRisk tells the book of the calls that an earlier process recorded after it had
+// kept scores last.
+func (d *Daemon) recallRisk(ctx context.Context, clocks *riskClocks) error {
+	size := d.Evidence.Size()
+	mark, known := d.risks.Told(d.Evidence.Origin())
+	if mark = min(mark, size); !known { // it has never kept how far, or the log is new
+		mark = size
+	}
+	now, steady := clocks.now(), clocks.steady()
+	clock := &rehearsal.Clock{}
+	clocks.told.Store(clock)
+	n, err := rehearsal.Recall(ctx, d.Evidence.Moments(ctx, mark-min(mark, rehearsal.Looked), size), d.risks, clock, d.states.State(), mark, now, steady)
+	clocks.told.Store(nil)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		d.log.Info("scores of agents were brought up to the evidence", "calls", n)
+	}
+	return d.risks.Save(ctx, d.store, d.node(), risk.Mark{Log: d.Evidence.Origin(), Size: size})
 }
 
 // keepRisk raises what stands out and keeps what is known.
 func (d *Daemon) keepRisk(ctx context.Context) error {
+	size := d.Evidence.Size() // before: what is in it the book was told
 	view := d.Admin.Current().View
 	d.risks.Keep(func(agent string) bool { _, ok := view.Agent(agent); return ok })
 	if err := d.Findings.Stands(ctx, d.node(), d.risks.Over(admin.Rungs)); err != nil {
@@ -41,7 +94,7 @@ func (d *Daemon) keepRisk(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.risks.Save(ctx, d.store, d.node())
+	return d.risks.Save(ctx, d.store, d.node(), risk.Mark{Log: d.Evidence.Origin(), Size: size})
 }
 
 // followRisk does so now and then.

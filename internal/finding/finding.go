@@ -200,10 +200,27 @@ type Filter struct {
 	Overdue bool
 }
 
+// Standing are findings that are not resolved and alike: of one subject, rule and
+// severity.
+type Standing struct {
+	Subject, Rule string
+	Severity      Severity
+	Until         time.Time // a mute ends, zero for open ones
+	Count         int
+}
+
+// Revision says which state of all findings is looked at.
+type Revision struct{ Count, Changes int64 }
+
 // Store keeps findings.
 type Store interface {
 	// Findings returns those a filter selects, with who holds them, ordered by id.
 	Findings(ctx context.Context, f Filter) ([]Finding, error)
+	// Standing returns what is not resolved about one kind of subject, in no order.
+	Standing(ctx context.Context, subject string) ([]Standing, error)
+	// Revision differs from an earlier one where a finding was added or changed since;
+	// that one was seen again changes nothing.
+	Revision(ctx context.Context) (Revision, error)
 	// CommitFindings applies c in one transaction, with the leaves it owes. If a row
 	// is not at the Rev it was read at nothing is changed and the error is an
 	// access.CodeConflict.

@@ -218,7 +218,7 @@ func (l *look) asked(s *seen, text []byte) Answer {
 	switch {
 	case !x.known:
 		return Unknown
-	case x.asked(s.words):
+	case x.asked(s.words), x.askedUnspaced(s.prints, text):
 		return Yes
 	}
 	typed := 0

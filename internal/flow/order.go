@@ -21,8 +21,9 @@ type spoken struct {
 type clause struct {
 	act
 	sentence int
-	at       int // its verb, among the words
-	name     int // the word that names whom or what it is for, 0 if none does
+	at       int    // its verb, among the words
+	name     int    // the word that names whom or what it is for, 0 if none does
+	stem     []byte // the verb, where it is no word of its own
 }
 
 // speech is a text read for acts. It is not safe for concurrent use.
@@ -142,7 +143,7 @@ func (s *speech) finish(text []byte) {
 			if open = -1; s.negated(text, i) {
 				continue
 			}
-			s.clauses = append(s.clauses, clause{act{w.verbs, ofVerb(w)}, s.sentence[i], i, 0})
+			s.clauses = append(s.clauses, clause{act: act{w.verbs, ofVerb(w)}, sentence: s.sentence[i], at: i})
 			open, aside = len(s.clauses)-1, false
 			continue
 		}
@@ -184,6 +185,9 @@ func (s *speech) orders(text []byte, i int) bool {
 		return false
 	}
 	if i == 0 || s.sentence[i-1] != s.sentence[i] {
+		return true
+	}
+	if s.words[i].marks&markAbroad != 0 && (s.lenient || s.words[s.first(i)].marks&markLead != 0 && i-s.first(i) < 16) {
 		return true
 	}
 	p := &s.words[i-1]

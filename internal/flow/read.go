@@ -3,6 +3,8 @@ package flow
 import (
 	"bytes"
 	"slices"
+	"unicode"
+	"unicode/utf8"
 
 	"rutile/internal/rawjson"
 )
@@ -50,8 +52,7 @@ func (r *reader) text(k *keys, f *folded, raw []byte, hear bool) {
 		if t.kind == kindWord {
 			said := lex.of(t.text)
 			if hear {
-				c := raw[min(f.source(t.start), len(raw)-1)]
-				r.speech.hear(lex, said, text, t.start, t.end, c >= 'A' && c <= 'Z')
+				r.speech.hear(lex, said, text, t.start, t.end, capitalAt(raw, f.source(t.start)))
 			}
 			if len(t.text) < 2 && !isDigit(t.text[0]) || said.marks&markStop != 0 {
 				return
@@ -65,7 +66,19 @@ func (r *reader) text(k *keys, f *folded, raw []byte, hear bool) {
 	})
 	if hear {
 		r.speech.finish(text)
+		r.speech.unspaced(text)
 	}
+}
+
+// capitalAt reports whether a capital stands at a byte of text.
+func capitalAt(text []byte, at int) bool {
+	at = min(at, len(text)-1)
+	c := text[at]
+	if c < utf8.RuneSelf {
+		return c >= 'A' && c <= 'Z'
+	}
+	r, _ := utf8.DecodeRune(text[at:])
+	return unicode.IsUpper(r)
 }
 
 // result reads what a call brought back.

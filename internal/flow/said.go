@@ -20,7 +20,15 @@ func (r *reader) user(k *keys, text string) *part {
 			one.name = k.of(kindStem, stem(f.text[w[c.name].start:w[c.name].end]))
 		}
 		p.wants = append(p.wants, one)
+		if c.stem != nil {
+			p.stems = append(p.stems, k.of(kindStem, c.stem))
+		}
 	}
+	syllables(f.text, func(part []byte) {
+		if len(p.stems) < maxWords {
+			p.stems = append(p.stems, k.of(kindStem, part))
+		}
+	})
 	for _, w := range r.speech.words {
 		if w.marks&markStop == 0 {
 			p.stems = append(p.stems, k.of(kindStem, stem(f.text[w.start:w.end])))
@@ -67,6 +75,9 @@ func (r *reader) lookAhead(needed bool) {
 func (r *reader) head(k *keys, text []byte, c clause) (out []uint64) {
 	s := &r.speech
 	out = make([]uint64, 0, maxHead)
+	if c.stem != nil {
+		out = append(out, k.of(kindStem, c.stem))
+	}
 	for i := c.at; i < len(s.words) && s.sentence[i] == c.sentence && len(out) < maxHead; i++ {
 		if w := &s.words[i]; w.marks&markStop == 0 && plain(text, w.start, w.end) || i == c.at {
 			out = append(out, k.of(kindStem, stem(text[w.start:w.end])))

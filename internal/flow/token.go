@@ -56,6 +56,11 @@ func breaks(b byte) bool {
 	return false
 }
 
+// otherWriting is the first byte from which on a character of a folded text is neither
+// Latin, Greek nor Cyrillic, which put blanks between words and have letters that look
+// alike. In other writings a particle follows an address, and a unit a number.
+const otherWriting = 0xd6
+
 // tokens gives every token of text to emit, in the order they end.
 func (s *splitter) tokens(text []byte, emit func(token)) {
 	s.compact, s.digits = s.compact[:0], 0
@@ -64,8 +69,8 @@ func (s *splitter) tokens(text []byte, emit func(token)) {
 			i++
 			continue
 		}
-		from := i
-		for i < len(text) && !breaks(text[i]) {
+		from, other := i, text[i] >= otherWriting
+		for i < len(text) && !breaks(text[i]) && (text[i] >= 0x80 && text[i] < otherWriting || text[i] >= otherWriting == other) {
 			i++
 		}
 		s.chunk(text, from, i, emit)

@@ -60,6 +60,7 @@ const (
 	markClause // a sentence that begins with it may order something after its comma
 	markAside  // what follows tells more of a thing, and is not what is acted on
 	markNext   // a verb before it is one: it, the, my
+	markAbroad // a verb of a language that puts it elsewhere than English
 )
 
 // acts lists words by what they do; a word may be in several lines.
@@ -174,6 +175,16 @@ var lexicon = sync.OnceValue(func() *vocabulary { //nolint:gochecknoglobals // m
 		for _, w := range strings.Fields(l.words) {
 			x := out[w]
 			x.objects |= l.objects
+			out[w] = x
+		}
+	}
+	for _, l := range abroad {
+		for _, w := range strings.Fields(l.words) {
+			x := out[w]
+			x.verbs, x.objects, x.marks = x.verbs|l.verbs, x.objects|l.objects, x.marks|l.marks
+			if l.verbs != 0 {
+				x.marks |= markAbroad
+			}
 			out[w] = x
 		}
 	}

@@ -51,9 +51,9 @@ func (c *Consulted) consult(s *sight) {
 	}
 	tier := inspect.Clean
 	switch v.Raises(c.Threshold) {
-	case findBlock:
+	case access.FoundBlock:
 		tier = inspect.Block
-	case findReview:
+	case access.FoundReview:
 		tier = inspect.Review
 	}
 	switch {

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"slices"
-	"strings"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
@@ -55,25 +54,11 @@ func (g *Gate) risen(r *access.Request) bool {
 	return true
 }
 
-// riskRule reports whether a rule of the baseline is about risk.
-func riskRule(id string) bool {
-	return strings.HasPrefix(id, "baseline.risk-") || id == "baseline.subject-risk"
-}
-
-// rated tells that r was denied. To be told to ask or to wait is no sign of anything, nor
-// is what a score itself brings about: it would hold itself up.
+// rated tells that r was denied.
 func (g *Gate) rated(r *access.Request, dec *access.Decision) {
-	if g.risks == nil || !scored(r) {
-		return
+	if g.risks != nil && scored(r) {
+		g.risks.Ended(r.Risk, risk.Denial(dec.Class, dec.Outcome, dec.Forbids))
 	}
-	e := risk.End{Flagged: true}
-	switch dec.Class {
-	case access.ClassRate, access.ClassBusy, access.ClassApproval, access.ClassConnect, access.ClassMask:
-	default:
-		own := len(dec.Forbids) > 0 && !slices.ContainsFunc(dec.Forbids, func(id string) bool { return !riskRule(id) })
-		e.Denied = !own && !dec.Outcome.Conditional()
-	}
-	g.risks.Ended(r.Risk, e)
 }
 
 // returned tells what came of a call that was made. body is the answer as the server
@@ -83,22 +68,11 @@ func (g *Gate) returned(d *Dispatch, body []byte, out *audit.Outcome) {
 	if g.risks == nil || !scored(r) {
 		return
 	}
-	e := risk.End{Bytes: len(body)}
-	switch out.Status {
-	case audit.StatusOK, audit.StatusToolError, audit.StatusInputRequired:
-	default:
-		e.Flagged = true
-	}
 	p.mu.Lock()
 	dec := &p.ruling.Decision
-	e.Flagged = e.Flagged || dec.Monitor && dec.Would != access.Permit || len(out.Masks) > 0
-	switch {
-	case slices.Contains(p.found, findBlock):
-		e.Found = 2
-	case slices.Contains(p.found, findReview):
-		e.Found = 1
-	}
+	monitored, found := dec.Monitor && dec.Would != access.Permit, slices.Clone(p.found)
 	p.mu.Unlock()
-	e.Flagged = e.Flagged || e.Found > 0 || slices.ContainsFunc(out.Findings, func(id string) bool { return strings.HasPrefix(id, "withheld.") || strings.HasPrefix(id, "late.") })
-	g.risks.Ended(r.Risk, e)
+	g.risks.Ended(r.Risk, risk.Answer{
+		Fine: out.Status.Answered() && !monitored && len(out.Masks) == 0, Findings: merge(found, out.Findings), Bytes: len(body),
+	}.End())
 }

@@ -13,12 +13,6 @@ import (
 	"rutile/internal/registry"
 )
 
-// Words of context.output.findings that tell what findings together call for.
-const (
-	findReview = "review"
-	findBlock  = "block"
-)
-
 // limitUnread is the finding of a message nobody could inspect. It is never clean.
 const limitUnread = "limit.unread"
 
@@ -150,10 +144,10 @@ func (s *sight) findings() []string {
 		return out
 	}
 	if s.seen.Tier >= inspect.Review {
-		add(findReview)
+		add(access.FoundReview)
 	}
 	if s.seen.Tier >= inspect.Block {
-		add(findBlock)
+		add(access.FoundBlock)
 	}
 	return out
 }

@@ -8,6 +8,23 @@ import (
 	"rutile/internal/rawjson"
 )
 
+// Names in a text are read as words too, however they are written.
+func TestNamesInTextsTell(t *testing.T) {
+	e := engine(t)
+	for text, kind := range map[string]string{
+		"social_security_number=536904399":      "us-ssn",
+		`socialSecurityNumber: "536904399"`:     "us-ssn",
+		"date_of_birth=1984-03-12":              "date-of-birth",
+		"DL# F211-6933-8861":                    "driver-license",
+		"driver_license_number: D211-6933-8861": "driver-license",
+	} {
+		if found := e.Values([]byte(text)); len(found) != 1 || found[0].Kind != kind {
+			t.Errorf("%s: %v", text, found)
+		}
+		sameValues(t, e, text)
+	}
+}
+
 // The name of a member tells what its value is, as a word beside it would; what is
 // told is in the value alone.
 func TestNamesOfMembersTell(t *testing.T) {

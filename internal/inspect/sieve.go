@@ -25,10 +25,23 @@ const mostLiterals = 96
 func sieveOf(re, near *syntax.Regexp) (s sieve, err error) {
 	s.holds = literalsOf(re, false)
 	if near != nil {
-		s.beside = literalsOf(near, true)
+		s.beside = longestWords(literalsOf(near, true))
 	}
 	s.begins, err = beginsOf(re)
 	return s, err
+}
+
+// longestWords leaves the longest word of each: the context of a value is read with names
+// written as words (see spread), so that between them a blank need not stand in the text.
+func longestWords(texts []string) []string {
+	for i, t := range texts {
+		for w := range strings.FieldsSeq(t) {
+			if texts[i] == t || len(w) > len(texts[i]) {
+				texts[i] = w
+			}
+		}
+	}
+	return texts
 }
 
 // literalsOf returns words of which every match of a pattern holds one, nil if none are

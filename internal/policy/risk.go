@@ -52,6 +52,34 @@ forbid (principal, action in Mcp::Action::"call", resource)
 when { context has subject && context.subject.risk >= 80 };
 `
 
+// Rungs are the rules of the ladder, and from which scores on each counts, from the one
+// that asks to the one that ends a session.
+func Rungs() []Rung {
+	return []Rung{
+		{Rule: "baseline.risk-step-up", Session: 60, Agent: 75, Asks: true}, {Rule: "baseline.risk-suspend", Session: 75}, {Rule: "baseline.subject-risk", Person: 80},
+		{Rule: "baseline.risk-quarantine", Session: 90, Agent: 90}, {Rule: "baseline.risk-terminate", Session: 90},
+	}
+}
+
+// Rung is one rule of the ladder. A bound of 0 is none.
+type Rung struct {
+	Rule                   string
+	Session, Agent, Person int
+	// Asks says that it asks for an approval, of what is not a read of tier 0 without
+	// labels.
+	Asks bool
+}
+
+// Meets reports whether the rule counts for a call with these scores. guarded says that
+// its target is of tier 1 or more or has labels, approved that a person approved it.
+func (g *Rung) Meets(r *access.Risk, guarded, approved bool) bool {
+	if g.Asks && (!guarded || approved) {
+		return false
+	}
+	over := func(score, bound int) bool { return bound > 0 && score >= bound }
+	return over(r.Session, g.Session) || over(r.Agent, g.Agent) || over(r.Person, g.Person)
+}
+
 // rungs are the rules about risk as a ladder has them.
 func rungs(ladder string) string {
 	switch ladder {

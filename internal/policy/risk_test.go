@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,6 +41,15 @@ func TestEachRungBeginsAtItsBound(t *testing.T) {
 				want, forbids := c.want, c.forbids
 				if ladder == policy.LadderShadow || ladder == policy.LadderOff {
 					want, forbids = access.Permit, nil
+				}
+				var met []string
+				for _, g := range policy.Rungs() {
+					if g.Meets(q.Risk, c.tier > 0, false) {
+						met = append(met, g.Rule)
+					}
+				}
+				if slices.Sort(met); !slices.Equal(met, c.forbids) {
+					t.Errorf("Rungs says %v, the rules %v", met, c.forbids)
 				}
 				v := set.Evaluate(q)
 				if d := cmp.Diff(forbids, v.Forbids); d != "" || v.Outcome != want {

@@ -13,6 +13,7 @@ import (
 type agent struct {
 	mu    sync.Mutex
 	used  atomic.Int64 // on the steady clock
+	hot   atomic.Int64 // until then something is held against it or a session of it
 	dirty bool
 
 	Learned uint32 // calls it was learned from
@@ -129,7 +130,7 @@ func (a *agent) session(who *access.Identity, at time.Duration) *session {
 	s := a.sessions[who.Session]
 	if s == nil {
 		if len(a.sessions) >= maxSessions {
-			delete(a.sessions, oldest(a.sessions, func(s *session) time.Duration { return s.last }))
+			delete(a.sessions, coldest(a.sessions, at, func(s *session) (hot, last time.Duration) { return s.levels.hot(scopeSession), s.last }))
 		}
 		s = newSession(personOf(who), a)
 		a.sessions[who.Session] = s
@@ -149,11 +150,12 @@ func (a *agent) take(s *Seen, ev *evidence) {
 	a.levels.raise(scopeAgent, ev, s.at)
 	h, ok := a.recent[s.session.person]
 	if !ok && len(a.recent) >= maxRecent {
-		delete(a.recent, oldest(a.recent, func(h held) time.Duration { return h.last }))
+		delete(a.recent, coldest(a.recent, s.at, func(h held) (hot, last time.Duration) { return h.levels.hot(scopeSession), h.last }))
 	}
 	h.levels.merge(scopeSession, &s.session.levels, s.at)
 	h.last = s.at
 	a.recent[s.session.person] = h
+	a.hot.Store(int64(max(a.levels.hot(scopeAgent), h.levels.hot(scopeSession), time.Duration(a.hot.Load()))))
 }
 
 // incident is the score from which on nothing is learned.

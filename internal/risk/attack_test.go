@@ -111,6 +111,30 @@ func TestOthersAreNotPushedOut(t *testing.T) {
 	}
 }
 
+// Whoever acts for many people, or has many sessions and agents, pushes nothing out that
+// is held against somebody: tables are full of what nothing is held against before.
+func TestAFullTableForgetsNoScore(t *testing.T) {
+	t.Parallel()
+	w := learned(t, 4)
+	exfiltrate(w, act{session: "ses_bad", person: "ann"})
+	was := w.book.Of("bot", "ses_bad", "https://idp.example|ann")
+	if was.Session < 75 {
+		t.Fatalf("it comes to %d", was.Session)
+	}
+	for i := range 200 { // of the same agent, for other people
+		w.call(act{session: fmt.Sprint("ses_o", i), person: fmt.Sprint("p", i), end: risk.End{Flagged: true}})
+	}
+	if is := w.book.Of("bot", "ses_next", "https://idp.example|ann"); is.Session < was.Session-3 || is.Person < was.Person-1 {
+		t.Errorf("after sessions for 200 people it begins with %d, was %d; the person has %d, had %d", is.Session, was.Session, is.Person, was.Person)
+	}
+	for i := range 4500 { // of other agents, for more people than are remembered
+		w.call(act{agent: fmt.Sprint("a", i), session: fmt.Sprint("ses_a", i), person: fmt.Sprint("q", i)})
+	}
+	if is := w.book.Of("bot", "ses_bad", "https://idp.example|ann"); is.Session < was.Session-3 || is.Agent < was.Agent-1 || is.Person < was.Person-1 {
+		t.Errorf("after 4500 agents and people it is %d, %d, %d; was %d, %d, %d", is.Session, is.Agent, is.Person, was.Session, was.Agent, was.Person)
+	}
+}
+
 // A call that is sent again and again is work like any other: it makes nothing usual
 // faster than other calls do, and what came of one call counts once.
 func TestReplayedCallsTeachNoMore(t *testing.T) {

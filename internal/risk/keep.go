@@ -13,6 +13,7 @@ import (
 const (
 	KindAgent  = "agent"
 	KindPerson = "person"
+	KindLog    = "log" // up to which leaf of a log what is kept was told
 )
 
 // Key names a row of one node.
@@ -65,6 +66,21 @@ type keptPerson struct {
 	Levels  []keptLevel `json:"levels"`
 }
 
+// keptLog is a row of a log.
+type keptLog struct {
+	Version int    `json:"v"`
+	Size    uint64 `json:"size"`
+}
+
+// Mark says that a Book was told of everything before the leaf of that index of a log.
+type Mark struct {
+	Log  string // its origin
+	Size uint64
+}
+
+// farMark is how many leaves a log may grow by before a mark is kept for its own sake.
+const farMark = 4096
+
 // docVersion is of the rows: those of another are learned anew.
 const docVersion = 1
 
@@ -109,15 +125,13 @@ func (k clocks) take(list []keptLevel, pardoned time.Time) (l levels) {
 
 func (b *Book) clocks() clocks { return clocks{b.cfg.Now(), b.cfg.Steady()} }
 
-// Save writes what changed since the last time. What could not be written is written
-// with the next one.
-func (b *Book) Save(ctx context.Context, s Store, node string) error {
+// Save writes what changed since the last time, and how far logs were told of before:
+// their sizes MUST have been read before it is called. What could not be written is
+// written with the next one.
+func (b *Book) Save(ctx context.Context, s Store, node string, marks ...Mark) error {
 	k := b.clocks()
+	agents := b.all()
 	b.mu.Lock()
-	agents := make(map[string]*agent, len(b.agents))
-	for id, a := range b.agents {
-		agents[id] = a
-	}
 	var put []Row
 	var drop []Key
 	for id, p := range b.people {
@@ -141,8 +155,20 @@ func (b *Book) Save(ctx context.Context, s Store, node string) error {
 			put = append(put, Row{Key: Key{KindAgent, id}, Doc: doc})
 		}
 	}
-	if len(put)+len(drop) == 0 {
+	far := len(put)+len(drop) > 0
+	for _, m := range marks {
+		was, known := b.Told(m.Log)
+		far = far || !known || m.Size >= was+farMark
+	}
+	if !far {
 		return nil
+	}
+	for _, m := range marks {
+		doc, err := json.Marshal(keptLog{docVersion, m.Size})
+		if err != nil {
+			return fmt.Errorf("writing how far log %q was told of: %w", m.Log, err)
+		}
+		put = append(put, Row{Key: Key{KindLog, m.Log}, Doc: doc})
 	}
 	if err := s.SaveRisks(ctx, node, put, drop); err != nil {
 		b.again(put)
@@ -153,7 +179,18 @@ func (b *Book) Save(ctx context.Context, s Store, node string) error {
 	for _, d := range drop {
 		delete(b.gone, d.ID)
 	}
+	for _, m := range marks {
+		b.told[m.Log] = m.Size
+	}
 	return nil
+}
+
+// Told is how far what is kept was told of a log; false where nothing says so.
+func (b *Book) Told(log string) (size uint64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	size, ok = b.told[log]
+	return size, ok
 }
 
 // again marks what could not be written.
@@ -224,6 +261,13 @@ func (b *Book) Load(ctx context.Context, s Store, node string) error {
 			if json.Unmarshal(r.Doc, &doc) == nil && doc.Version == docVersion {
 				b.takePerson(k, r.ID, &doc)
 			}
+		case KindLog:
+			var doc keptLog
+			if r.Node == node && json.Unmarshal(r.Doc, &doc) == nil && doc.Version == docVersion {
+				b.mu.Lock()
+				b.told[r.ID] = max(b.told[r.ID], doc.Size)
+				b.mu.Unlock()
+			}
 		}
 	}
 	return nil
@@ -272,6 +316,8 @@ func (b *Book) takeAgent(k clocks, id string, doc *keptAgent) {
 	}
 	l := k.take(doc.Levels, a.pardoned)
 	a.levels.merge(scopeAgent, &l, k.steady)
+	hot := a.levels.hot(scopeAgent)
+	defer func() { a.hot.Store(max(a.hot.Load(), int64(hot))) }()
 	for sid, kept := range doc.Sessions {
 		l := k.take(kept.Levels, later(a.pardoned, a.pardons[sid]))
 		s := a.sessions[sid]
@@ -290,6 +336,7 @@ func (b *Book) takeAgent(k clocks, id string, doc *keptAgent) {
 			h.levels.merge(scopeSession, &l, k.steady)
 			h.last = max(h.last, k.since(kept.Last))
 			a.recent[who] = h
+			hot = max(hot, h.levels.hot(scopeSession))
 		}
 	}
 }

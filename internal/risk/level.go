@@ -126,11 +126,21 @@ func (l *level) now(half, at time.Duration) float64 {
 func (l *levels) raise(sc int, ev *evidence, at time.Duration) (raised bool) {
 	for i := range ev {
 		if x := ev[i].x; x > 0 && x >= l[i].now(scopes[sc].half, at) {
-			l[i] = level{x, at, ev[i].why}
+			l[i] = level{x, max(at, l[i].at), ev[i].why} // of two calls at once the later may have come first
 			raised = true
 		}
 	}
 	return raised
+}
+
+// hot is until when something counts.
+func (l *levels) hot(sc int) (until time.Duration) {
+	for i := range l {
+		if l[i].x > negligible {
+			until = max(until, l[i].at+time.Duration(float64(scopes[sc].half)*math.Log2(l[i].x/negligible)))
+		}
+	}
+	return until
 }
 
 // merge takes over what is higher in other: as of the same times.

@@ -20,18 +20,35 @@ func (b *Book) Pardon(id string) {
 	a.pardon(k, k.wall.UTC())
 }
 
-// PardonSession forgets what was held against one session of an agent.
+// PardonSession forgets what was held against one session of an agent, "" for whichever
+// agent has it.
 func (b *Book) PardonSession(id, session string) {
 	k := b.clocks()
 	b.mu.Lock()
 	a := b.agents[id]
 	b.mu.Unlock()
+	if id == "" {
+		a = b.agentOf(session)
+	}
 	if a == nil {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.pardonSession(k, session, k.wall.UTC())
+}
+
+// agentOf is the agent that has a session, nil if none is known to.
+func (b *Book) agentOf(session string) *agent {
+	for _, a := range b.all() {
+		a.mu.Lock()
+		_, ok := a.sessions[session]
+		a.mu.Unlock()
+		if ok {
+			return a
+		}
+	}
+	return nil
 }
 
 func (a *agent) pardon(k clocks, at time.Time) {

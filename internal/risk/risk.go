@@ -12,6 +12,7 @@ package risk
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -45,6 +46,7 @@ type Book struct {
 	agents map[string]*agent
 	people map[string]*person
 	gone   map[string]bool // kept in the store and here no more
+	told   map[string]uint64
 	others map[string]bool // classes and tools seen of any agent: the prior of what is new
 }
 
@@ -60,7 +62,7 @@ func New(cfg Config) (*Book, error) {
 	if cfg.Now == nil || cfg.Steady == nil {
 		return nil, errors.New("risk: a clock is missing")
 	}
-	return &Book{cfg: cfg, agents: map[string]*agent{}, people: map[string]*person{}, gone: map[string]bool{}, others: map[string]bool{}}, nil
+	return &Book{cfg: cfg, agents: map[string]*agent{}, people: map[string]*person{}, gone: map[string]bool{}, told: map[string]uint64{}, others: map[string]bool{}}, nil
 }
 
 // Seen is a call that was scored, until Ended is called with what came of it.
@@ -94,6 +96,28 @@ func (b *Book) Arrive(r *access.Request, classes []string, drift bool) *access.R
 	a.take(s, &ev)
 	b.blame(s, &ev)
 	return b.shown(s)
+}
+
+// Again is a call that Arrive has scored in an earlier process, of which Ended tells what
+// came: its arrival is in the levels already.
+func (b *Book) Again(r *access.Request, classes []string, drift bool) *access.Risk {
+	s := &Seen{call: see(r, classes, drift, b.cfg.Now(), b.cfg.Steady())}
+	s.agent, s.person = b.find(&r.Who)
+	s.agent.mu.Lock()
+	defer s.agent.mu.Unlock()
+	s.session = s.agent.session(&r.Who, s.at)
+	s.agent.score(s, b.known(s), &evidence{})
+	return b.shown(s)
+}
+
+// Past tells of a call that is in the levels and in what was learned already, and what
+// came of it: what is counted over the last minutes, which is not kept, is counted again,
+// and nothing else changes.
+func (b *Book) Past(r *access.Request, classes []string, drift bool, e End) {
+	s := b.Again(r, classes, drift).Of.(*Seen) //nolint:errcheck,forcetypeassert // it makes one
+	s.agent.mu.Lock()
+	defer s.agent.mu.Unlock()
+	s.agent.after(s, &e, &evidence{})
 }
 
 // Peek returns the scores of a caller without a call; nothing of them changes.
@@ -140,6 +164,7 @@ func personBase(p *person) int {
 func (b *Book) shown(s *Seen) *access.Risk {
 	out := &access.Risk{Model: Model, Learned: int(s.agent.Learned), Of: s}
 	young := s.agent.young()
+	out.Young = young
 	out.Session = s.session.levels.score(scopeSession, s.at, young)
 	out.Agent = s.agent.levels.score(scopeAgent, s.at, young)
 	if s.person != nil {
@@ -175,7 +200,7 @@ func (b *Book) find(who *access.Identity) (*agent, *person) {
 	p := b.people[id]
 	if p == nil {
 		if len(b.people) >= maxPeople {
-			delete(b.people, oldest(b.people, func(p *person) time.Duration { return p.last }))
+			delete(b.people, coldest(b.people, now, func(p *person) (hot, last time.Duration) { return p.levels.hot(scopePerson), p.last }))
 		}
 		p = &person{}
 		b.people[id] = p
@@ -184,17 +209,31 @@ func (b *Book) find(who *access.Identity) (*agent, *person) {
 	return a, p
 }
 
+// evict forgets an agent to make room; b.mu is held.
 func (b *Book) evict() {
-	id := oldest(b.agents, func(a *agent) time.Duration { return time.Duration(a.used.Load()) })
+	id := coldest(b.agents, b.cfg.Steady(), func(a *agent) (hot, last time.Duration) {
+		return time.Duration(a.hot.Load()), time.Duration(a.used.Load())
+	})
 	delete(b.agents, id)
 	b.gone[id] = true
 }
 
-// oldest is the key of the least value.
-func oldest[V any](m map[string]V, of func(V) time.Duration) (key string) {
-	least := time.Duration(math.MaxInt64)
+// coldest is the key of what is forgotten first: of that which nothing is held against
+// now what was used least lately, and where something is held against all of it what is
+// over first. So nobody washes a score by pushing it out.
+func coldest[V any](m map[string]V, now time.Duration, of func(V) (hot, last time.Duration)) (key string) {
+	least, cold := time.Duration(math.MaxInt64), false
 	for k, v := range m {
-		if at := of(v); at < least || at == least && k < key {
+		at, last := of(v)
+		if at <= now {
+			if !cold {
+				least, cold = math.MaxInt64, true
+			}
+			at = last
+		} else if cold {
+			continue
+		}
+		if at < least || at == least && k < key {
 			key, least = k, at
 		}
 	}
@@ -282,16 +321,17 @@ type Standing struct {
 	Risk    access.Risk
 }
 
+// all are the agents that are known now.
+func (b *Book) all() map[string]*agent {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.agents)
+}
+
 // Over returns what has a score of at least bound now, by agent and session.
 func (b *Book) Over(bound int) []Standing {
-	b.mu.Lock()
-	ids := make(map[string]*agent, len(b.agents))
-	for id, a := range b.agents {
-		ids[id] = a
-	}
-	b.mu.Unlock()
 	var out []Standing
-	for id, a := range ids {
+	for id, a := range b.all() {
 		a.mu.Lock()
 		now, young := b.cfg.Steady(), a.young()
 		add := func(sid, who string, scope int, l *levels) {

@@ -196,6 +196,9 @@ func (l *lane) load(ctx context.Context) error {
 	if c.Next > size {
 		return access.Errorf(access.CodeConflict, "it got to leaf %d and the log has %d: the evidence is older than the database", c.Next, size)
 	}
+	if m := l.cfg.Evidence.Minimum(); c.Next < m {
+		l.cfg.Log.Warn("a sink begins among leaves that retention pruned; it gets what is left of them, and no calls of them", "sink", l.sink.ID, "from", c.Next, "minimum", m)
+	}
 	l.kept, l.known = c.Next, true
 	l.mu.Lock()
 	l.status.Next = c.Next

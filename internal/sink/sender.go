@@ -23,6 +23,7 @@ type Secrets interface {
 type Evidence interface {
 	Origin() string
 	Size() uint64
+	Minimum() uint64 // leaves of calls below it were pruned, and are passed over
 	Grown(size uint64) <-chan struct{}
 	Teller() *audit.Teller
 }

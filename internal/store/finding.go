@@ -108,6 +108,50 @@ func (s *Store) findings(ctx context.Context, tx *sql.Tx, f finding.Filter, amon
 	})
 }
 
+// Standing returns what is not resolved about one kind of subject. Open ones are
+// counted by the database; muted ones, which are few, end by themselves and are read.
+func (s *Store) Standing(ctx context.Context, subject string) ([]finding.Standing, error) {
+	var out []finding.Standing
+	err := s.read(ctx, "counting the findings", func(tx *sql.Tx) error {
+		out = nil
+		severities := finding.Severities()
+		err := each(ctx, tx, func(r *sql.Rows) error {
+			var x finding.Standing
+			var severity, count int64
+			if err := r.Scan(&x.Subject, &x.Rule, &severity, &count); err != nil {
+				return err
+			}
+			for _, y := range severities {
+				if int64(y.Rank()) == severity {
+					x.Severity = y
+				}
+			}
+			x.Count = int(count)
+			out = append(out, x)
+			return nil
+		}, `SELECT subject, rule, severity, COUNT(*) FROM findings WHERE state = 'open' AND subject_kind = $1 GROUP BY subject, rule, severity`, subject)
+		if err != nil {
+			return err
+		}
+		return documents(ctx, tx, "findings", func(_ string, f *finding.Finding) {
+			x := finding.Standing{Subject: f.Subject.ID, Rule: f.Rule, Severity: f.Severity, Count: 1}
+			if f.Mute != nil {
+				x.Until = f.Mute.Until
+			}
+			out = append(out, x)
+		}, `SELECT id, doc FROM findings WHERE state = 'muted' AND subject_kind = $1`, subject)
+	})
+	return out, err
+}
+
+// Revision says which state the findings are in: every change of a row raises its rev,
+// and none is ever deleted.
+func (s *Store) Revision(ctx context.Context) (finding.Revision, error) {
+	var r finding.Revision
+	_, err := s.one(ctx, "looking for changes of findings", `SELECT COUNT(*), CAST(COALESCE(SUM(rev), 0) AS BIGINT) FROM findings`, nil, []any{&r.Count, &r.Changes})
+	return r, err
+}
+
 // CommitFindings applies c in one transaction.
 func (s *Store) CommitFindings(ctx context.Context, c finding.Changes) error {
 	return s.write(ctx, "keeping the findings", func(tx *sql.Tx) error {

@@ -232,6 +232,59 @@ func (s *Store) Seen(ctx context.Context, keys []string) ([]inventory.Variant, [
 	return variants, seen, err
 }
 
+// FoundGeneration is that of the newest commit of the inventory.
+func (s *Store) FoundGeneration(ctx context.Context) (uint64, error) {
+	var gen uint64
+	err := s.read(ctx, "reading the inventory", func(tx *sql.Tx) (err error) {
+		gen, err = inventoryGeneration(ctx, tx)
+		return err
+	})
+	return gen, err
+}
+
+// FoundBy returns what lists say of all sightings and variants. Of a document only the
+// members that count are read.
+func (s *Store) FoundBy(ctx context.Context, missing time.Time) ([]inventory.Mark, []inventory.Way, error) {
+	var marks []inventory.Mark
+	var ways []inventory.Way
+	err := s.read(ctx, "reading the inventory", func(tx *sql.Tx) error {
+		marks, ways = nil, nil
+		err := each(ctx, tx, func(r *sql.Rows) error {
+			var m inventory.Mark
+			var gone int64
+			var id, doc string
+			if err := r.Scan(&id, &m.Server, &m.Host, &gone, &doc); err != nil {
+				return err
+			}
+			var v struct{ User, Source string }
+			if err := partly("inventory_sightings", id, doc, &v); err != nil {
+				return err
+			}
+			m.User, m.Source, m.Gone = v.User, v.Source, gone == 1
+			marks = append(marks, m)
+			return nil
+		}, `SELECT id, server, host, CASE WHEN gone > 0 OR last_seen < $1 THEN 1 ELSE 0 END, doc FROM inventory_sightings`, micros(missing))
+		if err != nil {
+			return err
+		}
+		return each(ctx, tx, func(r *sql.Rows) error {
+			var w inventory.Way
+			var id, doc string
+			if err := r.Scan(&id, &w.Server, &doc); err != nil {
+				return err
+			}
+			var v struct{ Target struct{ Transport string } }
+			if err := partly("inventory_variants", id, doc, &v); err != nil {
+				return err
+			}
+			w.Transport = v.Target.Transport
+			ways = append(ways, w)
+			return nil
+		}, `SELECT id, server, doc FROM inventory_variants`)
+	})
+	return marks, ways, err
+}
+
 // Around returns the hosts, agents, credentials and merges.
 func (s *Store) Around(ctx context.Context) (inventory.Around, error) {
 	var a inventory.Around

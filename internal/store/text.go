@@ -123,6 +123,14 @@ func decode(table, id, doc string, v any) error {
 	return nil
 }
 
+// partly reads only the members of a document that v has.
+func partly(table, id, doc string, v any) error {
+	if json.Unmarshal([]byte(doc), v) != nil {
+		return rowError{table, id}
+	}
+	return nil
+}
+
 // exact returns t as it will come back: UTC, microseconds.
 func exact(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 

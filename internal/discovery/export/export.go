@@ -69,11 +69,12 @@ const (
 	CSV       Format = "csv"
 	SARIF     Format = "sarif"
 	CycloneDX Format = "cyclonedx"
+	JSON      Format = "json" // the servers, as rutile inventory list -o json has them
 )
 
 // Formats lists them.
 func Formats() []string {
-	return []string{string(Backstage), string(CSV), string(CycloneDX), string(SARIF)}
+	return []string{string(Backstage), string(CSV), string(CycloneDX), string(JSON), string(SARIF)}
 }
 
 // Rows is what a row of CSV is about.
@@ -117,6 +118,31 @@ type Document struct {
 	Bytes    []byte
 }
 
+// listing is an export as JSON.
+type listing struct {
+	SchemaVersion int               `json:"schemaVersion"`
+	Snapshot      string            `json:"snapshot"`
+	Servers       []inventory.Entry `json:"servers"`
+}
+
+// listed writes the servers as JSON, every text as it is shown.
+func listed(s *Snapshot, id string) ([]byte, error) {
+	out := listing{SchemaVersion: 1, Snapshot: id, Servers: slices.Clone(s.Servers)}
+	for i := range out.Servers {
+		e := &out.Servers[i]
+		for _, text := range []*string{&e.Key, &e.Owner, &e.Registered, &e.State} {
+			*text = shown(*text)
+		}
+		for _, list := range []*[]string{&e.Names, &e.Merged, &e.Sources, &e.Transports} {
+			*list = slices.Clone(*list)
+			for j := range *list {
+				(*list)[j] = shown((*list)[j])
+			}
+		}
+	}
+	return json.MarshalIndent(out, "", "  ")
+}
+
 // Make writes a snapshot.
 func Make(s *Snapshot, o Options) (Document, error) {
 	if err := o.Check(); err != nil {
@@ -137,6 +163,9 @@ func Make(s *Snapshot, o Options) (Document, error) {
 	case CycloneDX:
 		d.Type = "application/vnd.cyclonedx+json; version=1.7"
 		d.Bytes, err = cyclonedx(s, id, o)
+	case JSON:
+		d.Type = "application/json"
+		d.Bytes, err = listed(s, id)
 	case SARIF:
 		d.Type = "application/sarif+json"
 		d.Bytes, err = sarif(s, id)

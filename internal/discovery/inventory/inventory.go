@@ -199,6 +199,11 @@ type Store interface {
 	Found(ctx context.Context, missing time.Time) ([]Server, []Tally, error)
 	// Seen returns the variants and sightings of servers, by id.
 	Seen(ctx context.Context, keys []string) ([]Variant, []Sighting, error)
+	// FoundBy returns what lists say of all sightings and variants; what was last seen
+	// before missing is gone.
+	FoundBy(ctx context.Context, missing time.Time) ([]Mark, []Way, error)
+	// FoundGeneration is that of the newest commit.
+	FoundGeneration(ctx context.Context) (uint64, error)
 	// Around returns the other nouns of the inventory.
 	Around(ctx context.Context) (Around, error)
 	// Merges returns what people said is one server, and took back.

@@ -46,9 +46,18 @@ type Entry struct {
 	Merged     []string `json:"merged,omitempty"` // keys that count as it
 	// Called is when it was called last through the gateway, as far as that is known.
 	Called time.Time `json:"called,omitzero"`
-	// Findings are open ones, Worst the worst of them.
+	// Findings are open ones, Worst the worst of them, Traits what they make of it.
 	Findings int              `json:"findings"`
 	Worst    finding.Severity `json:"worst,omitempty"`
+	Traits   []Trait          `json:"traits,omitempty"`
+	// Users are the accounts of all hosts that have it at present, Ways its variants.
+	Users int `json:"users,omitempty"`
+	Ways  int `json:"ways,omitempty"`
+	// Sources saw it at present; Transports are those of its variants.
+	Sources    []string `json:"sources,omitempty"`
+	Transports []string `json:"transports,omitempty"`
+	// Tier is the risk tier of the server it is registered as, nil where it is none.
+	Tier *int `json:"tier,omitempty"`
 }
 
 // Roots says for every key that was merged which key it counts as. Merges that
@@ -113,7 +122,8 @@ func Entries(servers []Server, tallies []Tally, roots map[string]string, reg dis
 		}
 		e.Names = named(e.Names, s.Names...)
 		if r, ok := registered[key]; ok {
-			e.Registered, e.State = r.ID, r.State
+			tier := r.Tier
+			e.Registered, e.State, e.Tier = r.ID, r.State, &tier
 		}
 	}
 	counts := map[string]*counted{}
