@@ -87,7 +87,7 @@ func (o object) matches() []signal.Match {
 		k := o.d.object(c, field, "subject", "user", "agent")
 		x := signal.Match{Subject: k.text("subject"), User: k.text("user"), Agent: k.text("agent")}
 		if strings.HasPrefix(x.Subject, "email:") {
-			x.Subject = strings.ToLower(x.Subject)
+			x.Subject = signal.Fold(x.Subject)
 		}
 		switch format, words, _ := strings.Cut(x.Subject, ":"); {
 		case words == "" || format == "" || len(x.Subject) > 1024:

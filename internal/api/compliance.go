@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/url"
 
+	"rutile/internal/admin"
 	"rutile/internal/compliance"
+	"rutile/internal/finding"
 )
 
 // defaultCompliance is how far back a compliance report looks that says nothing else.
@@ -31,7 +33,16 @@ func (a *API) compliance(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return answerOf(compliance.New(c.Context(), a.deps.Evidence, or(v.Get("framework"), compliance.Frameworks()[0]), since, until))
+	found, err := a.deps.Inventory.List(c.Context(), admin.InventoryFilter{})
+	if err != nil {
+		return nil, err
+	}
+	open, err := a.deps.Findings.List(c.Context(), finding.Filter{State: finding.Open})
+	if err != nil {
+		return nil, err
+	}
+	present := compliance.NewPresent(now, a.deps.Admin.Current().View, found, open)
+	return answerOf(compliance.New(c.Context(), a.deps.Evidence, &present, or(v.Get("framework"), compliance.Frameworks()[0]), since, until))
 }
 
 func or(s, other string) string {

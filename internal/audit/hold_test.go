@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func TestAHoldOfAnotherLogStopsErasure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { b.Close(t.Context()) })
+		t.Cleanup(func() { b.Close(context.Background()) })
 		return b
 	}
 	call(t, a, 1)
@@ -58,7 +59,7 @@ func TestAHoldOfAnotherLogStopsErasure(t *testing.T) {
 		if got := there(); got != before {
 			t.Fatalf("%d of %d keys are left", got, before)
 		}
-		b.Close(t.Context()) // a node that is down holds still
+		b.Close(context.Background()) // a node that is down holds still
 	}
 	two.Retention.Hold = false
 	open()
@@ -67,5 +68,47 @@ func TestAHoldOfAnotherLogStopsErasure(t *testing.T) {
 	}
 	if got := there(); got >= before {
 		t.Errorf("%d of %d keys are left after the hold was lifted", got, before)
+	}
+}
+
+// meanwhile does something once an erasure was ordered.
+type meanwhile struct {
+	*shredder
+	do func()
+}
+
+func (m *meanwhile) PutErasure(ctx context.Context, e audit.Erasure) error {
+	err := m.shredder.PutErasure(ctx, e)
+	m.do()
+	return err
+}
+
+// A hold that is set while an erasure begins stops it before any key goes.
+func TestAHoldIsLookedAtRightBeforeKeysGo(t *testing.T) {
+	s := newShredder()
+	two := config(t.TempDir())
+	two.Origin, two.Node, two.Retention.Hold = "example.org/rutile/main/n2/1", "n2", true
+	other := newShredder()
+	other.keys = s.keys
+	m := &meanwhile{shredder: s, do: func() {
+		b, err := audit.Open(t.Context(), two, s, newSealer(), other)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { b.Close(context.Background()) })
+	}}
+	a, err := audit.Open(t.Context(), config(t.TempDir()), m, newSealer(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(context.Background()) })
+	intent, _ := call(t, a, 1)
+	_, _, err = a.Erase(t.Context(), audit.ErasureOrder{Person: "alice", Actor: "user:root", Reason: "request 4711"})
+	if access.CodeOf(err) != access.CodeConflict || !strings.Contains(err.Error(), "node n2") {
+		t.Errorf("%v", err)
+	}
+	if r, err := a.Reveal(t.Context(), intent.Index); err != nil || r.Erased || r.Row.Subject != "alice" {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -232,6 +232,24 @@ func (l *Log) Retain(ctx context.Context, o RetentionOrder) (RetentionPlan, erro
 	return plan, nil
 }
 
+// PublishRetention says in the log what is kept for how long, and whether it is held,
+// where that is not what stands there. It deletes nothing.
+func (l *Log) PublishRetention(ctx context.Context) error {
+	l.retaining.Lock()
+	defer l.retaining.Unlock()
+	if l.cfg.Retention == (RetentionPolicy{}) {
+		return nil
+	}
+	r, err := l.begun(ctx)
+	if err == nil {
+		err = l.tellHold(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return l.publishPolicy(ctx, &r)
+}
+
 // publishPolicy has the log say what the policy is, unless it said so last.
 func (l *Log) publishPolicy(ctx context.Context, r *retention) error {
 	if r.Policy == l.cfg.Retention && !r.Since.IsZero() {

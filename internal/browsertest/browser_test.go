@@ -51,10 +51,12 @@ func open(t *testing.T, scripts bool) *browser {
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(cancel)
-	ctx, end := context.WithTimeout(ctx, time.Minute)
+	ctx, end := context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(end)
 	b := &browser{t: t, ctx: ctx}
-	b.do()
+	if err := chromedp.Do(ctx); err != nil { // starts it, for as long as ctx lives
+		t.Fatal(err)
+	}
 	err := chromedp.Listen(ctx, func(ev any) {
 		switch e := ev.(type) {
 		case *log.EventEntryAdded:
@@ -108,10 +110,15 @@ func (b *browser) quiet(where string) {
 
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
-		b.t.Fatal(err)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatalf("%v on a page that says %s", err, b.text())
 	}
 }
+
+// patience is how long one step in a browser may take on a machine that is busy.
+const patience = 40 * time.Second
 
 // visit opens a page and returns its text.
 func (b *browser) visit(url string) string {
@@ -132,8 +139,10 @@ func (b *browser) text() string {
 // click presses what a selector finds and waits for the page it leads to.
 func (b *browser) click(sel string) string {
 	b.t.Helper()
-	if _, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible)); err != nil {
-		b.t.Fatalf("clicking %s: %v", sel, err)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible)); err != nil {
+		b.t.Fatalf("clicking %s: %v on a page that says %s", sel, err, b.text())
 	}
 	return b.text()
 }

@@ -27,6 +27,17 @@ func (a *app) agent() *cobra.Command {
 		a.agentToken(), a.agentEnroll(), a.agentUnenroll())
 }
 
+// counting gives the command of a list the flag that says how many there are instead.
+func counting(c *cobra.Command, count *bool) {
+	c.Flags().BoolVar(count, "count", false, "say how many there are, from the cursor on")
+}
+
+// total prints how many entries a page and those after it hold.
+func total[T any](a *app, page api.Page[T]) error {
+	n := api.Counted{Count: len(page.Items) + page.More}
+	return a.print(n, func(w io.Writer) { fmt.Fprintln(w, n.Count) })
+}
+
 // paging adds the flags of a list.
 func paging(c *cobra.Command, o *api.ListOptions) {
 	c.Flags().IntVar(&o.Limit, "limit", 100, "at most so many, up to 1000")
@@ -34,6 +45,7 @@ func paging(c *cobra.Command, o *api.ListOptions) {
 }
 
 func (a *app) agentList() *cobra.Command {
+	var count bool
 	var o api.ListOptions
 	c := a.command("list", "List agents", "rutile agent list", calling(), func(ctx context.Context, _ []string) error {
 		client, err := a.client()
@@ -43,6 +55,9 @@ func (a *app) agentList() *cobra.Command {
 		page, err := client.Agents(ctx, o)
 		if err != nil {
 			return err
+		}
+		if count {
+			return total(a, page)
 		}
 		defer a.more(page.More, page.Next)
 		return a.print(page, func(w io.Writer) {
@@ -59,6 +74,7 @@ func (a *app) agentList() *cobra.Command {
 	})
 	c.Flags().StringVar(&o.State, "state", "", "only agents in this `state`: active, suspended, quarantined, retired, expired")
 	paging(c, &o)
+	counting(c, &count)
 	return c
 }
 

@@ -19,6 +19,7 @@ func (a *app) finding() *cobra.Command {
 }
 
 func (a *app) findingList() *cobra.Command {
+	var count bool
 	var o api.FindingOptions
 	c := a.command("list", "List findings, the worst first", "rutile finding list --severity high", calling(), func(ctx context.Context, _ []string) error {
 		client, err := a.client()
@@ -28,6 +29,9 @@ func (a *app) findingList() *cobra.Command {
 		page, err := client.Findings(ctx, o)
 		if err != nil {
 			return err
+		}
+		if count {
+			return total(a, page)
 		}
 		defer a.more(page.More, page.Next)
 		return a.print(page, func(w io.Writer) {
@@ -52,6 +56,7 @@ func (a *app) findingList() *cobra.Command {
 	f.BoolVar(&o.Overdue, "overdue", false, "only those that should have been dealt with by now")
 	f.IntVar(&o.Limit, "limit", 100, "at most so many, up to 1000")
 	f.StringVar(&o.Cursor, "cursor", "", "go on after this `entry`")
+	counting(c, &count)
 	return c
 }
 

@@ -55,6 +55,7 @@ func (a *app) inventory() *cobra.Command {
 }
 
 func (a *app) inventoryList() *cobra.Command {
+	var count bool
 	var o api.InventoryOptions
 	c := a.command("list", "List the servers that were found", "rutile inventory list --status shadow", calling(), func(ctx context.Context, _ []string) error {
 		client, err := a.client()
@@ -64,6 +65,9 @@ func (a *app) inventoryList() *cobra.Command {
 		page, err := client.Inventory(ctx, o)
 		if err != nil {
 			return err
+		}
+		if count {
+			return total(a, page)
 		}
 		defer a.more(page.More, page.Next)
 		return a.print(page, func(w io.Writer) {
@@ -83,6 +87,7 @@ func (a *app) inventoryList() *cobra.Command {
 	filtering(c, &o.InventoryFilter)
 	f.IntVar(&o.Limit, "limit", 100, "at most so many, up to 1000")
 	f.StringVar(&o.Cursor, "cursor", "", "go on after this `entry`")
+	counting(c, &count)
 	return c
 }
 

@@ -46,6 +46,7 @@ func counts(m map[string]int) string {
 }
 
 func (a *app) serverList() *cobra.Command {
+	var count bool
 	var o api.ListOptions
 	c := a.command("list", "List servers", "rutile server list", calling(), func(ctx context.Context, _ []string) error {
 		client, err := a.client()
@@ -55,6 +56,9 @@ func (a *app) serverList() *cobra.Command {
 		page, err := client.Servers(ctx, o)
 		if err != nil {
 			return err
+		}
+		if count {
+			return total(a, page)
 		}
 		defer a.more(page.More, page.Next)
 		return a.print(page, func(w io.Writer) {
@@ -71,6 +75,7 @@ func (a *app) serverList() *cobra.Command {
 	})
 	c.Flags().StringVar(&o.State, "state", "", "only servers in this `state`: discovered, triaged, sanctioned, deprecated, quarantined, blocked, retired")
 	paging(c, &o)
+	counting(c, &count)
 	return c
 }
 

@@ -27,6 +27,7 @@ func (a *app) tool() *cobra.Command {
 }
 
 func (a *app) toolList() *cobra.Command {
+	var count bool
 	var o api.ListOptions
 	c := a.command("list [SERVER]", "List the definitions servers offer", "rutile tool list files", calling(), func(ctx context.Context, args []string) error {
 		if len(args) == 1 {
@@ -39,6 +40,9 @@ func (a *app) toolList() *cobra.Command {
 		page, err := client.Tools(ctx, o)
 		if err != nil {
 			return err
+		}
+		if count {
+			return total(a, page)
 		}
 		defer a.more(page.More, page.Next)
 		return a.print(page, func(w io.Writer) {
@@ -56,6 +60,7 @@ func (a *app) toolList() *cobra.Command {
 	c.Flags().StringVar(&o.State, "state", "", "only in this `state`: pending, approved, changed, absent, quarantined, blocked, retired")
 	c.Flags().StringVar(&o.Kind, "kind", "", "only of this `kind`: tool, prompt, resource, template, instructions, capabilities")
 	paging(c, &o)
+	counting(c, &count)
 	return c
 }
 

@@ -27,21 +27,29 @@ const (
 	Not     State = "not"     // it is a matter for the organisation or another system
 )
 
-// Query selects evidence, in the words of the command line and of addresses.
+// Query selects evidence, in the words of the command line and of addresses, or what
+// else Of says.
 type Query struct {
+	Of      List   `json:"of,omitempty"`
 	Type    string `json:"type,omitempty"`
 	Outcome string `json:"outcome,omitempty"`
 	Status  string `json:"status,omitempty"`
 	Text    string `json:"text,omitempty"`
+
+	State    string `json:"state,omitempty"`
+	Severity string `json:"severity,omitempty"` // this one or worse
+	Unowned  bool   `json:"unowned,omitempty"`
+	Overdue  bool   `json:"overdue,omitempty"`
 }
 
-// Figure is what a query counts in the period.
+// Figure is what a query counts: evidence in the period, anything else when the report
+// is made.
 type Figure struct {
 	Name    string `json:"name"`
 	Count   int    `json:"count"`
 	More    bool   `json:"more,omitempty"` // it is at least so many
 	Query   Query  `json:"query"`
-	Console string `json:"console"` // where it is shown, below the operators' address
+	Console string `json:"console"` // where it is shown, below the operators' address; "" if no page shows it
 	Command string `json:"command"` // prints the same count
 }
 
@@ -67,6 +75,7 @@ type Report struct {
 	Edition    string    `json:"edition"` // which text it follows, and what of it was not verified
 	Since      time.Time `json:"since"`
 	Until      time.Time `json:"until"`
+	At         time.Time `json:"at"`         // when it was made: what is not evidence was counted then
 	Leaves     uint64    `json:"leaves"`     // of the log the figures are of: those of the checkpoint or more
 	Checkpoint string    `json:"checkpoint"` // signed, as it was when the figures were counted
 	Key        string    `json:"key"`        // the log's vkey: its own word
@@ -105,8 +114,9 @@ func Title(id string) string {
 	return ""
 }
 
-// New makes the report of a framework over what began from since to before until.
-func New(ctx context.Context, ev Evidence, id string, since, until time.Time) (Report, error) {
+// New makes the report of a framework over what began from since to before until, and
+// over what there is at present.
+func New(ctx context.Context, ev Evidence, present *Present, id string, since, until time.Time) (Report, error) {
 	list := frameworks()
 	i := slices.IndexFunc(list, func(f framework) bool { return f.id == id })
 	if i < 0 {
@@ -118,7 +128,7 @@ func New(ctx context.Context, ev Evidence, id string, since, until time.Time) (R
 		return Report{}, access.Errorf(access.CodeInvalid, "the period ends before it begins: --since must be before --until")
 	}
 	f := list[i]
-	r := Report{Framework: f.id, Title: f.title, Edition: f.edition, Since: since, Until: until, Leaves: ev.Size(), Checkpoint: string(ev.Checkpoint()), Key: ev.VerifierKey()}
+	r := Report{Framework: f.id, Title: f.title, Edition: f.edition, Since: since, Until: until, At: present.At.UTC().Truncate(time.Microsecond), Leaves: ev.Size(), Checkpoint: string(ev.Checkpoint()), Key: ev.VerifierKey()}
 	counted := map[Query]Figure{}
 	for _, c := range f.controls {
 		control := Control{ID: c.id, Title: c.title, State: c.state, Gap: c.gap}
@@ -128,9 +138,12 @@ func New(ctx context.Context, ev Evidence, id string, since, until time.Time) (R
 			for _, fig := range m.figures {
 				known, ok := counted[fig.query]
 				if !ok {
-					var err error
-					if known, err = count(ctx, ev, fig.query, since, until); err != nil {
+					if fig.query.Of != Events {
+						known = present.figure(fig.query)
+					} else if n, err := count(ctx, ev, fig.query, since, until); err != nil {
 						return Report{}, err
+					} else {
+						known = n
 					}
 					counted[fig.query] = known
 				}

@@ -93,7 +93,7 @@ func euAIAct() framework {
 		{"12(2)(b)", "Records help monitoring after placing on the market", Partly, []string{"monitoring", "log"}, "The monitoring system and its plan are the provider's."},
 		{"12(2)(c)", "Records help deployers to monitor operation", Partly, []string{"monitoring", "approval"}, "Who monitors is for the deployer to decide."},
 		{"12(3)", "Particulars for remote biometric identification", Not, nil, "Such systems need records of their own."},
-		{"19(1), 26(6)", "Records are kept for at least six months", Partly, []string{"log"}, "Nothing is deleted from the log by itself; that it is backed up and kept is for the operator to see to."},
+		{"19(1), 26(6)", "Records are kept for at least six months", Partly, []string{"log"}, "Evidence is kept as long as evidence.retention says, and for good where it says nothing: that this is long enough, and that it is backed up, is for the operator to see to. The command rutile audit retention shows it."},
 		{"14", "People can oversee, intervene and stop", Partly, []string{"approval", "revocation"}, "Whether the people who oversee are competent is for the deployer to see to."},
 	}}
 }

@@ -11,7 +11,8 @@ type measureOf struct {
 }
 
 // measures are what Rutile does, by the names frameworks call them, with the queries
-// that show it. A text query matches words, not places: its name says no more.
+// that show it. A text query matches words, not places: its name says no more. Names of
+// what is counted as it is when the report is made end in "now".
 func measures() map[string]measureOf {
 	judged := figureOf{"Calls and other requests that were judged", Query{Type: "intent,verdict"}}
 	denied := figureOf{"Requests that were denied", Query{Outcome: "deny"}}
@@ -30,16 +31,34 @@ func measures() map[string]measureOf {
 			figures: []figureOf{{"Calls that reached a server and ended well", Query{Status: "ok"}}, {"Changes that name a credential", Query{Type: "admin", Text: "credential"}}, {"Answers that were withheld", Query{Status: "withheld"}}},
 		},
 		"pins": {
-			does:    "The definition of a tool is pinned when it is approved; one that changed or shows hidden orders is held until a person has looked.",
-			figures: []figureOf{{"Approvals of tools", Query{Type: "admin", Text: "approve tool"}}, {"Requests that were held in quarantine", Query{Outcome: "quarantine"}}},
+			does: "The definition of a tool is pinned when it is approved; one that changed or shows hidden orders is held until a person has looked.",
+			figures: []figureOf{
+				{"Definitions that wait for an approval, now", Query{Of: Definitions, State: "pending"}},
+				{"Definitions that changed since their approval, now", Query{Of: Definitions, State: "changed"}},
+				{"Definitions in quarantine, now", Query{Of: Definitions, State: "quarantined"}},
+				{"Approvals of tools", Query{Type: "admin", Text: "approve tool"}}, {"Requests that were held in quarantine", Query{Outcome: "quarantine"}},
+			},
 		},
 		"registry": {
-			does:    "Servers, agents and tools are registered with an owner before they are used; the gateway starts only programs that were approved, and can confine them.",
-			figures: []figureOf{{"Changes that name a server", Query{Type: "admin", Text: "server"}}, {"Changes that name an agent", Query{Type: "admin", Text: "agent"}}},
+			does: "Servers, agents and tools are registered with an owner before they are used; the gateway starts only programs that were approved, and can confine them.",
+			figures: []figureOf{
+				{"Servers that are approved, now", Query{Of: Servers, State: "sanctioned"}},
+				{"Servers that wait for a decision, now", Query{Of: Servers, State: "triaged"}},
+				{"Servers in quarantine, now", Query{Of: Servers, State: "quarantined"}},
+				{"Agents that are active, now", Query{Of: Agents, State: "active"}},
+				{"Agents whose registration has expired, now", Query{Of: Agents, State: "expired"}},
+				{"Changes that name a server", Query{Type: "admin", Text: "server"}}, {"Changes that name an agent", Query{Type: "admin", Text: "agent"}},
+			},
 		},
 		"discovery": {
-			does:    "Agents and servers that nobody registered are looked for in client configurations, processes, networks and logs, and become findings.",
-			figures: []figureOf{{"Changes that name a finding", Query{Type: "admin", Text: "finding"}}},
+			does: "Agents and servers that nobody registered are looked for in client configurations, processes, networks and logs, and become findings.",
+			figures: []figureOf{
+				{"Servers that were found, registered or not, now", Query{Of: Found}},
+				{"Servers that are known and still reached past the gateway, now", Query{Of: Found, Status: "bypass"}},
+				{"Servers that are used and nobody registered, now", Query{Of: Found, Status: "shadow"}},
+				{"Found servers that nobody answers for, now", Query{Of: Found, Unowned: true}},
+				{"Changes that name a finding", Query{Type: "admin", Text: "finding"}},
+			},
 		},
 		"arguments": {
 			does:    "Arguments are read once and strictly, checked against the schema of the tool and by rules over their values; programs are never started from a request.",
@@ -74,8 +93,13 @@ func measures() map[string]measureOf {
 			figures: []figureOf{changes, {"Changes of the rules in force", Query{Type: "admin", Text: "activate policyset"}}, {"Changes that were refused", Query{Type: "admin", Text: "refuse"}}},
 		},
 		"monitoring": {
-			does:    "The log can be searched, followed and sent on to monitoring systems as it grows; findings have an owner and a date.",
-			figures: []figureOf{judged, denied, {"Calls whose tool reported an error", Query{Status: "tool_error"}}},
+			does: "The log can be searched, followed and sent on to monitoring systems as it grows; findings have an owner and a date.",
+			figures: []figureOf{
+				{"Findings that are open, now", Query{Of: Findings, State: "open"}},
+				{"Open findings that are high or critical, now", Query{Of: Findings, State: "open", Severity: "high"}},
+				{"Open findings that are overdue, now", Query{Of: Findings, State: "open", Overdue: true}},
+				judged, denied, {"Calls whose tool reported an error", Query{Status: "tool_error"}},
+			},
 		},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
@@ -134,11 +135,13 @@ func (r serverRow) Target() string { return target(r.Server) }
 
 type serverPage struct {
 	serverRow
-	Kinds  []filter
-	Defs   []toolRow
-	Next   string
-	Verbs  []registry.Verb // that its state allows and the visitor may ask for
-	Events string          // address of what happened to it
+	Kinds []filter
+	Defs  []toolRow
+	Next  string
+	Verbs []registry.Verb // that its state allows and the visitor may ask for
+	// Deprecates says that it may be deprecated too, which needs to be told more.
+	Deprecates bool
+	Events     string // address of what happened to it
 }
 
 type toolRow struct {
@@ -166,23 +169,35 @@ func (c *Console) server(v *visit) (any, error) {
 		p.Defs = append(p.Defs, toolRow{t, view.Class(t), toolURL(t.Server, t.Name)})
 	}
 	if c.may(v, admin.OpServer) {
-		for _, verb := range []registry.Verb{registry.VerbTriage, registry.VerbApprove, registry.VerbRelease, registry.VerbDeprecate, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRetire} {
+		for _, verb := range []registry.Verb{registry.VerbTriage, registry.VerbApprove, registry.VerbRelease, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRetire} {
 			if _, err := registry.ChangeServer(s, verb, "", "", v.now); err == nil {
 				p.Verbs = append(p.Verbs, verb)
 			}
 		}
+		_, err := registry.ChangeServer(s, registry.VerbDeprecate, "", "", v.now)
+		p.Deprecates = err == nil
 	}
 	return p, nil
 }
 
 func (c *Console) changeServer(v *visit, f map[string]string) (string, string, error) {
-	id, verb := v.PathValue("id"), registry.Verb(f["verb"])
-	to := at("servers", id)
-	s, err := c.admin.ChangeServer(v.Context(), v.session.actor, id, verb, f["reason"])
+	id, move := v.PathValue("id"), admin.Move{Verb: registry.Verb(f["verb"]), Reason: f["reason"], Replacement: f["replacement"]}
+	to, verb := at("servers", id), move.Verb
+	if f["ends"] != "" {
+		day, err := time.Parse(time.DateOnly, f["ends"])
+		if err != nil {
+			return to, "", access.Errorf(access.CodeInvalid, "write a day such as 2027-03-31")
+		}
+		move.Ends = day.AddDate(0, 0, 1)
+	}
+	if verb != registry.VerbDeprecate && (f["ends"] != "" || f["replacement"] != "") {
+		return to, "", access.Errorf(access.CodeInvalid, "only what is deprecated has an end and a replacement")
+	}
+	moved, err := c.admin.MoveServer(v.Context(), v.session.actor, id, move)
 	if err != nil {
 		return to, "", err
 	}
-	said := v.words.t("Server %s is %s.", id, v.words.t(string(s.State)))
+	said := v.words.t("Server %s is %s.", id, v.words.t(string(moved.Server.State)))
 	if verb == registry.VerbApprove {
 		if err := c.work.Learn(v.Context(), id); err != nil {
 			said += " " + v.words.t("What it offers could not be listed yet: it is tried again at the first call.")

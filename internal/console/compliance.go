@@ -3,7 +3,9 @@ package console
 import (
 	"time"
 
+	"rutile/internal/admin"
 	"rutile/internal/compliance"
+	"rutile/internal/finding"
 )
 
 // compliancePeriod is how far back the page looks that is asked for no other time.
@@ -37,7 +39,16 @@ func (c *Console) compliance(v *visit) (any, error) {
 	if since.IsZero() {
 		since = until.Add(-compliancePeriod)
 	}
-	r, err := compliance.New(v.Context(), c.work.Evidence, id, since, until)
+	found, err := c.work.Inventory.List(v.Context(), admin.InventoryFilter{})
+	if err != nil {
+		return nil, err
+	}
+	open, err := c.work.Findings.List(v.Context(), finding.Filter{State: finding.Open})
+	if err != nil {
+		return nil, err
+	}
+	present := compliance.NewPresent(v.now, c.admin.Current().View, found, open)
+	r, err := compliance.New(v.Context(), c.work.Evidence, &present, id, since, until)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,12 @@ package console_test
 
 import (
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +31,7 @@ func TestEveryTextOfAReportHasItsTranslation(t *testing.T) {
 		}
 	}
 	for _, id := range compliance.Frameworks() {
-		r, err := compliance.New(t.Context(), evidenceOf{&work{}}, id, time.Unix(0, 0), time.Unix(1000, 0))
+		r, err := compliance.New(t.Context(), evidenceOf{&work{}}, &compliance.Present{}, id, time.Unix(0, 0), time.Unix(1000, 0))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,6 +64,41 @@ func TestTheCompliancePageLeadsToWhatItCounted(t *testing.T) {
 	}
 	if got := b.get("/console/compliance?framework=none"); got.status != 400 {
 		t.Errorf("another framework: %d", got.status)
+	}
+}
+
+// Every figure of what there is leads to a page that lists as many.
+func TestFiguresOfThePresentAreThoseOfTheirPages(t *testing.T) {
+	r := newRig(t)
+	r.console(&work{})
+	r.catalog(40)
+	b := r.enter()
+	row := regexp.MustCompile(`<td><a href="(/console/[a-z]+[^"]*)">(\d+)</a></td><td><code>rutile (\w+) list --count`)
+	seen := map[string]int{}
+	for _, id := range compliance.Frameworks() {
+		for _, m := range row.FindAllStringSubmatch(b.get("/console/compliance?framework="+id).body, -1) {
+			if _, ok := seen[m[1]]; ok {
+				continue
+			}
+			n, err := strconv.Atoi(m[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[m[1]] = n
+			page := b.get(html.UnescapeString(m[1]))
+			if page.status != http.StatusOK {
+				t.Errorf("%s: %d", m[1], page.status)
+			}
+			shown := strings.Count(page.body, map[string]string{"server": `<td><a href="/console/servers/`, "agent": `<td><a href="/console/agents/`, "inventory": `name="row"`, "finding": `href="/console/findings/fnd_`}[m[3]])
+			if shown != n {
+				t.Errorf("%s lists %d, and the report says %d", m[1], shown, n)
+			}
+		}
+	}
+	for link, want := range map[string]int{"/console/servers?state=sanctioned": 1, "/console/agents?state=active": 1, "/console/inventory": 40, "/console/inventory?status=shadow": 40, "/console/inventory?unowned=true": 40, "/console/findings?state=open": 44} {
+		if n, ok := seen[link]; !ok || n != want {
+			t.Errorf("%s is %d (in the report: %t), and not %d", link, n, ok, want)
+		}
 	}
 }
 

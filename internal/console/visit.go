@@ -145,7 +145,7 @@ func pages() []page {
 
 func acts() []act {
 	return []act{
-		{"servers/{id}", admin.OpServer, []string{"verb", "reason"}, (*Console).changeServer},
+		{"servers/{id}", admin.OpServer, []string{"verb", "reason", "ends", "replacement"}, (*Console).changeServer},
 		{"tool", admin.OpTool, []string{"server", "name", "verb", "reason", "digest", "class", "tier"}, (*Console).changeTool},
 		{"agents/{id}", admin.OpAgent, []string{"verb", "reason"}, (*Console).changeAgent},
 		{"grants/{id}", admin.OpGrant, []string{"reason"}, (*Console).revokeGrant},

@@ -240,6 +240,9 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := d.Evidence.ResumeErasures(ctx); err != nil { // before anybody can see who is to be erased
 		return err
 	}
+	if err := d.Evidence.PublishRetention(ctx); err != nil { // before there is a call; retain tries it again
+		d.log.Error("what is kept for how long is not in the log yet; it is tried again", "error", access.Reasons(err))
+	}
 	d.recorder = &recorder{log: d.Evidence, t: d.telemetry}
 	if d.debts, err = audit.NewDebts(d.Evidence, d.store, d.node()); err != nil {
 		return err

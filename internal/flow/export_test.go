@@ -23,3 +23,9 @@ const (
 	MaxSources = maxSources
 	MaxOrders  = maxOrders
 )
+
+// BuriedBits is how many bits of what was forgotten are set.
+func (x *Index) BuriedBits() int { return x.buried.set }
+
+// Forgotten is how many sources were forgotten.
+func (x *Index) Forgotten() int { return x.first }

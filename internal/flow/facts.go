@@ -29,6 +29,7 @@ func (l *look) facts(tool *tool) Facts {
 		leaf := &l.leaves[i]
 		f.ContentLabels = merge(f.ContentLabels, l.seen[i].private)
 		f.Carried = f.Carried || leaf.Role == Content && leaf.carries(&l.seen[i])
+		f.Lost = f.Lost || leaf.Lost && l.seen[i].hot
 		if leaf.Role == Selector {
 			selectors++
 			if leaf.Asked == No && !leaf.Trusted {
@@ -124,6 +125,7 @@ func (l *look) order(tool *tool, f *Facts) *Source {
 	if len(open) == 0 {
 		return nil
 	}
+	f.Lost = f.Lost || l.lostOrder(tool, open)
 	for i := range x.orders {
 		o := &x.orders[i]
 		if o.verbs&tool.around == 0 && tool.verbs != 0 && !o.calls(l.name) {

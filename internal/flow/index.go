@@ -7,8 +7,9 @@ import (
 	"rutile/internal/rawjson"
 )
 
-// Bounds of an index: about 2 MiB in memory and a quarter less as it is kept. What is
-// over goes from the oldest on, and shows as Lost.
+// Bounds of an index: about 2 MiB in memory and a quarter less as it is kept, and a MiB
+// once something was forgotten. What is over goes from the oldest on; that it was there
+// stays known, and shows as Lost.
 const (
 	maxSlots   = 96 << 10 // 16 bytes each, at most three quarters of a table of 1.5 MiB
 	maxSources = 4096
@@ -31,18 +32,20 @@ type Index struct {
 	scopes  []string
 	// said are the user's words in order, 0 between texts; typed their addresses and
 	// numbers; wants what they ask for.
-	said      []uint64
-	typed     map[uint64]byte
-	wants     []want
-	stems     map[uint64]bool // of what the user said
-	known     bool            // the user's words are known
-	gone      map[uint64]bool
-	lost      bool   // something untrusted was forgotten
-	lostFrom  uint32 // scopes of what was forgotten
-	untrusted bool   // something untrusted was taken in
-	worst     Tier   // of all untrusted results
-	scratch   reader
-	delegates byte // how far the user hands over to texts
+	said       []uint64
+	typed      map[uint64]byte
+	wants      []want
+	stems      map[uint64]bool // of what the user said
+	known      bool            // the user's words are known
+	gone       map[uint64]bool
+	buried     buried // what was forgotten
+	lost       bool   // something untrusted was neither read nor buried
+	missed     uint32 // scopes of what was neither read nor buried
+	buriedFrom uint32 // scopes of what was buried
+	untrusted  bool   // something untrusted was taken in
+	worst      Tier   // of all untrusted results
+	scratch    reader
+	delegates  byte // how far the user hands over to texts
 }
 
 // source is a result as it is kept.
@@ -196,8 +199,7 @@ func (x *Index) result(p *part) {
 		x.worst = max(x.worst, src.tier)
 	}
 	if p.lost {
-		x.lost = x.lost || src.untrusted
-		x.lostFrom |= src.scopes
+		x.miss(&src)
 	}
 	for _, s := range p.prints {
 		s.where = s.where&^sourceMask | uint32(at)
@@ -210,8 +212,10 @@ func (x *Index) result(p *part) {
 		x.orders = append(x.orders, o)
 	}
 	if over := len(x.orders) - maxOrders; over > 0 {
-		x.lost = true
-		x.orders = x.orders[over:]
+		for i := range x.orders[:over] {
+			x.buryOrder(&x.orders[i])
+		}
+		x.orders = slices.Delete(x.orders, 0, over)
 	}
 	for x.table.n > maxSlots && len(x.sources) > 1 {
 		x.forget(max(1, len(x.sources)/4))
@@ -223,7 +227,7 @@ func (x *Index) covered(s slot, src source) bool {
 	for t := range x.table.of(s.fp) {
 		old := x.source(*t)
 		if old.untrusted == src.untrusted && old.tier >= src.tier && old.pointed == src.pointed &&
-			old.scopes&src.scopes == src.scopes && t.where&s.where&flagHot == s.where&flagHot && t.where&flagOrder == s.where&flagOrder {
+			old.scopes&src.scopes == src.scopes && t.where&s.where&flagHot == s.where&flagHot && t.where&flagUnvouched == s.where&flagUnvouched {
 			return true
 		}
 		if t.where&flagWritten != 0 && !src.untrusted {
@@ -239,14 +243,22 @@ func (x *Index) source(s slot) *source { return &x.sources[int(s.where&sourceMas
 // forget drops what the first n sources said.
 func (x *Index) forget(n int) {
 	n = min(n, len(x.sources)-1)
-	for _, s := range x.sources[:n] {
-		x.lost = x.lost || s.untrusted
-		x.lostFrom |= s.scopes
-	}
+	x.table.keep(func(s slot) bool {
+		old := int(s.where&sourceMask) < x.first+n
+		if old {
+			x.bury(s, x.source(s))
+		}
+		return !old
+	})
+	x.orders = slices.DeleteFunc(x.orders, func(o order) bool {
+		old := o.source < x.first+n
+		if old {
+			x.buryOrder(&o)
+		}
+		return old
+	})
 	x.first += n
 	x.sources = slices.Delete(x.sources, 0, n)
-	x.table.keep(func(s slot) bool { return int(s.where&sourceMask) >= x.first })
-	x.orders = slices.DeleteFunc(x.orders, func(o order) bool { return o.source < x.first })
 }
 
 // scopeBits gives every scope a bit. Over the bound they share the last one.

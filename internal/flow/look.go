@@ -53,6 +53,9 @@ type seen struct {
 	found   bool
 	numeric bool
 	home    map[uint32]bool // sources that have the address it is
+	lost    bool            // an untrusted result that was forgotten may have had it
+	buried  uint32          // scopes of forgotten results that have it
+	hot     bool            // inspection found something where it stood, which was forgotten
 	private []string        // scopes of what it carries, other than where it is known from itself
 }
 
@@ -106,6 +109,8 @@ func (l *look) leaf(pointer string, text []byte, numeric bool) {
 	for _, g := range inside {
 		l.passages(&leaf, &s, g, len(f.text))
 	}
+	// What was forgotten may have had what a trusted result has now.
+	leaf.Lost = s.lost && leaf.Asked != Yes && (leaf.From == nil || !leaf.From.Untrusted)
 	if l.prints += len(s.prints); l.prints > maxLooked {
 		l.over, s.prints = true, nil
 	}
@@ -199,7 +204,7 @@ func (l *look) joined(text []byte) (out []tok) {
 		}
 		l.r.text(&l.x.keys, &folded{text: whole}, whole, false)
 		for _, t := range l.r.toks {
-			known := false
+			known := l.x.buriedAny(t.fp)
 			for range l.x.table.of(t.fp) {
 				known = true
 				break
@@ -253,7 +258,7 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 				continue
 			}
 			src := l.x.source(*at)
-			if !src.untrusted && at.where&flagOrder == 0 {
+			if !src.untrusted && at.where&flagUnvouched == 0 {
 				leaf.Trusted = true
 			}
 			leaf.Hostile = leaf.Hostile || src.untrusted && at.where&flagHot != 0
@@ -273,14 +278,23 @@ func (l *look) locate(leaf *Leaf, s *seen, f *folded) {
 			leaf.Novel = true
 		}
 	}
-	s.home = home
+	unsaid := slices.DeleteFunc(slices.Clone(s.prints), func(t tok) bool {
+		_, said := l.x.typed[t.fp]
+		return said && t.kind != kindWord
+	})
+	s.home, s.buried = home, l.x.buriedScopes(unsaid)
+	s.hot = l.x.buried.hadAll(buriedHot, unsaid)
+	s.lost = l.x.lost || l.x.buried.hadAll(buriedUntrusted, unsaid)
+	if leaf.Role == Content {
+		s.private = merge(s.private, l.x.scopesOf(s.buried))
+		if leaf.Asked != Yes && len(s.words) > 0 {
+			s.private = merge(s.private, l.x.scopesOf(l.x.missed))
+		}
+	}
 	if s.found {
 		leaf.Start, leaf.End = f.source(start), f.source(end)
 		leaf.From = l.x.public(s.source)
 	}
-	// What was forgotten may have had what a trusted result has now: a tool that repeats
-	// what it is asked for makes nothing trusted.
-	leaf.Lost = l.x.lost && leaf.Asked != Yes && (leaf.From == nil || !leaf.From.Untrusted)
 }
 
 // sourcesOfWords are the sources that all words of a leaf stand in.
@@ -320,7 +334,13 @@ func (s *source) rank(where uint32) int {
 
 // passages finds the results a longer text has passages of.
 func (l *look) passages(leaf *Leaf, s *seen, text []byte, end int) {
+	own := s.buried
 	l.r.winnow.passages(&l.x.keys, text, func(fp uint64) {
+		if from := l.x.buriedScopes([]tok{{fp: fp, kind: kindPhrase}}); from != 0 {
+			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(from))
+			s.private = merge(s.private, l.x.scopesOf(from&^own))
+		}
+		s.lost = s.lost || l.x.buried.has(buriedUntrusted, fp)
 		for at := range l.x.table.of(fp) {
 			src := l.x.source(*at)
 			leaf.Scopes = merge(leaf.Scopes, l.x.scopesOf(src.scopes))

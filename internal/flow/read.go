@@ -90,6 +90,9 @@ func (r *reader) result(x *Index, o Origin, v rawjson.Value) *part {
 	p.source.untrusted = o.Untrusted || p.source.tier >= Review // somebody else wrote in it
 	p.source.pointed = r.pointed(x, o.Arguments, 0)
 	w := resultWalk{r: r, x: x, p: p, o: &o, left: MaxResult}
+	if !p.source.untrusted && o.Arguments.Exists() {
+		w.echo = r.echoOf(o.Arguments)
+	}
 	w.value("", v, 0)
 	r.prints = p.prints
 	return p
@@ -159,6 +162,7 @@ type resultWalk struct {
 	o    *Origin
 	left int    // bytes that are still read
 	last []byte // the text before, if it is a piece of a number
+	echo *echo  // nil where the result makes nothing trusted
 }
 
 func (w *resultWalk) value(pointer string, v rawjson.Value, depth int) {
@@ -227,14 +231,15 @@ func (w *resultWalk) text(pointer string, text []byte, depth int) {
 	hot := w.hot(pointer, text, &f, depth)
 	ordered := r.speech.ordered()
 	for _, t := range r.toks {
-		w.put(t.fp, hot.touches(t.start, t.end))
-		if n := len(p.prints); ordered.touches(t.start, t.end) && n > 0 {
-			p.prints[n-1].where |= flagOrder
+		flags := hotFlag(hot.touches(t.start, t.end))
+		if ordered.touches(t.start, t.end) || w.echo.repeats(f.text[t.start:t.end]) {
+			flags |= flagUnvouched
 		}
+		w.put(t.fp, flags)
 	}
 	w.phrases(f.text, &hot)
 	if len(f.text) >= gram && (p.source.untrusted || len(w.o.Scopes) > 0) {
-		r.winnow.passages(&w.x.keys, f.text, func(fp uint64) { w.put(fp, hot.all()) })
+		r.winnow.passages(&w.x.keys, f.text, func(fp uint64) { w.put(fp, flagPassage|hotFlag(hot.all())) })
 	}
 	w.orders(&hot, f.text)
 	w.joined(f.text)
@@ -257,24 +262,35 @@ func (w *resultWalk) joined(text []byte) {
 		whole := slices.Concat(last, text)
 		w.r.split.tokens(whole, func(t token) {
 			if t.kind == kindNumber && t.end-t.start == len(whole) {
-				w.put(w.x.keys.of(kindNumber, t.text), false)
+				w.put(w.x.keys.of(kindNumber, t.text), w.repeated(whole))
 			}
 		})
 	}
 	w.last = append(w.last, text...)
 }
 
-// put keeps a fingerprint.
-func (w *resultWalk) put(fp uint64, hot bool) {
+func hotFlag(hot bool) uint32 {
+	if hot {
+		return flagHot
+	}
+	return 0
+}
+
+// repeated is the flag of a text that repeats the arguments of the call.
+func (w *resultWalk) repeated(text []byte) uint32 {
+	if w.echo.repeats(text) {
+		return flagUnvouched
+	}
+	return 0
+}
+
+// put keeps a fingerprint with its flags.
+func (w *resultWalk) put(fp uint64, flags uint32) {
 	if len(w.p.prints) >= maxPrints {
 		w.p.lost = true
 		return
 	}
-	s := slot{fp: fp}
-	if hot {
-		s.where = flagHot
-	}
-	w.p.prints = append(w.p.prints, s)
+	w.p.prints = append(w.p.prints, slot{fp: fp, where: flags})
 }
 
 // phrases keeps short whole values: of the text itself, of its lines, of what stands
@@ -317,7 +333,7 @@ const maxPhrase = 96
 
 func (w *resultWalk) phrase(text []byte, at int, hot *regions) {
 	if fp, ok := w.r.phrase(&w.x.keys, text); ok {
-		w.put(fp, hot.touches(at, at+len(text)))
+		w.put(fp, hotFlag(hot.touches(at, at+len(text)))|w.repeated(text))
 	}
 }
 

@@ -11,8 +11,11 @@ type slot struct {
 const (
 	flagHot     uint32 = 1 << 31 // where inspection found something
 	flagWritten uint32 = 1 << 30 // a call carried it on, so that it comes back from sources that are trusted
-	flagOrder   uint32 = 1 << 29 // in a sentence that orders something
-	sourceMask         = 1<<29 - 1
+	// flagUnvouched is set in a sentence that orders something, and where a result repeats
+	// the arguments of its call: it makes nothing trusted.
+	flagUnvouched uint32 = 1 << 29
+	flagPassage   uint32 = 1 << 28 // of a longer text
+	sourceMask           = 1<<28 - 1
 )
 
 // table is a hash table with several slots to a fingerprint.

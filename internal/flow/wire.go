@@ -145,7 +145,7 @@ func readPart(b []byte, k *keys) (*part, error) {
 	}
 	for range u.count(9, maxPrints) {
 		s := slot{fp: u.u64()}
-		s.where = uint32(u.byte()) << 24 & (flagHot | flagWritten | flagOrder)
+		s.where = uint32(u.byte()) << 24 & ^uint32(sourceMask)
 		p.prints = append(p.prints, s)
 	}
 	for range u.count(6, maxOrders) {

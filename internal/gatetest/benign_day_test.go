@@ -2,6 +2,7 @@ package gatetest_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,8 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"rutile/internal/access"
+	"rutile/internal/audit"
+	"rutile/internal/pdp"
 	"rutile/internal/registry"
+	"rutile/internal/rehearsal"
 )
 
 // benignRow is a row of a labelled set that somebody found harmless.
@@ -150,6 +156,9 @@ func fitting(schema json.RawMessage) string {
 // day is what happened to harmless tools and answers on their way.
 type day struct {
 	listed, held, called, denied, whole, masked, lost []string
+
+	later  []string         // calls denied on the days after
+	alarms rehearsal.Alarms // what the scores of all days come to
 }
 
 func (d *day) String() string {
@@ -157,7 +166,7 @@ func (d *day) String() string {
 	for _, one := range []struct {
 		what string
 		ids  []string
-	}{{"tools held for a person", d.held}, {"calls denied", d.denied}, {"answers masked", d.masked}, {"answers lost", d.lost}} {
+	}{{"tools held for a person", d.held}, {"calls denied", d.denied}, {"calls denied on later days", d.later}, {"answers masked", d.masked}, {"answers lost", d.lost}} {
 		fmt.Fprintf(&b, "%s: %d %s\n", one.what, len(one.ids), one.ids)
 	}
 	return fmt.Sprintf("%d tools listed, %d called, %d answers whole\n%s", len(d.listed), len(d.called), len(d.whole), b.String())
@@ -165,8 +174,9 @@ func (d *day) String() string {
 
 // benignDay sends harmless tools and answers through a gateway as it is when nobody
 // configured anything: every server is listed for the first time, and of the tools
-// that are offered so many are called that every answer is given once.
-func benignDay(t *testing.T, tools, outputs []benignRow) *day {
+// that are offered so many are called that every answer is given once. The same is done
+// again on so many days, and what all of it comes to is scored.
+func benignDay(t *testing.T, tools, outputs []benignRow, days int) *day {
 	t.Helper()
 	servers := benignServers(t, tools)
 	answers := map[string]string{} // by server and tool
@@ -191,6 +201,7 @@ func benignDay(t *testing.T, tools, outputs []benignRow) *day {
 	r := newRig(t)
 	r.apply(manifests.String(), ids...)
 	d := &day{}
+	var again []func(*day, map[string]string)
 	for _, s := range servers {
 		token := r.token("bot-"+s.id, s.id)
 		seen := r.list(token, s.id)
@@ -201,8 +212,10 @@ func benignDay(t *testing.T, tools, outputs []benignRow) *day {
 			}
 			d.listed = append(d.listed, s.ids[name])
 			if next < len(outputs) {
-				answers[s.id+"/"+name] = outputs[next].Content
-				d.call(t, r, token, s, name, outputs[next])
+				answer := outputs[next]
+				answers[s.id+"/"+name] = answer.Content
+				d.call(t, r, token, s, name, answer)
+				again = append(again, func(d *day, tokens map[string]string) { d.call(t, r, tokens[s.id], s, name, answer) })
 				next++
 			} else if _, st := r.d.Admin.Current().View.Callable(s.id, name); !st.OK {
 				d.denied = append(d.denied, s.ids[name])
@@ -212,7 +225,78 @@ func benignDay(t *testing.T, tools, outputs []benignRow) *day {
 	if next < len(outputs) {
 		t.Fatalf("%d of %d answers were given: too few tools are offered", next, len(outputs))
 	}
+	begins := []uint64{0} // leaves
+	for len(begins) < days {
+		begins = append(begins, r.d.Evidence.Size())
+		tokens := map[string]string{} // a day is a session of its own
+		for _, s := range servers {
+			tokens[s.id] = r.token("bot-"+s.id, s.id)
+		}
+		var other day
+		for _, call := range again {
+			call(&other, tokens)
+		}
+		d.later, d.masked, d.lost = append(d.later, other.denied...), append(d.masked, other.masked...), append(d.lost, other.lost...)
+	}
+	d.alarms = r.alarmsOfDays(begins)
 	return d
+}
+
+// alarmsOfDays scores what was recorded as if it had been on days, each of which begins
+// with a leaf, in the order and at the pace it was recorded.
+func (r *rig) alarmsOfDays(begins []uint64) rehearsal.Alarms {
+	r.t.Helper()
+	cur := r.d.Admin.Current()
+	monday := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	on, from := -1, time.Time{}
+	moved := func(yield func(audit.Moment, error) bool) {
+		for m, err := range r.d.Evidence.Moments(r.t.Context(), 0, r.d.Evidence.Size()) {
+			for on+1 < len(begins) && m.Index >= begins[on+1] {
+				on, from = on+1, m.At
+			}
+			m.At = monday.AddDate(0, 0, on).Add(m.At.Sub(from))
+			if m.Call != nil {
+				m.Call.At = m.At
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+	none := func(context.Context, string) (access.Held, bool, error) { return access.Held{}, false, nil }
+	got, err := rehearsal.CountAlarms(r.t.Context(), moved, rehearsal.Alarming{State: &pdp.State{View: cur.View, Set: cur.Set}, Held: none})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return got
+}
+
+// quiet holds what harmless work came to: nobody is held or ended for it, or asked about
+// it, and it says what was looked at.
+func (d *day) quiet(t *testing.T, days int) {
+	t.Helper()
+	a := &d.alarms
+	t.Logf("%d calls of %d agents on %d agent-days, %d of them known, %d of it not kept whole", a.Calls, a.Agents, a.AgentDays, a.Known, a.Partly)
+	for _, g := range a.Rungs {
+		t.Logf("%s: %d calls, %d crossings, on %d/%d agent-days (%s)", g.Rule, g.Calls, g.Crossings, g.Days.K, g.Days.N, g.Days.Interval())
+		if g.Crossings > 0 {
+			t.Errorf("%s is crossed", g.Rule)
+		}
+	}
+	for _, th := range a.Thresholds {
+		t.Logf("%d: a session on %d/%d, an agent on %d", th.Score, th.Session.K, th.Session.N, th.Agent.K)
+	}
+	for i := range a.Crossings {
+		t.Logf("%s %s %+v", a.Crossings[i].Agent, a.Crossings[i].Action, *a.Crossings[i].Risk)
+	}
+	// The days come within seconds of one another, so that a few values are forgotten that
+	// would not be.
+	if 100*len(d.later) > a.Calls {
+		t.Errorf("%d calls of later days are denied", len(d.later))
+	}
+	if a.Calls != days*len(d.called) || a.AgentDays != days*a.Agents || a.Known == 0 {
+		t.Errorf("%d calls on %d days are scored as %d, on %d agent-days of %d agents", len(d.called), days, a.Calls, a.AgentDays, a.Agents)
+	}
 }
 
 // call calls a tool and notes what came of its answer.
@@ -256,11 +340,14 @@ func why(r *rig, server, name string) string {
 // What is harmless goes through with the defaults: ours always, the development sets
 // where they are. Of those a few tools wait for a person, since words alone do not
 // tell them from others and some sources copied tools of one another; none is taken
-// for one that has to be blocked, no call is stopped, and no answer is touched.
+// for one that has to be blocked, no call is stopped, and no answer is touched. Done day
+// after day, none of it takes a score to a rung.
 func TestBenignDay(t *testing.T) {
 	t.Parallel()
 	own := filepath.Join("..", "inspect", "eval", "testdata")
-	d := benignDay(t, benignRows(t, filepath.Join(own, "tools.jsonl")), benignRows(t, filepath.Join(own, "outputs.jsonl")))
+	const ownDays, days = 14, 5 // until 200 calls of an agent are known, and some days more
+	d := benignDay(t, benignRows(t, filepath.Join(own, "tools.jsonl")), benignRows(t, filepath.Join(own, "outputs.jsonl")), ownDays)
+	d.quiet(t, ownDays)
 	if len(d.listed) == 0 || len(d.held) > 0 || len(d.denied) > 0 || len(d.whole) < len(d.called) {
 		t.Errorf("of our own: %s", d)
 	}
@@ -274,8 +361,9 @@ func TestBenignDay(t *testing.T) {
 		t.Log("the development sets are not here: only our own went through (RUTILE_EVAL_SETS says where they are)")
 		return
 	}
-	d = benignDay(t, tools, outputs)
+	d = benignDay(t, tools, outputs, days)
 	t.Log(d)
+	d.quiet(t, days)
 	if len(d.denied) > 0 || len(d.whole) < len(d.called) || 80*len(d.held) > len(d.held)+len(d.listed) || strings.Contains(strings.Join(d.held, " "), registry.TierBlock+":") {
 		t.Error("too much of it is stopped")
 	}

@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"rutile/internal/daemon"
+	"rutile/internal/gatetest"
 )
 
 // TestBackChannelLogoutAgainstOIDCProvider signs a person out at a real provider, which
 // says so: every session of theirs ends here, and the same token counts once.
 func TestBackChannelLogoutAgainstOIDCProvider(t *testing.T) {
 	t.Parallel()
-	issuer, _ := oidcProvider(t, "http://127.0.0.1/console/sign-in/back")
+	issuer, _ := gatetest.OIDCProvider(t, "http://127.0.0.1/console/sign-in/back")
 	r := newRig(t, func(c *daemon.Config) {
 		c.SignIn = daemon.SignIn{Issuer: issuer, ClientID: "person", Name: "Corp"}
 	})

@@ -1,61 +1,15 @@
 package gatetest_test
 
 import (
-	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"io"
 	"net/http"
 	"net/url"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"rutile/internal/credential"
 	"rutile/internal/gatetest"
 )
-
-// oidcProvider is the oidc-provider package as an authorization server; key is the
-// private key of its client "keyed".
-func oidcProvider(t *testing.T, redirect string) (issuer string, key []byte) {
-	t.Helper()
-	npm := gatetest.NewNPM(t)
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	jwk := jose.JSONWebKey{Key: private, KeyID: "k1", Use: "sig", Algorithm: "ES256"}
-	public, err := jwk.Public().MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if key, err = jwk.MarshalJSON(); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(npm.Node, filepath.Join(gatetest.Root(t), "internal/gatetest/npm/oidc.mjs"), npm.Dir, redirect, string(public))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var complaints lockedBuffer
-	cmd.Stderr = &complaints
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it has no other end
-		_ = cmd.Wait()
-	})
-	said := bufio.NewScanner(out)
-	if !said.Scan() {
-		t.Fatalf("oidc-provider does not start: %s", complaints.String())
-	}
-	return said.Text(), key
-}
 
 // active asks the provider about a token.
 func active(t *testing.T, issuer, token string) string {
@@ -85,7 +39,7 @@ func TestAgainstOIDCProvider(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, v2026)
 	r := newRig(t)
-	issuer, key := oidcProvider(t, r.d.OperatorsURL+"/approve/connected")
+	issuer, key := gatetest.OIDCProvider(t, r.d.OperatorsURL+"/approve/connected")
 	for id, value := range map[string]string{"secret": "service-secret-4711+/x", "key": string(key)} {
 		if _, err := r.d.Admin.SetCredential(t.Context(), operator, credential.Secret{ID: id, MaxTier: 3}, []byte(value)); err != nil {
 			t.Fatal(err)

@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"rutile/internal/daemon"
+	"rutile/internal/gatetest"
 )
 
 // TestSingleSignOnAgainstOIDCProvider signs a person in at a real provider: nobody while
 // no user names who they are there, then that user, in the browser that was sent.
 func TestSingleSignOnAgainstOIDCProvider(t *testing.T) {
 	t.Parallel()
-	issuer, _ := oidcProvider(t, "http://127.0.0.1/console/sign-in/back") // a native client may come back to any port
+	issuer, _ := gatetest.OIDCProvider(t, "http://127.0.0.1/console/sign-in/back") // a native client may come back to any port
 	r := newRig(t, func(c *daemon.Config) {
 		c.SignIn = daemon.SignIn{Issuer: issuer, ClientID: "person", Name: "Corp"}
 	})

@@ -60,6 +60,7 @@ type Notifier struct {
 	wait map[string]retry // by channel
 	why  map[string]string
 	sent map[string]time.Time // last, by receiver
+	busy map[string]bool      // receivers that are looked after now
 }
 
 type retry struct {
@@ -75,7 +76,7 @@ func New(cfg Config) (*Notifier, error) {
 	if cfg.Mails == nil || cfg.Waiting == nil || cfg.Notices == nil || cfg.Secrets == nil || cfg.Dial == nil || cfg.Home == "" || cfg.Log == nil || cfg.Now == nil || cfg.Trouble == nil {
 		return nil, errors.New("notice: a dependency is missing")
 	}
-	n := &Notifier{cfg: cfg, wait: map[string]retry{}, why: map[string]string{}, sent: map[string]time.Time{}}
+	n := &Notifier{cfg: cfg, wait: map[string]retry{}, why: map[string]string{}, sent: map[string]time.Time{}, busy: map[string]bool{}}
 	n.run, n.stop = context.WithCancel(context.Background())
 	n.work.Go(n.loop)
 	return n, nil
@@ -95,26 +96,44 @@ func (n *Notifier) loop() {
 		case <-n.run.Done():
 			return
 		case <-tick.C:
-			n.Look(n.run)
+			n.work.Go(func() { n.Look(n.run) })
 		}
 	}
 }
 
-// Look tells every receiver what it was not told yet, as far as it may be told again. One
-// that is slow delays no other.
+// Look tells every receiver what it was not told yet, as far as it may be told again, but
+// one that an earlier look is not done with. One that is slow delays no other.
 func (n *Notifier) Look(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, m := range n.cfg.Mails() {
-		if m.State != Active {
+		if m.State != Active || !n.begin(m.ID) {
 			continue
 		}
 		all.Go(func() {
+			defer n.end(m.ID)
 			if err := n.look(ctx, &m); err != nil && ctx.Err() == nil {
 				n.cfg.Log.Error("what waits for people cannot be looked at; it is tried again", "mail", m.ID, "error", access.Reasons(err))
 			}
 		})
 	}
 	all.Wait()
+}
+
+// begin takes a receiver, unless it is taken.
+func (n *Notifier) begin(id string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.busy[id] {
+		return false
+	}
+	n.busy[id] = true
+	return true
+}
+
+func (n *Notifier) end(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.busy, id)
 }
 
 func (n *Notifier) look(ctx context.Context, m *Mail) error {

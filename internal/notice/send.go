@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -59,7 +60,7 @@ func (n *Notifier) deliver(ctx context.Context, m *Mail, u *url.URL, password st
 		return access.Errorf(access.CodeInvalid, "the port of the server cannot be read")
 	}
 	conf := &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12, RootCAs: n.cfg.Roots}
-	opts := []mail.Option{mail.WithPort(port), mail.WithTimeout(sendTime), mail.WithHELO("localhost"), mail.WithTLSConfig(conf), mail.WithDialContextFunc(n.dial(u, conf))}
+	opts := []mail.Option{mail.WithPort(port), mail.WithTimeout(sendTime), mail.WithHELO("localhost"), mail.WithTLSConfig(conf), mail.WithDialContextFunc(n.dial(ctx, u, conf))}
 	switch {
 	case u.Scheme == "smtps":
 		opts = append(opts, mail.WithSSL())
@@ -82,19 +83,25 @@ func (n *Notifier) deliver(ctx context.Context, m *Mail, u *url.URL, password st
 	if err := c.DialWithContext(ctx); err != nil {
 		return access.Errorf(access.CodeUnavailable, "the server cannot be reached, offers no TLS that counts, or takes no such sign-in: %s", kind(err))
 	}
-	defer c.Close() //nolint:errcheck // what was taken was taken
-	if err := c.Send(msg); err != nil {
+	defer c.Close()                                           //nolint:errcheck // what was taken was taken
+	if err := c.Send(msg); err != nil && !msg.IsDelivered() { // its word is final: what it does after it counts for nothing
 		return access.Errorf(access.CodeUnavailable, "the server did not take the mail: %s", kind(err))
 	}
 	return nil
 }
 
-// dial judges addresses, and for smtps speaks TLS from the first byte.
-func (n *Notifier) dial(u *url.URL, conf *tls.Config) mail.DialContextFunc {
+// dial judges addresses, and for smtps speaks TLS from the first byte. What it returns is
+// closed with whole, the context of one mail, as the library knows no end of sending.
+func (n *Notifier) dial(whole context.Context, u *url.URL, conf *tls.Config) mail.DialContextFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := n.cfg.Dial(ctx, network, address)
-		if err != nil || u.Scheme != "smtps" {
-			return c, err
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(whole, func() { _ = c.Close() }) // it may be closed already
+		c = &bounded{Conn: c, left: maxSaid}
+		if u.Scheme != "smtps" {
+			return c, nil
 		}
 		t := tls.Client(c, conf)
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -103,6 +110,27 @@ func (n *Notifier) dial(u *url.URL, conf *tls.Config) mail.DialContextFunc {
 		}
 		return t, nil
 	}
+}
+
+// maxSaid bounds what a server says while it takes one mail, in bytes: a line of it has no
+// end that the library would set.
+const maxSaid = 1 << 20
+
+// bounded is a connection that reads so much and no more. One goroutine reads.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+var errSaid = errors.New("the server says too much") //nolint:gochecknoglobals // a sentinel
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errSaid
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 // kind is what went wrong, in a word that is not the server's.

@@ -117,12 +117,12 @@ func (b *inbox) SignalDone(_ context.Context, source, id string) error {
 	return nil
 }
 
-func (b *inbox) SignalsWaiting(context.Context, int) ([]signal.Told, error) {
+func (b *inbox) SignalsWaiting(_ context.Context, source string, limit int) ([]signal.Told, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []signal.Told
 	for _, t := range b.kept {
-		if !t.Done {
+		if !t.Done && t.Source == source && len(out) < limit {
 			out = append(out, signal.Told{Source: t.Source, Doc: t.Doc, At: t.At})
 		}
 	}
@@ -172,17 +172,21 @@ func (s one) Use(_ context.Context, _, _ string, use func([]byte) error) error {
 func receiver(t *testing.T, box *inbox, sources ...signal.Source) (*signal.Receiver, *acts) {
 	t.Helper()
 	a := &acts{told: make(chan struct{}, 100)}
-	of := map[string]signal.Source{}
-	for _, s := range sources {
-		of[s.ID] = s
-	}
-	r, err := signal.New(signal.Config{Sources: func() map[string]signal.Source { return of }, Inbox: box, Keys: signal.NewFetched(http.DefaultTransport, time.Now), Secrets: one("0123456789abcdef"), Origin: "https://gw",
-		Transport: http.DefaultTransport, Actor: a, Hook: webhook.Verify, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	r, err := signal.New(config(box, a, sources...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
 	return r, a
+}
+
+func config(box *inbox, a *acts, sources ...signal.Source) signal.Config {
+	of := map[string]signal.Source{}
+	for _, s := range sources {
+		of[s.ID] = s
+	}
+	return signal.Config{Sources: func() map[string]signal.Source { return of }, Inbox: box, Keys: signal.NewFetched(http.DefaultTransport, time.Now), Secrets: one("0123456789abcdef"), Origin: "https://gw",
+		Transport: http.DefaultTransport, Actor: a, Hook: webhook.Verify, Log: slog.New(slog.DiscardHandler), Now: time.Now}
 }
 
 func newInbox() *inbox { return &inbox{kept: map[string]*signal.Told{}} }

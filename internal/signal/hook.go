@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 )
 
@@ -38,10 +40,13 @@ func (r *Receiver) hook(ctx context.Context, s *Source, h http.Header, body []by
 	if bad != nil {
 		return refuse(ErrAuth, "%s", bad)
 	}
+	if !printable(id) { // it would be another once it was kept, and never done
+		return refuse(ErrRequest, "its id is no text")
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	var in hooked
-	if err := d.Decode(&in); err != nil || d.More() || len(body) > MaxSET {
+	if len(body) > MaxSET || d.Decode(&in) != nil || !ended(d) {
 		return refuse(ErrRequest, `it is not {"type": "revoke", "data": {"kind": "agent", "id": "…"}}`)
 	}
 	e := Event{ID: id, At: now, Data: json.RawMessage("{}")}
@@ -64,7 +69,14 @@ func (r *Receiver) hook(ctx context.Context, s *Source, h http.Header, body []by
 	default:
 		return refuse(ErrRequest, "it names either a kind (agent, session or user) and an id, or a subject")
 	}
-	return r.take(ctx, s, []Event{e})
+	_, err := r.take(ctx, s, []Event{e})
+	return err
+}
+
+// ended reports whether nothing follows what was read.
+func ended(d *json.Decoder) bool {
+	_, err := d.Token()
+	return errors.Is(err, io.EOF)
 }
 
 func directKind(k string) bool { return k == MayAgent || k == MaySession || k == MayUser }

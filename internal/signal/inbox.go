@@ -23,9 +23,9 @@ type Inbox interface {
 	TakeSignal(ctx context.Context, t Told) (kept Told, fresh bool, err error)
 	// SignalDone says that what is kept was acted on.
 	SignalDone(ctx context.Context, source, id string) error
-	// SignalsWaiting returns what was not acted on of declared sources, the oldest
-	// first, without IDs.
-	SignalsWaiting(ctx context.Context, limit int) ([]Told, error)
+	// SignalsWaiting returns what was not acted on of a source, the oldest first, without
+	// IDs.
+	SignalsWaiting(ctx context.Context, source string, limit int) ([]Told, error)
 	// SignalsKept says of each source what of it is kept.
 	SignalsKept(ctx context.Context) (map[string]Kept, error)
 }

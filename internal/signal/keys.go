@@ -23,6 +23,7 @@ const (
 	maxAnswer = 1 << 20
 	keysLife  = time.Hour        // after which keys are asked for again
 	keysRest  = 30 * time.Second // between two times that a key was not known
+	keysAway  = 5 * time.Second  // after they could not be asked for
 	wellKnown = "/.well-known/ssf-configuration"
 )
 
@@ -36,9 +37,11 @@ type Fetched struct {
 }
 
 type keySet struct {
-	mu    sync.Mutex // held while they are asked for
+	turn  chan struct{} // of one, held while they are asked for
 	keys  []jose.JSONWebKey
-	asked time.Time
+	asked time.Time // zero while they are not known
+	tried time.Time // they could not be asked for, for the reason why
+	why   error
 }
 
 // NewFetched returns Fetched. The transport judges addresses.
@@ -50,27 +53,58 @@ func clientOf(transport http.RoundTripper) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// Keys returns the keys of a source.
+// Keys returns the keys of a source. Anybody can send a token with a key that is not
+// known, so however many do, the source is asked now and then, and also while it is away.
 func (f *Fetched) Keys(ctx context.Context, s *Source, anew bool) ([]jose.JSONWebKey, error) {
 	f.mu.Lock()
 	set := f.sets[s.Issuer+" "+s.JWKS]
 	if set == nil {
-		set = &keySet{}
+		set = &keySet{turn: make(chan struct{}, 1)}
 		f.sets[s.Issuer+" "+s.JWKS] = set
 	}
 	f.mu.Unlock()
-	set.mu.Lock()
-	defer set.mu.Unlock()
-	age := f.now().Sub(set.asked)
-	if fresh := age >= 0 && (age < keysRest || !anew && age < keysLife); set.keys != nil && fresh {
-		return set.keys, nil
+	select {
+	case set.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	keys, err := f.fetch(ctx, s)
-	if err != nil {
-		return nil, err
+	if keys, known, err := set.known(f.now(), anew); known {
+		<-set.turn
+		return keys, err
 	}
-	set.keys, set.asked = keys, f.now()
-	return keys, nil
+	// Whoever asks may go: what comes of it is for those who ask next too.
+	type answer struct {
+		keys []jose.JSONWebKey
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		defer func() { <-set.turn }()
+		keys, err := f.fetch(context.WithoutCancel(ctx), s)
+		if set.why = err; err == nil {
+			set.keys, set.asked = keys, f.now()
+		} else {
+			set.tried = f.now()
+		}
+		got <- answer{keys, err}
+	}()
+	select {
+	case a := <-got:
+		return a.keys, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// known returns what need not be asked for at a time: keys, or that they cannot be had.
+func (k *keySet) known(now time.Time, anew bool) (keys []jose.JSONWebKey, ok bool, err error) {
+	if age := now.Sub(k.asked); age >= 0 && (age < keysRest || !anew && age < keysLife) {
+		return k.keys, true, nil
+	}
+	if age := now.Sub(k.tried); k.why != nil && age >= 0 && age < keysAway {
+		return nil, true, k.why
+	}
+	return nil, false, nil
 }
 
 func (f *Fetched) fetch(ctx context.Context, s *Source) ([]jose.JSONWebKey, error) {

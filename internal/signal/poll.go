@@ -33,6 +33,7 @@ type lane struct {
 	done   chan struct{}
 	acks   []string
 	errs   map[string]pollErr
+	fresh  bool // the last answer had something new that counts
 	client *http.Client
 	why    atomic.Pointer[string] // the last attempt failed
 }
@@ -81,11 +82,12 @@ func (r *Receiver) match() {
 }
 
 // loop asks until ctx ends. What is not acknowledged is told again, so nothing is lost
-// when it ends in between.
+// when it ends in between. It rests unless something new was told: that a source says it
+// has more, or tells the same again, is no reason to ask without end.
 func (l *lane) loop(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
-		more, err := l.ask(ctx)
+		err := l.ask(ctx)
 		wait := pollRest
 		switch {
 		case ctx.Err() != nil:
@@ -105,7 +107,7 @@ func (l *lane) loop(ctx context.Context) {
 			}
 			failures = 0
 			l.why.Store(nil)
-			if more || len(l.acks)+len(l.errs) > 0 {
+			if l.fresh { // there may be more, and it is to know what was taken
 				continue
 			}
 		}
@@ -117,7 +119,7 @@ func (l *lane) loop(ctx context.Context) {
 }
 
 // ask asks once, says what was taken of the last answer, and takes what there is.
-func (l *lane) ask(ctx context.Context) (more bool, err error) {
+func (l *lane) ask(ctx context.Context) error {
 	acks, errs := l.acks, l.errs
 	body, err := json.Marshal(struct {
 		Max  int                `json:"maxEvents"`
@@ -126,37 +128,37 @@ func (l *lane) ask(ctx context.Context) (more bool, err error) {
 		Errs map[string]pollErr `json:"setErrs,omitempty"`
 	}{maxPolled, len(acks)+len(errs) > 0, acks, errs})
 	if err != nil {
-		return false, err
+		return err
 	}
 	answer, err := l.post(ctx, body)
 	if err != nil {
-		return false, err
+		return err
 	}
-	l.acks, l.errs = nil, map[string]pollErr{}
+	l.acks, l.errs, l.fresh = nil, map[string]pollErr{}, false
 	var got struct {
 		Sets map[string]string `json:"sets"`
-		More bool              `json:"moreAvailable"`
 	}
 	if json.Unmarshal(answer, &got) != nil || len(got.Sets) > 10*maxPolled {
-		return false, access.Errorf(access.CodeUnavailable, "the answer of the source cannot be read, or has more events than were asked for")
+		return access.Errorf(access.CodeUnavailable, "the answer of the source cannot be read, or has more events than were asked for")
 	}
 	for jti, raw := range got.Sets {
-		id, err := l.r.Take(ctx, &l.s, []byte(raw))
+		id, fresh, err := l.r.Take(ctx, &l.s, []byte(raw))
 		no := (*Refused)(nil)
 		switch {
 		case errors.As(err, &no):
 			l.r.refuse(ctx, &l.s, no.Why)
 			l.errs[jti] = pollErr{no.Code, no.Why}
 		case err != nil:
-			return false, err // it is told again
+			return err // it is told again
 		case id != jti:
 			l.errs[jti] = pollErr{ErrRequest, "its jti is another"}
 		default:
 			l.acks = append(l.acks, jti)
+			l.fresh = l.fresh || fresh
 		}
 	}
 	slices.Sort(l.acks)
-	return got.More, nil
+	return nil
 }
 
 func (l *lane) post(ctx context.Context, body []byte) ([]byte, error) {

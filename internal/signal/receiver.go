@@ -177,35 +177,36 @@ func (r *Receiver) push(ctx context.Context, s *Source, h http.Header, body []by
 			return refuse(ErrAuth, "the bearer token is not the one of this source")
 		}
 	}
-	_, err = r.Take(ctx, s, body)
+	_, _, err = r.Take(ctx, s, body)
 	return err
 }
 
 // Take takes one security event token of a source and returns its jti, "" where it has
-// none that counts.
-func (r *Receiver) Take(ctx context.Context, s *Source, raw []byte) (string, error) {
+// none that counts, and whether it was not taken before.
+func (r *Receiver) Take(ctx context.Context, s *Source, raw []byte) (id string, fresh bool, err error) {
 	events, err := ReadSET(ctx, s, r.cfg.Keys, raw, r.cfg.Now())
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	return events[0].ID, r.take(ctx, s, events)
+	fresh, err = r.take(ctx, s, events)
+	return events[0].ID, fresh, err
 }
 
 // take keeps events, and acts on them unless that was done.
-func (r *Receiver) take(ctx context.Context, s *Source, events []Event) error {
+func (r *Receiver) take(ctx context.Context, s *Source, events []Event) (fresh bool, err error) {
 	doc, err := json.Marshal(events)
 	if err != nil {
-		return refuse(ErrRequest, "an event cannot be kept")
+		return false, refuse(ErrRequest, "an event cannot be kept")
 	}
 	now := r.cfg.Now()
-	t, _, err := r.cfg.Inbox.TakeSignal(ctx, Told{Source: s.ID, ID: events[0].ID, Doc: doc, At: now, Until: events[0].At.Add(setAge + setSkew)})
+	t, fresh, err := r.cfg.Inbox.TakeSignal(ctx, Told{Source: s.ID, ID: events[0].ID, Doc: doc, At: now, Until: events[0].At.Add(setAge + setSkew)})
 	if err != nil || t.Done {
-		return err // what was sent twice is taken twice
+		return fresh, err // what was sent twice is taken twice
 	}
 	if err := r.act(context.WithoutCancel(ctx), s, &t); err != nil {
 		r.cfg.Log.Error("a signal cannot be acted on; it is tried again", "source", s.ID, "error", access.Reasons(err))
 	}
-	return nil
+	return fresh, nil
 }
 
 func (r *Receiver) act(ctx context.Context, s *Source, t *Told) error {
@@ -225,7 +226,7 @@ func (r *Receiver) act(ctx context.Context, s *Source, t *Told) error {
 const (
 	againEvery = 2 * time.Second
 	againAfter = 5 * time.Second
-	maxAgain   = 100
+	maxAgain   = 100 // of one source
 )
 
 // again acts on what was kept and not acted on: the process ended, or it failed.
@@ -249,16 +250,21 @@ func (r *Receiver) again() {
 	}
 }
 
-// Again acts on what was kept for longer than after and not acted on.
+// Again acts on what was kept for longer than after and not acted on. What waits of one
+// source delays no other.
 func (r *Receiver) Again(ctx context.Context, after time.Duration) error {
-	list, err := r.cfg.Inbox.SignalsWaiting(ctx, maxAgain)
-	sources := r.cfg.Sources()
-	for i := range list {
-		s, ok := sources[list[i].Source]
-		if !ok || s.State != Active || r.cfg.Now().Sub(list[i].At) < after {
-			continue // of a retired source it waits, and is acted on when that is back
+	var errs error
+	for _, s := range r.cfg.Sources() {
+		if s.State != Active {
+			continue // it waits, and is acted on when the source is back
 		}
-		err = errors.Join(err, r.act(ctx, &s, &list[i]))
+		list, err := r.cfg.Inbox.SignalsWaiting(ctx, s.ID, maxAgain)
+		for i := range list {
+			if r.cfg.Now().Sub(list[i].At) >= after {
+				err = errors.Join(err, r.act(ctx, &s, &list[i]))
+			}
+		}
+		errs = errors.Join(errs, err)
 	}
-	return err
+	return errs
 }

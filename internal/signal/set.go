@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -105,7 +106,7 @@ func claimsOf(s *Source, payload []byte, now time.Time) ([]Event, error) {
 		Subject  json.RawMessage            `json:"sub_id"`
 		Events   map[string]json.RawMessage `json:"events"`
 	}
-	if json.Unmarshal(payload, &c) != nil || json.Unmarshal(payload, &all) != nil {
+	if !utf8.Valid(payload) || json.Unmarshal(payload, &c) != nil || json.Unmarshal(payload, &all) != nil {
 		return nil, refuse(ErrRequest, "its claims cannot be read")
 	}
 	switch {

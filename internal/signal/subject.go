@@ -108,7 +108,8 @@ func printable(s string) bool {
 
 // Keys are what a Match may name a subject by: its format and its words with | between
 // them, such as email:ann@example.com, opaque:device-7 or iss_sub:https://…|4711. An
-// address of mail is in lower case.
+// address of mail is in lower case (Fold). A | in any word but the last is of no key, as
+// it would be that of another subject too.
 func (s *Subject) Keys() []string {
 	if len(s.Any) > 0 {
 		var out []string
@@ -121,14 +122,28 @@ func (s *Subject) Keys() []string {
 		return nil
 	}
 	var words []string
-	for _, w := range formats[s.Format] {
+	for i, w := range formats[s.Format] {
+		if i < len(formats[s.Format])-1 && strings.Contains(s.Words[w], "|") {
+			return nil
+		}
 		words = append(words, s.Words[w])
 	}
 	key := s.Format + ":" + strings.Join(words, "|")
 	if s.Format == "email" {
-		key = strings.ToLower(key)
+		key = Fold(key)
 	}
 	return []string{key}
+}
+
+// Fold is an address of mail in lower case. A letter that would become one of ASCII and is
+// none, such as the sign for kelvin, stays: who has such an address is somebody else.
+func Fold(address string) string {
+	return strings.Map(func(r rune) rune {
+		if lower := unicode.ToLower(r); r < utf8.RuneSelf || lower >= utf8.RuneSelf {
+			return lower
+		}
+		return r
+	}, address)
 }
 
 // Text is a subject in words, for people.

@@ -47,15 +47,19 @@ func Push(to Receiver, log *slog.Logger) http.Handler {
 		case err == nil:
 			w.WriteHeader(http.StatusAccepted)
 		case errors.As(err, &no):
-			log.Warn("a signal does not count", "source", r.PathValue("source"), "error", no.Why)
+			// Anybody can send this, and what counts of it is in the evidence, so many a minute.
+			log.Debug("a signal does not count", "source", clip(r.PathValue("source")), "error", no.Why)
 			answer(w, http.StatusBadRequest, no.Code, no.Why)
 		default:
-			log.Error("a signal cannot be taken; it is to be sent again", "source", r.PathValue("source"), "error", access.Reasons(err))
+			log.Error("a signal cannot be taken; it is to be sent again", "source", clip(r.PathValue("source")), "error", access.Reasons(err))
 			w.Header().Set("Retry-After", "5")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
 }
+
+// clip bounds a path that somebody chose.
+func clip(s string) string { return s[:min(len(s), 100)] }
 
 // answer is an error of RFC 8935, section 2.3.
 func answer(w http.ResponseWriter, status int, code, why string) {

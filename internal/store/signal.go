@@ -56,9 +56,9 @@ func (s *Store) SignalDone(ctx context.Context, source, id string) error {
 	return err
 }
 
-// SignalsWaiting returns signals of declared sources that were not acted on, the oldest
-// first, without their ids.
-func (s *Store) SignalsWaiting(ctx context.Context, limit int) ([]signal.Told, error) {
+// SignalsWaiting returns signals of a source that were not acted on, the oldest first,
+// without their ids.
+func (s *Store) SignalsWaiting(ctx context.Context, source string, limit int) ([]signal.Told, error) {
 	var out []signal.Told
 	err := s.read(ctx, "reading signals that wait", func(tx *sql.Tx) error {
 		out = nil
@@ -69,7 +69,7 @@ func (s *Store) SignalsWaiting(ctx context.Context, limit int) ([]signal.Told, e
 			}
 			out = append(out, t)
 			return nil
-		}, `SELECT doc, at, until, done, source FROM signals WHERE done = 0 AND source NOT LIKE 'sign-in:%' ORDER BY at LIMIT $1`, int64(limit))
+		}, `SELECT doc, at, until, done, source FROM signals WHERE done = 0 AND source = $1 ORDER BY at LIMIT $2`, source, int64(limit))
 	})
 	return out, err
 }
