@@ -156,7 +156,7 @@ func compileError(err error) error {
 }
 
 // catalogued are the kinds of definitions that policies are compiled against.
-var catalogued = map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt}
+var catalogued = map[registry.Kind]access.Kind{registry.KindTool: access.KindTool, registry.KindPrompt: access.KindPrompt} //nolint:gochecknoglobals // a table
 
 // catalog is what policies are compiled against: every definition that was ever
 // approved, whatever its state now, so that a tool that drifts or goes away

@@ -167,7 +167,7 @@ or none.`
 }
 
 // leftBecause says why a server keeps who answers for it.
-var leftBecause = map[admin.Left]string{
+var leftBecause = map[admin.Left]string{ //nolint:gochecknoglobals // a table
 	admin.LeftTheirs: "theirs already", admin.LeftRegistered: "registered: rutile server own changes it", admin.LeftMerged: "stands for others only",
 }
 

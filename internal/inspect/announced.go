@@ -141,10 +141,10 @@ func spread(s string) string {
 // tellingWords are what the name of a member has that may tell of its value, and
 // muteWords what it has where the value opens nothing.
 var (
-	tellingWords = strings.Fields("pass pwd secret token key credential auth pin license licence ssn sin social tax tin nif nie dni cpf cnpj cuit rut curp rfc " +
+	tellingWords = strings.Fields("pass pwd secret token key credential auth pin license licence ssn sin social tax tin nif nie dni cpf cnpj cuit rut curp rfc " + //nolint:gochecknoglobals // a table
 		"pesel nip cnp egn oib amka snils inn bsn nin nric nik insz niss ahv avs svnr steuer personn hetu cpr fiscal iban account acct bank routing card phone mobile tel fax " +
 		"birth dob born name identity national citizen resident aadhaar pan voter passport driver medicare nhs npi dea utr tfn acn abn imei vin plate vehicle vat")
-	muteWords = strings.Fields("page next cursor continuation public hash count limit type size file path url uri")
+	muteWords = strings.Fields("page next cursor continuation public hash count limit type size file path url uri") //nolint:gochecknoglobals // a table
 )
 
 // telling reports whether the name of a member may tell what its value is. A name in

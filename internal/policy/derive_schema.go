@@ -45,8 +45,8 @@ func (d *derivation) typeOf(t *typ) *typ {
 // uriType is what is derived from where the argument is the URI of a resource, uriInput
 // what a policy reads of it as input.
 var (
-	uriType  = recordType(map[string]*typ{"uri": {kind: kindString}})
-	uriInput = recordType(map[string]*typ{"uri": {kind: kindString}, "uri_scheme": {kind: kindString}})
+	uriType  = recordType(map[string]*typ{"uri": {kind: kindString}})                                   //nolint:gochecknoglobals // a table
+	uriInput = recordType(map[string]*typ{"uri": {kind: kindString}, "uri_scheme": {kind: kindString}}) //nolint:gochecknoglobals // a table
 )
 
 // everyKind is arguments of which each field is derived, so that the digest of a

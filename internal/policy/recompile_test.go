@@ -121,6 +121,9 @@ func manyPolicies(n int) []policy.Policy {
 func BenchmarkRecompile(b *testing.B) {
 	policies, c := manyPolicies(10000), policy.Catalog{Servers: []policy.ServerInfo{{ID: "files"}}}
 	set, err := policy.Compile(policies, c)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if set, err = set.Recompile(policies, c); err != nil {
