@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,8 @@ type File interface {
 	io.WriterAt
 	io.Closer
 	Sync() error
+	// Size is how many bytes it has.
+	Size() (int64, error)
 }
 
 // OS is the file system of the operating system.
@@ -96,6 +99,14 @@ type osFile struct{ *os.File }
 
 func (f osFile) Sync() error { return syncData(f.File) }
 
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
 // readFile returns all of name.
 func readFile(fsys FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name, false)
@@ -103,7 +114,20 @@ func readFile(fsys FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.NewSectionReader(f, 0, 1<<62))
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	return readAll(io.NewSectionReader(f, 0, 1<<62), size)
+}
+
+// readAll reads to the end of what is said to have size bytes, and makes room once for
+// as many.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(size, maxFile)) + bytes.MinRead)
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // makeDirs makes dir and the parents it lacks below root, each durably.

@@ -200,7 +200,7 @@ func TestKill9(t *testing.T) {
 			t.Errorf("the dispatched call %s has %d intents", id, times[id])
 		}
 	}
-	consistent(t, l, checkpoints)
+	consistent(t, everyLeaf(t, l), checkpoints)
 	t.Logf("%d kills, %d leaves, %d dispatched", kills, l.Size(), len(dispatched))
 	stop(t, l)
 	if r := verifyOK(t, filepath.Join(dir, "evidence"), audit.VerifyOptions{Complete: true}); len(r.Unmatched) != 0 {

@@ -65,8 +65,15 @@ func (a *archive) read(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b := []byte(nil)
+	if info.Size() <= maxFile {
+		b, err = readAll(io.LimitReader(f, maxFile+1), info.Size())
+	}
+	if err == nil && max(info.Size(), int64(len(b))) > maxFile { // it may grow while it is read
 		err = fmt.Errorf("%s has more than %d bytes", path, maxFile)
 	}
 	return b, err

@@ -2,6 +2,7 @@ package browsertest_test
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -157,6 +158,7 @@ func (r *rig) forms() []struct {
 		{"revoke", url.Values{"kind": {"agent"}, "id": {"release-bot"}, "typed": {"release-bot"}}},
 		{"people", url.Values{"verb": {"retire"}, "user": {"odd"}}},
 		{"tasks", url.Values{"task": {"tsk_1"}}},
+		{"inventory/own", r.owning("ann")},
 		{"findings", url.Values{"verb": {"mute"}, "id": {r.wrong}, "text": {"never mind"}, "back": {""}}},
 		{"findings/" + r.wrong, url.Values{"verb": {"mute"}, "text": {"never mind"}, "day": {"2026-12-24"}}},
 		{"policies", url.Values{"id": {"no-drop"}, "cedar": {"permit (principal, action, resource);"}, "generation": {fmt.Sprint(r.d.Admin.Current().View.Generation())}}},
@@ -175,6 +177,21 @@ func (r *rig) forms() []struct {
 			path   string
 			fields url.Values
 		}{"grants/" + x.ID, url.Values{}})
+	}
+	return out
+}
+
+// owning is the plan to give every server found to somebody, as its page sends it.
+func (r *rig) owning(owner string) url.Values {
+	r.t.Helper()
+	_, page := r.sign(keeper).get("/console/inventory/own?match=&owner=" + owner)
+	out := url.Values{"owner": {owner}}
+	for _, name := range []string{"rows", "seen"} {
+		m := regexp.MustCompile(`name="` + name + `" value="([^"]+)"`).FindStringSubmatch(page)
+		if m == nil {
+			r.t.Fatalf("the plan has no field %s", name)
+		}
+		out.Set(name, html.UnescapeString(m[1]))
 	}
 	return out
 }
@@ -211,6 +228,9 @@ func (r *rig) unchanged(what string) {
 	}
 	if list, err := r.d.Findings.List(r.t.Context(), finding.Filter{IDs: []string{r.wrong}}); err != nil || len(list) != 1 || list[0].State != finding.Open {
 		r.t.Errorf("%s: the finding is %+v, %v", what, list, err)
+	}
+	if x, err := r.d.Inventory.Show(r.t.Context(), r.shadow); err != nil || x.Owner != "" {
+		r.t.Errorf("%s: the server nobody registered is %q's, %v", what, x.Owner, err)
 	}
 	if r.agent("release-bot") != registry.AgentActive {
 		r.t.Errorf("%s: the agent is %s", what, r.agent("release-bot"))

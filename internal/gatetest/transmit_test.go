@@ -140,7 +140,9 @@ func TestAStreamIsSeenToByItsReceiverAlone(t *testing.T) {
 	r.apply("kind: User\nid: ann\nroles: [viewer]\nemail: ann@example.com\n---\nkind: User\nid: bob\nroles: [viewer]\nemail: bob@example.com\n" +
 		"---\nkind: Sink\nid: one\nowner: team\nfrom: start\nform: ssf\nurl: \"poll:\"\naudience: https://one.example.com\nnaming: email\nreceiver: {ref: one}\n" +
 		"---\nkind: Sink\nid: two\nowner: team\nfrom: start\nform: ssf\nurl: \"poll:\"\naudience: https://two.example.com\nreceiver: {ref: two}\n")
-	for name, token := range map[string]string{"nobody": "", "another's": "token-of-two", "a wrong one": "token-of-one2", "an access token": r.token("bot", "up")} {
+	// As many tokens that are nobody's as an address may show within a minute end it being
+	// heard (TestTokensAreNotTriedByTheMillion), so two of every endpoint are tried and no third.
+	for name, token := range map[string]string{"nobody": "", "another's": "token-of-two", "an access token": r.token("bot", "up")} {
 		for _, x := range [][3]string{
 			{"GET", "/ssf/streams?stream_id=one", ""}, {"PATCH", "/ssf/streams", `{"stream_id":"one"}`}, {"PUT", "/ssf/streams", `{"stream_id":"one"}`}, {"DELETE", "/ssf/streams?stream_id=one", ""},
 			{"GET", "/ssf/status?stream_id=one", ""}, {"POST", "/ssf/status", `{"stream_id":"one","status":"disabled"}`}, {"POST", "/ssf/verify", `{"stream_id":"one"}`},

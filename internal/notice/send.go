@@ -94,12 +94,12 @@ func (n *Notifier) deliver(ctx context.Context, m *Mail, u *url.URL, password st
 // closed with whole, the context of one mail, as the library knows no end of sending.
 func (n *Notifier) dial(whole context.Context, u *url.URL, conf *tls.Config) mail.DialContextFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := n.cfg.Dial(ctx, network, address)
+		raw, err := n.cfg.Dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		context.AfterFunc(whole, func() { _ = c.Close() }) // it may be closed already
-		c = &bounded{Conn: c, left: maxSaid}
+		context.AfterFunc(whole, func() { _ = raw.Close() }) // it may be closed already
+		c := &bounded{Conn: raw, left: maxSaid}
 		if u.Scheme != "smtps" {
 			return c, nil
 		}
