@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -119,15 +118,6 @@ func readFile(fsys FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	return readAll(io.NewSectionReader(f, 0, 1<<62), size)
-}
-
-// readAll reads to the end of what is said to have size bytes, and makes room once for
-// as many.
-func readAll(r io.Reader, size int64) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(int(min(size, maxFile)) + bytes.MinRead)
-	_, err := b.ReadFrom(r)
-	return b.Bytes(), err
 }
 
 // makeDirs makes dir and the parents it lacks below root, each durably.
