@@ -13,10 +13,11 @@ import (
 	"rutile/internal/gatetest"
 	"rutile/internal/registry"
 	"rutile/internal/signin/signintest"
+	"rutile/internal/store"
 )
 
-// wider is what pages of the rig lack: a server that was only discovered, and an agent
-// whose tool behaves oddly.
+// wider is what pages of the rig lack: a server that was only discovered, agents to be
+// tried, reviewed and made to spend, a rule that holds sessions, and people who answer.
 const wider = `kind: Server
 id: seen-shop
 owner: team-dev
@@ -28,24 +29,68 @@ id: tidy-bot
 owner: team-dev
 riskTier: 1
 tools: ["shop/tidy"]
+---
+kind: Agent
+id: drop-bot
+owner: team-dev
+riskTier: 1
+---
+kind: Agent
+id: spend-bot
+owner: team-dev
+riskTier: 1
+---
+kind: Entitlement
+id: spending
+owner: team-dev
+agents: [spend-bot]
+tools: ["shop/order"]
+maxTTL: 1h
+budget: {unit: EUR-cent, amount: 500, arg: /amount}
+---
+kind: Policy
+id: hold
+cedar: |
+  @outcome("quarantine") @target("session")
+  forbid (principal == Mcp::Agent::"release-bot", action == Mcp::Action::"shop/tidy", resource);
+---
+kind: User
+id: dee
+roles: [approver, operator]
+---
+kind: User
+id: gil
+roles: [approver]
 `
 
-// TestEveryButtonDoesWhatItSays presses what the other tests have not, as an admin, and
-// looks at what came of it where it is kept.
+// TestEveryButtonDoesWhatItSays uses the forms that the other tests have not, as an admin
+// and as who answers requests, and looks at what came of it where it is kept.
 func TestEveryButtonDoesWhatItSays(t *testing.T) {
-	both(t, func(t *testing.T, r *rig, b *browser) {
-		up := httptest.NewServer(r.upstream())
-		t.Cleanup(up.Close)
-		r.apply(strings.ReplaceAll(wider, "URL", up.URL))
-		b.enter(r.link(keeper))
-		for _, part := range []struct {
-			name string
-			f    func(*rig, *browser)
-		}{{"servers", servers}, {"definitions", definitions}, {"agents", agents}, {"people", people}} {
-			part.f(r, b)
-			b.quiet(part.name)
-		}
-	})
+	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, seeded(t, func(s *store.Store) error { return ages(t.Context(), s) }))
+			up := httptest.NewServer(r.upstream())
+			t.Cleanup(up.Close)
+			r.apply(strings.ReplaceAll(wider, "URL", up.URL))
+			b := open(t, scripts)
+			b.enter(r.link(user("root")))
+			for _, part := range []struct {
+				name string
+				f    func(*rig, *browser)
+			}{{"searches", searches}, {"found", found}, {"findings", findings}, {"work", work}, {"reviews", reviews}, {"servers", servers}, {"definitions", definitions}, {"agents", agents}, {"people", people}} {
+				began := time.Now()
+				part.f(r, b)
+				b.quiet(part.name)
+				t.Log(part.name, time.Since(began).Round(time.Millisecond))
+			}
+			b.click(`form[action="/approve/sign-out"] button`)
+			b.enter(r.link(user("dee")))
+			answers(r, b)
+			glass(r, b)
+			signed(r, b)
+			b.quiet("answering")
+		})
+	}
 }
 
 // servers takes a server through all its states.
@@ -163,7 +208,7 @@ func people(r *rig, b *browser) {
 // day writes a day into a field, as an American keyboard does.
 func (b *browser) day(sel string, year, month, day int) {
 	b.t.Helper()
-	b.fill(sel, fmt.Sprintf("%02d%02d%04d", month, day, year))
+	b.keys(sel, fmt.Sprintf("%02d%02d%04d", month, day, year))
 }
 
 // TestAnAccountIsItsPersons: a password is set and signs in, another session is ended,
@@ -176,7 +221,7 @@ func TestAnAccountIsItsPersons(t *testing.T) {
 		b.fill("#new", chosen)
 		b.fill("#again", chosen)
 		text := b.click(`form[action="/console/account/password"] button`)
-		secret, recovery := regexp.MustCompile(`[A-Z2-7]{32}`).FindString(text), regexp.MustCompile(`[a-z2-7]{4}(-[a-z2-7]{4}){3}`).FindString(text)
+		secret, others := regexp.MustCompile(`[A-Z2-7]{32}`).FindString(text), regexp.MustCompile(`[a-z2-7]{4}(-[a-z2-7]{4}){3}`).FindAllString(text, 2)
 		b.fill("#code", signintest.Code(t, secret, time.Now()))
 		has(t, "the password", b.click(`main form button`), "The password is set")
 		other := r.sign(user("vic"))
@@ -196,8 +241,15 @@ func TestAnAccountIsItsPersons(t *testing.T) {
 		b.visit(account)
 		b.fill("#user", "vic")
 		b.fill("#password", chosen)
-		b.fill("#code", recovery)
+		b.fill("#code", others[0])
 		has(t, "with a password", b.click(`form[action="/console/sign-in/password"] button`), "9 recovery codes left")
+		b.click(`form[action="/approve/sign-out"] button`)
+		has(t, "with a token that counts for less", b.token(account, r.personalToken("vic")), "sign in with your passkey or password first")
+		has(t, "signing in again", b.click(`form[action="/console/account/again"] button`), "Personal token")
+		b.fill("#user", "vic")
+		b.fill("#password", chosen)
+		b.fill("#code", others[1])
+		has(t, "with a password again", b.click(`form[action="/console/sign-in/password"] button`), "8 recovery codes left")
 		has(t, "taking it away", b.click(`form[action="/console/account/factor"] button`), "admin")
 		b.quiet("an account")
 	})
@@ -217,6 +269,10 @@ func TestAPersonConnectsAServer(t *testing.T) {
 		has(t, "connected", b.click("main form button"), "Connected")
 		has(t, "what is connected", b.visit(r.base+"/approve/connections"), "What you connected", "mail")
 		has(t, "disconnecting", b.click(`form[action="/approve/connections"] button`), "You have connected nothing")
+		has(t, "signing out", b.click(`form[action="/approve/sign-out"] button`), "The session is over.")
+		b.enter(r.link(user("ann")))
+		b.visit(r.base + "/approve/connect/crm/mail")
+		has(t, "signing out", b.click(`form[action="/approve/sign-out"] button`), "The session is over.")
 		if links, err := r.d.Links.List(t.Context()); err != nil || len(links) != 0 {
 			t.Errorf("links: %+v, %v", links, err)
 		}
@@ -231,7 +287,8 @@ func TestAPersonSignsInElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, b := newRig(t, func(c *daemon.Config) { c.SignIn = daemon.SignIn{Issuer: issuer, ClientID: "person", Name: "Corp"} }), open(t, scripts)
 			r.apply("kind: User\nid: annie\nroles: [viewer]\nsubjects: [{issuer: \"" + issuer + "\", subject: ann}]\n")
-			b.visit(r.base + "/console/")
+			b.visit(r.local() + "/console/")
+			has(t, "at its own address", b.click(`a[href="`+r.base+`/console/"]`), "Sign in with Corp")
 			has(t, "leaving", b.click(`form[action="/console/sign-in/away"] button`), "Go on to Corp")
 			has(t, "coming back", b.click(`a[rel="noreferrer"]`), "Sign in with Corp")
 			has(t, "signed in", b.click(`form[action="/console/sign-in/back"] button`), "user:annie")

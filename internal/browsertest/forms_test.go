@@ -4,70 +4,199 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// control is one button of a form of the templates: "FILE ACTION NAME=VALUE", where the
-// address is as the template writes it and a button without a name has neither.
-type control = string
+// control is one thing of a page that can be used, as its template writes it.
+type control struct {
+	Template string // the name of its definition
+	Kind     string // "button", "field" or "link"
+	Method   string // of its form
+	// Action is that of its form, "" for the page's own address, or where a link leads:
+	// "filter:" and what a group of filters is called, and "next:" and the next page of
+	// which list, stand for links of both sorts.
+	Action  string
+	Name    string // of a field, or NAME=VALUE of a button that has both
+	Scripts bool   // it is there with JavaScript alone
+}
+
+func (c control) String() string {
+	parts := []string{c.Template, c.Kind}
+	for _, s := range []string{c.Method, c.Action, c.Name} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// within matches what stands in an attribute, or between the ends of a tag: a template's
+// own actions hold quotation marks and angle brackets too.
+const inAttribute, inTag = `(?:\{\{[^}]*\}\}|[^"{])*`, `(?:\{\{[^}]*\}\}|[^>{])*`
 
 var (
-	formOf   = regexp.MustCompile(`(?s)<form method="post" action="((?:\{\{[^}]*\}\}|[^"{])*)"[^>]*>(.*?)</form>`)
-	buttonOf = regexp.MustCompile(`<button((?:\{\{[^}]*\}\}|[^>{])*)>`)
-	nameOf   = regexp.MustCompile(` name="([^"]*)" value="((?:\{\{[^}]*\}\}|[^"{])*)"`)
+	defineOf  = regexp.MustCompile(`\{\{-? ?define "([^"]+)" -?\}\}`)
+	formOf    = regexp.MustCompile(`(?s)<form( ` + inTag + `)>(.*?)</form>`)
+	buttonOf  = regexp.MustCompile(`<button(` + inTag + `)>`)
+	fieldOf   = regexp.MustCompile(`<(?:input|select|textarea)( ` + inTag + `)>`)
+	anchorOf  = regexp.MustCompile(`<a( ` + inTag + `)>`)
+	actionOf  = regexp.MustCompile(` action="(` + inAttribute + `)"`)
+	hrefOf    = regexp.MustCompile(` href="(` + inAttribute + `)"`)
+	valueOf   = regexp.MustCompile(` name="([^"]*)" value="(` + inAttribute + `)"`)
+	nameOf    = regexp.MustCompile(` name="(` + inAttribute + `)"`)
+	includeOf = regexp.MustCompile(`\{\{template "([^"]+)"([^}]*)\}\}`)
+	changeTo  = regexp.MustCompile(`"to" (?:"([^"]*)"|\((at [^)]*)\))`)
+	labelled  = regexp.MustCompile(`"label" \(t "([^"]*)"\)`)
+	groupOf   = regexp.MustCompile(`(?s)<p class="filters" role="group" aria-label="(?:\{\{t "([^"]*)"\}\}|(\{\{[^}]*\}\}))">.*?</p>`)
 )
 
-// controls are those of every template of the console.
-func controls(t *testing.T) []control {
+// templates are the texts of every template of the console by their names, those that
+// take part of their controls from whoever includes them written out where they are.
+func templates(t *testing.T) map[string]string {
 	t.Helper()
 	views, err := filepath.Glob("../console/views/*.html")
 	if err != nil || len(views) < 10 {
 		t.Fatalf("%d templates, %v", len(views), err)
 	}
-	var out []control
+	out := map[string]string{}
 	for _, path := range append(views, "../console/page.html") {
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		text := string(raw)
+		at := defineOf.FindAllStringSubmatchIndex(text, -1)
+		for i, m := range at {
+			end := len(text)
+			if i+1 < len(at) {
+				end = at[i+1][0]
+			}
+			name := text[m[2]:m[3]]
+			if _, twice := out[name]; twice {
+				name = filepath.Base(path) + " " + name
+			}
+			out[name] = groupOf.ReplaceAllString(text[m[1]:end], `<a href="filter:$1$2">`)
+		}
+	}
+	for range 2 { // what is included includes in its turn
+		for name, text := range out {
+			out[name] = includeOf.ReplaceAllStringFunc(text, func(s string) string {
+				m := includeOf.FindStringSubmatch(s)
+				switch m[1] {
+				case "narrow", "search":
+					return out[m[1]]
+				case "filters":
+					return `<a href="filter:` + labelled.FindStringSubmatch(m[2])[1] + `">`
+				case "next":
+					return `<a href="next:` + strings.TrimSpace(m[2]) + `">`
+				case "change":
+					to := changeTo.FindStringSubmatch(m[2])
+					if to[1] == "" {
+						to[1] = "{{" + to[2] + "}}"
+					}
+					return strings.ReplaceAll(out["change"], "{{.to}}", to[1])
+				default:
+					return s
+				}
+			})
+		}
+	}
+	for _, name := range []string{"narrow", "search", "filters", "next", "change"} {
+		if out[name] == "" {
+			t.Fatalf("no template is called %s", name)
+		}
+		delete(out, name)
+	}
+	return out
+}
+
+// controls are those of every template of the console.
+func controls(t *testing.T) []control {
+	t.Helper()
+	var out []control
+	add := func(c control) {
+		if !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	all := templates(t)
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		text := all[name]
 		forms := formOf.FindAllStringSubmatch(text, -1)
-		if want := strings.Count(text, `<form method="post"`); len(forms) != want {
-			t.Errorf("%s has %d forms, of which %d are read", path, want, len(forms))
+		if want := strings.Count(text, "<form"); len(forms) != want {
+			t.Errorf("%s has %d forms, of which %d are read", name, want, len(forms))
 		}
 		for _, f := range forms {
+			c := control{Template: name, Method: "get", Scripts: strings.Contains(f[1], " data-passkey=") && !strings.Contains(f[1], "{{if .Sign}}")}
+			if strings.Contains(f[1], ` method="post"`) {
+				c.Method = "post"
+			}
+			if m := actionOf.FindStringSubmatch(f[1]); m != nil {
+				c.Action = m[1]
+			}
 			buttons := buttonOf.FindAllStringSubmatch(f[2], -1)
 			if len(buttons) == 0 {
-				t.Errorf("%s has a form without a button: %s", path, f[1])
+				t.Errorf("%s has a form without a button: %s", name, c.Action)
 			}
 			for _, b := range buttons {
-				c := filepath.Base(path) + " " + f[1]
-				if n := nameOf.FindStringSubmatch(b[1]); n != nil {
-					c += " " + n[1] + "=" + n[2]
+				c.Kind, c.Name = "button", ""
+				if n := valueOf.FindStringSubmatch(b[1]); n != nil {
+					c.Name = n[1] + "=" + n[2]
 				}
-				out = append(out, c)
+				add(c)
+			}
+			for _, i := range fieldOf.FindAllStringSubmatch(f[2], -1) {
+				if n := nameOf.FindStringSubmatch(i[1]); n != nil && !strings.Contains(i[1], `type="hidden"`) {
+					c.Kind, c.Name = "field", n[1]
+					add(c)
+				}
+			}
+		}
+		for _, a := range anchorOf.FindAllStringSubmatch(text, -1) {
+			if h := hrefOf.FindStringSubmatch(a[1]); h != nil {
+				add(control{Template: name, Kind: "link", Action: strings.ReplaceAll(h[1], "&amp;", "&")})
 			}
 		}
 	}
 	return out
 }
 
+var part = regexp.MustCompile(`\{\{[^}]*\}\}`)
+
 // addressOf is what an address of a template may be.
 func addressOf(action string) *regexp.Regexp {
-	const any = `[^/]+`
-	if rest, ok := strings.CutPrefix(action, "{{at "); ok {
-		out := "^"
-		for _, w := range strings.Fields(strings.TrimSuffix(rest, "}}")) {
-			if s := strings.Trim(w, `"`); s != w {
-				out += "/" + regexp.QuoteMeta(s)
-			} else {
-				out += "/" + any
+	const any = `[^/?&]+`
+	out, at := "^", 0
+	for _, m := range part.FindAllStringIndex(action, -1) {
+		out += regexp.QuoteMeta(action[at:m[0]])
+		at = m[1]
+		words := strings.Fields(strings.Trim(action[m[0]:m[1]], "{}"))
+		switch words[0] {
+		case "at":
+			out += "/console"
+			for _, w := range words[1:] {
+				if s := strings.Trim(w, `"`); s != w {
+					out += "/" + regexp.QuoteMeta(s)
+				} else if w != "(print" {
+					out += "/" + any
+				}
 			}
+		case "revoking":
+			out += `/console/revoke\?kind=` + strings.Trim(words[1], `"`) + `&id=` + any
+		case ".Where": // to connect a server, or back from where it is connected
+			out += `connect(ed)?(/.*)?`
+		default:
+			out += `[^/&]*`
 		}
-		return regexp.MustCompile(strings.Replace(out, "^/", "^", 1) + "$")
 	}
-	return regexp.MustCompile("^" + regexp.QuoteMeta(strings.TrimPrefix(action, "/console/")) + "$")
+	return regexp.MustCompile(out + regexp.QuoteMeta(action[at:]) + "$")
 }
 
 // TestEveryFormIsTriedAsAViewer: what TestAViewerChangesNothing and
@@ -77,30 +206,26 @@ func TestEveryFormIsTriedAsAViewer(t *testing.T) {
 	r := newRig(t)
 	sent := r.forms()
 	for _, c := range controls(t) {
-		_, action, _ := strings.Cut(c, " ")
-		action = strings.TrimSpace(nameEnd.ReplaceAllString(action, ""))
-		if everybodys(action) {
+		if c.Kind != "button" || c.Method != "post" || everybodys(c.Action) {
 			continue
 		}
-		at, tried := addressOf(action), false
+		at, tried := addressOf(c.Action), false
 		for _, f := range sent {
-			tried = tried || at.MatchString(f.path)
+			tried = tried || at.MatchString("/console/"+f.path)
 		}
 		if !tried {
-			t.Errorf("nobody who may not sends %s", action)
+			t.Errorf("nobody who may not sends %s", c.Action)
 		}
 	}
 }
 
-var nameEnd = regexp.MustCompile(` [a-z]+=(\{\{[^}]*\}\}|[a-z-]*)$`)
-
-// everybodys reports whether a form is for whoever signs in or has signed in, for their
-// own things, or is about a page whose forms are told by another address.
+// everybodys reports whether a form is for whoever signs in or has signed in, or for
+// their own things.
 func everybodys(action string) bool {
 	if action == `{{at "break-glass" .ID}}` {
 		return true // TestNothingElseBreaksTheGlass sends it, with what it has to hold
 	}
-	for _, p := range []string{"/approve/", "/console/language", "/console/enter", "/console/sign-in/", "/console/account", "/console/inventory/views", "/console/simulator", `{{at "decisions"`, "{{.to}}"} {
+	for _, p := range []string{"/approve/", "/console/language", "/console/enter", "/console/sign-in/", "/console/account", "/console/inventory/views", "/console/simulator", `{{at "decisions"`} {
 		if strings.HasPrefix(action, p) {
 			return true
 		}

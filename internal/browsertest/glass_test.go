@@ -52,6 +52,8 @@ func TestTheApprovalPageInKorean(t *testing.T) {
 		has(t, "English", b.visit(page), "An agent asks to use", "Approve: once, exactly this")
 		has(t, "Korean", b.click(`button[value="ko"]`), "에이전트가 사용을 요청합니다", "승인: 정확히 이 호출 한 번")
 		b.picture("request-ko", false)
+		b.click(`button[value="en"]`)
+		b.click(`button[value="ko"]`)
 		has(t, "approved", b.click("main form button"), "상태: 발급됨")
 		b.quiet("Korean")
 	})

@@ -78,7 +78,9 @@ func TestAPolicyIsTriedPublishedAndTakenBack(t *testing.T) {
 		has(t, "a mistake", b.click(`form[action="/console/simulator"] button`), "It cannot be put in force:", "console:1:", "contxt")
 		b.fill("#id", "no-look")
 		b.fill("#cedar", `forbid (principal, action == Mcp::Action::"shop/look", resource);`)
-		has(t, "what would change", b.click(`form[action="/console/simulator"] button`), "1 newly denied", "shop/look", "release-bot", "Put no-look in force")
+		b.fill("#tests", "kind: PolicyTest\ngiven: {agent: {id: release-bot}}\ncases:\n  - name: nobody looks\n    when: {server: shop, tool: look, arguments: {}}\n    then: {outcome: deny, by: [no-look]}\n")
+		b.choose("#days", "30")
+		has(t, "what would change", b.click(`form[action="/console/simulator"] button`), "nobody looks", "1 newly denied", "shop/look", "release-bot", "Put no-look in force")
 		b.picture("simulator", false)
 		b.picture("simulator", true)
 		r.call("look", "Looked") // it was only tried
