@@ -88,6 +88,11 @@ func (i *inspector) Drift(before rawjson.Value, s registry.Subject) registry.Dri
 			d.See(f)
 		}
 	}
+	for _, f := range i.between(s, s.Def) {
+		if !slices.ContainsFunc(i.between(s, before), func(g inspect.Finding) bool { return g.Rule == f.Rule }) {
+			d.See(f)
+		}
+	}
 	if f, ok := i.raised(s); ok {
 		d.See(f)
 	}
@@ -108,11 +113,38 @@ func driftOf(d inspect.Drift) registry.Drift {
 // report is everything found in a definition.
 func (i *inspector) report(s registry.Subject) inspect.Report {
 	alone := i.alone(s)
-	beside := i.beside(s, s.Def)
-	if len(beside.Findings) == 0 {
+	more := append(slices.Clone(i.beside(s, s.Def).Findings), i.between(s, s.Def)...)
+	if len(more) == 0 {
 		return alone
 	}
-	return inspect.Combine(append(append([]inspect.Finding(nil), alone.Findings...), beside.Findings...))
+	return inspect.Combine(append(slices.Clone(alone.Findings), more...))
+}
+
+// between is what is found in the description of s together with those listed before and
+// behind it. Definitions in which something is found alone are passed over: agents are
+// not shown them.
+func (i *inspector) between(s registry.Subject, def rawjson.Value) (out []inspect.Finding) {
+	text := describedBy(def)
+	if text == "" || s.Place >= len(s.Listed) {
+		return nil
+	}
+	near := func(step int) string {
+		for at, n := s.Place+step, 0; at >= 0 && at < len(s.Listed) && n < mostPassed; at, n = at+step, n+1 {
+			if i.engine.Document(profileOf(s.Kind), s.Listed[at]).Tier == inspect.Clean {
+				return describedBy(s.Listed[at])
+			}
+		}
+		return ""
+	}
+	return append(i.engine.Between(near(-1), text), i.engine.Between(text, near(1))...)
+}
+
+// mostPassed bounds how many definitions are passed over.
+const mostPassed = 16
+
+func describedBy(def rawjson.Value) string {
+	text, _ := def.Get("description").Str()
+	return text
 }
 
 func profileOf(k registry.Kind) inspect.Profile {

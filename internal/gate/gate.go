@@ -93,6 +93,7 @@ type Gate struct {
 	labels  Labels
 	clean   *access.Touched // of sessions nobody has to look at
 	flows   flows
+	pages   pages
 	running running
 	conduct Conduct    // nil: nobody is told
 	risks   Risks      // nil: nothing is scored

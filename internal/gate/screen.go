@@ -23,6 +23,9 @@ type screen struct {
 	quiet  bool // findings are noted, and the words review and block are not said
 	data   bool // some policy asks for secrets and personal data
 	judge  *Consulted
+	pages  *pages
+	page   string // what this answer may be a page of, "" if of nothing
+	begun  bool
 }
 
 // screenOf is the screen for what r brings back, nil where none is needed: a list
@@ -32,7 +35,7 @@ func (g *Gate) screenOf(r *access.Request, server *registry.Server, data bool) *
 	if server.Inspection == registry.InspectionOff || r.Kind == access.KindServer && strings.HasSuffix(r.Method, "/list") {
 		return nil
 	}
-	return &screen{judge: g.judge, engine: g.engine, stream: g.engine.Stream(), quiet: server.Inspection == registry.InspectionObserve, data: data}
+	return &screen{judge: g.judge, engine: g.engine, stream: g.engine.Stream(), quiet: server.Inspection == registry.InspectionObserve, data: data, pages: &g.pages, page: pageOf(r)}
 }
 
 // sight is what was found in one message.
@@ -56,7 +59,7 @@ func (s *screen) look(msg []byte) sight {
 		return out
 	}
 	out.root = root
-	out.seen = s.stream.Inspect(root)
+	out.seen = s.read(root)
 	s.judge.consult(&out)
 	if s.data {
 		var over bool
@@ -69,6 +72,23 @@ func (s *screen) look(msg []byte) sight {
 		}
 	}
 	return out
+}
+
+// read inspects one message after what came before it: in this answer, else in the last
+// one of the same tool.
+func (s *screen) read(root rawjson.Value) inspect.Seen {
+	if s.page == "" {
+		return s.stream.Inspect(root)
+	}
+	if !s.begun {
+		if end, ok := s.pages.end(s.page); ok {
+			s.stream.After(end)
+		}
+		s.begun = true
+	}
+	seen := s.stream.Inspect(root)
+	s.pages.keep(s.page, s.stream.End())
+	return seen
 }
 
 // unmasked leaves out what is only a placeholder, which looks like a secret itself.
@@ -93,7 +113,7 @@ func (s *screen) again(msg []byte) sight {
 		return sight{}
 	}
 	fresh := *s
-	fresh.stream = s.engine.Stream()
+	fresh.stream, fresh.page = s.engine.Stream(), ""
 	return fresh.look(msg)
 }
 

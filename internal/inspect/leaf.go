@@ -85,6 +85,16 @@ type walk struct {
 	opaque bool // what no model reads is left out
 	told   func(pointer string, text []byte)
 	places []place
+	// columns are those strings as longer texts, by their paths, in the order they came;
+	// nil where nobody reads them so. ended is what columns of an earlier message ended in.
+	columns map[string]*column
+	order   []string
+	ended   map[string][]byte
+	path    []byte
+	outer   string // the pointer of the string this document stands in, "" if in none
+	parent  string // of the last string of a column
+	many    bool   // those of columns have more than one parent
+	quiet   bool   // strings are only put in columns: they were read where they stand
 }
 
 func (w *walk) value(pointer string, v rawjson.Value, depth int) {
@@ -105,13 +115,18 @@ func (w *walk) value(pointer string, v rawjson.Value, depth int) {
 func (w *walk) leaf(pointer string, v rawjson.Value) {
 	w.n++
 	w.buf = rawjson.AppendUnescaped(w.buf[:0], v)
-	w.inspect(pointer, nil, w.buf, nil)
+	if !w.quiet {
+		w.inspect(pointer, nil, w.buf, nil)
+	}
 	if !w.opaque {
+		w.cell(pointer, w.buf)
 		return
 	}
 	w.inner(pointer, w.buf)
 	if goesOn(pointer) {
 		w.told(pointer, w.buf)
+	} else {
+		w.cell(pointer, w.buf)
 	}
 }
 
@@ -131,7 +146,7 @@ func (w *walk) object(pointer string, v rawjson.Value, depth int) {
 			continue
 		}
 		at := pointer + "/" + escapeKey(name)
-		if !plainKey(name) {
+		if !w.quiet && !plainKey(name) {
 			w.n++
 			w.buf = append(w.buf[:0], name...)
 			w.inspect(at, nil, w.buf, nil)
@@ -165,6 +180,9 @@ func plainKey(s string) bool {
 // together inspects the strings right inside v as one text, so that an order cut
 // in pieces is read whole. What was found in a piece is not found again.
 func (w *walk) together(pointer string, v rawjson.Value) {
+	if w.quiet {
+		return
+	}
 	parts := 0
 	joint := w.joint[:0]
 	add := func(s rawjson.Value) {
@@ -229,6 +247,7 @@ func (s *scan) inspect(pointer string, chain []string, text []byte, from *view) 
 		}
 	}
 	s.hidden(pointer, chain, src, &t)
+	s.json = from == nil && s.profile == Result && isDocument(text)
 	l := layer{view: src, pointer: pointer, chain: chain}
 	if !t.plain {
 		v := s.e.normalise(text)
@@ -238,4 +257,14 @@ func (s *scan) inspect(pointer string, chain []string, text []byte, from *view) 
 		l.view = v
 	}
 	s.unpack(l, s.match(l))
+}
+
+// isDocument reports whether a text begins and ends as an object or list of JSON does.
+func isDocument(text []byte) bool {
+	text = bytes.TrimSpace(text)
+	if len(text) < 2 {
+		return false
+	}
+	first, last := text[0], text[len(text)-1]
+	return (first == '{' && last == '}' || first == '[' && last == ']') && bytes.IndexByte(text, '"') > 0
 }

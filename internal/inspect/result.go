@@ -36,9 +36,23 @@ type Seen struct {
 // Stream inspects what one call brings back, message by message. It carries the end
 // of each into the next. It is not safe for concurrent use.
 type Stream struct {
-	e    *Engine
-	tail []byte
+	e       *Engine
+	tail    []byte
+	columns map[string][]byte // what columns of the last message ended in
 }
+
+// End is what a stream ended in: the next answer of the same tool is read together with
+// it. It holds text of the answer: it is kept in memory only.
+type End struct {
+	tail    []byte
+	columns map[string][]byte
+}
+
+// After goes on after what an earlier stream ended in, as the next page does.
+func (s *Stream) After(end End) { s.tail, s.columns = bytes.Clone(end.tail), end.columns }
+
+// End is what the messages so far ended in.
+func (s *Stream) End() End { return End{lastBytes(s.tail, carriedBytes), s.columns} }
 
 // Stream begins the inspection of what one call brings back.
 func (e *Engine) Stream() *Stream { return &Stream{e: e} }
@@ -47,6 +61,7 @@ func (e *Engine) Stream() *Stream { return &Stream{e: e} }
 type place struct {
 	pointer string // "" where it is of an earlier message
 	from    int
+	skip    int // bytes of the string before it, in columns
 }
 
 // Inspect reads every string of v, which is a result, an error or the params of a
@@ -56,9 +71,10 @@ func (s *Stream) Inspect(v rawjson.Value) Seen {
 	sc := s.e.begin(Result, len(v.Raw()))
 	w := walk{scan: sc, buf: sc.spare[:0], most: maxResultLeaves, opaque: true}
 	w.told = func(pointer string, text []byte) { s.seam(&w, pointer, text) }
-	w.places = []place{{}}
+	w.places, w.columns, w.ended = []place{{}}, map[string]*column{}, s.columns
 	r := sc.guarded(func() {
 		w.value("", v, 0)
+		s.readColumns(&w)
 		if sc.spare = nil; cap(w.buf) <= maxSpare {
 			sc.spare = w.buf
 		}
@@ -105,6 +121,9 @@ func (s *Stream) seam(w *walk, pointer string, text []byte) {
 	}
 	if len(s.tail) > 0 {
 		for _, between := range []string{"", " "} {
+			if between != "" && (s.tail[len(s.tail)-1] == ' ' || text[0] == ' ') {
+				break // they are two words as they are
+			}
 			joint := append(append(slices.Clone(s.tail), between...), text[:min(len(text), seamBytes)]...)
 			s.across(w, pointer, joint, len(s.tail), len(between))
 		}
@@ -112,7 +131,7 @@ func (s *Stream) seam(w *walk, pointer string, text []byte) {
 	if len(s.tail) > 0 {
 		s.tail = append(s.tail, ' ')
 	}
-	w.places = append(w.places, place{pointer, len(s.tail)})
+	w.places = append(w.places, place{pointer: pointer, from: len(s.tail)})
 	long := max(0, len(text)-seamBytes)
 	s.tail = append(s.tail, text[long:]...)
 	if cut := len(s.tail) - seamBytes; cut > 0 {
@@ -125,16 +144,7 @@ func (s *Stream) seam(w *walk, pointer string, text []byte) {
 
 // across keeps what is found in joint that stands on both sides of the bytes at cut.
 func (s *Stream) across(w *walk, pointer string, joint []byte, cut, between int) {
-	before := slices.Clone(w.found)
-	w.inspect(seamPointer, nil, joint, nil)
-	var crossing []Finding
-	for _, f := range w.found {
-		if f.Pointer == seamPointer && f.Start < cut && f.End > cut+between {
-			crossing = append(crossing, f)
-		}
-	}
-	w.found = before
-	for _, f := range crossing {
+	for _, f := range w.apart(joint, [][2]int{{0, cut}, {cut + between, len(joint)}}) {
 		end := f.End - cut - between
 		w.keep(f, pointer, 0, end)
 		for i, p := range w.places {
@@ -147,6 +157,48 @@ func (s *Stream) across(w *walk, pointer string, joint []byte, cut, between int)
 			}
 		}
 	}
+}
+
+// apart is what is found in text, of which pieces are the parts in their order, that
+// stands in more than one of them. What was decoded stands in all that was decoded with
+// it: it counts where none of them has it alone.
+func (w *walk) apart(text []byte, pieces [][2]int) (out []Finding) {
+	for _, f := range w.aside(text) {
+		first, last := pieceOf(pieces, f.Start), pieceOf(pieces, f.End-1)
+		if first == last {
+			continue
+		}
+		whole := len(f.Decoded) > 0 || f.Family == "limit"
+		for i := first; i <= last && whole; i++ {
+			whole = !slices.ContainsFunc(w.aside(text[pieces[i][0]:pieces[i][1]]), func(g Finding) bool { return g.Rule == f.Rule })
+			if !whole {
+				f.Rule = ""
+			}
+		}
+		if f.Rule != "" {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// aside is what is found in a text, without a trace.
+func (w *walk) aside(text []byte) []Finding {
+	before, budget := w.found, w.budget
+	w.found = nil
+	w.inspect(seamPointer, nil, text, nil)
+	found := w.found
+	w.found, w.budget = before, budget
+	return found
+}
+
+// pieceOf is the piece byte i stands in, or behind.
+func pieceOf(pieces [][2]int, i int) int {
+	n := 0
+	for n+1 < len(pieces) && pieces[n+1][0] <= i {
+		n++
+	}
+	return n
 }
 
 // seamPointer marks findings that are being sorted out; no string has it.
@@ -162,11 +214,9 @@ func (w *walk) keep(f Finding, pointer string, start, end int) {
 }
 
 // inner reads the strings of a text that is JSON itself as whoever parses it would:
-// what is escaped there reads as something else here.
+// what is escaped there reads as something else here, and what stands in one column of a
+// table does not stand together here.
 func (w *walk) inner(pointer string, text []byte) {
-	if bytes.IndexByte(text, '\\') < 0 {
-		return
-	}
 	trimmed := bytes.TrimLeft(text, " \t\r\n")
 	if len(trimmed) == 0 || trimmed[0] != '{' && trimmed[0] != '[' && trimmed[0] != '"' {
 		return
@@ -178,9 +228,10 @@ func (w *walk) inner(pointer string, text []byte) {
 	}
 	known := slices.Clone(w.found)
 	w.found = nil
-	within := walk{scan: w.scan, most: w.most, n: w.n}
+	within := walk{scan: w.scan, most: w.most, n: w.n, outer: pointer, columns: w.columns, order: w.order, ended: w.ended, path: w.path,
+		quiet: bytes.IndexByte(text, '\\') < 0}
 	within.value("", doc, 0)
-	w.n, w.over = within.n, w.over || within.over
+	w.n, w.over, w.order, w.path = within.n, w.over || within.over, within.order, within.path
 	found := w.found
 	w.found = known
 	for _, f := range found {

@@ -22,6 +22,7 @@ type scan struct {
 	describes int32
 	unbounded int32
 	talked    bool // the whole text is about such things
+	json      bool // the text is a document: its quotation marks quote nobody
 	rotated   int
 	backwards int
 }
@@ -214,7 +215,7 @@ const (
 
 // position judges the sentence round [start, end).
 func (s *scan) position(l layer, start, end int32) Position {
-	if s.talked || s.quoting >= 0 && s.quoting <= start && start-s.quoting < quoteReach || quoted(l.text, s.begun, start, end) {
+	if s.talked || s.quoting >= 0 && s.quoting <= start && start-s.quoting < quoteReach || quoted(l.text, s.begun, start, end, s.json) {
 		return Quoting
 	}
 	if s.describes >= 0 && s.describes <= start || s.unbounded >= 0 && s.unbounded <= start && start-s.unbounded <= 2 {
@@ -224,9 +225,13 @@ func (s *scan) position(l layer, start, end int32) Position {
 }
 
 // quoted reports whether [start, end) stands inside quotation marks or code that
-// open after from and close within reach.
-func quoted(text []byte, from, start, end int32) bool {
-	for _, q := range []byte{'"', '`', '\''} {
+// open after from and close within reach. Those of a document only bound its strings.
+func quoted(text []byte, from, start, end int32, document bool) bool {
+	marks := []byte{'"', '`', '\''}
+	if document {
+		marks = marks[1:]
+	}
+	for _, q := range marks {
 		open := false
 		for i := min(max(from, start-quoteReach), start); i < start; i++ {
 			if text[i] != q {

@@ -85,6 +85,10 @@ type Subject struct {
 	Accepted []Finding
 	// Siblings are the names its server lists together with it, where that is known.
 	Siblings []string
+	// Listed are the definitions of its kind its server lists, in that order, and Place
+	// is which of them it is; none where that is not known.
+	Listed []rawjson.Value
+	Place  int
 }
 
 // Inspector reads definitions. It MUST be deterministic but for what an outside judge

@@ -56,7 +56,7 @@ func (o *observer) stale(t Tool) bool {
 
 func (o *observer) subject(t Tool, def rawjson.Value) Subject {
 	s := t.Subject(def)
-	s.Siblings = o.siblings
+	s.Siblings, s.Listed, s.Place = o.siblings, o.listed, o.place
 	return s
 }
 

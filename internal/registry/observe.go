@@ -142,12 +142,15 @@ type observer struct {
 	stop     string // why the whole server is quarantined, "" if it is not
 	old      map[string]Tool
 	siblings []string // the names listed
+	listed   []rawjson.Value
+	place    int // of the one being judged
 	rows     []Tool
 	changes  []Change
 }
 
 func (o *observer) listing(defs []Definition) {
 	listed := make(map[string]bool, len(defs))
+	var names []string
 	for _, d := range defs {
 		name := NameOf(o.kind, d.Name)
 		def, err := check(o.kind, d)
@@ -156,7 +159,11 @@ func (o *observer) listing(defs []Definition) {
 			continue
 		}
 		listed[name] = true
-		o.definition(name, def)
+		names, o.listed = append(names, name), append(o.listed, def)
+	}
+	for i, name := range names {
+		o.place = i
+		o.definition(name, o.listed[i])
 	}
 	for name, t := range o.old {
 		if listed[name] {
