@@ -1,0 +1,66 @@
+package credential
+
+import (
+	"context"
+	"math"
+)
+
+// Bounds of a secret that lets in whoever shows it: the chance to guess it is 2^-128 at most
+// (RFC 6749, section 10.10), so that nobody has to be turned away to keep it from being
+// tried.
+const (
+	minBits      = 128
+	minDifferent = 8 // bytes in it: one letter often is no secret
+)
+
+// Unguessable is what Guessable asks of a secret, in words.
+const Unguessable = "made at random of 128 bits or more: 32 hexadecimal digits, or 22 letters and digits"
+
+// Guessable reports whether a secret has less than 128 bits even if it was made at random
+// of the kinds of characters that are in it. Of words nobody can tell: those that are long
+// enough pass.
+func Guessable(value []byte) bool {
+	var kinds [4]bool // digits, a to f, other small letters, capitals
+	other := 0.0
+	seen := map[byte]bool{}
+	for _, c := range value {
+		seen[c] = true
+		switch {
+		case '0' <= c && c <= '9':
+			kinds[0] = true
+		case 'a' <= c && c <= 'f':
+			kinds[1] = true
+		case 'g' <= c && c <= 'z':
+			kinds[2] = true
+		case 'A' <= c && c <= 'Z':
+			kinds[3] = true
+		default:
+			other = 33 // of printable ASCII
+		}
+	}
+	pool := other
+	for i, n := range []float64{10, 6, 20, 26} {
+		if kinds[i] {
+			pool += n
+		}
+	}
+	if pool == 26 { // base32 in which no digit came up
+		pool = 32
+	}
+	return len(seen) < minDifferent || float64(len(value))*math.Log2(pool) < minBits
+}
+
+// Guessable reports whether the value of a sealed credential is. The error is an
+// access.CodeNotFound where there is none.
+func (v *Vault) Guessable(ctx context.Context, id string) (bool, error) {
+	s, ok := v.secret(id)
+	if !ok {
+		return false, unknown(id)
+	}
+	value, err := v.open(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	defer clear(value)
+	return Guessable(value), nil
+}
