@@ -415,7 +415,8 @@ func TestCallsDuringAnErasureAreOneOrTheOther(t *testing.T) {
 		rows[r.Index] = r
 	}
 	erased := 0
-	for _, ref := range refs {
+	for i := 0; i < len(refs); i += 1 + len(refs)/200 { // to open one costs as much as there are
+		ref := refs[i]
 		r, err := l.Reveal(t.Context(), ref.Index)
 		if err != nil {
 			t.Fatal(err)

@@ -273,7 +273,7 @@ func (r *rig) alarmsOfDays(begins []uint64) rehearsal.Alarms {
 
 // quiet holds what harmless work came to: nobody is held or ended for it, or asked about
 // it, and it says what was looked at.
-func (d *day) quiet(t *testing.T, days int) {
+func (d *day) quiet(t *testing.T, days int, known bool) {
 	t.Helper()
 	a := &d.alarms
 	t.Logf("%d calls of %d agents on %d agent-days, %d of them known, %d of it not kept whole", a.Calls, a.Agents, a.AgentDays, a.Known, a.Partly)
@@ -289,12 +289,10 @@ func (d *day) quiet(t *testing.T, days int) {
 	for i := range a.Crossings {
 		t.Logf("%s %s %+v", a.Crossings[i].Agent, a.Crossings[i].Action, *a.Crossings[i].Risk)
 	}
-	// The days come within seconds of one another, so that a few values are forgotten that
-	// would not be.
-	if 100*len(d.later) > a.Calls {
-		t.Errorf("%d calls of later days are denied", len(d.later))
+	if len(d.later) > 0 {
+		t.Errorf("calls of later days are denied: %s", d.later)
 	}
-	if a.Calls != days*len(d.called) || a.AgentDays != days*a.Agents || a.Known == 0 {
+	if a.Calls != days*len(d.called) || a.AgentDays != days*a.Agents || known != (a.Known > 0) {
 		t.Errorf("%d calls on %d days are scored as %d, on %d agent-days of %d agents", len(d.called), days, a.Calls, a.AgentDays, a.Agents)
 	}
 }
@@ -345,9 +343,13 @@ func why(r *rig, server, name string) string {
 func TestBenignDay(t *testing.T) {
 	t.Parallel()
 	own := filepath.Join("..", "inspect", "eval", "testdata")
-	const ownDays, days = 14, 5 // until 200 calls of an agent are known, and some days more
+	const ownDays = 14 // until 200 calls of an agent are known, and some days more
+	days := 5
+	if testing.Short() {
+		days = 1
+	}
 	d := benignDay(t, benignRows(t, filepath.Join(own, "tools.jsonl")), benignRows(t, filepath.Join(own, "outputs.jsonl")), ownDays)
-	d.quiet(t, ownDays)
+	d.quiet(t, ownDays, true)
 	if len(d.listed) == 0 || len(d.held) > 0 || len(d.denied) > 0 || len(d.whole) < len(d.called) {
 		t.Errorf("of our own: %s", d)
 	}
@@ -363,7 +365,7 @@ func TestBenignDay(t *testing.T) {
 	}
 	d = benignDay(t, tools, outputs, days)
 	t.Log(d)
-	d.quiet(t, days)
+	d.quiet(t, days, days > 1)
 	if len(d.denied) > 0 || len(d.whole) < len(d.called) || 80*len(d.held) > len(d.held)+len(d.listed) || strings.Contains(strings.Join(d.held, " "), registry.TierBlock+":") {
 		t.Error("too much of it is stopped")
 	}

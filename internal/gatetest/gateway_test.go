@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,7 +164,7 @@ func TestRealClientsReachRealServers(t *testing.T) {
 		"modern": overHTTP(gatetest.EverythingHTTP(t, true)),
 		"legacy": overHTTP(gatetest.EverythingHTTP(t, false)),
 	})
-	for _, c := range []struct {
+	for i, c := range []struct {
 		server string
 		call   gatetest.Call
 		want   string
@@ -182,9 +184,12 @@ func TestRealClientsReachRealServers(t *testing.T) {
 				return gatetest.VisitWithGo(t.Context(), rig.url(c.server), "", revision, c.call)
 			}
 		}
-		for name, visit := range visits {
+		for j, name := range slices.Sorted(maps.Keys(visits)) {
+			if !crossed(i, j, 3) {
+				continue
+			}
 			t.Run(c.server+" "+name, func(t *testing.T) {
-				v, err := visit()
+				v, err := visits[name]()
 				if err != nil {
 					t.Fatal(err)
 				}
