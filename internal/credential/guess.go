@@ -20,33 +20,21 @@ const Unguessable = "made at random of 128 bits or more: 32 hexadecimal digits, 
 // of the kinds of characters that are in it. Of words nobody can tell: those that are long
 // enough pass.
 func Guessable(value []byte) bool {
-	var kinds [4]bool // digits, a to f, other small letters, capitals
-	other := 0.0
+	pool, other := 10.0, 0.0
 	seen := map[byte]bool{}
 	for _, c := range value {
 		seen[c] = true
 		switch {
 		case '0' <= c && c <= '9':
-			kinds[0] = true
 		case 'a' <= c && c <= 'f':
-			kinds[1] = true
-		case 'g' <= c && c <= 'z':
-			kinds[2] = true
-		case 'A' <= c && c <= 'Z':
-			kinds[3] = true
+			pool = max(pool, 16)
+		case 'g' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+			pool = 62 // the others could have come up
 		default:
 			other = 33 // of printable ASCII
 		}
 	}
-	pool := other
-	for i, n := range []float64{10, 6, 20, 26} {
-		if kinds[i] {
-			pool += n
-		}
-	}
-	if pool == 26 { // base32 in which no digit came up
-		pool = 32
-	}
+	pool += other
 	return len(seen) < minDifferent || float64(len(value))*math.Log2(pool) < minBits
 }
 
