@@ -20,6 +20,7 @@ var layers = map[string]int{
 	"rawjson":   0,
 	"argument":  0,
 	"glyph":     0,
+	"throttle":  0,
 	"access":    1,
 	"mcpheader": 1,
 

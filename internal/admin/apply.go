@@ -33,12 +33,13 @@ func (a *Admin) Apply(ctx context.Context, actor Actor, docs []Document, dryRun 
 		return Plan{}, err
 	}
 	var plan Plan
-	return a.carryOut(ctx, actor, dryRun, &plan, func(cur *Current) (*draft, error) { return a.planned(cur, actor, manifests, known, &plan) })
+	return a.carryOut(ctx, actor, dryRun, &plan, func(cur *Current) (*draft, error) { return a.planned(ctx, cur, actor, manifests, known, &plan) })
 }
 
 // planned plans manifests on a state, checks where they lead and sets plan.
-func (a *Admin) planned(cur *Current, actor Actor, manifests []*manifest, known map[string]bool, plan *Plan) (*draft, error) {
-	p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft(), inspect: a.inspect, strict: a.cfg.Guards == GuardsEnforce, known: a.known(actor)}
+func (a *Admin) planned(ctx context.Context, cur *Current, actor Actor, manifests []*manifest, known map[string]bool, plan *Plan) (*draft, error) {
+	p := &planner{cur: cur, now: a.now(), by: actor.String(), secrets: known, draft: newDraft(), inspect: a.inspect, strict: a.cfg.Guards == GuardsEnforce, known: a.known(actor),
+		guessable: func(id string) (bool, error) { return a.vault.Guessable(ctx, id) }}
 	p.all(manifests)
 	if err := p.problems.err(); err != nil {
 		return nil, err
@@ -102,23 +103,26 @@ func (a *Admin) Diff(ctx context.Context, docs []Document) (Plan, error) {
 
 // planner plans manifests on one state.
 type planner struct {
-	cur      *Current
-	now      time.Time
-	by       string // who applies
-	strict   bool   // guards are enforced
-	known    bool   // who applies is a registered person
-	secrets  map[string]bool
-	draft    *draft
-	items    []Item
-	problems Problems
-	teams    map[string]bool
-	servers  map[string]bool
-	agents   map[string]bool
-	users    map[string]bool
-	accounts map[string]string // account of the machine → user
-	subjects map[registry.ProviderSubject]string
-	minted   map[string]bool // declared credentials
-	inspect  *inspection     // reads the definitions that are pinned, nil where none can be
+	cur     *Current
+	now     time.Time
+	by      string // who applies
+	strict  bool   // guards are enforced
+	known   bool   // who applies is a registered person
+	secrets map[string]bool
+	// guessable reports whether the value of a stored credential is, nil where none can be
+	// looked at.
+	guessable func(id string) (bool, error)
+	draft     *draft
+	items     []Item
+	problems  Problems
+	teams     map[string]bool
+	servers   map[string]bool
+	agents    map[string]bool
+	users     map[string]bool
+	accounts  map[string]string // account of the machine → user
+	subjects  map[registry.ProviderSubject]string
+	minted    map[string]bool // declared credentials
+	inspect   *inspection     // reads the definitions that are pinned, nil where none can be
 }
 
 func (p *planner) all(manifests []*manifest) {
@@ -185,6 +189,7 @@ func (p *planner) all(manifests []*manifest) {
 		p.items = append(p.items, it)
 	}
 	p.bind()
+	p.shown(manifests)
 }
 
 func (p *planner) fail(m *manifest, field, format string, args ...any) {

@@ -106,7 +106,7 @@ func (a *Admin) Publish(ctx context.Context, actor Actor, list []policy.Policy, 
 		if err != nil {
 			return nil, err
 		}
-		d, err := a.planned(cur, actor, manifests, known, &plan)
+		d, err := a.planned(ctx, cur, actor, manifests, known, &plan)
 		if d != nil {
 			d.why = why
 		}

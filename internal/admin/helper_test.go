@@ -342,6 +342,10 @@ func (v *vault) End(_ context.Context, s credential.Source, by string) credentia
 	return credential.Ended{Revoked: 2, Left: []string{"one"}}
 }
 
+func (v *vault) Guessable(_ context.Context, id string) (bool, error) {
+	return credential.Guessable([]byte(v.values[id])), v.err
+}
+
 func (v *vault) Used(context.Context) (map[string]credential.Use, error) { return v.used, v.err }
 
 func (v *vault) Rewrap(context.Context) (int, error) { return len(v.list), v.err }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/sink"
 )
 
@@ -68,7 +70,7 @@ func (d *decoder) sink(n *yaml.Node, m *manifest) {
 	m.sink = s
 }
 
-// sinkSSF reads what a receiver of signals is told by, and checks that no other sink has it.
+// sinkSSF reads what a receiver of signals is told by.
 func (o object) sinkSSF(s *sink.Sink) {
 	s.Audience, s.Naming, s.Receiver = o.text("audience"), o.choice("naming", sink.Namings()...), o.sealedRef("receiver")
 	if s.Form != sink.FormSSF {
@@ -128,6 +130,36 @@ func (p *planner) sink(m *manifest, it *Item) {
 	p.owner(next.Owner, it)
 	p.sealed(m, it, "credential", next.Secret)
 	p.sealed(m, it, "receiver", next.Receiver)
+}
+
+// shown checks what receivers of signals show once all is planned: nobody can guess it, and
+// it is no other receiver's, who would hear what this one is told.
+func (p *planner) shown(manifests []*manifest) {
+	sinks := maps.Clone(p.cur.Sinks)
+	for id, s := range p.draft.changes.Sinks {
+		if delete(sinks, id); s != nil {
+			sinks[id] = *s
+		}
+	}
+	for _, m := range manifests {
+		next := sinks[m.id]
+		if m.kind != kindSink || next.Receiver == "" || next.State != sink.Active {
+			continue
+		}
+		for _, id := range keysOf(sinks) {
+			if s := sinks[id]; id != m.id && s.State == sink.Active && s.Receiver == next.Receiver {
+				p.fail(m, "receiver", "%q is what the receiver of sink %q shows: each would hear what the other is told; seal another credential", next.Receiver, id)
+			}
+		}
+		if p.guessable == nil || !p.secrets[next.Receiver] {
+			continue
+		}
+		if weak, err := p.guessable(next.Receiver); err != nil {
+			p.fail(m, "receiver", "credential %q cannot be looked at: %s", next.Receiver, access.Reasons(err))
+		} else if weak {
+			p.fail(m, "receiver", "the value of credential %q could be guessed: rotate it to one %s", next.Receiver, credential.Unguessable)
+		}
+	}
 }
 
 func (e *emitter) sink(s sink.Sink) {

@@ -8,6 +8,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/credential"
 	"rutile/internal/sink"
 )
 
@@ -100,6 +101,49 @@ func TestReceiversOfSignalsAreStrict(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReceiversShowWhatNobodyElseDoes: two receivers do not share what they show, and it
+// cannot be guessed, whether the sink or the credential comes first.
+func TestReceiversShowWhatNobodyElseDoes(t *testing.T) {
+	const good, bad = "b1946ac92492d2347c6235b4d2611184", "letmein-letmein"
+	seal := func(o *office, id, value string) error {
+		_, err := o.SetCredential(t.Context(), ann, credential.Secret{ID: id, MaxTier: 3}, []byte(value))
+		return err
+	}
+	refused := func(what string, err error, want string) {
+		t.Helper()
+		if access.CodeOf(err) != access.CodeInvalid || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	o := open(t)
+	if err := seal(o, "peer-shows", bad); err != nil {
+		t.Fatal(err)
+	}
+	_, err := o.Apply(t.Context(), ann, doc(polled), false)
+	refused("a sink of a credential that can be guessed", err, "could be guessed")
+	if _, err := o.RotateCredential(t.Context(), ann, "peer-shows", []byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	o.apply(polled)
+	_, err = o.RotateCredential(t.Context(), ann, "peer-shows", []byte(bad))
+	refused("rotated to what can be guessed", err, "could be guessed")
+	o.apply(pushed)
+	refused("set to what can be guessed", seal(o, "idp-shows", bad), "could be guessed")
+	if err := seal(o, "idp-token", bad); err != nil {
+		t.Errorf("what a push shows is the receiver's to choose: %v", err)
+	}
+
+	shared := strings.Replace(pushed, "idp-shows", "peer-shows", 1)
+	_, err = o.Apply(t.Context(), ann, doc(shared), false)
+	refused("shared with one there is", err, `the receiver of sink "peer"`)
+	_, err = open(t).Apply(t.Context(), ann, doc(shared+"---\n"+polled), false)
+	refused("shared within one apply", err, `the receiver of sink`)
+	o.apply(shared + "---\n" + strings.Replace(polled, "peer-shows", "other-shows", 1)) // it changes hands
+	o.apply(shared + "state: active\n---\n" + polled + "state: retired\n")              // who is retired hears nothing
+	_, err = o.Apply(t.Context(), ann, doc(polled+"state: active\n"), false)
+	refused("brought back", err, `the receiver of sink "idp"`)
 }
 
 func TestSinksAreStrict(t *testing.T) {

@@ -22,6 +22,8 @@ type Vault interface {
 	Remove(ctx context.Context, id string) (ok bool, err error)
 	// List returns the stored secrets without their values.
 	List(ctx context.Context) ([]credential.Secret, error)
+	// Guessable reports whether the value of a stored secret has less than 128 bits.
+	Guessable(ctx context.Context, id string) (bool, error)
 	// Used returns when each credential, sealed or declared, was last used.
 	Used(ctx context.Context) (map[string]credential.Use, error)
 	// Rewrap seals all of them anew under the key that is configured; sealed is how
@@ -133,6 +135,9 @@ func (a *Admin) SetCredential(ctx context.Context, actor Actor, s credential.Sec
 	if _, declared := a.current.Load().Sources[s.ID]; declared {
 		return credential.Secret{}, access.Errorf(access.CodeConflict, "credential %q is declared in a manifest and minted: seal its seed under another name", s.ID)
 	}
+	if err := a.shown(s.ID, value); err != nil {
+		return credential.Secret{}, err
+	}
 	if _, err := a.secret(ctx, s.ID); access.CodeOf(err) != access.CodeNotFound {
 		if err == nil {
 			err = access.Errorf(access.CodeConflict, "credential %q is there already: use rutile credential rotate %s", s.ID, s.ID)
@@ -149,7 +154,22 @@ func (a *Admin) RotateCredential(ctx context.Context, actor Actor, id string, va
 	if err != nil {
 		return credential.Secret{}, err
 	}
+	if err := a.shown(id, value); err != nil {
+		return credential.Secret{}, err
+	}
 	return a.sealing(ctx, actor, "rotate", s, func() (credential.Secret, error) { return a.vault.Rotate(ctx, id, value) })
+}
+
+// shown refuses a value that could be guessed for a credential that a receiver of signals
+// shows: whoever shows it hears whom we revoke.
+func (a *Admin) shown(id string, value []byte) error {
+	sinks := a.current.Load().Sinks
+	for _, of := range keysOf(sinks) {
+		if sinks[of].Receiver == id && credential.Guessable(value) {
+			return access.Errorf(access.CodeInvalid, "credential %q is what the receiver of sink %q shows, and this value could be guessed: let it be %s", id, of, credential.Unguessable)
+		}
+	}
+	return nil
 }
 
 // RemoveCredential deletes a credential, sealed or declared. Servers that name it

@@ -10,6 +10,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/throttle"
 )
 
 // Bounds of links that sign in.
@@ -94,7 +95,7 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, access.Errorf(access.CodeDenied, "a link signs in from the gateway's own machine alone: sign in with a personal token"))
 		return
 	}
-	address := addressOf(r.RemoteAddr)
+	address := throttle.Address(r.RemoteAddr)
 	if wait := c.attempts.take(address); wait > 0 {
 		c.entries.TurnedAway()
 		c.render(w, r, http.StatusTooManyRequests, "notice", notice{Title: c.wordsOf(r).t("Nothing was done"), Text: c.wordsOf(r).t("Too many sign-ins have failed. Wait %s and try again.", wait.Round(time.Second).String())})
@@ -117,7 +118,7 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request) {
 // begin opens a session in place of the one there is, once the evidence has it: where
 // that fails there is no session.
 func (c *Console) begin(w http.ResponseWriter, r *http.Request, actor admin.Actor, by string) error {
-	id, from := random(), addressOf(r.RemoteAddr)
+	id, from := random(), throttle.Address(r.RemoteAddr)
 	if err := c.entries.In(r.Context(), actor, admin.Entry{Session: labelOf(id), Way: by, Address: from}); err != nil {
 		return err
 	}
@@ -131,7 +132,7 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, actor admin.Acto
 // failed says in the log and in the evidence that somebody could not sign in. They get
 // nothing either way, so that they are answered where the evidence cannot be kept.
 func (c *Console) failed(r *http.Request, by, user, why string) {
-	from := addressOf(r.RemoteAddr)
+	from := throttle.Address(r.RemoteAddr)
 	c.log.Warn("a sign-in failed", "by", by, "address", from, "error", why)
 	if err := c.entries.Failed(r.Context(), admin.Entry{Way: by, Address: from, User: user, Why: why}); err != nil {
 		c.log.Error("a failed sign-in is in no evidence", "error", access.Reasons(err))
@@ -150,7 +151,7 @@ func (c *Console) left(r *http.Request, id string) {
 
 // ended records that a session ended by the will of whose it is.
 func (c *Console) ended(r *http.Request, actor admin.Actor, e admin.Entry) {
-	e.Address = addressOf(r.RemoteAddr)
+	e.Address = throttle.Address(r.RemoteAddr)
 	if err := c.entries.Out(r.Context(), actor, e); err != nil {
 		c.log.Error("a sign-out is in no evidence", "user", actor.String(), "error", access.Reasons(err))
 	}

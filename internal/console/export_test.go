@@ -36,5 +36,5 @@ func (c *Console) Known(id string) bool {
 // remembered then.
 func (c *Console) Attempt(address string) (wait time.Duration, known int) {
 	wait = c.attempts.take(address)
-	return wait, len(c.attempts.addresses)
+	return wait, c.attempts.addresses.Len()
 }

@@ -141,6 +141,7 @@ func (p *parts) End(context.Context, credential.Source, string) credential.Ended
 func (p *parts) Used(context.Context) (map[string]credential.Use, error) { return nil, nil }
 func (p *parts) Remove(context.Context, string) (bool, error)            { return false, nil }
 func (p *parts) List(context.Context) ([]credential.Secret, error)       { return nil, nil }
+func (p *parts) Guessable(context.Context, string) (bool, error)         { return false, nil }
 func (p *parts) DevelopmentToken(context.Context, admin.TokenRequest) (identity.Token, error) {
 	return identity.Token{}, nil
 }

@@ -5,94 +5,63 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"net/netip"
 	"sync"
 	"time"
+
+	"rutile/internal/throttle"
 )
 
-// How many sign-ins may fail. Nobody can guess 256 bits: what is bounded is the
-// work and the noise.
-const (
-	addressFails = 10 // at once, from one address
-	addressEvery = 6 * time.Second
-	totalFails   = 200 // at once, from all of them
-	totalEvery   = 200 * time.Millisecond
-	maxAddresses = 4096
+// How many sign-ins may fail, from one address and from all of them. Nobody can guess 256
+// bits: what is bounded is the work and the noise.
+var (
+	addressFails = throttle.Rate{Burst: 10, Every: 6 * time.Second}         //nolint:gochecknoglobals // a constant
+	totalFails   = throttle.Rate{Burst: 200, Every: 200 * time.Millisecond} //nolint:gochecknoglobals // a constant
 )
 
 // attempts bounds sign-ins that fail: per address, and in all.
 type attempts struct {
-	now func() time.Time
+	now       func() time.Time
+	addresses *throttle.Keyed
 
-	mu        sync.Mutex
-	total     bucket
-	addresses map[string]*bucket
+	mu    sync.Mutex
+	total throttle.Bucket
 }
 
-// bucket holds when what was spent will have been refilled.
-type bucket struct{ clear time.Time }
-
 func newAttempts(now func() time.Time) *attempts {
-	return &attempts{now: now, addresses: map[string]*bucket{}}
+	return &attempts{now: now, addresses: throttle.NewKeyed(addressFails, now)}
 }
 
 // take spends one attempt and returns 0, or how long the address has to wait. A
 // refused attempt costs nothing; one that succeeds is given back.
 func (a *attempts) take(address string) time.Duration {
-	now := a.now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	one := a.addresses[address]
-	if one == nil {
-		one = &bucket{}
-		a.room(now)
-		a.addresses[address] = one
+	wait := a.total.Wait(a.now(), totalFails)
+	if wait == 0 {
+		wait = a.addresses.Take(address)
 	}
-	if wait := max(one.wait(now, addressFails, addressEvery), a.total.wait(now, totalFails, totalEvery)); wait > 0 {
-		return wait
+	if wait == 0 {
+		a.total.Spend(totalFails)
 	}
-	one.clear, a.total.clear = one.clear.Add(addressEvery), a.total.clear.Add(totalEvery)
-	return 0
+	return wait
 }
 
 // giveBack undoes a take that succeeded.
 func (a *attempts) giveBack(address string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if one := a.addresses[address]; one != nil {
-		one.clear = one.clear.Add(-addressEvery)
-	}
-	a.total.clear = a.total.clear.Add(-totalEvery)
-}
-
-// room forgets addresses that have nothing spent, or whichever comes first where
-// all have: the bound in all holds for them still.
-func (a *attempts) room(now time.Time) {
-	if len(a.addresses) < maxAddresses {
-		return
-	}
-	for address, b := range a.addresses {
-		if !now.Before(b.clear) {
-			delete(a.addresses, address)
-		}
-	}
-	for address := range a.addresses {
-		if len(a.addresses) < maxAddresses {
-			return
-		}
-		delete(a.addresses, address)
-	}
+	a.addresses.Give(address)
+	a.total.Give(totalFails)
 }
 
 // Of one person's password: from one address, and in all. Who tries from everywhere
 // holds up a password, and no passkey, token or link.
-const (
-	wordFails  = 5
-	wordEvery  = 30 * time.Second
-	wordsFails = 30
-	wordsEvery = time.Minute
-	wordSlots  = 4096
+var (
+	wordHere = throttle.Rate{Burst: 5, Every: 30 * time.Second} //nolint:gochecknoglobals // a constant
+	wordAll  = throttle.Rate{Burst: 30, Every: time.Minute}     //nolint:gochecknoglobals // a constant
 )
+
+const wordSlots = 4096
 
 // guesses bounds guesses at passwords, by what is guessed at. Slots are fixed and chosen
 // by a keyed hash: nobody pushes another out, or learns who is known.
@@ -101,7 +70,7 @@ type guesses struct {
 	key [32]byte
 
 	mu        sync.Mutex
-	here, all [wordSlots]bucket
+	here, all [wordSlots]throttle.Bucket
 }
 
 func newGuesses(now func() time.Time) *guesses {
@@ -124,11 +93,12 @@ func (g *guesses) take(user, address string) time.Duration {
 	now := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	one, all := &g.here[g.slot(user, address)], &g.all[g.slot(user)]
-	if wait := max(one.wait(now, wordFails, wordEvery), all.wait(now, wordsFails, wordsEvery)); wait > 0 {
+	here, all := &g.here[g.slot(user, address)], &g.all[g.slot(user)]
+	if wait := max(here.Wait(now, wordHere), all.Wait(now, wordAll)); wait > 0 {
 		return wait
 	}
-	one.clear, all.clear = one.clear.Add(wordEvery), all.clear.Add(wordsEvery)
+	here.Spend(wordHere)
+	all.Spend(wordAll)
 	return 0
 }
 
@@ -136,37 +106,6 @@ func (g *guesses) take(user, address string) time.Duration {
 func (g *guesses) giveBack(user, address string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	one, all := &g.here[g.slot(user, address)], &g.all[g.slot(user)]
-	one.clear, all.clear = one.clear.Add(-wordEvery), all.clear.Add(-wordsEvery)
-}
-
-// wait returns how long until one more may be spent of so many.
-func (b *bucket) wait(now time.Time, burst int, every time.Duration) time.Duration {
-	full := time.Duration(burst) * every
-	switch ahead := b.clear.Sub(now); {
-	case ahead < 0:
-		b.clear = now
-	case ahead > full:
-		b.clear = now.Add(full) // the clock was set back
-	}
-	return max(0, b.clear.Add(every).Sub(now)-full)
-}
-
-// addressOf is what an attempt is counted against: an IPv4 address, or the /64 a
-// single IPv6 host usually has. Forwarding headers are not read, because anybody
-// can write them.
-func addressOf(remote string) string {
-	ap, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return "unknown"
-	}
-	ip := ap.Addr().Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	p, err := ip.Prefix(64)
-	if err != nil {
-		return "unknown"
-	}
-	return p.String()
+	g.here[g.slot(user, address)].Give(wordHere)
+	g.all[g.slot(user)].Give(wordAll)
 }

@@ -8,6 +8,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/signin"
+	"rutile/internal/throttle"
 )
 
 // logoutPath is where the identity provider says that somebody signed out there (OpenID
@@ -16,7 +17,7 @@ const logoutPath = Home + "sign-in/logout"
 
 // backChannel takes a logout token. It answers as section 2.8 says.
 func (c *Console) backChannel(w http.ResponseWriter, r *http.Request) {
-	from := addressOf(r.RemoteAddr)
+	from := throttle.Address(r.RemoteAddr)
 	if wait := c.attempts.take(from); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 		w.WriteHeader(http.StatusTooManyRequests)

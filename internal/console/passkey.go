@@ -6,6 +6,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/signin"
+	"rutile/internal/throttle"
 )
 
 // routeSignIns adds the ways to sign in besides tokens and links.
@@ -53,7 +54,7 @@ func (c *Console) askPasskey(w http.ResponseWriter, r *http.Request) {
 		c.deny(w, r, err)
 		return
 	}
-	if wait := c.asks.take(addressOf(r.RemoteAddr)); wait > 0 {
+	if wait := c.asks.take(throttle.Address(r.RemoteAddr)); wait > 0 {
 		c.deny(w, r, access.Errorf(access.CodeUnavailable, "passkeys were asked for too often: wait %s", wait.Round(time.Second)))
 		return
 	}
@@ -80,7 +81,7 @@ func (c *Console) passkeySignIn(w http.ResponseWriter, r *http.Request) {
 		c.missing(w, r)
 		return
 	}
-	from := addressOf(r.RemoteAddr)
+	from := throttle.Address(r.RemoteAddr)
 	if c.tooMany(w, r, f["request"], from) {
 		return
 	}

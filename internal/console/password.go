@@ -9,6 +9,7 @@ import (
 	"rsc.io/qr"
 
 	"rutile/internal/access"
+	"rutile/internal/throttle"
 )
 
 // passwordSignIn opens a session for whoever sends a password and a code that count.
@@ -23,7 +24,7 @@ func (c *Console) passwordSignIn(w http.ResponseWriter, r *http.Request) {
 		c.missing(w, r)
 		return
 	}
-	from, user := addressOf(r.RemoteAddr), strings.TrimSpace(f["user"])
+	from, user := throttle.Address(r.RemoteAddr), strings.TrimSpace(f["user"])
 	if c.tooMany(w, r, f["request"], from) {
 		return
 	}

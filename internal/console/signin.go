@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/throttle"
 )
 
 // signIn opens a session for whoever sends a personal token that counts. Every
@@ -26,7 +27,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 		c.missing(w, r)
 		return
 	}
-	from := addressOf(r.RemoteAddr)
+	from := throttle.Address(r.RemoteAddr)
 	if c.tooMany(w, r, id, from) {
 		return
 	}
@@ -63,7 +64,7 @@ func (c *Console) signedIn(w http.ResponseWriter, r *http.Request, request strin
 		c.refuse(w, r, err)
 		return
 	}
-	c.attempts.giveBack(addressOf(r.RemoteAddr))
+	c.attempts.giveBack(throttle.Address(r.RemoteAddr))
 	if err := c.begin(w, r, actor, by); err != nil {
 		c.refuse(w, r, err)
 		return

@@ -8,6 +8,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/signin"
+	"rutile/internal/throttle"
 )
 
 // awayPage leads to the provider; backPage is where it sends people back to.
@@ -27,7 +28,7 @@ func (c *Console) sendAway(w http.ResponseWriter, r *http.Request) {
 		c.missing(w, r)
 		return
 	}
-	if wait := c.asks.take(addressOf(r.RemoteAddr)); wait > 0 {
+	if wait := c.asks.take(throttle.Address(r.RemoteAddr)); wait > 0 {
 		c.refuse(w, r, access.Errorf(access.CodeUnavailable, "people were sent away too often: wait a minute"))
 		return
 	}
@@ -70,7 +71,7 @@ func (c *Console) providerSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	home := strings.TrimPrefix(Home, "/")
-	if c.tooMany(w, r, home, addressOf(r.RemoteAddr)) {
+	if c.tooMany(w, r, home, throttle.Address(r.RemoteAddr)) {
 		return
 	}
 	away, ok := c.away.Take(c.visitOf(r))

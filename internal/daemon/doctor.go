@@ -41,7 +41,7 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 		out = append(out, d.checkJudge())
 	}
 	out = append(out, d.checkServers(ctx)...)
-	return slices.Concat(out, d.checkEntitlements(), d.checkApprovers(), d.checkAgents(), d.checkSinks(), d.checkSignals(), d.checkMails(), d.checkWitnesses())
+	return slices.Concat(out, d.checkEntitlements(), d.checkApprovers(), d.checkAgents(), d.checkSinks(ctx), d.checkSignals(), d.checkMails(), d.checkWitnesses())
 }
 
 func (d *Daemon) checkEntitlements() []api.Check {

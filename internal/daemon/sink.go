@@ -71,7 +71,7 @@ func (d *Daemon) sinkTrouble(s sink.Sink, why string) {
 	}
 }
 
-func (d *Daemon) checkSinks() []api.Check {
+func (d *Daemon) checkSinks(ctx context.Context) []api.Check {
 	var out []api.Check
 	for id, s := range d.states.admin.Load().Current().Sinks {
 		if s.State != sink.Active {
@@ -79,6 +79,11 @@ func (d *Daemon) checkSinks() []api.Check {
 		}
 		st := d.sinks.Status(id)
 		name := "sink " + id
+		if s.Form == sink.FormSSF {
+			if why := d.streams.Unheard(ctx, &s); why != "" {
+				out = append(out, api.Check{Name: name + " receiver", Level: api.LevelBroken, Reason: "the receiver cannot see to its stream or fetch from it: " + why, Mend: "rutile credential rotate " + s.Receiver})
+			}
+		}
 		switch st.State {
 		case sink.StateRefused:
 			out = append(out, api.Check{Name: name, Level: api.LevelBroken, Reason: st.Why, Mend: "rutile sink list"})

@@ -6,6 +6,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/identity"
+	"rutile/internal/throttle"
 )
 
 // enrolled is the answer to an enrollment.
@@ -24,8 +25,8 @@ func (s *server) enroll(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodPost) {
 		return
 	}
-	from := clientAddress(r.RemoteAddr)
-	if wait := s.addresses.take(from); wait > 0 {
+	from := throttle.Address(r.RemoteAddr)
+	if wait := s.addresses.Take(from); wait > 0 {
 		s.tooMany(w, wait)
 		return
 	}

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"rutile/internal/identity"
+	"rutile/internal/throttle"
 )
 
 const (
@@ -63,8 +64,8 @@ type server struct {
 	servers   Servers
 	redeem    func(ctx context.Context, request string) (agent, key string, err error)
 	log       *slog.Logger
-	addresses *limiter
-	agents    *limiter
+	addresses *throttle.Keyed
+	agents    *throttle.Keyed
 	metadata  []byte // of the issuer
 }
 
@@ -100,10 +101,15 @@ func New(cfg Config, authority *identity.Authority, servers Servers) (http.Handl
 		servers:   servers,
 		redeem:    cfg.Enroll,
 		log:       cfg.Log,
-		addresses: newLimiter(cfg.AddressRate, cfg.AddressBurst, cfg.Now),
-		agents:    newLimiter(cfg.AgentRate, cfg.AgentBurst, cfg.Now),
+		addresses: throttle.NewKeyed(rate(cfg.AddressRate, cfg.AddressBurst), cfg.Now),
+		agents:    throttle.NewKeyed(rate(cfg.AgentRate, cfg.AgentBurst), cfg.Now),
 		metadata:  metadata,
 	}, nil
+}
+
+// rate is so many a second, and so many at once.
+func rate(second, burst int) throttle.Rate {
+	return throttle.Rate{Burst: burst, Every: time.Second / time.Duration(second)}
 }
 
 // ServeHTTP routes by the exact path. A mux would clean paths and redirect;

@@ -11,6 +11,7 @@ import (
 
 	"rutile/internal/access"
 	"rutile/internal/identity"
+	"rutile/internal/throttle"
 )
 
 const grantClientCredentials = "client_credentials"
@@ -38,8 +39,8 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodPost) {
 		return
 	}
-	from := clientAddress(r.RemoteAddr)
-	if wait := s.addresses.take(from); wait > 0 {
+	from := throttle.Address(r.RemoteAddr)
+	if wait := s.addresses.Take(from); wait > 0 {
 		s.tooMany(w, wait)
 		return
 	}
@@ -83,7 +84,7 @@ func (s *server) issue(w http.ResponseWriter, r *http.Request) (t identity.Token
 	if err != nil {
 		return t, 0, err
 	}
-	if wait := s.agents.take(client.Agent()); wait > 0 {
+	if wait := s.agents.Take(client.Agent()); wait > 0 {
 		return t, wait, nil
 	}
 	switch resources := f["resource"]; {

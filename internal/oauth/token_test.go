@@ -270,37 +270,6 @@ func TestAddressIsLimitedBeforeAnythingIsRead(t *testing.T) {
 	check(t, g.post(body), 200, "") // so the refused ones did not use it
 }
 
-func TestLimiterMemoryIsBounded(t *testing.T) {
-	now := time.Now()
-	l := oauth.NewLimiter(1, 1, func() time.Time { return now })
-	for i := range 3 * oauth.MaxClients {
-		if l.Take(strconv.Itoa(i)) != 0 {
-			t.Fatalf("client %d waits for another", i)
-		}
-	}
-	if a, b := l.Len(); a != oauth.MaxClients || b != oauth.MaxClients {
-		t.Errorf("%d and %d clients are remembered, want %d", a, b, oauth.MaxClients)
-	}
-	if l.Take(strconv.Itoa(3*oauth.MaxClients-1)) == 0 {
-		t.Error("the newest client was forgotten")
-	}
-	now = now.Add(-time.Hour) // set back: nobody is locked out for an hour
-	if wait := l.Take(strconv.Itoa(3*oauth.MaxClients - 1)); wait > time.Second {
-		t.Errorf("the client waits %v", wait)
-	}
-}
-
-func TestClientAddress(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.7:1234": "192.0.2.7", "[::ffff:192.0.2.7]:1": "192.0.2.7", "[2001:db8:1:2:3:4:5:6]:9": "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:9": "fe80::/64", "@": "unknown", "": "unknown",
-	} {
-		if got := oauth.ClientAddress(remote); got != want {
-			t.Errorf("%s: %s, want %s", remote, got, want)
-		}
-	}
-}
-
 // FuzzForm: what is accepted means the same to a reader that takes the first
 // value, one that takes the last and one that folds names.
 func FuzzForm(f *testing.F) {

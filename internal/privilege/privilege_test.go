@@ -50,6 +50,7 @@ func (parts) End(context.Context, credential.Source, string) credential.Ended {
 	return credential.Ended{}
 }
 func (parts) Rewrap(context.Context) (int, error)               { return 0, nil }
+func (parts) Guessable(context.Context, string) (bool, error)   { return false, nil }
 func (parts) List(context.Context) ([]credential.Secret, error) { return nil, nil }
 func (parts) DevelopmentToken(context.Context, admin.TokenRequest) (identity.Token, error) {
 	return identity.Token{}, errors.New("none")

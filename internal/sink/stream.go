@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/credential"
 	"rutile/internal/signal"
 )
 
@@ -89,7 +90,8 @@ func NewStreams(s *Sender) *Streams {
 }
 
 // Of returns the sink whose receiver shows a bearer token; an access.CodeUnauthenticated
-// for nobody. Every token is compared with all, in the same time.
+// for nobody. Every token is compared with all, in the same time. What could be guessed, and
+// what two receivers show, is nobody's.
 func (s *Streams) Of(ctx context.Context, bearer string) (Sink, error) {
 	none := access.Errorf(access.CodeUnauthenticated, "the bearer token is no receiver's")
 	if bearer == "" || len(bearer) > 4096 {
@@ -97,7 +99,7 @@ func (s *Streams) Of(ctx context.Context, bearer string) (Sink, error) {
 	}
 	declared := s.sender.cfg.Sinks()
 	shown := sha256.Sum256([]byte(bearer))
-	var found *Sink
+	var found []Sink
 	for _, id := range slices.Sorted(maps.Keys(declared)) {
 		d := declared[id]
 		if d.Form != FormSSF || d.State != Active || d.Receiver == "" {
@@ -105,8 +107,8 @@ func (s *Streams) Of(ctx context.Context, bearer string) (Sink, error) {
 		}
 		err := s.sender.cfg.Secrets.Use(ctx, d.Receiver, s.sender.cfg.Issuer, func(secret []byte) error {
 			have := sha256.Sum256(secret)
-			if len(secret) > 0 && subtle.ConstantTimeCompare(have[:], shown[:]) == 1 && found == nil {
-				found = &d
+			if subtle.ConstantTimeCompare(have[:], shown[:]) == 1 && !credential.Guessable(secret) {
+				found = append(found, d)
 			}
 			return nil
 		})
@@ -114,10 +116,35 @@ func (s *Streams) Of(ctx context.Context, bearer string) (Sink, error) {
 			return Sink{}, err
 		}
 	}
-	if found == nil {
+	if len(found) != 1 {
 		return Sink{}, none
 	}
-	return *found, nil
+	return found[0], nil
+}
+
+// Unheard says why the receiver of a sink of FormSSF is not let in whatever it shows, "" if
+// it is.
+func (s *Streams) Unheard(ctx context.Context, d *Sink) string {
+	if d.Receiver == "" {
+		return ""
+	}
+	why := ""
+	err := s.sender.cfg.Secrets.Use(ctx, d.Receiver, s.sender.cfg.Issuer, func(secret []byte) error {
+		if credential.Guessable(secret) {
+			why = fmt.Sprintf("credential %q could be guessed: rotate it to one %s", d.Receiver, credential.Unguessable)
+			return nil
+		}
+		_, err := s.Of(ctx, string(secret))
+		return err
+	})
+	switch {
+	case why != "":
+	case access.CodeOf(err) == access.CodeUnauthenticated:
+		why = fmt.Sprintf("another receiver shows the value of credential %q too: rotate one of them", d.Receiver)
+	case err != nil:
+		why = access.Reasons(err)
+	}
+	return why
 }
 
 // Read returns the stream of a sink.

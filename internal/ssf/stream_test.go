@@ -3,6 +3,7 @@ package ssf_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -30,8 +31,12 @@ type shelf struct {
 	streams map[string]signal.Stream
 	revs    map[string]uint64
 	parcels map[string]map[string]signal.Parcel
-	down    bool // the sealed tokens cannot be read
+	down    bool              // the sealed tokens cannot be read
+	tokens  map[string]string // in place of tokenOf
 }
+
+// tokenOf is what the receiver of a sink shows.
+func tokenOf(sink string) string { return "the-token-of-receiver-" + sink }
 
 func (s *shelf) Stream(_ context.Context, id string) (signal.Stream, uint64, error) {
 	s.mu.Lock()
@@ -91,7 +96,10 @@ func (s *shelf) Use(_ context.Context, ref, _ string, use func([]byte) error) er
 	if down {
 		return access.Errorf(access.CodeUnavailable, "the vault is away")
 	}
-	return use([]byte("token-of-" + ref))
+	if token, ok := s.tokens[ref]; ok {
+		return use([]byte(token))
+	}
+	return use([]byte(tokenOf(ref)))
 }
 
 func (s *shelf) Origin() string                                          { return "gw.example.com/rutile" }
@@ -112,8 +120,10 @@ func (s *shelf) MoveSinkCursor(context.Context, string, string, uint64, sink.Cur
 // is retired and a sink that is none of its.
 type rig struct {
 	*testing.T
-	shelf *shelf
-	mux   *http.ServeMux
+	shelf   *shelf
+	mux     *http.ServeMux
+	sinks   map[string]sink.Sink
+	streams *sink.Streams
 
 	mu    sync.Mutex
 	notes []string
@@ -122,25 +132,26 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{T: t, mux: http.NewServeMux(), shelf: &shelf{streams: map[string]signal.Stream{}, revs: map[string]uint64{}, parcels: map[string]map[string]signal.Parcel{}}}
-	sinks := map[string]sink.Sink{}
+	r.sinks = map[string]sink.Sink{}
 	for _, d := range []sink.Sink{
 		{ID: "push", URL: "http://127.0.0.1:1/in", Receiver: "push", State: sink.Active},
 		{ID: "poll", URL: sink.PollURL, Receiver: "poll", State: sink.Active},
 		{ID: "gone", URL: sink.PollURL, Receiver: "gone", State: sink.Retired},
 	} {
 		d.Form, d.Audience, d.Naming, d.Events = sink.FormSSF, "https://"+d.ID, sink.NameOpaque, []string{signal.AccountDisabled, signal.SessionRevoked}
-		sinks[d.ID] = d
+		r.sinks[d.ID] = d
 	}
 	var d net.Dialer
 	sender, err := sink.New(sink.Config{
-		Sinks: func() map[string]sink.Sink { return sinks }, Evidence: r.shelf, Cursors: r.shelf, Transport: http.DefaultTransport, Dial: d.DialContext, Secrets: r.shelf, Dir: t.TempDir(),
+		Sinks: func() map[string]sink.Sink { return r.sinks }, Evidence: r.shelf, Cursors: r.shelf, Transport: http.DefaultTransport, Dial: d.DialContext, Secrets: r.shelf, Dir: t.TempDir(),
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Issuer: issuer, Sign: func(c []byte) (string, error) { return string(c), nil }, Names: r.shelf, Streams: r.shelf, Trouble: func(sink.Sink, string) {},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(sender.Close)
-	ssf.NewTransmitter(issuer, issuer+"/jwks", sink.NewStreams(sender), func(_ context.Context, id, what string) {
+	r.streams = sink.NewStreams(sender)
+	ssf.NewTransmitter(issuer, issuer+"/jwks", r.streams, func(_ context.Context, id, what string) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.notes = append(r.notes, id+" "+what)
@@ -224,12 +235,12 @@ func TestAStreamIsSetUpWithinItsDeclaration(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			r := newRig(t)
-			r.ends(x.want, "token-of-push", "PATCH", "/ssf/streams", x.body)
+			r.ends(x.want, tokenOf("push"), "PATCH", "/ssf/streams", x.body)
 		})
 	}
 	r := newRig(t)
-	r.ends(400, "token-of-push", "POST", "/ssf/streams", `{}`) // without a method it is poll
-	out := r.ends(201, "token-of-push", "POST", "/ssf/streams", `{"delivery":{"method":"urn:ietf:rfc:8935"},"events_requested":["`+revoked+`","urn:unknown"]}`)
+	r.ends(400, tokenOf("push"), "POST", "/ssf/streams", `{}`) // without a method it is poll
+	out := r.ends(201, tokenOf("push"), "POST", "/ssf/streams", `{"delivery":{"method":"urn:ietf:rfc:8935"},"events_requested":["`+revoked+`","urn:unknown"]}`)
 	if d, _ := out["delivery"].(map[string]any); d["endpoint_url"] != "http://127.0.0.1:1/in" {
 		t.Errorf("it is pushed to %v", out["delivery"])
 	}
@@ -253,60 +264,93 @@ func TestNoReceiverAcknowledgesForAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	ack := `{"returnImmediately":true,"ack":["ver_1"]}`
-	r.ends(404, "token-of-push", "POST", "/ssf/poll/poll", ack)
-	r.ends(404, "token-of-push", "POST", "/ssf/poll/push", ack)
-	r.ends(404, "token-of-poll", "POST", "/ssf/poll/push", ack)
-	r.ends(401, "token-of-gone", "POST", "/ssf/poll/gone", ack) // it is retired
-	out := r.ends(200, "token-of-poll", "POST", "/ssf/poll/poll", `{"returnImmediately":true,"ack":["ver_2","","../push"],"setErrs":{"ver_3":{"err":"jwtAud"}}}`)
+	r.ends(404, tokenOf("push"), "POST", "/ssf/poll/poll", ack)
+	r.ends(404, tokenOf("push"), "POST", "/ssf/poll/push", ack)
+	r.ends(404, tokenOf("poll"), "POST", "/ssf/poll/push", ack)
+	r.ends(401, tokenOf("gone"), "POST", "/ssf/poll/gone", ack) // it is retired
+	out := r.ends(200, tokenOf("poll"), "POST", "/ssf/poll/poll", `{"returnImmediately":true,"ack":["ver_2","","../push"],"setErrs":{"ver_3":{"err":"jwtAud"}}}`)
 	if sets, _ := out["sets"].(map[string]any); len(sets) != 1 || sets["ver_1"] == nil {
 		t.Errorf("what waits: %v", out)
 	}
-	out = r.ends(200, "token-of-poll", "POST", "/ssf/poll/poll", ack)
+	out = r.ends(200, tokenOf("poll"), "POST", "/ssf/poll/poll", ack)
 	if sets, _ := out["sets"].(map[string]any); len(sets) != 0 {
 		t.Errorf("what waits after it was acknowledged: %v", out)
 	}
 }
 
-// TestTokensCannotBeTriedByTheMillion: whoever shows tokens that are nobody's is not
-// listened to for a while, with the right one too; others are, and a vault that is away
-// counts against nobody.
-func TestTokensCannotBeTriedByTheMillion(t *testing.T) {
+// TestNobodySilencesAReceiver: whoever stands beside a receiver, behind the same address, may
+// show what they like: none of it is anybody's, and the receiver is let in between all of it.
+func TestNobodySilencesAReceiver(t *testing.T) {
 	r := newRig(t)
-	read := func(token, from string) *httptest.ResponseRecorder {
-		w, _ := r.as(token, from, "GET", "/ssf/streams", "")
-		return w
+	for i := range 2000 {
+		if w, _ := r.as(fmt.Sprintf("the-token-of-receiver-%d", i), "192.0.2.1:1", "POST", "/ssf/poll/poll", `{"returnImmediately":true}`); w.Code != http.StatusUnauthorized {
+			t.Fatalf("a guess: %d", w.Code)
+		}
+		if i%100 == 0 {
+			r.ends(200, tokenOf("poll"), "POST", "/ssf/poll/poll", `{"returnImmediately":true}`)
+		}
 	}
 	r.shelf.mu.Lock()
 	r.shelf.down = true
 	r.shelf.mu.Unlock()
-	for range 100 {
-		if w := read("token-of-poll", "192.0.2.9:1"); w.Code != http.StatusServiceUnavailable {
-			t.Fatalf("while the vault is away: %d", w.Code)
-		}
+	r.ends(503, tokenOf("poll"), "POST", "/ssf/poll/poll", `{"returnImmediately":true}`) // and not 401, which would have it give up
+}
+
+// TestWhatCouldBeGuessedIsNobodys: nor is what two receivers show, however it came about.
+func TestWhatCouldBeGuessedIsNobodys(t *testing.T) {
+	for name, token := range map[string]map[string]string{
+		"it is short":            {"poll": "token-of-one"},
+		"it is one letter":       {"poll": strings.Repeat("a", 64)},
+		"it is empty":            {"poll": ""},
+		"two have it":            {"poll": tokenOf("both"), "push": tokenOf("both")},
+		"it is one's that ended": {"poll": tokenOf("other"), "gone": tokenOf("poll")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.shelf.tokens = token
+			shown := token["poll"]
+			if token["gone"] != "" {
+				shown = token["gone"]
+			}
+			r.ends(401, shown, "GET", "/ssf/streams", "")
+			d := r.sinks["poll"]
+			if why := r.streams.Unheard(t.Context(), &d); (why == "") != (token["gone"] != "") || strings.Contains(why, shown) && shown != "" {
+				t.Errorf("doctor says %q", why)
+			}
+		})
 	}
-	r.shelf.mu.Lock()
-	r.shelf.down = false
-	r.shelf.mu.Unlock()
-	refused := 0
-	for i := range 100 {
-		if read("guess", "192.0.2.9:"+string(rune('1'+i%9))).Code == http.StatusUnauthorized {
-			refused++
-		}
+}
+
+// TestAStreamThatIsPausedHandsOutNothing: also of what waited before it was.
+func TestAStreamThatIsPausedHandsOutNothing(t *testing.T) {
+	r := newRig(t)
+	p, err := signal.Verify("ver_1", "poll", "", time.Now())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if refused != 30 {
-		t.Errorf("%d of 100 guesses were compared", refused)
+	if err := r.shelf.Post(t.Context(), "poll", []signal.Parcel{p}); err != nil {
+		t.Fatal(err)
 	}
-	w := read("token-of-poll", "192.0.2.9:1")
-	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" {
-		t.Errorf("the right one after it: %d", w.Code)
+	waits := func() int {
+		out := r.ends(200, tokenOf("poll"), "POST", "/ssf/poll/poll", `{"returnImmediately":true}`)
+		sets, _ := out["sets"].(map[string]any)
+		return len(sets)
 	}
-	if w := read("token-of-poll", "[2001:db8::1]:1"); w.Code != http.StatusOK {
-		t.Errorf("from elsewhere: %d", w.Code)
+	if n := waits(); n != 1 {
+		t.Fatalf("%d wait", n)
 	}
-	for i := range 40 {
-		read("guess", "[2001:db8:0:1::"+string(rune('1'+i%9))+"]:1")
+	r.ends(200, tokenOf("poll"), "POST", "/ssf/status", `{"stream_id":"poll","status":"paused"}`)
+	if n := waits(); n != 0 {
+		t.Errorf("%d are handed out while it is paused", n)
 	}
-	if w := read("token-of-poll", "[2001:db8:0:1::ff]:1"); w.Code != http.StatusTooManyRequests {
-		t.Errorf("from the same network of one host: %d", w.Code)
+	r.ends(400, tokenOf("poll"), "POST", "/ssf/verify", `{"stream_id":"poll"}`)
+	r.ends(200, tokenOf("poll"), "POST", "/ssf/status", `{"stream_id":"poll","status":"enabled"}`)
+	if n := waits(); n != 1 {
+		t.Errorf("%d are left after it", n)
+	}
+	r.ends(200, tokenOf("poll"), "POST", "/ssf/status", `{"stream_id":"poll","status":"disabled"}`)
+	r.ends(200, tokenOf("poll"), "POST", "/ssf/status", `{"stream_id":"poll","status":"enabled"}`)
+	if n := waits(); n != 0 {
+		t.Errorf("%d are told after it was disabled", n)
 	}
 }
