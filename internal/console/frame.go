@@ -197,7 +197,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 // through line or block.
 func (c *Console) funcs(w words) template.FuncMap {
 	return template.FuncMap{
-		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at, "revoking": revokeURL,
+		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "spelled": spelled, "part": part, "id": id, "dots": dots, "at": at, "revoking": revokeURL,
 		"when":   func(x time.Time) template.HTML { return w.when(x, c.now()) },
 		"state":  w.state,
 		"before": func(n uint64) uint64 { return n - 1 },
@@ -226,7 +226,29 @@ func (c *Console) funcs(w words) template.FuncMap {
 	}
 }
 
-// when is a time with how far it is from now; nothing where there is none.
+// id is one of our own identifiers, which may be broken after its prefix and in its
+// middle.
+func id(s string) template.HTML {
+	const run = 13
+	head, rest, _ := strings.Cut(line(s), "_")
+	if rest == "" {
+		return template.HTML(template.HTMLEscapeString(head))
+	}
+	out := template.HTMLEscapeString(head) + "_"
+	for len(rest) > run {
+		out += "<wbr>" + template.HTMLEscapeString(rest[:run])
+		rest = rest[run:]
+	}
+	return template.HTML(out + "<wbr>" + template.HTMLEscapeString(rest))
+}
+
+// dots is the name of a policy, which may be broken after its dots.
+func dots(s string) template.HTML {
+	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(s), ".", ".<wbr>"))
+}
+
+// when is a time with how far it is from now, broken between the day and the hour at
+// most; "never" where there is none.
 func (w words) when(x, now time.Time) template.HTML {
 	if x.IsZero() {
 		return template.HTML(template.HTMLEscapeString(w.t("never")))
@@ -236,7 +258,7 @@ func (w words) when(x, now time.Time) template.HTML {
 	if x.After(now) {
 		rel = w.t("in %s", w.span(x.Sub(now)))
 	}
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time> <small>%s</small>`, x.Format(time.RFC3339), x.Format("2006-01-02 15:04:05Z"), template.HTMLEscapeString(rel)))
+	return template.HTML(fmt.Sprintf(`<time datetime="%s"><span>%s</span> <span>%s</span></time> <small>%s</small>`, x.Format(time.RFC3339), x.Format(time.DateOnly), x.Format("15:04:05Z"), template.HTMLEscapeString(rel)))
 }
 
 // span is a length of time in its largest unit.
