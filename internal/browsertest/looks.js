@@ -80,11 +80,13 @@ window.looks = (() => {
       while (texts.nextNode()) {
         const text = texts.currentNode;
         if (text.parentElement.closest("h1, h2, h3, td, th, dt, dd, button, .filters") !== el || !seen(text.parentElement)) continue;
-        for (const word of text.data.matchAll(/[\w.:]+/g)) {
-          if (word[0].length > 20) continue;
-          range.setStart(text, word.index);
-          range.setEnd(text, word.index + word[0].length);
-          if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) out.push(`${word[0]} is broken in ${name(el)}`);
+        for (const run of text.data.matchAll(/\S+/g)) {
+          if (run[0].length > 24) continue; // it breaks where it must
+          for (const word of run[0].matchAll(/[\w.:]+/g)) {
+            range.setStart(text, run.index + word.index);
+            range.setEnd(text, run.index + word.index + word[0].length);
+            if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) out.push(`${word[0]} is broken in ${name(el)}`);
+          }
         }
       }
     }

@@ -197,7 +197,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 // through line or block.
 func (c *Console) funcs(w words) template.FuncMap {
 	return template.FuncMap{
-		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "spelled": spelled, "part": part, "id": id, "dots": dots, "at": at, "revoking": revokeURL,
+		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "spelled": spelled, "part": part, "id": id, "pieces": pieces, "at": at, "revoking": revokeURL,
 		"when":   func(x time.Time) template.HTML { return w.when(x, c.now()) },
 		"state":  w.state,
 		"before": func(n uint64) uint64 { return n - 1 },
@@ -242,9 +242,9 @@ func id(s string) template.HTML {
 	return template.HTML(out + "<wbr>" + template.HTMLEscapeString(rest))
 }
 
-// dots is the name of a policy, which may be broken after its dots.
-func dots(s string) template.HTML {
-	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(s), ".", ".<wbr>"))
+// pieces is a name made of parts, which may be broken between them.
+func pieces(s string) template.HTML {
+	return template.HTML(strings.NewReplacer(".", ".<wbr>", "/", "/<wbr>").Replace(template.HTMLEscapeString(s)))
 }
 
 // when is a time with how far it is from now, broken between the day and the hour at
@@ -280,9 +280,9 @@ func (w words) state(word any) template.HTML {
 	s := fmt.Sprint(word)
 	class, sign := "off", "○"
 	switch s {
-	case "active", "yes", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed":
+	case "active", "yes", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed", "compliance.covered":
 		class, sign = "good", "●"
-	case "pending", "changed", "newly_permitted", "untrusted", "due", "unused", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere":
+	case "pending", "changed", "newly_permitted", "untrusted", "due", "unused", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere", "compliance.partly":
 		class, sign = "wait", "◐"
 	case "quarantined", "blocked", "newly_denied", "forbid", "unparsable", "shadow", "high", "critical", "revoked", "revoke_partial", "terminated", "deny", "denied", "broken", "error", "failed", "quarantine", "revoke", "terminate":
 		class, sign = "bad", "■"
