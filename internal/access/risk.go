@@ -37,6 +37,30 @@ type RiskPoint struct {
 	At       time.Time     `json:"at"`               // when it was seen
 }
 
+// Level says in a word how unusual the session and its agent are: "" where nothing asks
+// for anything, then medium from 60, high from 75 and critical from 90, as the finding of it.
+func (r *Risk) Level() string {
+	switch score := max(r.Session, r.Agent); {
+	case score >= 90:
+		return "critical"
+	case score >= 75:
+		return "high"
+	case score >= 60:
+		return "medium"
+	}
+	return ""
+}
+
+// Shown is r as it is kept to be shown, without what is the scorer's own.
+func (r *Risk) Shown() *Risk {
+	if r == nil {
+		return nil
+	}
+	out := *r
+	out.Of = nil
+	return &out
+}
+
 // Low reports whether no score is over a bound.
 func (r *Risk) Low(below int) bool {
 	return r == nil || r.Session < below && r.Agent < below && r.Person < below

@@ -24,10 +24,10 @@ func (f *Findings) Stands(ctx context.Context, node string, over []risk.Standing
 	says := finding.Says{Source: sourceRisk + node, Covers: finding.Everything}
 	for _, s := range over {
 		score, severity := max(s.Risk.Session, s.Risk.Agent), finding.Medium
-		switch {
-		case score >= 90:
+		switch s.Risk.Level() {
+		case "critical":
 			severity = finding.Critical
-		case score >= 75:
+		case "high":
 			severity = finding.High
 		}
 		what, next := "what the agent did over its last sessions", "rutile session list"

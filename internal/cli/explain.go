@@ -33,7 +33,10 @@ func (a *app) explain() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(x, func(w io.Writer) { writeDecision(w, &x) })
+		return a.print(x, func(w io.Writer) {
+			writeDecision(w, &x)
+			a.reasons(w, x.Risk)
+		})
 	})
 	c.Long = `Say why a recorded call was permitted or denied, and what would change it: the rules
 that decided with their text as it was then, what they read, the nearest rules that
@@ -56,7 +59,7 @@ func writeDecision(w io.Writer, x *rehearsal.Explained) {
 		generation = fmt.Sprint(x.Generation)
 	}
 	fields(w, "decision", x.Decision, "at", when(x.At), "agent", x.Agent, "for", x.Subject, "enforcing would", would, "because", x.Reason, "what helps", x.Help,
-		"task", x.Task, "grant", x.Grant, "rules of generation", generation, "text not kept", strings.Join(x.Gone, " "), "the rules in force say", x.Now)
+		"task", x.Task, "grant", x.Grant, "risk then", riskLine(x.Risk), "rules of generation", generation, "text not kept", strings.Join(x.Gone, " "), "the rules in force say", x.Now)
 	for i := range x.Flows {
 		fmt.Fprintf(w, "argument %s stands in %s\n", cell(x.Flows[i].Pointer), cell(x.Flows[i].Source()))
 	}

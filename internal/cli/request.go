@@ -68,7 +68,10 @@ func (a *app) requestShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(r, func(w io.Writer) { writeRequest(w, r) })
+		return a.print(r, func(w io.Writer) {
+			writeRequest(w, r)
+			a.reasons(w, r.Risk)
+		})
 	})
 }
 
@@ -85,7 +88,7 @@ func writeRequest(w io.Writer, r admin.RequestView) {
 		"asks for", r.Target.Action(), "arguments", cell(string(r.Arguments)), "tier", itoa(r.Target.Tier), "definition is current", current,
 		"scope", string(r.Scope), "begins", when(r.NotBefore), "lives", (time.Duration(r.Life) * time.Second).String(), "uses", uses, "limits", r.Describe(), "reason", r.Reason,
 		"entitlement", r.Entitlement, "asked by", strings.Join(r.Policies, " "), "needs", r.Rule.String(), "said by", strings.Join(r.RuleBy, " "), "yes from", approvers(r.Approvals),
-		"grant", r.Grant, "asked at", when(r.Created), "waits until", when(r.Expires))
+		"grant", r.Grant, "risk when it asked", riskLine(r.Risk), "asked at", when(r.Created), "waits until", when(r.Expires))
 	for i := range r.Flow {
 		l := &r.Flow[i]
 		fmt.Fprintf(w, "argument %s (%s) stands in %s\n", cell(l.Pointer), l.Role, cell(l.Source()))

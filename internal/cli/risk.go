@@ -119,6 +119,9 @@ func riskLine(r *access.Risk) string {
 		return ""
 	}
 	out := fmt.Sprintf("%d of 100, its agent %d", r.Session, r.Agent)
+	if level := r.Level(); level != "" {
+		out = level + ": " + out
+	}
 	if r.Person > 0 {
 		out += fmt.Sprintf(", the person %d", r.Person)
 	}

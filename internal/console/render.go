@@ -41,7 +41,7 @@ func (c *Console) load() error {
 			return fmt.Errorf("console: %w", err)
 		}
 		c.views[lang] = t
-		if c.pages[lang], err = template.New("").Funcs(c.funcs(w)).ParseFS(files, "page.html"); err != nil {
+		if c.pages[lang], err = template.New("").Funcs(c.funcs(w)).ParseFS(files, "page.html", "views/scores.html"); err != nil {
 			return fmt.Errorf("console: %w", err)
 		}
 	}

@@ -26,7 +26,8 @@ type requestPage struct {
 	Stale   bool // the definition is another one
 	Tier    string
 	Facts   []fact
-	Reason  string // the agent's
+	Risk    *access.Risk // of who asks, when they asked; nil where nobody looked
+	Reason  string       // the agent's
 	Fields  []field
 	Exact   bool // exactly these arguments
 	Earlier *earlier
@@ -79,7 +80,7 @@ func (c *Console) view(w words, s session, k admin.Card) (requestPage, error) {
 	now := c.now()
 	p := requestPage{
 		ID: k.ID, User: line(s.actor.ID), Form: s.form, Action: line(k.Target.Action()), State: w.t(string(k.State)), Stale: !k.Current,
-		Tier: atStake(w, k.Target.Tier), Reason: line(k.Reason), Exact: k.Scope == grant.ScopeOnce, Now: c.standing(w, s, k, now), Facts: facts(w, k, now),
+		Tier: atStake(w, k.Target.Tier), Reason: line(k.Reason), Exact: k.Scope == grant.ScopeOnce, Now: c.standing(w, s, k, now), Facts: facts(w, k, now), Risk: k.Risk,
 	}
 	var err error
 	if p.Exact {

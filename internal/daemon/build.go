@@ -148,6 +148,7 @@ func (d *Daemon) build(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
+	petitions.Score(scores{d}.Peek)
 	d.Proxy, err = mcpproxy.New(mcp, d.gate, d.authority, catalog{d.Admin}, petitions, d.vault, d.log)
 	if err != nil {
 		return err

@@ -134,6 +134,14 @@ func (s scores) Of(agent, session, person string) *access.Risk {
 	return s.d.risks.Of(agent, session, person)
 }
 
+// Peek returns the scores of a caller without a call.
+func (s scores) Peek(who *access.Identity) *access.Risk {
+	if s.d.risks == nil {
+		return nil
+	}
+	return s.d.risks.Peek(who)
+}
+
 // PardonSession forgets what was held against a session.
 func (s scores) PardonSession(agent, session string) {
 	if s.d.risks != nil {

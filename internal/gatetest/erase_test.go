@@ -1,9 +1,7 @@
 package gatetest_test
 
 import (
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"rutile/internal/api"
@@ -36,15 +34,7 @@ func TestWhoIsErasedIsFoundNoMore(t *testing.T) {
 	if found(r, "ann") == 0 || found(r, "bob") == 0 {
 		t.Fatal("the calls are not found")
 	}
-	token, err := os.ReadFile(filepath.Join(data, daemon.TokenName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := api.NewClient(r.d.OperatorsURL, strings.TrimSpace(string(token)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := client.Erase(t.Context(), api.EraseSpec{Person: "ann", Reason: "request 4711"})
+	got, err := operatorClient(t, r).Erase(t.Context(), api.EraseSpec{Person: "ann", Reason: "request 4711"})
 	if err != nil || got.ID == "" || got.Keys < 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}

@@ -7,12 +7,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"rutile/internal/admin"
+	"rutile/internal/api"
 	"rutile/internal/daemon"
 	"rutile/internal/store/storetest"
 )
@@ -25,6 +28,20 @@ type rig struct {
 }
 
 var operator = admin.Actor{Kind: "user", ID: "tester", Host: true}
+
+// operatorClient calls a gateway with its operator token.
+func operatorClient(t *testing.T, r *rig) *api.Client {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(r.d.Config.Data, daemon.TokenName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := api.NewClient(r.d.OperatorsURL, strings.TrimSpace(string(token)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
 
 // newRig starts a daemon that enforces, on free loopback ports.
 func newRig(t *testing.T, change ...func(*daemon.Config)) *rig {

@@ -100,7 +100,7 @@ func (b *Broker) draft(a Ask) (Request, error) {
 		a.Scope = ScopeOnce
 	}
 	r := Request{ID: access.NewID(access.PrefixRequest), State: RequestPending, Party: a.Party, Session: a.Session, Task: a.Task, Target: a.Target,
-		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: a.Rule, RuleBy: a.RuleBy, Set: a.Set, Bound: a.Bound, Flow: a.Flow}
+		Scope: a.Scope, Policies: a.Policies, Reason: a.Reason, Uses: a.Uses, Created: now, Changed: now, Rule: a.Rule, RuleBy: a.RuleBy, Set: a.Set, Bound: a.Bound, Flow: a.Flow, Risk: a.Risk}
 	ceiling := Ceiling{}
 	if e := a.Entitlement; e != nil {
 		r.Entitlement, ceiling, r.MaxDepth = e.ID, e.Ceiling, e.Delegate.MaxDepth

@@ -28,6 +28,7 @@ type Ask struct {
 	Rule        Rule              // who must approve
 	RuleBy      []string          // policies about the action "request" that say so
 	Flow        []access.FlowLeaf // where values of the arguments came from
+	Risk        *access.Risk      // how unusual what its caller did was, nil where nobody looked
 	Set         string            // digest of the policy set all of it was judged with
 	Bound       bool              // who asks proved possession of a key
 	Policies    []string          // that ask
@@ -77,23 +78,26 @@ type Request struct {
 	Rule        Rule        `json:"rule"`
 	RuleBy      []string    `json:"ruleBy,omitempty"` // policies about the action "request" that say so
 	// Flow is where values of the arguments came from, as far as that was asked about.
-	Flow      []access.FlowLeaf `json:"flow,omitempty"`
-	Set       string            `json:"set,omitempty"`      // digest of the policy set it was asked under
-	Bound     bool              `json:"bound,omitempty"`    // who asked proved possession of a key
-	Life      int64             `json:"seconds"`            // of the grant
-	NotBefore time.Time         `json:"notBefore,omitzero"` // it begins, as who approved said; zero: with the last approval
-	Uses      int64             `json:"uses"`               // of the grant; 0: without limit
-	Limits                      // of the grant, besides
-	MaxDepth  int               `json:"maxDepth,omitempty"` // of what may be carved out of the grant
-	Reason    string            `json:"reason,omitempty"`
-	Approvals []Approval        `json:"approvals,omitempty"`
-	Grant     string            `json:"grant,omitempty"` // issued for it
-	DecidedBy string            `json:"decidedBy,omitempty"`
-	Created   time.Time         `json:"created"`
-	Expires   time.Time         `json:"expires"` // while pending
-	Changed   time.Time         `json:"changed"`
-	Rev       int64             `json:"-"`
-	Identity  [32]byte          `json:"-"` // two pending requests never share it
+	Flow []access.FlowLeaf `json:"flow,omitempty"`
+	// Risk is how unusual what its caller did was when it was asked; nil where nobody
+	// looked. It is for people: agents MUST NOT be told.
+	Risk      *access.Risk `json:"risk,omitempty"`
+	Set       string       `json:"set,omitempty"`      // digest of the policy set it was asked under
+	Bound     bool         `json:"bound,omitempty"`    // who asked proved possession of a key
+	Life      int64        `json:"seconds"`            // of the grant
+	NotBefore time.Time    `json:"notBefore,omitzero"` // it begins, as who approved said; zero: with the last approval
+	Uses      int64        `json:"uses"`               // of the grant; 0: without limit
+	Limits                 // of the grant, besides
+	MaxDepth  int          `json:"maxDepth,omitempty"` // of what may be carved out of the grant
+	Reason    string       `json:"reason,omitempty"`
+	Approvals []Approval   `json:"approvals,omitempty"`
+	Grant     string       `json:"grant,omitempty"` // issued for it
+	DecidedBy string       `json:"decidedBy,omitempty"`
+	Created   time.Time    `json:"created"`
+	Expires   time.Time    `json:"expires"` // while pending
+	Changed   time.Time    `json:"changed"`
+	Rev       int64        `json:"-"`
+	Identity  [32]byte     `json:"-"` // two pending requests never share it
 }
 
 // identity is what makes two asks the same one: who, for what, with which

@@ -27,6 +27,7 @@ func asking(s *State, r *access.Request, d *access.Decision, want grant.Ask, rea
 	f := GatherFacts(s, r)
 	a = want
 	a.Call, a.Policies, a.Bound, a.Set = *f.call(r), slices.Clone(d.Forbids), r.Who.Bound, s.Set.Digest()
+	a.Risk = r.Risk.Shown()
 	if r.Touched != nil {
 		a.Flow = r.Touched.Leaves
 	}

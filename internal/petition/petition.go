@@ -27,7 +27,12 @@ type Desk struct {
 	states States
 	broker *grant.Broker
 	now    func() time.Time
+	peek   func(*access.Identity) *access.Risk // nil: every score is 0
 }
+
+// Score has asks judged, and shown to people, with the scores of who asks. It MUST be
+// called before the first ask.
+func (d *Desk) Score(peek func(*access.Identity) *access.Risk) { d.peek = peek }
 
 // New returns a Desk. All are required.
 func New(s States, b *grant.Broker, now func() time.Time) (*Desk, error) {
@@ -81,6 +86,9 @@ func (d *Desk) Ask(ctx context.Context, who access.Identity, a grant.Ask) (Answe
 	}
 	r := access.Request{ID: access.NewID(access.PrefixDecision), At: d.now(), Who: who, Protocol: "mcp", Method: "tools/call",
 		Server: a.Target.Server, Kind: access.KindTool, Target: a.Target.Name, Arguments: a.Args, Unknown: a.Scope != grant.ScopeOnce}
+	if d.peek != nil {
+		r.Risk = d.peek(&who)
+	}
 	state := d.states.State()
 	ask, dec, ok := pdp.Seek(state, &r, grant.Ask{Scope: a.Scope, Wanted: a.Wanted, Uses: a.Uses, Life: a.Life, Reason: a.Reason, Limits: a.Limits})
 	if !ok {

@@ -44,7 +44,10 @@ type Explained struct {
 	Flows      []access.FlowLeaf  `json:"flows,omitempty"`  // values of it that came from earlier answers
 	Taint      []string           `json:"taint,omitempty"`  // what may have told the session what to do
 	Labels     []string           `json:"labels,omitempty"` // private data the session had seen
-	Now        string             `json:"now,omitempty"`    // what the rules in force say of it, "" where that cannot be told
+	// Risk is how unusual what the caller did was when it was decided, nil where nothing
+	// unusual was behind it.
+	Risk *access.Risk `json:"risk,omitempty"`
+	Now  string       `json:"now,omitempty"` // what the rules in force say of it, "" where that cannot be told
 }
 
 // Denied reports whether the call was not permitted, or would not have been.
@@ -93,6 +96,9 @@ func Explain(ctx context.Context, c *audit.Call, o Explaining) (Explained, error
 	}
 	t := c.Touched()
 	x.Flows, x.Taint, x.Labels = t.Leaves, t.Taint, t.Labels
+	if !x.Erased {
+		x.Risk = c.Risk()
+	}
 	var err error
 	if o.Sealed {
 		if x.Reason, err = c.Told(ctx); err != nil {
