@@ -7,10 +7,11 @@ import (
 	"rutile/internal/grant"
 )
 
-// HTTPStatus, Block and Line are the tables and texts every page is made with.
+// HTTPStatus, Block, Spelled and Line are the tables and texts every page is made with.
 var (
 	HTTPStatus = httpStatus
 	Block      = block
+	Spelled    = spelled
 	Line       = line
 )
 

@@ -197,7 +197,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 // through line or block.
 func (c *Console) funcs(w words) template.FuncMap {
 	return template.FuncMap{
-		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "at": at, "revoking": revokeURL,
+		"t": w.t, "n": w.n, "line": line, "short": short, "join": func(list []string) string { return strings.Join(list, " ") }, "found": func(key string) string { return subjectURL(finding.Subject{Kind: finding.SubjectFound, ID: key}) }, "prose": block, "spelled": spelled, "part": part, "id": id, "pieces": pieces, "at": at, "revoking": revokeURL,
 		"when":   func(x time.Time) template.HTML { return w.when(x, c.now()) },
 		"state":  w.state,
 		"before": func(n uint64) uint64 { return n - 1 },
@@ -226,7 +226,29 @@ func (c *Console) funcs(w words) template.FuncMap {
 	}
 }
 
-// when is a time with how far it is from now; nothing where there is none.
+// id is one of our own identifiers, which may be broken after its prefix and in its
+// middle.
+func id(s string) template.HTML {
+	const run = 13
+	head, rest, _ := strings.Cut(line(s), "_")
+	if rest == "" {
+		return template.HTML(template.HTMLEscapeString(head))
+	}
+	out := template.HTMLEscapeString(head) + "_"
+	for len(rest) > run {
+		out += "<wbr>" + template.HTMLEscapeString(rest[:run])
+		rest = rest[run:]
+	}
+	return template.HTML(out + "<wbr>" + template.HTMLEscapeString(rest))
+}
+
+// pieces is a name made of parts, which may be broken between them.
+func pieces(s string) template.HTML {
+	return template.HTML(strings.NewReplacer(".", ".<wbr>", "/", "/<wbr>").Replace(template.HTMLEscapeString(s)))
+}
+
+// when is a time with how far it is from now, broken between the day and the hour at
+// most; "never" where there is none.
 func (w words) when(x, now time.Time) template.HTML {
 	if x.IsZero() {
 		return template.HTML(template.HTMLEscapeString(w.t("never")))
@@ -236,7 +258,7 @@ func (w words) when(x, now time.Time) template.HTML {
 	if x.After(now) {
 		rel = w.t("in %s", w.span(x.Sub(now)))
 	}
-	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time> <small>%s</small>`, x.Format(time.RFC3339), x.Format("2006-01-02 15:04:05Z"), template.HTMLEscapeString(rel)))
+	return template.HTML(fmt.Sprintf(`<time datetime="%s"><span>%s</span> <span>%s</span></time> <small>%s</small>`, x.Format(time.RFC3339), x.Format(time.DateOnly), x.Format("15:04:05Z"), template.HTMLEscapeString(rel)))
 }
 
 // span is a length of time in its largest unit.
@@ -258,9 +280,9 @@ func (w words) state(word any) template.HTML {
 	s := fmt.Sprint(word)
 	class, sign := "off", "○"
 	switch s {
-	case "active", "yes", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed":
+	case "active", "yes", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed", "compliance.covered":
 		class, sign = "good", "●"
-	case "pending", "changed", "newly_permitted", "untrusted", "due", "unused", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere":
+	case "pending", "changed", "newly_permitted", "untrusted", "due", "unused", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere", "compliance.partly":
 		class, sign = "wait", "◐"
 	case "quarantined", "blocked", "newly_denied", "forbid", "unparsable", "shadow", "high", "critical", "revoked", "revoke_partial", "terminated", "deny", "denied", "broken", "error", "failed", "quarantine", "revoke", "terminate":
 		class, sign = "bad", "■"

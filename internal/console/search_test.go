@@ -17,7 +17,7 @@ func TestASearchThatGaveUpIsNotSaidToHaveFoundNothing(t *testing.T) {
 	b := r.enter()
 	on := `<a href="/console/evidence?agent=bot&amp;cursor=4321&amp;outcome=deny" rel="next">Search further back</a>`
 	a := b.get("/console/evidence?agent=bot&outcome=deny")
-	a.wants(t, "nothing so far", http.StatusOK, "Nothing was found so far. Searched back to:", "2026-11-03 14:12", on)
+	a.wants(t, "nothing so far", http.StatusOK, "Nothing was found so far. Searched back to:", "2026-11-03T14:12", on)
 	if strings.Contains(a.body, "Nothing was found.") {
 		t.Error("the page says that nothing was found")
 	}
@@ -25,7 +25,7 @@ func TestASearchThatGaveUpIsNotSaidToHaveFoundNothing(t *testing.T) {
 	row.Index, row.Type, row.Decision = 7000, "verdict", "dec_1"
 	w.leaves = []audit.Row{row}
 	a = b.get("/console/evidence?agent=bot&outcome=deny")
-	a.wants(t, "something", http.StatusOK, "/console/evidence/7000", "Searched back to:", "2026-11-03 14:12", on)
+	a.wants(t, "something", http.StatusOK, "/console/evidence/7000", "Searched back to:", "2026-11-03T14:12", on)
 	if strings.Contains(a.body, "Nothing was found") {
 		t.Error("the page says that nothing was found beside what was")
 	}

@@ -16,7 +16,9 @@ import (
 // stays readable; the looks of a letter deceive where it stands among others.
 
 // block is text of several lines.
-func block(s string) string {
+func block(s string) string { return ends(spellAll(s)) }
+
+func spellAll(s string) string {
 	var b strings.Builder
 	lines := strings.Split(admin.Visible(s), "\n")
 	for i, l := range lines {
@@ -25,8 +27,15 @@ func block(s string) string {
 		}
 		spell(&b, l)
 	}
-	return ends(b.String())
+	return b.String()
 }
+
+// spelled is block for text that admin.Visible has been over: what is spelled out in it
+// is not spelled out twice.
+func spelled(s string) string { return ends(part(s)) }
+
+// part is a piece of such a text; blanks at its ends stand between words.
+func part(s string) string { return strings.ReplaceAll(spellAll(s), `\u{5c}u{`, `\u{`) }
 
 // line is text as one line.
 func line(s string) string {

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/console"
 	"rutile/internal/grant"
 	"rutile/internal/registry"
@@ -56,6 +57,16 @@ func TestTextIsWhatItLooksLike(t *testing.T) {
 	}
 	if got := console.Line("one\ntwo\tthree"); got != `one\u{a}two\u{9}three` {
 		t.Error(got)
+	}
+}
+
+// TestWhatIsSpelledOutIsNotSpelledOutTwice: a comparison of definitions has its hidden
+// characters spelled out when it comes, and what pretends to be is told from it still.
+func TestWhatIsSpelledOutIsNotSpelledOutTwice(t *testing.T) {
+	for _, in := range []string{"plain", "a\u200bb\x1b[31m", `pretends \u{200b}`, `twice \u{5c}u{200b}`, `\u{`, "p\u0430ypal", " both ends "} {
+		if got, want := console.Spelled(admin.Visible(in)), console.Block(in); got != want {
+			t.Errorf("%+q is shown as %s, want %s", in, got, want)
+		}
 	}
 }
 
