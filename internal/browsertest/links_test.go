@@ -78,6 +78,7 @@ func TestEveryLinkLeadsWhereItSays(t *testing.T) {
 	if _, err := r.d.Effects.Revoke(t.Context(), keeper, admin.Order{Kind: "agent", ID: "spare-bot"}); err != nil {
 		t.Fatal(err)
 	}
+	r.apply("kind: Policy\nid: no-more\ncedar: |\n  forbid (principal, action == Mcp::Action::\"shop/drop\", resource);\n") // so that there are two generations
 	pages := r.listed()
 	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
 		t.Run(name, func(t *testing.T) {

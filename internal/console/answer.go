@@ -64,7 +64,12 @@ func (c *Console) card(w http.ResponseWriter, r *http.Request, s session, id str
 func (c *Console) over(w http.ResponseWriter, r *http.Request, request string) {
 	c.sessions.end(c.sessionID(r))
 	http.SetCookie(w, c.cookie(r, ""))
-	c.askWho(w, r, request, c.wordsOf(r).t("The session is over: sign in again. Nothing was done."))
+	words := c.wordsOf(r)
+	text := words.t("The session is over: sign in again. Nothing was done.")
+	if r.Method == http.MethodGet { // whoever removes what they signed in with is led to such a page
+		text = words.t("The session is over: sign in again.")
+	}
+	c.askWho(w, r, request, text)
 }
 
 // answer takes the answer of a person. Where it had an effect the browser is sent
