@@ -130,6 +130,13 @@ func (k *killing) once() {
 			}
 		})
 	}
+	if k.boots == 1 { // however slow the machine is, something happens
+		eventually(k.t, "a call is answered and one is refused", func() bool {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return len(k.answered) > 0 && len(k.denied) > 0
+		})
+	}
 	time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
 	_ = cmd.Process.Kill()
 	wg.Wait()
