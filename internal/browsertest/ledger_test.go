@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
 
 	"rutile/internal/registry"
 )
@@ -184,6 +185,8 @@ func (l *ledger) find(u *usage, kind, name string) map[string]string {
 		of := c.String()
 		switch {
 		case !c.several():
+		case u.Group != "" && strings.ContainsFunc(u.Group, func(r rune) bool { return r > unicode.MaxASCII }):
+			continue // the same group under its Korean name: it is used in English
 		case u.Group != "":
 			c.Action = "filter:" + u.Group
 		case kind == "link":
