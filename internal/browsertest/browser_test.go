@@ -23,13 +23,15 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"rutile/internal/gatetest"
 )
 
 // program skips a test where there is no browser; in CI that fails.
 func program(t *testing.T) {
 	t.Helper()
 	if _, err := executable(); err != nil {
-		t.Skip("no Chromium: the console is not tried in a browser (Debian: chromium)")
+		gatetest.Lack(t, "no Chromium: the console is not tried in a browser (Debian: chromium)")
 	}
 }
 
