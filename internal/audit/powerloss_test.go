@@ -25,7 +25,7 @@ func TestPowerLoss(t *testing.T) {
 		t.Run(durability, func(t *testing.T) {
 			dir := t.TempDir()
 			ops, m := recordLoad(t, dir, durability)
-			cases := 20
+			cases := 30
 			if long() {
 				cases = 3000
 			}
