@@ -221,7 +221,7 @@ func TestAnAccountIsItsPersons(t *testing.T) {
 		b.fill("#new", chosen)
 		b.fill("#again", chosen)
 		text := b.click(`form[action="/console/account/password"] button`)
-		secret, others := regexp.MustCompile(`[A-Z2-7]{32}`).FindString(text), regexp.MustCompile(`[a-z2-7]{4}(-[a-z2-7]{4}){3}`).FindAllString(text, 2)
+		secret, others := regexp.MustCompile(`[A-Z2-7]{32}`).FindString(text), regexp.MustCompile(`[a-z2-7]{4}(-[a-z2-7]{4}){3}`).FindAllString(text, 3)
 		b.fill("#code", signintest.Code(t, secret, time.Now()))
 		has(t, "the password", b.click(`main form button`), "The password is set")
 		other := r.sign(user("vic"))
@@ -250,9 +250,31 @@ func TestAnAccountIsItsPersons(t *testing.T) {
 		b.fill("#password", chosen)
 		b.fill("#code", others[1])
 		has(t, "with a password again", b.click(`form[action="/console/sign-in/password"] button`), "8 recovery codes left")
-		has(t, "taking it away", b.click(`form[action="/console/account/factor"] button`), "admin")
+		has(t, "taking the last away", b.click(`form[action="/console/account/factor"] button`), "Nothing was done", "admin")
+		key := r.passkey("vic", chosen, others[2])
+		b.visit(account)
+		has(t, "taking one of two away", b.click(`form:has([name="factor"][value="`+key+`"]) button`), "It is removed")
 		b.quiet("an account")
 	})
+}
+
+// passkey gives somebody who has a password a passkey too and returns its id.
+func (r *rig) passkey(user, password, code string) string {
+	r.t.Helper()
+	actor, err := r.d.SignIns.SignInWithPassword(r.t.Context(), user, password, code)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	actor.Since = time.Now()
+	options, asked, err := r.d.SignIns.AskPasskey(r.t.Context(), actor)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	f, err := r.d.SignIns.AddPasskey(r.t.Context(), actor, asked, "my other key", signintest.New(r.t, r.local(), "localhost").Make(options))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return f.ID
 }
 
 // TestAPersonConnectsAServer: what agents then use is connected, seen and ended again.
