@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"slices"
 
 	"rutile/internal/access"
 	"rutile/internal/audit"
@@ -39,6 +40,21 @@ func (d *Desk) mustSignGlass(actor Actor) (bool, error) {
 		return false, nil
 	}
 	return true, access.Errorf(access.CodeDenied, "breaking the glass is signed with a passkey, and you have none: add one on the account page of the console (%s), or let somebody who has one", d.page("/console/account"))
+}
+
+// Breakers lists who may break the glass: those who have a passkey to sign it with, and
+// those who have none.
+func (d *Desk) Breakers() (with, without []string) {
+	for _, u := range d.admin.Current().View.Users() {
+		switch {
+		case !d.admin.Allows(Actor{Kind: "user", ID: u.ID}, OpBreak):
+		case slices.ContainsFunc(u.Factors, isPasskey):
+			with = append(with, u.ID)
+		default:
+			without = append(without, u.ID)
+		}
+	}
+	return with, without
 }
 
 // keepGlass keeps what an actor asked for until it is signed, in place of what they

@@ -29,6 +29,9 @@ type LeaseRequest struct {
 	Decision string            // under which it is opened
 	Outcome  access.Outcome
 	Tier     int
+	// Compare says that the secret is compared with what somebody shows. That anybody can
+	// bring about, so it is no use of it.
+	Compare bool
 
 	// What follows matters to what is minted and to nothing else.
 	URL       string          // of the server, "" for stdio
@@ -153,7 +156,9 @@ func (v *Vault) Lease(ctx context.Context, r LeaseRequest) (*Lease, error) {
 			return nil, err
 		}
 		if o != nil {
-			v.uses.note(r.Ref, Use{At: v.cfg.Now(), Version: strconv.Itoa(o.version)})
+			if !r.Compare {
+				v.uses.note(r.Ref, Use{At: v.cfg.Now(), Version: strconv.Itoa(o.version)})
+			}
 			return &Lease{vault: v, req: r, open: o}, nil
 		}
 		if err := v.prepare(ctx, r); err != nil {

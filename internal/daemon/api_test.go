@@ -131,6 +131,52 @@ state: sanctioned
 	}
 }
 
+// Doctor says in time whether somebody can break the glass with a passkey.
+func TestDoctorSaysWhoCanBreakTheGlass(t *testing.T) {
+	for rule, want := range map[string][3]api.Level{
+		admin.SignAuto:    {api.LevelWarning, api.LevelWarning, api.LevelOK},
+		admin.SignPasskey: {api.LevelBroken, api.LevelWarning, api.LevelOK},
+		admin.SignPerson:  {"", "", ""},
+	} {
+		cfg := loopbackConfig(t, t.TempDir())
+		cfg.Approvals.BreakGlass = rule
+		d, err := daemon.New(t.Context(), cfg, daemon.Options{Version: "test", Log: io.Discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close(context.Background()) })
+		c := api.NewSocketClient(filepath.Join(d.Config.Data, daemon.SocketName), "")
+		check := func() (found api.Check) {
+			t.Helper()
+			list, err := c.Doctor(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range list.Checks {
+				if x.Name == "break-glass" {
+					found = x
+				}
+			}
+			return found
+		}
+		if x := check(); x.Level != "" {
+			t.Errorf("%s: nobody may break the glass: %+v", rule, x)
+		}
+		apply(t, c, []byte("kind: User\nid: ann\nroles: [operator, admin]\n---\nkind: User\nid: bob\nroles: [admin]\n---\nkind: User\nid: vic\nroles: [viewer]\n"))
+		if x := check(); x.Level != want[0] || want[0] != "" && !strings.HasSuffix(x.Reason, ": ann, bob") {
+			t.Errorf("%s: nobody has a passkey: %+v", rule, x)
+		}
+		d.Enrol(t.Context(), t, "ann")
+		if x := check(); x.Level != want[1] || want[1] != "" && !strings.HasSuffix(x.Reason, "bob (ann can)") {
+			t.Errorf("%s: one has a passkey: %+v", rule, x)
+		}
+		d.Enrol(t.Context(), t, "bob")
+		if x := check(); x.Level != want[2] {
+			t.Errorf("%s: both have a passkey: %+v", rule, x)
+		}
+	}
+}
+
 func apply(t *testing.T, c *api.Client, manifests []byte) {
 	t.Helper()
 	docs, err := admin.ParseReader("m.yaml", t.TempDir(), bytes.NewReader(manifests))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/admin"
 	"rutile/internal/api"
 	"rutile/internal/audit"
 	"rutile/internal/confine"
@@ -46,7 +47,7 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 		out = append(out, d.checkJudge())
 	}
 	out = append(out, d.checkServers(ctx)...)
-	return slices.Concat(out, d.checkEntitlements(), d.checkApprovers(), d.checkAgents(), d.checkSinks(ctx), d.checkSignals(), d.checkMails(), d.checkWitnesses())
+	return slices.Concat(out, d.checkEntitlements(), d.checkApprovers(), d.checkBreakers(), d.checkAgents(), d.checkSinks(ctx), d.checkSignals(), d.checkMails(), d.checkWitnesses())
 }
 
 func (d *Daemon) checkEntitlements() []api.Check {
@@ -76,13 +77,38 @@ func (d *Daemon) checkApprovers() []api.Check {
 	if len(list) == 0 {
 		return nil
 	}
+	return []api.Check{{Name: "approvals", Level: api.LevelWarning, Reason: "approvals of tier 3 are signed with a passkey (approvals.tier3: " + d.Config.Approvals.Tier3 + "), and these approvers have none: " + some(list),
+		Mend: "each adds a passkey on the account page of the console (/console/account), or take the role approver from them"}}
+}
+
+// some names the first of many people.
+func some(list []string) string {
 	const most = 5
 	who := strings.Join(list[:min(len(list), most)], ", ")
 	if more := len(list) - most; more > 0 {
 		who += fmt.Sprintf(" and %d more", more)
 	}
-	return []api.Check{{Name: "approvals", Level: api.LevelWarning, Reason: "approvals of tier 3 are signed with a passkey (approvals.tier3: " + d.Config.Approvals.Tier3 + "), and these approvers have none: " + who,
-		Mend: "each adds a passkey on the account page of the console (/console/account), or take the role approver from them"}}
+	return who
+}
+
+// checkBreakers says whether somebody can break the glass with a passkey. Nothing is said
+// where nobody may break it, or where approvals.breakGlass says that a token is enough.
+func (d *Daemon) checkBreakers() []api.Check {
+	const name, mend = "break-glass", "one of them adds a passkey on the account page of the console (/console/account), before there is an emergency"
+	with, without := d.Desk.Breakers()
+	rule := d.Config.Approvals.BreakGlass
+	switch {
+	case len(with)+len(without) == 0 || rule == admin.SignPerson:
+		return nil
+	case len(with) == 0 && rule == admin.SignPasskey:
+		return []api.Check{{Name: name, Level: api.LevelBroken, Reason: "nobody can break the glass: it is signed with a passkey (approvals.breakGlass: passkey), and those who may have none: " + some(without), Mend: mend}}
+	case len(with) == 0:
+		return []api.Check{{Name: name, Level: api.LevelWarning, Reason: "nobody who may break the glass has a passkey, so whoever holds a personal token of theirs can: " + some(without), Mend: mend}}
+	case len(without) > 0:
+		return []api.Check{{Name: name, Level: api.LevelWarning, Reason: "breaking the glass is signed with a passkey, and some who may have none and cannot: " + some(without) + " (" + some(with) + " can)",
+			Mend: "each adds a passkey on the account page of the console (/console/account), or take the role from them"}}
+	}
+	return []api.Check{good(name, "%d who may break the glass have a passkey", len(with))}
 }
 
 func good(name, format string, args ...any) api.Check {

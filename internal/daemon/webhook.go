@@ -34,9 +34,25 @@ type hookSecrets struct{ vault *credential.Vault }
 
 // Use hands the value of a sealed credential to use.
 func (h hookSecrets) Use(ctx context.Context, ref, origin string, use func([]byte) error) error {
-	l, err := h.vault.Lease(ctx, credential.LeaseRequest{Ref: ref, Origin: origin, Outcome: access.Permit})
+	return h.open(ctx, credential.LeaseRequest{Ref: ref, Origin: origin, Outcome: access.Permit}, use)
+}
+
+// Compare is Use for what is compared with what somebody shows. It is used where is says so.
+func (h hookSecrets) Compare(ctx context.Context, ref, origin string, is func([]byte) bool) error {
+	r := credential.LeaseRequest{Ref: ref, Origin: origin, Outcome: access.Permit, Compare: true}
+	shown := false
+	err := h.open(ctx, r, func(secret []byte) error { shown = is(secret); return nil })
+	if err != nil || !shown {
+		return err
+	}
+	r.Compare = false
+	return h.open(ctx, r, func([]byte) error { return nil })
+}
+
+func (h hookSecrets) open(ctx context.Context, r credential.LeaseRequest, use func([]byte) error) error {
+	l, err := h.vault.Lease(ctx, r)
 	if access.CodeOf(err) == access.CodeDenied {
-		return access.Errorf(access.CodeDenied, "it is for servers only, or bound to another origin than %s: seal another one for this webhook", origin)
+		return access.Errorf(access.CodeDenied, "it is for servers only, or bound to another origin than %s: seal another one for this webhook", r.Origin)
 	}
 	if err != nil {
 		return err

@@ -31,6 +31,8 @@ type transmitter struct {
 
 	mu    sync.Mutex
 	asked int // for its keys
+
+	publish *jose.JSONWebKey // in place of its key
 }
 
 func newTransmitter(t *testing.T) *transmitter {
@@ -47,6 +49,10 @@ func newTransmitter(t *testing.T) *transmitter {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.asked++
+		if x.publish != nil {
+			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{*x.publish}})
+			return
+		}
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: x.key.Public(), KeyID: "k", Algorithm: "ES256", Use: "sig"}}})
 	})
 	x.Server = httptest.NewServer(x.mux)
@@ -167,6 +173,10 @@ func (a *acts) Trouble(context.Context, *signal.Source, string) {}
 type one string
 
 func (s one) Use(_ context.Context, _, _ string, use func([]byte) error) error { return use([]byte(s)) }
+func (s one) Compare(_ context.Context, _, _ string, is func([]byte) bool) error {
+	is([]byte(s))
+	return nil
+}
 
 // receiver is one over sources, with what it keeps and does.
 func receiver(t *testing.T, box *inbox, sources ...signal.Source) (*signal.Receiver, *acts) {

@@ -31,9 +31,9 @@ func (r *Receiver) hook(ctx context.Context, s *Source, h http.Header, body []by
 	now := r.cfg.Now()
 	var id string
 	var bad error
-	if err := r.cfg.Secrets.Use(ctx, s.Secret, r.cfg.Origin, func(secret []byte) error {
+	if err := r.cfg.Secrets.Compare(ctx, s.Secret, r.cfg.Origin, func(secret []byte) bool {
 		id, bad = r.cfg.Hook(secret, h, body, now)
-		return nil
+		return bad == nil
 	}); err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ type Secrets interface {
 	// Use hands the value of the credential ref, which is for the origin
 	// (scheme://host:port), to use, which must not keep it.
 	Use(ctx context.Context, ref, origin string, use func(value []byte) error) error
+	// Compare hands it to is, which says whether it is what somebody shows. It counts as
+	// used only if it is.
+	Compare(ctx context.Context, ref, origin string, is func(value []byte) bool) error
 }
 
 // Actor acts on what a source tells.
@@ -167,9 +170,9 @@ func (r *Receiver) push(ctx context.Context, s *Source, h http.Header, body []by
 	}
 	if s.Secret != "" {
 		holds := false
-		if err := r.cfg.Secrets.Use(ctx, s.Secret, r.cfg.Origin, func(secret []byte) error {
+		if err := r.cfg.Secrets.Compare(ctx, s.Secret, r.cfg.Origin, func(secret []byte) bool {
 			holds = len(h.Values("Authorization")) == 1 && subtle.ConstantTimeCompare([]byte(h.Get("Authorization")), append([]byte("Bearer "), secret...)) == 1
-			return nil
+			return holds
 		}); err != nil {
 			return err
 		}

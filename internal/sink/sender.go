@@ -18,6 +18,9 @@ type Secrets interface {
 	// Use hands the value of the credential ref, which is for the origin
 	// (scheme://host:port), to use, which must not keep it.
 	Use(ctx context.Context, ref, origin string, use func(value []byte) error) error
+	// Compare hands it to is, which says whether it is what somebody shows. It counts as
+	// used only if it is.
+	Compare(ctx context.Context, ref, origin string, is func(value []byte) bool) error
 }
 
 // Evidence is the log that is handed on.

@@ -97,29 +97,38 @@ func (s *Streams) Of(ctx context.Context, bearer string) (Sink, error) {
 	if bearer == "" || len(bearer) > 4096 {
 		return Sink{}, none
 	}
+	found, err := s.showing(ctx, sha256.Sum256([]byte(bearer)))
+	if err != nil {
+		return Sink{}, err
+	}
+	if len(found) != 1 {
+		return Sink{}, none
+	}
+	return found[0], s.sender.cfg.Secrets.Use(ctx, found[0].Receiver, s.sender.cfg.Issuer, func([]byte) error { return nil }) // it counts as used
+}
+
+// showing returns the sinks whose receivers show the token of which shown is the SHA-256,
+// where it cannot be guessed. Comparing is no use of what any of them shows.
+func (s *Streams) showing(ctx context.Context, shown [sha256.Size]byte) ([]Sink, error) {
 	declared := s.sender.cfg.Sinks()
-	shown := sha256.Sum256([]byte(bearer))
 	var found []Sink
 	for _, id := range slices.Sorted(maps.Keys(declared)) {
 		d := declared[id]
 		if d.Form != FormSSF || d.State != Active || d.Receiver == "" {
 			continue
 		}
-		err := s.sender.cfg.Secrets.Use(ctx, d.Receiver, s.sender.cfg.Issuer, func(secret []byte) error {
+		err := s.sender.cfg.Secrets.Compare(ctx, d.Receiver, s.sender.cfg.Issuer, func(secret []byte) bool {
 			have := sha256.Sum256(secret)
 			if subtle.ConstantTimeCompare(have[:], shown[:]) == 1 && !credential.Guessable(secret) {
 				found = append(found, d)
 			}
-			return nil
+			return false
 		})
 		if err != nil && access.CodeOf(err) == access.CodeUnavailable {
-			return Sink{}, err
+			return nil, err
 		}
 	}
-	if len(found) != 1 {
-		return Sink{}, none
-	}
-	return found[0], nil
+	return found, nil
 }
 
 // Unheard says why the receiver of a sink of FormSSF is not let in whatever it shows, "" if
@@ -129,22 +138,27 @@ func (s *Streams) Unheard(ctx context.Context, d *Sink) string {
 		return ""
 	}
 	why := ""
-	err := s.sender.cfg.Secrets.Use(ctx, d.Receiver, s.sender.cfg.Issuer, func(secret []byte) error {
+	var sum [sha256.Size]byte
+	err := s.sender.cfg.Secrets.Compare(ctx, d.Receiver, s.sender.cfg.Issuer, func(secret []byte) bool {
 		if credential.Guessable(secret) {
 			why = fmt.Sprintf("credential %q could be guessed: rotate it to one %s", d.Receiver, credential.Unguessable)
-			return nil
 		}
-		_, err := s.Of(ctx, string(secret))
-		return err
+		sum = sha256.Sum256(secret)
+		return false // nobody shows it
 	})
-	switch {
-	case why != "":
-	case access.CodeOf(err) == access.CodeUnauthenticated:
-		why = fmt.Sprintf("another receiver shows the value of credential %q too: rotate one of them", d.Receiver)
-	case err != nil:
-		why = access.Reasons(err)
+	if err != nil {
+		return access.Reasons(err)
 	}
-	return why
+	if why != "" {
+		return why
+	}
+	switch same, err := s.showing(ctx, sum); {
+	case err != nil:
+		return access.Reasons(err)
+	case len(same) > 1:
+		return fmt.Sprintf("another receiver shows the value of credential %q too: rotate one of them", d.Receiver)
+	}
+	return ""
 }
 
 // Read returns the stream of a sink.

@@ -33,6 +33,7 @@ type shelf struct {
 	parcels map[string]map[string]signal.Parcel
 	down    bool              // the sealed tokens cannot be read
 	tokens  map[string]string // in place of tokenOf
+	used    []string          // credentials that counted as used
 }
 
 // tokenOf is what the receiver of a sink shows.
@@ -89,17 +90,27 @@ func (s *shelf) Backlog(_ context.Context, id string) (int, time.Time, error) {
 	return len(s.parcels[id]), time.Time{}, nil
 }
 
-func (s *shelf) Use(_ context.Context, ref, _ string, use func([]byte) error) error {
+func (s *shelf) Use(ctx context.Context, ref, origin string, use func([]byte) error) error {
+	return s.Compare(ctx, ref, origin, func(secret []byte) bool { return use(secret) == nil })
+}
+
+func (s *shelf) Compare(_ context.Context, ref, _ string, is func([]byte) bool) error {
 	s.mu.Lock()
 	down := s.down
 	s.mu.Unlock()
 	if down {
 		return access.Errorf(access.CodeUnavailable, "the vault is away")
 	}
-	if token, ok := s.tokens[ref]; ok {
-		return use([]byte(token))
+	token, ok := s.tokens[ref]
+	if !ok {
+		token = tokenOf(ref)
 	}
-	return use([]byte(tokenOf(ref)))
+	if is([]byte(token)) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.used = append(s.used, ref)
+	}
+	return nil
 }
 
 func (s *shelf) Origin() string                                          { return "gw.example.com/rutile" }
@@ -318,6 +329,32 @@ func TestWhatCouldBeGuessedIsNobodys(t *testing.T) {
 				t.Errorf("doctor says %q", why)
 			}
 		})
+	}
+}
+
+// TestAWrongTokenUsesNoCredential: what somebody shows is compared with what every receiver
+// shows, and counts as used only what one of them showed. So a credential that nobody needs
+// any more is found, whatever strangers send.
+func TestAWrongTokenUsesNoCredential(t *testing.T) {
+	r := newRig(t)
+	r.shelf.tokens = map[string]string{"both": tokenOf("push")}
+	for _, token := range []string{"", "x", tokenOf("gone"), tokenOf("nobody"), tokenOf("poll") + "x"} {
+		r.ends(401, token, "GET", "/ssf/streams", "")
+	}
+	for _, id := range []string{"poll", "push", "gone"} { // doctor looks at them
+		d := r.sinks[id]
+		r.streams.Unheard(t.Context(), &d)
+	}
+	both := r.sinks["push"]
+	both.ID, both.Receiver = "both", "both"
+	r.sinks["both"] = both
+	r.ends(401, tokenOf("push"), "GET", "/ssf/streams", "") // two show it
+	if len(r.shelf.used) > 0 {
+		t.Errorf("%v count as used", r.shelf.used)
+	}
+	r.ends(200, tokenOf("poll"), "GET", "/ssf/streams", "")
+	if !slices.Equal(r.shelf.used, []string{"poll"}) {
+		t.Errorf("%v count as used", r.shelf.used)
 	}
 }
 
