@@ -142,6 +142,7 @@ type serverPage struct {
 	// Deprecates says that it may be deprecated too, which needs to be told more.
 	Deprecates bool
 	Events     string // address of what happened to it
+	Access     string // of who may use it, "" for who may not see that
 }
 
 type toolRow struct {
@@ -167,6 +168,9 @@ func (c *Console) server(v *visit) (any, error) {
 	list, p.Next = cut(v, list, func(t registry.Tool) string { return t.Name })
 	for _, t := range list {
 		p.Defs = append(p.Defs, toolRow{t, view.Class(t), toolURL(t.Server, t.Name)})
+	}
+	if c.may(v, admin.OpRehearse) {
+		p.Access = at("servers", s.ID, "access")
 	}
 	if c.may(v, admin.OpServer) {
 		for _, verb := range []registry.Verb{registry.VerbTriage, registry.VerbApprove, registry.VerbRelease, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRetire} {
@@ -238,6 +242,7 @@ type agentPage struct {
 	Live   int      // calls in flight
 	Events string
 	Grants string
+	Access string // address of what it is granted beside what it used, "" for who may not see that
 }
 
 func (c *Console) agent(v *visit) (any, error) {
@@ -246,6 +251,9 @@ func (c *Console) agent(v *visit) (any, error) {
 		return nil, access.Errorf(access.CodeNotFound, "agent %q is not registered", v.PathValue("id"))
 	}
 	p := agentPage{agentRow: agentRow{a, registry.AgentStatus(a, v.now)}, Events: at("evidence") + "?agent=" + a.ID, Grants: at("grants") + "?agent=" + a.ID}
+	if c.may(v, admin.OpRehearse) {
+		p.Access = at("agents", a.ID, "access")
+	}
 	for _, k := range a.Keys {
 		p.Keys = append(p.Keys, keyOf(k))
 	}

@@ -43,10 +43,14 @@ func (x *indexed) agent(a registry.Agent, covered bool) Agent {
 	slices.Sort(out.Entitlements)
 	for _, g := range x.in.Grants {
 		if g.Party.Agent == a.ID {
-			out.Grants = append(out.Grants, HeldGrant{g.ID, g.Target.Action(), string(g.Scope), g.Expires, g.Counts.Spent})
+			out.Grants = append(out.Grants, heldOf(g))
 		}
 	}
 	return out
+}
+
+func heldOf(g grant.Grant) HeldGrant {
+	return HeldGrant{g.ID, g.Target.Action(), string(g.Scope), g.Expires, g.Counts.Spent, g.Party.Subject}
 }
 
 // orphaned says why nobody answers for what owner owns. An owner the gateway does
