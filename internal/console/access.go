@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"rutile/internal/access"
 	"rutile/internal/privilege"
 )
 
@@ -102,6 +103,7 @@ const (
 	rowHeight    = 34
 	boxHeight    = 26
 	boxWidth     = 200
+	margin       = 2 // around the whole, for what lines are wide
 )
 
 // reachPicture is an agent, the servers it reaches and what it may use of each. It is drawn
@@ -150,7 +152,7 @@ func draw(w words, agent string, can []privilege.Reach) *reachPicture {
 		return nil
 	}
 	slices.SortStableFunc(servers, func(a, b *server) int { return cmp.Compare(b.calls, a.calls) })
-	p := &reachPicture{Width: 3*boxWidth + 240}
+	p := &reachPicture{Width: 3*boxWidth + 240 + 2*margin}
 	var said []string
 	left, middle, right := 0, boxWidth+120, 2*boxWidth+240
 	p.Boxes = append(p.Boxes, box{X: left, W: boxWidth, H: boxHeight, Class: "agent", Text: cutTo(agent), Full: line(agent)})
@@ -170,7 +172,7 @@ func draw(w words, agent string, can []privilege.Reach) *reachPicture {
 			_, name, _ := strings.Cut(r.Action, "/")
 			p.Boxes = append(p.Boxes, box{X: right, Y: y, W: boxWidth, H: boxHeight, Class: "tool", Text: cutTo(name), Full: line(name)})
 			p.Lines = append(p.Lines, stroke{X1: middle + boxWidth, Y1: at + boxHeight/2, X2: right, Y2: y + boxHeight/2, Class: usedClass(r.Calls, r.Outcome)})
-			names = append(names, w.t("%s (%s, %d calls)", line(name), w.t(r.Outcome), r.Calls))
+			names = append(names, w.t("%s (%s, calls: %d)", line(name), w.t(r.Outcome), r.Calls))
 			y += rowHeight
 		}
 		if more := len(s.tools) - len(shown); more > 0 {
@@ -187,7 +189,7 @@ func draw(w words, agent string, can []privilege.Reach) *reachPicture {
 		said = append(said, text)
 		y += rowHeight
 	}
-	p.Height = y
+	p.Height = y - rowHeight + boxHeight + 2*margin
 	p.Boxes[0].Y = (y - rowHeight) / 2
 	for i := range p.Lines {
 		if p.Lines[i].X1 == left+boxWidth {
@@ -198,16 +200,19 @@ func draw(w words, agent string, can []privilege.Reach) *reachPicture {
 	return p
 }
 
+// Origin is where it begins, on both axes.
+func (p *reachPicture) Origin() int { return -margin }
+
 // usedClass says how a line is drawn: whole where it was used, dashed where it was not,
 // dotted where it has to be asked for and was not used.
 func usedClass(calls int, outcome string) string {
 	switch {
 	case calls > 0:
 		return "used"
-	case outcome == "permit":
-		return "unused"
+	case outcome == access.RequireApproval.String():
+		return "asks"
 	}
-	return "asks"
+	return "unused"
 }
 
 // cutTo is a name as it fits into a box.

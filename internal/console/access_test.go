@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestWhoMayUseAServer(t *testing.T) {
 	b := r.enter()
 	b.get("/console/servers/shop").wants(t, "the server", http.StatusOK, `href="/console/servers/shop/access"`)
 	page := b.get("/console/servers/shop/access")
-	page.wants(t, "its access", http.StatusOK, "shop/&lt;b&gt;order", `href="/console/agents/bot"`, `href="/console/policies/eyes"`, "baseline.x", `href="/console/grants/grt_7"`, "for ann &lt;i&gt;", "41 calls", "unused", "rutile server access shop")
+	page.wants(t, "its access", http.StatusOK, "shop/&lt;b&gt;order", `href="/console/agents/bot"`, `href="/console/policies/eyes"`, "baseline.x", `href="/console/grants/grt_7"`, "for ann &lt;i&gt;", ">41<", "unused", "rutile server access shop")
 	if strings.Contains(page.body, "<b>order") || strings.Contains(page.body, "ann <i>") {
 		t.Error("a name is more than text")
 	}
@@ -71,6 +72,10 @@ func TestThePictureOfAnAgent(t *testing.T) {
 		t.Errorf("%d bytes: %.300s", len(svg), svg)
 	}
 	d := xml.NewDecoder(strings.NewReader(svg))
+	var left, top, width, height int
+	if _, err := fmt.Sscanf(svg[strings.Index(svg, "viewBox="):], `viewBox="%d %d %d %d"`, &left, &top, &width, &height); err != nil {
+		t.Fatal(err)
+	}
 	boxes := 0
 	for {
 		tok, err := d.Token()
@@ -82,6 +87,15 @@ func TestThePictureOfAnAgent(t *testing.T) {
 		}
 		if e, ok := tok.(xml.StartElement); ok && e.Name.Local == "rect" {
 			boxes++
+			n := map[string]int{}
+			for _, a := range e.Attr {
+				if n[a.Name.Local], err = strconv.Atoi(a.Value); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n["x"] <= left || n["y"] <= top || n["x"]+n["width"] >= left+width || n["y"]+n["height"] >= top+height {
+				t.Errorf("a box is not within the picture: %v", n)
+			}
 		}
 	}
 	if want := 1 + 12*(1+6+1) + 1; boxes != want {

@@ -314,7 +314,7 @@ func (s *stage) shots(c *camera) ([]shot, error) {
 	add("sources", "/console/sources")
 	add("servers", "/console/servers")
 	add("server", "/console/servers/notes")
-	add("server-access", "/console/servers/notes/access")
+	add("server-access", "/console/servers/deploy/access")
 	add("tool", "/console/tool?name=read_note&server=notes")
 	add("agents", "/console/agents")
 	add("agent", "/console/agents/release-bot")
