@@ -85,7 +85,7 @@ func TestConnect(t *testing.T) {
 		"works with an empty environment": withAnEmptyEnvironment, "serves the Go client": servesTheGoClient,
 		"serves the TypeScript client": servesTheTypeScriptClient, "outlives its gateway": outlivesItsGateway,
 		"says how it ended": saysHowItEnded, "keeps its secrets": keepsItsSecrets, "ends with its key": endsWithItsKey,
-		"trusts a private authority": trustsAPrivateAuthority,
+		"trusts a private authority": trustsAPrivateAuthority, "holds a poisoned list": holdsAPoisonedList,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

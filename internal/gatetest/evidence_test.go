@@ -96,6 +96,23 @@ func (r *rig) since(from uint64) []leaf {
 	return out
 }
 
+// opened is what since returns, with what only the holder of the keys sees: reasons,
+// sessions, and excerpts of what was sent.
+func (r *rig) opened(from uint64) []*audit.Revealed {
+	r.t.Helper()
+	var out []*audit.Revealed
+	for i := from; i < r.d.Evidence.Size(); i++ {
+		l, err := r.d.Evidence.Reveal(r.t.Context(), i)
+		if err != nil {
+			r.t.Fatalf("leaf %d: %v", i, err)
+		}
+		if l.Row.Type == "outcome" || l.Row.Method == "tools/call" && (l.Row.Type == "intent" || l.Row.Type == "verdict") {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // A denial is in the log before it is answered, in every form it can have.
 func TestDenialIsRecorded(t *testing.T) {
 	t.Parallel()
