@@ -184,6 +184,7 @@ func (a *API) routes() []route {
 
 		{"GET /api/v1/servers", admin.OpRead, 0, a.servers},
 		{"GET /api/v1/servers/{id}", admin.OpRead, 0, a.server},
+		{"GET /api/v1/servers/{id}/access", admin.OpRehearse, 0, a.serverAccess},
 		{"POST /api/v1/servers/{id}/{verb}", admin.OpServer, maxSmall, a.changeServer},
 
 		{"GET /api/v1/recertifications", admin.OpRead, 0, a.recertifications},

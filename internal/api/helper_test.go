@@ -182,6 +182,9 @@ func (idle) Try(context.Context, admin.Draft, []api.ExplainRequest) (api.Tried, 
 func (idle) Report(context.Context, api.PrivilegeQuery) (privilege.Report, error) {
 	return privilege.Report{Digest: "sha256:r"}, nil
 }
+func (idle) Access(context.Context, string, string) (privilege.Access, error) {
+	return privilege.Access{}, nil
+}
 func (idle) Suggest(context.Context, api.PrivilegeQuery) (api.Suggested, error) {
 	return api.Suggested{}, nil
 }

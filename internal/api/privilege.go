@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 
@@ -15,6 +16,8 @@ type Privileges interface {
 	Report(ctx context.Context, q PrivilegeQuery) (privilege.Report, error)
 	// Suggest writes manifests that hold what was observed to be needed.
 	Suggest(ctx context.Context, q PrivilegeQuery) (Suggested, error)
+	// Access says who may use what a server offers, and what was used since then.
+	Access(ctx context.Context, server, since string) (privilege.Access, error)
 }
 
 // PrivilegeQuery selects what a report is about.
@@ -58,6 +61,17 @@ func (a *API) privileges(c *call) (any, error) {
 		return nil, err
 	}
 	return answerOf(a.deps.Privileges.Report(c.Context(), q))
+}
+
+// defaultUse is how far back the use of a server is looked at that nobody says: 90 days.
+const defaultUse = "2160h"
+
+func (a *API) serverAccess(c *call) (any, error) {
+	q, _, err := c.query("since")
+	if err != nil {
+		return nil, err
+	}
+	return answerOf(a.deps.Privileges.Access(c.Context(), c.PathValue("id"), cmp.Or(q.Get("since"), defaultUse)))
 }
 
 func (a *API) suggest(c *call) (any, error) {
@@ -111,6 +125,12 @@ func (q PrivilegeQuery) query() string {
 // Privileges says what agents could do, what they did, and what can be taken away.
 func (c *Client) Privileges(ctx context.Context, q PrivilegeQuery) (privilege.Report, error) {
 	return ask[privilege.Report](ctx, c, "GET", "reports/privileges"+q.query(), nil)
+}
+
+// ServerAccess says who may use what a server offers. since is as of PrivilegeQuery, ""
+// for 90 days.
+func (c *Client) ServerAccess(ctx context.Context, server, since string) (privilege.Access, error) {
+	return ask[privilege.Access](ctx, c, "GET", "servers/"+url.PathEscape(server)+"/access"+PrivilegeQuery{Since: since}.query(), nil)
 }
 
 // Suggest writes manifests that hold what was observed to be needed.

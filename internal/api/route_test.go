@@ -59,6 +59,7 @@ func TestEveryRouteAnswersAVersionedObject(t *testing.T) {
 		{"POST /api/v1/agents/{id}/{verb}", "/api/v1/agents/reader/suspend", `{"reason":"it reads too much"}`},
 		{"GET /api/v1/servers", "", ""},
 		{"GET /api/v1/servers/{id}", "/api/v1/servers/files", ""},
+		{"GET /api/v1/servers/{id}/access", "/api/v1/servers/files/access", ""},
 		{"POST /api/v1/servers/{id}/{verb}", "/api/v1/servers/files/quarantine", `{}`},
 		{"GET /api/v1/recertifications", "", ""},
 		{"POST /api/v1/recertifications", "", `{"due":"` + time.Now().AddDate(0, 1, 0).Format(time.DateOnly) + `"}`},

@@ -95,7 +95,7 @@ func newCrowd(t *testing.T) *rig {
 	}
 	up := httptest.NewServer(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return wide }, &mcp.StreamableHTTPOptions{Stateless: true}))
 	t.Cleanup(up.Close)
-	r.apply(strings.Join(text, "---\n") + "---\nkind: Server\nid: wide\nowner: team-dev\nstate: sanctioned\ntransport: {http: {url: \"" + up.URL + "\"}}\n")
+	r.apply(strings.Join(text, "---\n") + "---\nkind: Agent\nid: wide-bot\nowner: team-dev\npurpose: reach far\ntools: [\"wide/*\"]\n---\nkind: Server\nid: wide\nowner: team-dev\nstate: sanctioned\ntransport: {http: {url: \"" + up.URL + "\"}}\n")
 	if err := r.d.Proxy.Learn(t.Context(), "wide"); err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ func (r *rig) pages() []string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	out := []string{"", "servers", "servers?state=sanctioned&q=shop", "servers/shop", "servers/shop?tools=approved", "servers/new-shop", "tool?server=shop&name=look", "tool?server=shop&name=odd",
-		"agents", "agents?q=zzz", "agents/release-bot", "agents/spare-bot", "requests", "requests?state=denied", "grants", "tasks", "live", "live?held=true", "live?pause=true",
+	out := []string{"", "servers", "servers?state=sanctioned&q=shop", "servers/shop", "servers/shop?tools=approved", "servers/shop/access", "servers/new-shop", "servers/new-shop/access", "tool?server=shop&name=look", "tool?server=shop&name=odd",
+		"agents", "agents?q=zzz", "agents/release-bot", "agents/release-bot/access", "agents/spare-bot", "agents/spare-bot/access", "requests", "requests?state=denied", "grants", "tasks", "live", "live?held=true", "live?pause=true",
 		"evidence", "evidence?agent=release-bot&outcome=deny", "evidence?text=look&since=1h", "evidence/0", "inventory", "inventory?status=shadow", "found?key=" + url.QueryEscape(r.shadow), "findings", "findings?state=muted&from=high", "policies", "policies/no-drop", "rules?to=1", "simulator", "simulator?policy=no-drop", "sources", "reviews", "reviews?kind=agent", "reviews/server/shop", "reviews/agent/release-bot", "settings", "roles", "people/vic", "findings/" + r.wrong, "credentials", "people", "health", "receipts", "break-glass"}
 	for _, g := range list {
 		out = append(out, "grants/"+g.ID)

@@ -63,6 +63,7 @@ func links() map[string]string {
 		"sign-in {{.Elsewhere}}": `^http://localhost:.*/console/`, "sign-in {{.ProviderAt}}": `^http://127\.0\.0\.1:.*/console/`, "sign-in {{.Where}}": `^/`, "account {{.Elsewhere}}": `^http://localhost:.*/console/account$`,
 		"away {{.Address}}": `^http`, "connect {{.Leave}}": `^http`, "request {{.Elsewhere}}": `^http://localhost:.*/approve/`, "glass-sign {{.Elsewhere}}": `^http://localhost:.*/console/break-glass/`,
 		"agent /console/revoke?kind=agent&id={{.ID}}": "", "agent {{.Events}}": `^/console/evidence\?agent=`, "agent {{.Grants}}": `^/console/grants\?agent=`,
+		`agent {{at "agents" .ID "access"}}`: "", `server {{at "servers" .ID "access"}}`: "", `agent-access {{at "reviews" "agent" .ID}}`: "",
 		"server /console/revoke?kind=server&id={{.ID}}": "", "server {{.Events}}": `^/console/evidence\?server=`,
 		"tool /console/revoke?kind=tool&id={{.Server}}/{{.Name}}": "",
 		"inventory {{.}}": `^/console/inventory$`, "inventory {{.CSV}}": `^/console/inventory/export\?as=csv`, "inventory {{.JSON}}": `^/console/inventory/export\?as=json`,
@@ -81,7 +82,7 @@ func links() map[string]string {
 
 // leading are the links with an address of the page's own making that only lead on.
 func leading() []string {
-	return []string{"decision {{.}}", "finding {{.URL}}", "findings {{.URL}}", "server {{.URL}}", "review {{.Tool}}", "event {{.URL}}"}
+	return []string{"decision {{.}}", "finding {{.URL}}", "findings {{.URL}}", "server {{.URL}}", "server-access {{.URL}}", "review {{.Tool}}", "event {{.URL}}"}
 }
 
 // elsewhere are the controls that no page of a test in a browser can show, and what

@@ -35,7 +35,7 @@ func (r *rig) listed() []string {
 		r.t.Fatalf("no receipt: %v", err)
 	}
 	out := []string{"", "live", "live?pause=true", "sessions/" + rows[0].Session, "requests", "findings", "reviews", "reviews?owner=team-dev", "inventory", "inventory?status=shadow", "inventory?has=configured",
-		"inventory/own?match=&owner=ann", "sources", "servers", "servers/shop", "tool?server=shop&name=look", "agents", "agents/release-bot", "people", "credentials",
+		"inventory/own?match=&owner=ann", "sources", "servers", "servers/shop", "servers/shop/access", "tool?server=shop&name=look", "agents", "agents/release-bot", "agents/release-bot/access", "people", "credentials",
 		"policies", "policies/no-drop", "grants", "grants/" + grants[0].ID, "tasks", "receipts", "receipts/" + receipts[0].Revocation,
 		"evidence", "evidence?agent=release-bot", fmt.Sprintf("evidence/%d", rows[0].Index), "decisions/" + r.denied("drop"), "compliance", "health", "settings", "account"}
 	if s := sessions[0].ID; s != rows[0].Session {
@@ -94,7 +94,7 @@ func TestEveryLinkLeadsWhereItSays(t *testing.T) {
 			b.click(`form[action="/approve/sign-out"] button`)
 			b.follow(r.base+"/console/servers", false)
 			b.enter(many.link(user("root")))
-			for _, p := range []string{"live", "requests", "findings", "reviews", "inventory", "sources", "servers", "servers/wide", "agents", "people", "credentials", "policies", "grants", "tasks", "receipts", "evidence"} {
+			for _, p := range []string{"live", "requests", "findings", "reviews", "inventory", "sources", "servers", "servers/wide", "servers/wide/access", "agents", "agents/wide-bot/access", "people", "credentials", "policies", "grants", "tasks", "receipts", "evidence"} {
 				b.follow(many.base+"/console/"+p, true)
 			}
 		})

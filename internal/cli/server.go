@@ -17,7 +17,7 @@ import (
 
 func (a *app) server() *cobra.Command {
 	return a.group("server", "The catalog of servers and their life", "rutile server list",
-		a.serverList(), a.serverShow(),
+		a.serverList(), a.serverShow(), a.serverAccess(),
 		a.serverTriage(), a.serverAsk(), a.serverApprove(), a.serverOwn(), a.serverTier(), a.serverDeprecate(),
 		a.serverVerb(registry.VerbQuarantine, "Stop every call of a server until it is approved again", "rutile server quarantine files --reason 'odd answers'"),
 		a.serverVerb(registry.VerbBlock, "Forbid a server", "rutile server block files --reason 'not ours'"),

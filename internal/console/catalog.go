@@ -142,6 +142,7 @@ type serverPage struct {
 	// Deprecates says that it may be deprecated too, which needs to be told more.
 	Deprecates bool
 	Events     string // address of what happened to it
+	Access     bool   // the visitor may see who may use it
 }
 
 type toolRow struct {
@@ -168,6 +169,7 @@ func (c *Console) server(v *visit) (any, error) {
 	for _, t := range list {
 		p.Defs = append(p.Defs, toolRow{t, view.Class(t), toolURL(t.Server, t.Name)})
 	}
+	p.Access = c.may(v, admin.OpRehearse)
 	if c.may(v, admin.OpServer) {
 		for _, verb := range []registry.Verb{registry.VerbTriage, registry.VerbApprove, registry.VerbRelease, registry.VerbQuarantine, registry.VerbBlock, registry.VerbRetire} {
 			if _, err := registry.ChangeServer(s, verb, "", "", v.now); err == nil {
@@ -238,6 +240,7 @@ type agentPage struct {
 	Live   int      // calls in flight
 	Events string
 	Grants string
+	Access bool // the visitor may see what it is granted beside what it used
 }
 
 func (c *Console) agent(v *visit) (any, error) {
@@ -246,6 +249,7 @@ func (c *Console) agent(v *visit) (any, error) {
 		return nil, access.Errorf(access.CodeNotFound, "agent %q is not registered", v.PathValue("id"))
 	}
 	p := agentPage{agentRow: agentRow{a, registry.AgentStatus(a, v.now)}, Events: at("evidence") + "?agent=" + a.ID, Grants: at("grants") + "?agent=" + a.ID}
+	p.Access = c.may(v, admin.OpRehearse)
 	for _, k := range a.Keys {
 		p.Keys = append(p.Keys, keyOf(k))
 	}

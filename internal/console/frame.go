@@ -280,9 +280,9 @@ func (w words) state(word any) template.HTML {
 	s := fmt.Sprint(word)
 	class, sign := "off", "○"
 	switch s {
-	case "active", "yes", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed", "compliance.covered":
+	case "active", "yes", "permits", "sanctioned", "approved", "open", "issued", "permit", "ok", "ready", "callable", "routed", "registered", "resolved", "info", "closed", "completed", "committed", "confirmed", "compliance.covered", "used":
 		class, sign = "good", "●"
-	case "pending", "changed", "newly_permitted", "untrusted", "due", "unused", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere", "compliance.partly":
+	case "pending", "changed", "newly_permitted", "untrusted", "due", "unused", "bypass", "muted", "medium", "missing", "low", "suspended", "triaged", "discovered", "deprecated", "warning", "overdue", "expired", "mask", "ask", "require_approval", "rate_limit", "absent", "reserved", "unknown", "scheduled", "revoking", "incomplete", "unbound", "elsewhere", "compliance.partly", "depends", "young":
 		class, sign = "wait", "◐"
 	case "quarantined", "blocked", "newly_denied", "forbid", "unparsable", "shadow", "high", "critical", "revoked", "revoke_partial", "terminated", "deny", "denied", "broken", "error", "failed", "quarantine", "revoke", "terminate":
 		class, sign = "bad", "■"

@@ -61,12 +61,14 @@ type Work struct {
 	Settings func() []Setting
 	// Rehearsal explains decisions and tries rules.
 	Rehearsal Rehearsal
+	// Privileges say who may do what, and what of it was used.
+	Privileges Privileges
 	// Conduct is how a tool behaved, nil if it was not called lately. It may be nil itself.
 	Conduct func(server, tool string) *conduct.Summary
 }
 
 func (w *Work) whole() bool {
-	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Views != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil && w.Rehearsal != nil && w.Settings != nil
+	return w.Effects != nil && w.Evidence != nil && w.Inventory != nil && w.Findings != nil && w.Views != nil && w.Status != nil && w.Doctor != nil && w.Calls != nil && w.Learn != nil && w.Rehearsal != nil && w.Privileges != nil && w.Settings != nil
 }
 
 // visit is one request of somebody who is signed in and may see the page.
@@ -101,9 +103,11 @@ func pages() []page {
 		{"{$}", admin.OpRead, "overview", (*Console).overview},
 		{"servers", admin.OpRead, "servers", (*Console).servers},
 		{"servers/{id}", admin.OpRead, "server", (*Console).server},
+		{"servers/{id}/access", admin.OpRehearse, "server-access", (*Console).serverAccess},
 		{"tool", admin.OpRead, "tool", (*Console).tool},
 		{"agents", admin.OpRead, "agents", (*Console).agents},
 		{"agents/{id}", admin.OpRead, "agent", (*Console).agent},
+		{"agents/{id}/access", admin.OpRehearse, "agent-access", (*Console).agentAccess},
 		{"requests", admin.OpRead, "requests", (*Console).requests},
 		{"grants", admin.OpRead, "grants", (*Console).grants},
 		{"grants/{id}", admin.OpRead, "grant", (*Console).grant},

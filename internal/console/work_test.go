@@ -23,6 +23,7 @@ import (
 	"rutile/internal/grant"
 	"rutile/internal/identity"
 	"rutile/internal/pdp"
+	"rutile/internal/privilege"
 	"rutile/internal/registry"
 	"rutile/internal/rehearsal"
 	"rutile/internal/revocation"
@@ -41,6 +42,7 @@ type work struct {
 	asked   []audit.Query
 	find    func(audit.Query) []audit.Row // instead of leaves, if set
 	below   uint64                        // where a part of a search ends
+	holders []privilege.Holder            // who may use what of the shop
 }
 
 // unrehearsed knows no decision.
@@ -166,7 +168,7 @@ func (r *rig) console(w *work, change ...func(*console.Config)) {
 		Work: &console.Work{
 			Effects: effects, Evidence: evidenceOf{w}, Inventory: inventory, Findings: r.findings, Views: views,
 			Status: func() console.Status { return console.Status{} }, Doctor: func(context.Context) []console.Check { return nil },
-			Calls: func() []gate.Call { return w.calls }, Rehearsal: unrehearsed{}, Settings: func() []console.Setting { return nil },
+			Calls: func() []gate.Call { return w.calls }, Rehearsal: unrehearsed{}, Privileges: rightsOf{w}, Settings: func() []console.Setting { return nil },
 			Conduct: func(server, tool string) *conduct.Summary {
 				if w.book == nil {
 					return nil
@@ -417,4 +419,25 @@ func TestWhatIsHeldComesBeforeWhatIsNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.enter().get("/console/").wants(t, "the overview", http.StatusOK, "A server is quarantined")
+}
+
+// rightsOf are what the holders of work come to.
+type rightsOf struct{ *work }
+
+func (w rightsOf) Access(_ context.Context, server, _ string) (privilege.Access, error) {
+	if server != "shop" {
+		return privilege.Access{}, access.Errorf(access.CodeNotFound, "server %q is not registered", server)
+	}
+	return privilege.Access{Server: server, Holders: w.holders}, nil
+}
+
+func (w rightsOf) Of(_ context.Context, agent, _ string) (privilege.Report, error) {
+	r := privilege.Report{Agent: agent}
+	if a := (privilege.Agent{ID: agent, Can: []privilege.Reach{}}); agent == "bot" {
+		for i := range w.holders {
+			a.Can = append(a.Can, w.holders[i].Reach)
+		}
+		r.Agents = append(r.Agents, a)
+	}
+	return r, nil
 }

@@ -67,7 +67,7 @@ func (d *Daemon) localOperators() string {
 func (d *Daemon) consoleWork() *console.Work {
 	started := time.Now().UTC()
 	return &console.Work{
-		Effects: d.Effects, Evidence: proofs{d.Evidence, evidence{d.Evidence, d.Config.Data}}, Calls: d.gate.Calls, Inventory: d.Inventory, Findings: d.Findings, Views: d.views, Learn: d.Proxy.Learn, Conduct: d.conductOf, Rehearsal: tried{rehearsals{d, d.stage}},
+		Effects: d.Effects, Evidence: proofs{d.Evidence, evidence{d.Evidence, d.Config.Data}}, Calls: d.gate.Calls, Inventory: d.Inventory, Findings: d.Findings, Views: d.views, Learn: d.Proxy.Learn, Conduct: d.conductOf, Rehearsal: tried{rehearsals{d, d.stage}}, Privileges: privileges{d},
 		Settings: func() []console.Setting {
 			var out []console.Setting
 			for _, s := range d.Config.Settings() {

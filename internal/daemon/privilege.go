@@ -34,6 +34,27 @@ func (p privileges) Report(ctx context.Context, q api.PrivilegeQuery) (privilege
 	return privilege.New(in), nil
 }
 
+// Access says who may use what a server offers.
+func (p privileges) Access(ctx context.Context, server, since string) (privilege.Access, error) {
+	in, err := p.used(ctx, api.PrivilegeQuery{Since: since})
+	if err != nil {
+		return privilege.Access{}, err
+	}
+	if _, ok := in.State.View.Server(server); !ok || server == access.OwnServer {
+		return privilege.Access{}, access.Errorf(access.CodeNotFound, "server %q is not registered: see rutile server list", server)
+	}
+	if in.Grants, err = p.grants(ctx, ""); err != nil {
+		return privilege.Access{}, err
+	}
+	in.Server = server
+	return privilege.NewAccess(in), nil
+}
+
+// Of is the report of one agent.
+func (p privileges) Of(ctx context.Context, agent, since string) (privilege.Report, error) {
+	return p.Report(ctx, api.PrivilegeQuery{Since: since, Agent: agent})
+}
+
 // Suggest writes manifests that hold what was observed to be needed.
 func (p privileges) Suggest(ctx context.Context, q api.PrivilegeQuery) (api.Suggested, error) {
 	in, err := p.input(ctx, q)
@@ -62,9 +83,21 @@ func (p privileges) Suggest(ctx context.Context, q api.PrivilegeQuery) (api.Sugg
 	return out, nil
 }
 
-// input gathers what a report is made of: one state, and what the evidence of its
-// period counts.
+// input gathers what a report is made of: what was used, what stood and what is granted.
 func (p privileges) input(ctx context.Context, q api.PrivilegeQuery) (privilege.Input, error) {
+	in, err := p.used(ctx, q)
+	if err != nil {
+		return privilege.Input{}, err
+	}
+	if in.Stood, err = p.stood(ctx, in.Since); err != nil {
+		return privilege.Input{}, err
+	}
+	in.Grants, err = p.grants(ctx, q.Agent)
+	return in, err
+}
+
+// used is one state, and what the evidence of a period counts.
+func (p privileges) used(ctx context.Context, q api.PrivilegeQuery) (privilege.Input, error) {
 	if q.Since == "" {
 		q.Since = defaultPeriod
 	}
@@ -88,13 +121,6 @@ func (p privileges) input(ctx context.Context, q api.PrivilegeQuery) (privilege.
 		in.Usage, err = p.d.store.Usage(ctx, in.Since, q.Agent)
 		return err
 	})
-	if err != nil {
-		return privilege.Input{}, err
-	}
-	if in.Stood, err = p.stood(ctx, in.Since); err != nil {
-		return privilege.Input{}, err
-	}
-	in.Grants, err = p.grants(ctx, q.Agent)
 	return in, err
 }
 

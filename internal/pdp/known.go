@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rutile/internal/access"
+	"rutile/internal/grant"
 	"rutile/internal/policy"
 	"rutile/internal/registry"
 )
@@ -43,13 +44,52 @@ func Withdrawn(s *State, r *access.Request, at time.Time) (agent, server string)
 	return agent, s.View.ServerStanding(r.Server).Why
 }
 
-// Survey decides r with its arguments unknown: maybe reports whether some call of
-// its target would be permitted although not every call is.
-func Survey(s *State, r *access.Request) (d access.Decision, maybe bool) {
+// Surveyed is what is decided of a target whatever the arguments, the person and the
+// session.
+type Surveyed struct {
+	Outcome access.Outcome // that enforcing would have, of a call without a grant
+	Maybe   bool           // some call would be permitted although not every one is
+	Permits []string       // that match
+	Open    []string       // permits that match some calls
+	Forbids []string       // that match
+}
+
+// Survey decides r with its arguments, its person and its session unknown.
+func Survey(s *State, r *access.Request) Surveyed {
 	q := *r
 	q.Unknown = true
-	ru, maybe := judge(s, &q)
-	return ru.Decision, maybe
+	f := GatherFacts(s, &q)
+	if f.refusal.class != "" {
+		return Surveyed{}
+	}
+	f.Query.Whoever = true
+	v := s.Set.Evaluate(&f.Query)
+	if v.Maybe && len(v.Asks) > 0 { // what is not forbidden has to be approved
+		v.Outcome, v.Maybe = access.RequireApproval, false
+	}
+	var d access.Decision
+	f.answer(&d, &q, &v)
+	return Surveyed{d.Outcome, v.Maybe, v.Permits, v.Open, v.Forbids}
+}
+
+// Permitting returns the statements that permit some call under g, which is in force at
+// that time, and reports whether there is such a call.
+func Permitting(s *State, g *grant.Grant, at time.Time) (by []string, ok bool) {
+	r := access.Request{At: at, Protocol: "mcp", Method: "tools/call", Server: g.Target.Server, Kind: g.Target.Kind, Target: g.Target.Name, Unknown: true,
+		Who: access.Identity{Actor: access.Actor{Agent: g.Party.Agent, Attested: true}, Subject: access.Subject{Issuer: g.Party.Issuer, ID: g.Party.Subject}, Session: g.Session, Task: g.Task}}
+	switch g.Target.Kind {
+	case access.KindPrompt:
+		r.Method = "prompts/get"
+	case access.KindResource:
+		r.Method = "resources/read"
+	}
+	f := GatherFacts(s, &r)
+	if f.refusal.class != "" || !g.Covers(f.call(&r)) {
+		return nil, false
+	}
+	f.Query.Grant = factsOf(g)
+	v := s.Set.Evaluate(&f.Query)
+	return append(v.Permits, v.Open...), passes(v.Outcome) > 0 || v.Maybe
 }
 
 // Past is what is known of a request that policies decided before.

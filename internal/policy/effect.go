@@ -284,7 +284,7 @@ func (v *Verdict) settle(maybe maybeOf) {
 }
 
 func (v *Verdict) sort() {
-	for _, l := range [][]string{v.Permits, v.Forbids, v.Errors, v.Asks, v.Met} {
+	for _, l := range [][]string{v.Permits, v.Forbids, v.Errors, v.Asks, v.Met, v.Open} {
 		slices.Sort(l)
 	}
 	if len(v.Limits) > 1 {

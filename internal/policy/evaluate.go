@@ -103,7 +103,7 @@ func (e *evaluation) judge(found []int32) Verdict {
 		case st.bare: // its scope matched, and there is nothing else in it
 			v.matched(st, e.q.Masked)
 			continue
-		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown() || e.q.factsOpen(st):
+		case (st.reads.input != nil || st.reads.derived != nil) && e.q.unknown() || e.q.factsOpen(st) || e.q.whoOpen(st):
 			open = append(open, st)
 			continue
 		case st.reads.input != nil:
@@ -210,7 +210,7 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 			r.Context = e.context(input)
 		}
 		t := isOpen
-		if st.reads.bits&readBareContext == 0 {
+		if st.reads.bits&readBareContext == 0 && !e.q.whoOpen(st) {
 			t = partialEval(st.body.AST(), e, &r)
 		}
 		switch t {
@@ -223,7 +223,10 @@ func (e *evaluation) partial(open list, v *Verdict) (m maybeOf) {
 			// A forbid may match, and whatever reads an argument may err before
 			// it comes to a condition that is false.
 			m.deny = true
-			m.permit = m.permit || st.permit && t == isOpen
+			if st.permit && t == isOpen {
+				m.permit = true
+				v.Open = append(v.Open, st.id)
+			}
 		}
 	}
 	return m
@@ -331,6 +334,12 @@ func resourceInput(target string) types.Record {
 // resource is its URI, which a list knows unless it is a template.
 func (q *Query) unknown() bool {
 	return q.Unknown && (q.Tool.Kind != access.KindResource || strings.Contains(q.Target, "{"))
+}
+
+// whoOpen reports whether st reads whom or what session the request is for, and nobody
+// knows.
+func (q *Query) whoOpen(st *statement) bool {
+	return q.Whoever && st.reads.bits&(readSubject|readSession) != 0
 }
 
 // input is context.input with the members the trees name.

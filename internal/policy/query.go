@@ -20,6 +20,7 @@ type Query struct {
 	Grant     *GrantFacts
 	Arguments rawjson.Value   // becomes context.input
 	Unknown   bool            // arguments unknown: partial evaluation
+	Whoever   bool            // person and session unknown too: what reads them is undecided
 	Facts     *access.Facts   // becomes context.facts; nil: unknown
 	Touched   *access.Touched // of the session; nil: unknown
 	Risk      *access.Risk    // nil: 0
@@ -98,4 +99,6 @@ type Verdict struct {
 	ReadsData bool
 	// Maybe says, for unknown arguments, that some arguments would be permitted.
 	Maybe bool
+	// Open are the ids of permits that may match, for what is unknown.
+	Open []string
 }

@@ -43,10 +43,14 @@ func (x *indexed) agent(a registry.Agent, covered bool) Agent {
 	slices.Sort(out.Entitlements)
 	for _, g := range x.in.Grants {
 		if g.Party.Agent == a.ID {
-			out.Grants = append(out.Grants, HeldGrant{g.ID, g.Target.Action(), string(g.Scope), g.Expires, g.Counts.Spent})
+			out.Grants = append(out.Grants, heldOf(g))
 		}
 	}
 	return out
+}
+
+func heldOf(g grant.Grant) HeldGrant {
+	return HeldGrant{g.ID, g.Target.Action(), string(g.Scope), g.Expires, g.Counts.Spent, g.Party.Subject}
 }
 
 // orphaned says why nobody answers for what owner owns. An owner the gateway does
@@ -88,30 +92,31 @@ func (x *indexed) reach(a registry.Agent) []Reach {
 		default:
 			r.Method, r.Target = "resources/read", "{uri}"
 		}
-		d, maybe := pdp.Survey(x.in.State, r)
-		outcome := d.Outcome
-		if d.Monitor {
-			outcome = d.Would
-		}
-		n := Reach{Action: t.action(), Tier: x.tier[t], By: d.Permits}
+		d := pdp.Survey(x.in.State, r)
+		n := x.reached(a.ID, t)
 		switch {
-		case outcome == access.Permit:
-			n.Outcome = outcome.String()
-		case maybe:
-			n.Outcome = "depends"
-		case outcome == access.RequireApproval:
-			n.Outcome, n.By = outcome.String(), d.Forbids
+		case d.Outcome == access.Permit:
+			n.Outcome, n.By = d.Outcome.String(), d.Permits
+		case d.Maybe:
+			n.Outcome, n.By = depends, append(n.By, slices.Concat(d.Permits, d.Open)...)
+		case d.Outcome.Conditional():
+			n.Outcome, n.By = d.Outcome.String(), d.Forbids
 		default:
 			continue
-		}
-		u := x.uses[a.ID][t]
-		n.Calls, n.Last = u.calls, u.last
-		if s, ok := x.in.State.View.Server(t.server); ok && s.Credential != nil {
-			n.Credential = s.Credential.Ref
 		}
 		out = append(out, n)
 	}
 	return out
+}
+
+// reached is a thing an agent could use, and how it did.
+func (x *indexed) reached(agent string, t thing) Reach {
+	u := x.uses[agent][t]
+	n := Reach{Action: t.action(), Tier: x.tier[t], By: []string{}, Calls: u.calls, Last: u.last}
+	if s, ok := x.in.State.View.Server(t.server); ok && s.Credential != nil {
+		n.Credential = s.Credential.Ref
+	}
+	return n
 }
 
 // keeper works out which of an agent's standing rights stay.

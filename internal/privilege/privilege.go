@@ -29,7 +29,9 @@ type Input struct {
 	Since time.Time
 	Until time.Time
 	Agent string // only this one; "" for all
-	Usage audit.Usage
+	// Server limits what is looked at to what one server offers; "" for all.
+	Server string
+	Usage  audit.Usage
 	// Stood are the allow-lists of every generation of the rules that was in force
 	// in the period, by agent; empty where it is not known which were at its
 	// beginning.
@@ -98,8 +100,8 @@ type Right struct {
 type Reach struct {
 	Action     string    `json:"action"` // as in policies
 	Tier       int       `json:"tier"`
-	Outcome    string    `json:"outcome"` // permit, require_approval, or depends on the arguments
-	By         []string  `json:"by"`      // statements that permit, or that ask
+	Outcome    string    `json:"outcome"` // of a call without a grant: of a decision, or depends, on arguments, person, session or grant
+	By         []string  `json:"by"`      // statements that permit, or that ask, hold back or mask
 	Calls      int       `json:"calls"`
 	Last       time.Time `json:"last,omitzero"`
 	Credential string    `json:"credential,omitempty"`
@@ -111,15 +113,21 @@ type HeldGrant struct {
 	Action  string    `json:"action"`
 	Scope   string    `json:"scope"`
 	Expires time.Time `json:"expires"`
-	Uses    int64     `json:"uses"` // so far
+	Uses    int64     `json:"uses"`          // so far
+	For     string    `json:"for,omitempty"` // the person it stands for; "" for the agent by itself
 }
+
+// depends is the outcome of what is permitted to some calls and not to others.
+const depends = "depends"
+
+const youngEvidence = "the evidence is younger than the period"
 
 // New makes a report.
 func New(in Input) Report {
 	r := Report{Generation: in.State.View.Generation(), Since: in.Since, Until: in.Until, Agent: in.Agent, Agents: []Agent{}}
 	switch {
 	case in.Usage.Oldest.IsZero() || in.Usage.Oldest.After(in.Since):
-		r.Young = "the evidence is younger than the period"
+		r.Young = youngEvidence
 	case len(in.Stood) == 0:
 		r.Young = "which rules were in force at the beginning of the period is not known"
 	}
@@ -203,6 +211,9 @@ func newIndexed(in Input) *indexed {
 	for _, s := range v.Servers() {
 		if s.ID == access.OwnServer {
 			continue // every agent may use it, and no list names it
+		}
+		if in.Server != "" && s.ID != in.Server {
+			continue
 		}
 		x.things = append(x.things, thing{s.ID, access.KindResource, ""})
 		for _, t := range v.Tools(s.ID) {
