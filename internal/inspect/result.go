@@ -75,6 +75,7 @@ func (s *Stream) Inspect(v rawjson.Value) Seen {
 	r := sc.guarded(func() {
 		w.value("", v, 0)
 		s.readColumns(&w)
+		sc.giveBack()
 		if sc.spare = nil; cap(w.buf) <= maxSpare {
 			sc.spare = w.buf
 		}
