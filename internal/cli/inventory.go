@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -78,7 +79,7 @@ func (a *app) inventoryList() *cobra.Command {
 			t := a.table("STATUS", "SERVER", "KEY", "OWNER", "PLACES", "HOSTS", "USERS", "VARIANTS", "FACTS", "FINDINGS", "LAST SEEN")
 			for i := range page.Items {
 				e := &page.Items[i]
-				t.add(statusOf(e), strings.Join(e.Names, ", "), e.Key, e.Owner, itoa(e.Sightings), itoa(e.Hosts), itoa(e.Users), itoa(e.Ways), factsOf(e), worstOf(e), when(e.Last))
+				t.add(statusOf(e), cmp.Or(strings.Join(e.Names, ", "), e.Registered), e.Key, e.Owner, itoa(e.Sightings), itoa(e.Hosts), itoa(e.Users), itoa(e.Ways), factsOf(e), worstOf(e), when(e.Last))
 			}
 			t.write(w)
 		})

@@ -9,6 +9,7 @@ import (
 	"rutile/internal/access"
 	"rutile/internal/admin"
 	"rutile/internal/credential"
+	"rutile/internal/identity"
 	"rutile/internal/registry"
 )
 
@@ -46,4 +47,16 @@ func (d *Daemon) Enrol(ctx context.Context, tb testing.TB, user string) {
 	if err := d.Admin.Refresh(ctx); err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// Remembered are the sessions that the gate keeps ends of answers of.
+func (d *Daemon) Remembered() []string { return d.gate.Remembered() }
+
+// PruneNow forgets what has ended, once.
+func (d *Daemon) PruneNow(ctx context.Context) { d.pruneNow(ctx) }
+
+// EndElsewhere revokes a session as another gateway does, of which this one has not heard.
+func (d *Daemon) EndElsewhere(ctx context.Context, session string) error {
+	_, err := d.store.StateFamilies(ctx, identity.Selection{ID: session}, identity.SessionRevoked, "a test", func(identity.Family) access.Owed { return access.Owed{ID: access.NewID(access.PrefixChange)} })
+	return err
 }

@@ -32,40 +32,47 @@ func (k *keys) of(kind byte, text []byte) uint64 {
 	v2, v3 := k.k0^0x6c7967656e657261, k.k1^0x7465646279746573
 	// The first word takes the kind and seven bytes of the text.
 	n := len(text) + 1
-	m, room := uint64(kind), 7
+	m, room := uint64(kind), min(len(text), 7)
 	if len(text) >= 8 {
 		m |= binary.LittleEndian.Uint64(text) << 8
 	} else {
-		room = min(len(text), 7)
-		for i, b := range text[:room] {
-			m |= uint64(b) << (8 * (i + 1))
-		}
+		m |= few(text) << 8
 	}
 	text = text[room:]
-	if room == 7 {
-		v0, v1, v2, v3 = mixed(v0, v1, v2, v3, m)
-		for ; len(text) >= 8; text = text[8:] {
-			v0, v1, v2, v3 = mixed(v0, v1, v2, v3, binary.LittleEndian.Uint64(text))
+	for last := false; ; { // the rounds are written out: calling them takes as long
+		if room < 7 || last {
+			m |= uint64(n) << 56
+			last = true
 		}
-		m = 0
-		for i, b := range text {
-			m |= uint64(b) << (8 * i)
-		}
-	}
-	m |= uint64(n) << 56
-	v0, v1, v2, v3 = mixed(v0, v1, v2, v3, m)
-	v2 ^= 0xff
-	for range 4 {
+		v3 ^= m
 		v0, v1, v2, v3 = round(v0, v1, v2, v3)
+		v0, v1, v2, v3 = round(v0, v1, v2, v3)
+		v0 ^= m
+		switch {
+		case last:
+			v2 ^= 0xff
+			for range 4 {
+				v0, v1, v2, v3 = round(v0, v1, v2, v3)
+			}
+			return v0 ^ v1 ^ v2 ^ v3
+		case len(text) >= 8:
+			m = binary.LittleEndian.Uint64(text)
+			text = text[8:]
+		default:
+			m, last = few(text), true
+		}
 	}
-	return v0 ^ v1 ^ v2 ^ v3
 }
 
-func mixed(v0, v1, v2, v3, m uint64) (a, b, c, d uint64) {
-	v3 ^= m
-	v0, v1, v2, v3 = round(v0, v1, v2, v3)
-	v0, v1, v2, v3 = round(v0, v1, v2, v3)
-	return v0 ^ m, v1, v2, v3
+// few is up to seven bytes as a number.
+func few(text []byte) (m uint64) {
+	switch n := len(text); {
+	case n >= 4:
+		return uint64(binary.LittleEndian.Uint32(text)) | uint64(binary.LittleEndian.Uint32(text[n-4:]))<<(8*(n-4))
+	case n > 0:
+		return uint64(text[0]) | uint64(text[n/2])<<(8*(n/2)) | uint64(text[n-1])<<(8*(n-1))
+	}
+	return 0
 }
 
 func round(v0, v1, v2, v3 uint64) (a, b, c, d uint64) {

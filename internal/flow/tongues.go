@@ -90,10 +90,10 @@ var phrases = sync.OnceValue(func() *phrasebook { //nolint:gochecknoglobals // m
 		for _, s := range strings.Fields(list) {
 			if f := folded(s); len(f) < 6 {
 				k := [3]byte(f)
-				b.short[k] = append(b.short[k], entry{string(f), w})
+				b.short[k] = append(b.short[k], entry{firstOf(f), string(f), w})
 			} else {
 				k := [6]byte(f)
-				b.long[k] = append(b.long[k], entry{string(f), w})
+				b.long[k] = append(b.long[k], entry{firstOf(f), string(f), w})
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"encoding/binary"
 	"strings"
 	"sync"
 )
@@ -144,8 +145,9 @@ type vocabulary struct {
 }
 
 type entry struct {
-	text string
-	word word
+	first uint64 // bytes of text, eight at most
+	text  string
+	word  word
 }
 
 func (v *vocabulary) of(text []byte) word {
@@ -153,12 +155,21 @@ func (v *vocabulary) of(text []byte) word {
 		return v.long[string(text)]
 	}
 	list := v.short[int(text[0]-'a')<<4|len(text)]
+	first := firstOf(text)
 	for i := range list {
-		if list[i].text == string(text) {
+		if list[i].first == first && (len(text) <= 8 || list[i].text == string(text)) {
 			return list[i].word
 		}
 	}
 	return word{}
+}
+
+// firstOf is the first eight bytes of a text as a number.
+func firstOf(text []byte) uint64 {
+	if len(text) >= 8 {
+		return binary.LittleEndian.Uint64(text)
+	}
+	return few(text)
 }
 
 // lexicon is the lists above, word by word.
@@ -209,7 +220,7 @@ var lexicon = sync.OnceValue(func() *vocabulary { //nolint:gochecknoglobals // m
 			continue
 		}
 		at := &v.short[int(w[0]-'a')<<4|len(w)]
-		*at = append(*at, entry{w, x})
+		*at = append(*at, entry{firstOf([]byte(w)), w, x})
 	}
 	return v
 })

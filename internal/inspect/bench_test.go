@@ -1,6 +1,7 @@
 package inspect_test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,24 +41,32 @@ func BenchmarkInspect(b *testing.B) {
 	}
 }
 
-// The cost of one answer as it passes the gateway: a short one, and a megabyte.
+// The cost of one answer as it passes the gateway: a short one and a megabyte of prose,
+// and rows, whose columns are read together too.
 func BenchmarkStream(b *testing.B) {
 	e := engine(b)
-	for _, size := range []int{2 << 10, 1 << 20} {
-		text := []byte(`{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":` + strconv.Quote(strings.Repeat(prose, size/len(prose)+1)[:size]) + `}]}}`)
-		b.Run(strconv.Itoa(size), func(b *testing.B) {
-			b.SetBytes(int64(size))
-			for b.Loop() {
-				v, err := rawjson.Parse(text, rawjson.Limits{})
-				if err != nil {
-					b.Fatal(err)
-				}
-				if seen := e.Stream().Inspect(v); seen.Tier != inspect.Clean {
-					b.Fatalf("plain prose: %+v", seen)
-				}
+	answer := func(b *testing.B, text string) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			v, err := rawjson.Parse([]byte(text), rawjson.Limits{})
+			if err != nil {
+				b.Fatal(err)
 			}
-		})
+			if seen := e.Stream().Inspect(v); seen.Tier != inspect.Clean {
+				b.Fatalf("plain prose: %+v", seen)
+			}
+		}
 	}
+	for _, size := range []int{2 << 10, 1 << 20} {
+		text := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":` + strconv.Quote(strings.Repeat(prose, size/len(prose)+1)[:size]) + `}]}}`
+		b.Run(strconv.Itoa(size), func(b *testing.B) { answer(b, text) })
+	}
+	rows := strings.Builder{}
+	for i := 0; rows.Len() < 2<<10; i++ {
+		fmt.Fprintf(&rows, `{"id":%d,"title":"Figures of week %d","author":"Anna Holt","body":"The numbers of the store in Ghent are on the page; nobody objected."},`, i, i)
+	}
+	text := `{"jsonrpc":"2.0","id":1,"result":{"content":[],"structuredContent":{"rows":[` + strings.TrimSuffix(rows.String(), ",") + `]}}}`
+	b.Run("rows", func(b *testing.B) { answer(b, text) })
 }
 
 // The cost of looking for secrets and personal data in a result of 2 KB.

@@ -17,6 +17,8 @@ const (
 	// maxCarried and carriedBytes bound what of them is read again with the next answer.
 	maxCarried   = 8
 	carriedBytes = 256
+	// maxSpareColumns columns of maxSpareColumn bytes are kept for the next message.
+	maxSpareColumns, maxSpareColumn = 32, 16 << 10
 	// codeRun is how many letters and digits without a blank are a piece of a code.
 	codeRun = 16
 )
@@ -62,6 +64,28 @@ func appendPath(b []byte, pointer string) []byte {
 	return b
 }
 
+// empty is a column with nothing in it, in the room of one of an earlier message.
+func (s *scan) empty() *column {
+	if s.taken == len(s.spares) {
+		s.spares = append(s.spares, &column{})
+	}
+	c := s.spares[s.taken]
+	s.taken++
+	return c
+}
+
+// giveBack empties the columns of a message, for the next one.
+func (s *scan) giveBack() {
+	for i, c := range s.spares[:s.taken] {
+		clear(c.cells) // they hold pointers of the message
+		if c.text, c.cells = c.text[:0], c.cells[:0]; cap(c.text) > maxSpareColumn || i >= maxSpareColumns {
+			*c = column{}
+		}
+	}
+	s.spares = s.spares[:min(len(s.spares), maxSpareColumns)]
+	s.taken = 0
+}
+
 func (w *walk) into(path []byte, pointer string, text []byte) {
 	c := w.columns[string(path)]
 	if c == nil {
@@ -70,7 +94,7 @@ func (w *walk) into(path []byte, pointer string, text []byte) {
 			c = w.columns[""]
 		}
 		if c == nil {
-			c = &column{}
+			c = w.empty()
 			if end := w.ended[string(path)]; len(end) > 0 {
 				c.add(place{}, end)
 			}
@@ -111,10 +135,11 @@ func (w *walk) read(c *column) {
 }
 
 func (w *walk) crossing(c *column) {
-	pieces := make([][2]int, len(c.cells))
+	pieces := w.pieces[:0]
 	for i, p := range c.cells {
-		pieces[i] = [2]int{p.from, c.until(i)}
+		pieces = append(pieces, [2]int{p.from, c.until(i)})
 	}
+	w.pieces = pieces
 	for _, f := range w.apart(c.text, pieces) {
 		for i := pieceOf(pieces, f.Start); i < len(pieces) && pieces[i][0] < f.End; i++ {
 			if p := c.cells[i]; p.pointer != "" {
@@ -134,26 +159,33 @@ func (c *column) until(i int) int {
 // tight is a column with no blank where a word or a code may go on in the next string,
 // and whether there is such a place.
 func (c *column) tight() (*column, bool) {
-	var cuts int
+	first := 1
+	for first < len(c.cells) && !goesOnIn(c.piece(first-1), c.piece(first)) {
+		first++
+	}
+	if first >= len(c.cells) {
+		return nil, false
+	}
 	out := &column{text: make([]byte, 0, len(c.text)), cells: make([]place, 0, len(c.cells))}
 	for i, p := range c.cells {
-		end := c.until(i)
-		if i+1 < len(c.cells) {
-			end-- // the blank
-		}
-		text := c.text[p.from:end]
-		if i > 0 {
-			if goesOnIn(out.text, text) {
-				cuts++
-			} else {
-				out.text = append(out.text, ' ')
-			}
+		text := c.piece(i)
+		if i > 0 && !goesOnIn(out.text, text) {
+			out.text = append(out.text, ' ')
 		}
 		p.from = len(out.text)
 		out.cells = append(out.cells, p)
 		out.text = append(out.text, text...)
 	}
-	return out, cuts > 0
+	return out, true
+}
+
+// piece is string i of a column.
+func (c *column) piece(i int) []byte {
+	end := c.until(i)
+	if i+1 < len(c.cells) {
+		end-- // the blank
+	}
+	return c.text[c.cells[i].from:end]
 }
 
 // goesOnIn reports whether the last word of a may go on in b: with a small letter, or

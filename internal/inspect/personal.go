@@ -11,11 +11,10 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "email", need: []string{"@"}, pattern: `\b[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b`, check: ownMail},
 	{label: Personal, kind: "iban", pattern: `\b[A-Z]{2}[0-9]{2}(?:[ \x{a0}\x{202f}]?[A-Z0-9]{4}){2,7}(?:[ \x{a0}\x{202f}]?[A-Z0-9]{1,4})?\b`, check: iban},
 	{label: Personal, kind: "card", pattern: `(?:^|[^\w.])([2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,7}|3[47][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{5}|3[0689][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{4})(?:\W|$)`, check: card},
-	// Phones: the international form, forms of North America, others beside a word.
+	// Phones: the international form, forms of North America.
 	{label: Personal, kind: "phone", pattern: `(?:^|[^\w+])(\+[1-9][0-9]{0,2}[ .-]?(?:\([0-9]{1,4}\)[ .-]?)?(?:[0-9]{1,5}[ .-]?){1,5}[0-9]{2,4})\b`, check: digitsBetween(8, 15)},
 	{label: Personal, kind: "phone", pattern: `(?:^|[^\w(.-])(\([2-9][0-9]{2}\)[ .-]?[2-9][0-9]{2}[ .-][0-9]{4}|[2-9][0-9]{2}-[2-9][0-9]{2}-[0-9]{4})(?:[^\w-]|$)`},
 	{label: Personal, kind: "phone", need: []string{"09", "639"}, pattern: `(?:^|[^\w.-])((?:63[ .-]?|0)9[0-9]{2}[ .-]?[0-9]{3}[ .-]?[0-9]{4})(?:[^\w-]|$)`, check: philippine},
-	{label: Personal, kind: "phone", pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: all(digitsBetween(8, 13), notDay), context: `\b(?:phone|tel|telephone|mobile|cell|celular|call|fax|whatsapp|sms|number is|telefon|telefone|teléfono|móvil|téléphone|mon numéro|mein(?:e)? nummer|mi número|rufnummer|handy|cellulare)|тел|連絡先|電話|携帯|手机|电话|联系`},
 	// North America.
 	{label: Personal, kind: "us-ssn", pattern: `\b[0-8][0-9]{2}-[0-9]{2}-[0-9]{4}\b`, check: ssn},
 	{label: Personal, kind: "ca-sin", pattern: `\b[1-79][0-9]{2}[ -][0-9]{3}[ -][0-9]{3}\b`, check: canadian, context: `\b(?:sin|nas|social insurance|assurance sociale)\b`, field: true, alone: func(v string) bool { return strings.Contains(v, "-") }},
@@ -66,6 +65,12 @@ var personalDetectors = []detector{
 	{label: Personal, kind: "jp-my-number", pattern: `\b[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}\b`, check: japanese, context: `(?:my number|マイナンバー|個人番号)`},
 	{label: Personal, kind: "br-cpf", pattern: `\b[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}\b`, check: brazilian},
 	{label: Personal, kind: "name", need: []string{"name is", "name:", "i am called", "mein name ist", "je m'appelle", "me llamo"}, pattern: `(?i:\b(?:my name is|my name's|full name:|i am called|mein name ist|je m'appelle|me llamo)) ((?:[A-Z][\pL'-]+)(?: [A-Z][\pL'-]+){0,3})`},
+}
+
+// looseDetectors find what has nearly any form and only a word beside it. They come last,
+// after whatever says more of the same digits.
+var looseDetectors = []detector{
+	{label: Personal, kind: "phone", pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: all(digitsBetween(8, 13), notDay), context: `\b(?:phone|tel|telephone|mobile|cell|celular|call|fax|whatsapp|sms|number is|telefon|telefone|teléfono|móvil|téléphone|mon numéro|mein(?:e)? nummer|mi número|rufnummer|handy|cellulare)|тел|連絡先|電話|携帯|手机|电话|联系`},
 }
 
 const australianWords = `\b(?:a\.?c\.?n|t\.?f\.?n|tax file|company number|australian)`

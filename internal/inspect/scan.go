@@ -14,7 +14,10 @@ type scan struct {
 	found   []Finding
 	budget  int // bytes that may still be decoded
 	dropped bool
-	spare   []byte // room for one text
+	spare   []byte    // room for one text
+	spares  []*column // room for those of a message, of which the first taken are in use
+	taken   int
+	pieces  [][2]int // of the column being read
 
 	// Of the sentence being read, as ends of words; -1 where there is none.
 	begun     int32

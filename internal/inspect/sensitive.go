@@ -61,7 +61,7 @@ const nearBytes = 60
 // compileSensitive compiles the detectors of data.
 func (e *Engine) compileSensitive() error {
 	e.compileNames()
-	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors, countryDetectors, announcedDetectors) {
+	for _, d := range slices.Concat(secretDetectors, personalDetectors, koreanDetectors, countryDetectors, announcedDetectors, looseDetectors) {
 		c := compiled{detector: d}
 		var err error
 		if c.re, err = regexp.Compile(d.pattern); err != nil {

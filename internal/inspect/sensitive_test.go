@@ -62,8 +62,9 @@ func TestSensitiveData(t *testing.T) {
 		{"My name is Anna Karlsson.", "name"},
 
 		{"주민등록번호 900101-1234568", "kr-resident-number"},
-		{"외국인등록 9001015000004", "kr-resident-number"},      // beside its word no check digit is needed
-		{"주민번호는 201012-3123456 입니다", "kr-resident-number"}, // since October 2020: no check digit
+		{"Resident registration number: 900101-1234568. Phone: on request.", "kr-resident-number"}, // the word behind it is of something else
+		{"외국인등록 9001015000004", "kr-resident-number"},                                              // beside its word no check digit is needed
+		{"주민번호는 201012-3123456 입니다", "kr-resident-number"},                                         // since October 2020: no check digit
 		{"휴대폰 010-1234-5678", "kr-phone"},
 		{"대표번호 02-345-6789", "kr-phone"},
 		{"운전면허 11-21-123456-60", "kr-driver-license"},

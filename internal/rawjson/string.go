@@ -1,8 +1,10 @@
 package rawjson
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -154,19 +156,16 @@ func decode(s []byte) (r rune, n int) {
 
 // appendUnescaped appends the characters of s, the text of a checked string.
 func appendUnescaped(dst, s []byte) []byte {
+	dst = slices.Grow(dst, len(s)) // escapes are longer than what they stand for
 	for len(s) > 0 {
-		if s[0] == '\\' {
-			r, n := decode(s)
-			dst = utf8.AppendRune(dst, r)
-			s = s[n:]
-			continue
-		}
-		n := 1
-		for n < len(s) && s[n] != '\\' {
-			n++
+		n := bytes.IndexByte(s, '\\')
+		if n < 0 {
+			return append(dst, s...)
 		}
 		dst = append(dst, s[:n]...)
-		s = s[n:]
+		r, size := decode(s[n:])
+		dst = utf8.AppendRune(dst, r)
+		s = s[n+size:]
 	}
 	return dst
 }

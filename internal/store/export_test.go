@@ -47,3 +47,11 @@ func (s *Store) FewTexts(n int) { s.dialect.fewTexts = n }
 
 // Looks sets how many rows at most are looked at for a part of a search.
 func (s *Store) Looks(n int64) { s.dialect.looks = n }
+
+// Sampled is how many texts are looked into before their index is asked, where that is
+// done at all.
+func (s *Store) Sampled(n int64) {
+	if s.dialect.sampled > 0 {
+		s.dialect.sampled = n
+	}
+}

@@ -75,7 +75,12 @@ func (s *selection) floor(ctx context.Context, tx *sql.Tx, driver int) (int64, e
 		}
 		arms = s.filters[driver].drive(&p)
 	}
-	query := s.union("idx", arms, s.bounds(&p)) + ` ORDER BY idx DESC LIMIT 1 OFFSET ` + strconv.FormatInt(s.looks, 10)
+	bounds := s.bounds(&p)
+	query := s.union("idx", arms, bounds)
+	if s.dialect.cutArms && len(arms) > 1 {
+		query = `SELECT idx FROM (` + s.first("idx", arms, bounds, ` ORDER BY idx DESC`, int(s.looks)+1) + `) AS newest`
+	}
+	query += ` ORDER BY idx DESC LIMIT 1 OFFSET ` + strconv.FormatInt(s.looks, 10)
 	var last int64
 	err := tx.QueryRowContext(ctx, query, p.args...).Scan(&last)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -42,6 +42,11 @@ type reading struct {
 func (s selection) statement(ctx context.Context, tx *sql.Tx) (out reading, err error) {
 	// It may be called again.
 	s.args, s.where, s.filters = slices.Clip(s.args), slices.Clip(s.where), slices.Clone(s.filters)
+	if s.dialect.searching != "" {
+		if _, err := tx.ExecContext(ctx, s.dialect.searching); err != nil {
+			return out, err
+		}
+	}
 	if found, err := s.within(ctx, tx); err != nil || !found {
 		return out, err
 	}
@@ -67,7 +72,13 @@ func (s selection) statement(ctx context.Context, tx *sql.Tx) (out reading, err 
 	if err != nil {
 		return out, err
 	}
-	if s.looks > 0 {
+	full := false
+	if driver >= 0 {
+		if full, err = s.fills(ctx, tx); err != nil {
+			return out, err
+		}
+	}
+	if s.looks > 0 && !full {
 		if out.floor, err = s.floor(ctx, tx, driver); err != nil {
 			return out, err
 		}
@@ -81,12 +92,43 @@ func (s selection) statement(ctx context.Context, tx *sql.Tx) (out reading, err 
 			where = append(where, f.keep(&s.params))
 		}
 	}
-	query := s.union(s.what, arms, where) + s.order
-	if s.limit > 0 {
-		query += " LIMIT " + strconv.Itoa(s.limit)
-	}
-	out.query, out.args = query, s.args
+	out.query, out.args = s.first(s.what, arms, where, s.order, s.limit), s.args
 	return out, nil
+}
+
+// fills reports whether every row the only filter gives is one that is sought: it is
+// driven, nothing else is asked, and there is no other log. A page is full then, or
+// whole, after as many rows as it has.
+func (s *selection) fills(ctx context.Context, tx *sql.Tx) (bool, error) {
+	only := 0
+	if s.origin != "" {
+		only = 1
+	}
+	if len(s.filters) > 1 || len(s.where) > only || len(s.found) > 0 || s.limit == 0 || int64(s.limit) > s.looks {
+		return false, nil
+	}
+	if only == 0 {
+		return true, nil
+	}
+	var logs int
+	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 AS one FROM evidence_marks LIMIT 2) AS counted`).Scan(&logs)
+	return logs == 1, err
+}
+
+// first selects the first rows of all arms, all of them if limit is 0.
+func (s *selection) first(what string, arms, where []string, order string, limit int) string {
+	end := order
+	if limit > 0 {
+		end += " LIMIT " + strconv.Itoa(limit)
+	}
+	if !s.dialect.cutArms || len(arms) < 2 || limit == 0 {
+		return s.union(what, arms, where) + end
+	}
+	var each []string
+	for _, arm := range arms {
+		each = append(each, "("+s.union(what, []string{arm}, where)+end+")")
+	}
+	return strings.Join(each, " UNION ALL ") + end
 }
 
 // union selects the rows of all arms.
@@ -179,6 +221,10 @@ func (s *selection) text(ctx context.Context, tx *sql.Tx) (filter, error) {
 	if s.filter {
 		return f, nil
 	}
+	if often, err := s.often(ctx, tx); err != nil || often {
+		f.cost = int64(s.dialect.fewTexts) + 1
+		return f, err
+	}
 	var count params
 	query := `SELECT count(*) FROM (` + strings.ReplaceAll(s.dialect.contains, "%s", count.param(all)) + ` LIMIT ` + strconv.Itoa(s.dialect.fewTexts+1) + `) AS counted`
 	if err := tx.QueryRowContext(ctx, query, count.args...).Scan(&f.cost); err != nil {
@@ -202,3 +248,24 @@ func (s *selection) text(ctx context.Context, tx *sql.Tx) (filter, error) {
 	}
 	return f, nil
 }
+
+// often reports whether so many of some texts hold all words that their index need not be
+// asked how many do: it would read all of what it has of each word first. The order of
+// the keys of texts, which are hashes, is by chance.
+func (s *selection) often(ctx context.Context, tx *sql.Tx) (bool, error) {
+	if s.dialect.sampled == 0 {
+		return false, nil
+	}
+	var p params
+	var holds []string
+	for _, w := range s.found {
+		holds = append(holds, strings.ReplaceAll(s.dialect.holds, "%s", p.param(" "+w+" ")))
+	}
+	var all, with int64
+	query := `SELECT count(*), count(*) FILTER (WHERE ` + strings.Join(holds, " AND ") + `) FROM (SELECT words FROM evidence_texts ORDER BY name LIMIT ` + strconv.FormatInt(s.dialect.sampled, 10) + `) AS t`
+	err := tx.QueryRowContext(ctx, query, p.args...).Scan(&all, &with)
+	return all == s.dialect.sampled && with*oftenOf >= all, err
+}
+
+// oftenOf is the part of the texts from which on words are frequent: one of so many.
+const oftenOf = 25

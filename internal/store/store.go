@@ -88,6 +88,9 @@ type dialect struct {
 	contains   string // the keys of the texts that hold the words of the parameter %s
 	fewTexts   int    // so many texts at most that hold the words of a search are sought one by one
 	looks      int64  // so many rows at most are looked at for a part of a search
+	searching  string // what a transaction is told that searches, "" for nothing
+	cutArms    bool   // of lists read one beside the other each is cut by itself
+	sampled    int64  // so many texts are looked into before the index of words is, 0 for none
 	textKey    string // what it calls them
 	holds      string // condition: the text t holds the word of the parameter %s, which has spaces around it
 	allWords   func([]string) string

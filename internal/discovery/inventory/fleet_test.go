@@ -197,13 +197,22 @@ func TestAMachineSpeaksForItselfAlone(t *testing.T) {
 			t.Errorf("%s: %s, routed %v", name, s.Server, s.Routed)
 		}
 	}
-	// A process that the gateway started is its server's, if that is registered.
-	for key, routed := range map[string]bool{known: true, "pkg:npm/shadow": false} {
+	// A process that the gateway started is its server's, if that is registered: by its
+	// package or, on the same machine alone, by its path.
+	own := inventory.Key(hostOf(1), "path:4567")
+	reg.Servers = append(reg.Servers, discovery.Registered{ID: "own", State: "sanctioned", Key: own, Target: discovery.Target{Kind: discovery.KindLocal}})
+	for _, c := range []struct {
+		seen, key string
+		routed    bool
+	}{
+		{known, known, true}, {"pkg:npm/shadow", "pkg:npm/shadow", false},
+		{"path:4567", own, true}, {"path:0123", inventory.Key(hostOf(1), "path:0123"), false},
+	} {
 		b := laptop(1, noon)
-		b.Sightings[0].Fact, b.Sightings[0].Routed, b.Sightings[0].Target = discovery.Running, true, discovery.Target{Key: key, Kind: discovery.KindPackage}
+		b.Sightings[0].Fact, b.Sightings[0].Routed, b.Sightings[0].Target = discovery.Running, true, discovery.Target{Key: c.seen, Kind: discovery.KindPackage}
 		taking := inventory.Taking{Batch: b, Now: noon, Registry: reg}
-		if got, _, _ := taking.Plan(inventory.Kept{}); got.Sightings[0].Server != key || got.Sightings[0].Routed != routed {
-			t.Errorf("a process of %s: %+v", key, got.Sightings[0])
+		if got, _, _ := taking.Plan(inventory.Kept{}); got.Sightings[0].Server != c.key || got.Sightings[0].Routed != c.routed {
+			t.Errorf("a process of %s: %+v", c.seen, got.Sightings[0])
 		}
 	}
 	b := laptop(1, noon)

@@ -54,7 +54,9 @@ func (t *Taking) rows() rows {
 		}
 		// So is a process the gateway started, if it is of a server that is registered.
 		if s.Routed && !registered && s.Fact == discovery.Running {
-			if at := slices.IndexFunc(t.Registry.Servers, func(reg discovery.Registered) bool { return reg.Key != "" && reg.Key == s.Target.Key }); at >= 0 {
+			if at := slices.IndexFunc(t.Registry.Servers, func(reg discovery.Registered) bool {
+				return reg.Key != "" && reg.Key == Key(t.Batch.Host, s.Target.Key)
+			}); at >= 0 {
 				s.Target = t.Registry.Servers[at].Target
 				s.Target.Key = t.Registry.Servers[at].Key
 				registered = true
