@@ -78,7 +78,7 @@ func (r *rig) start() {
 	var err error
 	r.sender, err = sink.New(sink.Config{
 		Sinks: r.declared, Evidence: r.of, Cursors: r.cursors,
-		Transport: &http.Transport{DisableKeepAlives: true}, Dial: r.dial, Secrets: r, Dir: filepath.Join(r.dir, "export"), Version: "1.2.3", Host: "h 1",
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: r.dial}, Dial: r.dial, Secrets: r, Dir: filepath.Join(r.dir, "export"), Version: "1.2.3", Host: "h 1",
 		Log: slog.New(slog.DiscardHandler), Now: r.now, Issuer: "https://gw.example.com", Sign: r.sign, Names: r, Streams: r.db, Trouble: func(s sink.Sink, why string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
