@@ -128,6 +128,8 @@ type Log struct {
 	retaining  sync.Mutex    // one run of retention at a time
 	clockBase  time.Time     // how far the clock was believed at the start
 	lastUptime time.Duration // when retention last ran
+	lost       bool          // retention.json was not there at the start
+	doubt      string        // why what it said then is not believed, "" where it is
 	readers    Readers
 	rowsPruned uint64 // the minimum that rows were removed for
 	began      uint64 // index of this run's log.open

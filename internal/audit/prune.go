@@ -17,9 +17,9 @@ import (
 // it is deleted but for its hashes and the leaves of other classes, which are copied to
 // kept/ before. All hash tiles stay, so every proof and checkpoint of before verifies.
 
-// policyNotice is how long a policy stands in the log before leaves go by it, for those
+// PolicyNotice is how long a policy stands in the log before leaves go by it, for those
 // who watch the log.
-const policyNotice = 30 * 24 * time.Hour
+const PolicyNotice = 30 * 24 * time.Hour
 
 // Bounds of one run.
 const (
@@ -40,6 +40,7 @@ type Pruner interface {
 type Raise struct {
 	Minimum uint64    `json:"minimum"`
 	At      time.Time `json:"at"`
+	Leaf    uint64    `json:"leaf,omitempty"` // that says so, 0 where none does
 }
 
 // Readers says who must have read a leaf before it goes: the name of the one that is
@@ -61,9 +62,9 @@ func (r *retention) minimum() uint64 {
 }
 
 // raised notes a new minimum. Of many the newest are told apart.
-func (r *retention) raised(minimum uint64, at time.Time) {
+func (r *retention) raised(x Raise) {
 	const most = 1000
-	list := append(slices.Clone(r.Raised), Raise{minimum, at})
+	list := append(slices.Clone(r.Raised), x)
 	if len(list) > most {
 		list = list[len(list)-most:]
 	}
@@ -81,7 +82,7 @@ func (l *Log) pruned(index uint64) error {
 			return access.Errorf(access.CodeNotFound, "leaf %d was %w on %s: leaves of calls are kept for %d days, and what was proven of it verifies still", index, errPruned, x.At.Format(time.DateOnly), r.Policy.Decision)
 		}
 	}
-	return access.Errorf(access.CodeNotFound, "leaf %d was %w: what was proven of it verifies still", index, errPruned)
+	return &access.Error{Code: access.CodeNotFound, Msg: fmt.Sprintf("leaf %d is gone, and no leaf of the log says that it went: what was proven of it verifies still", index), Err: errPruned}
 }
 
 // Minimum is the index below which only what outlives its bundle can be read.
@@ -119,20 +120,6 @@ func (l *Log) keptLeaves() ([]uint64, error) {
 	return out, nil
 }
 
-// lostMinimum finds where the bundles begin, for a log whose retention.json is gone.
-func (l *Log) lostMinimum(size uint64) (uint64, error) {
-	for n := uint64(0); n < size/tileWidth; n++ {
-		f, err := l.fs.Open(l.inLog(filepath.FromSlash(bundlePath(n, tileWidth))), false)
-		if err == nil {
-			return n * tileWidth, f.Close()
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return 0, err
-		}
-	}
-	return size / tileWidth * tileWidth, nil
-}
-
 // duePrune is what could go: the new minimum, and why it is not further.
 type duePrune struct {
 	minimum uint64
@@ -147,7 +134,7 @@ func (l *Log) dueLeaves(ctx context.Context, r *retention) (duePrune, error) {
 		d.waits = "the log does not say the policy yet"
 		return d, nil
 	}
-	if from := r.Since.Add(policyNotice); r.Clock.Before(from) {
+	if from := r.Since.Add(PolicyNotice); r.Clock.Before(from) {
 		d.waits = "the policy stands in the log for 30 days first, until " + from.Format(time.DateOnly)
 		return d, nil
 	}
@@ -206,13 +193,15 @@ func (l *Log) raise(ctx context.Context, o RetentionOrder, r *retention, to uint
 			return err
 		}
 		n, _ := slices.BinarySearch(kept, to)
-		if err := l.retentionLeaf(ctx, o, "prune", retained{Before: l.cutoff(r), Minimum: to, Kept: uint64(n)}); err != nil {
+		ref, err := l.retentionLeaf(ctx, o, "prune", retained{Before: l.cutoff(r), Minimum: to, Kept: uint64(n)})
+		if err != nil {
 			return err
 		}
 		if err := l.seal.now(ctx); err != nil { // who verifies the directory finds the leaf before anything is missing
 			return err
 		}
-		r.raised(to, r.Clock)
+		r.raised(Raise{Minimum: to, At: r.Clock, Leaf: ref.Index})
+		r.Leaf = ref.Index
 		if err := l.saveRetention(*r); err != nil {
 			return err
 		}

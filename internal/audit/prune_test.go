@@ -437,6 +437,7 @@ func TestPruningThatIsKilledIsFinished(t *testing.T) {
 			if err := a.l.Reindex(t.Context()); err != nil {
 				t.Error(err)
 			}
+			retain(t, a.l, audit.RetentionOrder{}) // writes it anew
 		}
 		stop(t, a.l)
 		verifyOK(t, a.cfg.Dir, audit.VerifyOptions{Complete: true})

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -118,6 +119,10 @@ func (l *Log) openIntents(size uint64) ([]Ref, error) {
 	intents, closed := map[uint64]Ref{}, map[uint64]bool{}
 	for next := size; next > 0; {
 		leaves, first, err := l.leavesAt(next - 1)
+		if errors.Is(err, errPruned) { // somebody removed them: what else is there goes on
+			l.log.Error("calls of an earlier run may be left without an outcome", "error", err)
+			break
+		}
 		if err != nil {
 			return nil, err
 		}

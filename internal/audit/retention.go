@@ -3,9 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -62,6 +60,7 @@ type RetentionPlan struct {
 	Next    uint64          `json:"next"`            // those below this are due; Minimum where none are
 	Waits   string          `json:"waits,omitempty"` // what the next ones wait for, besides their age
 	Raised  []Raise         `json:"raised"`          // when leaves went before, ascending
+	Lost    time.Time       `json:"lost,omitzero"`   // when the file that knows how far retention got was missing; what is due waits anew since
 }
 
 // GoneMonth is a month whose excerpts retention deleted.
@@ -78,8 +77,9 @@ type RetentionOrder struct {
 }
 
 // retention is what a log knows of what it let go. It stands in retention.json beside
-// the log; without that file everything waits anew.
+// the log, signed; without that file everything waits anew.
 type retention struct {
+	Leaf    uint64          `json:"leaf"`   // the newest of retention, 0 for none
 	Policy  RetentionPolicy `json:"policy"` // that the log last said
 	Since   time.Time       `json:"since,omitzero"`
 	Clock   time.Time       `json:"clock,omitzero"` // how far the clock is believed
@@ -87,35 +87,16 @@ type retention struct {
 	Ran     time.Time       `json:"ran,omitzero"`
 	Gone    []GoneMonth     `json:"gone"`
 	Raised  []Raise         `json:"raised"`
-}
-
-const retentionName = "retention.json"
-
-func (l *Log) loadRetention(sealed uint64) error {
-	b, err := readFile(l.fs, filepath.Join(l.cfg.Dir, retentionName))
-	if errors.Is(err, fs.ErrNotExist) {
-		minimum, err := l.lostMinimum(sealed)
-		if minimum > 0 {
-			l.kept.Raised = []Raise{{Minimum: minimum}}
-		}
-		return err
-	}
-	if err == nil {
-		if jerr := json.Unmarshal(b, &l.kept); jerr != nil {
-			err = access.Errorf(access.CodeEvidence, "%s is malformed: remove it, and what is due waits anew", filepath.Join(l.cfg.Dir, retentionName))
-		}
-	}
-	l.clockBase = l.kept.Clock
-	return err
+	Lost    time.Time       `json:"lost,omitzero"` // when the file was missing
 }
 
 // saveRetention keeps what is known, durably. l.retaining is held.
 func (l *Log) saveRetention(r retention) error {
-	b, err := json.Marshal(r)
+	b, err := l.signState(r)
 	if err != nil {
 		return err
 	}
-	if err := writeAtomic(l.fs, l.tmpName(retentionName), filepath.Join(l.cfg.Dir, retentionName), append(b, '\n')); err != nil {
+	if err := writeAtomic(l.fs, l.tmpName(retentionName), filepath.Join(l.cfg.Dir, retentionName), b); err != nil {
 		return fmt.Errorf("keeping what retention did: %w", err)
 	}
 	if err := l.fs.SyncDir(l.cfg.Dir); err != nil {
@@ -134,33 +115,42 @@ func (l *Log) known() retention {
 	return l.kept
 }
 
-// begun returns what retention did so far. Where nothing is kept of that, the clock is
-// believed as far as the first leaf says. l.retaining is held.
-func (l *Log) begun(ctx context.Context) (retention, error) {
-	r := l.known()
+// begun has the clock believed as far as the first leaf says, where nothing is kept of
+// how far that is. l.retaining is held.
+func (l *Log) begun(ctx context.Context, r *retention) error {
 	if !r.Clock.IsZero() {
-		return r, nil
+		return nil
 	}
 	first, err := l.Leaf(ctx, 0)
 	if err != nil {
-		return r, fmt.Errorf("reading when the log began: %w", err)
+		return fmt.Errorf("reading when the log began: %w", err)
 	}
 	at, err := topString(first, "at")
 	if err == nil {
 		r.Clock, err = time.Parse(time.RFC3339Nano, at)
 	}
 	if err != nil {
-		return r, fmt.Errorf("reading when the log began: %w", err)
+		return fmt.Errorf("reading when the log began: %w", err)
 	}
 	l.clockBase = r.Clock
-	return r, nil
+	return nil
+}
+
+// Retained says what retention did so far. It looks at nothing that is due.
+func (l *Log) Retained() RetentionPlan {
+	r := l.known()
+	return RetentionPlan{Policy: l.cfg.Retention, Since: r.Since, Now: r.Clock, Ran: r.Ran, Months: []int{}, Gone: r.Gone, Minimum: r.minimum(), Next: r.minimum(), Raised: r.Raised, Lost: r.Lost}
 }
 
 // PlanRetention says what Retain would do now and changes nothing.
 func (l *Log) PlanRetention(ctx context.Context, o RetentionOrder) (RetentionPlan, error) {
 	l.retaining.Lock()
 	defer l.retaining.Unlock()
-	r, err := l.begun(ctx)
+	r := l.known()
+	err := l.vouched(ctx, &r)
+	if err == nil {
+		err = l.begun(ctx, &r)
+	}
 	if err != nil {
 		return RetentionPlan{}, err
 	}
@@ -170,7 +160,7 @@ func (l *Log) PlanRetention(ctx context.Context, o RetentionOrder) (RetentionPla
 
 func (l *Log) planRetention(ctx context.Context, r retention, doubted bool) (RetentionPlan, error) {
 	p := RetentionPlan{Policy: l.cfg.Retention, Since: r.Since, Now: r.Clock, Doubted: doubted, Ran: r.Ran, Months: []int{}, Gone: slices.Clip(append([]GoneMonth{}, r.Gone...)),
-		Minimum: r.minimum(), Next: r.minimum(), Raised: slices.Clip(append([]Raise{}, r.Raised...)),
+		Minimum: r.minimum(), Next: r.minimum(), Raised: slices.Clip(append([]Raise{}, r.Raised...)), Lost: r.Lost,
 	}
 	if p.Policy.Payload == 0 || p.Policy.Hold {
 		return p, nil
@@ -193,17 +183,14 @@ func (l *Log) planRetention(ctx context.Context, r retention, doubted bool) (Ret
 func (l *Log) Retain(ctx context.Context, o RetentionOrder) (RetentionPlan, error) {
 	l.retaining.Lock()
 	defer l.retaining.Unlock()
-	r, err := l.begun(ctx)
-	if err != nil || l.cfg.Retention == (RetentionPolicy{}) {
-		return RetentionPlan{Months: []int{}, Gone: []GoneMonth{}}, err
+	if l.cfg.Retention == (RetentionPolicy{}) {
+		return RetentionPlan{Months: []int{}, Gone: []GoneMonth{}}, nil
 	}
 	if o.Actor == "" {
 		o.Actor = systemActor
 	}
-	if err := l.tellHold(ctx); err != nil {
-		return RetentionPlan{}, err
-	}
-	if err := l.publishPolicy(ctx, &r); err != nil {
+	r, err := l.published(ctx)
+	if err != nil {
 		return RetentionPlan{}, err
 	}
 	up := l.cfg.Uptime()
@@ -240,14 +227,29 @@ func (l *Log) PublishRetention(ctx context.Context) error {
 	if l.cfg.Retention == (RetentionPolicy{}) {
 		return nil
 	}
-	r, err := l.begun(ctx)
-	if err == nil {
-		err = l.tellHold(ctx)
+	_, err := l.published(ctx)
+	return err
+}
+
+// published returns what retention did so far, once the log and who shares its keys know
+// of the policy and of a hold. l.retaining is held.
+func (l *Log) published(ctx context.Context) (retention, error) {
+	r := l.known()
+	if err := l.tellHold(ctx); err != nil {
+		return r, err
 	}
-	if err != nil {
-		return err
+	if err := l.vouched(ctx, &r); err != nil {
+		return r, err
 	}
-	return l.publishPolicy(ctx, &r)
+	if r.Leaf != l.known().Leaf { // before another is written
+		if err := l.saveRetention(r); err != nil {
+			return r, err
+		}
+	}
+	if err := l.begun(ctx, &r); err != nil {
+		return r, err
+	}
+	return r, l.publishPolicy(ctx, &r)
 }
 
 // publishPolicy has the log say what the policy is, unless it said so last.
@@ -255,10 +257,22 @@ func (l *Log) publishPolicy(ctx context.Context, r *retention) error {
 	if r.Policy == l.cfg.Retention && !r.Since.IsZero() {
 		return nil
 	}
-	p := l.cfg.Retention
-	if err := l.retentionLeaf(ctx, RetentionOrder{Actor: systemActor}, "set-retention", retained{Policy: &p}); err != nil {
+	p, o := l.cfg.Retention, RetentionOrder{Actor: systemActor}
+	if l.lost && r.Leaf == 0 {
+		before, err := l.Search(ctx, Query{Types: []string{typeRetention}, Ascending: true, Limit: 2})
+		if err != nil {
+			return fmt.Errorf("looking for what the log says of retention: %w", err)
+		}
+		if len(before) > 1 { // a run that was killed before the file was written leaves one
+			o.Reason, r.Lost = retentionName+" was missing", l.cfg.Now().UTC().Truncate(time.Microsecond)
+			l.log.Error(retentionName+" was missing: what is due waits 30 days anew", "dir", l.cfg.Dir)
+		}
+	}
+	ref, err := l.retentionLeaf(ctx, o, "set-retention", retained{Policy: &p})
+	if err != nil {
 		return err
 	}
+	r.Leaf = ref.Index
 	r.Policy, r.Since = p, l.cfg.Now().UTC().Truncate(time.Microsecond)
 	if r.Since.Before(r.Clock) { // a clock that is set back does not shorten the notice
 		r.Since = r.Clock
@@ -276,13 +290,12 @@ type retained struct {
 	Kept    uint64 `json:"kept,omitempty"`
 }
 
-func (l *Log) retentionLeaf(ctx context.Context, o RetentionOrder, verb string, says retained) error {
+func (l *Log) retentionLeaf(ctx context.Context, o RetentionOrder, verb string, says retained) (Ref, error) {
 	detail, err := json.Marshal(says)
 	if err != nil {
-		return err
+		return Ref{}, err
 	}
-	_, err = l.Admin(ctx, Admin{ID: access.NewID(prefixRetention), Actor: o.Actor, Verb: verb, Kind: KindRetention, Object: "evidence", Reason: o.Reason, Detail: detail})
-	return err
+	return l.Admin(ctx, Admin{ID: access.NewID(prefixRetention), Actor: o.Actor, Verb: verb, Kind: KindRetention, Object: "evidence", Reason: o.Reason, Detail: detail})
 }
 
 // retainedOf is what the detail of a says, nil if it is about something else.

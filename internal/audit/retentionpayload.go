@@ -116,9 +116,11 @@ func (l *Log) prunePayloads(ctx context.Context, o RetentionOrder, r *retention,
 		return nil
 	}
 	says := retained{Months: months, Before: now.AddDate(0, 0, -l.cfg.Retention.Payload)}
-	if err := l.retentionLeaf(ctx, o, "prune-payload", says); err != nil {
+	ref, err := l.retentionLeaf(ctx, o, "prune-payload", says)
+	if err != nil {
 		return err
 	}
+	r.Leaf = ref.Index
 	for _, m := range months {
 		r.gone(m, now)
 	}

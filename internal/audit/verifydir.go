@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -61,6 +62,7 @@ func VerifyDir(dir string, opts VerifyOptions) (Report, error) {
 	w.cosigned(&r)
 	if beside != nil {
 		w.besides(beside)
+		w.state(beside)
 	}
 	w.listKept(log)
 	w.leaves()
@@ -97,6 +99,9 @@ func (w *walk) trustItself() error {
 	if missing(err) {
 		first, err = w.anyFirst()
 	}
+	if missing(err) {
+		first, err = w.laterOpening()
+	}
 	if err != nil {
 		return fmt.Errorf("reading its first leaf: %w", err)
 	}
@@ -118,7 +123,38 @@ func (w *walk) anyFirst() ([]byte, error) {
 			return b, err
 		}
 	}
-	return nil, fmt.Errorf("there is no entry bundle")
+	return nil, fs.ErrNotExist
+}
+
+// laterOpening reads the first leaf that names a key, of a log that lost its first bundle.
+func (w *walk) laterOpening() ([]byte, error) {
+	signed, err := w.read("checkpoint")
+	if err != nil {
+		return nil, err
+	}
+	const most = 1 << 16 // bundles: the size is not verified yet
+	for n := range min(sizeClaimed(signed)/tileWidth+1, most) {
+		leaves, err := readBundle(w.read, n, tileWidthAt(sizeClaimed(signed), 0, n))
+		if err != nil {
+			continue // it is reported where the log is walked
+		}
+		for i, leaf := range leaves {
+			if textOf(leaf, "vkey") == "" {
+				continue
+			}
+			w.report.problem("the first leaf is gone: the key is that of leaf %d", n*tileWidth+uint64(i))
+			return appendBundle(nil, [][]byte{leaf}), nil
+		}
+	}
+	return nil, fmt.Errorf("no leaf names a key: give the one of the log")
+}
+
+// sizeClaimed is the size a checkpoint names that is not verified yet, 0 if it has not the
+// form of one.
+func sizeClaimed(signed []byte) uint64 {
+	text, _, _ := bytes.Cut(signed, []byte("\n\n"))
+	h, _ := parseCheckpointText(string(text) + "\n")
+	return h.size
 }
 
 // besides reads older checkpoints and payload packs.

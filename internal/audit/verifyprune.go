@@ -1,9 +1,15 @@
 package audit
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // A log may let go leaves of calls that are too old: bundles below its minimum are gone,
@@ -18,6 +24,10 @@ type pruning struct {
 	latest  time.Time       // of them, when the newest was written
 	policy  value           // the newest leaf that says what is kept
 	since   time.Time
+	beside  bool   // retention.json is to be judged
+	known   *state // what retention.json says, nil where it is not there to be read
+	earlier uint64 // index of the leaf of retention before the newest, 0 for none
+	newest  uint64 // index of the newest leaf of retention, 0 for none
 	minimum uint64 // of the newest leaf that says what goes
 	stay    uint64 // how many it says stay
 	before  time.Time
@@ -95,6 +105,7 @@ func (w *walk) besideKept(index uint64, leaf []byte) {
 // retention reads what the log says of what it keeps, and holds it to it.
 func (w *walk) retention(index uint64, v value) {
 	says := v.get("retention")
+	w.pruned.earlier, w.pruned.newest = w.pruned.newest, index
 	at, _ := time.Parse(time.RFC3339Nano, v.get("at").str) // the form was checked
 	if says.get("decision").kind != 0 {
 		w.pruned.policy, w.pruned.since = says, at
@@ -128,6 +139,7 @@ func (w *walk) judge() {
 			w.report.problem("bundle %s is gone, and no leaf says that it was pruned", bundlePath(n, tileWidth))
 		}
 	}
+	w.judgeState()
 	var below uint64
 	for index := range p.kept {
 		if index < p.minimum {
@@ -139,5 +151,86 @@ func (w *walk) judge() {
 	}
 	if len(p.gone) > 0 && p.minimum > 0 && !p.latest.Before(p.before) {
 		w.report.problem("a leaf among the pruned ones was written at %s, and only those before %s are too old", p.latest.Format(time.RFC3339), p.before.Format(time.RFC3339))
+	}
+}
+
+// retentionName is the file beside log/ in which a log keeps what retention did. What went
+// is what the leaves say; the file is signed, so that who edits it is found, and says
+// which leaf of retention it knows last, so that an older copy is.
+const retentionName = "retention.json"
+
+// signedState is that file.
+type signedState struct {
+	State     json.RawMessage `json:"state"`
+	Signature string          `json:"signature"` // the signature lines of a C2SP signed note of stateText
+}
+
+// stateText is what the log signs of it. It is no checkpoint: their first line is an
+// origin, and no origin is this one.
+func stateText(origin string, state []byte) string {
+	return "rutile retention.json v1\n" + origin + "\n" + string(state) + "\n"
+}
+
+// openState returns the state of a file that the log of origin signed.
+func openState(b []byte, origin string, verifiers ...note.Verifier) ([]byte, error) {
+	var f signedState
+	if json.Unmarshal(b, &f) != nil || len(f.State) == 0 {
+		return nil, errors.New("it has not the form of it")
+	}
+	n, err := note.Open([]byte(stateText(origin, f.State)+"\n"+f.Signature), note.VerifierList(verifiers...))
+	if err != nil {
+		return nil, fmt.Errorf("its signature: %w", err)
+	}
+	if !slices.ContainsFunc(n.Sigs, func(s note.Signature) bool { return s.Name == origin }) {
+		return nil, fmt.Errorf("it is not signed by %s", origin)
+	}
+	return f.State, nil
+}
+
+// state is what a verifier reads of it.
+type state struct {
+	Leaf   uint64 `json:"leaf"`
+	Raised []struct {
+		Minimum uint64 `json:"minimum"`
+	} `json:"raised"`
+}
+
+// state reads retention.json. It is read after the checkpoint, so a log that is being
+// written to has not moved on behind it.
+func (w *walk) state(a *archive) {
+	w.pruned.beside = true
+	b, err := a.read(retentionName)
+	if missing(err) {
+		return
+	}
+	var s state
+	if err == nil {
+		b, err = openState(b, w.head.origin, w.trust.logs...)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		w.report.problem("%s is not what the log wrote: %v", retentionName, err)
+		w.pruned.beside = false
+		return
+	}
+	w.pruned.known = &s
+}
+
+// judgeState compares what retention.json says with what the leaves do. A leaf is written
+// before the file, so a process that was killed in between leaves it one behind.
+func (w *walk) judgeState() {
+	p := &w.pruned
+	switch {
+	case !p.beside:
+	case p.known == nil:
+		if p.earlier > 0 {
+			w.report.problem("%s is missing: the log wrote it after leaf %d", retentionName, p.earlier)
+		}
+	case p.known.Leaf < p.earlier:
+		w.report.problem("%s is an older copy: it does not know of leaf %d", retentionName, p.earlier)
+	case p.known.Leaf < w.head.size && len(p.known.Raised) > 0 && p.known.Raised[len(p.known.Raised)-1].Minimum > p.minimum:
+		w.report.problem("%s says that leaves below %d are gone, and the log those below %d", retentionName, p.known.Raised[len(p.known.Raised)-1].Minimum, p.minimum)
 	}
 }

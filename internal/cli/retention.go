@@ -68,6 +68,9 @@ func writeRetention(w io.Writer, p audit.RetentionPlan, done bool) {
 	if p.Doubted {
 		fmt.Fprintf(w, "the clock is not believed further than %s: it went further than the time that passed\n", p.Now.Format(time.RFC3339))
 	}
+	if !p.Lost.IsZero() {
+		fmt.Fprintf(w, "retention.json was missing on %s: what was due waited 30 days anew\n", p.Lost.Format(time.DateOnly))
+	}
 	what := "due"
 	if done {
 		what = "deleted"

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"rutile/internal/access"
 	"rutile/internal/api"
+	"rutile/internal/audit"
 	"rutile/internal/confine"
 	"rutile/internal/mcpproxy"
 	"rutile/internal/registry"
@@ -30,6 +32,9 @@ func (d *Daemon) doctor(ctx context.Context) []api.Check {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	out := []api.Check{d.checkData(), d.checkSpace(), d.checkStore(ctx), d.checkVault(), d.checkEvidence()}
+	if d.Config.Evidence.Retention.policy() != (audit.RetentionPolicy{}) {
+		out = append(out, d.checkRetention(ctx))
+	}
 	if d.Config.TLS.Cert != "" {
 		out = append(out, d.checkCertificate())
 	}
@@ -127,6 +132,25 @@ func (d *Daemon) checkEvidence() api.Check {
 		return api.Check{Name: "evidence", Level: api.LevelWarning, Reason: fmt.Sprintf("search lags %d leaves behind", durable-indexed), Mend: "wait; if it does not shrink, see the gateway's log"}
 	}
 	return good("evidence", "%d leaves, %d under a signed checkpoint, %d searchable", durable, size, indexed)
+}
+
+// checkRetention says whether what retention did is what the log says.
+func (d *Daemon) checkRetention(ctx context.Context) api.Check {
+	const name = "retention"
+	switch err := d.Evidence.CheckRetention(ctx); {
+	case access.CodeOf(err) == access.CodeEvidence:
+		return api.Check{Name: name, Level: api.LevelBroken, Reason: err.Error(),
+			Mend: "find out who wrote to the evidence directory: rutile audit verify PATH says what does not verify"}
+	case err != nil:
+		d.log.Warn("doctor: retention cannot be checked", "error", access.Reasons(err))
+		return api.Check{Name: name, Level: api.LevelWarning, Reason: "whether what is too old can be deleted is not known now", Mend: "wait until the search index has caught up, and see the gateway's log"}
+	}
+	p := d.Evidence.Retained()
+	if !p.Lost.IsZero() && time.Since(p.Lost) < audit.PolicyNotice {
+		return api.Check{Name: name, Level: api.LevelWarning, Reason: "retention.json was missing on " + p.Lost.Format(time.DateOnly) + ": what is due waits 30 days anew",
+			Mend: "find out who removed it from the evidence directory; nothing else needs to be done"}
+	}
+	return good(name, "excerpts are kept for %d days, calls for %d; leaves of calls below %d are gone", p.Policy.Payload, p.Policy.Decision, p.Minimum)
 }
 
 func (d *Daemon) checkCertificate() api.Check {

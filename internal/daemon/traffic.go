@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"rutile/internal/access"
 	"rutile/internal/admin"
+	"rutile/internal/identity"
 	"rutile/internal/registry"
 )
 
@@ -37,7 +39,16 @@ func (t traffic) Recalling() func(grants []string) int { return t.d.gate.Recalli
 func (t traffic) Wake() {
 	t.d.gate.Withdraw()
 	t.d.gate.Recall(context.Background())
+	t.d.forget(func(session string) bool {
+		state := t.d.sessions.Refused(session)
+		return state != "" && state != identity.SessionQuarantined
+	})
 	t.d.Proxy.Wake()
+}
+
+// forget drops what is kept in memory of the answers to sessions that are over.
+func (d *Daemon) forget(over func(session string) bool) {
+	d.gate.Forget(slices.DeleteFunc(d.gate.Remembered(), func(id string) bool { return !over(id) }))
 }
 
 // withdrawEvery bounds how long a call runs on whose agent or server was taken out of

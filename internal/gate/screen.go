@@ -24,7 +24,7 @@ type screen struct {
 	data   bool // some policy asks for secrets and personal data
 	judge  *Consulted
 	pages  *pages
-	page   string // what this answer may be a page of, "" if of nothing
+	page   page // what this answer may be a page of
 	begun  bool
 }
 
@@ -77,7 +77,7 @@ func (s *screen) look(msg []byte) sight {
 // read inspects one message after what came before it: in this answer, else in the last
 // one of the same tool.
 func (s *screen) read(root rawjson.Value) inspect.Seen {
-	if s.page == "" {
+	if s.page.session == "" {
 		return s.stream.Inspect(root)
 	}
 	if !s.begun {
@@ -113,7 +113,7 @@ func (s *screen) again(msg []byte) sight {
 		return sight{}
 	}
 	fresh := *s
-	fresh.stream, fresh.page = s.engine.Stream(), ""
+	fresh.stream, fresh.page = s.engine.Stream(), page{}
 	return fresh.look(msg)
 }
 

@@ -258,6 +258,24 @@ func (a *Authority) checkSession(ctx context.Context, v *verified, now time.Time
 	return nil
 }
 
+// Over reports whether a session is over: nothing can be done in it any more, whatever
+// token somebody has. One that is quarantined is not.
+func (a *Authority) Over(ctx context.Context, session string) (bool, error) {
+	f, ok, err := a.store.LoadFamily(ctx, session)
+	if err != nil {
+		return false, unavailable("the session cannot be checked now; try again", err)
+	}
+	if !ok {
+		return true, nil
+	}
+	if f.State != "" {
+		return f.State != SessionQuarantined, nil
+	}
+	now := a.cfg.Now()
+	// The last token was issued at the last use.
+	return !now.Before(f.Absolute) || now.After(f.Last.Add(max(a.cfg.Idle, max(a.cfg.TokenTTL, a.cfg.DevelopmentTTL)+a.cfg.Skew))), nil
+}
+
 // familySubject is how a Family names a subject.
 func familySubject(s access.Subject) string {
 	if s.Autonomous() {

@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -201,4 +202,40 @@ func (c *changing) LoadFamily(ctx context.Context, id string) (identity.Family, 
 		c.then()
 	}
 	return c.memory.LoadFamily(ctx, id)
+}
+
+// A session is over when nothing can be done in it any more: with its time, without a
+// new token, or by a person. One that is held for a look is not, whatever its times, and
+// one that cannot be read is not said to be.
+func TestSessionsAreOverWhenNoTokenCounts(t *testing.T) {
+	for name, c := range map[string]struct {
+		later time.Duration
+		state identity.SessionState
+		want  bool
+	}{
+		"in use":                           {0, "", false},
+		"without a new token for a while":  {59 * time.Minute, "", false}, // a development token lives as long
+		"without a new token for too long": {62 * time.Minute, "", true},
+		"after its end":                    {12 * time.Hour, "", true},
+		"revoked":                          {0, identity.SessionRevoked, true},
+		"terminated":                       {0, identity.SessionTerminated, true},
+		"quarantined":                      {13 * time.Hour, identity.SessionQuarantined, false},
+	} {
+		w := newWorld(t)
+		id := w.token().Session
+		w.store.change(id, func(f *identity.Family) { f.State = c.state })
+		w.clock.advance(c.later)
+		if over, err := w.Over(t.Context(), id); err != nil || over != c.want {
+			t.Errorf("%s: over %v, %v", name, over, err)
+		}
+	}
+	w := newWorld(t)
+	id := w.token().Session
+	if over, err := w.Over(t.Context(), "ses_none"); err != nil || !over {
+		t.Errorf("one that was never: over %v, %v", over, err)
+	}
+	w.store.down = errors.New("the disk is gone")
+	if over, err := w.Over(t.Context(), id); over || access.CodeOf(err) != access.CodeUnavailable {
+		t.Errorf("one that cannot be read: over %v, %v", over, err)
+	}
 }

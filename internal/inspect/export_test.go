@@ -102,3 +102,14 @@ func Leets(text []byte) (fast, plain int) {
 	}
 	return leets(text), plain
 }
+
+// Places is of how many strings a stream knows that they stand in its tail, after n short
+// ones.
+func Places(e *Engine, n int) int {
+	w := walk{scan: e.begin(Result, 0), places: []place{{}}}
+	s := e.Stream()
+	for range n {
+		s.seam(&w, "/content/0/text", []byte("rain"))
+	}
+	return len(w.places)
+}

@@ -57,11 +57,11 @@ func (s *Stream) End() End { return End{lastBytes(s.tail, carriedBytes), s.colum
 // Stream begins the inspection of what one call brings back.
 func (e *Engine) Stream() *Stream { return &Stream{e: e} }
 
-// part is where a piece of the tail came from.
+// place is where a piece of the tail or of a column came from.
 type place struct {
 	pointer string // "" where it is of an earlier message
 	from    int
-	skip    int // bytes of the string before it, in columns
+	skip    int // bytes of the string before it
 }
 
 // Inspect reads every string of v, which is a result, an error or the params of a
@@ -131,13 +131,20 @@ func (s *Stream) seam(w *walk, pointer string, text []byte) {
 	if len(s.tail) > 0 {
 		s.tail = append(s.tail, ' ')
 	}
-	w.places = append(w.places, place{pointer: pointer, from: len(s.tail)})
 	long := max(0, len(text)-seamBytes)
+	w.places = append(w.places, place{pointer: pointer, from: len(s.tail), skip: long})
 	s.tail = append(s.tail, text[long:]...)
 	if cut := len(s.tail) - seamBytes; cut > 0 {
 		s.tail = append(s.tail[:0], s.tail[cut:]...)
+		gone := 0
+		for gone+1 < len(w.places) && w.places[gone+1].from <= cut {
+			gone++
+		}
+		w.places = append(w.places[:0], w.places[gone:]...)
 		for i := range w.places {
-			w.places[i].from = max(0, w.places[i].from-cut)
+			p := &w.places[i]
+			p.skip += max(0, cut-p.from)
+			p.from = max(0, p.from-cut)
 		}
 	}
 }
@@ -148,12 +155,12 @@ func (s *Stream) across(w *walk, pointer string, joint []byte, cut, between int)
 		end := f.End - cut - between
 		w.keep(f, pointer, 0, end)
 		for i, p := range w.places {
-			next := cut
+			until := cut
 			if i+1 < len(w.places) {
-				next = w.places[i+1].from
+				until = w.places[i+1].from - 1 // the blank
 			}
-			if p.pointer != "" && f.Start < next {
-				w.keep(f, p.pointer, max(0, f.Start-p.from), next-p.from)
+			if p.pointer != "" && f.Start < until {
+				w.keep(f, p.pointer, p.skip+max(0, f.Start-p.from), p.skip+until-p.from)
 			}
 		}
 	}

@@ -35,7 +35,8 @@ type server struct {
 	roots *x509.CertPool
 	mu    sync.Mutex
 	down  bool
-	mails []string // "to" and the message
+	slow  chan chan struct{} // if not nil, told of a mail that waits to be taken
+	mails []string           // "to" and the message
 	who   []string
 }
 
@@ -111,6 +112,11 @@ func (x *session) Data(r io.Reader) error {
 	b, err := io.ReadAll(r)
 	if err != nil {
 		return err
+	}
+	if x.s.slow != nil {
+		take := make(chan struct{})
+		x.s.slow <- take
+		<-take
 	}
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()

@@ -29,6 +29,10 @@ type Notices interface {
 	Tell(ctx context.Context, channel string, items []string, at time.Time) (int, error)
 	// Untell takes one back.
 	Untell(ctx context.Context, channel, item string) error
+	// Claim takes a channel until a time, unless somebody has it. It reports whether it did.
+	Claim(ctx context.Context, channel string, now, until time.Time) (bool, error)
+	// Release gives back what was claimed until that time, unless somebody else has it.
+	Release(ctx context.Context, channel string, until time.Time) error
 }
 
 // Config configures a Notifier. All members are required but Roots.
@@ -156,21 +160,54 @@ func (n *Notifier) look(ctx context.Context, m *Mail) error {
 	return errs
 }
 
-// tell tells one address. Of several nodes the one that takes the window does.
+// claimTime is how long one node has an address. It is far more than a mail and its note
+// take, so that clocks of nodes may differ; a node that dies with it delays the next mail by
+// as much.
+const claimTime = 5 * time.Minute
+
+// tell tells one address. Of several nodes the one that has claimed it does, until what it
+// told is noted: what a slow server is about to take is not sent by another meanwhile.
 func (n *Notifier) tell(ctx context.Context, m *Mail, to string, items []Item) error {
 	channel, now := "mail:"+m.ID+" "+to, n.cfg.Now()
-	var keys []string
-	for i := range items {
-		keys = append(keys, items[i].Key)
-	}
-	told, err := n.cfg.Notices.Told(ctx, channel, keys)
-	if err != nil {
+	if items, err := n.untold(ctx, channel, items); err != nil || len(items) == 0 || !n.due(channel, now) {
 		return err
 	}
-	items = slices.DeleteFunc(items, func(i Item) bool { return told[i.Key] })
-	if len(items) == 0 || !n.due(channel, now) {
-		return nil
+	until := now.Add(claimTime)
+	if took, err := n.cfg.Notices.Claim(ctx, channel, now, until); err != nil || !took {
+		return err
 	}
+	items, err := n.untold(ctx, channel, items) // who had it before may have told
+	if err == nil && len(items) > 0 {
+		err = n.mail(ctx, m, channel, to, items, now)
+	}
+	return errors.Join(err, n.cfg.Notices.Release(context.WithoutCancel(ctx), channel, until))
+}
+
+// untold returns the items that a channel was not told of.
+func (n *Notifier) untold(ctx context.Context, channel string, items []Item) ([]Item, error) {
+	told, err := n.cfg.Notices.Told(ctx, channel, keysOf(items))
+	if err != nil {
+		return nil, err
+	}
+	var out []Item
+	for _, it := range items {
+		if !told[it.Key] {
+			out = append(out, it)
+		}
+	}
+	return out, nil
+}
+
+func keysOf(items []Item) []string {
+	out := make([]string, 0, len(items))
+	for i := range items {
+		out = append(out, items[i].Key)
+	}
+	return out
+}
+
+// mail tells a claimed address, unless it had its mail of this window.
+func (n *Notifier) mail(ctx context.Context, m *Mail, channel, to string, items []Item, now time.Time) error {
 	window := "window " + now.UTC().Truncate(m.Every).Format(time.RFC3339)
 	if took, err := n.cfg.Notices.Tell(ctx, channel, []string{window}, now); err != nil || took == 0 {
 		return err // it had its mail
@@ -184,11 +221,7 @@ func (n *Notifier) tell(ctx context.Context, m *Mail, to string, items []Item) e
 	delete(n.wait, channel)
 	n.sent[m.ID] = now.UTC()
 	n.mu.Unlock()
-	keys = keys[:0]
-	for i := range items {
-		keys = append(keys, items[i].Key)
-	}
-	_, err = n.cfg.Notices.Tell(context.WithoutCancel(ctx), channel, keys, now)
+	_, err := n.cfg.Notices.Tell(context.WithoutCancel(ctx), channel, keysOf(items), now)
 	return err
 }
 

@@ -119,6 +119,7 @@ func postgresDialect(cfg *pgx.ConnConfig) (dialect, error) {
 		unsynced:   `SET synchronous_commit = off`, // nothing is torn by it
 		synced:     `RESET synchronous_commit`,
 		clock:      `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)`,
+		turn:       `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`,
 		mark:       func(n int) string { return "$" + strconv.Itoa(n) },
 	}, nil
 }

@@ -224,6 +224,27 @@ func (s *Store) Tell(ctx context.Context, channel string, items []string, at tim
 	return fresh, err
 }
 
+// claimed is the item that stands for who has a channel. Its time is how long.
+const claimed = "claimed"
+
+// Claim takes a channel of notices until a time, unless it is taken. A claim that is over
+// is nobody's, and so is one that ends as long again behind until: its clock went back.
+func (s *Store) Claim(ctx context.Context, channel string, now, until time.Time) (bool, error) {
+	if err := checkKey("a channel of notices", channel); err != nil {
+		return false, err
+	}
+	n, err := s.exec(ctx, "claiming who tells people", `INSERT INTO notices (channel, item, told) VALUES ($1, $2, $3)
+		ON CONFLICT (channel, item) DO UPDATE SET told = excluded.told WHERE notices.told <= $4 OR notices.told > $5`,
+		channel, claimed, micros(until), micros(now), micros(until.Add(until.Sub(now))))
+	return n == 1, err
+}
+
+// Release gives back a claim.
+func (s *Store) Release(ctx context.Context, channel string, until time.Time) error {
+	_, err := s.exec(ctx, "giving back who tells people", `DELETE FROM notices WHERE channel = $1 AND item = $2 AND told = $3`, channel, claimed, micros(until))
+	return err
+}
+
 // Untell takes back that a channel was told of an item.
 func (s *Store) Untell(ctx context.Context, channel, item string) error {
 	_, err := s.exec(ctx, "taking back what people were told", `DELETE FROM notices WHERE channel = $1 AND item = $2`, channel, item)

@@ -100,6 +100,7 @@ type dialect struct {
 	unsynced, synced string
 	scrub            string             // overwrites what the file still holds of what was deleted
 	clock            string             // the present by the database's clock, in microseconds
+	turn             string             // makes transactions of one key, $1, wait for each other until they end; "" where all do
 	mark             func(n int) string // the placeholder of parameter n, for long lists
 }
 

@@ -36,6 +36,11 @@ func (s *Store) PutView(ctx context.Context, owner, page string, v admin.View, m
 	}
 	var n int64
 	err := s.write(ctx, "keeping a view", func(tx *sql.Tx) error {
+		if s.dialect.turn != "" { // what another node keeps meanwhile is counted
+			if _, err := tx.ExecContext(ctx, s.dialect.turn, "views "+owner); err != nil {
+				return err
+			}
+		}
 		r, err := tx.ExecContext(ctx, `INSERT INTO console_views (owner, page, name, query, at)
 			SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM console_views WHERE owner = $1 AND page = $2 AND name <> $3) < $6
 			ON CONFLICT (owner, page, name) DO UPDATE SET query = excluded.query, at = excluded.at`, owner, page, v.Name, v.Query, micros(v.At), int64(most))

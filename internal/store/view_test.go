@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"rutile/internal/access"
@@ -46,6 +48,54 @@ func TestViewsArePeoplesOwn(t *testing.T) {
 		}
 		if _, err := s.PutView(ctx, "user:ann", "inventory", admin.View{Name: "nul\x00"}, 2); access.CodeOf(err) != access.CodeInvalid {
 			t.Errorf("a name that no database keeps: %v", err)
+		}
+	})
+}
+
+// Two nodes keep views of one person at a time: there are never more than are allowed, as
+// many as are, and what is there already is kept anew.
+func TestViewsOfOnePersonAreCountedOverNodes(t *testing.T) {
+	const most = 50
+	both(t, func(t *testing.T, s *store.Store, cfg store.Config) {
+		nodes := []*store.Store{s}
+		if s.Dialect() == "postgres" {
+			other := must[*store.Store](t)(store.Open(t.Context(), cfg))
+			defer other.Close()
+			nodes = append(nodes, other)
+		}
+		for round, before := range []int{0, 1, most - 1, most - 1, most - 1, most - 1, most - 4, most} {
+			owner := fmt.Sprint("user:", round)
+			for i := range before {
+				if !must[bool](t)(s.PutView(t.Context(), owner, "inventory", admin.View{Name: fmt.Sprint("old ", i), Query: "tier=1", At: at(1)}, most)) {
+					t.Fatal("a view was not kept")
+				}
+			}
+			var work sync.WaitGroup
+			var kept, anew atomic.Int32
+			start := make(chan struct{})
+			tries := 24 + most - before
+			for i := range tries {
+				work.Go(func() {
+					name, n := fmt.Sprint("new ", i), &kept
+					if i%8 == 0 && i < before {
+						name, n = fmt.Sprint("old ", i), &anew
+					}
+					<-start
+					ok, err := nodes[i%len(nodes)].PutView(t.Context(), owner, "inventory", admin.View{Name: name, Query: "tier=2", At: at(2)}, most)
+					if err != nil {
+						t.Error(err)
+					}
+					if ok {
+						n.Add(1)
+					}
+				})
+			}
+			close(start)
+			work.Wait()
+			again := (min(before, tries) + 7) / 8
+			if list := must[[]admin.View](t)(s.Views(t.Context(), owner, "inventory")); len(list) != most || int(kept.Load()) != most-before || int(anew.Load()) != again {
+				t.Errorf("round %d: %d views are kept, %d of them newly, %d anew", round, len(list), kept.Load(), anew.Load())
+			}
 		}
 	})
 }
