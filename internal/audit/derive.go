@@ -48,7 +48,7 @@ func (d *deriver) rowOf(ctx context.Context, index uint64, v value) (Row, error)
 	case typeIntent, typeVerdict:
 		row, err = d.call(ctx, v, ids)
 	case typeOutcome:
-		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings(), union(nil, v.get("labels_added").strings()))
+		row = outcomeRow(uint64(v.get("intent").get("i").num), v.get("st").str, v.get("findings").strings(), union(nil, v.get("labels_added").strings()), v.get("release").get("masks").strings())
 	case typeAdmin, typeRevocation, typeReceipt, typeErasure, typeRetention:
 		row, err = d.admin(ctx, v, ids)
 	case typeLoss:
@@ -151,7 +151,7 @@ func (d *deriver) call(ctx context.Context, v value, ids sealedIDs) (Row, error)
 		Intent:   -1,
 	}
 	row.Policies = unhide(row.Policies, agent, who.get("agent").str)
-	row.Text = callText(&row, dec.get("class").str, ids.Reason)
+	row.Text = callText(&row, dec.get("masks").strings(), dec.get("class").str, ids.Reason)
 	return row, nil
 }
 

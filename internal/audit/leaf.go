@@ -330,7 +330,7 @@ func (s *scribe) call(ctx context.Context, typ string, i *Intent, relaxed bool) 
 	d.text("grant", dec.Grant)
 	d.text("request", dec.Request)
 	d.end(mark)
-	row.Text = callText(&row, string(dec.Class), cut(d.ids.Reason, maxReason))
+	row.Text = callText(&row, maskers(dec), string(dec.Class), cut(d.ids.Reason, maxReason))
 	return d.finish(typ, row)
 }
 

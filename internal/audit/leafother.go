@@ -24,7 +24,7 @@ func (s *scribe) outcome(ctx context.Context, o *Outcome, relaxed bool) (*entry,
 	if err := d.outcomeRest(o); err != nil {
 		return nil, err
 	}
-	return d.finish(typeOutcome, outcomeRow(o.Intent.Index, string(o.Status), cutList(o.Findings), union(nil, cutList(o.Labels))))
+	return d.finish(typeOutcome, outcomeRow(o.Intent.Index, string(o.Status), cutList(o.Findings), union(nil, cutList(o.Labels)), o.Masks))
 }
 
 // unknown closes an intent of an earlier boot: nobody knows what became of it.
@@ -37,7 +37,7 @@ func (s *scribe) unknown(ctx context.Context, intent Ref) (*entry, error) {
 	if err := d.outcomeRest(&Outcome{Intent: intent, Status: StatusUnknown}); err != nil {
 		return nil, err
 	}
-	return d.finish(typeOutcome, outcomeRow(intent.Index, string(StatusUnknown), nil, nil))
+	return d.finish(typeOutcome, outcomeRow(intent.Index, string(StatusUnknown), nil, nil, nil))
 }
 
 // outcomeRest writes what follows "findings".

@@ -48,8 +48,16 @@ func shadowOf(dec *access.Decision) []string {
 }
 
 // outcomeRow is what an outcome adds to the row of its call.
-func outcomeRow(intent uint64, status string, findings, labels []string) Row {
-	return Row{Status: status, Intent: int64(intent), Labels: labels, Text: joinText(append([]string{status}, findings...)...)}
+func outcomeRow(intent uint64, status string, findings, labels, masks []string) Row {
+	return Row{Status: status, Intent: int64(intent), Labels: labels, Text: joinText(append([]string{status, maskedWord(masks)}, findings...)...)}
+}
+
+// maskedWord is the word that finds calls of which rules had parts masked.
+func maskedWord(rules []string) string {
+	if len(rules) == 0 {
+		return ""
+	}
+	return "masked"
 }
 
 // end adds an outcome to the row of its call, unless it has it.
@@ -69,9 +77,9 @@ func (r *Row) of(call *Row) {
 	r.Text = joinText(call.Server, call.Method, call.Tool, call.Agent, call.Subject, r.Text)
 }
 
-func callText(row *Row, class, reason string) string {
+func callText(row *Row, masks []string, class, reason string) string {
 	var room [16]string
-	parts := append(room[:0], row.Server, row.Method, row.Tool, row.Agent, row.Subject, row.Outcome, row.Would, class, reason)
+	parts := append(room[:0], row.Server, row.Method, row.Tool, row.Agent, row.Subject, row.Outcome, row.Would, maskedWord(masks), class, reason)
 	return joinText(append(parts, row.Policies...)...)
 }
 

@@ -61,7 +61,7 @@ func links() map[string]string {
 	return map[string]string{
 		"top #main": "", "request #main": "", "top /console/": "", "top {{.Account}}": `^/console/account$`, "top {{.URL}}": `^/console/[a-z-]*$`,
 		"sign-in {{.Elsewhere}}": `^http://localhost:.*/console/`, "sign-in {{.ProviderAt}}": `^http://127\.0\.0\.1:.*/console/`, "sign-in {{.Where}}": `^/`, "account {{.Elsewhere}}": `^http://localhost:.*/console/account$`,
-		"away {{.Address}}": `^http`, "connect {{.Leave}}": `^http`, "request {{.Elsewhere}}": `^http://localhost:.*/approve/`, "glass-sign {{.Elsewhere}}": `^http://localhost:.*/console/break-glass/`,
+		"away {{.Address}}": `^http`, "connect {{.Leave}}": `^http`, "request /console/requests": "", "request {{.Elsewhere}}": `^http://localhost:.*/approve/`, "glass-sign {{.Elsewhere}}": `^http://localhost:.*/console/break-glass/`,
 		"agent /console/revoke?kind=agent&id={{.ID}}": "", "agent {{.Events}}": `^/console/evidence\?agent=`, "agent {{.Grants}}": `^/console/grants\?agent=`,
 		`agent {{at "agents" .ID "access"}}`: "", `server {{at "servers" .ID "access"}}`: "", `agent-access {{at "reviews" "agent" .ID}}`: "",
 		"server /console/revoke?kind=server&id={{.ID}}": "", "server {{.Events}}": `^/console/evidence\?server=`,

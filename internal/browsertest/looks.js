@@ -82,7 +82,9 @@ window.looks = (() => {
         if (text.parentElement.closest("h1, h2, h3, td, th, dt, dd, button, .filters") !== el || !seen(text.parentElement)) continue;
         for (const run of text.data.matchAll(/\S+/g)) {
           if (run[0].length > 24) continue; // it breaks where it must
-          for (const word of run[0].matchAll(/[\w.:]+/g)) {
+          // The name of something may break at no hyphen of it either, unless it is long.
+          const named = text.parentElement.closest("td:not(.foreign) a") || run[0].length <= 12 && text.parentElement.closest("td a");
+          for (const word of run[0].matchAll(named ? /[\w.:-]+/g : /[\w.:]+/g)) {
             range.setStart(text, run.index + word.index);
             range.setEnd(text, run.index + word.index + word[0].length);
             if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) out.push(`${word[0]} is broken in ${name(el)}`);

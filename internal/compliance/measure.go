@@ -62,11 +62,11 @@ func measures() map[string]measureOf {
 		},
 		"arguments": {
 			does:    "Arguments are read once and strictly, checked against the schema of the tool and by rules over their values; programs are never started from a request.",
-			figures: []figureOf{denied, {"Calls that had parts masked", Query{Outcome: "mask"}}},
+			figures: []figureOf{denied, {"Calls that had parts masked", Query{Type: "intent", Text: "masked"}}},
 		},
 		"inspection": {
 			does:    "Definitions, arguments and answers are inspected for secrets, personal data, hidden text and injected orders; what is found is masked, withheld or decided on.",
-			figures: []figureOf{{"Calls that had parts masked", Query{Outcome: "mask"}}, {"Answers that were withheld", Query{Status: "withheld"}}},
+			figures: []figureOf{{"Calls that had parts masked", Query{Type: "intent", Text: "masked"}}, {"Answers that were withheld", Query{Status: "withheld"}}},
 		},
 		"flow": {
 			does:    "What a session has read is remembered as labels, also over restarts; rules decide where it may go from there.",

@@ -51,7 +51,7 @@ func TestWithoutEvidenceNobodySignsIn(t *testing.T) {
 	if a.status == http.StatusSeeOther || len(other.cookies) > 0 {
 		t.Errorf("a session began without evidence: %d, cookies %v", a.status, other.cookies)
 	}
-	b.do("POST", "/approve/sign-out", url.Values{"form": {b.form}}).wants(t, "signing out", http.StatusOK, "The session is over")
+	b.do("POST", "/approve/sign-out", url.Values{"form": {b.form}}).wants(t, "signing out", http.StatusOK, "The session is over. To go on, open the page again.")
 	if page := b.get("/approve/" + req.ID); page.status != http.StatusUnauthorized {
 		t.Errorf("the session goes on: %d", page.status)
 	}

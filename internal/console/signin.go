@@ -92,7 +92,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) {
 	}
 	c.left(r, c.sessionID(r))
 	http.SetCookie(w, c.cookie(r, ""))
-	c.render(w, r, http.StatusOK, "notice", notice{Title: c.wordsOf(r).t("Signed out"), Text: c.wordsOf(r).t("The session is over. To answer a request, open its page again.")})
+	c.render(w, r, http.StatusOK, "notice", notice{Title: c.wordsOf(r).t("Signed out"), Text: c.wordsOf(r).t("The session is over. To go on, open the page again.")})
 }
 
 func otherSession() error {

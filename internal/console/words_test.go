@@ -21,7 +21,7 @@ func TestTheApprovalPageSpeaksTheReadersLanguage(t *testing.T) {
 	req := r.ask(`{"item":"tea"}`, func(a *grant.Ask) { a.Reason = "Guests come" })
 	at := "/approve/" + req.ID
 	b := r.signedIn("ann", req.ID)
-	b.get(at).wants(t, "by default", http.StatusOK, `<html lang="en">`, "An agent asks to use", "Approve: once, exactly this", "Guests come", `value="ko"`)
+	b.get(at).wants(t, "by default", http.StatusOK, `<html lang="en">`, `href="/console/requests"`, "An agent asks to use", "Approve: once, exactly this", "Guests come", `value="ko"`)
 	b.change = func(q *http.Request) { q.Header.Set("Accept-Language", "fr, ko-KR;q=0.9, en;q=0.8") }
 	b.get(at).wants(t, "by the browser", http.StatusOK, `<html lang="ko">`, "에이전트가 사용을 요청합니다", "승인: 정확히 이 호출 한 번", "텍스트, 3자, 1줄", "Guests come", "<code>shop/order</code>", `value="en"`)
 	chosen := b.do("POST", "/console/language", url.Values{"lang": {"en"}, "back": {at}})
