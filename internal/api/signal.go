@@ -91,8 +91,9 @@ func (a *API) signals(c *call) (any, error) {
 		if s.Form != sink.FormSSF || !wanted(s.State) {
 			continue
 		}
-		st, fares := a.deps.Sinks.Status(id), sink.StreamStatus{}
-		if fares, err = a.deps.Told.Status(c.Context(), &s); err != nil {
+		st := a.deps.Sinks.Status(id)
+		fares, err := a.deps.Told.Status(c.Context(), &s)
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, SignalView{ID: id, Direction: SignalOut, Sink: &s, Status: &st, Stream: &fares, Why: st.Why})

@@ -153,7 +153,7 @@ func TestEachControlOfATokenRefusesAlone(t *testing.T) {
 	if err := push(again, t, x.set("secevent+jwt", nil)); err != nil || len(a.did) != 1 || len(b.did) != 0 {
 		t.Errorf("an id that was taken: %v, done %v and %v", err, a.did, b.did)
 	}
-	late := signal.Source(x.source())
+	late := x.source()
 	late.ID = "second"
 	second, d := receiver(t, box, x.source(), late)
 	if err := second.Push(t.Context(), "second", header(), []byte(x.set("secevent+jwt", nil))); err != nil || len(d.did) != 1 {

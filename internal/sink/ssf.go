@@ -61,10 +61,10 @@ type Names interface {
 
 // happening is what a leaf tells to receivers of signals.
 type happening struct {
-	event       string // short name
-	about, part string // kind of what it is about
-	id          string
-	words       map[string]string
+	event string // short name
+	about string // kind of what it is about
+	id    string
+	words map[string]string
 }
 
 // happened is what a leaf tells, false for nothing. What a signal of somebody else did is
@@ -157,7 +157,7 @@ func (t teller) parcel(ctx context.Context, x *audit.Told, h *happening) (signal
 			return signal.Parcel{}, signal.Subject{}, err
 		}
 	}
-	body, err := json.Marshal(map[string]any{"sub_id": json.RawMessage(who), "events": map[string]any{EventType(h.event): event}, "toe": x.At.Unix()})
+	body, err := json.Marshal(map[string]any{"sub_id": who, "events": map[string]any{EventType(h.event): event}, "toe": x.At.Unix()})
 	return signal.Parcel{ID: x.LeafID, Body: body, At: x.At}, read, err
 }
 
