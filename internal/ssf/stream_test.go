@@ -154,7 +154,7 @@ func newRig(t *testing.T) *rig {
 	}
 	var d net.Dialer
 	sender, err := sink.New(sink.Config{
-		Sinks: func() map[string]sink.Sink { return r.sinks }, Evidence: r.shelf, Cursors: r.shelf, Transport: http.DefaultTransport, Dial: d.DialContext, Secrets: r.shelf, Dir: t.TempDir(),
+		Sinks: r.declared, Evidence: r.shelf, Cursors: r.shelf, Transport: http.DefaultTransport, Dial: d.DialContext, Secrets: r.shelf, Dir: t.TempDir(),
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Issuer: issuer, Sign: func(c []byte) (string, error) { return string(c), nil }, Names: r.shelf, Streams: r.shelf, Trouble: func(sink.Sink, string) {},
 	})
 	if err != nil {
@@ -168,6 +168,18 @@ func newRig(t *testing.T) *rig {
 		r.notes = append(r.notes, id+" "+what)
 	}, slog.New(slog.DiscardHandler)).Register(r.mux.Handle)
 	return r
+}
+
+func (r *rig) declared() map[string]sink.Sink {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.sinks)
+}
+
+func (r *rig) declare(d sink.Sink) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sinks[d.ID] = d
 }
 
 // as asks with a token, from an address.
@@ -347,7 +359,7 @@ func TestAWrongTokenUsesNoCredential(t *testing.T) {
 	}
 	both := r.sinks["push"]
 	both.ID, both.Receiver = "both", "both"
-	r.sinks["both"] = both
+	r.declare(both)
 	r.ends(401, tokenOf("push"), "GET", "/ssf/streams", "") // two show it
 	if len(r.shelf.used) > 0 {
 		t.Errorf("%v count as used", r.shelf.used)
