@@ -68,9 +68,10 @@ var personalDetectors = []detector{
 }
 
 // looseDetectors find what has nearly any form and only a word beside it. They come last,
-// after whatever says more of the same digits.
+// after whatever says more of the same digits; what says it of a part of them only would
+// leave the rest unseen.
 var looseDetectors = []detector{
-	{label: Personal, kind: "phone", pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: all(digitsBetween(8, 13), notDay), context: `\b(?:phone|tel|telephone|mobile|cell|celular|call|fax|whatsapp|sms|number is|telefon|telefone|teléfono|móvil|téléphone|mon numéro|mein(?:e)? nummer|mi número|rufnummer|handy|cellulare)|тел|連絡先|電話|携帯|手机|电话|联系`},
+	{label: Personal, kind: "phone", widest: true, pattern: `(?:^|[^\w.])(\(?0?[0-9]{1,4}\)?(?:[ .-]?[0-9]{2,4}){2,4})(?:[^\w]|$)`, check: all(digitsBetween(8, 13), notDay), context: `\b(?:phone|tel|telephone|mobile|cell|celular|call|fax|whatsapp|sms|number is|telefon|telefone|teléfono|móvil|téléphone|mon numéro|mein(?:e)? nummer|mi número|rufnummer|handy|cellulare)|тел|連絡先|電話|携帯|手机|电话|联系`},
 }
 
 const australianWords = `\b(?:a\.?c\.?n|t\.?f\.?n|tax file|company number|australian)`

@@ -39,6 +39,7 @@ type detector struct {
 	alone   func(v string) bool // what needs no context, nil: nothing does
 	field   bool                // no context is needed where the value is the whole text, as in a field
 	refuse  string              // what may not stand in the match, as in the name beside the value
+	widest  bool                // it takes the place of personal data that are only a part of its value
 }
 
 // compiled is a detector with its patterns.
@@ -145,10 +146,19 @@ func (d *compiled) take(found []Datum, s string, from int, at []int) []Datum {
 	if d.not != nil && d.not.MatchString(s[from+at[0]:from+start]) {
 		return found
 	}
-	if start, end = from+start, from+end; d.accepts(s, start, end) && !overlaps(found, start, end) {
-		found = append(found, Datum{Label: d.label, Kind: d.kind, Start: start, End: end})
+	if start, end = from+start, from+end; !d.accepts(s, start, end) {
+		return found
 	}
-	return found
+	rest := found
+	if d.widest && overlaps(found, start, end) {
+		rest = slices.DeleteFunc(slices.Clone(found), func(f Datum) bool {
+			return f.Label == Personal && start <= f.Start && f.End <= end && f.End-f.Start < end-start
+		})
+	}
+	if overlaps(rest, start, end) {
+		return found
+	}
+	return append(rest, Datum{Label: d.label, Kind: d.kind, Start: start, End: end})
 }
 
 // measure tells from the patterns where they can match.

@@ -161,6 +161,24 @@ func TestOneDatumForEachPlace(t *testing.T) {
 	}
 }
 
+// A part of a number that has another form does not leave the rest of it to be read: the
+// whole is one datum.
+func TestAPartOfANumberHidesAllOfIt(t *testing.T) {
+	for text, want := range map[string]string{
+		"tel 020 79460958, the account of the office":   "020 79460958",
+		"Call 4155 12345678 about the bank account":     "4155 12345678",
+		"Phone 0171 12345678, passport pending":         "0171 12345678",
+		"customs phone 03 98765432 driver license":      "03 98765432",
+		"registration number 900101-1234568, no phone":  "900101-1234568",
+		"mobile 030 1234-567890, of the bank's account": "030 1234-567890",
+	} {
+		found := engine(t).Values([]byte(text))
+		if len(found) != 1 || text[found[0].Start:found[0].End] != want {
+			t.Errorf("%q: %+v", text, found)
+		}
+	}
+}
+
 func FuzzSensitive(f *testing.F) {
 	f.Add("주민등록번호 900101-1234568, A123456789, 2893081508152, U1K123A45B")
 	f.Add("12345678z Z12345678 T12AB1234C 123456789012")
