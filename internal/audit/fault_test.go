@@ -267,8 +267,9 @@ func mustHave(tb testing.TB, l *audit.Log, ref audit.Ref) {
 	}
 }
 
-// syncGate holds every sync of a segment until it is opened; held is told of each.
-func syncGate() (fsys *hookFS, hold func(), release func(), held chan struct{}) {
+// syncGate holds every sync of a segment until it is opened, at the latest when
+// the test ends; held is told of each.
+func syncGate(t *testing.T) (fsys *hookFS, hold func(), release func(), held chan struct{}) {
 	var gate atomic.Pointer[chan struct{}]
 	held = make(chan struct{}, 1)
 	fsys = &hookFS{sync: func(name string) error {
@@ -281,11 +282,21 @@ func syncGate() (fsys *hookFS, hold func(), release func(), held chan struct{}) 
 		}
 		return nil
 	}}
-	return fsys, func() { c := make(chan struct{}); gate.Store(&c) }, func() { close(*gate.Swap(nil)) }, held
+	release = func() {
+		if c := gate.Swap(nil); c != nil {
+			close(*c)
+		}
+	}
+	hold = func() {
+		c := make(chan struct{})
+		gate.Store(&c)
+		t.Cleanup(release) // before the log is stopped, which waits for the sync
+	}
+	return fsys, hold, release, held
 }
 
 func TestIntentWaitsForTheSync(t *testing.T) {
-	fsys, hold, release, _ := syncGate()
+	fsys, hold, release, _ := syncGate(t)
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS = fsys
 	l := start(t, cfg, m)
@@ -308,7 +319,7 @@ func TestIntentWaitsForTheSync(t *testing.T) {
 }
 
 func TestRelaxedReadsDoNotWait(t *testing.T) {
-	fsys, hold, release, _ := syncGate()
+	fsys, hold, release, _ := syncGate(t)
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS, cfg.Durability = fsys, audit.DurabilityRelaxed
 	l := start(t, cfg, m)
@@ -320,7 +331,12 @@ func TestRelaxedReadsDoNotWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hold()
+	for deadline := time.Now().Add(30 * time.Second); l.Size() <= intent.Index; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a leaf that was only written is never synced")
+		}
+	}
+	hold()                                               // no sync is under way that the outcome would have to stand behind
 	outcome, err := l.Outcome(ctx, outcomeOf(r, intent)) // must not wait
 	if err != nil {
 		t.Fatal(err)
@@ -351,7 +367,7 @@ func TestRelaxedReadsDoNotWait(t *testing.T) {
 }
 
 func TestListedWaitsWhenTheQueueIsFull(t *testing.T) {
-	fsys, hold, release, _ := syncGate()
+	fsys, hold, release, _ := syncGate(t)
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS, cfg.WALBytes = fsys, 8<<20
 	l := start(t, cfg, m)
@@ -390,7 +406,7 @@ func TestListedWaitsWhenTheQueueIsFull(t *testing.T) {
 }
 
 func TestCancelledCallerLeavesNoLeaf(t *testing.T) {
-	fsys, hold, release, held := syncGate()
+	fsys, hold, release, held := syncGate(t)
 	cfg, m := config(t.TempDir()), newMemory()
 	cfg.FS = fsys
 	l := start(t, cfg, m)
