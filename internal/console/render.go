@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"sync"
 
 	"rutile/internal/access"
 )
@@ -36,17 +37,39 @@ func (c *Console) load() error {
 	}
 	c.views, c.pages = map[string]*template.Template{}, map[string]*template.Template{}
 	for lang, w := range c.langs {
-		t, err := template.New("").Funcs(c.funcs(w)).ParseFS(files, "views/*.html")
-		if err != nil {
-			return fmt.Errorf("console: %w", err)
-		}
-		c.views[lang] = t
-		if c.pages[lang], err = template.New("").Funcs(c.funcs(w)).ParseFS(files, "page.html", "views/scores.html"); err != nil {
+		if c.views[lang], c.pages[lang], err = written(c.funcs(w)); err != nil {
 			return fmt.Errorf("console: %w", err)
 		}
 	}
 	return nil
 }
+
+// written are the templates of the views and of the single pages, with functions
+// of their own.
+func written(funcs template.FuncMap) (views, pages *template.Template, err error) {
+	t, err := parsed()
+	if err != nil {
+		return nil, nil, err
+	}
+	if views, err = t[0].Clone(); err != nil {
+		return nil, nil, err
+	}
+	if pages, err = t[1].Clone(); err != nil {
+		return nil, nil, err
+	}
+	return views.Funcs(funcs), pages.Funcs(funcs), nil
+}
+
+// parsed are the templates as they are in the program, read once for all
+// languages: that takes longer than anything else here. They are never executed.
+var parsed = sync.OnceValues(func() (t [2]*template.Template, err error) { //nolint:gochecknoglobals // never changed
+	names := (&Console{}).funcs(words{})
+	if t[0], err = template.New("").Funcs(names).ParseFS(files, "views/*.html"); err != nil {
+		return t, err
+	}
+	t[1], err = template.New("").Funcs(names).ParseFS(files, "page.html", "views/scores.html")
+	return t, err
+})
 
 // notice is a page that only says something.
 type notice struct{ Title, Text string }

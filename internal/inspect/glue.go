@@ -25,7 +25,7 @@ func squeeze(text []byte, sh shape) (out []byte, start, end int, ok bool) {
 	if !even && !apart && !long {
 		return nil, 0, 0, false
 	}
-	start = -1
+	out, start = make([]byte, 0, len(text)), -1
 	for i, b := range text {
 		if wordByte(b) && b != '_' || b == '@' || b == '$' {
 			if start < 0 {

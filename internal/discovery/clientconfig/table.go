@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 
@@ -94,8 +95,20 @@ type Store struct {
 	Note        string              `yaml:"note"`
 }
 
-// Builtin returns the table Rutile comes with.
-func Builtin() (*Table, error) { return ParseTable(builtin) }
+// Builtin returns the table Rutile comes with. Rows may be added to what is
+// returned; those that are there are shared.
+func Builtin() (*Table, error) {
+	t, err := parsed()
+	if err != nil {
+		return nil, err
+	}
+	own := *t
+	own.Sources, own.Projects, own.Stores = slices.Clone(t.Sources), slices.Clone(t.Projects), slices.Clone(t.Stores)
+	return &own, nil
+}
+
+// parsed is the table Rutile comes with, read once.
+var parsed = sync.OnceValues(func() (*Table, error) { return ParseTable(builtin) }) //nolint:gochecknoglobals // never changed
 
 // ParseTable reads a table strictly: an unknown member, a repeated id and a word
 // that is not known are errors that name the row.
