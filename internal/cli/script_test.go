@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		t.Cleanup(func() { signal.Ignore(syscall.SIGHUP) })
 	}
 	npm := gatetest.NewNPM(t)
+	path := quick(t) + string(os.PathListSeparator)
 	testscript.Run(t, testscript.Params{
 		Dir:           filepath.Join("testdata", "script"),
 		UpdateScripts: *update,
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 			e.Defer(srv.Close)
 			e.Values["upstream"] = up
 			e.Setenv("UPSTREAM", srv.URL+"/mcp")
+			e.Setenv("PATH", path+e.Getenv("PATH"))
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("CLIENTS", filepath.Join(gatetest.Root(t), "internal", "discovery", "clientconfig", "testdata", "home.txtar"))
@@ -76,6 +78,28 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// quick returns a directory with a rutile for the PATH of the scripts. The race
+// detector watches what goes on until it is ended: gateways, witnesses, tails,
+// connections, and clients that are made to start one. The many commands that ask one thing and end are of a build
+// without it, which starts in a third of the time.
+func quick(t *testing.T) string {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=v-test", "-o", filepath.Join(dir, "plain"), "./cmd/rutile")
+	build.Dir = gatetest.Root(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	watched, err := exec.LookPath("rutile") // this test, as TestMain makes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nfor word; do\n\tcase $word in up|connect|tail|watch|witness|wrap) exec %q \"$@\" ;; esac\ndone\nexec %q \"$@\"\n", watched, filepath.Join(dir, "plain"))
+	if err := os.WriteFile(filepath.Join(dir, "rutile"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 const manifests = `kind: Team
