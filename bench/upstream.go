@@ -89,10 +89,10 @@ func (upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, reply) // the reader may be gone
 }
 
-// filler makes a reply 256 bytes long, more or less a nonce; bigFiller is prose
-// of the length of a large one.
+// filler makes a reply 256 bytes long, more or less a nonce; bigFiller is as long as a
+// large one. Both are prose: a text without words is read once more, without their bounds.
 var (
-	filler    = strings.Repeat("x", 120)
+	filler    = "The quick brown fox jumps over the lazy dog, and then it goes home. The dog sleeps until noon and looks for its old bone."
 	bigFiller = strings.Repeat("The quick brown fox jumps over the lazy dog. ", bigResult/45+1)
 )
 
