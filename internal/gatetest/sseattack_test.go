@@ -299,12 +299,14 @@ func TestSSEReconnectionsAreHeldBack(t *testing.T) {
 		return false
 	})
 	var last string
+	held := 0 // a call may open the stream it then loses, the last one too
 	for range 40 {
-		last = r.call(token, "up", "echo", `{}`).body
+		if last = r.call(token, "up", "echo", `{}`).body; strings.Contains(last, "next try") {
+			held++
+		}
 	}
-	gets, _ := p.counts()
-	if gets > 12 || !strings.Contains(last, "next try") {
-		t.Errorf("%d streams were opened for 40 calls; the last answered %s", gets, last)
+	if gets, _ := p.counts(); gets > 12 || held < 20 {
+		t.Errorf("%d streams were opened for 40 calls and %d calls were held back; the last answered %s", gets, held, last)
 	}
 }
 
