@@ -81,9 +81,10 @@ func TestScripts(t *testing.T) {
 }
 
 // quick returns a directory with a rutile for the PATH of the scripts. The race
-// detector watches what goes on until it is ended: gateways, witnesses, tails,
-// connections, and clients that are made to start one. The many commands that ask one thing and end are of a build
-// without it, which starts in a third of the time.
+// detector watches what goes on until it is ended (gateways, witnesses, tails,
+// connections), clients that are made to start one, and what does several things at
+// once. The many commands that ask one thing and end are of a build without it,
+// which starts in a third of the time.
 func quick(t *testing.T) string {
 	dir := t.TempDir()
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=v-test", "-o", filepath.Join(dir, "plain"), "./cmd/rutile")
@@ -95,7 +96,7 @@ func quick(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := fmt.Sprintf("#!/bin/sh\nfor word; do\n\tcase $word in up|connect|tail|watch|witness|wrap) exec %q \"$@\" ;; esac\ndone\nexec %q \"$@\"\n", watched, filepath.Join(dir, "plain"))
+	script := fmt.Sprintf("#!/bin/sh\nfor word; do\n\tcase $word in up|connect|tail|watch|witness|wrap|discover|eval|doctor) exec %q \"$@\" ;; esac\ndone\nexec %q \"$@\"\n", watched, filepath.Join(dir, "plain"))
 	if err := os.WriteFile(filepath.Join(dir, "rutile"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
